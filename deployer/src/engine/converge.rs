@@ -1,0 +1,283 @@
+//! The two loops: one makes a resource as wanted, the other makes it vanish.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry,
+    Step, Tags, diff::{Change, diff},
+};
+
+/// How fast to look again, and when to stop.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// The first rest; each further one is half as long again.
+    pub shortest: Duration,
+    /// The longest rest.
+    pub longest: Duration,
+    /// Set when the user wants to stop: calls in flight finish, nothing new begins.
+    pub stop: CancellationToken,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            shortest: Duration::from_millis(50),
+            // One look every five seconds and resource stays far below AWS's rate limits (aws-facts §14).
+            longest: Duration::from_secs(5),
+            stop: CancellationToken::new(),
+        }
+    }
+}
+
+/// After our own create, "not there" means "not visible yet" for this long (aws-facts §18).
+const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// What all nodes of one walk share.
+pub(super) struct Run<'a, C> {
+    pub cloud: &'a C,
+    pub outputs: &'a Outputs,
+    pub pace: &'a Pace,
+    pub observer: &'a Observer,
+}
+
+/// Who is being dealt with, and which tags make it ours.
+pub(super) struct Subject {
+    pub address: Address,
+    pub stack: String,
+    pub tags: Tags,
+}
+
+impl Subject {
+    /// Reads, acts and reads again until nothing is left to do.
+    ///
+    /// A wait is a round in which `read` says `Settling`; a crash is one more way to start a round. Nothing here
+    /// can delete.
+    pub async fn converge<R: Resource>(
+        &self,
+        resource: &R,
+        want: &R::Settings,
+        run: &Run<'_, R::Cloud>,
+        mut seen: Option<Observed<R>>,
+    ) -> Result<R::Output, Error> {
+        let mut patience = Patience::new(R::LIMIT);
+        let mut created = None;
+        loop {
+            let observed = match seen.take() {
+                Some(seen) => seen,
+                None => self.read(resource, run.cloud).await?,
+            };
+            let (verb, acted) = match observed {
+                Observed::Absent if created.is_some_and(|at: Instant| at.elapsed() < VISIBLE_WITHIN) => {
+                    patience.state = "not visible yet".into();
+                    ("read", Ok(()))
+                }
+                Observed::Absent => {
+                    self.tell(run, Progress::Began("creating"));
+                    patience.state = "being created".into();
+                    match resource.create(run.cloud, want, &self.tags).await {
+                        Ok(Some(live)) => return Ok(live.output),
+                        Ok(None) => {
+                            created = Some(Instant::now());
+                            ("create", Ok(()))
+                        }
+                        Err(fault) => ("create", Err(fault)),
+                    }
+                }
+                Observed::Settling(state) => {
+                    patience.state = state;
+                    ("read", Ok(()))
+                }
+                Observed::Present(live) => {
+                    self.check_owner(resource, &live)?;
+                    match self.step(&live, want) {
+                        Step::Keep => return Ok(live.output),
+                        Step::Replace(changes) => return Err(self.must_replace(resource, changes)),
+                        _ => {
+                            self.tell(run, Progress::Began("updating"));
+                            patience.state = "being updated".into();
+                            ("update", self.update(resource, want, run.cloud, &live).await)
+                        }
+                    }
+                }
+            };
+            self.rest(resource, run, verb, acted, &mut patience).await?;
+        }
+    }
+
+    /// Deletes and reads again until it is absent.
+    pub async fn vanish<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
+        let mut patience = Patience::new(R::LIMIT);
+        self.tell(run, Progress::Began("deleting"));
+        loop {
+            let (verb, acted) = match self.read(resource, run.cloud).await? {
+                Observed::Absent => return Ok(()),
+                Observed::Settling(state) => {
+                    patience.state = state;
+                    ("read", Ok(()))
+                }
+                Observed::Present(live) => {
+                    self.check_owner(resource, &live)?;
+                    patience.state = "being deleted".into();
+                    ("delete", resource.delete(run.cloud, &live).await)
+                }
+            };
+            self.rest(resource, run, verb, acted, &mut patience).await?;
+        }
+    }
+
+    pub async fn read<R: Resource>(&self, resource: &R, cloud: &R::Cloud) -> Result<Observed<R>, Error> {
+        resource.read(cloud).await.map_err(|fault| self.failed(resource, "read", fault))
+    }
+
+    pub async fn loss<R: Resource>(&self, resource: &R, cloud: &R::Cloud) -> Result<Option<String>, Error> {
+        resource.loss(cloud).await.map_err(|fault| self.failed(resource, "read", fault))
+    }
+
+    /// What would make this resource as wanted.
+    pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
+        let mut changes = diff(&live.settings, want);
+        let fixed: Vec<Change> =
+            changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
+        if !fixed.is_empty() {
+            return Step::Replace(fixed);
+        }
+        changes.extend(self.missing_tags(live).map(|(key, value, old)| Change {
+            path: format!("tags.{key}"),
+            from: old.cloned(),
+            to: Some(value.clone()),
+        }));
+        if changes.is_empty() { Step::Keep } else { Step::Update(changes) }
+    }
+
+    /// Refuses what is not ours.
+    pub fn check_owner<R: Resource>(&self, resource: &R, live: &Live<R>) -> Result<(), Error> {
+        match live.owner.foreign_to(&self.stack) {
+            Some(owner) => {
+                Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner })
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn update<R: Resource>(
+        &self,
+        resource: &R,
+        want: &R::Settings,
+        cloud: &R::Cloud,
+        live: &Live<R>,
+    ) -> Result<(), Fault> {
+        let missing: Tags =
+            self.missing_tags(live).map(|(key, value, _)| (key.clone(), value.clone())).collect();
+        if !missing.is_empty() {
+            resource.tag(cloud, live, &missing).await?;
+        }
+        if !diff(&live.settings, want).is_empty() {
+            resource.update(cloud, want, live).await?;
+        }
+        Ok(())
+    }
+
+    /// Tags that are wanted and are not there as wanted. Tags of others are left alone. So is the resource tag
+    /// of what has been found by its name: it only tells people where a resource comes from.
+    fn missing_tags<'a, R: Resource>(
+        &'a self,
+        live: &'a Live<R>,
+    ) -> impl Iterator<Item = (&'a String, &'a String, Option<&'a String>)> {
+        let there = match &live.owner {
+            super::Owner::Tags(tags) => Some(tags),
+            super::Owner::Parent => None,
+        };
+        there.into_iter().flat_map(|there| {
+            self.tags
+                .iter()
+                .filter(|(key, value)| there.get(*key) != Some(value))
+                .filter(|(key, _)| *key != RESOURCE_TAG || !there.contains_key(RESOURCE_TAG))
+                .map(|(key, value)| (key, value, there.get(key)))
+        })
+    }
+
+    /// The only place where waiting, time limits and the wish to stop act.
+    async fn rest<R: Resource>(
+        &self,
+        resource: &R,
+        run: &Run<'_, R::Cloud>,
+        verb: &'static str,
+        acted: Result<(), Fault>,
+        patience: &mut Patience,
+    ) -> Result<(), Error> {
+        if let Err(fault) = acted {
+            if !patience.bears(&fault) {
+                return Err(self.failed(resource, verb, fault));
+            }
+            patience.state = format!("waiting: {}", fault.message);
+        }
+        if patience.begun.elapsed() > patience.limit {
+            return Err(Error::TimedOut {
+                what: self.address.clone(),
+                name: resource.name().into(),
+                state: patience.state.clone(),
+                after: patience.limit,
+            });
+        }
+        self.tell(run, Progress::Waiting(patience.state.clone()));
+        let rest = patience.next_rest(run.pace);
+        tokio::select! {
+            () = tokio::time::sleep(rest) => Ok(()),
+            () = run.pace.stop.cancelled() => Err(Error::Interrupted { what: self.address.clone() }),
+        }
+    }
+
+    fn tell<C>(&self, run: &Run<'_, C>, progress: Progress) {
+        (run.observer)(Event { address: self.address.clone(), progress });
+    }
+
+    fn failed<R: Resource>(&self, resource: &R, verb: &'static str, source: Fault) -> Error {
+        Error::Fault { verb, what: self.address.clone(), name: resource.name().into(), source }
+    }
+
+    fn must_replace<R: Resource>(&self, resource: &R, changes: Vec<Change>) -> Error {
+        Error::MustReplace { what: self.address.clone(), name: resource.name().into(), changes }
+    }
+}
+
+fn is_fixed<R: Resource>(path: &str) -> bool {
+    let top = path.split('.').next().unwrap_or(path);
+    R::FIXED.contains(&top)
+}
+
+/// How long we have been waiting, for what, and how much longer we may.
+struct Patience {
+    begun: Instant,
+    limit: Duration,
+    state: String,
+    rounds: i32,
+    fault: Option<(String, Instant)>,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Patience { begun: Instant::now(), limit, state: String::new(), rounds: 0, fault: None }
+    }
+
+    /// Whether this fault may still go away. Its budget counts from when it was first seen in a row.
+    fn bears(&mut self, fault: &Fault) -> bool {
+        let Retry::Within(budget) = fault.retry else { return false };
+        self.limit = self.limit.max(self.begun.elapsed() + budget);
+        match &self.fault {
+            Some((code, since)) if *code == fault.code => since.elapsed() < budget,
+            _ => {
+                self.fault = Some((fault.code.clone(), Instant::now()));
+                true
+            }
+        }
+    }
+
+    fn next_rest(&mut self, pace: &Pace) -> Duration {
+        let rest = pace.shortest.mul_f64(1.5f64.powi(self.rounds.min(30))).min(pace.longest);
+        self.rounds += 1;
+        rest
+    }
+}

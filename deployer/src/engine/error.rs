@@ -1,0 +1,99 @@
+//! Why something did not work: a refused call, and which resource it was made for.
+
+use std::time::Duration;
+
+use super::{Address, Change};
+
+/// A call was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{code}: {message} ({operation})")]
+pub struct Fault {
+    /// The operation, such as `CreateBucket`.
+    pub operation: String,
+    /// The service's own code, such as `AccessDenied`.
+    pub code: String,
+    /// The service's own words.
+    pub message: String,
+    /// May the same call succeed later?
+    pub retry: Retry,
+}
+
+/// Whether a refused call may succeed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The answer will stay the same.
+    Never,
+    /// "Not yet", for at most this long.
+    Within(Duration),
+}
+
+impl Fault {
+    /// A fault of our own making, with no call behind it.
+    pub fn new(operation: &str, code: &str, message: impl Into<String>) -> Self {
+        Fault { operation: operation.into(), code: code.into(), message: message.into(), retry: Retry::Never }
+    }
+
+    /// The same fault, to be tried again for at most `budget`.
+    pub fn within(self, budget: Duration) -> Self {
+        Fault { retry: Retry::Within(budget), ..self }
+    }
+}
+
+/// What went wrong with a resource.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call for it was refused for good.
+    #[error("failed to {verb} {what} ({name})")]
+    Fault {
+        /// `read`, `create`, `update`, `tag`, `delete`.
+        verb: &'static str,
+        /// Which resource.
+        what: Address,
+        /// Its name in the cloud.
+        name: String,
+        /// The refused call.
+        source: Fault,
+    },
+    /// It exists and belongs to somebody else.
+    #[error("{what} ({name}) exists but belongs to {owner}")]
+    Foreign {
+        /// Which resource.
+        what: Address,
+        /// Its name in the cloud.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The change cannot be made in place, and we do not destroy data.
+    #[error("{what} ({name}) would have to be replaced to change {}", paths(.changes))]
+    MustReplace {
+        /// Which resource.
+        what: Address,
+        /// Its name in the cloud.
+        name: String,
+        /// The settings that are fixed at creation.
+        changes: Vec<Change>,
+    },
+    /// It did not get there in time.
+    #[error("{what} ({name}) is still {state} after {} s", .after.as_secs())]
+    TimedOut {
+        /// Which resource.
+        what: Address,
+        /// Its name in the cloud.
+        name: String,
+        /// What it was doing.
+        state: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// Stopped on request between two calls.
+    #[error("{what}: interrupted")]
+    Interrupted {
+        /// Which resource.
+        what: Address,
+    },
+}
+
+fn paths(changes: &[Change]) -> String {
+    changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
+}

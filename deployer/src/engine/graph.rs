@@ -1,0 +1,314 @@
+//! The graph: every resource of a stack, and who uses whose output.
+
+use std::{any::Any, collections::BTreeSet, fmt, sync::Arc};
+
+use futures::{FutureExt, future::BoxFuture};
+use serde::Serialize;
+
+use super::{
+    Error, Handle, Inputs, Observed, Outputs, RESOURCE_TAG, Resource, STACK_TAG, Tags,
+    converge::{Run, Subject},
+    plan::{Planned, Step},
+};
+
+/// Names a resource within its stack.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Address {
+    /// The kind, such as `bucket`.
+    pub kind: &'static str,
+    /// Which one of that kind, such as `images`.
+    pub key: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.kind, self.key)
+    }
+}
+
+/// Every resource of a stack. Resources can only use what was added before them, so a cycle cannot be written.
+pub struct Stack<C> {
+    name: String,
+    tags: Tags,
+    section: String,
+    pub(super) nodes: Vec<Box<dyn Node<C>>>,
+    pub(super) needs: Vec<Vec<usize>>,
+    /// What carries the stack's tag and is no longer wanted, each with what must go before it.
+    pub(super) orphans: Vec<(usize, Box<dyn Node<C>>)>,
+    known: BTreeSet<(&'static str, String)>,
+}
+
+impl<C: Send + Sync + 'static> Stack<C> {
+    /// An empty stack, whose resources will carry these tags beside the owner's.
+    pub fn new(name: impl Into<String>, tags: Tags) -> Self {
+        Stack {
+            name: name.into(),
+            tags,
+            section: String::new(),
+            nodes: Vec::new(),
+            needs: Vec::new(),
+            orphans: Vec::new(),
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// The stack's name, as its resources' tags carry it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is added from here on belongs to this entry of `stack.yaml`, such as `buckets.images`.
+    pub fn section(&mut self, section: impl Into<String>) {
+        self.section = section.into();
+    }
+
+    /// Adds a resource that is found by its name alone.
+    pub fn add<R: Resource<Cloud = C>, I: Inputs>(
+        &mut self,
+        key: impl Into<String>,
+        resource: R,
+        inputs: I,
+        settings: impl Fn(I::Known) -> R::Settings + Send + Sync + 'static,
+    ) -> Handle<R> {
+        self.known.insert((R::KIND, resource.name().to_owned()));
+        let make = Box::new(move |known| (None, settings(known)));
+        self.push(key.into(), Some(Arc::new(resource)), inputs, make)
+    }
+
+    /// Adds a resource that lives inside its inputs: where they are not, it cannot be.
+    pub fn add_inside<R: Resource<Cloud = C>, I: Inputs>(
+        &mut self,
+        key: impl Into<String>,
+        inputs: I,
+        make: impl Fn(I::Known) -> (R, R::Settings) + Send + Sync + 'static,
+    ) -> Handle<R> {
+        let make = Box::new(move |known| {
+            let (resource, settings) = make(known);
+            (Some(Arc::new(resource)), settings)
+        });
+        self.push(key.into(), None, inputs, make)
+    }
+
+    /// Adds what carries the stack's tag, unless the page wants it. What has a lower `rank` goes first.
+    pub fn doom<R: Resource<Cloud = C>>(&mut self, rank: usize, resource: R) {
+        if self.known.contains(&(R::KIND, resource.name().to_owned())) {
+            return;
+        }
+        let node = Entry::<R, ()> {
+            index: 0,
+            section: String::new(),
+            subject: Subject {
+                address: Address { kind: R::KIND, key: resource.name().to_owned() },
+                stack: self.name.clone(),
+                tags: Tags::new(),
+            },
+            known: Some(Arc::new(resource)),
+            inputs: (),
+            make: Box::new(|()| unreachable!("an orphan is only ever removed")),
+        };
+        self.orphans.push((rank, Box::new(node)));
+    }
+
+    /// The nodes that belong to one of these entries or sections of `stack.yaml`, with all they need.
+    ///
+    /// Errors: the first target that names nothing.
+    pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
+        let mut chosen = BTreeSet::new();
+        for target in targets {
+            let hits: Vec<usize> = (0..self.nodes.len())
+                .filter(|&index| belongs(self.nodes[index].section(), target))
+                .collect();
+            if hits.is_empty() {
+                return Err(target.clone());
+            }
+            hits.into_iter().for_each(|index| self.choose(index, &mut chosen));
+        }
+        Ok(chosen)
+    }
+
+    fn choose(&self, index: usize, chosen: &mut BTreeSet<usize>) {
+        if chosen.insert(index) {
+            self.needs[index].iter().for_each(|&need| self.choose(need, chosen));
+        }
+    }
+
+    fn push<R: Resource<Cloud = C>, I: Inputs>(
+        &mut self,
+        key: String,
+        known: Option<Arc<R>>,
+        inputs: I,
+        make: Make<R, I>,
+    ) -> Handle<R> {
+        let index = self.nodes.len();
+        let address = Address { kind: R::KIND, key };
+        let mut tags = self.tags.clone();
+        tags.insert(STACK_TAG.into(), self.name.clone());
+        tags.insert(RESOURCE_TAG.into(), address.to_string());
+        let mut needs = inputs.needs();
+        // Node 0 is the stack's anchor: the first to come and the last to go.
+        if index > 0 {
+            needs.push(0);
+        }
+        needs.sort_unstable();
+        needs.dedup();
+        self.needs.push(needs);
+        let subject = Subject { address, stack: self.name.clone(), tags };
+        self.nodes.push(Box::new(Entry { index, section: self.section.clone(), subject, known, inputs, make }));
+        Handle::new(index)
+    }
+}
+
+/// `buckets` names every entry of its section, `buckets.images` one of them.
+fn belongs(section: &str, target: &str) -> bool {
+    section == target || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// A resource with its type forgotten.
+pub(super) trait Node<C>: Send + Sync {
+    fn address(&self) -> &Address;
+    fn section(&self) -> &str;
+    /// What would have to be done to make it as wanted.
+    fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;
+    /// What would have to be done to remove it; nothing when it is not there.
+    fn plan_removal<'a>(
+        &'a self,
+        cloud: &'a C,
+        outputs: &'a Outputs,
+    ) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
+    /// Makes it as wanted, beginning with what the plan saw.
+    fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
+    /// Removes it and waits until it is gone.
+    fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// An `Observed<R>` whose `R` only its node knows.
+pub(super) type Seen = Box<dyn Any + Send + Sync>;
+
+type Make<R, I> =
+    Box<dyn Fn(<I as Inputs>::Known) -> (Option<Arc<R>>, <R as Resource>::Settings) + Send + Sync>;
+
+struct Entry<R: Resource, I: Inputs> {
+    index: usize,
+    section: String,
+    subject: Subject,
+    known: Option<Arc<R>>,
+    inputs: I,
+    make: Make<R, I>,
+}
+
+impl<R: Resource, I: Inputs> Entry<R, I> {
+    /// Which resource it is and how it should be, once its inputs are there.
+    fn resolve(&self, outputs: &Outputs) -> Option<(Arc<R>, R::Settings)> {
+        let (made, want) = (self.make)(self.inputs.get(outputs)?);
+        let resource = self.known.clone().or(made).expect("a node is known by name or made from its inputs");
+        Some((resource, want))
+    }
+
+    fn identity(&self, outputs: &Outputs) -> Option<Arc<R>> {
+        self.known.clone().or_else(|| self.resolve(outputs).map(|(resource, _)| resource))
+    }
+
+    fn planned(&self, name: &str, step: Step, seen: Option<Seen>) -> Planned {
+        Planned {
+            address: self.subject.address.clone(),
+            section: self.section.clone(),
+            name: name.to_owned(),
+            step,
+            seen,
+        }
+    }
+
+    async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Planned, Error> {
+        let Some(resource) = self.identity(outputs) else {
+            return Ok(self.planned("", Step::Create, None));
+        };
+        let seen = self.subject.read(&*resource, cloud).await?;
+        let step = match &seen {
+            Observed::Absent => Step::Create,
+            Observed::Settling(to) => Step::Wait(to.clone()),
+            Observed::Present(live) => {
+                self.subject.check_owner(&*resource, live)?;
+                let step = match self.resolve(outputs) {
+                    Some((_, want)) => self.subject.step(live, &want),
+                    None => Step::pending(&self.missing(outputs)),
+                };
+                if step.keeps_output::<R>() {
+                    outputs.set(self.index, live.output.clone());
+                }
+                step
+            }
+        };
+        Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
+    }
+
+    fn missing(&self, outputs: &Outputs) -> Vec<usize> {
+        self.inputs.needs().into_iter().filter(|&need| !outputs.has(need)).collect()
+    }
+
+    async fn plan_removal(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Option<Planned>, Error> {
+        let Some(resource) = self.identity(outputs) else { return Ok(None) };
+        let step = match self.subject.read(&*resource, cloud).await? {
+            Observed::Absent => return Ok(None),
+            Observed::Settling(_) => Step::Delete { loss: None },
+            Observed::Present(live) => {
+                outputs.set(self.index, live.output.clone());
+                match live.owner.foreign_to(&self.subject.stack) {
+                    Some(owner) => Step::Leave(format!("belongs to {owner}")),
+                    None => Step::Delete { loss: self.subject.loss(&*resource, cloud).await? },
+                }
+            }
+        };
+        Ok(Some(self.planned(resource.name(), step, None)))
+    }
+}
+
+impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
+    fn address(&self) -> &Address {
+        &self.subject.address
+    }
+
+    fn section(&self) -> &str {
+        &self.section
+    }
+
+    fn plan<'a>(
+        &'a self,
+        cloud: &'a R::Cloud,
+        outputs: &'a Outputs,
+    ) -> BoxFuture<'a, Result<Planned, Error>> {
+        self.plan(cloud, outputs).boxed()
+    }
+
+    fn plan_removal<'a>(
+        &'a self,
+        cloud: &'a R::Cloud,
+        outputs: &'a Outputs,
+    ) -> BoxFuture<'a, Result<Option<Planned>, Error>> {
+        self.plan_removal(cloud, outputs).boxed()
+    }
+
+    fn converge<'a>(
+        &'a self,
+        run: &'a Run<'a, R::Cloud>,
+        seen: Option<Seen>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let (resource, want) = self.resolve(run.outputs).expect("inputs converge before what uses them");
+            let seen = seen.map(|seen| *seen.downcast::<Observed<R>>().expect("a node sees its own kind"));
+            let output = self.subject.converge(&*resource, &want, run, seen).await?;
+            run.outputs.set(self.index, output);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn vanish<'a>(&'a self, run: &'a Run<'a, R::Cloud>) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            match self.identity(run.outputs) {
+                Some(resource) => self.subject.vanish(&*resource, run).await,
+                None => Ok(()),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,197 @@
+//! What one resource takes from others: handles, and everything made of handles.
+
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    marker::PhantomData,
+    sync::{Arc, Mutex},
+};
+
+use super::Resource;
+
+/// Stands for a resource on the page. Using it as an input draws an edge.
+pub struct Handle<R> {
+    pub(super) index: usize,
+    kind: PhantomData<fn() -> R>,
+}
+
+impl<R> Handle<R> {
+    pub(super) fn new(index: usize) -> Self {
+        Handle { index, kind: PhantomData }
+    }
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Handle<R> {}
+
+impl<R: Resource> Handle<R> {
+    /// One text out of this resource's output, as a reference in `stack.yaml` names it.
+    pub fn wire(self, text: impl Fn(&R::Output) -> String + Send + Sync + 'static) -> Wire {
+        Wire(Source::Resource {
+            index: self.index,
+            text: Arc::new(move |outputs| outputs.get(self).map(|output| text(&output))),
+        })
+    }
+}
+
+/// A text that is known from the start, or that a resource will have to offer.
+#[derive(Clone)]
+pub struct Wire(Source);
+
+#[derive(Clone)]
+enum Source {
+    Literal(String),
+    Resource { index: usize, text: Arc<dyn Fn(&Outputs) -> Option<String> + Send + Sync> },
+}
+
+impl Wire {
+    /// A text that is known from the start.
+    pub fn literal(text: impl Into<String>) -> Wire {
+        Wire(Source::Literal(text.into()))
+    }
+}
+
+/// Texts joined to one.
+#[derive(Clone)]
+pub struct Joined(pub Vec<Wire>);
+
+/// Something that is known once certain resources are there.
+pub trait Inputs: Send + Sync + 'static {
+    /// What it is then.
+    type Known: Send;
+    /// The resources it needs.
+    fn needs(&self) -> Vec<usize>;
+    /// Its value, or nothing while a resource is missing.
+    fn get(&self, outputs: &Outputs) -> Option<Self::Known>;
+}
+
+/// What the resources that are there have to offer.
+pub struct Outputs(Vec<Mutex<Option<Arc<dyn Any + Send + Sync>>>>);
+
+impl Outputs {
+    pub(super) fn new(len: usize) -> Self {
+        Outputs((0..len).map(|_| Mutex::new(None)).collect())
+    }
+
+    pub(super) fn set(&self, index: usize, output: impl Any + Send + Sync) {
+        *self.slot(index) = Some(Arc::new(output));
+    }
+
+    /// What this resource has to offer, if it is there.
+    pub fn get<R: Resource>(&self, handle: Handle<R>) -> Option<R::Output> {
+        let output = self.slot(handle.index).clone()?;
+        Some(output.downcast_ref::<R::Output>().expect("a handle has the type of its node").clone())
+    }
+
+    pub(super) fn has(&self, index: usize) -> bool {
+        self.slot(index).is_some()
+    }
+
+    fn slot(&self, index: usize) -> std::sync::MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
+        self.0[index].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Inputs for () {
+    type Known = ();
+    fn needs(&self) -> Vec<usize> {
+        Vec::new()
+    }
+    fn get(&self, _: &Outputs) -> Option<()> {
+        Some(())
+    }
+}
+
+impl<R: Resource> Inputs for Handle<R> {
+    type Known = R::Output;
+    fn needs(&self) -> Vec<usize> {
+        vec![self.index]
+    }
+    fn get(&self, outputs: &Outputs) -> Option<R::Output> {
+        outputs.get(*self)
+    }
+}
+
+impl Inputs for Wire {
+    type Known = String;
+    fn needs(&self) -> Vec<usize> {
+        match &self.0 {
+            Source::Literal(_) => Vec::new(),
+            Source::Resource { index, .. } => vec![*index],
+        }
+    }
+    fn get(&self, outputs: &Outputs) -> Option<String> {
+        match &self.0 {
+            Source::Literal(text) => Some(text.clone()),
+            Source::Resource { text, .. } => text(outputs),
+        }
+    }
+}
+
+impl Inputs for Joined {
+    type Known = String;
+    fn needs(&self) -> Vec<usize> {
+        self.0.needs()
+    }
+    fn get(&self, outputs: &Outputs) -> Option<String> {
+        Some(self.0.get(outputs)?.concat())
+    }
+}
+
+impl<I: Inputs> Inputs for Vec<I> {
+    type Known = Vec<I::Known>;
+    fn needs(&self) -> Vec<usize> {
+        self.iter().flat_map(Inputs::needs).collect()
+    }
+    fn get(&self, outputs: &Outputs) -> Option<Self::Known> {
+        self.iter().map(|input| input.get(outputs)).collect()
+    }
+}
+
+impl<I: Inputs> Inputs for Option<I> {
+    type Known = Option<I::Known>;
+    fn needs(&self) -> Vec<usize> {
+        self.iter().flat_map(Inputs::needs).collect()
+    }
+    fn get(&self, outputs: &Outputs) -> Option<Self::Known> {
+        match self {
+            Some(input) => input.get(outputs).map(Some),
+            None => Some(None),
+        }
+    }
+}
+
+impl<I: Inputs> Inputs for BTreeMap<String, I> {
+    type Known = BTreeMap<String, I::Known>;
+    fn needs(&self) -> Vec<usize> {
+        self.values().flat_map(Inputs::needs).collect()
+    }
+    fn get(&self, outputs: &Outputs) -> Option<Self::Known> {
+        self.iter().map(|(key, input)| Some((key.clone(), input.get(outputs)?))).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($(($($name:ident),+))+) => {$(
+        impl<$($name: Inputs),+> Inputs for ($($name,)+) {
+            type Known = ($($name::Known,)+);
+            fn needs(&self) -> Vec<usize> {
+                #[allow(non_snake_case)]
+                let ($($name,)+) = self;
+                [$($name.needs()),+].concat()
+            }
+            fn get(&self, outputs: &Outputs) -> Option<Self::Known> {
+                #[allow(non_snake_case)]
+                let ($($name,)+) = self;
+                Some(($($name.get(outputs)?,)+))
+            }
+        }
+    )+};
+}
+
+tuples! { (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }

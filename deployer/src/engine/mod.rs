@@ -1,0 +1,18 @@
+//! The heart: what a resource is, how a graph of them is planned, applied and removed. It knows no AWS.
+
+mod converge;
+mod diff;
+mod error;
+mod graph;
+mod inputs;
+mod plan;
+mod resource;
+mod walk;
+
+pub use converge::Pace;
+pub use diff::Change;
+pub use error::{Error, Fault, Retry};
+pub use graph::{Address, Stack};
+pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
+pub use plan::{Applied, Event, Observer, Outcome, Plan, Planned, Progress, Step};
+pub use resource::{Live, Observed, Owner, Resource, STACK_TAG, RESOURCE_TAG, Tags};

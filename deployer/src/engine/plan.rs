@@ -1,0 +1,375 @@
+//! A plan is a value: what would be done, and why. Apply carries it out.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use serde::Serialize;
+
+use super::{
+    Address, Change, Error, Outputs, Pace, Resource, Stack,
+    converge::Run,
+    graph::{Node, Seen},
+    walk::{Visit, reversed, walk},
+};
+
+/// How many resources are dealt with at once: more would meet AWS's rate limits (aws-facts §14).
+const AT_ONCE: usize = 8;
+
+/// What is to be done with one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It is as wanted.
+    Keep,
+    /// It is not there.
+    Create,
+    /// These fields differ.
+    Update(Vec<Change>),
+    /// These fields differ and are fixed at creation: refused, because we never destroy by an update.
+    Replace(Vec<Change>),
+    /// It is not wanted any more, and this would be lost with it.
+    Delete {
+        /// In words for people.
+        loss: Option<String>,
+    },
+    /// It is on its way somewhere: wait, then look again.
+    Wait(String),
+    /// It is not ours.
+    Leave(String),
+}
+
+impl Step {
+    /// An update whose fields cannot be known before other resources have been dealt with.
+    pub(super) fn pending(on: &[usize]) -> Step {
+        Step::Update(on.iter().map(|index| Change::pending(format!("#{index}"))).collect())
+    }
+
+    /// Whether those who use its output can already be planned.
+    pub(super) fn keeps_output<R: Resource>(&self) -> bool {
+        match self {
+            Step::Keep => true,
+            Step::Update(_) => !R::UPDATE_MOVES_OUTPUT,
+            _ => false,
+        }
+    }
+}
+
+/// One line of a plan.
+pub struct Planned {
+    /// Which resource.
+    pub address: Address,
+    /// The entry of `stack.yaml` it comes from; empty for what is no longer in it.
+    pub section: String,
+    /// Its name in the cloud; empty while that is not known.
+    pub name: String,
+    /// What is to be done.
+    pub step: Step,
+    pub(super) seen: Option<Seen>,
+}
+
+/// What would be done, resource by resource.
+pub struct Plan {
+    /// In the order of the page, what is no longer wanted last.
+    pub lines: Vec<Planned>,
+    outputs: Outputs,
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.lines.iter().all(|line| matches!(line.step, Step::Keep | Step::Leave(_)))
+    }
+
+    /// What the resources that are there have to offer.
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
+    }
+
+    /// Has apply look again at everything it changes: what was seen is too old.
+    pub fn forget(&mut self) {
+        self.lines.iter_mut().for_each(|line| line.seen = None);
+    }
+}
+
+/// What became of a plan.
+pub struct Applied {
+    /// Of each resource that had work to do.
+    pub outcomes: Vec<Outcome>,
+    /// What the resources that are there have to offer.
+    pub outputs: Outputs,
+}
+
+/// What became of one resource.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which resource.
+    pub address: Address,
+    /// Done, or why not; `None` when something it needs failed first.
+    pub result: Option<Result<(), Error>>,
+}
+
+impl Outcome {
+    /// Whether it is as wanted.
+    pub fn is_done(&self) -> bool {
+        matches!(self.result, Some(Ok(())))
+    }
+}
+
+/// Something happened to a resource.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// To which.
+    pub address: Address,
+    /// What.
+    pub progress: Progress,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Work has begun: `creating`, `updating`, `deleting`.
+    Began(&'static str),
+    /// It is not there yet, and this is what it is doing.
+    Waiting(String),
+    /// It is as wanted.
+    Done,
+    /// It cannot be made so.
+    Failed,
+    /// Something it needs failed.
+    Skipped,
+}
+
+/// Is told what happens.
+pub type Observer = dyn Fn(Event) + Send + Sync;
+
+impl<C: Send + Sync + 'static> Stack<C> {
+    /// What would make the chosen resources as wanted and remove what is no longer wanted. Changes nothing.
+    pub async fn plan(&self, cloud: &C, chosen: Option<&BTreeSet<usize>>) -> Result<Plan, Error> {
+        let outputs = Outputs::new(self.nodes.len());
+        let lines = Slots::new(self.nodes.len());
+        let error = Mutex::new(None);
+        walk(&self.needs, AT_ONCE, |index| {
+            let (outputs, lines, error) = (&outputs, &lines, &error);
+            async move {
+                if chosen.is_some_and(|chosen| !chosen.contains(&index)) {
+                    return true;
+                }
+                match self.nodes[index].plan(cloud, outputs).await {
+                    Ok(planned) => lines.put(index, planned),
+                    Err(failed) => *lock(error) = Some(failed),
+                }
+                lock(error).is_none()
+            }
+        })
+        .await;
+        if let Some(error) = lock(&error).take() {
+            return Err(error);
+        }
+        let mut lines = lines.into_values();
+        self.name_pending(&mut lines);
+        if chosen.is_none() {
+            lines.extend(self.plan_orphans(cloud).await?);
+        }
+        Ok(Plan { lines, outputs })
+    }
+
+    /// What would remove everything, except `kept` entries of `stack.yaml`. Changes nothing.
+    pub async fn plan_removal(&self, cloud: &C, kept: &BTreeSet<usize>) -> Result<Plan, Error> {
+        let outputs = Outputs::new(self.nodes.len());
+        let lines = Slots::new(self.nodes.len());
+        let error = Mutex::new(None);
+        walk(&self.needs, AT_ONCE, |index| {
+            let (outputs, lines, error) = (&outputs, &lines, &error);
+            async move {
+                match self.nodes[index].plan_removal(cloud, outputs).await {
+                    Ok(Some(mut planned)) => {
+                        if kept.contains(&index) {
+                            planned.step = Step::Leave("kept".into());
+                        }
+                        lines.put(index, planned);
+                    }
+                    Ok(None) => (),
+                    Err(failed) => *lock(error) = Some(failed),
+                }
+                lock(error).is_none()
+            }
+        })
+        .await;
+        if let Some(error) = lock(&error).take() {
+            return Err(error);
+        }
+        let mut lines = lines.into_values();
+        lines.extend(self.plan_orphans(cloud).await?);
+        Ok(Plan { lines, outputs })
+    }
+
+    /// Carries out a plan: first everything that comes or changes, then, if all went well, what goes.
+    pub async fn apply(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Applied {
+        let Plan { lines, outputs } = plan;
+        let orphans = lines.iter().any(|line| matches!(line.step, Step::Delete { .. }));
+        let run = Run { cloud, outputs: &outputs, pace, observer };
+        let work: Work = self.work(lines);
+        let mut outcomes = self.forward(&run, work).await;
+        if orphans && outcomes.iter().all(Outcome::is_done) {
+            outcomes.extend(self.remove_orphans(&run).await);
+        }
+        Applied { outcomes, outputs }
+    }
+
+    /// Removes what the plan says goes: what uses something goes before it.
+    pub async fn remove(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
+        let Plan { lines, outputs } = plan;
+        let run = Run { cloud, outputs: &outputs, pace, observer };
+        let doomed: BTreeSet<&Address> =
+            lines.iter().filter(|line| matches!(line.step, Step::Delete { .. })).map(|line| &line.address).collect();
+        let mut outcomes = self.remove_orphans(&run).await;
+        let (needs, nodes) = (reversed(&self.needs), &self.nodes);
+        let visited = walk_nodes(&run, &needs, nodes.iter().map(|node| &**node).collect(), |node| {
+            doomed.contains(node.address())
+        })
+        .await;
+        outcomes.extend(visited);
+        outcomes
+    }
+
+    fn work(&self, lines: Vec<Planned>) -> Work {
+        let mut work: Work = (0..self.nodes.len()).map(|_| Mutex::new(None)).collect();
+        for line in lines {
+            let Some(index) = self.nodes.iter().position(|node| *node.address() == line.address) else {
+                continue;
+            };
+            if !matches!(line.step, Step::Keep) {
+                work[index] = Mutex::new(Some(line.seen));
+            }
+        }
+        work
+    }
+
+    async fn forward(&self, run: &Run<'_, C>, work: Work) -> Vec<Outcome> {
+        let outcomes = Slots::new(self.nodes.len());
+        let visits = walk(&self.needs, AT_ONCE, |index| {
+            let (node, work, outcomes) = (&self.nodes[index], &work, &outcomes);
+            async move {
+                let Some(seen) = lock(&work[index]).take() else { return true };
+                let result = begin(run, &**node, |run| node.converge(run, seen)).await;
+                let passed = result.is_ok();
+                outcomes.put(index, Outcome { address: node.address().clone(), result: Some(result) });
+                passed
+            }
+        })
+        .await;
+        self.skipped(run, &visits, &work, &outcomes);
+        outcomes.into_values()
+    }
+
+    fn skipped(&self, run: &Run<'_, C>, visits: &[Visit], work: &Work, outcomes: &Slots<Outcome>) {
+        for (index, visit) in visits.iter().enumerate() {
+            if *visit == Visit::Skipped && lock(&work[index]).is_some() {
+                let address = self.nodes[index].address().clone();
+                (run.observer)(Event { address: address.clone(), progress: Progress::Skipped });
+                outcomes.put(index, Outcome { address, result: None });
+            }
+        }
+    }
+
+    async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
+        let nothing = Outputs::new(1);
+        let looks = self.orphans.iter().map(|(_, node)| node.plan_removal(cloud, &nothing));
+        Ok(futures::future::try_join_all(looks).await?.into_iter().flatten().collect())
+    }
+
+    async fn remove_orphans(&self, run: &Run<'_, C>) -> Vec<Outcome> {
+        let before = |rank: usize| {
+            (0..self.orphans.len()).filter(|&other| self.orphans[other].0 < rank).collect::<Vec<_>>()
+        };
+        let needs: Vec<Vec<usize>> = self.orphans.iter().map(|(rank, _)| before(*rank)).collect();
+        let nothing = Outputs::new(1);
+        let run = Run { outputs: &nothing, ..*run };
+        walk_nodes(&run, &needs, self.orphans.iter().map(|(_, node)| &**node).collect(), |_| true).await
+    }
+
+    /// Gives the resources that pending changes wait for their names.
+    fn name_pending(&self, lines: &mut [Planned]) {
+        for line in lines {
+            let Step::Update(changes) = &mut line.step else { continue };
+            for change in changes.iter_mut().filter(|change| change.path == "inputs") {
+                let Some(index) = change.to.as_deref().and_then(|to| to.rsplit_once('#')?.1.parse::<usize>().ok())
+                else {
+                    continue;
+                };
+                *change = Change::pending(self.nodes[index].address());
+            }
+        }
+    }
+}
+
+/// What was seen of each node that has work to do.
+type Work = Vec<Mutex<Option<Option<Seen>>>>;
+
+async fn walk_nodes<C: Send + Sync + 'static>(
+    run: &Run<'_, C>,
+    needs: &[Vec<usize>],
+    nodes: Vec<&dyn Node<C>>,
+    wanted: impl Fn(&dyn Node<C>) -> bool,
+) -> Vec<Outcome> {
+    let outcomes = Slots::new(nodes.len());
+    let visits = walk(needs, AT_ONCE, |index| {
+        let (node, outcomes, wanted) = (nodes[index], &outcomes, wanted(nodes[index]));
+        async move {
+            if !wanted {
+                return true;
+            }
+            let result = begin(run, node, |run| node.vanish(run)).await;
+            let passed = result.is_ok();
+            outcomes.put(index, Outcome { address: node.address().clone(), result: Some(result) });
+            passed
+        }
+    })
+    .await;
+    for (index, visit) in visits.iter().enumerate() {
+        if *visit == Visit::Skipped && wanted(nodes[index]) {
+            let address = nodes[index].address().clone();
+            (run.observer)(Event { address: address.clone(), progress: Progress::Skipped });
+            outcomes.put(index, Outcome { address, result: None });
+        }
+    }
+    outcomes.into_values()
+}
+
+async fn begin<'a, C, F>(
+    run: &'a Run<'a, C>,
+    node: &dyn Node<C>,
+    act: impl FnOnce(&'a Run<'a, C>) -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    if run.pace.stop.is_cancelled() {
+        return Err(Error::Interrupted { what: node.address().clone() });
+    }
+    let result = act(run).await;
+    let progress = if result.is_ok() { Progress::Done } else { Progress::Failed };
+    (run.observer)(Event { address: node.address().clone(), progress });
+    result
+}
+
+/// Values that come in any order and leave in that of their indices.
+struct Slots<T>(Mutex<Vec<Option<T>>>);
+
+impl<T> Slots<T> {
+    fn new(len: usize) -> Self {
+        Slots(Mutex::new((0..len).map(|_| None).collect()))
+    }
+
+    fn put(&self, index: usize, value: T) {
+        lock(&self.0)[index] = Some(value);
+    }
+
+    fn into_values(self) -> Vec<T> {
+        let slots = self.0.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        slots.into_iter().flatten().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

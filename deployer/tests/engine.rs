@@ -1,0 +1,302 @@
+//! The engine on a toy cloud: order, failure, repair after a cut line, orphans, and other people's things.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use deployer::engine::{
+    Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Resource, Retry, STACK_TAG,
+    Stack, Step, Tags,
+};
+use serde::Serialize;
+
+/// A cloud of boxes with a size, and a line to it that can be cut after so many answers.
+#[derive(Default)]
+struct Cloud {
+    boxes: Mutex<BTreeMap<String, Box_>>,
+    calls: Mutex<Vec<String>>,
+    answers_left: Mutex<Option<usize>>,
+    refusals: AtomicUsize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Box_ {
+    size: u32,
+    filled: bool,
+    tags: Tags,
+    rounds_to_settle: usize,
+}
+
+impl Cloud {
+    fn cut_after(&self, answers: usize) {
+        *self.answers_left.lock().unwrap() = Some(answers);
+    }
+
+    fn mend(&self) {
+        *self.answers_left.lock().unwrap() = None;
+    }
+
+    /// The effect takes place although the answer may be lost.
+    fn call<T>(&self, what: String, effect: impl FnOnce(&mut BTreeMap<String, Box_>) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut left = self.answers_left.lock().unwrap();
+        if *left == Some(0) {
+            return Err(Fault::new(&what, "Cut", "the line is cut"));
+        }
+        self.calls.lock().unwrap().push(what.clone());
+        let answer = effect(&mut self.boxes.lock().unwrap());
+        if let Some(left) = left.as_mut() {
+            *left -= 1;
+            if *left == 0 {
+                return Err(Fault::new(&what, "Cut", "the answer was lost"));
+            }
+        }
+        answer
+    }
+
+    fn mutating(&self) -> Vec<String> {
+        self.calls.lock().unwrap().iter().filter(|call| !call.starts_with("read")).cloned().collect()
+    }
+}
+
+#[derive(Clone)]
+struct Crate {
+    name: String,
+}
+
+#[derive(Debug, Clone, Serialize, PartialEq)]
+struct Settings {
+    size: u32,
+    filled: bool,
+    colour: &'static str,
+}
+
+impl Resource for Crate {
+    const KIND: &'static str = "crate";
+    const FIXED: &'static [&'static str] = &["colour"];
+    type Cloud = Cloud;
+    type Settings = Settings;
+    type Output = String;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, cloud: &Cloud) -> Result<Observed<Self>, Fault> {
+        cloud.call(format!("read {}", self.name), |boxes| {
+            let Some(found) = boxes.get_mut(&self.name) else { return Ok(Observed::Absent) };
+            if found.rounds_to_settle > 0 {
+                found.rounds_to_settle -= 1;
+                return Ok(Observed::Settling("settling".into()));
+            }
+            Ok(Observed::Present(Live {
+                settings: Settings { size: found.size, filled: found.filled, colour: "red" },
+                output: format!("id-of-{}", self.name),
+                owner: Owner::Tags(found.tags.clone()),
+            }))
+        })
+    }
+
+    async fn create(&self, cloud: &Cloud, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        if cloud.refusals.load(Ordering::SeqCst) > 0 {
+            cloud.refusals.fetch_sub(1, Ordering::SeqCst);
+            let fault = Fault::new("create", "NotYet", "not yet");
+            return Err(fault.within(std::time::Duration::from_secs(120)));
+        }
+        cloud.call(format!("create {}", self.name), |boxes| {
+            let made = Box_ { size: want.size, filled: false, tags: tags.clone(), rounds_to_settle: 2 };
+            match boxes.insert(self.name.clone(), made) {
+                None => Ok(None),
+                Some(_) => Err(Fault::new("create", "Exists", "created twice")),
+            }
+        })
+    }
+
+    async fn update(&self, cloud: &Cloud, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if live.settings.size != want.size {
+            cloud.call(format!("resize {}", self.name), |boxes| {
+                boxes.get_mut(&self.name).expect("it was read").size = want.size;
+                Ok(())
+            })?;
+        }
+        if live.settings.filled != want.filled {
+            cloud.call(format!("fill {}", self.name), |boxes| {
+                boxes.get_mut(&self.name).expect("it was read").filled = want.filled;
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, cloud: &Cloud, _: &Live<Self>) -> Result<(), Fault> {
+        cloud.call(format!("delete {}", self.name), |boxes| {
+            boxes.remove(&self.name);
+            Ok(())
+        })
+    }
+}
+
+fn stack(size: u32) -> Stack<Cloud> {
+    let mut stack = Stack::new("toys", Tags::new());
+    let settings = move |_| Settings { size, filled: true, colour: "red" };
+    let base = stack.add("base", Crate { name: "base".into() }, (), settings);
+    let left = stack.add("left", Crate { name: "left".into() }, base, move |_| settings(()));
+    stack.add("right", Crate { name: "right".into() }, base, move |_| settings(()));
+    stack.add("top", Crate { name: "top".into() }, left, move |_| settings(()));
+    stack
+}
+
+async fn plan(stack: &Stack<Cloud>, cloud: &Cloud) -> Result<Plan, Error> {
+    stack.plan(cloud, None).await
+}
+
+async fn apply(stack: &Stack<Cloud>, cloud: &Cloud) -> Result<Vec<Outcome>, Error> {
+    let plan = plan(stack, cloud).await?;
+    let Applied { outcomes, .. } = stack.apply(cloud, plan, &Pace::default(), &|_: Event| ()).await;
+    Ok(outcomes)
+}
+
+fn all_done(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().all(Outcome::is_done)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_something_comes_after_it_and_a_second_run_changes_nothing() {
+    let cloud = Cloud::default();
+    assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
+    let made: Vec<String> = cloud.mutating().into_iter().filter(|call| call.starts_with("create")).collect();
+    assert_eq!(made.first().map(String::as_str), Some("create base"));
+    let place = |name: &str| made.iter().position(|call| call == name).expect("it was created");
+    assert!(place("create left") < place("create top"));
+
+    cloud.calls.lock().unwrap().clear();
+    assert!(plan(&stack(1), &cloud).await.unwrap().is_empty());
+    assert!(apply(&stack(1), &cloud).await.unwrap().is_empty());
+    assert_eq!(cloud.mutating(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_setting_is_changed_in_place_and_nothing_else() {
+    let cloud = Cloud::default();
+    apply(&stack(1), &cloud).await.unwrap();
+    cloud.boxes.lock().unwrap().get_mut("right").unwrap().size = 9;
+    let plan = plan(&stack(1), &cloud).await.unwrap();
+    let changed: Vec<_> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
+    assert_eq!(changed.len(), 1);
+    let change = Change { path: "size".into(), from: Some("9".into()), to: Some("1".into()) };
+    assert_eq!(changed[0].step, Step::Update(vec![change]));
+    cloud.calls.lock().unwrap().clear();
+    apply(&stack(1), &cloud).await.unwrap();
+    assert_eq!(cloud.mutating(), ["resize right"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_cut_after_any_answer_is_repaired_by_applying_again() {
+    for answers in 1.. {
+        let cloud = Cloud::default();
+        cloud.cut_after(answers);
+        let survived = matches!(apply(&stack(1), &cloud).await, Ok(outcomes) if all_done(&outcomes));
+        cloud.mend();
+        assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()), "cut after {answers}");
+        assert!(plan(&stack(1), &cloud).await.unwrap().is_empty(), "cut after {answers}");
+        let boxes = cloud.boxes.lock().unwrap();
+        assert!(boxes.len() == 4 && boxes.values().all(|found| found.filled), "cut after {answers}: {boxes:?}");
+        if survived {
+            assert!(answers > 8, "the line was cut at least once per mutating call");
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_skips_what_needs_it_and_finishes_the_rest() {
+    let cloud = Cloud::default();
+    let mut toys = Stack::new("toys", Tags::new());
+    let settings = |_| Settings { size: 1, filled: true, colour: "red" };
+    let base = toys.add("base", Crate { name: "base".into() }, (), settings);
+    let blue = move |_| Settings { size: 1, filled: true, colour: "blue" };
+    let broken = toys.add("broken", Crate { name: "broken".into() }, base, blue);
+    toys.add("after", Crate { name: "after".into() }, broken, move |_| settings(()));
+    toys.add("beside", Crate { name: "beside".into() }, base, move |_| settings(()));
+    let outcomes = apply(&toys, &cloud).await.unwrap();
+    let result = |key: &str| &outcomes.iter().find(|outcome| outcome.address.key == key).unwrap().result;
+    assert!(matches!(result("broken"), Some(Err(Error::MustReplace { .. }))));
+    assert!(result("after").is_none());
+    assert!(matches!(result("beside"), Some(Ok(()))));
+    assert!(!cloud.boxes.lock().unwrap().contains_key("after"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_yet_is_waited_for_and_no_longer_than_its_budget() {
+    let cloud = Cloud::default();
+    cloud.refusals.store(5, Ordering::SeqCst);
+    assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
+
+    let cloud = Cloud::default();
+    cloud.refusals.store(usize::MAX, Ordering::SeqCst);
+    let outcomes = apply(&stack(1), &cloud).await.unwrap();
+    let Some(Err(Error::Fault { source, .. })) = &outcomes[0].result else { panic!("{outcomes:?}") };
+    assert_eq!((source.code.as_str(), source.retry != Retry::Never), ("NotYet", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+    for owner in [None, Some("others")] {
+        let cloud = Cloud::default();
+        let tags: Tags = owner.into_iter().map(|owner| (STACK_TAG.to_owned(), owner.to_owned())).collect();
+        let theirs = Box_ { size: 7, filled: false, tags, rounds_to_settle: 0 };
+        cloud.boxes.lock().unwrap().insert("left".into(), theirs.clone());
+        assert!(matches!(plan(&stack(1), &cloud).await, Err(Error::Foreign { .. })));
+        let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
+        assert!(matches!(removal.lines[0].step, Step::Leave(_)));
+        stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await;
+        assert_eq!(cloud.boxes.lock().unwrap().get("left"), Some(&theirs));
+        assert_eq!(cloud.mutating(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_goes_in_the_opposite_order_and_again_is_nothing_to_do() {
+    let cloud = Cloud::default();
+    apply(&stack(1), &cloud).await.unwrap();
+    cloud.calls.lock().unwrap().clear();
+    let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
+    assert!(all_done(&stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await));
+    let gone = cloud.mutating();
+    assert_eq!((gone.len(), gone.last().map(String::as_str)), (4, Some("delete base")));
+    assert!(stack(1).plan_removal(&cloud, &Default::default()).await.unwrap().lines.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_wanted_goes_after_everything_else_is_as_wanted() {
+    let cloud = Cloud::default();
+    apply(&stack(1), &cloud).await.unwrap();
+    let mut smaller = Stack::new("toys", Tags::new());
+    smaller.add("base", Crate { name: "base".into() }, (), |_| Settings { size: 2, filled: true, colour: "red" });
+    for name in ["base", "left", "top"] {
+        smaller.doom(0, Crate { name: name.into() });
+    }
+    cloud.calls.lock().unwrap().clear();
+    assert!(all_done(&apply(&smaller, &cloud).await.unwrap()));
+    let calls = cloud.mutating();
+    assert_eq!(calls.first().map(String::as_str), Some("resize base"));
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    let left: Vec<String> = cloud.boxes.lock().unwrap().keys().cloned().collect();
+    assert_eq!(left, ["base", "right"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_to_stop_ends_the_wait_between_two_calls() {
+    let cloud = Cloud::default();
+    let toys = stack(1);
+    let plan = plan(&toys, &cloud).await.unwrap();
+    let pace = Pace::default();
+    let stop = pace.stop.clone();
+    let observer = move |_: Event| stop.cancel();
+    let applied = toys.apply(&cloud, plan, &pace, &observer).await;
+    assert!(matches!(applied.outcomes[0].result, Some(Err(Error::Interrupted { .. }))));
+    assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
+}
