@@ -1,0 +1,400 @@
+//! `stack.yaml`, read and checked, with the place of every value. What comes out of here cannot be wrong.
+
+mod aws_names;
+mod checks;
+mod error;
+mod read;
+mod text;
+mod tree;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
+pub use error::{Errors, Place, Problem};
+pub use text::{Piece, Reference, Text};
+
+use crate::package::Architecture;
+
+/// The largest file that is read, in bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// A whole description.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The stack's name: the beginning of every name in the cloud.
+    pub name: Name,
+    /// Where it lives.
+    pub region: Region,
+    /// The only account it may live in.
+    pub account: Option<String>,
+    /// Tags for everything.
+    pub tags: BTreeMap<String, String>,
+    /// Roles that exist and are used instead of own ones.
+    pub roles: Option<ExistingRoles>,
+    /// Buckets, by their names in the file.
+    pub buckets: BTreeMap<Name, Bucket>,
+    /// Tables.
+    pub tables: BTreeMap<Name, Table>,
+    /// Functions.
+    pub functions: BTreeMap<Name, Function>,
+    /// Services.
+    pub services: BTreeMap<Name, Service>,
+    /// What the stack tells others, in the order of the file.
+    pub outputs: Vec<(String, Text)>,
+    places: BTreeMap<String, Place>,
+}
+
+/// A name of lower-case letters, digits and single hyphens, beginning with a letter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+/// A region of AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region(String);
+
+/// An instance type, such as `t3.micro`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceType {
+    name: String,
+    architecture: Architecture,
+}
+
+/// A block of addresses, such as `0.0.0.0/0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cidr(String);
+
+/// A TCP port, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(u16);
+
+/// Roles that exist: then nothing is ever written to IAM (aws-facts §3.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingRoles {
+    /// The role of every function.
+    pub existing: String,
+    /// The instance profile of every service.
+    pub instance_profile: Option<String>,
+}
+
+/// A private bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bucket {
+    /// Which web pages may use it.
+    pub cors: Option<Cors>,
+    /// Which function is told of uploads.
+    pub on_upload: Option<Upload>,
+}
+
+/// Which web pages may use a bucket, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins, or `*`.
+    pub origins: Vec<String>,
+    /// HTTP methods.
+    pub methods: Vec<String>,
+    /// Request headers.
+    pub headers: Vec<String>,
+    /// Response headers.
+    pub expose: Vec<String>,
+    /// How long a browser may remember the answer, in seconds.
+    pub max_age_s: Option<u16>,
+}
+
+/// Which function is told of uploads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Its name in the file.
+    pub function: Name,
+    /// Only keys that begin so.
+    pub prefix: Option<String>,
+    /// Only keys that end so.
+    pub suffix: Option<String>,
+}
+
+/// A table, billed by request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The attribute that is the partition key: a string.
+    pub partition_key: String,
+    /// The attribute that is the sort key: a string.
+    pub sort_key: Option<String>,
+    /// Whether AWS refuses to delete it.
+    pub protect: bool,
+    /// Whether it can be restored to any second of the last 35 days.
+    pub point_in_time_recovery: bool,
+}
+
+/// Where a program comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// A package of the Cargo workspace around the file.
+    Package(String),
+    /// A finished program, relative to the file.
+    Binary(PathBuf),
+}
+
+/// What a function or service uses, and so what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Uses {
+    /// Buckets.
+    pub buckets: BTreeMap<Name, Access>,
+    /// Tables.
+    pub tables: BTreeMap<Name, Access>,
+    /// Whether it asks Rekognition for labels.
+    pub rekognition: bool,
+}
+
+/// How something is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only read.
+    Read,
+    /// Only written.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+/// Environment variables.
+pub type Environment = BTreeMap<String, Text>;
+
+/// A function: a program that runs when something happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Function {
+    /// What it runs.
+    pub program: Program,
+    /// On which processors.
+    pub architecture: Architecture,
+    /// In MB, 128 to 10,240.
+    pub memory_mb: u16,
+    /// In seconds, 1 to 900.
+    pub timeout_s: u16,
+    /// How long its log is kept; for ever when absent.
+    pub log_retention_days: Option<u16>,
+    /// Its variables.
+    pub environment: Environment,
+    /// What it may do.
+    pub uses: Uses,
+}
+
+/// A service: a program on a group of instances behind a load balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// What it runs.
+    pub program: Program,
+    /// Where it listens.
+    pub port: Port,
+    /// On which machines.
+    pub instance_type: InstanceType,
+    /// On how many.
+    pub instances: Instances,
+    /// How its health is asked for.
+    pub health_check: HealthCheck,
+    /// Where its users find it.
+    pub load_balancer: Balancer,
+    /// A machine image to stay with; the newest Amazon Linux 2023 at creation when absent.
+    pub image: Option<String>,
+    /// The root disk, in GB.
+    pub disk_gb: u16,
+    /// How long a new instance may be unhealthy, in seconds.
+    pub grace_period_s: u16,
+    /// Its variables.
+    pub environment: Environment,
+    /// What it may do.
+    pub uses: Uses,
+}
+
+/// How many instances, and what makes them more or fewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instances {
+    /// At least.
+    pub min: u16,
+    /// At most.
+    pub max: u16,
+    /// The CPU use that the group aims at, in percent.
+    pub cpu_percent: u16,
+}
+
+/// How the load balancer asks for health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The path it asks for.
+    pub path: String,
+    /// Every so many seconds.
+    pub interval_s: u16,
+    /// How long it waits for the answer, in seconds.
+    pub timeout_s: u16,
+    /// So many good answers make it healthy.
+    pub healthy: u16,
+    /// So many bad ones make it unhealthy.
+    pub unhealthy: u16,
+    /// The good statuses, such as `200` or `200-299`.
+    pub matcher: String,
+}
+
+/// Where users find a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balancer {
+    /// The public port.
+    pub port: Port,
+    /// Who may come.
+    pub allow: Vec<Cidr>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// Errors: everything that is wrong with it, each with its place and remedy.
+    pub fn read(path: &Path) -> Result<Config, Errors> {
+        let file = shown(path);
+        let bytes = std::fs::read(path).map_err(|error| whole(&file, format!("cannot be read: {error}"), None))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| whole(&file, "is not UTF-8 text".into(), Some("save it as UTF-8")))?;
+        Config::parse(&file, &text)
+    }
+
+    /// Checks a text; `file` is what errors call it.
+    ///
+    /// Errors: everything that is wrong with it, each with its place and remedy.
+    pub fn parse(file: &str, text: &str) -> Result<Config, Errors> {
+        if text.len() > MOST_BYTES {
+            return Err(whole(file, "is larger than 1 MiB".into(), Some("a stack is described in a page or two")));
+        }
+        read::read(text).map_err(|mut problems| {
+            problems.sort_by_key(|problem| problem.place);
+            problems.dedup();
+            Errors { file: file.into(), text: text.into(), problems }
+        })
+    }
+
+    /// Where this value stands, by its path such as `services.web.image`.
+    pub fn place_of(&self, path: &str) -> Option<Place> {
+        self.places.get(path).copied()
+    }
+}
+
+fn whole(file: &str, what: String, help: Option<&str>) -> Errors {
+    let problem =
+        Problem { place: Place::default(), message: format!("{file} {what}"), help: help.map(str::to_owned) };
+    Errors { file: file.into(), text: String::new(), problems: vec![problem] }
+}
+
+/// Relative to where the user is, if it is below.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let letters = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
+        if letters && begins && !text.ends_with('-') && !text.contains("--") {
+            return Ok(Name(text.into()));
+        }
+        Err("use lower-case letters, digits and single hyphens, beginning with a letter".into())
+    }
+}
+
+impl Region {
+    /// The region as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if REGIONS.contains(&text) {
+            return Ok(Region(text.into()));
+        }
+        let meant = error::did_you_mean(text, REGIONS.iter().copied());
+        Err(match meant {
+            Some(meant) => format!("there is no region {text:?}; did you mean {meant:?}?"),
+            None => format!("there is no region {text:?}; regions are called like \"us-east-1\""),
+        })
+    }
+}
+
+impl InstanceType {
+    /// Its processors.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+}
+
+impl FromStr for InstanceType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (family, size) = text.split_once('.').ok_or("instance types are called like t3.micro")?;
+        let Some((_, architecture)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
+            return Err(match error::did_you_mean(family, FAMILIES.iter().map(|(name, _)| *name)) {
+                Some(meant) => format!("did you mean {meant}.{size}?"),
+                None => "families are called like t3, t4g or m7i".into(),
+            });
+        };
+        if !SIZES.contains(&size) {
+            let meant = error::did_you_mean(size, SIZES.iter().copied()).unwrap_or("micro");
+            return Err(format!("did you mean {family}.{meant}?"));
+        }
+        Ok(InstanceType { name: text.into(), architecture: *architecture })
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "address blocks are written like 0.0.0.0/0 or 203.0.113.7/32".to_owned();
+        let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
+        let address: std::net::Ipv4Addr = address.parse().map_err(|_| wrong())?;
+        let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32).ok_or_else(wrong)?;
+        let rest = u32::from(address).checked_shl(bits).unwrap_or(0);
+        if rest != 0 {
+            let kept = u32::from(address) & u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            return Err(format!("the block is {}/{bits}", std::net::Ipv4Addr::from(kept)));
+        }
+        Ok(Cidr(text.into()))
+    }
+}
+
+impl From<Port> for u16 {
+    fn from(port: Port) -> u16 {
+        port.0
+    }
+}
+
+macro_rules! displays {
+    ($($type:ident . $field:tt),*) => {$(
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.$field)
+            }
+        }
+    )*};
+}
+
+displays! { Name.0, Region.0, Cidr.0, InstanceType.name }
