@@ -126,6 +126,23 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(chosen)
     }
 
+    /// These nodes with all they need.
+    pub fn with_needs(&self, nodes: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
+        let mut chosen = BTreeSet::new();
+        nodes.into_iter().for_each(|index| self.choose(index, &mut chosen));
+        chosen
+    }
+
+    /// The entries of `stack.yaml` that these nodes come from.
+    pub fn sections(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&str> {
+        nodes.iter().map(|&index| self.nodes[index].section()).collect()
+    }
+
+    /// Every entry of `stack.yaml` that has nodes.
+    pub fn all_sections(&self) -> BTreeSet<&str> {
+        self.nodes.iter().map(|node| node.section()).collect()
+    }
+
     fn choose(&self, index: usize, chosen: &mut BTreeSet<usize>) {
         if chosen.insert(index) {
             self.needs[index].iter().for_each(|&need| self.choose(need, chosen));

@@ -30,6 +30,11 @@ impl<R> Clone for Handle<R> {
 impl<R> Copy for Handle<R> {}
 
 impl<R: Resource> Handle<R> {
+    /// Whether it is one of these nodes.
+    pub fn is_among(self, nodes: &std::collections::BTreeSet<usize>) -> bool {
+        nodes.contains(&self.index)
+    }
+
     /// One text out of this resource's output, as a reference in `stack.yaml` names it.
     pub fn wire(self, text: impl Fn(&R::Output) -> String + Send + Sync + 'static) -> Wire {
         Wire(Source::Resource {

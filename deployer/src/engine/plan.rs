@@ -79,6 +79,11 @@ impl Plan {
         self.lines.iter().all(|line| matches!(line.step, Step::Keep | Step::Leave(_)))
     }
 
+    /// How many resources have something done to them.
+    pub fn work(&self) -> usize {
+        self.lines.iter().filter(|line| !matches!(line.step, Step::Keep | Step::Leave(_))).count()
+    }
+
     /// What the resources that are there have to offer.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs

@@ -1,0 +1,328 @@
+//! The clients, and what AWS's answers mean: "absent", "not yet", or no.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_smithy_runtime_api::{
+    client::{orchestrator::HttpResponse, result::SdkError},
+    http::StatusCode,
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::engine::{Fault, Retry};
+
+mod journal;
+
+pub use journal::{Journal, Tally};
+
+/// The clients of one account and region.
+pub struct Aws {
+    /// Amazon S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Amazon DynamoDB.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// AWS Identity and Access Management: global, whatever the region.
+    pub iam: aws_sdk_iam::Client,
+    /// AWS Lambda.
+    pub lambda: aws_sdk_lambda::Client,
+    /// Amazon CloudWatch Logs.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Amazon EC2.
+    pub ec2: aws_sdk_ec2::Client,
+    /// Elastic Load Balancing.
+    pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    /// Amazon EC2 Auto Scaling.
+    pub autoscaling: aws_sdk_autoscaling::Client,
+    /// AWS Security Token Service.
+    pub sts: aws_sdk_sts::Client,
+    /// The region all of them speak to.
+    pub region: String,
+    /// The endpoint, when it is not AWS's own.
+    pub endpoint: Option<String>,
+    /// Every call made through these clients.
+    pub journal: Journal,
+}
+
+/// Where to connect and as whom; what is left out comes from the standard AWS configuration.
+#[derive(Debug, Default, Clone)]
+pub struct Access {
+    /// The region, such as `us-east-1`.
+    pub region: String,
+    /// A profile of the shared AWS configuration.
+    pub profile: Option<String>,
+    /// An endpoint for all services together with its fixed credentials: our local AWS.
+    pub local: Option<Local>,
+}
+
+/// Our local AWS, as a client sees it.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// `http://127.0.0.1:port`.
+    pub endpoint: String,
+    /// The account's own access key.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+}
+
+impl Aws {
+    /// Makes the clients. No call is made yet.
+    pub async fn connect(access: &Access) -> Aws {
+        let journal = Journal::default();
+        let config = configuration(access).await;
+        let endpoint = config.endpoint_url().map(str::to_owned);
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            // Bucket names as host names need DNS that only AWS has.
+            .force_path_style(endpoint.is_some())
+            .interceptor(journal.clone())
+            .build();
+        macro_rules! client {
+            ($service:ident) => {
+                $service::Client::from_conf(
+                    $service::config::Builder::from(&config).interceptor(journal.clone()).build(),
+                )
+            };
+        }
+        Aws {
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            dynamodb: client!(aws_sdk_dynamodb),
+            iam: client!(aws_sdk_iam),
+            lambda: client!(aws_sdk_lambda),
+            logs: client!(aws_sdk_cloudwatchlogs),
+            ec2: client!(aws_sdk_ec2),
+            elb: client!(aws_sdk_elasticloadbalancingv2),
+            autoscaling: client!(aws_sdk_autoscaling),
+            sts: client!(aws_sdk_sts),
+            region: access.region.clone(),
+            endpoint,
+            journal,
+        }
+    }
+}
+
+async fn configuration(access: &Access) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        // More than the default three: a deployment is worth the patience (aws-facts §2.2).
+        .retry_config(RetryConfig::standard().with_max_attempts(8));
+    if let Some(profile) = &access.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(Local { endpoint, access_key, secret_key }) = &access.local {
+        let credentials =
+            aws_credential_types::Credentials::new(access_key, secret_key, None, None, "deployer --local");
+        loader = loader.endpoint_url(endpoint).credentials_provider(credentials);
+    }
+    loader.load().await
+}
+
+/// One answer that means "not yet" rather than "no".
+struct NotYet {
+    operation: &'static str,
+    code: &'static str,
+    message: &'static str,
+    budget: Duration,
+}
+
+const fn not_yet(
+    operation: &'static str,
+    code: &'static str,
+    message: &'static str,
+    budget_s: u64,
+) -> NotYet {
+    NotYet { operation, code, message, budget: Duration::from_secs(budget_s) }
+}
+
+/// The eventual-consistency errors that no SDK retries, with Terraform's budgets (aws-facts §2.3). `*` is any operation.
+const NOT_YET: &[NotYet] = &[
+    not_yet("CreateFunction", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
+    not_yet("CreateFunction", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionConfiguration", "ResourceConflictException", "", 600),
+    not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
+    not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("AddPermission", "ResourceNotFoundException", "", 300),
+    not_yet("AddPermission", "ResourceConflictException", "", 300),
+    not_yet("RemovePermission", "ResourceConflictException", "", 300),
+    not_yet("CreateFunction", "ResourceConflictException", "in progress", 600),
+    not_yet("CreateRole", "MalformedPolicyDocument", "Invalid principal in policy", 120),
+    not_yet("*", "ConcurrentModification", "", 120),
+    not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
+    not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),
+    not_yet("AddRoleToInstanceProfile", "NoSuchEntity", "", 120),
+    not_yet("DeleteRole", "DeleteConflict", "", 120),
+    not_yet("DeleteInstanceProfile", "DeleteConflict", "", 120),
+    not_yet("CreateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("UpdateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("StartInstanceRefresh", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("StartInstanceRefresh", "InstanceRefreshInProgress", "", 900),
+    not_yet("AttachLoadBalancerTargetGroups", "InstanceRefreshInProgress", "", 900),
+    not_yet("DetachLoadBalancerTargetGroups", "InstanceRefreshInProgress", "", 900),
+    not_yet("PutScalingPolicy", "ValidationError", "not found", 60),
+    not_yet("CreateAutoScalingGroup", "AlreadyExists", "pending delete", 900),
+    not_yet("CreateAutoScalingGroup", "ServiceLinkedRoleFailure", "", 120),
+    not_yet("*", "ResourceContention", "", 120),
+    not_yet("DeleteAutoScalingGroup", "ResourceInUse", "", 600),
+    not_yet("*", "ScalingActivityInProgress", "", 600),
+    not_yet("PutPublicAccessBlock", "NoSuchBucket", "", 120),
+    not_yet("PutBucketOwnershipControls", "NoSuchBucket", "", 120),
+    not_yet("PutBucketEncryption", "NoSuchBucket", "", 120),
+    not_yet("PutBucketCors", "NoSuchBucket", "", 120),
+    not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
+    not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
+    not_yet("PutBucketNotificationConfiguration", "InvalidArgument", "Unable to validate the following destination", 120),
+    not_yet("PutObject", "NoSuchBucket", "", 120),
+    not_yet("*", "OperationAborted", "", 300),
+    not_yet("*", "OperationAbortedException", "", 60),
+    not_yet("DeleteBucket", "BucketNotEmpty", "", 60),
+    not_yet("CreateTable", "LimitExceededException", "simultaneously", 600),
+    not_yet("UpdateContinuousBackups", "ContinuousBackupsUnavailableException", "", 1200),
+    not_yet("UpdateTable", "ResourceInUseException", "", 600),
+    not_yet("TagResource", "ResourceInUseException", "", 60),
+    not_yet("DeleteTable", "ResourceInUseException", "being ", 600),
+    not_yet("CreateListener", "CertificateNotFound", "", 300),
+    not_yet("ModifyListener", "CertificateNotFound", "", 300),
+    not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
+    // Somebody else was quicker, or the rules were read too early.
+    not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
+    not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
+    // The load balancer's interfaces outlive it: up to 35 minutes (aws-facts §9.6).
+    not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
+    not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+];
+
+/// Codes that mean "it is not there" (aws-facts §18).
+const ABSENT: &[&str] = &[
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NoSuchTagSet",
+    "NoSuchTagSetError",
+    "NoSuchCORSConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "NoSuchUpload",
+    "NotFound",
+    "ResourceNotFoundException",
+    "NoSuchEntity",
+    "InvalidGroup.NotFound",
+    "InvalidSecurityGroupID.NotFound",
+    "InvalidPermission.NotFound",
+    "InvalidLaunchTemplateName.NotFoundException",
+    "InvalidLaunchTemplateId.NotFound",
+    "LoadBalancerNotFound",
+    "TargetGroupNotFound",
+    "ListenerNotFound",
+    "ActiveInstanceRefreshNotFound",
+];
+
+impl Fault {
+    /// Whether the answer means that the thing is not there.
+    pub fn is_absent(&self) -> bool {
+        ABSENT.contains(&self.code.as_str())
+            || (self.code == "ValidationError" && self.message.contains("not found"))
+    }
+}
+
+/// Turns "not there" into `None`.
+pub fn found<T>(answer: Result<T, impl Into<Fault>>) -> Result<Option<T>, Fault> {
+    match answer.map_err(Into::into) {
+        Ok(there) => Ok(Some(there)),
+        Err(fault) if fault.is_absent() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Counts "already gone" as done.
+pub fn gone<T>(answer: Result<T, impl Into<Fault>>) -> Result<(), Fault> {
+    found(answer).map(drop)
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Fault {
+        let operation = operation_of::<E>();
+        let status = error.raw_response().map(HttpResponse::status);
+        let code = match error.code() {
+            Some(code) => code.to_owned(),
+            None => code_of_bodiless(status, &error),
+        };
+        let message = match error.message() {
+            Some(message) => message.to_owned(),
+            None => innermost(&error),
+        };
+        let retry = retry(&operation, &code, &message);
+        Fault { operation, code, message, retry }
+    }
+}
+
+/// `aws_sdk_s3::operation::create_bucket::CreateBucketError` is the error of `CreateBucket`.
+fn operation_of<E>() -> String {
+    let name = std::any::type_name::<E>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    name.strip_suffix("Error").unwrap_or(name).to_owned()
+}
+
+/// Answers to `HEAD` have no body and so no code (aws-facts §2.1).
+fn code_of_bodiless<E>(status: Option<StatusCode>, error: &SdkError<E, HttpResponse>) -> String {
+    match (status.map(|status| status.as_u16()), error) {
+        (Some(404), _) => "NotFound".into(),
+        (Some(403), _) => "AccessDenied".into(),
+        (Some(status), _) => format!("HTTP {status}"),
+        (None, SdkError::TimeoutError(_)) => "Timeout".into(),
+        (None, SdkError::DispatchFailure(_)) => "NoConnection".into(),
+        (None, _) => "BadRequest".into(),
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn retry(operation: &str, code: &str, message: &str) -> Retry {
+    // This one is final although its code is that of "busy" (aws-facts §7.4).
+    if message.contains("provided already exists") {
+        return Retry::Never;
+    }
+    NOT_YET
+        .iter()
+        .find(|row| {
+            (row.operation == "*" || row.operation == operation)
+                && row.code == code
+                && message.contains(row.message)
+        })
+        .map_or(Retry::Never, |row| Retry::Within(row.budget))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operation_is_read_off_the_error_type() {
+        assert_eq!(operation_of::<aws_sdk_s3::operation::create_bucket::CreateBucketError>(), "CreateBucket");
+    }
+
+    #[test]
+    fn a_role_that_lambda_cannot_assume_yet_is_worth_two_minutes() {
+        let text = "The role defined for the function cannot be assumed by Lambda.";
+        let budget = Retry::Within(Duration::from_secs(120));
+        assert_eq!(retry("CreateFunction", "InvalidParameterValueException", text), budget);
+        assert_eq!(retry("CreateFunction", "InvalidParameterValueException", "bad handler"), Retry::Never);
+    }
+
+    #[test]
+    fn a_statement_that_exists_is_final() {
+        let text = "The statement id (x) provided already exists.";
+        assert_eq!(retry("AddPermission", "ResourceConflictException", text), Retry::Never);
+    }
+}

@@ -1,0 +1,68 @@
+//! Counts the calls made, so that "nothing to do" can be shown to have changed nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeTransmitInterceptorContextRef, dyn_dispatch_hint},
+        orchestrator::Metadata,
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
+
+/// Every attempt of every call, by operation. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Journal(Arc<Mutex<BTreeMap<String, usize>>>);
+
+/// How many calls were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// All of them.
+    pub calls: usize,
+    /// Those that may have changed something.
+    pub mutating: usize,
+}
+
+/// What the names of operations that only read begin with.
+const READS: &[&str] = &["Describe", "Get", "List", "Head"];
+
+impl Journal {
+    /// The calls so far.
+    pub fn tally(&self) -> Tally {
+        let calls = self.by_operation();
+        let mutating = calls.iter().filter(|(operation, _)| !reads(operation)).map(|(_, count)| count).sum();
+        Tally { calls: calls.values().sum(), mutating }
+    }
+
+    /// How often each operation was called.
+    pub fn by_operation(&self) -> BTreeMap<String, usize> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+fn reads(operation: &str) -> bool {
+    READS.iter().any(|read| operation.starts_with(read))
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Journal {
+    fn name(&self) -> &'static str {
+        "journal"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = config.load::<Metadata>().map_or("?", |metadata| metadata.name()).to_owned();
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(operation).or_default() += 1;
+        Ok(())
+    }
+}

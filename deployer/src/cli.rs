@@ -1,0 +1,172 @@
+//! The commands; their doc comments are the help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::env_file::Format;
+
+/// Brings the stack of stack.yaml to life on AWS, or on this machine with --local, and takes it down again.
+///
+/// There is no state file: AWS itself is the state. Killed anywhere and run again, it converges.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    /// What to do.
+    pub command: Command,
+    #[command(flatten)]
+    /// What every command takes.
+    pub global: Global,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  deployer up --local                 the whole stack on this machine, no account needed
+  deployer plan                       what `up` would change on AWS, changing nothing
+  deployer up --yes                   deploy without being asked
+  deployer up buckets tables          only these parts and what they need
+  deployer outputs --write .env       fill in a .env for a service run by hand
+  deployer down                       remove everything
+
+Exit codes:
+  0    done
+  1    failed: what and why is on stderr; the same command continues
+  2    there are changes (plan --detailed-exitcode)
+  64   wrong usage of the command line, or a question that nobody could be asked
+  77   no credentials, or credentials that AWS refuses
+  78   stack.yaml is missing or has errors
+  130  interrupted; the same command continues";
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The stack's description [default: the nearest stack.yaml, here or in a folder above]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+    /// Use the AWS inside this program instead of an account: real processes on this machine
+    #[arg(long, global = true)]
+    pub local: bool,
+    /// The profile of the shared AWS configuration to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The region to use instead of that in stack.yaml
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<String>,
+    /// Colours on stderr; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Say more: which calls were made; twice: every call as it is made
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create what is missing, change what differs, remove what is no longer in stack.yaml
+    Up(Up),
+    /// Show what `up` would do, changing nothing
+    Plan(PlanArgs),
+    /// Remove everything the stack owns
+    Down(Down),
+    /// Print the stack's outputs, or fill them into a .env file
+    Outputs(Outputs),
+    /// Print the JSON Schema of stack.yaml for editors
+    Schema,
+    /// The AWS on this machine that --local uses
+    #[command(subcommand)]
+    Local(LocalCommand),
+}
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Only these sections or entries of stack.yaml and what they need, such as `buckets` or `tables.posts`
+    pub targets: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Do not wait until the load balancers' targets are healthy
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only these sections or entries of stack.yaml and what they need
+    pub targets: Vec<String>,
+    /// Print the plan as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with 2 when there are changes
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// Arguments of `down`.
+#[derive(Debug, Args)]
+pub struct Down {
+    /// Do not ask for the stack's name
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Keep this entry of stack.yaml and what it needs, such as `buckets.images`; may be repeated
+    #[arg(long, value_name = "TARGET")]
+    pub keep: Vec<String>,
+}
+
+/// Arguments of `outputs`.
+#[derive(Debug, Args)]
+pub struct Outputs {
+    /// Print the bare value of this output
+    pub name: Option<String>,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = Format::Env)]
+    pub format: Format,
+    /// Update this .env file in place; all its other lines stay
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
+    pub write: Option<PathBuf>,
+}
+
+/// Arguments of `local`.
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Start it in the background, unless it runs
+    Start(LocalStart),
+    /// Stop it; what is stored stays
+    Stop,
+    /// Say whether it runs, and what runs in it
+    Status,
+    /// Print its log
+    Logs,
+    /// Stop it and forget everything stored in it
+    Reset {
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Print the variables with which the AWS CLI and other clients reach it
+    Env,
+    /// Run it in the foreground
+    Run(LocalStart),
+}
+
+/// Arguments of `local start` and `local run`.
+#[derive(Debug, Clone, Args)]
+pub struct LocalStart {
+    /// The port on 127.0.0.1; 0 takes any free one
+    #[arg(long, env = "DEPLOYER_LOCAL_PORT", default_value_t = 4566)]
+    pub port: u16,
+}

@@ -1,0 +1,81 @@
+//! `local`: the AWS on this machine, as a background process or in the foreground.
+
+use std::path::PathBuf;
+
+use super::{find, folder, read};
+use crate::{
+    cli::{Global, LocalCommand},
+    exit::{Exit, Failure},
+    laptop::{Laptop, Server},
+    report,
+};
+
+/// The port that is used when nobody says another.
+pub const PORT: u16 = 4566;
+
+pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failure> {
+    let laptop = Laptop::beside(&place(global)?);
+    match command {
+        LocalCommand::Start(args) => {
+            let server = laptop.start(args.port, &region(global))?;
+            report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
+        }
+        LocalCommand::Run(args) => laptop.run(args.port, &region(global)).await?,
+        LocalCommand::Stop => match laptop.stop()? {
+            true => report::say("stopped; what is stored stays"),
+            false => report::say("it is not running"),
+        },
+        LocalCommand::Status => {
+            let Some(server) = laptop.running() else {
+                report::say("it is not running");
+                return Ok(Exit::Failed);
+            };
+            report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
+            report::answer(&format!("{:#}\n", laptop.status(&server)?));
+        }
+        LocalCommand::Logs => report::answer(&laptop.log()),
+        LocalCommand::Reset { yes } => {
+            if *yes || report::confirm("Stop the local AWS and forget everything stored in it?")? {
+                laptop.reset()?;
+                report::say("forgotten");
+            }
+        }
+        LocalCommand::Env => report::answer(&variables(&running(&laptop)?, &region(global))),
+    }
+    Ok(Exit::Done)
+}
+
+/// The port in `DEPLOYER_LOCAL_PORT`, or the usual one.
+pub fn port() -> u16 {
+    std::env::var("DEPLOYER_LOCAL_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT)
+}
+
+fn running(laptop: &Laptop) -> Result<Server, Failure> {
+    laptop.running().ok_or_else(|| {
+        Failure::new(Exit::Failed, anyhow::anyhow!("the local AWS is not running"))
+            .hint("start it with `deployer local start`")
+    })
+}
+
+fn variables(server: &Server, region: &str) -> String {
+    let access = server.access();
+    format!(
+        "export AWS_ENDPOINT_URL={}\nexport AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\n\
+         export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
+        access.endpoint, access.access_key, access.secret_key
+    )
+}
+
+/// Beside `stack.yaml`, or here when there is none.
+fn place(global: &Global) -> Result<PathBuf, Failure> {
+    match find(global) {
+        Ok(file) => Ok(folder(&file).to_owned()),
+        Err(_) if global.file.is_none() => Ok(std::env::current_dir()?),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn region(global: &Global) -> String {
+    let described = || read(&find(global).ok()?).ok().map(|config| config.region.to_string());
+    global.region.clone().or_else(described).unwrap_or_else(|| "us-east-1".into())
+}

@@ -1,0 +1,257 @@
+//! One file per command, and what they begin with: the description read, the clients made, the page laid out.
+
+mod down;
+mod local;
+mod outputs;
+mod plan;
+mod up;
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::anyhow;
+
+use crate::{
+    aws::{Access, Aws},
+    cli::{Cli, Command, Global},
+    config::Config,
+    engine::{Event, Outcome, Pace, Plan},
+    exit::{Exit, Failure},
+    laptop::Laptop,
+    programs::{Destination, Programs},
+    report::{self, Board},
+    resources,
+    site::{Network, Site},
+    stack::{Page, lay_out},
+};
+
+/// Does what the command line says.
+pub async fn run(cli: Cli) -> Result<Exit, Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(global, &args).await,
+        Command::Plan(args) => plan::run(global, &args).await,
+        Command::Down(args) => down::run(global, &args).await,
+        Command::Outputs(args) => outputs::run(global, &args).await,
+        Command::Schema => {
+            report::answer(&crate::schema::schema());
+            Ok(Exit::Done)
+        }
+        Command::Local(command) => local::run(global, &command).await,
+    }
+}
+
+/// A description that has been read, and the cloud it is meant for.
+struct Session {
+    config: Config,
+    file: PathBuf,
+    aws: Aws,
+    site: Site,
+    network: Option<Network>,
+    destination: Destination,
+}
+
+/// Whether a command needs the local AWS to run, or is content to find that it does not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    Start,
+    Only,
+}
+
+impl Session {
+    /// Reads `stack.yaml`, connects, and finds out whose account it is.
+    async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+        let file = find(global)?;
+        let mut config = read(&file)?;
+        if let Some(region) = &global.region {
+            config.region = region.parse().map_err(Failure::usage)?;
+        }
+        let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
+        let destination = if global.local { Destination::Laptop } else { Destination::Aws };
+        let access = Access { region: config.region.to_string(), profile: global.profile.clone(), local };
+        let aws = Aws::connect(&access).await;
+        let site = Site::identity(&aws).await?;
+        check_account(&config, &site)?;
+        let network = match config.services.is_empty() {
+            true => None,
+            false => Some(Network::discover(&aws, &instance_types(&config)).await?),
+        };
+        report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        Ok(Some(Session { config, file, aws, site, network, destination }))
+    }
+
+    fn folder(&self) -> &Path {
+        folder(&self.file)
+    }
+
+    /// Builds the programs of the chosen targets; no target is all of them.
+    async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
+        let wanted = |entry: &str| self.is_needed(entry, targets);
+        let say = |line: &str| report::say(line);
+        Programs::build(&self.config, self.folder(), self.destination, wanted, say).await.map_err(|error| {
+            let hint = error.hint();
+            Failure { exit: Exit::Failed, error: error.into(), hint }
+        })
+    }
+
+    /// Whether a target needs this entry. What is not needed keeps the program it has.
+    fn is_needed(&self, entry: &str, targets: &[String]) -> bool {
+        if targets.is_empty() {
+            return true;
+        }
+        let page = self.page(&Programs::none());
+        page.stack.select(targets).is_ok_and(|chosen| page.stack.sections(&chosen).contains(entry))
+    }
+
+    fn page(&self, programs: &Programs) -> Page {
+        lay_out(&self.config, &self.site, self.network.as_ref(), programs)
+    }
+
+    /// The page with everything of this stack that it no longer wants.
+    async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
+        let mut page = self.page(programs);
+        resources::doom_orphans(&mut page.stack, &self.aws).await?;
+        Ok(page)
+    }
+
+    fn chosen(&self, page: &Page, targets: &[String]) -> Result<Option<BTreeSet<usize>>, Failure> {
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        page.stack.select(targets).map(Some).map_err(|target| {
+            let sections = page.stack.all_sections();
+            Failure::usage(format!("stack.yaml has nothing called {target:?}"))
+                .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+        })
+    }
+
+    /// The plan for the chosen targets, with the page it is for.
+    async fn plan(&self, targets: &[String]) -> Result<(Page, Plan), Failure> {
+        let programs = self.programs(targets).await?;
+        let page = match targets.is_empty() {
+            true => self.page_with_orphans(&programs).await?,
+            false => self.page(&programs),
+        };
+        let chosen = self.chosen(&page, targets)?;
+        let plan = page.stack.plan(&self.aws, chosen.as_ref()).await?;
+        Ok((page, plan))
+    }
+
+    /// Prints what was not done, and says how the command ends.
+    fn conclude(&self, outcomes: &[Outcome]) -> Exit {
+        let mut exit = Exit::Done;
+        for outcome in outcomes {
+            match &outcome.result {
+                Some(Ok(())) => continue,
+                Some(Err(crate::engine::Error::Interrupted { .. })) => exit = Exit::Interrupted,
+                Some(Err(error)) => {
+                    report::failed(&outcome.address, error, self.place(&outcome.address.key));
+                    exit = if exit == Exit::Interrupted { exit } else { Exit::Failed };
+                }
+                None => exit = if exit == Exit::Done { Exit::Failed } else { exit },
+            }
+        }
+        if exit != Exit::Done {
+            let done = outcomes.iter().filter(|outcome| outcome.is_done()).count();
+            report::say(format!("{done} of {} done; the same command continues", outcomes.len()));
+        }
+        exit
+    }
+
+    fn place(&self, key: &str) -> Option<String> {
+        let entry = key.trim_end_matches("-fn").trim_end_matches("-svc").trim_end_matches("-lb");
+        let place = ["services", "functions", "tables", "buckets"]
+            .iter()
+            .find_map(|section| self.config.place_of(&format!("{section}.{entry}")))?;
+        Some(format!("{}:{}", self.file.display(), place.line))
+    }
+
+    /// With `-v`: how many calls were made; of which kinds.
+    fn tally(&self, global: &Global) {
+        if global.verbose == 0 {
+            return;
+        }
+        let tally = self.aws.journal.tally();
+        report::say(format!("{} calls, {} of them mutating", tally.calls, tally.mutating));
+        for (operation, count) in self.aws.journal.by_operation() {
+            report::say(format!("  {count:4} {operation}"));
+        }
+    }
+}
+
+/// Watches for signals and draws progress while `work` is done.
+async fn watched<F>(resources: usize, work: impl FnOnce(Pace, Board) -> F) -> F::Output
+where
+    F: Future,
+{
+    let pace = Pace { stop: crate::signals::watch(), ..Pace::default() };
+    let board = Board::new(resources);
+    let output = work(pace, board.clone()).await;
+    board.close();
+    output
+}
+
+fn observer(board: &Board) -> impl Fn(Event) + Send + Sync + use<> {
+    let board = board.clone();
+    move |event: Event| board.show(event)
+}
+
+fn find(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(file) = &global.file {
+        return std::path::absolute(file).map_err(Failure::from);
+    }
+    let here = std::env::current_dir()?;
+    here.ancestors().map(|folder| folder.join("stack.yaml")).find(|file| file.is_file()).ok_or_else(|| {
+        Failure::new(Exit::Config, anyhow!("there is no stack.yaml in {} or above", here.display()))
+            .hint("go to your project's folder, or name the file with --file PATH")
+    })
+}
+
+fn read(file: &Path) -> Result<Config, Failure> {
+    Config::read(file).map_err(|errors| Failure::new(Exit::Config, anyhow!("{errors}")))
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
+}
+
+fn instance_types(config: &Config) -> BTreeSet<String> {
+    config.services.values().map(|service| service.instance_type.to_string()).collect()
+}
+
+fn check_account(config: &Config, site: &Site) -> Result<(), Failure> {
+    match &config.account {
+        Some(account) if *account != site.account => Err(Failure::usage(format!(
+            "stack.yaml names account {account}, but these credentials are of account {}",
+            site.account
+        ))
+        .hint("use the other account's profile, or change `account` in stack.yaml")),
+        _ => Ok(()),
+    }
+}
+
+/// What `--local` connects to: `None` when it is not running and need not be.
+fn local_access(
+    global: &Global,
+    file: &Path,
+    config: &Config,
+    wake: Wake,
+) -> Result<Option<Option<crate::aws::Local>>, Failure> {
+    if !global.local {
+        return Ok(Some(None));
+    }
+    #[cfg(not(feature = "local"))]
+    return Err(Failure::usage("this build has no local AWS (cargo feature `local`)"));
+    #[cfg(feature = "local")]
+    {
+        let laptop = Laptop::beside(folder(file));
+        let server = match (laptop.running(), wake) {
+            (Some(server), _) => server,
+            (None, Wake::Only) if !laptop.has_state() => return Ok(None),
+            (None, _) => laptop.start(local::port(), config.region.as_str())?,
+        };
+        Ok(Some(Some(server.access())))
+    }
+}

@@ -1,0 +1,56 @@
+//! `outputs`: what the stack offers, printed or filled into a `.env` file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Session, Wake};
+use crate::{
+    cli::{Global, Outputs as Args},
+    engine::{Inputs, Outputs},
+    env_file::{self, Format},
+    exit::{Exit, Failure},
+    programs::Programs,
+    report,
+    stack::Page,
+};
+
+pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
+    let Some(session) = Session::open(global, Wake::Only).await? else {
+        return Err(Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first"));
+    };
+    let page = session.page(&Programs::none());
+    let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
+    let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
+    let values = values(&page, plan.outputs());
+    session.tally(global);
+    match (&args.name, &args.write) {
+        (Some(name), _) => {
+            let value = values.get(name).ok_or_else(|| unknown(&page, name))?;
+            report::answer(&format!("{value}\n"));
+        }
+        (None, Some(path)) => {
+            let changed = env_file::write(path, &values).map_err(|error| Failure::new(Exit::Failed, error))?;
+            let what = if changed { "updated" } else { "already up to date" };
+            report::say(format!("{} {what}", path.display()));
+        }
+        (None, None) => report::answer(&env_file::render(args.format, &values)),
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the outputs as the answer of `up`.
+pub fn show(page: &Page, outputs: &Outputs) {
+    report::answer(&env_file::render(Format::Env, &values(page, outputs)));
+}
+
+/// The outputs whose resources are there.
+fn values(page: &Page, outputs: &Outputs) -> BTreeMap<String, String> {
+    page.outputs.iter().filter_map(|(name, text)| Some((name.clone(), text.get(outputs)?))).collect()
+}
+
+fn unknown(page: &Page, name: &str) -> Failure {
+    let known: Vec<&str> = page.outputs.iter().map(|(name, _)| name.as_str()).collect();
+    if known.contains(&name) {
+        return Failure::new(Exit::Failed, anyhow::anyhow!("output {name} is not there yet")).hint("run `up` first");
+    }
+    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(format!("there are: {}", known.join(", ")))
+}

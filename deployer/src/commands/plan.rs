@@ -1,0 +1,20 @@
+//! `plan`: what `up` would do, changing nothing.
+
+use super::{Session, Wake};
+use crate::{
+    cli::{Global, PlanArgs},
+    exit::{Exit, Failure},
+    report,
+};
+
+pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
+    let session = Session::open(global, Wake::Start).await?.expect("`plan` starts what is not running");
+    let (_, plan) = session.plan(&args.targets).await?;
+    if args.json {
+        report::answer(&report::plan_json(&plan));
+    } else if !report::plan(&plan) {
+        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+    }
+    session.tally(global);
+    Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Done })
+}

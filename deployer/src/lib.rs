@@ -1,0 +1,22 @@
+//! Deploys the stack that `stack.yaml` describes to AWS, or to a laptop, without a state file.
+
+pub mod aws;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod engine;
+pub mod env_file;
+pub mod exit;
+pub mod health;
+pub mod laptop;
+pub mod names;
+pub mod package;
+pub mod policy;
+pub mod programs;
+pub mod report;
+pub mod resources;
+pub mod schema;
+pub mod signals;
+pub mod site;
+pub mod stack;
+pub mod user_data;

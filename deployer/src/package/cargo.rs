@@ -1,0 +1,529 @@
+//! One call of Cargo builds every program; its messages say where each one is.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::Command,
+};
+
+use super::{Error, GLIBC, Request, Target, tools};
+
+/// Builds the programs of all packages and says where each one is.
+///
+/// For AWS the tools are looked for first. Each line Cargo writes goes to `progress`. Dropping the
+/// future ends Cargo.
+pub async fn build(
+    request: &Request<'_>,
+    progress: impl FnMut(&str),
+) -> Result<BTreeMap<String, PathBuf>, Error> {
+    if request.packages.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let directory = absolute(request.workspace);
+    let workspace = Workspace::read(&directory).await?;
+    let programs = workspace.programs(&request.packages)?;
+    if let Target::Aws(architecture) = request.target {
+        tools::require(&directory, architecture).await?;
+    }
+    let arguments = arguments(request.target, workspace.reach(&programs), &programs);
+    let mut places = BTreeMap::new();
+    let noted = |message: &str| places.extend(place(message, &programs));
+    run(&directory, &arguments, progress, noted).await?;
+    match programs.iter().find(|p| !places.contains_key(&p.package)) {
+        None => Ok(places),
+        Some(program) => Err(Error::Answer {
+            command: command_line(&arguments),
+            what: format!("where it put {}", program.name),
+        }),
+    }
+}
+
+/// Cargo, as whoever started us wants it: `cargo run` names itself in `CARGO`.
+pub(super) fn cargo(workspace: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(workspace)
+        .env("CARGO_TERM_COLOR", "never")
+        .env("CARGO_TERM_PROGRESS_WHEN", "never")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for name in variables.filter(|name| describes_us(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// `cargo run` tells the program it starts about its own package. Passed on, that would look like a change to the
+/// build scripts that watch these variables, and most of what is built already would be built again.
+fn describes_us(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}
+
+/// The directory of a bare `stack.yaml` is empty, and nothing is above a relative one.
+fn absolute(directory: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    here.join(directory)
+}
+
+/// A package and the one program of it that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Program {
+    package: String,
+    id: String,
+    name: String,
+}
+
+/// What Cargo says about the workspace.
+#[derive(Debug, Deserialize)]
+struct Workspace {
+    packages: Vec<Package>,
+    workspace_default_members: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    default_run: Option<String>,
+    targets: Vec<BuildTarget>,
+}
+
+#[derive(Debug, Deserialize)]
+struct BuildTarget {
+    name: String,
+    kind: Vec<String>,
+}
+
+impl Workspace {
+    async fn read(directory: &Path) -> Result<Self, Error> {
+        if !directory
+            .ancestors()
+            .any(|above| above.join("Cargo.toml").is_file())
+        {
+            return Err(Error::NoWorkspace(directory.to_owned()));
+        }
+        let arguments = ["metadata", "--no-deps", "--format-version=1"].map(String::from);
+        let mut answer = String::new();
+        run(directory, &arguments, |_| (), |line| answer.push_str(line)).await?;
+        serde_json::from_str(&answer).map_err(|_| Error::Answer {
+            command: command_line(&arguments),
+            what: "which packages there are".into(),
+        })
+    }
+
+    fn programs(&self, packages: &[&str]) -> Result<Vec<Program>, Error> {
+        packages.iter().map(|name| self.program(name)).collect()
+    }
+
+    fn program(&self, name: &str) -> Result<Program, Error> {
+        let package = self.packages.iter().find(|package| package.name == name);
+        let package = package.ok_or_else(|| self.no_package(name))?;
+        let names = package.programs();
+        let chosen = match (&package.default_run, names.as_slice()) {
+            (Some(default), _) => default,
+            (None, [only]) => only,
+            (None, _) => {
+                return Err(Error::NotOneProgram {
+                    package: package.name.clone(),
+                    programs: names,
+                });
+            }
+        };
+        Ok(Program {
+            package: package.name.clone(),
+            id: package.id.clone(),
+            name: chosen.clone(),
+        })
+    }
+
+    fn no_package(&self, name: &str) -> Error {
+        let runnable = self.packages.iter().filter(|p| !p.programs().is_empty());
+        Error::NoPackage {
+            name: name.into(),
+            known: runnable.map(|package| package.name.clone()).collect(),
+        }
+    }
+
+    /// Cargo resolves features over the packages it is asked for. Asked for none it takes the default members,
+    /// as `cargo run` does, so that both share every artifact; `--workspace` only where that would miss one of ours.
+    fn reach(&self, programs: &[Program]) -> Option<&'static str> {
+        let by_default = |program: &Program| self.workspace_default_members.contains(&program.id);
+        (!programs.iter().all(by_default)).then_some("--workspace")
+    }
+}
+
+impl Package {
+    fn programs(&self) -> Vec<String> {
+        let is_program = |target: &&BuildTarget| target.kind.iter().any(|kind| kind == "bin");
+        let programs = self.targets.iter().filter(is_program);
+        programs.map(|target| target.name.clone()).collect()
+    }
+}
+
+fn arguments(target: Target, reach: Option<&str>, programs: &[Program]) -> Vec<String> {
+    let mut arguments: Vec<String> = match target {
+        Target::Host => vec!["build".into()],
+        Target::Aws(architecture) => vec![
+            "zigbuild".into(),
+            "--release".into(),
+            "--target".into(),
+            format!("{}.{}.{}", architecture.triple(), GLIBC.0, GLIBC.1),
+        ],
+    };
+    arguments.push("--message-format=json-render-diagnostics".into());
+    arguments.extend(reach.map(String::from));
+    for program in programs {
+        arguments.extend(["--bin".into(), program.name.clone()]);
+    }
+    arguments
+}
+
+fn command_line(arguments: &[String]) -> String {
+    format!("cargo {}", arguments.join(" "))
+}
+
+/// What one of Cargo's messages says about where a program of ours is.
+fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
+    #[derive(Deserialize)]
+    struct Artifact {
+        package_id: String,
+        target: BuildTarget,
+        executable: Option<PathBuf>,
+    }
+    // The other kinds of messages lack these fields.
+    let artifact: Artifact = serde_json::from_str(message).ok()?;
+    let program = programs
+        .iter()
+        .find(|p| p.id == artifact.package_id && p.name == artifact.target.name)?;
+    Some((program.package.clone(), artifact.executable?))
+}
+
+/// Runs Cargo to its end, handing out the lines of its standard error and of its standard output as they come.
+async fn run(
+    workspace: &Path,
+    arguments: &[String],
+    mut progress: impl FnMut(&str),
+    message: impl FnMut(&str),
+) -> Result<(), Error> {
+    let start = |source| Error::Start {
+        program: "cargo".into(),
+        source,
+    };
+    let mut child = cargo(workspace)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(start)?;
+    let output = child.stdout.take().expect("standard output is piped");
+    let errors = child.stderr.take().expect("standard error is piped");
+    let mut tail = Tail::default();
+    let told = |line: &str| {
+        tail.push(line);
+        progress(line);
+    };
+    tokio::join!(each_line(output, message), each_line(errors, told));
+    match child.wait().await.map_err(start)?.success() {
+        true => Ok(()),
+        false => Err(Error::Cargo {
+            command: command_line(arguments),
+            tail: tail.telling(),
+        }),
+    }
+}
+
+/// A source file may hold any bytes, and so may the compiler's quotation of it.
+async fn each_line(stream: impl AsyncRead + Unpin, mut act: impl FnMut(&str)) {
+    let mut lines = BufReader::new(stream).split(b'\n');
+    while let Ok(Some(line)) = lines.next_segment().await {
+        act(String::from_utf8_lossy(&line).trim_end());
+    }
+}
+
+/// The end of what Cargo wrote.
+#[derive(Default)]
+struct Tail(VecDeque<String>);
+
+impl Tail {
+    const KEPT: usize = 200;
+    const SHOWN: usize = 40;
+
+    fn push(&mut self, line: &str) {
+        if self.0.len() == Self::KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back(line.into());
+    }
+
+    /// The lines that tell why: from the first error on, since what comes after it follows from it.
+    fn telling(self) -> Vec<String> {
+        let first = self.0.iter().position(|line| line.starts_with("error"));
+        let start = first.unwrap_or(self.0.len().saturating_sub(Self::SHOWN));
+        self.0.into_iter().skip(start).take(Self::SHOWN).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::package::Architecture;
+
+    /// Its name, what its Cargo.toml adds, its source files.
+    type Source<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+    fn workspace(packages: &[Source<'_>]) -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let members: Vec<_> = packages.iter().map(|(name, ..)| *name).collect();
+        fs::write(
+            directory.path().join("Cargo.toml"),
+            format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n"),
+        )
+        .unwrap();
+        for (name, more, files) in packages {
+            let package = directory.path().join(name);
+            fs::create_dir_all(package.join("src/bin")).unwrap();
+            fs::write(
+                package.join("Cargo.toml"),
+                format!(
+                    "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n{more}"
+                ),
+            )
+            .unwrap();
+            for (file, content) in *files {
+                fs::write(package.join("src").join(file), content).unwrap();
+            }
+        }
+        directory
+    }
+
+    async fn built(
+        directory: &TempDir,
+        packages: &[&str],
+    ) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let request = Request {
+            workspace: directory.path(),
+            packages: packages.to_vec(),
+            target: Target::Host,
+        };
+        build(&request, |_| ()).await
+    }
+
+    #[tokio::test]
+    async fn the_programs_of_all_packages_are_built_and_found() {
+        let directory = workspace(&[
+            (
+                "package-test-one",
+                "",
+                &[("main.rs", "fn main() { print!(\"one\") }")],
+            ),
+            (
+                "package-test-two",
+                "default-run = \"package-test-deux\"\n",
+                &[
+                    ("bin/package-test-deux.rs", "fn main() { print!(\"deux\") }"),
+                    ("bin/package-test-other.rs", "not even Rust"),
+                ],
+            ),
+        ]);
+        let mut told = Vec::new();
+        let request = Request {
+            workspace: directory.path(),
+            packages: vec!["package-test-one", "package-test-two"],
+            target: Target::Host,
+        };
+        let places = build(&request, |line| told.push(line.to_owned()))
+            .await
+            .unwrap();
+        let says = |package: &str| {
+            std::process::Command::new(&places[package])
+                .output()
+                .unwrap()
+                .stdout
+        };
+        assert_eq!(places.len(), 2);
+        assert_eq!(says("package-test-one"), b"one");
+        assert_eq!(says("package-test-two"), b"deux");
+        assert!(
+            told.iter()
+                .any(|line| line.contains("Compiling package-test-one")),
+            "{told:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_compile_shows_the_compilers_words() {
+        let directory = workspace(&[(
+            "package-test-broken",
+            "",
+            &[("main.rs", "fn main() { missing() }")],
+        )]);
+        let error = built(&directory, &["package-test-broken"])
+            .await
+            .unwrap_err();
+        let shown = error.to_string();
+        assert!(
+            shown.starts_with("`cargo build") && shown.contains("cannot find function `missing`"),
+            "{shown}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_unknown_package_is_answered_with_the_known_ones() {
+        let directory = workspace(&[
+            ("package-test-known", "", &[("main.rs", "fn main() {}")]),
+            ("package-test-library", "", &[("lib.rs", "")]),
+        ]);
+        let error = built(&directory, &["package-test-knwon"])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the workspace has no package \"package-test-knwon\""
+        );
+        assert_eq!(
+            error.hint().unwrap(),
+            "its programs are: package-test-known"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_package_must_have_one_program() {
+        let directory = workspace(&[
+            ("package-test-library", "", &[("lib.rs", "")]),
+            (
+                "package-test-many",
+                "",
+                &[("bin/a.rs", "fn main() {}"), ("bin/b.rs", "fn main() {}")],
+            ),
+        ]);
+        let none = built(&directory, &["package-test-library"])
+            .await
+            .unwrap_err();
+        assert_eq!(
+            none.to_string(),
+            "package \"package-test-library\" has no program"
+        );
+        let many = built(&directory, &["package-test-many"]).await.unwrap_err();
+        assert_eq!(
+            many.to_string(),
+            "package \"package-test-many\" has several programs: a, b"
+        );
+    }
+
+    #[tokio::test]
+    async fn without_a_workspace_it_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = built(&directory, &["labeler"]).await.unwrap_err();
+        assert!(matches!(&error, Error::NoWorkspace(at) if at == directory.path()));
+        assert!(error.hint().unwrap().contains("Cargo.toml"));
+    }
+
+    #[tokio::test]
+    async fn the_directory_of_a_bare_file_name_is_the_current_one() {
+        let bare = Path::new("stack.yaml").parent().unwrap();
+        let workspace = Workspace::read(&absolute(bare)).await.unwrap();
+        let ours = |package: &Package| package.name == env!("CARGO_PKG_NAME");
+        assert!(
+            workspace.packages.iter().any(ours),
+            "tests run in their package"
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_to_build_needs_no_cargo() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(built(&directory, &[]).await.unwrap().is_empty());
+    }
+
+    #[test]
+    fn only_what_cargo_would_leave_out_makes_it_look_at_the_whole_workspace() {
+        let program = |id: &str| Program {
+            package: id.into(),
+            id: id.into(),
+            name: id.into(),
+        };
+        let workspace = Workspace {
+            packages: vec![],
+            workspace_default_members: vec!["a".into(), "b".into()],
+        };
+        assert_eq!(workspace.reach(&[program("a"), program("b")]), None);
+        assert_eq!(
+            workspace.reach(&[program("a"), program("c")]),
+            Some("--workspace")
+        );
+    }
+
+    #[test]
+    fn what_cargo_says_about_us_is_not_passed_on_and_the_rest_is() {
+        let package = cargo(Path::new("."));
+        let removed: Vec<_> = package
+            .as_std()
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_string_lossy().into_owned())
+            .collect();
+        // Cargo runs this test as it runs a program.
+        assert!(removed.contains(&"CARGO_PKG_NAME".into()), "{removed:?}");
+        assert!(
+            removed.contains(&"CARGO_MANIFEST_DIR".into()),
+            "{removed:?}"
+        );
+        for kept in [
+            "CARGO",
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "PATH",
+            "RUSTUP_TOOLCHAIN",
+        ] {
+            assert!(!removed.contains(&kept.into()), "{removed:?}");
+        }
+    }
+
+    #[test]
+    fn for_aws_the_oldest_glibc_is_named_to_the_linker() {
+        let labeler = Program {
+            package: "labeler".into(),
+            id: "labeler".into(),
+            name: "labeler".into(),
+        };
+        assert_eq!(
+            command_line(&arguments(
+                Target::Aws(Architecture::Arm64),
+                None,
+                &[labeler]
+            )),
+            "cargo zigbuild --release --target aarch64-unknown-linux-gnu.2.34 \
+             --message-format=json-render-diagnostics --bin labeler"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_shown_from_its_first_error_on() {
+        let mut tail = Tail::default();
+        for line in 0..300 {
+            tail.push(&format!("   Compiling crate{line}"));
+        }
+        tail.push("error[E0425]: cannot find function");
+        tail.push(" --> src/main.rs:1:13");
+        assert_eq!(
+            tail.telling(),
+            [
+                "error[E0425]: cannot find function",
+                " --> src/main.rs:1:13"
+            ]
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Least-privilege policies, derived from what a program uses.
+
+use serde_json::{Value, json};
+
+/// What a program uses.
+#[derive(Debug, Clone, Default)]
+pub struct Uses {
+    /// Buckets, by ARN.
+    pub buckets: Vec<(String, Access)>,
+    /// Tables, by ARN.
+    pub tables: Vec<(String, Access)>,
+    /// Whether it asks Rekognition for labels.
+    pub rekognition: bool,
+}
+
+/// How something is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Looked at.
+    Read,
+    /// Changed, but not looked at.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl Access {
+    fn reads(self) -> bool {
+        self != Access::Write
+    }
+
+    fn writes(self) -> bool {
+        self != Access::Read
+    }
+}
+
+/// What a function may do: use what it uses, and write to its own log group. It may not create that group: a late
+/// line would bring a deleted one back (aws-facts §7.6).
+pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
+    let logs =
+        statement("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![format!("{log_group_arn}:*")]);
+    document(uses, logs)
+}
+
+/// What a service may do: use what it uses, and fetch its own program.
+pub fn service_policy(uses: &Uses, program_arn: &str) -> Value {
+    document(uses, statement("FetchProgram", &["s3:GetObject"], vec![program_arn.into()]))
+}
+
+/// The same document in the one form that two equal documents share: IAM takes a single string for a list of one,
+/// and the order of its lists of strings means nothing (aws-facts §6.3).
+pub fn canonical(document: Value) -> Value {
+    match document {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.into_iter().map(canonical).collect();
+            if items.iter().all(Value::is_string) {
+                items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+                items.dedup();
+            }
+            if items.len() == 1 { items.remove(0) } else { Value::Array(items) }
+        }
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, canonical(value))).collect(),
+        scalar => scalar,
+    }
+}
+
+fn document(uses: &Uses, own: Option<Value>) -> Value {
+    let Uses { buckets, tables, rekognition } = uses;
+    let objects = |arn: &str| format!("{arn}/*");
+    let whole = str::to_owned;
+    let statements = [
+        own,
+        statement("ReadObjects", &["s3:GetObject"], chosen(buckets, Access::reads, objects)),
+        statement("WriteObjects", &["s3:PutObject", "s3:DeleteObject"], chosen(buckets, Access::writes, objects)),
+        // Writers list as well: everything below a prefix is found before it is deleted.
+        statement("ListObjects", &["s3:ListBucket"], chosen(buckets, |_| true, whole)),
+        statement("ReadRows", READ_ROWS, chosen(tables, Access::reads, whole)),
+        statement("WriteRows", WRITE_ROWS, chosen(tables, Access::writes, whole)),
+        // Rekognition knows no resources for pictures; it reads them with the caller's `s3:GetObject`.
+        statement("DetectLabels", &["rekognition:DetectLabels"], rekognition.then(|| "*".into()).into_iter().collect()),
+    ];
+    let statements: Vec<Value> = statements.into_iter().flatten().collect();
+    canonical(json!({ "Version": "2012-10-17", "Statement": statements }))
+}
+
+const READ_ROWS: &[&str] =
+    &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:Scan", "dynamodb:DescribeTable"];
+
+const WRITE_ROWS: &[&str] = &[
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+];
+
+fn chosen(used: &[(String, Access)], by: fn(Access) -> bool, part: fn(&str) -> String) -> Vec<String> {
+    used.iter().filter(|(_, access)| by(*access)).map(|(arn, _)| part(arn)).collect()
+}
+
+/// A statement about nothing is none.
+fn statement(sid: &str, actions: &[&str], resources: Vec<String>) -> Option<Value> {
+    let statement = json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources });
+    (!resources.is_empty()).then_some(statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    const LOGS: &str = "arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler";
+    const PROGRAM: &str = "arn:aws:s3:::p-artifacts/services/web/*";
+
+    fn uses(bucket: Access, table: Access, rekognition: bool) -> Uses {
+        Uses {
+            buckets: vec![("arn:aws:s3:::p-images".into(), bucket)],
+            tables: vec![("arn:aws:dynamodb:us-east-1:1:table/p-posts".into(), table)],
+            rekognition,
+        }
+    }
+
+    /// One line for each statement: its id, its actions and its resources.
+    fn check(policy: Value, expected: Expect) {
+        let statements = match &policy["Statement"] {
+            Value::Array(several) => several.clone(),
+            one => vec![one.clone()],
+        };
+        let list = |value: &Value| match value {
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            one => one.as_str().unwrap_or_default().into(),
+        };
+        let lines = statements.iter().map(|it| {
+            format!("{}: {} ON {}\n", list(&it["Sid"]), list(&it["Action"]), list(&it["Resource"]))
+        });
+        expected.assert_eq(&lines.collect::<String>());
+    }
+
+    #[test]
+    fn the_labeler_reads_pictures_and_writes_rows() {
+        let policy = function_policy(&uses(Access::Read, Access::Write, true), LOGS);
+        check(policy, expect![[r#""#]]);
+    }
+
+    #[test]
+    fn the_service_reads_and_writes_and_fetches_its_program() {
+        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM);
+        check(policy, expect![[r#""#]]);
+    }
+
+    #[test]
+    fn who_uses_nothing_may_do_nothing_but_log() {
+        expect![[r#""#]].assert_eq(&function_policy(&Uses::default(), LOGS).to_string());
+    }
+
+    #[test]
+    fn a_list_of_one_is_its_element_and_order_means_nothing() {
+        let stored = json!({"Statement": [{"Action": "a:B", "Resource": ["y", "x"]}]});
+        let written = json!({"Statement": {"Resource": ["x", "y"], "Action": ["a:B"]}});
+        assert_eq!(canonical(stored), canonical(written));
+    }
+}

@@ -1,0 +1,322 @@
+//! The only file that prints. Answers go to stdout; progress, plans and errors to stderr.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, IsTerminal, Write},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use console::{Style, Term};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::{
+    cli::Color,
+    engine::{Address, Change, Event, Plan, Planned, Progress, Step},
+    exit::Failure,
+};
+
+/// Prints an answer to stdout. A reader that has gone away (`| head`) is no error.
+pub fn answer(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    let _ = stdout.flush();
+}
+
+/// Prints a line of what is going on to stderr.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Decides once whether stderr has colours.
+pub fn colours(when: Color) {
+    match when {
+        Color::Auto => (),
+        Color::Always => console::set_colors_enabled_stderr(true),
+        Color::Never => console::set_colors_enabled_stderr(false),
+    }
+}
+
+fn style() -> Style {
+    Style::new().for_stderr()
+}
+
+/// Prints why a command ended, cause after cause, with what to do about it.
+pub fn failure(failure: &Failure) {
+    say(format!("{} {}", style().red().bold().apply_to("error:"), failure.error));
+    for cause in failure.error.chain().skip(1) {
+        say(format!("  caused by: {cause}"));
+    }
+    if let Some(hint) = &failure.hint {
+        say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
+    }
+}
+
+/// Prints where a command is about to act, before it does.
+pub fn heading(stack: &str, account: &str, region: &str, endpoint: Option<&str>) {
+    let place = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
+    say(format!("{} in account {account}, region {region}{place}", style().bold().apply_to(stack)));
+}
+
+/// Prints what a plan would do. Returns whether there was anything to show.
+pub fn plan(plan: &Plan) -> bool {
+    let shown: Vec<&Planned> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
+    let width = shown.iter().map(|line| line.address.to_string().len()).max().unwrap_or(0);
+    for line in &shown {
+        let (mark, words) = mark(&line.step);
+        say(format!("  {mark} {:width$}  {}{words}", line.address.to_string(), line.name).trim_end());
+        changes(&line.step).iter().for_each(|change| say(format!("      {}", field(change))));
+    }
+    if !shown.is_empty() {
+        say(summary(&plan.lines));
+    }
+    !shown.is_empty()
+}
+
+fn mark(step: &Step) -> (String, String) {
+    let (mark, style, words) = match step {
+        Step::Keep => (" ", style(), String::new()),
+        Step::Create => ("+", style().green(), String::new()),
+        Step::Update(_) => ("~", style().yellow(), String::new()),
+        Step::Replace(_) => ("±", style().red(), " cannot be changed in place".into()),
+        Step::Delete { loss: Some(loss) } => ("-", style().red(), format!(" with {loss}")),
+        Step::Delete { loss: None } => ("-", style().red(), String::new()),
+        Step::Wait(state) => ("…", style().yellow(), format!(" is {state}")),
+        Step::Leave(why) => ("=", style().dim(), format!(" stays: {why}")),
+    };
+    (style.bold().apply_to(mark).to_string(), words)
+}
+
+fn changes(step: &Step) -> &[Change] {
+    match step {
+        Step::Update(changes) | Step::Replace(changes) => changes,
+        _ => &[],
+    }
+}
+
+fn field(change: &Change) -> String {
+    match (&change.from, &change.to) {
+        (Some(from), Some(to)) => format!("{}: {} → {}", change.path, short(from), short(to)),
+        (None, Some(to)) => format!("{}: {}", change.path, short(to)),
+        (Some(from), None) => format!("{}: {} → nothing", change.path, short(from)),
+        (None, None) => change.path.clone(),
+    }
+}
+
+/// One line of a value: long ones, such as user data, would hide the rest of the plan.
+fn short(value: &str) -> String {
+    const MOST: usize = 60;
+    let line = value.replace('\n', "⏎");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn summary(lines: &[Planned]) -> String {
+    let count = |is: fn(&Step) -> bool| lines.iter().filter(|line| is(&line.step)).count();
+    let parts = [
+        (count(|step| matches!(step, Step::Create)), "to create"),
+        (count(|step| matches!(step, Step::Update(_) | Step::Wait(_))), "to change"),
+        (count(|step| matches!(step, Step::Replace(_))), "that cannot be changed in place"),
+        (count(|step| matches!(step, Step::Delete { .. })), "to remove"),
+        (count(|step| matches!(step, Step::Keep)), "as wanted"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    parts.join(", ")
+}
+
+/// The plan as one JSON document.
+pub fn plan_json(plan: &Plan) -> String {
+    let lines: Vec<_> = plan
+        .lines
+        .iter()
+        .map(|line| {
+            serde_json::json!({
+                "address": line.address.to_string(),
+                "section": line.section,
+                "name": line.name,
+                "step": line.step,
+            })
+        })
+        .collect();
+    format!("{:#}\n", serde_json::json!({ "changes": !plan.is_empty(), "resources": lines }))
+}
+
+/// Asks a yes-or-no question. No terminal is no answer.
+///
+/// Errors: without a terminal, naming the flag that answers beforehand.
+pub fn confirm(question: &str) -> Result<bool, Failure> {
+    let answer = ask(&format!("{question} [y/N] "))?;
+    Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui"))
+}
+
+/// Asks for a text. No terminal is no answer.
+///
+/// Errors: without a terminal, naming the flag that answers beforehand.
+pub fn ask(question: &str) -> Result<String, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage("there is no terminal to ask at").hint("pass --yes to go ahead unasked"));
+    }
+    eprint_flush(question);
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+fn eprint_flush(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
+/// Seconds as people read them: `0.4 s`, `12 s`, `3 min 20 s`.
+pub fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    match whole {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{whole} s"),
+        _ => format!("{} min {} s", whole / 60, whole % 60),
+    }
+}
+
+/// Draws what happens to each resource: a line per resource on a terminal, plain lines elsewhere.
+#[derive(Clone)]
+pub struct Board(Arc<Inner>);
+
+struct Inner {
+    multi: MultiProgress,
+    footer: ProgressBar,
+    rows: Mutex<BTreeMap<String, Row>>,
+    drawn: bool,
+}
+
+struct Row {
+    begun: Instant,
+    verb: &'static str,
+    said: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Board {
+    /// A board for so many resources.
+    pub fn new(resources: usize) -> Self {
+        let multi = MultiProgress::new();
+        let drawn = Term::stderr().is_term();
+        let footer = if drawn {
+            let footer = multi.add(ProgressBar::new(resources as u64));
+            footer.set_style(template("  {pos} of {len}  {elapsed}"));
+            footer.enable_steady_tick(Duration::from_millis(200));
+            footer
+        } else {
+            ProgressBar::hidden()
+        };
+        Board(Arc::new(Inner { multi, footer, rows: Mutex::default(), drawn }))
+    }
+
+    /// Shows an event.
+    pub fn show(&self, event: Event) {
+        self.show_row(event.address.to_string(), event.progress);
+    }
+
+    /// Shows how far something that is no resource has come.
+    pub fn show_row(&self, name: String, progress: Progress) {
+        let mut rows = self.0.rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match progress {
+            Progress::Began(verb) => {
+                let row = rows.entry(name.clone()).or_insert_with(|| self.row(&name));
+                row.verb = verb;
+                self.tell(&name, row, verb);
+            }
+            Progress::Waiting(state) => {
+                let row = rows.entry(name.clone()).or_insert_with(|| self.row(&name));
+                self.tell(&name, row, &state);
+            }
+            Progress::Done => {
+                let row = rows.remove(&name).unwrap_or_else(|| self.row(&name));
+                self.finish(&row, &name, style().green().apply_to("✓").to_string(), past(row.verb));
+            }
+            Progress::Failed => {
+                let row = rows.remove(&name).unwrap_or_else(|| self.row(&name));
+                self.finish(&row, &name, style().red().apply_to("✗").to_string(), "failed");
+            }
+            Progress::Skipped => self.line(&format!("  {} {name}  skipped", style().dim().apply_to("-"))),
+        }
+    }
+
+    /// Wipes what moves and leaves what is done.
+    pub fn close(&self) {
+        let rows = std::mem::take(&mut *self.0.rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        rows.into_values().filter_map(|row| row.bar).for_each(|bar| bar.finish_and_clear());
+        self.0.footer.finish_and_clear();
+    }
+
+    fn row(&self, name: &str) -> Row {
+        let bar = self.0.drawn.then(|| {
+            let bar = self.0.multi.insert_before(&self.0.footer, ProgressBar::new_spinner());
+            bar.set_style(template("  {spinner} {prefix}  {wide_msg} {elapsed:>5}"));
+            bar.set_prefix(name.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Row { begun: Instant::now(), verb: "", said: String::new(), bar }
+    }
+
+    fn tell(&self, name: &str, row: &mut Row, state: &str) {
+        if row.said == state {
+            return;
+        }
+        row.said = state.to_owned();
+        match &row.bar {
+            Some(bar) => bar.set_message(state.to_owned()),
+            None => say(format!("  {name}: {state}")),
+        }
+    }
+
+    fn finish(&self, row: &Row, name: &str, mark: String, word: &str) {
+        if let Some(bar) = &row.bar {
+            bar.finish_and_clear();
+        }
+        self.0.footer.inc(1);
+        self.line(&format!("  {mark} {name}  {word} in {}", seconds(row.begun.elapsed())));
+    }
+
+    fn line(&self, line: &str) {
+        if self.0.drawn {
+            let _ = self.0.multi.println(line);
+        } else {
+            say(line);
+        }
+    }
+}
+
+fn past(verb: &str) -> &str {
+    match verb {
+        "creating" => "created",
+        "updating" => "updated",
+        "deleting" => "gone",
+        _ => "ready",
+    }
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text).expect("the templates here are constants that parse")
+}
+
+/// Prints the outcomes that were not reached: what failed, AWS's words, the place in `stack.yaml`, the remedy.
+pub fn failed(address: &Address, error: &crate::engine::Error, place: Option<String>) {
+    let chain = anyhow::Chain::new(error);
+    for (depth, cause) in chain.enumerate() {
+        match depth {
+            0 => say(format!("{} {cause}", style().red().bold().apply_to("error:"))),
+            _ => say(format!("  caused by: {cause}")),
+        }
+    }
+    if let Some(place) = place {
+        say(format!("  {place} ({address})"));
+    }
+    if let Some(hint) = crate::exit::hint_for(error) {
+        say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
+    }
+}

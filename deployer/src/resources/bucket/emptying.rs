@@ -1,0 +1,191 @@
+//! What is in a bucket, and how to get it out (aws-facts §4.5).
+
+use aws_sdk_s3::types::{Delete, EncodingType, NotificationConfiguration, ObjectIdentifier};
+use percent_encoding::percent_decode_str;
+
+use super::Bucket;
+use crate::{
+    aws::{Aws, found, gone},
+    engine::Fault,
+};
+
+/// Objects are counted up to here: ten calls.
+const COUNTED: u64 = 10_000;
+
+impl Bucket {
+    /// Number and size of the objects, in words; nothing for an empty bucket.
+    pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let (mut count, mut bytes) = (0, 0);
+        let mut token = None;
+        loop {
+            let call = aws.s3.list_objects_v2().bucket(&self.name).set_expected_bucket_owner(self.owner());
+            let Some(page) = found(call.set_continuation_token(token).send().await)? else { return Ok(None) };
+            count += page.contents().len() as u64;
+            bytes += page.contents().iter().filter_map(|object| object.size()).sum::<i64>();
+            token = page.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            if token.is_none() || count >= COUNTED {
+                return Ok(in_words(count, bytes.unsigned_abs(), token.is_some()));
+            }
+        }
+    }
+
+    /// Removes the notification, every version, every delete marker and every unfinished upload.
+    pub(super) async fn empty(&self, aws: &Aws) -> Result<(), Fault> {
+        aws.s3
+            .put_bucket_notification_configuration()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .notification_configuration(NotificationConfiguration::builder().build())
+            .send()
+            .await?;
+        while self.delete_a_page(aws).await? {}
+        while self.abort_a_page(aws).await? {}
+        Ok(())
+    }
+
+    /// Deletes the first thousand versions and markers. Returns whether there are more.
+    async fn delete_a_page(&self, aws: &Aws) -> Result<bool, Fault> {
+        let page = aws
+            .s3
+            .list_object_versions()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .encoding_type(EncodingType::Url)
+            .send()
+            .await?;
+        let encoded = page.encoding_type() == Some(&EncodingType::Url);
+        let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
+        let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
+        let doomed: Vec<(String, Option<String>)> = versions
+            .chain(markers)
+            .filter_map(|(key, version)| Some((decoded(key?, encoded), version.map(str::to_owned))))
+            .collect();
+        let (plain, special): (Vec<_>, Vec<_>) =
+            doomed.into_iter().partition(|(key, _)| !key.contains(char::is_control));
+        for (key, version) in special {
+            self.delete_one(aws, key, version).await?;
+        }
+        if !plain.is_empty() {
+            self.delete_all(aws, plain).await?;
+        }
+        Ok(page.is_truncated() == Some(true))
+    }
+
+    /// Keys with characters that XML cannot carry go one by one.
+    async fn delete_one(&self, aws: &Aws, key: String, version: Option<String>) -> Result<(), Fault> {
+        let call = aws.s3.delete_object().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        gone(call.key(key).set_version_id(version).send().await)
+    }
+
+    /// Errors of single keys come in an answer that says 200.
+    async fn delete_all(&self, aws: &Aws, doomed: Vec<(String, Option<String>)>) -> Result<(), Fault> {
+        let objects = doomed.into_iter().map(|(key, version)| {
+            ObjectIdentifier::builder().key(key).set_version_id(version).build().expect("the key is given")
+        });
+        let delete = Delete::builder()
+            .set_objects(Some(objects.collect()))
+            .quiet(true)
+            .build()
+            .expect("the objects are given");
+        let call = aws.s3.delete_objects().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = call.delete(delete).send().await?;
+        let refused = answer
+            .errors()
+            .iter()
+            .find(|error| !matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion" | "NotFound")));
+        match refused {
+            Some(error) => Err(refusal(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Aborts the first thousand unfinished uploads. Returns whether there are more.
+    async fn abort_a_page(&self, aws: &Aws) -> Result<bool, Fault> {
+        let page = aws
+            .s3
+            .list_multipart_uploads()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .encoding_type(EncodingType::Url)
+            .send()
+            .await?;
+        let encoded = page.encoding_type() == Some(&EncodingType::Url);
+        for upload in page.uploads() {
+            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+            let call = aws.s3.abort_multipart_upload().bucket(&self.name).set_expected_bucket_owner(self.owner());
+            gone(call.key(decoded(key, encoded)).upload_id(id).send().await)?;
+        }
+        Ok(page.is_truncated() == Some(true))
+    }
+}
+
+fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
+    let code = error.code().unwrap_or("Unknown");
+    let message = format!("{}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default());
+    let fault = Fault::new("DeleteObjects", code, message);
+    match code {
+        "InternalError" | "SlowDown" | "ServiceUnavailable" => fault.within(std::time::Duration::from_secs(60)),
+        _ => fault,
+    }
+}
+
+/// S3 encodes keys as HTML forms do, if it says that it does.
+fn decoded(key: &str, encoded: bool) -> String {
+    if !encoded {
+        return key.to_owned();
+    }
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+fn in_words(count: u64, bytes: u64, more: bool) -> Option<String> {
+    let size = size(bytes);
+    match (count, more) {
+        (0, _) => None,
+        (1, _) => Some(format!("1 object, {size}")),
+        (_, false) => Some(format!("{count} objects, {size}")),
+        (_, true) => Some(format!("more than {count} objects, more than {size}")),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while size >= 999.95 && unit + 1 < UNITS.len() {
+        size /= 1e3;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded_as_forms_are_and_only_when_encoded() {
+        assert_eq!(decoded("a+b%2Bc%C3%A9/%0A", true), "a b+cé/\n");
+        assert_eq!(decoded("a+b%2B", false), "a+b%2B");
+    }
+
+    #[test]
+    fn a_loss_is_told_in_words() {
+        assert_eq!(in_words(0, 0, false), None);
+        assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
+        assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
+        assert_eq!(
+            in_words(10_000, 999_960, true).as_deref(),
+            Some("more than 10000 objects, more than 1.0 MB")
+        );
+    }
+
+    #[test]
+    fn a_locked_object_is_final_and_a_busy_service_is_not() {
+        let error = |code: &str| aws_sdk_s3::types::Error::builder().key("a").code(code).build();
+        assert_eq!(refusal(&error("AccessDenied")).retry, crate::engine::Retry::Never);
+        assert_ne!(refusal(&error("SlowDown")).retry, crate::engine::Retry::Never);
+    }
+}

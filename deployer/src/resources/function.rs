@@ -1,0 +1,290 @@
+//! Lambda functions that run a program of ours.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use aws_sdk_lambda::{
+    primitives::Blob,
+    types::{
+        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime,
+        State,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    aws::{Aws, found, gone},
+    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+};
+
+/// A function, known by its name.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+}
+
+/// What is chosen for a function.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The SHA-256 of the zip in base64: how a change of the program is seen.
+    pub code_sha256: String,
+    /// The zip itself. AWS never gives it back, so it is no difference.
+    #[serde(skip)]
+    pub zip: Arc<[u8]>,
+    /// What runs it: `provided.al2023`.
+    pub runtime: String,
+    /// Its entry: `bootstrap`.
+    pub handler: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Its memory.
+    pub memory_mb: i32,
+    /// How long one invocation may take.
+    pub timeout_s: i32,
+    /// The ARN of the role it takes.
+    pub role: String,
+    /// Its environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The log group it writes to.
+    pub log_group: String,
+}
+
+/// What a function offers to others.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Resource for Function {
+    const KIND: &'static str = "function";
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
+        let Some(answer) = answer else { return Ok(Observed::Absent) };
+        let Some(function) = answer.configuration else { return Ok(Observed::Absent) };
+        if let Some(state) = self.settling(&function)? {
+            return Ok(Observed::Settling(state));
+        }
+        let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
+        let output = self.output(function.function_arn());
+        Ok(Observed::Present(Live { settings: self.settings(&function), output, owner }))
+    }
+
+    /// A role just made cannot be taken for some seconds: the engine tries again (aws-facts §6.3).
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let answer = aws
+            .lambda
+            .create_function()
+            .function_name(&self.name)
+            .code(FunctionCode::builder().zip_file(want.blob()).build())
+            .runtime(Runtime::from(want.runtime.as_str()))
+            .handler(&want.handler)
+            .architectures(Architecture::from(want.architecture.as_str()))
+            .memory_size(want.memory_mb)
+            .timeout(want.timeout_s)
+            .role(&want.role)
+            .environment(want.environment())
+            .logging_config(want.logging())
+            .set_tags(Some(tags.clone().into_iter().collect()))
+            .send()
+            .await?;
+        // AWS is still at it; an emulator is done at once.
+        let done = answer.state() == Some(&State::Active);
+        Ok(done.then(|| Live {
+            settings: want.clone(),
+            output: self.output(answer.function_arn()),
+            owner: Owner::Tags(tags.clone()),
+        }))
+    }
+
+    /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (aws-facts §7.3).
+    /// New code may need new variables; old code does not mind them.
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if want.has_other_configuration_than(&live.settings) {
+            self.configure(aws, want).await
+        } else {
+            self.send_code(aws, want).await
+        }
+    }
+
+    async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let call = aws.lambda.tag_resource().resource(&live.output.arn);
+        call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.lambda.delete_function().function_name(&self.name).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+        let prefix = format!("{stack}-");
+        let functions = aws.lambda.list_functions().into_paginator().items().send().try_collect().await?;
+        let mut owned = Vec::new();
+        for function in functions {
+            let (Some(name), Some(arn)) = (function.function_name(), function.function_arn()) else { continue };
+            if !name.starts_with(&prefix) {
+                continue;
+            }
+            let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
+            let tags = answer.and_then(|answer| answer.tags).unwrap_or_default();
+            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
+                owned.push(Function { name: name.into() });
+            }
+        }
+        Ok(owned)
+    }
+}
+
+impl Function {
+    fn output(&self, arn: Option<&str>) -> Output {
+        Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
+    }
+
+    /// What it is doing, unless it has come to rest. A function that could not be made stays so (aws-facts §7.1).
+    fn settling(&self, function: &FunctionConfiguration) -> Result<Option<String>, Fault> {
+        match (function.state(), function.last_update_status()) {
+            (Some(State::Failed), _) => {
+                let message = format!(
+                    "{}: run `aws lambda delete-function --function-name {}`, then try again",
+                    function.state_reason().unwrap_or("AWS could not make the function"),
+                    self.name
+                );
+                Err(Fault::new("GetFunction", "Failed", message))
+            }
+            (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
+                Ok(Some(state.as_str().to_lowercase()))
+            }
+            (_, Some(LastUpdateStatus::InProgress)) => Ok(Some("updating".into())),
+            _ => Ok(None),
+        }
+    }
+
+    fn settings(&self, function: &FunctionConfiguration) -> Settings {
+        // After an update that failed nobody knows what runs: the code is sent again.
+        let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
+        let variables = function.environment().and_then(|environment| environment.variables()).cloned();
+        let log_group = function.logging_config().and_then(|logging| logging.log_group()).map(str::to_owned);
+        Settings {
+            code_sha256: function.code_sha256().filter(|_| certain).unwrap_or_default().into(),
+            zip: Arc::default(),
+            runtime: function.runtime().map(ToString::to_string).unwrap_or_default(),
+            handler: function.handler().unwrap_or_default().into(),
+            architecture: function.architectures().first().unwrap_or(&Architecture::X8664).to_string(),
+            memory_mb: function.memory_size().unwrap_or_default(),
+            timeout_s: function.timeout().unwrap_or_default(),
+            role: function.role().unwrap_or_default().into(),
+            environment: variables.unwrap_or_default().into_iter().collect(),
+            log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+        }
+    }
+
+    async fn configure(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        aws.lambda
+            .update_function_configuration()
+            .function_name(&self.name)
+            .runtime(Runtime::from(want.runtime.as_str()))
+            .handler(&want.handler)
+            .memory_size(want.memory_mb)
+            .timeout(want.timeout_s)
+            .role(&want.role)
+            .environment(want.environment())
+            .logging_config(want.logging())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// The architecture changes together with the program made for it.
+    async fn send_code(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        aws.lambda
+            .update_function_code()
+            .function_name(&self.name)
+            .zip_file(want.blob())
+            .architectures(Architecture::from(want.architecture.as_str()))
+            .send()
+            .await?;
+        Ok(())
+    }
+}
+
+impl Settings {
+    fn has_other_configuration_than(&self, live: &Settings) -> bool {
+        let Settings { code_sha256, zip, architecture, .. } = self.clone();
+        *self != Settings { code_sha256, zip, architecture, ..live.clone() }
+    }
+
+    fn blob(&self) -> Blob {
+        Blob::new(self.zip.to_vec())
+    }
+
+    /// Always the whole map, an empty one too: it replaces what is there (aws-facts §7.3).
+    fn environment(&self) -> Environment {
+        Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
+    }
+
+    fn logging(&self) -> LoggingConfig {
+        LoggingConfig::builder().log_group(&self.log_group).build()
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without the megabytes of the zip, and without what environment variables may tell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("code_sha256", &self.code_sha256)
+            .field("architecture", &self.architecture)
+            .field("memory_mb", &self.memory_mb)
+            .field("timeout_s", &self.timeout_s)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function() -> Function {
+        Function { name: "p-labeler".into() }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_out_is_read_as_its_default() {
+        let read = function().settings(&FunctionConfiguration::builder().build());
+        assert_eq!(read.architecture, "x86_64");
+        assert_eq!(read.log_group, "/aws/lambda/p-labeler");
+    }
+
+    #[test]
+    fn a_function_settles_while_aws_works_on_it() {
+        let at = |state, update| {
+            FunctionConfiguration::builder().state(state).last_update_status(update).build()
+        };
+        let settling = |state, update| function().settling(&at(state, update)).unwrap();
+        assert_eq!(settling(State::Pending, LastUpdateStatus::Successful).as_deref(), Some("pending"));
+        assert_eq!(settling(State::Active, LastUpdateStatus::InProgress).as_deref(), Some("updating"));
+        assert_eq!(settling(State::Inactive, LastUpdateStatus::Successful), None);
+        let fault = function().settling(&at(State::Failed, LastUpdateStatus::Failed)).unwrap_err();
+        assert!(fault.message.contains("delete-function --function-name p-labeler"));
+    }
+
+    #[test]
+    fn code_and_architecture_are_no_configuration() {
+        let live = function().settings(&FunctionConfiguration::builder().memory_size(128).build());
+        let zip: Arc<[u8]> = vec![1].into();
+        let code = Settings { code_sha256: "new".into(), architecture: "arm64".into(), zip, ..live.clone() };
+        assert!(!code.has_other_configuration_than(&live));
+        assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+    }
+}

@@ -1,0 +1,153 @@
+//! An application load balancer: the address people type.
+//!
+//! Its attributes are AWS's defaults, which are right for us and would cost two calls to say again.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    LoadBalancer as Described, LoadBalancerSchemeEnum, LoadBalancerStateEnum, LoadBalancerTypeEnum,
+};
+use serde::Serialize;
+
+use super::tags;
+use crate::{
+    aws::{Aws, found, gone},
+    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+};
+
+/// Known by its name.
+#[derive(Debug, Clone)]
+pub struct LoadBalancer {
+    /// Its name; at most 32 characters.
+    pub name: String,
+}
+
+/// What we choose.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// `internet-facing` or `internal`.
+    pub scheme: String,
+    /// One in each zone it answers from; each costs a public address (aws-facts §16).
+    pub subnets: BTreeSet<String>,
+    /// Who may come.
+    pub security_groups: BTreeSet<String>,
+    /// Why AWS gave up building it. Never wanted, and so always a difference.
+    pub failure: Option<String>,
+}
+
+/// What AWS assigns.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its ARN.
+    pub arn: String,
+    /// Its host name.
+    pub dns_name: String,
+}
+
+impl Settings {
+    /// For everybody on the internet, as far as its security groups let them.
+    pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
+        Settings { scheme: "internet-facing".into(), subnets, security_groups, failure: None }
+    }
+}
+
+impl Resource for LoadBalancer {
+    const KIND: &'static str = "load_balancer";
+    const FIXED: &'static [&'static str] = &["scheme"];
+    /// It takes two and a half minutes, and has taken over three (aws-facts §13).
+    const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.elb.describe_load_balancers().names(&self.name).send().await)?;
+        let Some(balancer) = answer.as_ref().and_then(|answer| answer.load_balancers().first()) else {
+            return Ok(Observed::Absent);
+        };
+        if is(balancer, &LoadBalancerStateEnum::Provisioning) {
+            return Ok(Observed::Settling("provisioning".into()));
+        }
+        let arn = balancer.load_balancer_arn().unwrap_or_default();
+        Ok(Observed::Present(Live {
+            settings: settings(balancer),
+            output: Output { arn: arn.into(), dns_name: balancer.dns_name().unwrap_or_default().into() },
+            owner: Owner::Tags(tags::of_arn(aws, arn).await?),
+        }))
+    }
+
+    /// A load balancer of the same name and settings would be answered as if it were new (aws-facts §9.1): the
+    /// engine has read before that there is none.
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        aws.elb
+            .create_load_balancer()
+            .name(&self.name)
+            .r#type(LoadBalancerTypeEnum::Application)
+            .scheme(LoadBalancerSchemeEnum::from(want.scheme.as_str()))
+            .set_subnets(Some(want.subnets.iter().cloned().collect()))
+            .set_security_groups(Some(want.security_groups.iter().cloned().collect()))
+            .set_tags(Some(tags::to_elb(tags)))
+            .send()
+            .await?;
+        Ok(None)
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let Live { settings: there, output: Output { arn, .. }, .. } = live;
+        if let Some(reason) = &there.failure {
+            let advice = format!("{reason} (AWS gave up building it: run `down`, then `up` again)");
+            return Err(Fault::new("DescribeLoadBalancers", "LoadBalancerFailed", advice));
+        }
+        if want.security_groups != there.security_groups {
+            let groups = want.security_groups.iter().cloned().collect();
+            let call = aws.elb.set_security_groups().load_balancer_arn(arn);
+            call.set_security_groups(Some(groups)).send().await?;
+        }
+        if want.subnets != there.subnets {
+            let subnets = want.subnets.iter().cloned().collect();
+            aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets)).send().await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        tags::tag_in_elb(aws, &live.output.arn, tags).await
+    }
+
+    /// Takes its listeners with it. Its network interfaces outlive it for some minutes, and only its security group
+    /// is waiting for those: there they are waited for, as `DependencyViolation` (aws-facts §9.6).
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+        let mut balancers = aws.elb.describe_load_balancers().into_paginator().items().send();
+        let mut named = Vec::new();
+        while let Some(balancer) = balancers.next().await {
+            let balancer = balancer?;
+            named.extend(balancer.load_balancer_name.zip(balancer.load_balancer_arn));
+        }
+        let names = tags::names_in_elb(aws, stack, named).await?;
+        Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
+    }
+}
+
+fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {
+    balancer.state().and_then(|there| there.code()) == Some(state)
+}
+
+fn settings(balancer: &Described) -> Settings {
+    let reason = || balancer.state().and_then(|state| state.reason()).unwrap_or("AWS gives no reason").to_owned();
+    let zones = balancer.availability_zones();
+    Settings {
+        scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
+        subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
+        security_groups: balancer.security_groups().iter().cloned().collect(),
+        failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
+    }
+}

@@ -1,0 +1,181 @@
+//! Who may invoke a function: the statements of ours in its policy.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    aws::{Aws, found, gone},
+    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+};
+
+/// All statements of ours about one function. They are one resource, because parallel calls for one function lose
+/// statements silently (aws-facts §7.4).
+#[derive(Debug, Clone)]
+pub struct Permissions {
+    /// The function's name.
+    pub function: String,
+}
+
+/// What is chosen: who may invoke the function.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// By statement id. Ours begin with `deployer-`.
+    pub statements: BTreeMap<String, Statement>,
+}
+
+/// One who may invoke the function.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statement {
+    /// The service that calls: `s3.amazonaws.com`.
+    pub principal: String,
+    /// For whom it calls: the ARN of a bucket.
+    pub source_arn: String,
+    /// Whose that must be: a bucket's ARN names no account, and a deleted one's name can be taken.
+    pub source_account: String,
+}
+
+/// Nothing is assigned by the cloud.
+#[derive(Debug, Clone)]
+pub struct Output;
+
+/// How ids of ours begin.
+const OURS: &str = "deployer-";
+
+impl Resource for Permissions {
+    const KIND: &'static str = "permissions";
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.function
+    }
+
+    /// A missing policy and a missing function have the same answer, so that the function is asked for as well.
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.lambda.get_policy().function_name(&self.function).send().await)?;
+        if answer.is_none() {
+            let call = aws.lambda.get_function_configuration().function_name(&self.function);
+            if found(call.send().await)?.is_none() {
+                return Ok(Observed::Absent);
+            }
+        }
+        let document = answer.and_then(|answer| answer.policy).unwrap_or_default();
+        Ok(Observed::Present(live(statements(&document))))
+    }
+
+    async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        self.update(aws, want, &live(BTreeMap::new())).await?;
+        Ok(None)
+    }
+
+    /// A statement cannot be changed: it goes and comes again (aws-facts §7.4).
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let (want, there) = (&want.statements, &live.settings.statements);
+        for id in there.keys().filter(|id| want.get(*id) != there.get(*id)) {
+            self.remove(aws, id).await?;
+        }
+        for (id, statement) in want.iter().filter(|(id, _)| want.get(*id) != there.get(*id)) {
+            self.add(aws, id, statement).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        for id in live.settings.statements.keys() {
+            self.remove(aws, id).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Permissions {
+    async fn add(&self, aws: &Aws, id: &str, statement: &Statement) -> Result<(), Fault> {
+        let added = aws
+            .lambda
+            .add_permission()
+            .function_name(&self.function)
+            .statement_id(id)
+            .action("lambda:InvokeFunction")
+            .principal(&statement.principal)
+            .source_arn(&statement.source_arn)
+            .source_account(&statement.source_account)
+            .send()
+            .await;
+        match added {
+            Ok(_) => Ok(()),
+            Err(error) => already_there(error.into()),
+        }
+    }
+
+    async fn remove(&self, aws: &Aws, id: &str) -> Result<(), Fault> {
+        gone(aws.lambda.remove_permission().function_name(&self.function).statement_id(id).send().await)
+    }
+}
+
+fn live(statements: BTreeMap<String, Statement>) -> Live<Permissions> {
+    Live { settings: Settings { statements }, output: Output, owner: Owner::Parent }
+}
+
+/// The policy that was read was an old one: the next round reads what the statement says.
+fn already_there(fault: Fault) -> Result<(), Fault> {
+    if fault.message.contains("already exists") { Ok(()) } else { Err(fault) }
+}
+
+/// Our statements in a function's policy.
+fn statements(document: &str) -> BTreeMap<String, Statement> {
+    let document: Value = serde_json::from_str(document).unwrap_or_default();
+    let statements = document["Statement"].as_array().cloned().unwrap_or_default();
+    statements.iter().filter_map(statement).filter(|(id, _)| id.starts_with(OURS)).collect()
+}
+
+/// What was asked for comes back as conditions (aws-facts §7.4).
+fn statement(stored: &Value) -> Option<(String, Statement)> {
+    let statement = Statement {
+        principal: text(&stored["Principal"]["Service"]),
+        source_arn: condition(stored, "AWS:SourceArn"),
+        source_account: condition(stored, "AWS:SourceAccount"),
+    };
+    Some((stored["Sid"].as_str()?.to_owned(), statement))
+}
+
+/// The value of this key, whatever its operator; IAM does not tell upper from lower case in keys.
+fn condition(stored: &Value, key: &str) -> String {
+    let operators = stored["Condition"].as_object().into_iter().flat_map(|operators| operators.values());
+    let mut conditions = operators.filter_map(Value::as_object).flatten();
+    conditions.find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| text(value)).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_are_read_from_their_stored_form_and_others_are_ignored() {
+        let document = r#"{"Version":"2012-10-17","Id":"default","Statement":[
+            {"Sid":"deployer-images","Effect":"Allow","Principal":{"Service":"s3.amazonaws.com"},
+             "Action":"lambda:InvokeFunction","Resource":"arn:aws:lambda:us-east-1:1:function:f",
+             "Condition":{"StringEquals":{"AWS:SourceAccount":"1"},"ArnLike":{"aws:SourceArn":"arn:aws:s3:::b"}}},
+            {"Sid":"theirs","Effect":"Allow","Principal":"*","Action":"lambda:InvokeFunction"}]}"#;
+        let expected = Statement {
+            principal: "s3.amazonaws.com".into(),
+            source_arn: "arn:aws:s3:::b".into(),
+            source_account: "1".into(),
+        };
+        assert_eq!(statements(document), [("deployer-images".to_owned(), expected)].into());
+        assert!(statements("").is_empty());
+    }
+
+    #[test]
+    fn only_a_statement_that_is_there_already_may_be_there_already() {
+        let fault = |text: &str| Fault::new("AddPermission", "ResourceConflictException", text);
+        assert!(already_there(fault("The statement id (x) provided already exists.")).is_ok());
+        assert!(already_there(fault("An update is in progress")).is_err());
+    }
+}

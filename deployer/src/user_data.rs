@@ -1,0 +1,260 @@
+//! User data: what a new instance does by itself, as the cloud-config that cloud-init reads.
+
+use std::collections::BTreeMap;
+
+/// A service as an instance needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserData {
+    /// The stack's name.
+    pub stack: String,
+    /// The service's name in `stack.yaml`.
+    pub service: String,
+    /// The region of the bucket.
+    pub region: String,
+    /// The bucket with the program.
+    pub bucket: String,
+    /// The program in that bucket.
+    pub key: String,
+    /// The service's variables.
+    pub environment: BTreeMap<String, String>,
+    /// Where the service is to listen.
+    pub port: u16,
+}
+
+/// Why there can be no user data.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// More than EC2 takes.
+    #[error("the user data has {bytes} bytes, and EC2 takes {LIMIT}: shorten `environment`")]
+    TooLong {
+        /// So many.
+        bytes: usize,
+    },
+    /// Not what the name of a variable can be.
+    #[error("{name:?} cannot be the name of a variable: letters, digits and _ only, no digit first")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A character that does not survive the way through YAML and systemd.
+    #[error("the value of {name} holds {character:?}: no line breaks and no control characters")]
+    Value {
+        /// The variable.
+        name: String,
+        /// The character.
+        character: char,
+    },
+    /// A part of the unit that would need quotes there.
+    #[error("{text:?} cannot be part of a systemd unit: letters, digits and . _ - / only")]
+    Word {
+        /// The part.
+        text: String,
+    },
+}
+
+/// What EC2 takes, before base64 (aws-facts §8.4).
+const LIMIT: usize = 16 * 1024;
+
+impl UserData {
+    /// The cloud-config. It writes the environment and the unit; the unit fetches the program with the instance's
+    /// role at every start, and starts it again when it dies.
+    pub fn render(&self) -> Result<String, Error> {
+        let UserData { stack, service, region, bucket, key, environment: _, port: _ } = self;
+        for word in [stack, service, region, bucket, key] {
+            check_word(word)?;
+        }
+        let unit = format!("{stack}-{service}");
+        let environment = indented(&self.environment_file()?);
+        let text = format!(
+            "\
+#cloud-config
+write_files:
+- path: /etc/{unit}.env
+  permissions: '0600'
+  content: |
+{environment}\
+- path: /etc/systemd/system/{unit}.service
+  permissions: '0644'
+  content: |
+    [Unit]
+    Description={stack} {service}
+    Wants=network-online.target
+    After=network-online.target
+    StartLimitIntervalSec=0
+    [Service]
+    DynamicUser=yes
+    EnvironmentFile=/etc/{unit}.env
+    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
+    ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service
+    ExecStart=/opt/{unit}/service
+    Restart=always
+    RestartSec=2
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- [mkdir, -p, /opt/{unit}]
+- [systemctl, daemon-reload]
+- [systemctl, enable, --now, {unit}.service]
+"
+        );
+        if text.len() > LIMIT {
+            return Err(Error::TooLong { bytes: text.len() });
+        }
+        Ok(text)
+    }
+
+    /// One line per variable. `PORT` is where the load balancer asks, whatever `environment` says.
+    fn environment_file(&self) -> Result<String, Error> {
+        let mut variables = self.environment.clone();
+        variables.insert("PORT".into(), self.port.to_string());
+        variables.iter().map(|(name, value)| assignment(name, value)).collect()
+    }
+}
+
+/// One variable as systemd reads it: in double quotes, where only the quote and the backslash need an escape; `$` and
+/// `%` mean nothing in an environment file.
+fn assignment(name: &str, value: &str) -> Result<String, Error> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
+        return Err(Error::Name { name: name.into() });
+    }
+    if let Some(character) = value.chars().find(|&c| breaks_a_line(c)) {
+        return Err(Error::Value { name: name.into(), character });
+    }
+    let value = value.replace('\\', r"\\").replace('"', "\\\"");
+    Ok(format!("{name}=\"{value}\"\n"))
+}
+
+/// Whether YAML would end the line here, or refuse the character. cloud-init's reader knows more line breaks than
+/// YAML 1.2 does.
+fn breaks_a_line(c: char) -> bool {
+    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+fn check_word(text: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    if text.is_empty() || !text.chars().all(is_plain) { Err(Error::Word { text: text.into() }) } else { Ok(()) }
+}
+
+fn indented(lines: &str) -> String {
+    lines.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn postagram(environment: &[(&str, &str)]) -> UserData {
+        UserData {
+            stack: "postagram".into(),
+            service: "web".into(),
+            region: "us-east-1".into(),
+            bucket: "postagram-artifacts-000000000000-us-east-1".into(),
+            key: "services/web/abc123".into(),
+            environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            port: 8080,
+        }
+    }
+
+    fn contents(user_data: &UserData) -> Value {
+        let text = user_data.render().unwrap();
+        assert!(text.starts_with("#cloud-config\n"));
+        serde_yaml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_whole_of_it() {
+        let text = postagram(&[("BUCKET", "postagram-images-000000000000-us-east-1")]).render().unwrap();
+        expect_test::expect![[r#"
+            #cloud-config
+            write_files:
+            - path: /etc/postagram-web.env
+              permissions: '0600'
+              content: |
+                BUCKET="postagram-images-000000000000-us-east-1"
+                PORT="8080"
+            - path: /etc/systemd/system/postagram-web.service
+              permissions: '0644'
+              content: |
+                [Unit]
+                Description=postagram web
+                Wants=network-online.target
+                After=network-online.target
+                StartLimitIntervalSec=0
+                [Service]
+                DynamicUser=yes
+                EnvironmentFile=/etc/postagram-web.env
+                ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/service
+                ExecStartPre=+/usr/bin/chmod 0755 /opt/postagram-web/service
+                ExecStart=/opt/postagram-web/service
+                Restart=always
+                RestartSec=2
+                [Install]
+                WantedBy=multi-user.target
+            runcmd:
+            - [mkdir, -p, /opt/postagram-web]
+            - [systemctl, daemon-reload]
+            - [systemctl, enable, --now, postagram-web.service]
+        "#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn odd_values_arrive_in_the_file_as_systemd_wants_them() {
+        let odd = [
+            ("A", r#"say "hi""#, r#"A="say \"hi\"""#),
+            ("B", r"C:\temp\", r#"B="C:\\temp\\""#),
+            ("C", "$HOME %n #no: comment", r#"C="$HOME %n #no: comment""#),
+            ("D", "  Zoé – 東京 🙂 ", r#"D="  Zoé – 東京 🙂 ""#),
+            ("E", "a\tb", "E=\"a\tb\""),
+            ("F", "", r#"F="""#),
+            ("G", "- 'x': [1, {}] | > & * ! `y`", r#"G="- 'x': [1, {}] | > & * ! `y`""#),
+        ];
+        let pairs: Vec<(&str, &str)> = odd.iter().map(|(name, value, _)| (*name, *value)).collect();
+        let yaml = contents(&postagram(&pairs));
+        let mut expected: Vec<&str> = odd.iter().map(|(_, _, line)| *line).collect();
+        expected.push(r#"PORT="8080""#);
+        let file = yaml["write_files"][0]["content"].as_str().unwrap();
+        assert_eq!(file.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn it_is_yaml_with_two_files_and_three_commands() {
+        let yaml = contents(&postagram(&[]));
+        assert_eq!(yaml["write_files"][0]["path"], "/etc/postagram-web.env");
+        assert_eq!(yaml["write_files"][0]["permissions"], "0600");
+        let unit = yaml["write_files"][1]["content"].as_str().unwrap();
+        assert!(unit.starts_with("[Unit]\n") && unit.ends_with("WantedBy=multi-user.target\n"));
+        let enable = serde_json::json!(["systemctl", "enable", "--now", "postagram-web.service"]);
+        assert_eq!(yaml["runcmd"][2], enable);
+        assert_eq!(yaml.as_object().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_port_is_that_of_the_load_balancer_whatever_the_environment_says() {
+        let yaml = contents(&postagram(&[("PORT", "1")]));
+        assert_eq!(yaml["write_files"][0]["content"], "PORT=\"8080\"\n");
+    }
+
+    #[test]
+    fn what_would_be_another_line_or_another_word_is_refused() {
+        for character in ['\n', '\r', '\0', '\u{85}', '\u{2028}'] {
+            let refused = postagram(&[("A", &format!("x{character}y"))]).render();
+            assert_eq!(refused, Err(Error::Value { name: "A".into(), character }));
+        }
+        for name in ["", "1A", "A B", "A=B", "É"] {
+            assert_eq!(postagram(&[(name, "")]).render(), Err(Error::Name { name: name.into() }));
+        }
+        let spaced = UserData { key: "a b".into(), ..postagram(&[]) };
+        assert_eq!(spaced.render(), Err(Error::Word { text: "a b".into() }));
+    }
+
+    #[test]
+    fn more_than_ec2_takes_is_refused() {
+        let room = LIMIT - postagram(&[("A", "")]).render().unwrap().len();
+        assert_eq!(postagram(&[("A", &"x".repeat(room))]).render().unwrap().len(), LIMIT);
+        let refused = postagram(&[("A", &"x".repeat(room + 1))]).render();
+        assert_eq!(refused, Err(Error::TooLong { bytes: LIMIT + 1 }));
+    }
+}
