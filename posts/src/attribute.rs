@@ -1,0 +1,14 @@
+//! The attributes of a row, each written here and nowhere else.
+
+/// Partition key, a string: [`User::key`](crate::User::key).
+pub const USER: &str = "user";
+/// Sort key, a string: [`PostId::key`](crate::PostId::key).
+pub const ID: &str = "id";
+/// What the post is called, a string.
+pub const TITLE: &str = "title";
+/// What the post says, a string.
+pub const BODY: &str = "body";
+/// The object key of the labelled picture, a string; absent before.
+pub const IMAGE: &str = "image";
+/// What is on the picture, a list of strings; absent before.
+pub const LABELS: &str = "labels";

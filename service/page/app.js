@@ -1,0 +1,507 @@
+// The page: what is shown follows from `state`, and everything that changes `state` ends in `render`.
+//
+// For browser tests these stay as they are:
+//   #login-form, #login-name            log in by name          #logout           log out
+//   #post-form, #post-title, #post-body, #post-file             write a post, with a picture if wanted
+//   #show-all, #show-mine               which posts             #posts            the list, aria-busy while it loads
+//   article.post[data-id="<uuid>"]      a post, with .author, h3, .text, .picture img
+//     input[type=file]                  in each post of one's own that has no picture yet
+//     .labels li                        the labels, once there are any
+//     button.delete                     opens #confirm: #confirm-delete deletes, #cancel-delete does not
+//   #problem, #retry                    the list could not be loaded      #empty    it has no posts
+//   #notice                             what was just done, or why not
+// The logged-in name is localStorage["postagram.name"].
+
+import * as api from "/api.js";
+import { pictureIn, prepare } from "/picture.js";
+import { language, say, translate } from "/words.js";
+
+const $ = (id) => document.getElementById(id);
+const NAME = "postagram.name";
+const PAGE = 40;
+/** Seconds between looks for labels, and then no more: usually the second finds them. */
+const LOOKS = [1, 1, 1.5, 2, 3, 4, 6, 8, 10, 12, 15, 20];
+
+const state = {
+  user: localStorage.getItem(NAME) ?? "",
+  view: "all", // or "mine"
+  posts: null, // the newest first; null until loaded
+  problem: null,
+  shown: PAGE,
+  uploads: new Map(), // post id → { phase: preparing | sending | looking | late | failed, percent, preview, file }
+  going: new Set(), // ids of posts that are being deleted
+};
+
+/* Drawing */
+
+function render() {
+  const { user, view, posts, problem } = state;
+  $("login").hidden = Boolean(user);
+  $("compose").hidden = $("who").hidden = $("views").hidden = !user;
+  $("who-name").textContent = user;
+  dress($("who-avatar"), user);
+  $("show-all").setAttribute("aria-pressed", String(view === "all"));
+  $("show-mine").setAttribute("aria-pressed", String(view === "mine"));
+  $("problem").hidden = !problem;
+  $("problem-text").textContent = problem ? explain(problem) : "";
+  $("empty").hidden = Boolean(problem) || posts?.length !== 0;
+  $("empty-text").textContent = say(view === "mine" ? "emptyMine" : "emptyAll");
+  $("more").hidden = (posts?.length ?? 0) <= state.shown;
+  $("posts").setAttribute("aria-busy", String(!posts && !problem));
+  renderPosts();
+}
+
+const cards = new Map(); // post id → { element, look }
+
+/** Only cards that look different are made anew, so that focus, scroll and loaded pictures stay. */
+function renderPosts() {
+  const list = $("posts");
+  if (!state.posts) {
+    cards.clear();
+    list.replaceChildren(...(state.problem ? [] : [ghost(), ghost()]));
+    return;
+  }
+  for (const element of [...list.children]) if (!element.dataset.id) element.remove();
+  const wanted = state.posts.slice(0, state.shown);
+  const ids = new Set(wanted.map((post) => post.id));
+  for (const [id, card] of cards) {
+    if (ids.has(id)) continue;
+    card.element.remove();
+    cards.delete(id);
+  }
+  wanted.forEach((post, place) => {
+    const card = cardOf(post);
+    if (list.children[place] !== card) list.insertBefore(card, list.children[place] ?? null);
+  });
+}
+
+function cardOf(post) {
+  const upload = state.uploads.get(post.id);
+  const mine = post.user === state.user;
+  const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, mine, upload?.phase, upload?.preview]);
+  const known = cards.get(post.id);
+  if (known?.look === look) {
+    known.element.classList.toggle("going", state.going.has(post.id));
+    if (upload) showPercent(known.element, upload);
+    return known.element;
+  }
+  const element = drawCard(post, mine, upload);
+  if (known) {
+    const inside = known.element.contains(document.activeElement);
+    known.element.replaceWith(element);
+    if (inside) (element.querySelector("input[type=file], button") ?? $("posts")).focus({ preventScroll: true });
+  }
+  element.classList.toggle("fresh", !known && post.fresh === true);
+  cards.set(post.id, { element, look });
+  return element;
+}
+
+/** A signed address changes its query from time to time; it is another picture only if its path changes. */
+function picturePath(post) {
+  return post.image?.split("?")[0];
+}
+
+function drawCard(post, mine, upload) {
+  const title = post.title || say("untitled");
+  const heading = make("h3", { id: `t-${post.id}`, textContent: title, dir: "auto" });
+  const words = make("div", { className: "words" }, heading);
+  if (post.body) words.append(make("p", { className: "text", textContent: post.body, dir: "auto" }));
+  words.append(...drawLabels(post));
+  if (mine && !post.image && !upload) words.append(drawDrop(post));
+  const article = make("article", { className: "post card" }, drawHeader(post, mine, title));
+  const picture = post.image || upload?.preview ? [drawPicture(post, title, upload)] : [];
+  article.append(...picture, words);
+  article.dataset.id = post.id;
+  article.setAttribute("aria-labelledby", heading.id);
+  if (mine && !post.image) acceptDrops(article, (file) => attach(post.id, file));
+  return article;
+}
+
+function drawHeader(post, mine, title) {
+  const avatar = make("span", { className: "avatar", ariaHidden: "true" });
+  dress(avatar, post.user);
+  const by = make("div", { className: "by" }, make("span", { className: "author", textContent: post.user, dir: "auto" }));
+  if (post.time) by.append(make("time", { dateTime: post.time.toISOString(), title: post.time.toLocaleString(language), textContent: ago(post.time) }));
+  const header = make("header", {}, avatar, by);
+  if (mine) {
+    const button = make("button", { className: "delete round", type: "button", ariaLabel: say("deletePost", title), title: say("delete") }, icon("M5 7h14M10 11v6M14 11v6M7 7l1 12h8l1-12M9.500 7V4.500h5V7"));
+    button.addEventListener("click", () => askToDelete(post, title));
+    header.append(button);
+  }
+  return header;
+}
+
+function drawPicture(post, title, upload) {
+  const image = make("img", { alt: post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title), loading: "lazy", decoding: "async", src: upload?.preview ?? post.image });
+  // Its address has ended, on a page that was open for long: the next list brings a new one.
+  if (!upload) image.addEventListener("error", () => refreshPicture(post.id, image), { once: true });
+  const figure = make("figure", { className: "picture" }, image);
+  if (upload) {
+    figure.classList.add("sending");
+    figure.append(drawState(post, upload));
+  }
+  return figure;
+}
+
+function drawState(post, upload) {
+  const text = { preparing: "preparing", sending: "sending", looking: "looking", late: "late", failed: "failed" }[upload.phase];
+  const box = make("div", { className: "state", role: "status" }, make("span", { className: "text-of-state", textContent: say(text, upload.percent) }));
+  if (upload.phase === "sending" || upload.phase === "preparing") {
+    box.append(make("progress", { max: 100, value: upload.percent, ariaLabel: say("sending", upload.percent) }));
+  } else if (upload.phase === "looking") {
+    box.prepend(make("i", { className: "spinner", ariaHidden: "true" }));
+  } else {
+    const again = make("button", { type: "button", textContent: say(upload.phase === "late" ? "lookAgain" : "retry") });
+    again.addEventListener("click", () => (upload.phase === "late" ? lookFor(post.id) : attach(post.id, upload.file)));
+    box.append(again, fileLabel("attach", post.id, make("span", { textContent: say("otherPicture") })));
+  }
+  return box;
+}
+
+function showPercent(element, upload) {
+  const bar = element.querySelector("progress");
+  if (!bar) return;
+  bar.value = upload.percent;
+  element.querySelector(".text-of-state").textContent = say("sending", upload.percent);
+}
+
+function drawLabels(post) {
+  if (!post.labels) return [];
+  if (!post.labels.length) return [make("p", { className: "nothing", textContent: say("nothing") })];
+  const items = post.labels.map((label) => make("li", { textContent: label }));
+  return [make("ul", { className: "labels", ariaLabel: say("labels") }, ...items)];
+}
+
+function drawDrop(post) {
+  const text = make("span", { textContent: say("drop") }, make("small", { textContent: say("dropMore") }));
+  return fileLabel("drop", post.id, pictureIcon(), text);
+}
+
+function fileLabel(className, id, ...inside) {
+  const input = make("input", { type: "file", accept: "image/*" });
+  input.addEventListener("change", () => input.files[0] && attach(id, input.files[0]));
+  return make("label", { className }, input, ...inside);
+}
+
+function ghost() {
+  return make("div", { className: "card ghost", ariaHidden: "true" });
+}
+
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS(svg.namespaceURI, "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+function pictureIcon() {
+  return icon("M6 5h12a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3H6a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3zM4 17l5-4 3 2 4-4 4 4M8.500 9.500v.1");
+}
+
+/** The same person has the same colour everywhere. */
+function dress(avatar, user) {
+  const sum = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 3600, 7);
+  avatar.style.setProperty("--hue", String(sum % 360));
+  avatar.textContent = [...user][0]?.toLocaleUpperCase(language) ?? "";
+}
+
+const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["week", 604_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+
+function ago(time) {
+  const seconds = (time - Date.now()) / 1000;
+  const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", Infinity];
+  return relative.format(Math.round(seconds / length) || 0, unit);
+}
+
+/* Reading */
+
+let newest = 0;
+
+/** Loads the list; answers to earlier questions are dropped when a later one has been asked. */
+async function load() {
+  const turn = ++newest;
+  const user = state.view === "mine" ? state.user : null;
+  try {
+    const posts = await api.list(user);
+    if (turn !== newest) return;
+    accept(posts);
+    state.problem = null;
+  } catch (problem) {
+    if (turn !== newest) return;
+    state.problem = problem;
+  }
+  render();
+}
+
+function accept(posts) {
+  const known = state.posts && new Set(state.posts.map((post) => post.id));
+  state.posts = posts.map(read).reverse();
+  for (const post of state.posts) {
+    post.fresh = known ? !known.has(post.id) : false;
+    if (post.image && state.uploads.has(post.id)) finish(post);
+  }
+}
+
+function read(post) {
+  const id = post.id.split("#")[1];
+  return { ...post, id, time: timeOf(id), labels: post.labels ?? null };
+}
+
+/** Ids of version 7 begin with the milliseconds at which they were made. */
+function timeOf(id) {
+  return id[14] === "7" ? new Date(parseInt(id.replace("-", "").slice(0, 12), 16)) : null;
+}
+
+function finish(post) {
+  const { preview } = state.uploads.get(post.id);
+  state.uploads.delete(post.id);
+  // The picture's own address first needs to be loaded: the preview stays until then.
+  if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
+  announce(post.labels?.length ? say("labelled", post.labels.join(", ")) : say("nothing"));
+}
+
+async function refreshPicture(id, image) {
+  const posts = await api.list(state.view === "mine" ? state.user : null).catch(() => []);
+  const post = posts.map(read).find((post) => post.id === id);
+  if (post?.image) image.src = post.image;
+}
+
+/* Writing */
+
+async function publish() {
+  const [title, body] = [$("post-title").value, $("post-body").value];
+  const file = draft.file;
+  const button = $("post-submit");
+  button.disabled = true;
+  button.textContent = say("publishing");
+  try {
+    const post = read(await api.write(state.user, title.trim(), body.trim()));
+    $("post-form").reset();
+    setDraft(null);
+    announce(say("published"));
+    // An answer to a list asked for earlier does not have it yet.
+    newest += 1;
+    state.problem = null;
+    state.posts = [{ ...post, fresh: true }, ...(state.posts ?? []).filter((other) => other.id !== post.id)];
+    render();
+    if (file) attach(post.id, file);
+    else load();
+  } catch (problem) {
+    announce(explain(problem));
+  } finally {
+    button.disabled = false;
+    button.textContent = say("publish");
+  }
+}
+
+const draft = { file: null, preview: null };
+
+async function setDraft(file) {
+  if (draft.preview) URL.revokeObjectURL(draft.preview);
+  draft.file = file;
+  draft.preview = file && URL.createObjectURL(file);
+  $("post-preview").hidden = !file;
+  $("post-file").value = "";
+  if (draft.preview) $("post-preview-image").src = draft.preview;
+  else $("post-preview-image").removeAttribute("src");
+}
+
+async function chooseForDraft(file) {
+  const picture = await prepare(file);
+  if (picture) setDraft(picture);
+  else announce(say("noPicture"));
+}
+
+/** Sends a picture to a post and looks for its labels. */
+async function attach(id, file) {
+  const picture = await prepare(file);
+  if (!picture) {
+    announce(say("noPicture"));
+    return;
+  }
+  const before = state.uploads.get(id);
+  if (before?.preview) URL.revokeObjectURL(before.preview);
+  const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture };
+  state.uploads.set(id, upload);
+  render();
+  try {
+    await api.upload(state.user, id, picture, (percent) => {
+      upload.percent = percent;
+      render();
+    });
+    lookFor(id);
+  } catch (problem) {
+    upload.phase = "failed";
+    announce(explain(problem));
+    render();
+  }
+}
+
+let looking = 0; // how many looks have been made since something new is awaited
+let timer = null;
+
+/** Looks for the labels of a picture that was sent, less and less often, and stops when they do not come. */
+function lookFor(id) {
+  const upload = state.uploads.get(id);
+  if (upload) upload.phase = "looking";
+  render();
+  looking = 0;
+  clearTimeout(timer);
+  timer = setTimeout(look, 1000 * LOOKS[0]);
+}
+
+async function look() {
+  await load();
+  const awaited = [...state.uploads.values()].filter((upload) => upload.phase === "looking");
+  if (!awaited.length) return;
+  looking += 1;
+  if (looking < LOOKS.length) {
+    timer = setTimeout(look, 1000 * LOOKS[looking]);
+    return;
+  }
+  for (const upload of awaited) upload.phase = "late";
+  render();
+}
+
+function askToDelete(post, title) {
+  const dialog = $("confirm");
+  $("confirm-title").textContent = title;
+  dialog.returnValue = "";
+  dialog.showModal();
+  $("cancel-delete").focus();
+  dialog.onclose = () => dialog.returnValue === "delete" && erase(post.id);
+}
+
+async function erase(id) {
+  state.going.add(id);
+  render();
+  try {
+    await api.remove(state.user, id);
+    gone(id);
+    announce(say("deleted"));
+  } catch (problem) {
+    // It went in another window or on another machine.
+    if (problem.status === 404) gone(id);
+    announce(explain(problem));
+  }
+  state.going.delete(id);
+  render();
+  load();
+}
+
+function gone(id) {
+  const place = state.posts.findIndex((post) => post.id === id);
+  state.posts = state.posts.filter((post) => post.id !== id);
+  state.uploads.delete(id);
+  const next = state.posts[Math.min(place, state.posts.length - 1)];
+  const card = next && cards.get(next.id)?.element;
+  (card?.querySelector("button, input") ?? $("posts")).focus({ preventScroll: true });
+}
+
+/* Telling */
+
+let notice = null;
+
+function announce(text) {
+  $("notice").textContent = text;
+  $("notice").classList.add("seen");
+  clearTimeout(notice);
+  notice = setTimeout(() => $("notice").classList.remove("seen"), 4500);
+}
+
+function explain(problem) {
+  if (!(problem instanceof api.Refusal)) throw problem;
+  if (problem.status === 0) return say("offline");
+  return problem.status >= 502 && problem.status <= 504 ? say("busy") : say("refused", problem.message);
+}
+
+/* Who, and which posts */
+
+function logIn(name) {
+  state.user = name;
+  if (name) localStorage.setItem(NAME, name);
+  else localStorage.removeItem(NAME);
+  if (!name) state.uploads.clear();
+  show("all");
+  $(name ? "post-title" : "login-name").focus();
+}
+
+function show(view) {
+  Object.assign(state, { view, posts: null, problem: null, shown: PAGE });
+  render();
+  load();
+}
+
+/* Dropping and pasting */
+
+function acceptDrops(element, take) {
+  const mark = (event) => {
+    event.preventDefault();
+    element.classList.toggle("dragged", event.type === "dragover");
+  };
+  element.addEventListener("dragover", mark);
+  element.addEventListener("dragleave", mark);
+  element.addEventListener("drop", (event) => {
+    mark(event);
+    const file = pictureIn(event.dataTransfer);
+    if (file) take(file);
+    else announce(say("noPicture"));
+  });
+}
+
+/** A pasted picture goes to the post in which the focus is, if it wants one, or else into the new post. */
+function paste(event) {
+  const file = pictureIn(event.clipboardData);
+  if (!file || !state.user || $("confirm").open) return;
+  event.preventDefault();
+  const card = document.activeElement?.closest("article.post");
+  if (card?.querySelector("input[type=file]")) attach(card.dataset.id, file);
+  else chooseForDraft(file);
+}
+
+/* Start */
+
+function on(id, event, act) {
+  $(id).addEventListener(event, (event) => {
+    if (event.type === "submit") event.preventDefault();
+    act(event);
+  });
+}
+
+function start() {
+  translate(document);
+  on("login-form", "submit", () => $("login-name").value.trim() && logIn($("login-name").value.trim()));
+  on("logout", "click", () => logIn(""));
+  on("post-form", "submit", publish);
+  on("post-body", "keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && $("post-form").requestSubmit());
+  on("post-file", "change", () => $("post-file").files[0] && chooseForDraft($("post-file").files[0]));
+  on("post-preview-remove", "click", () => setDraft(null));
+  on("show-all", "click", () => show("all"));
+  on("show-mine", "click", () => show("mine"));
+  on("retry", "click", () => show(state.view));
+  on("more", "click", () => {
+    state.shown += PAGE;
+    render();
+  });
+  on("cancel-delete", "click", () => $("confirm").close(""));
+  on("confirm-delete", "click", () => $("confirm").close("delete"));
+  acceptDrops($("compose"), chooseForDraft);
+  document.addEventListener("paste", paste);
+  // A file dropped beside its place must not replace the page.
+  for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
+  render();
+  load();
+}
+
+start();

@@ -1,0 +1,35 @@
+// Makes of a chosen file what can be shown and recognised: a JPEG or PNG of a sensible size.
+
+const LARGEST_BYTES = 4 * 1024 * 1024;
+const LONGEST_SIDE = 2560;
+
+/** The file itself if it will do, else a JPEG made of it; null if it is no picture. */
+export async function prepare(file) {
+  const fits = /^image\/(jpeg|png)$/.test(file.type) && file.size <= LARGEST_BYTES;
+  const picture = await createImageBitmap(file).catch(() => null);
+  if (!picture) return null;
+  try {
+    return fits ? file : await redraw(picture, file.name);
+  } finally {
+    picture.close();
+  }
+}
+
+/** The first picture among what was dropped or pasted. */
+export function pictureIn(transfer) {
+  return Array.from(transfer?.files ?? []).find((file) => file.type.startsWith("image/") || !file.type) ?? null;
+}
+
+async function redraw(picture, name) {
+  const scale = Math.min(1, LONGEST_SIDE / Math.max(picture.width, picture.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(picture.width * scale));
+  canvas.height = Math.max(1, Math.round(picture.height * scale));
+  const paper = canvas.getContext("2d");
+  // JPEG has no transparency: what shows through is white, not black.
+  paper.fillStyle = "#fff";
+  paper.fillRect(0, 0, canvas.width, canvas.height);
+  paper.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.88));
+  return blob && new File([blob], `${(name || "picture").replace(/\.[^.]*$/, "")}.jpg`, { type: "image/jpeg" });
+}

@@ -1,0 +1,118 @@
+// Every word of the page in both languages; a missing one would show as its key.
+
+const en = {
+  skip: "Skip to the posts",
+  hello: "Show what you see.",
+  helloMore: "Write a post, add a picture, and find out what is on it.",
+  yourName: "Your name",
+  login: "Log in",
+  logout: "Log out",
+  newPost: "New post",
+  title: "Title",
+  body: "Text",
+  addPicture: "Add a picture",
+  removePicture: "Remove the picture",
+  publish: "Publish",
+  publishing: "Publishing…",
+  published: "Published.",
+  whichPosts: "Which posts to show",
+  all: "All posts",
+  mine: "My posts",
+  posts: "Posts",
+  more: "Show older posts",
+  emptyAll: "Nobody has written anything yet. Be the first!",
+  emptyMine: "You have not written anything yet.",
+  retry: "Try again",
+  offline: "The service cannot be reached. Are you online?",
+  busy: "The service is busy. Please try again in a moment.",
+  refused: (message) => `That did not work: ${message}.`,
+  sure: "Delete this post?",
+  sureMore: "The post and its picture are removed for everybody. This cannot be undone.",
+  keep: "Keep it",
+  delete: "Delete",
+  deletePost: (title) => `Delete “${title}”`,
+  deleted: "Deleted.",
+  drop: "Add a picture",
+  dropMore: "Choose, drop or paste it here",
+  preparing: "Preparing…",
+  sending: (percent) => `Sending, ${percent} %`,
+  looking: "Looking at what is on it…",
+  late: "Nothing was recognised so far.",
+  lookAgain: "Look again",
+  otherPicture: "Other picture",
+  failed: "The picture could not be sent.",
+  noPicture: "This is not a picture that can be shown.",
+  labels: "On the picture",
+  labelled: (labels) => `On the picture: ${labels}`,
+  nothing: "Nothing was recognised.",
+  pictureOf: (title) => `Picture of “${title}”`,
+  untitled: "Untitled",
+};
+
+const fr = {
+  skip: "Aller aux publications",
+  hello: "Montrez ce que vous voyez.",
+  helloMore: "Écrivez une publication, ajoutez une photo et découvrez ce qu’on y voit.",
+  yourName: "Votre nom",
+  login: "Se connecter",
+  logout: "Se déconnecter",
+  newPost: "Nouvelle publication",
+  title: "Titre",
+  body: "Texte",
+  addPicture: "Ajouter une photo",
+  removePicture: "Retirer la photo",
+  publish: "Publier",
+  publishing: "Publication…",
+  published: "C’est publié.",
+  whichPosts: "Publications à afficher",
+  all: "Toutes",
+  mine: "Les miennes",
+  posts: "Publications",
+  more: "Afficher les plus anciennes",
+  emptyAll: "Personne n’a encore rien écrit. À vous de commencer !",
+  emptyMine: "Vous n’avez encore rien écrit.",
+  retry: "Réessayer",
+  offline: "Le service est injoignable. Êtes-vous en ligne ?",
+  busy: "Le service est très demandé. Réessayez dans un instant.",
+  refused: (message) => `Cela n’a pas fonctionné : ${message}.`,
+  sure: "Supprimer cette publication ?",
+  sureMore: "La publication et sa photo disparaissent pour tout le monde, sans retour possible.",
+  keep: "La garder",
+  delete: "Supprimer",
+  deletePost: (title) => `Supprimer « ${title} »`,
+  deleted: "Supprimée.",
+  drop: "Ajouter une photo",
+  dropMore: "Choisissez-la, déposez-la ou collez-la ici",
+  preparing: "Préparation…",
+  sending: (percent) => `Envoi, ${percent} %`,
+  looking: "On regarde ce qu’il y a dessus…",
+  late: "Rien n’a été reconnu pour l’instant.",
+  lookAgain: "Regarder encore",
+  otherPicture: "Autre photo",
+  failed: "La photo n’a pas pu être envoyée.",
+  noPicture: "Ce n’est pas une photo qui peut être affichée.",
+  labels: "Sur la photo",
+  labelled: (labels) => `Sur la photo : ${labels}`,
+  nothing: "Rien n’a été reconnu.",
+  pictureOf: (title) => `Photo de « ${title} »`,
+  untitled: "Sans titre",
+};
+
+/** The first of the browser's languages that we speak. */
+export const language =
+  (navigator.languages ?? []).map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "fr" || tag === "en") ?? "en";
+
+const words = language === "fr" ? fr : en;
+
+/** What to say, with what belongs into it. */
+export function say(key, ...parts) {
+  const word = words[key] ?? key;
+  return typeof word === "function" ? word(...parts) : word;
+}
+
+/** Puts the words into the page: `data-t` is the text of an element, `data-t-label` its spoken name. */
+export function translate(root) {
+  document.documentElement.lang = language;
+  for (const element of root.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);
+  for (const element of root.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", say(element.dataset.tLabel));
+}

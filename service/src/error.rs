@@ -1,0 +1,189 @@
+//! What can go wrong, each with its status, and the one shape in which it is told.
+
+use std::error::Error as StdError;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use poem::error::ResponseError;
+use poem::http::{StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::error::{ParseParamError, ParseRequestPayloadError};
+use poem_openapi::payload::{Json, Payload};
+use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::{ApiResponse, Object};
+
+/// A request that is not answered with what it asked for; what is displayed may be told to anyone.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("say who you are: the Authorization header holds your name")]
+    NoAuthor,
+    #[error("{0}: {1}")]
+    Field(&'static str, String),
+    #[error("you have no post with this id")]
+    NoPost,
+    #[error("the request is larger than 64 KiB")]
+    TooLarge,
+    #[error("{1}")]
+    Request(StatusCode, String),
+    #[error("the storage cannot be reached now, please try again")]
+    Unavailable(#[source] Cause),
+    #[error("the storage refused what the service asked for")]
+    Refused(#[source] Cause),
+}
+
+pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
+
+/// The body of every answer that is an error.
+#[derive(Debug, Object)]
+#[oai(rename = "Error")]
+struct Told {
+    /// The status of the answer.
+    status_code: u16,
+    /// What is wrong, for people.
+    message: String,
+    /// Always null.
+    data: Option<String>,
+}
+
+/// Answers of AWS that mean "not now".
+const BUSY: &[&str] = &[
+    "InternalError",
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TransactionInProgressException",
+];
+
+/// After how many seconds a client may try again: longer than the bursts in which AWS throttles.
+const RETRY_AFTER_S: &str = "2";
+
+impl Error {
+    /// The error of a field or parameter.
+    pub(crate) fn field(name: &'static str, why: impl ToString) -> Self {
+        Self::Field(name, why.to_string())
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoAuthor => StatusCode::UNAUTHORIZED,
+            Self::Field(..) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoPost => StatusCode::NOT_FOUND,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Request(status, _) => *status,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn response(&self) -> Response {
+        let (status, message) = (self.status(), self.to_string());
+        let told = Told { status_code: status.as_u16(), message, data: None };
+        let response = Json(told).with_status(status);
+        match self {
+            Self::Unavailable(_) => response.with_header(header::RETRY_AFTER, RETRY_AFTER_S).into_response(),
+            Self::NoAuthor => {
+                response.with_header(header::WWW_AUTHENTICATE, "Name realm=\"postagram\"").into_response()
+            }
+            _ => response.into_response(),
+        }
+    }
+}
+
+/// The answer to whatever went wrong; what people are not told goes to the log.
+pub(crate) fn answer(error: poem::Error) -> Response {
+    let error = understand(error);
+    if let Some(cause) = error.source() {
+        tracing::error!(cause = chain(cause), "{error}");
+    }
+    error.response()
+}
+
+/// poem's own errors come with other statuses, and without the field's name in front.
+fn understand(error: poem::Error) -> Error {
+    if error.is::<Error>() {
+        return error.downcast().expect("it has just been asked for its type");
+    }
+    if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
+        return Error::field(name, "it is missing or cannot be read");
+    }
+    if let Some(ParseRequestPayloadError { reason }) = error.downcast_ref() {
+        return Error::field("body", reason);
+    }
+    let message = match error.status() {
+        StatusCode::NOT_FOUND => "there is nothing here".to_owned(),
+        StatusCode::METHOD_NOT_ALLOWED => "this cannot be done here".to_owned(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must be application/json".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::Request(error.status(), message)
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
+}
+
+impl ResponseError for Error {
+    fn status(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn as_response(&self) -> Response {
+        self.response()
+    }
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let busy = match &error {
+            SdkError::ServiceError(answer) => {
+                answer.raw().status().is_server_error() || error.code().is_some_and(|code| BUSY.contains(&code))
+            }
+            SdkError::ConstructionFailure(_) => false,
+            _ => true,
+        };
+        if busy { Self::Unavailable(error.into()) } else { Self::Refused(error.into()) }
+    }
+}
+
+/// What the OpenAPI document says of errors.
+impl ApiResponse for Error {
+    fn meta() -> MetaResponses {
+        let statuses = [
+            (401, "Nobody says who asks"),
+            (404, "The caller has no such post"),
+            (413, "The body is over 64 KiB"),
+            (422, "The named field or parameter is missing or unusable"),
+            (503, "The storage is busy: try again after `Retry-After` seconds"),
+        ];
+        let response = |(status, description)| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: vec![MetaMediaType {
+                content_type: Json::<Told>::CONTENT_TYPE,
+                schema: Json::<Told>::schema_ref(),
+            }],
+            headers: Vec::new(),
+        };
+        MetaResponses { responses: statuses.map(response).into() }
+    }
+
+    fn register(registry: &mut Registry) {
+        <Json<Told> as Payload>::register(registry);
+    }
+}

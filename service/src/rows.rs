@@ -1,0 +1,200 @@
+//! Posts as rows of the table.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use posts::{PostId, User, attribute};
+
+use crate::error::Error;
+
+/// A post as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Post {
+    pub id: PostId,
+    pub user: User,
+    pub title: String,
+    pub body: String,
+    pub picture: Option<Picture>,
+}
+
+/// What the labeler adds to a post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub key: String,
+    pub labels: Vec<String>,
+}
+
+/// Which part of a list is asked for; without either, all of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Part {
+    pub after: Option<PostId>,
+    pub limit: Option<usize>,
+}
+
+/// The table of the posts.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    client: Client,
+    table: String,
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+impl Rows {
+    pub(crate) fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Adds a post. The id is new, so nothing can be overwritten, and a repeated call writes the same.
+    pub(crate) async fn add(&self, post: &Post) -> Result<(), Error> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(item(post)));
+        put.send().await?;
+        Ok(())
+    }
+
+    /// The posts of one user or of all, oldest first, and whether there are more after this part.
+    pub(crate) async fn list(&self, user: Option<&User>, part: Part) -> Result<(Vec<Post>, bool), Error> {
+        let mut posts: Vec<Post> = match user {
+            Some(user) => self.query(user, part).await?,
+            None => self.scan(part).await?,
+        };
+        posts.sort_unstable_by_key(|post| post.id);
+        let more = part.limit.is_some_and(|limit| posts.len() > limit);
+        posts.truncate(part.limit.unwrap_or(usize::MAX));
+        Ok((posts, more))
+    }
+
+    /// Fails with `NoPost` unless this user has this post.
+    pub(crate) async fn require(&self, user: &User, id: PostId) -> Result<(), Error> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(user, id))).consistent_read(true);
+        let found = get.projection_expression("#id").expression_attribute_names("#id", attribute::ID).send().await?;
+        found.item.map(|_| ()).ok_or(Error::NoPost)
+    }
+
+    /// Removes a row; one that is gone already is as good.
+    pub(crate) async fn remove(&self, user: &User, id: PostId) -> Result<(), Error> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key(user, id)));
+        delete.send().await?;
+        Ok(())
+    }
+
+    async fn query(&self, user: &User, part: Part) -> Result<Vec<Post>, Error> {
+        // The least id that is one: text after it sorts after it.
+        let after = part.after.map_or_else(String::new, |id| id.key());
+        let condition = if part.after.is_some() { "#user = :user AND #id > :after" } else { "#user = :user" };
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression(condition)
+            .expression_attribute_names("#user", attribute::USER)
+            .expression_attribute_values(":user", AttributeValue::S(user.key()));
+        if part.after.is_some() {
+            query = query
+                .expression_attribute_names("#id", attribute::ID)
+                .expression_attribute_values(":after", AttributeValue::S(after));
+        }
+        // One more than asked for tells whether there are more.
+        let enough = part.limit.map_or(usize::MAX, |limit| limit + 1);
+        let mut items = query.set_limit(i32::try_from(enough).ok()).into_paginator().items().send();
+        let mut posts = Vec::new();
+        while let Some(item) = items.next().await {
+            posts.extend(post(item?));
+            if posts.len() == enough {
+                break;
+            }
+        }
+        Ok(posts)
+    }
+
+    /// A scan has no order, so a part of all posts costs as much as all of them: what a part saves is the answer.
+    async fn scan(&self, part: Part) -> Result<Vec<Post>, Error> {
+        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
+        let mut items = scan.into_paginator().items().send();
+        let mut posts = Vec::new();
+        while let Some(item) = items.next().await {
+            posts.extend(post(item?).filter(|post| part.after.is_none_or(|after| post.id > after)));
+        }
+        Ok(posts)
+    }
+}
+
+fn key(user: &User, id: PostId) -> Item {
+    [(attribute::USER, user.key()), (attribute::ID, id.key())]
+        .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+        .into()
+}
+
+fn item(post: &Post) -> Item {
+    let Post { id, user, title, body, picture: _ } = post; // only the labeler writes pictures
+    let mut item = key(user, *id);
+    item.insert(attribute::TITLE.to_owned(), AttributeValue::S(title.clone()));
+    item.insert(attribute::BODY.to_owned(), AttributeValue::S(body.clone()));
+    item
+}
+
+/// A row that is no post is left out: one stray row must not take the list from everybody.
+fn post(mut item: Item) -> Option<Post> {
+    let mut text = |name| match item.remove(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        _ => None,
+    };
+    Some(Post {
+        user: User::from_key(&text(attribute::USER)?)?,
+        id: PostId::from_key(&text(attribute::ID)?)?,
+        title: text(attribute::TITLE).unwrap_or_default(),
+        body: text(attribute::BODY).unwrap_or_default(),
+        picture: text(attribute::IMAGE)
+            .filter(|key| !key.is_empty())
+            .zip(item.remove(attribute::LABELS).and_then(texts))
+            .map(|(key, labels)| Picture { key, labels }),
+    })
+}
+
+/// Labels are a list; a set of strings, as other programs may write it, reads the same.
+fn texts(value: AttributeValue) -> Option<Vec<String>> {
+    match value {
+        AttributeValue::L(values) => values.into_iter().map(|value| value.as_s().cloned().ok()).collect(),
+        AttributeValue::Ss(values) => Some(values),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> (Post, Item) {
+        let user = User::parse("ada").unwrap();
+        let post = Post { id: PostId::new(), user, title: "t".into(), body: "b".into(), picture: None };
+        let item = item(&post);
+        (post, item)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (written, item) = written();
+        assert_eq!(post(item), Some(written));
+    }
+
+    #[test]
+    fn a_picture_needs_key_and_labels() {
+        let (_, mut item) = written();
+        item.insert("image".into(), AttributeValue::S("ada/x/y".into()));
+        assert_eq!(post(item.clone()).unwrap().picture, None);
+        item.insert("labels".into(), AttributeValue::L(vec![AttributeValue::S("Cat".into())]));
+        let picture = Picture { key: "ada/x/y".into(), labels: vec!["Cat".into()] };
+        assert_eq!(post(item.clone()).unwrap().picture, Some(picture));
+        item.insert("image".into(), AttributeValue::S(String::new()));
+        assert_eq!(post(item).unwrap().picture, None);
+    }
+
+    #[test]
+    fn a_row_that_is_no_post_is_left_out() {
+        let (_, mut item) = written();
+        item.insert("id".into(), AttributeValue::S("COMMENT#1".into()));
+        assert_eq!(post(item), None);
+    }
+}

@@ -1,0 +1,374 @@
+//! What the service owes the page and the labeler, told as stories against a cloud.
+
+mod support;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use support::{World, text, told, url_query, uuid};
+
+#[tokio::test]
+async fn a_post_is_returned_as_it_was_written() {
+    let world = World::new().await;
+    let answer = world.post(b"ada", json!({ "title": "Zoé's", "body": "<b>&\n" }).to_string()).await;
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    let post: Value = answer.json().await.unwrap();
+    let id = text(&post["id"]);
+    assert_eq!(id.matches('#').count(), 1);
+    assert!(id.starts_with("POST#"));
+    let same = json!({
+        "id": id, "user": "ada", "title": "Zoé's", "body": "<b>&\n", "image": null, "labels": null, "label": null
+    });
+    assert_eq!(post, same);
+    assert_eq!(world.list("/posts").await, [same]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_list_is_always_an_array_and_only_ever_appends() {
+    let world = World::new().await;
+    assert_eq!(world.list("/posts").await, Vec::<Value>::new());
+    let mut written = Vec::new();
+    for user in [&b"ada"[..], b"bob", b"ada", b"eve"] {
+        written.push(world.write(user, "t").await);
+        let ids: Vec<_> = world.list("/posts").await.iter().map(uuid).collect();
+        assert_eq!(ids, written);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_list_can_be_of_one_user() {
+    let world = World::new().await;
+    let (first, _, second) =
+        (world.write(b"ada", "1").await, world.write(b"bob", "2").await, world.write(b"ada", "3").await);
+    for path in ["/posts?user=ada", "/posts?id_user=ada", "/posts?user=+ada+", "/posts?user=&id_user=ada"] {
+        let ids: Vec<_> = world.list(path).await.iter().map(uuid).collect();
+        assert_eq!(ids, [first.clone(), second.clone()], "{path}");
+    }
+    for (path, count) in [("/posts?user=", 3), ("/posts?id_user=", 3), ("/posts?user=nobody", 0), ("/posts?user=..", 0)]
+    {
+        assert_eq!(world.list(path).await.len(), count, "{path}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn both_spellings_of_an_accented_name_are_one_person() {
+    let world = World::new().await;
+    world.write(b"Zo\xe9", "latin").await;
+    world.write("  Zoé ".as_bytes(), "unicode").await;
+    let posts = world.list("/posts?user=Zo%C3%A9").await;
+    assert_eq!(posts.len(), 2);
+    assert!(posts.iter().all(|post| post["user"] == "Zoé"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn any_name_can_write_upload_and_delete() {
+    let world = World::new().await;
+    for name in ["a/b", "#1", "50 %, or & + ?", "Мария", "c:\\d"] {
+        let post = world.write(name.as_bytes(), "t").await;
+        let (address, object) = world.upload(name, &post, "my cat+dog#1.jpg").await;
+        assert!(object.starts_with(&format!("{name}/{post}/")), "{object}");
+        assert!(object.ends_with("my cat+dog#1.jpg"), "{object}");
+        assert_eq!(world.put(&address, "image/jpeg").await, 200, "{address}");
+        assert_eq!(world.objects().await, [object.clone()]);
+        world.label(name, &post, &object, &["Cat"]).await;
+        let posts = world.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
+        let picture = world.http.get(text(&posts[0]["image"])).send().await.unwrap();
+        assert_eq!((picture.status(), picture.text().await.unwrap().as_str()), (StatusCode::OK, "picture"), "{name}");
+        let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), name.as_bytes()).await;
+        assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{name}");
+        assert_eq!((world.rows().await, world.objects().await.len()), (0, 0), "{name}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_picture_shows_once_it_is_labelled() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    let before = &world.list("/posts").await[0];
+    assert_eq!((&before["image"], &before["labels"], &before["label"]), (&Value::Null, &Value::Null, &Value::Null));
+
+    world.label("ada", &post, &object, &["Cat", "Animal"]).await;
+    let after = &world.list("/posts").await[0];
+    assert_eq!(after["labels"], json!(["Cat", "Animal"]));
+    assert_eq!(after["label"], after["labels"]);
+    let image = text(&after["image"]);
+    assert!(image.starts_with("http://"), "{image}");
+    let picture = world.http.get(&image).send().await.unwrap();
+    assert_eq!(picture.text().await.unwrap(), "picture");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_post_without_recognised_labels_has_an_empty_list() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    world.label("ada", &post, &object, &[]).await;
+    let after = &world.list("/posts").await[0];
+    assert_eq!(after["labels"], json!([]));
+    assert!(after["image"].is_string());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_upload_address_has_two_names_and_binds_the_type() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    for path in ["/signedUrlPut", "/getSignedUrlPut"] {
+        let query = url_query(&[("filename", "../x/cat.png"), ("filetype", "image/png"), ("postId", &post)]);
+        let answer = world.ask(Method::GET, &format!("{path}?{query}"), b"ada").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let upload: Value = answer.json().await.unwrap();
+        let object = text(&upload["objectName"]);
+        assert_eq!((object.matches('/').count(), object.ends_with("cat.png")), (2, true), "{object}");
+        let address = text(&upload["uploadURL"]);
+        assert_eq!(world.put(&address, "image/jpeg").await, 403);
+        assert_eq!(world.put(&address, "image/png").await, 200);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_file_of_unknown_type_can_be_uploaded() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    for unknown in ["", "application/octet-stream"] {
+        let query = url_query(&[("filename", "cat"), ("filetype", unknown), ("postId", &post)]);
+        let answer = world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await;
+        let upload: Value = answer.json().await.unwrap();
+        assert_eq!(world.put(&text(&upload["uploadURL"]), "application/octet-stream").await, 200);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn only_the_author_can_upload_and_delete() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
+    told(world.ask(Method::GET, &upload, b"bob").await, 404).await;
+    told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"bob").await, 404).await;
+    assert_eq!(world.list("/posts").await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn deleting_removes_row_and_every_picture_of_this_post_only() {
+    let world = World::new().await;
+    let (post, other) = (world.write(b"ada", "t").await, world.write(b"ada", "t").await);
+    for (post, file) in [(&post, "1.jpg"), (&post, "2.jpg"), (&other, "3.jpg")] {
+        let (address, _) = world.upload("ada", post, file).await;
+        assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    }
+    assert_eq!(world.objects().await.len(), 3);
+    assert!(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await.status().is_success());
+    let left = world.objects().await;
+    assert_eq!((left.len(), left[0].ends_with("3.jpg"), world.rows().await), (1, true, 1));
+    told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn parts_of_a_list_make_up_the_whole() {
+    let world = World::new().await;
+    for _ in 0..5 {
+        world.write(b"ada", "t").await;
+        world.write(b"bob", "t").await;
+    }
+    for who in ["", "user=ada&"] {
+        let whole = world.list(&format!("/posts?{who}")).await;
+        let mut parts = Vec::new();
+        let mut cursor = String::new();
+        for sizes in 1.. {
+            let answer = world.get(&format!("/posts?{who}limit=2&cursor={cursor}")).await;
+            assert_eq!(answer.headers()["access-control-expose-headers"], "Next-Cursor, Retry-After");
+            let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
+            parts.extend(answer.json::<Vec<Value>>().await.unwrap());
+            assert_eq!(parts.len(), whole.len().min(2 * sizes));
+            match next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        assert_eq!(parts, whole);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_told_with_the_name_of_its_field() {
+    let world = World::new().await;
+    let long_title = json!({ "title": "é".repeat(301), "body": "" }).to_string();
+    let long_body = json!({ "title": "", "body": "é".repeat(10_001) }).to_string();
+    for (body, field) in [
+        ("{", "body"),
+        ("", "body"),
+        ("[]", "body"),
+        (r#"{"body":"b"}"#, "title"),
+        (r#"{"title":"t"}"#, "body"),
+        (r#"{"title":3,"body":"b"}"#, "title"),
+        (r#"{"title":"t","body":null}"#, "body"),
+        (&long_title, "title"),
+        (&long_body, "body"),
+    ] {
+        let message = told(world.post(b"ada", body.to_owned()).await, 422).await;
+        assert!(message.starts_with(&format!("{field}: ")), "{body}: {message}");
+    }
+    let post = world.write(b"ada", "t").await;
+    for (query, field) in [
+        (format!("filetype=image/png&postId={post}"), "filename"),
+        (format!("filename=a&postId={post}"), "filetype"),
+        ("filename=a&filetype=image/png".to_owned(), "postId"),
+        (format!("filename=&filetype=image/png&postId={post}"), "filename"),
+        (format!("filename=a%0Ab&filetype=image/png&postId={post}"), "filename"),
+        (format!("filename=a&filetype=text/html&postId={post}"), "filetype"),
+        (format!("filename=a&filetype=image/&postId={post}"), "filetype"),
+        (format!("filename=a&filetype=image/png%0A&x&postId={post}%00"), "filetype"),
+    ] {
+        let message = told(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
+        assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
+    }
+    for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=7", "cursor")]
+    {
+        let message = told(world.get(&format!("/posts?{query}")).await, 422).await;
+        assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
+    }
+    let long_name = vec![b'u'; 501];
+    assert!(told(world.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_longest_title_and_body_are_accepted() {
+    let world = World::new().await;
+    let longest = json!({ "title": "é".repeat(300), "body": "é".repeat(10_000) });
+    assert_eq!(world.post(b"ada", longest.to_string()).await.status(), StatusCode::CREATED);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_author_is_needed_to_write_upload_and_delete() {
+    let world = World::new().await;
+    let upload = "/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId=x";
+    told(world.get(upload).await, 401).await;
+    told(world.http.delete(format!("{}/posts/x", world.base)).send().await.unwrap(), 401).await;
+    told(world.http.post(format!("{}/posts", world.base)).send().await.unwrap(), 401).await;
+    for nobody in [&b""[..], b"  "] {
+        told(world.post(nobody, r#"{"title":"t","body":"b"}"#).await, 401).await;
+    }
+    assert_eq!(world.rows().await, 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn every_other_error_has_the_same_shape() {
+    let world = World::new().await;
+    told(world.ask(Method::DELETE, "/posts/7", b"ada").await, 404).await;
+    told(world.ask(Method::GET, "/signedUrlPut?filename=a&filetype=image/png&postId=7", b"ada").await, 404).await;
+    told(world.get("/nothing/here").await, 404).await;
+    told(world.ask(Method::PUT, "/posts", b"ada").await, 405).await;
+    told(world.ask(Method::POST, "/", b"ada").await, 405).await;
+    told(world.post(b"ada", vec![b' '; 64 * 1024 + 1]).await, 413).await;
+    told(world.post(b"ada", vec![b' '; 3 * 1024 * 1024]).await, 413).await;
+    let form = world.http.post(format!("{}/posts", world.base)).header("Authorization", "ada");
+    told(form.header(CONTENT_TYPE, "text/plain").body("{}").send().await.unwrap(), 415).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_without_asking_the_cloud() {
+    let world = World::new().await;
+    let before = world.calls().await;
+    for path in ["/posts", "/posts/7", "/signedUrlPut", "/nothing"] {
+        let answer = world.ask(Method::OPTIONS, path, b"").await;
+        assert!(answer.status().is_success());
+        let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("access-control-allow-origin"), "*");
+        assert_eq!(header("access-control-allow-headers"), "authorization, content-type");
+        assert_eq!(header("access-control-allow-methods"), "GET, POST, DELETE, OPTIONS");
+        assert!(header("access-control-max-age").parse::<u32>().unwrap() >= 600);
+    }
+    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
+    assert_eq!(world.calls().await, before);
+    assert_eq!(world.get("/posts").await.headers()["access-control-allow-origin"], "*");
+    assert_eq!(world.calls().await, before + 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_outage_is_a_503_that_says_when_to_come_back() {
+    let mut world = World::new().await;
+    world.base = world.without_anything().await;
+    for answer in [world.get("/posts").await, world.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
+        assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+        told(answer, 503).await;
+    }
+    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_halfway_can_be_repeated() {
+    let mut world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, _) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    let delete = format!("/posts/{post}");
+    let whole = std::mem::take(&mut world.base);
+    world.base = world.without_s3().await;
+    told(world.ask(Method::DELETE, &delete, b"ada").await, 503).await;
+    assert_eq!((world.rows().await, world.objects().await.len()), (1, 1));
+    world.base = whole;
+    assert!(world.ask(Method::DELETE, &delete, b"ada").await.status().is_success());
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stray_row_takes_the_list_from_nobody() {
+    let world = World::new().await;
+    world.write(b"ada", "t").await;
+    let stray = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let put = world.dynamo.put_item().table_name(support::TABLE).item("user", stray("x")).item("id", stray("y"));
+    put.send().await.unwrap();
+    assert_eq!(world.list("/posts").await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
+    let world = World::new().await;
+    let page = world.get("/").await;
+    assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("connect-src 'self' http://127.0.0.1:"), "{policy}");
+    let tag = page.headers()["etag"].clone();
+    let html = page.text().await.unwrap();
+    assert!(!html.contains("style=") && !html.contains("<style") && !html.contains(" onclick"));
+    for file in ["/app.js", "/api.js", "/picture.js", "/words.js", "/app.css", "/icon.svg", "/manifest.webmanifest"] {
+        assert_eq!(world.get(file).await.status(), StatusCode::OK, "{file}");
+    }
+    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", tag).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let world = World::new().await;
+    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(paths, ["/posts", "/posts/{id}", "/signedUrlPut", "/getSignedUrlPut", "/health"]);
+    assert_eq!(document["components"]["securitySchemes"]["Name"]["name"], "Authorization");
+    assert!(world.get("/docs").await.text().await.unwrap().contains("SwaggerUIBundle"));
+    world.end().await;
+}
