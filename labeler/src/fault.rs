@@ -1,0 +1,122 @@
+//! Refused calls, and whether sending the event again can cure them.
+
+use std::error::Error;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use lambda_runtime::Diagnostic;
+
+/// Codes with which AWS says "later" although the status is one of refusal.
+const THROTTLED: &[&str] = &[
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "ThrottlingException",
+];
+
+/// A call that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed {what}")]
+pub struct Fault {
+    what: &'static str,
+    curable: bool,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl Fault {
+    pub(crate) fn new<E>(what: &'static str, error: SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        Self {
+            what,
+            curable: is_curable(&error),
+            source: error.into(),
+        }
+    }
+
+    /// The picture is there and Rekognition could not read it.
+    pub(crate) fn unreadable(error: impl Error + Send + Sync + 'static) -> Self {
+        Self {
+            what: "to let Rekognition read the picture",
+            curable: true,
+            source: error.into(),
+        }
+    }
+
+    /// Somebody else wrote the row each time between our reading and writing it.
+    pub(crate) fn contended() -> Self {
+        Self {
+            what: "to write the labels",
+            curable: true,
+            source: "the post kept changing".into(),
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_curable(&self) -> bool {
+        self.curable
+    }
+
+    /// The fault and all its causes, for a log line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Without an answer, or with one that says "later", a call may succeed another time. So may one that was forbidden:
+/// what a role may do takes seconds to be known everywhere (aws-facts §2.3).
+fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let code = answer.err().code().unwrap_or_default();
+            status >= 500
+                || status == 429
+                || status == 403
+                || THROTTLED.contains(&code)
+                || code == "AccessDeniedException"
+        }
+        _ => true,
+    }
+}
+
+/// Some pictures of an event could not be handled now.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of the event's pictures must wait: {}", .0.len(), chains(.0))]
+pub struct Unfinished(Vec<Fault>);
+
+impl Unfinished {
+    pub(crate) fn unless_none(faults: Vec<Fault>) -> Result<(), Self> {
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Self(faults)),
+        }
+    }
+}
+
+/// What the queue is told; Lambda logs it and sends the event again.
+impl From<Unfinished> for Diagnostic {
+    fn from(unfinished: Unfinished) -> Self {
+        Self {
+            error_type: "Unfinished".into(),
+            error_message: unfinished.to_string(),
+        }
+    }
+}
+
+fn chains(faults: &[Fault]) -> String {
+    faults
+        .iter()
+        .map(Fault::chain)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

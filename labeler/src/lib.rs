@@ -1,0 +1,200 @@
+//! S3 event → Rekognition → DynamoDB: looks at each new picture and writes into its post what is on it.
+//!
+//! Events come at least once and in any order, so nothing here counts on having been told the whole story. The row is
+//! read, the picture is placed against it, and the row is written on the condition that it still is as it was read.
+
+mod event;
+mod fault;
+mod picture;
+mod row;
+
+use aws_config::SdkConfig;
+use aws_sdk_rekognition::operation::detect_labels::DetectLabelsError;
+use aws_sdk_rekognition::types::{Image, S3Object};
+use serde_json::Value;
+use tracing::{error, info, warn};
+
+pub use event::Skipped;
+pub use fault::{Fault, Unfinished};
+pub use picture::Picture;
+
+use picture::Content;
+use row::Standing;
+
+/// The function: its clients, its bucket, its table.
+#[derive(Debug, Clone)]
+pub struct Labeler {
+    s3: aws_sdk_s3::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    rekognition: aws_sdk_rekognition::Client,
+    bucket: String,
+    table: String,
+}
+
+/// How it ended for a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its labels are in the row.
+    Labelled(Vec<String>),
+    /// Rekognition does not take it; the row says why, and has no labels.
+    Refused(String),
+    /// The row had it already: the event came twice.
+    Known,
+    /// A newer picture of the post is in the row; this one was removed.
+    Outdated,
+    /// The post was deleted; the picture was removed.
+    PostGone,
+    /// The picture was removed before it could be looked at.
+    PictureGone,
+}
+
+impl Labeler {
+    /// The most labels a picture gets.
+    pub const MAX_LABELS: i32 = 5;
+    /// How sure Rekognition must be of a label, in percent.
+    pub const MIN_CONFIDENCE: f32 = 75.0;
+    /// How often the row may change between being read and being written before the queue is asked for another try.
+    const ATTEMPTS: u32 = 5;
+
+    /// A labeler for the pictures of one bucket and the posts of one table.
+    #[must_use]
+    pub fn new(config: &SdkConfig, bucket: String, table: String) -> Self {
+        // Whoever serves S3 elsewhere than AWS seldom has a host name per bucket.
+        let elsewhere =
+            config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(elsewhere);
+        Self {
+            s3: aws_sdk_s3::Client::from_conf(s3.build()),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            rekognition: aws_sdk_rekognition::Client::new(config),
+            bucket,
+            table,
+        }
+    }
+
+    /// Handles every record of an event, one after the other because they may be about the same post.
+    ///
+    /// Guarantees: an error is returned only for what the same event sent again can cure, and only after every
+    /// record has had its turn; the rest is logged. Handling an event again changes nothing.
+    pub async fn handle(&self, event: &Value) -> Result<(), Unfinished> {
+        let mut faults = Vec::new();
+        for record in event::records(event) {
+            let picture = match Picture::from_record(record, &self.bucket) {
+                Ok(picture) => picture,
+                Err(skipped) => {
+                    warn!(%skipped, %record, "not a new picture");
+                    continue;
+                }
+            };
+            match self.label(&picture).await {
+                Ok(outcome) => info!(%picture, ?outcome, "done"),
+                Err(fault) if fault.is_curable() => faults.push(fault),
+                Err(fault) => error!(%picture, fault = fault.chain(), "given up"),
+            }
+        }
+        Unfinished::unless_none(faults)
+    }
+
+    /// Looks at one picture and writes what is on it into its post.
+    pub async fn label(&self, picture: &Picture) -> Result<Outcome, Fault> {
+        for _ in 0..Self::ATTEMPTS {
+            if let Some(outcome) = self.attempt(picture).await? {
+                return Ok(outcome);
+            }
+        }
+        Err(Fault::contended())
+    }
+
+    /// One read and one write of the row; nothing if somebody else wrote it in between.
+    async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Fault> {
+        let before = match self.standing(picture).await? {
+            Standing::Newest { before } => before,
+            Standing::Known => return Ok(Some(Outcome::Known)),
+            Standing::Outdated => {
+                self.remove(&picture.key()).await?;
+                return Ok(Some(Outcome::Outdated));
+            }
+            Standing::PostGone => {
+                self.remove(&picture.key()).await?;
+                return Ok(Some(Outcome::PostGone));
+            }
+        };
+        let Some(content) = self.look(picture).await? else {
+            return Ok(Some(Outcome::PictureGone));
+        };
+        if !self.write(picture, before.as_ref(), &content).await? {
+            return Ok(None);
+        }
+        if let Some(replaced) = before.filter(|before| before.key != picture.key()) {
+            self.remove_replaced(&replaced.key).await;
+        }
+        Ok(Some(match content {
+            Content::Labels(labels) => Outcome::Labelled(labels),
+            Content::Refused(reason) => Outcome::Refused(reason),
+        }))
+    }
+
+    /// Asks Rekognition what is on a picture; nothing if the picture is not there any more.
+    async fn look(&self, picture: &Picture) -> Result<Option<Content>, Fault> {
+        let object = S3Object::builder().bucket(&self.bucket).name(picture.key());
+        let seen = self
+            .rekognition
+            .detect_labels()
+            .image(Image::builder().s3_object(object.build()).build())
+            .max_labels(Self::MAX_LABELS)
+            .min_confidence(Self::MIN_CONFIDENCE)
+            .send()
+            .await;
+        let error = match seen {
+            Ok(seen) => return Ok(Some(Content::from(seen))),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(DetectLabelsError::InvalidS3ObjectException(_)) => {
+                self.look_whether_gone(picture, Fault::unreadable(error))
+                    .await
+            }
+            Some(refusal) => match Content::refused(refusal) {
+                Some(refused) => Ok(Some(refused)),
+                None => Err(Fault::new("to look at the picture", error)),
+            },
+            None => Err(Fault::new("to look at the picture", error)),
+        }
+    }
+
+    /// Rekognition has one error for an object that is gone and for one it may not read. The latter passes: a role
+    /// that has just been made takes seconds to be known everywhere (aws-facts §2.3).
+    async fn look_whether_gone(
+        &self,
+        picture: &Picture,
+        unreadable: Fault,
+    ) -> Result<Option<Content>, Fault> {
+        let head = self
+            .s3
+            .head_object()
+            .bucket(&self.bucket)
+            .key(picture.key());
+        match head.send().await {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
+            _ => Err(unreadable),
+        }
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), Fault> {
+        let deletion = self.s3.delete_object().bucket(&self.bucket).key(key);
+        let removed = deletion.send().await.map(drop);
+        removed.map_err(|error| Fault::new("to remove the picture", error))
+    }
+
+    /// The row is right whether or not this works, and another event would not lead here again: the service removes
+    /// every object of a post together with the post.
+    async fn remove_replaced(&self, key: &str) {
+        if let Err(fault) = self.remove(key).await {
+            warn!(
+                key,
+                fault = fault.chain(),
+                "the picture that was replaced stays until its post is deleted"
+            );
+        }
+    }
+}

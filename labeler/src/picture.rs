@@ -1,0 +1,95 @@
+//! A new picture, and what is on it.
+
+use std::fmt;
+
+use aws_sdk_rekognition::operation::detect_labels::{DetectLabelsError, DetectLabelsOutput};
+use aws_smithy_types::{DateTime, date_time::Format};
+use posts::ObjectName;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::event::{Record, Skipped};
+
+/// A picture that was uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Its place in the bucket, which says whose post it belongs to.
+    pub object: ObjectName,
+    /// When it was uploaded, in milliseconds since 1970: the newest picture of a post is the one it shows.
+    pub uploaded_ms: i64,
+}
+
+/// What is on a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// What Rekognition sees, the surest first.
+    Labels(Vec<String>),
+    /// Rekognition does not take it and never will: why.
+    Refused(String),
+}
+
+impl Picture {
+    /// The picture a record of an S3 event is about.
+    pub(crate) fn from_record(record: &Value, our_bucket: &str) -> Result<Self, Skipped> {
+        let Record {
+            event_name,
+            event_time,
+            s3,
+        } = Record::deserialize(record)?;
+        if !event_name.starts_with("ObjectCreated:") {
+            return Err(Skipped::NoUpload(event_name));
+        }
+        if s3.bucket.name != our_bucket {
+            return Err(Skipped::OtherBucket(s3.bucket.name));
+        }
+        let key = s3.object.key;
+        let object =
+            ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
+        match milliseconds(&event_time) {
+            Some(uploaded_ms) => Ok(Self {
+                object,
+                uploaded_ms,
+            }),
+            None => Err(Skipped::NoTime(event_time)),
+        }
+    }
+
+    /// The object's key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.object.to_string()
+    }
+}
+
+impl fmt::Display for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.object.fmt(f)
+    }
+}
+
+impl Content {
+    /// What Rekognition says about a picture it cannot use; nothing for every other error.
+    pub(crate) fn refused(error: &DetectLabelsError) -> Option<Self> {
+        let reason = match error {
+            DetectLabelsError::InvalidImageFormatException(_) => {
+                "the file is not a JPEG or PNG picture"
+            }
+            DetectLabelsError::ImageTooLargeException(_) => "the picture is larger than 15 MB",
+            DetectLabelsError::InvalidParameterException(_) => "the picture cannot be analysed",
+            _ => return None,
+        };
+        Some(Self::Refused(reason.into()))
+    }
+}
+
+impl From<DetectLabelsOutput> for Content {
+    fn from(seen: DetectLabelsOutput) -> Self {
+        let labels = seen.labels.unwrap_or_default().into_iter();
+        Self::Labels(labels.filter_map(|label| label.name).collect())
+    }
+}
+
+fn milliseconds(time: &str) -> Option<i64> {
+    let time = DateTime::from_str(time, Format::DateTimeWithOffset).ok()?;
+    time.to_millis().ok()
+}

@@ -1,0 +1,158 @@
+//! The row of a post: how a picture stands to it, and how the picture gets into it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use posts::attribute::{ID, IMAGE, LABELS, USER};
+
+use crate::{Fault, Labeler, Picture, picture::Content};
+
+/// When the picture in the row was uploaded, a number of milliseconds since 1970; written together with
+/// [`IMAGE`]. Only the labeler reads it.
+const UPLOADED: &str = "uploaded";
+/// Why a picture has no labels, a string; only for pictures Rekognition refuses.
+const REFUSED: &str = "refused";
+
+/// How a picture stands to the row of its post.
+pub(crate) enum Standing {
+    /// It is the newest picture of the post; the row has none or an older one.
+    Newest {
+        /// What the row shows.
+        before: Option<Shown>,
+    },
+    /// The row has this very picture.
+    Known,
+    /// The row has a newer picture.
+    Outdated,
+    /// There is no row.
+    PostGone,
+}
+
+/// The picture a row shows, in the order in which pictures replace each other: two of the same millisecond are
+/// ordered by their keys, so that their events may come in any order and the same one stays.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Shown {
+    uploaded_ms: i64,
+    pub(crate) key: String,
+}
+
+impl Labeler {
+    pub(crate) async fn standing(&self, picture: &Picture) -> Result<Standing, Fault> {
+        let read = self.dynamodb.get_item().table_name(&self.table);
+        let row = read
+            .set_key(Some(row_key(picture)))
+            .consistent_read(true)
+            .projection_expression("#id, #image, #uploaded")
+            .expression_attribute_names("#id", ID)
+            .expression_attribute_names("#image", IMAGE)
+            .expression_attribute_names("#uploaded", UPLOADED)
+            .send()
+            .await
+            .map_err(|error| Fault::new("to read the post", error))?;
+        let Some(row) = row.item else {
+            return Ok(Standing::PostGone);
+        };
+        let new = Shown::from(picture);
+        Ok(match Shown::in_row(&row) {
+            Some(shown) if shown == new => Standing::Known,
+            Some(shown) if shown < new => Standing::Newest {
+                before: Some(shown),
+            },
+            // The same object was overwritten, and this is the late event of its first content.
+            Some(shown) if shown.key == new.key => Standing::Known,
+            Some(_) => Standing::Outdated,
+            None => Standing::Newest { before: None },
+        })
+    }
+
+    /// Writes a picture into its row. False if the row is not as it was read: the post was deleted, or another
+    /// picture came in between.
+    pub(crate) async fn write(
+        &self,
+        picture: &Picture,
+        before: Option<&Shown>,
+        content: &Content,
+    ) -> Result<bool, Fault> {
+        let new = Shown::from(picture);
+        let write = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(row_key(picture)))
+            .expression_attribute_names("#id", ID)
+            .expression_attribute_names("#image", IMAGE)
+            .expression_attribute_names("#labels", LABELS)
+            .expression_attribute_names("#uploaded", UPLOADED)
+            .expression_attribute_names("#refused", REFUSED)
+            .expression_attribute_values(":image", AttributeValue::S(new.key))
+            .expression_attribute_values(
+                ":uploaded",
+                AttributeValue::N(new.uploaded_ms.to_string()),
+            );
+        let write = match content {
+            Content::Labels(labels) => write
+                .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded REMOVE #refused")
+                .expression_attribute_values(":labels", list(labels)),
+            Content::Refused(reason) => write
+                .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded, #refused = :refused")
+                .expression_attribute_values(":labels", list(&[]))
+                .expression_attribute_values(":refused", AttributeValue::S(reason.clone())),
+        };
+        // Without a row UpdateItem would make one: a deleted post would come back.
+        let write = match before {
+            None => write
+                .condition_expression("attribute_exists(#id) AND attribute_not_exists(#uploaded)"),
+            Some(shown) => write
+                .condition_expression(
+                    "attribute_exists(#id) AND #image = :before AND #uploaded = :since",
+                )
+                .expression_attribute_values(":before", AttributeValue::S(shown.key.clone()))
+                .expression_attribute_values(
+                    ":since",
+                    AttributeValue::N(shown.uploaded_ms.to_string()),
+                ),
+        };
+        match write.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(Fault::new("to write the labels", error)),
+        }
+    }
+}
+
+impl Shown {
+    /// A row that has a picture without a time was not written by us, and any picture is newer.
+    fn in_row(row: &HashMap<String, AttributeValue>) -> Option<Self> {
+        Some(Self {
+            uploaded_ms: row.get(UPLOADED)?.as_n().ok()?.parse().ok()?,
+            key: row.get(IMAGE)?.as_s().ok()?.clone(),
+        })
+    }
+}
+
+impl From<&Picture> for Shown {
+    fn from(picture: &Picture) -> Self {
+        Self {
+            uploaded_ms: picture.uploaded_ms,
+            key: picture.key(),
+        }
+    }
+}
+
+fn row_key(picture: &Picture) -> HashMap<String, AttributeValue> {
+    let Picture { object, .. } = picture;
+    HashMap::from([
+        (USER.into(), AttributeValue::S(object.user().key())),
+        (ID.into(), AttributeValue::S(object.post().key())),
+    ])
+}
+
+fn list(labels: &[String]) -> AttributeValue {
+    AttributeValue::L(labels.iter().cloned().map(AttributeValue::S).collect())
+}
