@@ -1,0 +1,174 @@
+//! Answers and errors in the wire format of each service's protocol, so that SDKs show them as AWS's.
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use serde_json::json;
+
+/// What every part of the server answers with.
+pub(crate) type Response = http::Response<Bytes>;
+
+/// How a service writes its errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// S3.
+    RestXml,
+    /// IAM, STS, Auto Scaling, Elastic Load Balancing.
+    Query,
+    /// EC2.
+    Ec2,
+    /// DynamoDB.
+    Json10,
+    /// CloudWatch Logs, Rekognition and most others.
+    Json11,
+    /// Lambda.
+    RestJson,
+}
+
+/// A refusal: the code and the sentence AWS would give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub status: u16,
+    pub code: String,
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, code: &str, message: impl Into<String>) -> Refusal {
+        Refusal { status, code: code.to_owned(), message: message.into() }
+    }
+
+    /// The refusal as `protocol` writes it.
+    pub(crate) fn answer(&self, protocol: Protocol) -> Response {
+        let Refusal { status, code, message } = self;
+        match protocol {
+            Protocol::RestXml => xml(
+                *status,
+                format!(
+                    "<Error><Code>{code}</Code><Message>{}</Message><RequestId>{}</RequestId></Error>",
+                    escape(message),
+                    request_id()
+                ),
+            ),
+            Protocol::Query => xml(
+                *status,
+                format!(
+                    "<ErrorResponse><Error><Type>{}</Type><Code>{code}</Code><Message>{}</Message></Error><RequestId>{}</RequestId></ErrorResponse>",
+                    if *status < 500 { "Sender" } else { "Receiver" },
+                    escape(message),
+                    request_id()
+                ),
+            ),
+            Protocol::Ec2 => xml(
+                *status,
+                format!(
+                    "<Response><Errors><Error><Code>{code}</Code><Message>{}</Message></Error></Errors><RequestID>{}</RequestID></Response>",
+                    escape(message),
+                    request_id()
+                ),
+            ),
+            Protocol::Json10 | Protocol::Json11 => {
+                json_answer(*status, protocol, &json!({ "__type": code, "message": message }))
+            }
+            Protocol::RestJson => {
+                let mut answer =
+                    json_answer(*status, protocol, &json!({ "Type": "User", "Message": message, "message": message }));
+                if let Ok(value) = code.parse() {
+                    answer.headers_mut().insert("x-amzn-errortype", value);
+                }
+                answer
+            }
+        }
+    }
+}
+
+/// Nobody has built this operation here: the answer names it.
+pub(crate) fn not_implemented(protocol: Protocol, service: &str, operation: &str) -> Response {
+    let code = match protocol {
+        Protocol::RestXml => "NotImplemented",
+        _ => "NotImplementedException",
+    };
+    let message = format!("the local AWS has no {service}:{operation}");
+    Refusal::new(501, code, message).answer(protocol)
+}
+
+/// An XML document with its declaration.
+pub(crate) fn xml(status: u16, body: String) -> Response {
+    build(status, "application/xml", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}"))
+}
+
+/// A JSON document with the content type of `protocol`.
+pub(crate) fn json_answer(status: u16, protocol: Protocol, body: &serde_json::Value) -> Response {
+    let kind = match protocol {
+        Protocol::Json10 => "application/x-amz-json-1.0",
+        Protocol::Json11 => "application/x-amz-json-1.1",
+        _ => "application/json",
+    };
+    build(status, kind, body.to_string())
+}
+
+/// The answer to an awsQuery call: `<XResponse><XResult>…</XResult>…`.
+pub(crate) fn query_result(operation: &str, namespace: &str, result: &str) -> Response {
+    xml(
+        200,
+        format!(
+            "<{operation}Response xmlns=\"{namespace}\"><{operation}Result>{result}</{operation}Result><ResponseMetadata><RequestId>{}</RequestId></ResponseMetadata></{operation}Response>",
+            request_id()
+        ),
+    )
+}
+
+/// An answer without a body.
+pub(crate) fn empty(status: u16) -> Response {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+fn build(status: u16, kind: &'static str, body: String) -> Response {
+    let mut answer = empty(status);
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    *answer.body_mut() = Bytes::from(body);
+    answer
+}
+
+/// A fresh id as AWS prints it with every answer.
+pub(crate) fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// Text that is safe between XML tags.
+pub(crate) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\r' => safe.push_str("&#13;"),
+            letter => safe.push(letter),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_escaped_and_names_its_code() {
+        let answer = Refusal::new(404, "NoSuchKey", "no <key>").answer(Protocol::RestXml);
+        let body = String::from_utf8(answer.body().to_vec()).unwrap();
+        assert_eq!(answer.status(), 404);
+        assert!(body.contains("<Code>NoSuchKey</Code><Message>no &lt;key&gt;</Message>"), "{body}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_in_the_format_of_its_service() {
+        let answer = not_implemented(Protocol::Json11, "ssm", "GetParameter");
+        assert_eq!(answer.status(), 501);
+        assert_eq!(answer.headers()["content-type"], "application/x-amz-json-1.1");
+        assert!(String::from_utf8_lossy(answer.body()).contains("ssm:GetParameter"));
+    }
+}

@@ -1,0 +1,116 @@
+//! A winterbaume service with a memory on disk: calls go in, answers come out, state survives.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use winterbaume_core::{MockRequest, MockService, StatefulService};
+use winterbaume_dynamodb::DynamoDbService;
+use winterbaume_iam::IamService;
+
+use crate::answer::{Response, empty};
+use crate::call::Request;
+use crate::{ACCOUNT, store};
+
+/// A service whose whole state can be taken out and put back.
+pub(crate) trait Remembered: MockService {
+    /// What its own type of state is.
+    type View: Send;
+    fn view<'a>(&'a self, region: &'a str) -> BoxFuture<'a, Self::View>;
+    fn snapshot<'a>(&'a self, region: &'a str) -> BoxFuture<'a, anyhow::Result<Value>>;
+    fn restore<'a>(&'a self, region: &'a str, state: Value) -> BoxFuture<'a, anyhow::Result<()>>;
+}
+
+// winterbaume's own trait has async methods, whose futures are known to be `Send` only for one service at a time.
+macro_rules! remembered {
+    ($($service:ty),*) => {$(
+        impl Remembered for $service {
+            type View = <$service as StatefulService>::StateView;
+
+            fn view<'a>(&'a self, region: &'a str) -> BoxFuture<'a, Self::View> {
+                Box::pin(StatefulService::snapshot(self, ACCOUNT, region))
+            }
+
+            fn snapshot<'a>(&'a self, region: &'a str) -> BoxFuture<'a, anyhow::Result<Value>> {
+                Box::pin(async move { Ok(serde_json::to_value(self.view(region).await)?) })
+            }
+
+            fn restore<'a>(&'a self, region: &'a str, state: Value) -> BoxFuture<'a, anyhow::Result<()>> {
+                Box::pin(async move {
+                    let view = serde_json::from_value(state)?;
+                    Ok(StatefulService::restore(self, ACCOUNT, region, view).await?)
+                })
+            }
+        }
+    )*};
+}
+remembered!(DynamoDbService, IamService);
+
+/// A service, its region and the file its state is kept in.
+pub(crate) struct Backend<S> {
+    service: S,
+    region: String,
+    file: PathBuf,
+    /// Counts changes; the number behind the lock is the last one that is on disk.
+    changes: AtomicU64,
+    saved: Mutex<u64>,
+}
+
+impl<S: Remembered> Backend<S> {
+    /// Puts back what an earlier server left in `file`.
+    pub(crate) async fn open(service: S, region: &str, file: PathBuf) -> anyhow::Result<Arc<Backend<S>>> {
+        if let Some(state) = store::read_json(&file)? {
+            service.restore(region, state).await?;
+        }
+        let region = region.to_owned();
+        Ok(Arc::new(Backend { service, region, file, changes: AtomicU64::new(0), saved: Mutex::new(0) }))
+    }
+
+    /// Passes a request on, unsigned and under the name AWS's own hosts have.
+    pub(crate) async fn call(&self, request: &Request) -> Response {
+        call(&self.service, &self.region, request).await
+    }
+
+    /// The state as the service's own type.
+    pub(crate) async fn view(&self) -> S::View {
+        self.service.view(&self.region).await
+    }
+
+    /// Returns when every change made before this call is on disk; calls at the same time share one write.
+    pub(crate) async fn save(&self) -> anyhow::Result<()> {
+        let wanted = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut saved = self.saved.lock().await;
+        if *saved >= wanted {
+            return Ok(());
+        }
+        let covered = self.changes.load(Ordering::SeqCst);
+        let state = self.service.snapshot(&self.region).await?;
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || store::write_json(&file, &state)).await??;
+        *saved = covered;
+        Ok(())
+    }
+}
+
+/// Passes `request` to a winterbaume service.
+pub(crate) async fn call(service: &impl MockService, region: &str, request: &Request) -> Response {
+    let mut headers: HeaderMap = request.headers.clone();
+    // They would take the region from here; this server has one region whatever a client signs for.
+    headers.remove(http::header::AUTHORIZATION);
+    let mut uri = format!("https://{}.{region}.amazonaws.com{}", service.service_name(), request.path);
+    if !request.query.is_empty() {
+        uri = format!("{uri}?{}", request.query);
+    }
+    let answer = service
+        .handle(MockRequest { method: request.method.to_string(), uri, headers, body: request.body.clone() })
+        .await;
+    let mut response = empty(answer.status);
+    *response.headers_mut() = answer.headers;
+    response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    *response.body_mut() = answer.body;
+    response
+}

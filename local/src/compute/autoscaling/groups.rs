@@ -1,0 +1,585 @@
+//! Auto Scaling groups as the API sees them (aws-facts §10.1).
+
+use uuid::Uuid;
+
+use super::launch::check;
+use super::{activities, tags};
+use crate::compute::Site;
+use crate::compute::clock::Moment;
+use crate::compute::ec2;
+use crate::compute::state::{Group, GroupTag, Instance, State, TemplateSpec};
+use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact, page};
+
+fn refuse(message: impl Into<String>) -> Fault {
+    Fault::new("ValidationError", message)
+}
+
+/// The group of a name.
+pub fn by_name<'a>(state: &'a State, name: &str) -> Result<&'a Group, Fault> {
+    state.groups.get(name).ok_or_else(|| unknown(name))
+}
+
+/// The group of a name, to be changed; one that is being deleted may not be.
+pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group, Fault> {
+    match state.groups.get_mut(name) {
+        Some(group) if group.deleting => Err(refuse(
+            "The AutoScaling group may not be modified while it is pending delete",
+        )),
+        Some(group) => Ok(group),
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> Fault {
+    refuse(format!(
+        "AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"
+    ))
+}
+
+/// The instance profile that a call wants instances to have; whoever knows the roles has to say whether it exists.
+pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
+    let spec = template(state, params.at("LaunchTemplate")).ok()??;
+    let (_, data) = ec2::resolve_template(state, &spec).ok()?;
+    data.profile().map(str::to_owned)
+}
+
+/// The launch template of a call.
+pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, Fault> {
+    let (id, name) = (
+        params.text("LaunchTemplateId"),
+        params.text("LaunchTemplateName"),
+    );
+    if id.is_none() && name.is_none() {
+        return Ok(None);
+    }
+    let invalid = |fault: Fault| {
+        refuse(format!(
+            "You must use a valid fully-formed launch template. {}",
+            fault.message
+        ))
+    };
+    let found = ec2::find_template(state, id, name).map_err(invalid)?;
+    let version = params.text("Version").unwrap_or("$Default").to_owned();
+    let spec = TemplateSpec {
+        id: found.id.clone(),
+        name: found.name.clone(),
+        version,
+    };
+    ec2::resolve_template(state, &spec).map_err(invalid)?;
+    Ok(Some(spec))
+}
+
+/// Refuses a template that EC2 would refuse.
+pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), Fault> {
+    let data = ec2::resolve_template(state, spec)?.1;
+    check(state, site, data).map_err(|why| {
+        refuse(format!(
+            "You must use a valid fully-formed launch template. {why}"
+        ))
+    })
+}
+
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    match state.groups.get(name) {
+        Some(group) if group.deleting => {
+            let message = "AutoScalingGroup by this name already exists and is pending delete. Please wait until Autoscaling completes the deletion process before creating a group with the same name.";
+            return Err(Fault::new("AlreadyExists", message));
+        }
+        Some(_) => {
+            let message = format!(
+                "AutoScalingGroup by this name already exists - A group with the name {name} already exists"
+            );
+            return Err(Fault::new("AlreadyExists", message));
+        }
+        None => (),
+    }
+    let spec = template(state, params.at("LaunchTemplate"))?
+        .ok_or_else(|| refuse("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter."))?;
+    check_template(state, site, &spec)?;
+    let min = params
+        .parsed("MinSize")?
+        .ok_or_else(|| refuse("MinSize is required"))?;
+    let max = params
+        .parsed("MaxSize")?
+        .ok_or_else(|| refuse("MaxSize is required"))?;
+    let desired = params.parsed("DesiredCapacity")?.unwrap_or(min);
+    check_bounds(min, max, desired)?;
+    let arn = format!(
+        "arn:aws:autoscaling:{}:{}:autoScalingGroup:{}:autoScalingGroupName/{name}",
+        site.region,
+        site.account,
+        Uuid::new_v4()
+    );
+    let group = Group {
+        name: name.to_owned(),
+        arn,
+        created: Moment::now(),
+        template: spec,
+        min,
+        max,
+        desired,
+        cooldown_s: params.parsed("DefaultCooldown")?.unwrap_or(300),
+        subnets: subnets(site, params)?
+            .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?,
+        health_check_type: health_check_type(params)?.unwrap_or_else(|| "EC2".to_owned()),
+        grace_s: params.parsed("HealthCheckGracePeriod")?.unwrap_or(0),
+        warmup_s: params.parsed("DefaultInstanceWarmup")?,
+        target_groups: target_groups(state, params)?,
+        termination_policies: policies(params).unwrap_or_else(|| vec!["Default".to_owned()]),
+        protect_new: params.flag("NewInstancesProtectedFromScaleIn"),
+        tags: tags::read(params).into_iter().collect(),
+        suspended: Default::default(),
+        deletion_protection: params.text("DeletionProtection").map(str::to_owned),
+        deleting: false,
+        policies: Default::default(),
+        refreshes: Vec::new(),
+        cause: format!(
+            "a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}"
+        ),
+        failures: 0,
+        retry_after: None,
+        scaled: None,
+    };
+    state.groups.insert(name.to_owned(), group);
+    Ok(Xml::new())
+}
+
+fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), Fault> {
+    if min > max {
+        return Err(refuse(format!(
+            "Max bound, {max}, must be greater than or equal to min bound, {min}"
+        )));
+    }
+    if !(min..=max).contains(&desired) {
+        return Err(refuse(format!(
+            "Desired capacity:{desired} must be between the specified min size:{min} and max size:{max}"
+        )));
+    }
+    Ok(())
+}
+
+/// The subnets of a call, given themselves or by their zones.
+fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
+    let all = ec2::subnets(site);
+    if let Some(list) = params.text("VPCZoneIdentifier") {
+        let ids: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
+        return match ids
+            .iter()
+            .find(|id| !all.iter().any(|subnet| subnet.id == **id))
+        {
+            Some(unknown) => Err(refuse(format!("The subnet ID '{unknown}' does not exist"))),
+            None => Ok(Some(ids)),
+        };
+    }
+    let zones = params.texts("AvailabilityZones");
+    if zones.is_empty() {
+        return Ok(None);
+    }
+    match zones
+        .iter()
+        .find(|zone| !all.iter().any(|subnet| subnet.zone == **zone))
+    {
+        Some(unknown) => Err(refuse(format!("Invalid availability zones: [{unknown}]"))),
+        None => Ok(Some(
+            all.into_iter()
+                .filter(|one| zones.contains(&one.zone))
+                .map(|one| one.id)
+                .collect(),
+        )),
+    }
+}
+
+fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
+    let Some(given) = params.text("HealthCheckType") else {
+        return Ok(None);
+    };
+    match given
+        .split(',')
+        .find(|kind| !matches!(*kind, "EC2" | "ELB"))
+    {
+        Some(unknown) => Err(refuse(format!("Invalid health check type: {unknown}"))),
+        None => Ok(Some(given.to_owned())),
+    }
+}
+
+fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+    let arns = params.texts("TargetGroupARNs");
+    match arns.iter().all(|arn| state.target_groups.contains_key(arn)) {
+        true => Ok(arns),
+        false => Err(refuse(
+            "Provided Target Groups may not be valid. Please ensure they exist and try again.",
+        )),
+    }
+}
+
+fn policies(params: &Params) -> Option<Vec<String>> {
+    Some(params.texts("TerminationPolicies")).filter(|policies| !policies.is_empty())
+}
+
+pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    let spec = template(state, params.at("LaunchTemplate"))?;
+    if let Some(spec) = &spec {
+        check_template(state, site, spec)?;
+    }
+    let (subnets, check_type) = (subnets(site, params)?, health_check_type(params)?);
+    let group = by_name_mut(state, name)?;
+    let min = params.parsed("MinSize")?.unwrap_or(group.min);
+    let max = params.parsed("MaxSize")?.unwrap_or(group.max);
+    // Without a wish of its own the desired capacity only follows the bounds.
+    let desired = match params.parsed("DesiredCapacity")? {
+        Some(desired) => desired,
+        None => group.desired.clamp(min.min(max), max),
+    };
+    check_bounds(min, max, desired)?;
+    let grace_s = params
+        .parsed("HealthCheckGracePeriod")?
+        .unwrap_or(group.grace_s);
+    let cooldown_s = params
+        .parsed("DefaultCooldown")?
+        .unwrap_or(group.cooldown_s);
+    let warmup_s = params.parsed("DefaultInstanceWarmup")?.or(group.warmup_s);
+    if desired != group.desired {
+        group.cause = format!(
+            "a user request update of AutoScalingGroup constraints to min: {min}, max: {max}, desired: {desired} changing the desired capacity from {} to {desired}",
+            group.desired
+        );
+    }
+    (group.min, group.max, group.desired) = (min, max, desired);
+    (group.grace_s, group.cooldown_s, group.warmup_s) = (grace_s, cooldown_s, warmup_s);
+    if let Some(spec) = spec {
+        group.template = spec;
+        (group.failures, group.retry_after) = (0, None);
+    }
+    if let Some(subnets) = subnets {
+        group.subnets = subnets;
+    }
+    if let Some(check_type) = check_type {
+        group.health_check_type = check_type;
+    }
+    if let Some(policies) = policies(params) {
+        group.termination_policies = policies;
+    }
+    if params.has("NewInstancesProtectedFromScaleIn") {
+        group.protect_new = params.flag("NewInstancesProtectedFromScaleIn");
+    }
+    if let Some(protection) = params.text("DeletionProtection") {
+        group.deletion_protection = Some(protection.to_owned());
+    }
+    Ok(Xml::new())
+}
+
+pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    let force = params.flag("ForceDelete");
+    let has_members = !state.members(name).is_empty();
+    let group = state.groups.get_mut(name).ok_or_else(|| unknown(name))?;
+    let protected = match group.deletion_protection.as_deref() {
+        Some("prevent-all-deletion") => true,
+        Some("prevent-force-deletion") => force,
+        _ => false,
+    };
+    if protected {
+        return Err(refuse(format!(
+            "The AutoScalingGroup '{name}' is protected against deletion"
+        )));
+    }
+    if has_members && !force {
+        let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
+        return Err(Fault::new("ResourceInUse", message));
+    }
+    if !group.deleting {
+        group.cause = format!(
+            "a user request force deleted AutoScalingGroup changing the desired capacity from {} to 0",
+            group.desired
+        );
+    }
+    group.deleting = true;
+    (group.min, group.desired) = (0, 0);
+    Ok(Xml::new())
+}
+
+pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
+    let names = params.texts("AutoScalingGroupNames");
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for group in state.groups.values() {
+        let tags = group.plain_tags();
+        let passes = filters.pass(&tags, |name| match name {
+            "tag-value" => Some(tags.values().cloned().collect()),
+            "auto-scaling-group" => fact(&group.name),
+            _ => None,
+        })?;
+        if passes && (names.is_empty() || names.contains(&group.name)) {
+            found.push(group);
+        }
+    }
+    let (shown, next) = page(&found, params, 100)?;
+    let mut xml = Xml::new();
+    xml.members("AutoScalingGroups", shown, |xml, group| {
+        write(xml, state, site, group)
+    });
+    xml.maybe("NextToken", next);
+    Ok(xml)
+}
+
+fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
+    xml.text("AutoScalingGroupName", &group.name)
+        .text("AutoScalingGroupARN", &group.arn);
+    xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
+    xml.text("MinSize", group.min)
+        .text("MaxSize", group.max)
+        .text("DesiredCapacity", group.desired);
+    xml.text("DefaultCooldown", group.cooldown_s);
+    let zones = ec2::subnets(site)
+        .into_iter()
+        .filter(|subnet| group.subnets.contains(&subnet.id));
+    xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone))
+        .within("LoadBalancerNames", |_| ());
+    xml.names("TargetGroupARNs", &group.target_groups)
+        .text("HealthCheckType", &group.health_check_type);
+    xml.text("HealthCheckGracePeriod", group.grace_s)
+        .maybe("DefaultInstanceWarmup", group.warmup_s);
+    xml.members("Instances", state.members(&group.name), |xml, one| {
+        write_instance(xml, one)
+    });
+    xml.text("CreatedTime", group.created);
+    xml.members("SuspendedProcesses", &group.suspended, |xml, process| {
+        xml.text("ProcessName", process)
+            .text("SuspensionReason", "User suspended");
+    });
+    xml.text("VPCZoneIdentifier", group.subnets.join(","))
+        .within("EnabledMetrics", |_| ());
+    xml.members(
+        "Tags",
+        &group.tags,
+        |xml, (key, tag): (&String, &GroupTag)| tags::write(xml, group, key, tag),
+    );
+    xml.names("TerminationPolicies", &group.termination_policies);
+    xml.text("NewInstancesProtectedFromScaleIn", group.protect_new);
+    xml.text("ServiceLinkedRoleARN", format!("arn:aws:iam::{}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling", site.account));
+    xml.maybe("DeletionProtection", group.deletion_protection.as_ref());
+    xml.maybe("Status", group.deleting.then_some("Delete in progress"));
+}
+
+/// Writes a launch template and its version.
+pub fn write_template(xml: &mut Xml, spec: &TemplateSpec) {
+    xml.text("LaunchTemplateId", &spec.id)
+        .text("LaunchTemplateName", &spec.name)
+        .text("Version", &spec.version);
+}
+
+fn write_instance(xml: &mut Xml, one: &Instance) {
+    xml.text("InstanceId", &one.id)
+        .text("InstanceType", &one.kind)
+        .text("AvailabilityZone", &one.zone);
+    xml.text("LifecycleState", one.lifecycle())
+        .text("HealthStatus", one.health());
+    xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
+    xml.text("ProtectedFromScaleIn", one.protected);
+}
+
+pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answer {
+    let ids = params.texts("InstanceIds");
+    let shown = |one: &&Instance| {
+        one.group
+            .as_deref()
+            .is_some_and(|group| one.is_member_of(group))
+    };
+    let found = state
+        .instances
+        .values()
+        .filter(shown)
+        .filter(|one| ids.is_empty() || ids.contains(&one.id));
+    let mut xml = Xml::new();
+    xml.members("AutoScalingInstances", found, |xml, one| {
+        // In this one answer health is written in capitals.
+        let health = one.health().to_uppercase();
+        xml.text("InstanceId", &one.id)
+            .text("InstanceType", &one.kind)
+            .maybe("AutoScalingGroupName", one.group.as_ref());
+        xml.text("AvailabilityZone", &one.zone)
+            .text("LifecycleState", one.lifecycle())
+            .text("HealthStatus", health);
+        xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
+        xml.text("ProtectedFromScaleIn", one.protected);
+    });
+    Ok(xml)
+}
+
+pub fn set_desired_capacity(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let desired: u32 = params
+        .parsed("DesiredCapacity")?
+        .ok_or_else(|| refuse("DesiredCapacity is required"))?;
+    if desired > group.max {
+        return Err(refuse(format!(
+            "New SetDesiredCapacity value {desired} is above max value {} for the AutoScalingGroup.",
+            group.max
+        )));
+    }
+    if desired < group.min {
+        return Err(refuse(format!(
+            "New SetDesiredCapacity value {desired} is below min value {} for the AutoScalingGroup.",
+            group.min
+        )));
+    }
+    if desired != group.desired {
+        group.cause = format!(
+            "a user request explicitly set group desired capacity changing the desired capacity from {} to {desired}",
+            group.desired
+        );
+    }
+    group.desired = desired;
+    Ok(Xml::new())
+}
+
+pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("InstanceId")?;
+    let name = member(state, id)?;
+    let group = by_name_mut(state, &name)?;
+    if params.flag("ShouldDecrementDesiredCapacity") {
+        if group.desired <= group.min {
+            return Err(refuse(
+                "Currently, desiredSize equals minSize. Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
+            ));
+        }
+        group.desired -= 1;
+    }
+    let now = Moment::now().seconds();
+    let cause =
+        format!("At {now} instance {id} was taken out of service in response to a user request.");
+    super::reconcile::release(state, site, id, cause);
+    let mut xml = Xml::new();
+    if let Some(activity) = state.activities.last() {
+        xml.within("Activity", |xml| activities::write(xml, activity));
+    }
+    Ok(xml)
+}
+
+/// The group that an instance belongs to.
+fn member(state: &State, id: &str) -> Result<String, Fault> {
+    let group = state
+        .instances
+        .get(id)
+        .filter(|one| one.is_alive())
+        .and_then(|one| one.group.clone());
+    group.ok_or_else(|| {
+        refuse(format!(
+            "Instance Id not found - No managed instance found for instance ID: {id}"
+        ))
+    })
+}
+
+pub fn set_instance_health(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let id = params.required("InstanceId")?;
+    member(state, id)?;
+    let unhealthy = match params.required("HealthStatus")? {
+        "Healthy" => None,
+        "Unhealthy" => Some("a user health-check".to_owned()),
+        other => {
+            return Err(refuse(format!(
+                "Valid instance health states are: [Healthy, Unhealthy], not {other}"
+            )));
+        }
+    };
+    if let Some(one) = state.instances.get_mut(id) {
+        one.unhealthy = unhealthy;
+    }
+    Ok(Xml::new())
+}
+
+const PROCESSES: &[&str] = &[
+    "Launch",
+    "Terminate",
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "AZRebalance",
+    "HealthCheck",
+    "InstanceRefresh",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+];
+
+pub fn suspend(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let chosen = processes(params)?;
+    by_name_mut(state, params.required("AutoScalingGroupName")?)?
+        .suspended
+        .extend(chosen);
+    Ok(Xml::new())
+}
+
+pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let chosen = processes(params)?;
+    by_name_mut(state, params.required("AutoScalingGroupName")?)?
+        .suspended
+        .retain(|one| !chosen.contains(one));
+    Ok(Xml::new())
+}
+
+fn processes(params: &Params) -> Result<Vec<String>, Fault> {
+    let named = params.texts("ScalingProcesses");
+    if named.is_empty() {
+        return Ok(PROCESSES.iter().map(|one| (*one).to_owned()).collect());
+    }
+    match named.iter().find(|one| !PROCESSES.contains(&one.as_str())) {
+        Some(unknown) => Err(refuse(format!("{unknown} is not a scaling process"))),
+        None => Ok(named),
+    }
+}
+
+pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arns = target_groups(state, params)?;
+    let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    not_while_refreshing(group)?;
+    for arn in arns {
+        if !group.target_groups.contains(&arn) {
+            group.target_groups.push(arn);
+        }
+    }
+    Ok(Xml::new())
+}
+
+pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arns = params.texts("TargetGroupARNs");
+    let name = params.required("AutoScalingGroupName")?;
+    let group = by_name_mut(state, name)?;
+    not_while_refreshing(group)?;
+    group.target_groups.retain(|arn| !arns.contains(arn));
+    let members: Vec<String> = state
+        .members(name)
+        .into_iter()
+        .map(|one| one.id.clone())
+        .collect();
+    for arn in &arns {
+        for id in &members {
+            crate::compute::elb::deregister(state, arn, id, None);
+        }
+    }
+    Ok(Xml::new())
+}
+
+fn not_while_refreshing(group: &Group) -> Result<(), Fault> {
+    match group.refresh() {
+        Some(_) => Err(Fault::new(
+            "InstanceRefreshInProgress",
+            "An Instance Refresh is in progress for this Auto Scaling group",
+        )),
+        None => Ok(()),
+    }
+}
+
+pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
+    let group = by_name(state, params.required("AutoScalingGroupName")?)?;
+    let mut xml = Xml::new();
+    xml.members(
+        "LoadBalancerTargetGroups",
+        &group.target_groups,
+        |xml, arn| {
+            xml.text("LoadBalancerTargetGroupARN", arn)
+                .text("State", "InService");
+        },
+    );
+    Ok(xml)
+}

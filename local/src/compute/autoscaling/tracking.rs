@@ -1,0 +1,189 @@
+//! Target tracking: the desired capacity follows a measured value (aws-facts §10.6).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::groups;
+use crate::compute::clock::{Moment, local};
+use crate::compute::state::{Group, State, Tracking};
+
+/// How many seconds of AWS the value has to be too high before the group grows, and too low before it shrinks.
+const HIGH_S: u64 = 180;
+const LOW_S: u64 = 900;
+
+/// The last values of each policy, one a second: key is group and policy.
+pub type Samples = BTreeMap<(String, String), VecDeque<f64>>;
+
+/// Adds one second's values and moves the desired capacity of each group that needs it. `measure` gives a group's
+/// value of a metric, if it can be measured.
+pub fn track(
+    state: &mut State,
+    samples: &mut Samples,
+    measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>,
+) {
+    samples.retain(|(group, policy), _| {
+        state
+            .groups
+            .get(group)
+            .is_some_and(|group| group.policies.contains_key(policy))
+    });
+    let groups: Vec<Group> = state
+        .groups
+        .values()
+        .filter(|group| !group.deleting)
+        .cloned()
+        .collect();
+    for group in groups {
+        let mut wishes = Vec::new();
+        for policy in group.policies.values() {
+            let Some(tracking) = &policy.tracking else {
+                continue;
+            };
+            let Some(value) = measure(state, &group, tracking) else {
+                continue;
+            };
+            let history = samples
+                .entry((group.name.clone(), policy.name.clone()))
+                .or_default();
+            history.push_back(value);
+            while history.len() as u64 > local(LOW_S).as_secs() {
+                history.pop_front();
+            }
+            if let Some(desired) = wish(history, tracking, &group) {
+                wishes.push((desired, policy));
+            }
+        }
+        // Of several policies the one that wants the most wins.
+        let Some((desired, policy)) = wishes.into_iter().max_by_key(|(desired, _)| *desired) else {
+            continue;
+        };
+        if group.suspended.contains("AlarmNotification")
+            || is_cooling(&group)
+            || desired == group.desired
+        {
+            continue;
+        }
+        let side = if desired > group.desired {
+            "AlarmHigh"
+        } else {
+            "AlarmLow"
+        };
+        let cause = format!(
+            "a monitor alarm TargetTracking-{}-{side}-{} in state ALARM triggered policy {} changing the desired capacity from {} to {desired}",
+            group.name, policy.alarm, policy.name, group.desired
+        );
+        if let Ok(group) = groups::by_name_mut(state, &group.name) {
+            (group.desired, group.cause, group.scaled) = (desired, cause, Some(Moment::now()));
+        }
+    }
+}
+
+/// After a move new instances get the time to take their part.
+fn is_cooling(group: &Group) -> bool {
+    let pause = local(group.warmup_s.unwrap_or(group.cooldown_s)).max(Duration::from_secs(2));
+    group.scaled.is_some_and(|since| since.age() < pause)
+}
+
+/// The capacity that would bring the value to its target, if the last values agree that it is off.
+fn wish(history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
+    let last = |seconds: u64| {
+        let count = local(seconds).as_secs() as usize;
+        (history.len() >= count).then(|| {
+            history
+                .iter()
+                .rev()
+                .take(count)
+                .copied()
+                .collect::<Vec<f64>>()
+        })
+    };
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let scaled = |value: f64| (f64::from(group.desired) * value / tracking.target).ceil() as u32;
+    if let Some(values) =
+        last(HIGH_S).filter(|values| values.iter().all(|value| *value > tracking.target))
+    {
+        let wanted = scaled(mean(&values)).max(group.desired + 1);
+        return Some(wanted.min(group.max));
+    }
+    let low =
+        last(LOW_S).filter(|values| values.iter().all(|value| *value < tracking.target * 0.9));
+    match low {
+        Some(values) if !tracking.only_out => {
+            let wanted = scaled(mean(&values)).min(group.desired.saturating_sub(1));
+            Some(wanted.max(group.min))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::state::TemplateSpec;
+
+    fn group(desired: u32) -> Group {
+        let template = TemplateSpec {
+            id: String::new(),
+            name: String::new(),
+            version: String::new(),
+        };
+        Group {
+            name: "web".to_owned(),
+            arn: String::new(),
+            created: Moment::now(),
+            template,
+            min: 1,
+            max: 4,
+            desired,
+            cooldown_s: 0,
+            subnets: Vec::new(),
+            health_check_type: "EC2".to_owned(),
+            grace_s: 0,
+            warmup_s: None,
+            target_groups: Vec::new(),
+            termination_policies: Vec::new(),
+            protect_new: false,
+            tags: BTreeMap::new(),
+            suspended: Default::default(),
+            deletion_protection: None,
+            deleting: false,
+            policies: BTreeMap::new(),
+            refreshes: Vec::new(),
+            cause: String::new(),
+            failures: 0,
+            retry_after: None,
+            scaled: None,
+        }
+    }
+
+    #[test]
+    fn the_capacity_follows_the_value_within_its_bounds() {
+        let check = |desired: u32, values: &[(f64, usize)], expected: Option<u32>| {
+            let tracking = Tracking {
+                metric: String::new(),
+                label: None,
+                target: 50.0,
+                only_out: false,
+            };
+            let history = values
+                .iter()
+                .flat_map(|(value, count)| std::iter::repeat_n(*value, *count))
+                .collect();
+            assert_eq!(
+                wish(&history, &tracking, &group(desired)),
+                expected,
+                "{desired} with {values:?}"
+            );
+        };
+        check(1, &[(100.0, 8)], None);
+        check(1, &[(100.0, 9)], Some(2));
+        check(1, &[(55.0, 9)], Some(2));
+        check(2, &[(100.0, 9)], Some(4));
+        check(4, &[(100.0, 9)], Some(4));
+        check(2, &[(48.0, 45)], None);
+        check(4, &[(10.0, 45)], Some(1));
+        check(3, &[(40.0, 45)], Some(2));
+        check(3, &[(100.0, 1), (10.0, 44)], None);
+        check(1, &[(0.0, 45)], Some(1));
+    }
+}

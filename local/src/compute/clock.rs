@@ -1,0 +1,77 @@
+//! Moments as the API writes them, and how much faster than AWS the local one goes.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// Everything AWS counts in tens of seconds is this many times faster here.
+pub const LOCAL_SPEED: u32 = 20;
+
+/// The local length of what AWS does in so many seconds.
+pub fn local(seconds: u64) -> Duration {
+    Duration::from_secs(seconds) / LOCAL_SPEED
+}
+
+/// A point in time, in milliseconds since 1970.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The present.
+    pub fn now() -> Moment {
+        Moment::from(OffsetDateTime::now_utc())
+    }
+
+    /// That moment.
+    pub fn from(at: OffsetDateTime) -> Moment {
+        Moment(u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default())
+    }
+
+    /// How long ago this was.
+    pub fn age(self) -> Duration {
+        Duration::from_millis(Moment::now().0.saturating_sub(self.0))
+    }
+
+    /// The whole seconds since 1970.
+    pub fn unix_seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// This moment in the API's form, to the second.
+    pub fn seconds(self) -> String {
+        let text = self.to_string();
+        format!("{}Z", &text[..text.len() - 5])
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            at.year(),
+            u8::from(at.month()),
+            at.day(),
+            at.hour(),
+            at.minute(),
+            at.second(),
+            at.millisecond()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_the_api_writes_it() {
+        let moment = Moment(1_700_000_000_123);
+        assert_eq!(moment.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(moment.seconds(), "2023-11-14T22:13:20Z");
+    }
+}

@@ -1,0 +1,130 @@
+//! Network interfaces: an instance's, and those a load balancer leaves behind for a while (aws-facts §9.6).
+
+use super::network::{subnets, vpc_id};
+use crate::compute::Site;
+use crate::compute::state::{Instance, Interface, State, Tags};
+use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+
+/// What both kinds have in common.
+struct Shown<'a> {
+    id: String,
+    description: &'a str,
+    subnet: &'a str,
+    address: &'a str,
+    groups: &'a [String],
+    instance: Option<&'a str>,
+    status: &'static str,
+}
+
+impl<'a> Shown<'a> {
+    fn balancer(one: &'a Interface) -> Shown<'a> {
+        Shown {
+            id: one.id.clone(),
+            description: &one.description,
+            subnet: &one.subnet,
+            address: &one.address,
+            groups: &one.security_groups,
+            instance: None,
+            status: "in-use",
+        }
+    }
+
+    fn instance(one: &'a Instance) -> Shown<'a> {
+        Shown {
+            id: one.id.replacen("i-", "eni-", 1),
+            description: "",
+            subnet: &one.subnet,
+            address: &one.address,
+            groups: &one.security_groups,
+            instance: Some(&one.id),
+            status: "in-use",
+        }
+    }
+
+    fn owner<'b>(&self, site: &'b Site) -> &'b str {
+        if self.instance.is_some() {
+            &site.account
+        } else {
+            "amazon-elb"
+        }
+    }
+}
+
+pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
+    let wanted = params.texts("NetworkInterfaceId");
+    let live = state.instances.values().filter(|one| one.ended.is_none());
+    let all: Vec<Shown> = state
+        .interfaces
+        .values()
+        .map(Shown::balancer)
+        .chain(live.map(Shown::instance))
+        .collect();
+    if let Some(id) = wanted
+        .iter()
+        .find(|id| !all.iter().any(|one| one.id == **id))
+    {
+        let message = format!("The networkInterface ID '{id}' does not exist");
+        return Err(Fault::new("InvalidNetworkInterfaceID.NotFound", message));
+    }
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for one in all {
+        let passes = filters.pass(&Tags::new(), |name| match name {
+            "group-id" => Some(one.groups.to_vec()),
+            "description" => fact(one.description),
+            "attachment.instance-owner-id" => fact(one.owner(site)),
+            "attachment.instance-id" => Some(one.instance.map(str::to_owned).into_iter().collect()),
+            "network-interface-id" => fact(&one.id),
+            "vpc-id" => fact(vpc_id(site)),
+            "subnet-id" => fact(one.subnet),
+            "status" => fact(one.status),
+            "requester-id" => fact(one.owner(site)),
+            "requester-managed" => fact(one.instance.is_none()),
+            "private-ip-address" | "addresses.private-ip-address" => fact(one.address),
+            "interface-type" => fact("interface"),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(&one.id)) {
+            found.push(one);
+        }
+    }
+    let zones = subnets(site);
+    let mut xml = Xml::new();
+    xml.set("networkInterfaceSet", found, |xml, one| {
+        xml.text("networkInterfaceId", &one.id)
+            .text("subnetId", one.subnet)
+            .text("vpcId", vpc_id(site));
+        xml.maybe(
+            "availabilityZone",
+            zones
+                .iter()
+                .find(|subnet| subnet.id == one.subnet)
+                .map(|subnet| &subnet.zone),
+        );
+        xml.text("description", one.description)
+            .text("ownerId", &site.account);
+        xml.text("requesterId", one.owner(site))
+            .text("requesterManaged", one.instance.is_none());
+        xml.text("status", one.status)
+            .text("privateIpAddress", one.address)
+            .text("interfaceType", "interface");
+        write_groups(xml, state, one.groups);
+        xml.within("attachment", |xml| {
+            xml.text("attachmentId", one.id.replacen("eni-", "eni-attach-", 1))
+                .maybe("instanceId", one.instance);
+            xml.text("instanceOwnerId", one.owner(site))
+                .text("deviceIndex", 0)
+                .text("status", "attached");
+        });
+        xml.tag_set(&Tags::new());
+    });
+    Ok(xml)
+}
+
+/// The groups of something with their names.
+pub fn write_groups(xml: &mut Xml, state: &State, groups: &[String]) {
+    xml.set("groupSet", groups, |xml, id| {
+        let name = state.security_groups.get(id).map(|group| &group.name);
+        xml.text("groupId", id).maybe("groupName", name);
+    });
+}

@@ -1,0 +1,139 @@
+//! Tags of EC2's resources.
+
+use crate::compute::Site;
+use crate::compute::state::{State, Tags};
+use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+
+/// The tags a creating call gives to one kind of resource.
+pub fn specified(params: &Params, resource_type: &str) -> Tags {
+    let ours = |spec: &&Params| spec.text("ResourceType") == Some(resource_type);
+    params
+        .items("TagSpecification")
+        .into_iter()
+        .filter(ours)
+        .flat_map(|spec| spec.tags("Tag"))
+        .collect()
+}
+
+pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let tags = params.tags("Tag");
+    if let Some(key) = tags.keys().find(|key| key.starts_with("aws:")) {
+        let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {key}");
+        return Err(Fault::new("InvalidParameterValue", message));
+    }
+    let resources = existing(state, params)?;
+    for resource in resources {
+        state.tag(&resource, tags.clone());
+    }
+    Ok(done())
+}
+
+pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let resources = existing(state, params)?;
+    let wanted = params.items("Tag");
+    for resource in resources {
+        let Some(tags) = state.tags.get_mut(&resource) else {
+            continue;
+        };
+        let goes = |key: &str, value: &str| {
+            wanted.iter().any(|tag| {
+                tag.text("Key") == Some(key)
+                    && (!tag.has("Value") || tag.at("Value").value() == value)
+            })
+        };
+        tags.retain(|key, value| {
+            !(goes(key, value) || wanted.is_empty() && !key.starts_with("aws:"))
+        });
+    }
+    Ok(done())
+}
+
+pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for (resource, tags) in &state.tags {
+        let Some(kind) = kind_of(resource) else {
+            continue;
+        };
+        for (key, value) in tags {
+            let passes = filters.pass(tags, |name| match name {
+                "resource-id" => fact(resource),
+                "resource-type" => fact(kind),
+                "key" => fact(key),
+                "value" => fact(value),
+                _ => None,
+            })?;
+            if passes {
+                found.push((resource, kind, key, value));
+            }
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("tagSet", found, |xml, (resource, kind, key, value)| {
+        xml.text("resourceId", resource)
+            .text("resourceType", kind)
+            .text("key", key)
+            .text("value", value);
+    });
+    Ok(xml)
+}
+
+fn done() -> Xml {
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml
+}
+
+/// The resources of a call, which all have to be there.
+fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+    let resources = params.texts("ResourceId");
+    match resources.iter().find_map(|id| missing(state, id)) {
+        Some(fault) => Err(fault),
+        None => Ok(resources),
+    }
+}
+
+fn missing(state: &State, id: &str) -> Option<Fault> {
+    let (there, code, what) = match kind_of(id) {
+        Some("security-group") => (
+            state.security_groups.contains_key(id),
+            "InvalidGroup.NotFound",
+            "security group",
+        ),
+        Some("launch-template") => (
+            state.launch_templates.contains_key(id),
+            "InvalidLaunchTemplateId.NotFound",
+            "launch template",
+        ),
+        Some("instance") => (
+            state.instances.contains_key(id),
+            "InvalidInstanceID.NotFound",
+            "instance ID",
+        ),
+        Some("security-group-rule") => {
+            let there = state
+                .security_groups
+                .values()
+                .any(|group| group.rules.iter().any(|rule| rule.id == id));
+            (
+                there,
+                "InvalidSecurityGroupRuleId.NotFound",
+                "security group rule ID",
+            )
+        }
+        _ => (false, "InvalidID", "ID"),
+    };
+    (!there).then(|| Fault::new(code, format!("The {what} '{id}' does not exist")))
+}
+
+/// The type of resource an id belongs to; load balancing names its resources by ARN.
+fn kind_of(id: &str) -> Option<&'static str> {
+    Some(match id.split_once('-')?.0 {
+        "sg" => "security-group",
+        "sgr" => "security-group-rule",
+        "lt" => "launch-template",
+        "i" => "instance",
+        "eni" => "network-interface",
+        _ => return None,
+    })
+}

@@ -1,0 +1,225 @@
+//! Attributes of load balancers and target groups: names, what they may be, what they are at first.
+
+use std::collections::BTreeMap;
+
+use super::load_balancers::by_arn as load_balancer;
+use super::target_groups::by_arn as target_group;
+use crate::compute::Site;
+use crate::compute::state::{LoadBalancer, State, TargetGroup};
+use crate::compute::wire::{Answer, Fault, Params, Xml};
+
+/// What an attribute may be.
+enum Domain {
+    Flag,
+    Number(u64, u64),
+    Any,
+}
+
+const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
+    ("access_logs.s3.bucket", "", Domain::Any),
+    ("access_logs.s3.enabled", "false", Domain::Flag),
+    ("access_logs.s3.prefix", "", Domain::Any),
+    (
+        "client_keep_alive.seconds",
+        "3600",
+        Domain::Number(60, 604_800),
+    ),
+    ("connection_logs.s3.bucket", "", Domain::Any),
+    ("connection_logs.s3.enabled", "false", Domain::Flag),
+    ("connection_logs.s3.prefix", "", Domain::Any),
+    ("deletion_protection.enabled", "false", Domain::Flag),
+    (
+        "idle_timeout.timeout_seconds",
+        "60",
+        Domain::Number(1, 4000),
+    ),
+    ("ipv6.deny_all_igw_traffic", "false", Domain::Flag),
+    ("load_balancing.cross_zone.enabled", "true", Domain::Any),
+    (
+        "routing.http.desync_mitigation_mode",
+        "defensive",
+        Domain::Any,
+    ),
+    (
+        "routing.http.drop_invalid_header_fields.enabled",
+        "false",
+        Domain::Flag,
+    ),
+    (
+        "routing.http.preserve_host_header.enabled",
+        "false",
+        Domain::Flag,
+    ),
+    (
+        "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
+        "false",
+        Domain::Flag,
+    ),
+    (
+        "routing.http.xff_client_port.enabled",
+        "false",
+        Domain::Flag,
+    ),
+    (
+        "routing.http.xff_header_processing.mode",
+        "append",
+        Domain::Any,
+    ),
+    ("routing.http2.enabled", "true", Domain::Flag),
+    ("waf.fail_open.enabled", "false", Domain::Flag),
+    ("zonal_shift.config.enabled", "false", Domain::Flag),
+];
+
+const TARGET_GROUP: &[(&str, &str, Domain)] = &[
+    (
+        "deregistration_delay.timeout_seconds",
+        "300",
+        Domain::Number(0, 3600),
+    ),
+    (
+        "load_balancing.algorithm.anomaly_mitigation",
+        "off",
+        Domain::Any,
+    ),
+    ("load_balancing.algorithm.type", "round_robin", Domain::Any),
+    (
+        "load_balancing.cross_zone.enabled",
+        "use_load_balancer_configuration",
+        Domain::Any,
+    ),
+    ("slow_start.duration_seconds", "0", Domain::Number(0, 900)),
+    ("stickiness.app_cookie.cookie_name", "", Domain::Any),
+    (
+        "stickiness.app_cookie.duration_seconds",
+        "86400",
+        Domain::Number(1, 604_800),
+    ),
+    ("stickiness.enabled", "false", Domain::Flag),
+    (
+        "stickiness.lb_cookie.duration_seconds",
+        "86400",
+        Domain::Number(1, 604_800),
+    ),
+    ("stickiness.type", "lb_cookie", Domain::Any),
+    (
+        "target_group_health.dns_failover.minimum_healthy_targets.count",
+        "1",
+        Domain::Any,
+    ),
+    (
+        "target_group_health.dns_failover.minimum_healthy_targets.percentage",
+        "off",
+        Domain::Any,
+    ),
+    (
+        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+        "1",
+        Domain::Any,
+    ),
+    (
+        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+        "off",
+        Domain::Any,
+    ),
+];
+
+/// What a new load balancer has.
+pub fn of_load_balancer() -> BTreeMap<String, String> {
+    defaults(LOAD_BALANCER)
+}
+
+/// What a new target group has.
+pub fn of_target_group() -> BTreeMap<String, String> {
+    defaults(TARGET_GROUP)
+}
+
+fn defaults(table: &[(&str, &str, Domain)]) -> BTreeMap<String, String> {
+    table
+        .iter()
+        .map(|(key, value, _)| (key.to_string(), value.to_string()))
+        .collect()
+}
+
+/// How long a connection may stay silent.
+pub fn idle_timeout_s(one: &LoadBalancer) -> u64 {
+    number(&one.attributes, "idle_timeout.timeout_seconds").unwrap_or(60)
+}
+
+/// How long a target that goes may finish its requests.
+pub fn deregistration_delay_s(group: &TargetGroup) -> u64 {
+    number(&group.attributes, "deregistration_delay.timeout_seconds").unwrap_or(300)
+}
+
+fn number(attributes: &BTreeMap<String, String>, key: &str) -> Option<u64> {
+    attributes.get(key)?.parse().ok()
+}
+
+pub fn describe_load_balancer(state: &State, _site: &Site, params: &Params) -> Answer {
+    Ok(shown(
+        &load_balancer(state, params.required("LoadBalancerArn")?)?.attributes,
+    ))
+}
+
+pub fn describe_target_group(state: &State, _site: &Site, params: &Params) -> Answer {
+    Ok(shown(
+        &target_group(state, params.required("TargetGroupArn")?)?.attributes,
+    ))
+}
+
+pub fn modify_load_balancer(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arn = params.required("LoadBalancerArn")?;
+    load_balancer(state, arn)?;
+    let changes = checked(params, LOAD_BALANCER, "Load balancer")?;
+    let one = state
+        .load_balancers
+        .get_mut(arn)
+        .expect("the lookup above found it");
+    one.attributes.extend(changes);
+    Ok(shown(&one.attributes))
+}
+
+pub fn modify_target_group(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arn = params.required("TargetGroupArn")?;
+    target_group(state, arn)?;
+    let changes = checked(params, TARGET_GROUP, "Target group")?;
+    let group = state
+        .target_groups
+        .get_mut(arn)
+        .expect("the lookup above found it");
+    group.attributes.extend(changes);
+    Ok(shown(&group.attributes))
+}
+
+fn checked(
+    params: &Params,
+    table: &[(&str, &str, Domain)],
+    what: &str,
+) -> Result<BTreeMap<String, String>, Fault> {
+    let refuse = |message: String| Err(Fault::new("InvalidConfigurationRequest", message));
+    let mut changes = BTreeMap::new();
+    for (key, value) in params.tags("Attributes") {
+        let Some((_, _, domain)) = table.iter().find(|(known, _, _)| *known == key) else {
+            return refuse(format!("{what} attribute key '{key}' is not recognized"));
+        };
+        let fits = match domain {
+            Domain::Any => true,
+            Domain::Flag => matches!(value.as_str(), "true" | "false"),
+            Domain::Number(low, high) => value
+                .parse::<u64>()
+                .is_ok_and(|number| (*low..=*high).contains(&number)),
+        };
+        if !fits {
+            return refuse(format!("The value of '{key}' is not valid: '{value}'"));
+        }
+        changes.insert(key, value);
+    }
+    Ok(changes)
+}
+
+fn shown(attributes: &BTreeMap<String, String>) -> Xml {
+    let mut xml = Xml::new();
+    xml.members("Attributes", attributes, |xml, (key, value)| {
+        xml.text("Key", key).text("Value", value);
+    });
+    xml
+}

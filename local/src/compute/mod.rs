@@ -1,0 +1,333 @@
+//! Compute: EC2, Auto Scaling and load balancing in which instances, groups and load balancers are real.
+
+mod autoscaling;
+mod balancer;
+mod clock;
+mod cloud_init;
+mod commands;
+mod ec2;
+mod elb;
+mod health;
+mod imds;
+mod instance;
+mod ports;
+pub(crate) mod process;
+mod state;
+mod systemd;
+mod wire;
+mod workings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use balancer::Requests;
+use instance::Machine;
+use ports::Ports;
+use state::{Health, State};
+use wire::{Answer, Envelope, Fault, Params};
+
+/// What compute needs from the rest of the local AWS.
+pub struct Context {
+    /// Where state and the instances' root directories are kept.
+    pub dir: PathBuf,
+    /// The one region there is.
+    pub region: String,
+    /// The one account there is.
+    pub account: String,
+    /// Where instances reach every API.
+    pub endpoint: String,
+    /// What is in the buckets.
+    pub objects: Arc<dyn Objects>,
+    /// What IAM knows about roles.
+    pub roles: Arc<dyn Roles>,
+}
+
+/// Objects in buckets, as an instance's `aws s3 cp` reads them.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// An object's bytes, or why they cannot be had.
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String>;
+}
+
+/// Roles, as instances take them on.
+#[async_trait]
+pub trait Roles: Send + Sync {
+    /// The role inside an instance profile, which is given by name or ARN.
+    async fn role_of_profile(&self, profile: &str) -> Option<String>;
+
+    /// Fresh temporary credentials of a role.
+    async fn credentials(&self, role: &str, session: &str) -> Credentials;
+}
+
+/// Temporary credentials.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The public half.
+    pub access_key_id: String,
+    /// The secret half.
+    pub secret_access_key: String,
+    /// What makes them temporary.
+    pub session_token: String,
+    /// When they stop to work.
+    pub expires: time::OffsetDateTime,
+}
+
+/// What every operation may know beside the state.
+struct Site {
+    region: String,
+    account: String,
+    dir: PathBuf,
+    ports: Ports,
+}
+
+impl Site {
+    /// Where an instance's files are.
+    fn instance_dir(&self, id: &str) -> PathBuf {
+        self.dir.join("instances").join(id)
+    }
+}
+
+/// The function behind an operation. One that reads cannot change anything.
+#[derive(Clone, Copy)]
+enum Operation {
+    Reads(fn(&State, &Site, &Params) -> Answer),
+    Writes(fn(&mut State, &Site, &Params) -> Answer),
+}
+
+/// Running compute: its state, its instances, its load balancers.
+pub struct Compute {
+    site: Site,
+    endpoint: String,
+    objects: Arc<dyn Objects>,
+    roles: Arc<dyn Roles>,
+    state: Mutex<Kept>,
+    machines: Mutex<BTreeMap<String, Machine>>,
+    requests: Requests,
+    wake: Notify,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The state, and what of it is on disk.
+struct Kept {
+    state: State,
+    saved: Vec<u8>,
+}
+
+impl Compute {
+    /// Starts what the directory's state says: instances and load balancers that ran before run again.
+    pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
+        let Context {
+            dir,
+            region,
+            account,
+            endpoint,
+            objects,
+            roles,
+        } = context;
+        // Processes have directories of their own, in which a relative path would mean something else.
+        let dir = std::path::absolute(dir)?;
+        std::fs::create_dir_all(&dir)?;
+        let state = State::load(&dir.join("compute.json"))?;
+        let site = Site {
+            region,
+            account,
+            dir,
+            ports: Ports::default(),
+        };
+        let compute = Arc::new(Compute {
+            site,
+            endpoint,
+            objects,
+            roles,
+            state: Mutex::new(Kept {
+                state,
+                saved: Vec::new(),
+            }),
+            machines: Mutex::default(),
+            requests: Requests::default(),
+            wake: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let ids: BTreeSet<String> = compute.read(|state| state.instances.keys().cloned().collect());
+        for id in ids {
+            instance::reap_leftovers(&compute.site.instance_dir(&id)).await;
+        }
+        compute.change(restore);
+        compute.tasks.spawn(workings::run(compute.clone()));
+        Ok(compute)
+    }
+
+    /// Ends every process and closes every port; the state stays on disk.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.site.ports.release_all();
+    }
+
+    /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
+    pub async fn handle(
+        &self,
+        service: &str,
+        form: &BTreeMap<String, String>,
+    ) -> Option<http::Response<Bytes>> {
+        let (operations, envelope) = match service {
+            "ec2" => (ec2::OPERATIONS, Envelope::Ec2),
+            "autoscaling" => (
+                autoscaling::OPERATIONS,
+                Envelope::Query(autoscaling::NAME_SPACE),
+            ),
+            "elasticloadbalancing" => (elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
+            _ => return None,
+        };
+        let name = form.get("Action")?;
+        let (name, operation) = operations.iter().find(|(known, _)| known == name)?;
+        let params = Params::parse(form);
+        let answer = match (operation, self.refusal(name, &params).await) {
+            (_, Some(fault)) => Err(fault),
+            (Operation::Reads(call), None) => self.read(|state| call(state, &self.site, &params)),
+            (Operation::Writes(call), None) => {
+                let answer = self.change(|state, site| call(state, site, &params));
+                self.wake.notify_one();
+                answer
+            }
+        };
+        Some(envelope.seal(name, answer))
+    }
+
+    /// Why a group cannot have this launch template: only IAM knows whether its instance profile exists.
+    async fn refusal(&self, operation: &str, params: &Params) -> Option<Fault> {
+        if !matches!(
+            operation,
+            "CreateAutoScalingGroup" | "UpdateAutoScalingGroup"
+        ) {
+            return None;
+        }
+        let profile = self.read(|state| autoscaling::profile_wanted(state, params))?;
+        if self.roles.role_of_profile(&profile).await.is_some() {
+            return None;
+        }
+        let message = format!(
+            "You must use a valid fully-formed launch template. Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        );
+        Some(Fault::new("ValidationError", message))
+    }
+
+    /// What runs, for people.
+    pub fn status(&self) -> Value {
+        let machines = self.machines();
+        self.read(|state| {
+            let instances: Vec<Value> = state
+                .instances
+                .values()
+                .map(|one| {
+                    let processes = machines.get(&one.id).map(Machine::processes).unwrap_or_default();
+                    json!({
+                        "id": one.id, "group": one.group, "state": one.state.code().1, "lifecycle": one.lifecycle(),
+                        "template_version": one.template.version, "zone": one.zone, "port": one.port, "processes": processes,
+                        "directory": self.site.instance_dir(&one.id),
+                    })
+                })
+                .collect();
+            let load_balancers: Vec<Value> = state
+                .load_balancers
+                .values()
+                .map(|one| {
+                    let listeners: Vec<Value> = state
+                        .listeners_of(&one.arn)
+                        .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port }))
+                        .collect();
+                    json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners })
+                })
+                .collect();
+            let targets: Vec<Value> = state
+                .target_groups
+                .values()
+                .flat_map(|group| group.targets.values().map(move |target| (group, target)))
+                .map(|(group, target)| {
+                    let (status, reason, _) = elb::target_status(state, &self.site, group, target);
+                    json!({ "group": group.name, "id": target.id, "port": target.port, "state": status, "reason": reason })
+                })
+                .collect();
+            json!({ "instances": instances, "load_balancers": load_balancers, "targets": targets })
+        })
+    }
+
+    /// Looks at the state.
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.kept().state)
+    }
+
+    /// Changes the state, and keeps it on disk if it is another one afterwards.
+    fn change<T>(&self, change: impl FnOnce(&mut State, &Site) -> T) -> T {
+        let mut kept = self.kept();
+        let result = change(&mut kept.state, &self.site);
+        let Kept { state, saved } = &mut *kept;
+        if let Err(error) = state.save_if_new(&self.site.dir.join("compute.json"), saved) {
+            // The call has taken effect; only a restart would not remember it.
+            tracing::error!("failed to keep the state of compute: {error:#}");
+        }
+        result
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.state.lock().expect("no change to the state panics")
+    }
+
+    fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
+        self.machines
+            .lock()
+            .expect("nothing panics while it looks at the machines")
+    }
+}
+
+/// Makes a state of before one to go on with: ports are taken again, and what was healthy has to show it anew.
+fn restore(state: &mut State, site: &Site) {
+    ec2::ensure_default_security_group(state);
+    for one in state.load_balancers.values_mut() {
+        let before = one.port;
+        one.port = site.ports.reserve(Some(before)).unwrap_or(before);
+        let main = |listener: &&mut state::Listener| {
+            listener.load_balancer == one.arn && listener.local_port == before
+        };
+        for listener in state.listeners.values_mut().filter(main) {
+            listener.local_port = one.port;
+        }
+    }
+    let main_ports: BTreeSet<u16> = state.load_balancers.values().map(|one| one.port).collect();
+    for listener in state
+        .listeners
+        .values_mut()
+        .filter(|listener| !main_ports.contains(&listener.local_port))
+    {
+        listener.local_port = site
+            .ports
+            .reserve(Some(listener.local_port))
+            .unwrap_or(listener.local_port);
+    }
+    for target in state
+        .target_groups
+        .values_mut()
+        .flat_map(|group| group.targets.values_mut())
+    {
+        target.health = Health::Initial;
+    }
+    // What was being born or was alive is started anew; until its processes run it has the time of a new one.
+    for one in state.instances.values_mut().filter(|one| one.is_alive()) {
+        one.in_service = one.in_service.map(|_| clock::Moment::now());
+    }
+}
+
+/// How long a load balancer is provisioned, and its interfaces outlive it.
+const LINGER: Duration = Duration::from_millis(300);

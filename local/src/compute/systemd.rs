@@ -1,0 +1,534 @@
+//! Units as systemd reads them: enough of it to run a service as it would run on an instance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A service unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    pub environment: BTreeMap<String, String>,
+    /// Path, and whether it may be missing.
+    pub environment_files: Vec<(String, bool)>,
+    pub before: Vec<Command>,
+    pub main: Command,
+    pub restart: Restart,
+    pub restart_pause: Duration,
+    pub working_directory: Option<String>,
+    pub stop_patience: Duration,
+    /// How many starts are too many within how long.
+    pub start_limit: (u32, Duration),
+    /// What the file says that has no meaning here.
+    pub ignored: Vec<String>,
+}
+
+/// A command line of a unit, with what its prefixes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub words: Vec<String>,
+    /// `-`: its failure is none.
+    pub may_fail: bool,
+    /// `:`: variables stay as they are.
+    pub literal: bool,
+}
+
+/// When a service is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    No,
+    Always,
+    OnSuccess,
+    OnFailure,
+    OnAbnormal,
+    OnAbort,
+}
+
+/// How a service came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl Exit {
+    /// systemd takes the usual signals of ending as success.
+    fn is_clean(self) -> bool {
+        const ENDING: [i32; 4] = [1, 2, 13, 15];
+        match self {
+            Exit::Code(code) => code == 0,
+            Exit::Signal(signal) => ENDING.contains(&signal),
+        }
+    }
+}
+
+impl Restart {
+    /// Whether a service that ended like this is started again.
+    pub fn after(self, exit: Exit) -> bool {
+        let by_signal = matches!(exit, Exit::Signal(_));
+        match self {
+            Restart::No => false,
+            Restart::Always => true,
+            Restart::OnSuccess => exit.is_clean(),
+            Restart::OnFailure => !exit.is_clean(),
+            Restart::OnAbnormal | Restart::OnAbort => by_signal && !exit.is_clean(),
+        }
+    }
+}
+
+/// What systemd knows and what makes no difference for a process on a laptop.
+const WITHOUT_MEANING: &[&str] = &[
+    "After",
+    "AmbientCapabilities",
+    "Before",
+    "CapabilityBoundingSet",
+    "Description",
+    "Documentation",
+    "DynamicUser",
+    "Group",
+    "KillMode",
+    "LimitNOFILE",
+    "LockPersonality",
+    "MemoryDenyWriteExecute",
+    "MemoryMax",
+    "NoNewPrivileges",
+    "PrivateDevices",
+    "PrivateTmp",
+    "ProtectControlGroups",
+    "ProtectHome",
+    "ProtectKernelModules",
+    "ProtectKernelTunables",
+    "ProtectSystem",
+    "ReadWritePaths",
+    "RemainAfterExit",
+    "Requires",
+    "RestrictAddressFamilies",
+    "RestrictNamespaces",
+    "RestrictRealtime",
+    "RestrictSUIDSGID",
+    "RuntimeDirectory",
+    "StandardError",
+    "StandardOutput",
+    "StateDirectory",
+    "SyslogIdentifier",
+    "SystemCallArchitectures",
+    "SystemCallFilter",
+    "TasksMax",
+    "TimeoutStartSec",
+    "Type",
+    "UMask",
+    "User",
+    "WantedBy",
+    "Wants",
+];
+
+impl Unit {
+    /// Reads a unit file.
+    pub fn parse(text: &str) -> Result<Unit, String> {
+        let mut unit = Unit {
+            environment: BTreeMap::new(),
+            environment_files: Vec::new(),
+            before: Vec::new(),
+            main: Command {
+                words: Vec::new(),
+                may_fail: false,
+                literal: false,
+            },
+            restart: Restart::No,
+            restart_pause: Duration::from_millis(100),
+            working_directory: None,
+            stop_patience: Duration::from_secs(5),
+            start_limit: (5, Duration::from_secs(10)),
+            ignored: Vec::new(),
+        };
+        for (number, line) in logical_lines(text) {
+            if line.starts_with('[') && line.ends_with(']') {
+                continue;
+            }
+            let (key, value) = line
+                .split_once('=')
+                .ok_or_else(|| format!("line {number}: missing '=' in '{line}'"))?;
+            unit.set(key.trim(), value.trim())
+                .map_err(|why| format!("line {number}: {why}"))?;
+        }
+        match unit.main.words.is_empty() {
+            true => Err("the service has no ExecStart=".to_owned()),
+            false => Ok(unit),
+        }
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "Environment" if value.is_empty() => self.environment.clear(),
+            "Environment" => self
+                .environment
+                .extend(words(value)?.iter().filter_map(|word| assignment(word))),
+            "EnvironmentFile" if value.is_empty() => self.environment_files.clear(),
+            "EnvironmentFile" => {
+                let optional = value.strip_prefix('-');
+                self.environment_files
+                    .push((optional.unwrap_or(value).to_owned(), optional.is_some()));
+            }
+            "ExecStartPre" if value.is_empty() => self.before.clear(),
+            "ExecStartPre" => self.before.push(Command::parse(value)?),
+            "ExecStart" if value.is_empty() => self.main.words.clear(),
+            "ExecStart" => self.main = Command::parse(value)?,
+            "Restart" => self.restart = restart(value)?,
+            "RestartSec" => self.restart_pause = span(value)?,
+            "TimeoutStopSec" | "TimeoutSec" => self.stop_patience = span(value)?,
+            "WorkingDirectory" => {
+                self.working_directory = Some(value.trim_start_matches('-').to_owned())
+            }
+            "StartLimitIntervalSec" | "StartLimitInterval" => self.start_limit.1 = span(value)?,
+            "StartLimitBurst" => {
+                self.start_limit.0 = value
+                    .parse()
+                    .map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
+            }
+            known if WITHOUT_MEANING.contains(&known) => (),
+            unknown => self.ignored.push(unknown.to_owned()),
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    fn parse(value: &str) -> Result<Command, String> {
+        let line = value.trim_start_matches(['-', '+', '@', '!', ':']);
+        let prefixes = &value[..value.len() - line.len()];
+        let mut words = words(line)?;
+        if prefixes.contains('@') && words.len() > 1 {
+            // The second word is only what the program is told to be called.
+            words.remove(1);
+        }
+        match words.first() {
+            Some(program) if program.starts_with('/') => (),
+            Some(program) => return Err(format!("'{program}' is no absolute path")),
+            None => return Err("the command is empty".to_owned()),
+        }
+        Ok(Command {
+            words,
+            may_fail: prefixes.contains('-'),
+            literal: prefixes.contains(':'),
+        })
+    }
+
+    /// The words with variables in them replaced; `$NAME` as a word of its own is split, as systemd does.
+    pub fn expanded(&self, environment: &BTreeMap<String, String>) -> Vec<String> {
+        if self.literal {
+            return self.words.clone();
+        }
+        let mut expanded = Vec::new();
+        for word in &self.words {
+            match word.strip_prefix('$').filter(|name| is_name(name)) {
+                Some(name) => {
+                    let value = environment
+                        .get(name)
+                        .map(String::as_str)
+                        .unwrap_or_default();
+                    expanded.extend(value.split_whitespace().map(str::to_owned));
+                }
+                None => expanded.push(substitute(word, environment)),
+            }
+        }
+        expanded
+    }
+}
+
+fn substitute(word: &str, environment: &BTreeMap<String, String>) -> String {
+    let mut result = String::new();
+    let mut rest = word;
+    while let Some(at) = rest.find('$') {
+        result += &rest[..at];
+        rest = &rest[at..];
+        let braced = rest
+            .strip_prefix("${")
+            .and_then(|inner| inner.split_once('}'))
+            .filter(|(name, _)| is_name(name));
+        if let Some((name, after)) = braced {
+            result += environment
+                .get(name)
+                .map(String::as_str)
+                .unwrap_or_default();
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("$$") {
+            result.push('$');
+            rest = after;
+        } else {
+            result.push('$');
+            rest = &rest[1..];
+        }
+    }
+    result + rest
+}
+
+fn is_name(name: &str) -> bool {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Lines without comments; a backslash at the end goes on in the next one.
+fn logical_lines(text: &str) -> Vec<(usize, String)> {
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (at, line) in text.lines().enumerate() {
+        let trimmed = line.trim();
+        if trimmed.starts_with(['#', ';']) || (trimmed.is_empty() && open.is_none()) {
+            continue;
+        }
+        let (number, before) = open.take().unwrap_or((at + 1, String::new()));
+        match trimmed.strip_suffix('\\') {
+            Some(part) => open = Some((number, before + part + " ")),
+            None => lines.push((number, (before + trimmed).trim().to_owned())),
+        }
+    }
+    lines.extend(open);
+    lines
+}
+
+/// The words of a line: quotes hold blanks together, backslashes escape, `%%` is a percent sign.
+fn words(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut rest = line.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (_, '\\') => {
+                let escaped = rest.next().ok_or("the line ends in a backslash")?;
+                word.get_or_insert_default().push(unescape(escaped));
+            }
+            (_, '%') => {
+                rest.next_if_eq(&'%')
+                    .ok_or("specifiers such as %i do not exist here")?;
+                word.get_or_insert_default().push('%');
+            }
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    match quote {
+        Some(quote) => Err(format!("the quote {quote} is not closed")),
+        None => {
+            words.extend(word);
+            Ok(words)
+        }
+    }
+}
+
+fn unescape(c: char) -> char {
+    match c {
+        'n' => '\n',
+        't' => '\t',
+        's' => ' ',
+        other => other,
+    }
+}
+
+fn assignment(word: &str) -> Option<(String, String)> {
+    let (name, value) = word.split_once('=')?;
+    is_name(name).then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// Reads an environment file: `NAME=value`, `NAME="value"`, with comments.
+pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut environment = BTreeMap::new();
+    for (number, line) in logical_lines(text) {
+        let (name, value) = line
+            .split_once('=')
+            .ok_or_else(|| format!("line {number}: missing '='"))?;
+        if !is_name(name.trim()) {
+            return Err(format!(
+                "line {number}: '{}' is no name of a variable",
+                name.trim()
+            ));
+        }
+        environment.insert(name.trim().to_owned(), file_value(value.trim()));
+    }
+    Ok(environment)
+}
+
+/// A value of an environment file: percent and dollar signs mean themselves there.
+fn file_value(text: &str) -> String {
+    let mut value = String::new();
+    let mut quote: Option<char> = None;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (Some('\''), c) => value.push(c),
+            (Some(_), '\\') => match rest.next() {
+                Some(escaped @ ('"' | '\\' | '`' | '$')) => value.push(escaped),
+                Some(other) => value.extend(['\\', other]),
+                None => value.push('\\'),
+            },
+            (None, '\\') => value.extend(rest.next()),
+            (_, c) => value.push(c),
+        }
+    }
+    value
+}
+
+fn restart(value: &str) -> Result<Restart, String> {
+    Ok(match value {
+        "no" => Restart::No,
+        "always" => Restart::Always,
+        "on-success" => Restart::OnSuccess,
+        "on-failure" => Restart::OnFailure,
+        "on-abnormal" => Restart::OnAbnormal,
+        "on-abort" => Restart::OnAbort,
+        other => return Err(format!("Restart= knows no '{other}'")),
+    })
+}
+
+/// A span of time: `2`, `500ms`, `1min 30s`, `infinity`.
+fn span(value: &str) -> Result<Duration, String> {
+    if value == "infinity" {
+        return Ok(Duration::MAX);
+    }
+    let mut total = Duration::ZERO;
+    for part in value.split_whitespace() {
+        let at = part
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(part.len());
+        let (number, unit) = part.split_at(at);
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("'{value}' is no span of time"))?;
+        let seconds = match unit {
+            "" | "s" | "sec" | "second" | "seconds" => 1.0,
+            "ms" | "msec" => 0.001,
+            "m" | "min" | "minute" | "minutes" => 60.0,
+            "h" | "hr" | "hour" | "hours" => 3600.0,
+            _ => return Err(format!("'{value}' is no span of time")),
+        };
+        total += Duration::try_from_secs_f64(number * seconds)
+            .map_err(|_| format!("'{value}' is no span of time"))?;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: &str = r#"[Unit]
+Description=postagram web
+StartLimitIntervalSec=0
+# A comment.
+[Service]
+DynamicUser=yes
+EnvironmentFile=/etc/web.env
+EnvironmentFile=-/etc/more.env
+Environment=A=1 "B=two words"
+ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors \
+  s3://bucket/key /opt/web
+ExecStartPre=-/usr/bin/true
+ExecStart=/opt/web --greet 'hello world' ${B} $A 100%%
+Restart=always
+RestartSec=2
+Shiny=yes
+[Install]
+WantedBy=multi-user.target
+"#;
+
+    #[test]
+    fn a_unit_file_is_read() {
+        let unit = Unit::parse(WEB).unwrap();
+        assert_eq!(
+            unit.environment_files,
+            [
+                ("/etc/web.env".to_owned(), false),
+                ("/etc/more.env".to_owned(), true)
+            ]
+        );
+        assert_eq!(
+            unit.before[0].words,
+            [
+                "/usr/bin/aws",
+                "s3",
+                "cp",
+                "--only-show-errors",
+                "s3://bucket/key",
+                "/opt/web"
+            ]
+        );
+        assert!(unit.before[1].may_fail && !unit.before[0].may_fail);
+        assert_eq!(
+            unit.main.expanded(&unit.environment),
+            [
+                "/opt/web",
+                "--greet",
+                "hello world",
+                "two words",
+                "1",
+                "100%"
+            ]
+        );
+        assert_eq!(
+            (unit.restart, unit.restart_pause),
+            (Restart::Always, Duration::from_secs(2))
+        );
+        assert_eq!(unit.start_limit.1, Duration::ZERO);
+        assert_eq!(unit.ignored, ["Shiny"]);
+    }
+
+    #[test]
+    fn a_bad_unit_says_where_it_is_bad() {
+        let check = |line: &str, expected: &str| {
+            let text = format!("[Service]\nExecStart=/bin/web\n{line}\n");
+            assert_eq!(Unit::parse(&text).unwrap_err(), expected);
+        };
+        check("Restart=sometimes", "line 3: Restart= knows no 'sometimes'");
+        check("RestartSec=soon", "line 3: 'soon' is no span of time");
+        check("ExecStartPre=web", "line 3: 'web' is no absolute path");
+        check("Environment=\"A=1", "line 3: the quote \" is not closed");
+        check("nonsense", "line 3: missing '=' in 'nonsense'");
+        check("ExecStart=", "the service has no ExecStart=");
+    }
+
+    #[test]
+    fn environment_files_keep_what_is_quoted() {
+        let file =
+            "# c\nA=plain\nB=\"with \\\"quotes\\\" and \\\\ and $x %y\"\nC='single \\'\n\nD=\n";
+        let read = environment_file(file).unwrap();
+        assert_eq!(read["A"], "plain");
+        assert_eq!(read["B"], r#"with "quotes" and \ and $x %y"#);
+        assert_eq!(read["C"], "single \\");
+        assert_eq!(read["D"], "");
+        assert_eq!(
+            environment_file("1A=x").unwrap_err(),
+            "line 1: '1A' is no name of a variable"
+        );
+    }
+
+    #[test]
+    fn a_service_is_started_again_as_its_policy_says() {
+        use Exit::{Code, Signal};
+        for (restart, exit, again) in [
+            (Restart::No, Code(1), false),
+            (Restart::Always, Code(0), true),
+            (Restart::OnSuccess, Code(0), true),
+            (Restart::OnSuccess, Signal(15), true),
+            (Restart::OnSuccess, Code(1), false),
+            (Restart::OnFailure, Code(0), false),
+            (Restart::OnFailure, Code(203), true),
+            (Restart::OnFailure, Signal(9), true),
+            (Restart::OnAbnormal, Code(1), false),
+            (Restart::OnAbnormal, Signal(11), true),
+        ] {
+            assert_eq!(restart.after(exit), again, "{restart:?} {exit:?}");
+        }
+    }
+
+    #[test]
+    fn spans_of_time_add_up() {
+        assert_eq!(span("1min 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(span("infinity"), Ok(Duration::MAX));
+    }
+}

@@ -1,0 +1,144 @@
+//! Who may call: the user's fixed key, and the temporary credentials issued to roles.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use crate::{ACCESS_KEY, ACCOUNT, SECRET_KEY, store};
+
+/// Temporary credentials of a role.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Issued {
+    pub access_key: String,
+    pub secret_key: String,
+    pub token: String,
+    #[serde(with = "stamp")]
+    pub expires: OffsetDateTime,
+    /// Who acts: `arn:aws:sts::…:assumed-role/<role>/<session>`.
+    pub arn: String,
+    /// `AROA…:<session>`, as `GetCallerIdentity` shows it.
+    pub user_id: String,
+}
+
+/// The identity behind an access key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Identity {
+    pub secret_key: String,
+    /// Set for temporary credentials, whose requests must carry it.
+    pub session: Option<Issued>,
+}
+
+impl Identity {
+    /// The caller's ARN.
+    pub(crate) fn arn(&self) -> String {
+        match &self.session {
+            Some(issued) => issued.arn.clone(),
+            None => format!("arn:aws:iam::{ACCOUNT}:user/local"),
+        }
+    }
+
+    /// The caller's unique id.
+    pub(crate) fn user_id(&self) -> String {
+        match &self.session {
+            Some(issued) => issued.user_id.clone(),
+            None => "AIDALOCAL00000000000".to_owned(),
+        }
+    }
+}
+
+/// Every key this server knows; what it issued survives a restart.
+#[derive(Debug)]
+pub(crate) struct Access {
+    file: PathBuf,
+    issued: Mutex<BTreeMap<String, Issued>>,
+}
+
+impl Access {
+    pub(crate) fn open(file: PathBuf) -> anyhow::Result<Access> {
+        let issued = store::read_json(&file)?.unwrap_or_default();
+        Ok(Access { file, issued: Mutex::new(issued) })
+    }
+
+    /// Who owns `access_key`, whether or not its time is over.
+    pub(crate) fn identity(&self, access_key: &str) -> Option<Identity> {
+        if access_key == ACCESS_KEY {
+            return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None });
+        }
+        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = issued.get(access_key)?.clone();
+        Some(Identity { secret_key: session.secret_key.clone(), session: Some(session) })
+    }
+
+    /// New credentials for `role`, given by name or ARN.
+    pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> Issued {
+        let name = role.rsplit('/').next().unwrap_or(role);
+        let fresh = Issued {
+            access_key: format!("ASIA{}", &letters()[..16]),
+            secret_key: letters().chars().take(40).collect(),
+            token: format!("{}{}", letters(), letters()),
+            expires: OffsetDateTime::now_utc() + life,
+            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"),
+            user_id: format!("AROALOCAL00000000000:{session}"),
+        };
+        self.remember(fresh.clone());
+        fresh
+    }
+
+    fn remember(&self, fresh: Issued) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        // Kept for a day after their end, so that late users read "expired" rather than "unknown".
+        let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
+        issued.retain(|_, old| old.expires > forgotten);
+        issued.insert(fresh.access_key.clone(), fresh);
+        if let Err(fault) = store::write_json(&self.file, &*issued) {
+            tracing::warn!(%fault, "issued credentials will not survive a restart");
+        }
+    }
+}
+
+/// Forty-eight capital letters and digits nobody can guess.
+fn letters() -> String {
+    let random = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    random.iter().flat_map(|id| id.simple().to_string().to_uppercase()[..16].chars().collect::<Vec<_>>()).collect()
+}
+
+/// Seconds since 1970: the crate's own way needs a feature nobody else here wants.
+mod stamp {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use time::OffsetDateTime;
+
+    pub(super) fn serialize<S: Serializer>(time: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(time.unix_timestamp())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
+        OffsetDateTime::from_unix_timestamp(i64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issued_credentials_are_known_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("credentials.json");
+        let issued = Access::open(file.clone()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
+        let identity = Access::open(file).unwrap().identity(&issued.access_key).unwrap();
+        assert_eq!(identity.secret_key, issued.secret_key);
+        assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
+    }
+
+    #[test]
+    fn only_known_keys_have_an_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let access = Access::open(dir.path().join("credentials.json")).unwrap();
+        assert_eq!(access.identity(ACCESS_KEY).unwrap().secret_key, SECRET_KEY);
+        assert_eq!(access.identity("AKIAUNKNOWN"), None);
+    }
+}

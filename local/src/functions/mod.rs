@@ -1,0 +1,310 @@
+//! Functions that run: processes started when they are needed, kept warm, and ended when they are not.
+
+mod code;
+mod environment;
+mod runtime_api;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::credentials::Access;
+use crate::lambda::Function;
+use crate::logs::Logs;
+use environment::Environment;
+
+/// How many processes one function may have at a time, as in a new account (aws-facts §3.4).
+const CONCURRENCY: usize = 10;
+/// How long a process is kept without work.
+const IDLE: Duration = Duration::from_secs(300);
+/// How often idle processes are looked for.
+const LOOK: Duration = Duration::from_secs(15);
+/// The age at which a process is replaced, well before its credentials end.
+const OLD: Duration = Duration::from_secs(6 * 3600);
+const CREDENTIALS: time::Duration = time::Duration::hours(12);
+/// Before the first retry of an event; twice as long before the second. AWS waits minutes, a laptop's user does not.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What a call brought.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub payload: Bytes,
+    /// Whether the payload is the description of an error.
+    pub failed: bool,
+    /// The last lines of the log.
+    pub tail: String,
+}
+
+/// What processes need to know of the place they run in.
+struct Site {
+    dir: PathBuf,
+    region: String,
+    endpoint: String,
+    access: Arc<Access>,
+    logs: Arc<Logs>,
+    stop: CancellationToken,
+}
+
+/// The processes of all functions.
+pub(crate) struct Functions {
+    site: Arc<Site>,
+    pools: Mutex<HashMap<String, Arc<Pool>>>,
+    tasks: TaskTracker,
+}
+
+/// The processes of one function in one revision.
+struct Pool {
+    idle: Mutex<Vec<Environment>>,
+    places: Semaphore,
+    retired: CancellationToken,
+    size: usize,
+}
+
+impl Functions {
+    pub(crate) async fn open(
+        dir: PathBuf,
+        region: &str,
+        endpoint: &str,
+        access: Arc<Access>,
+        logs: Arc<Logs>,
+    ) -> anyhow::Result<Arc<Functions>> {
+        environment::end_orphans(&dir).await;
+        let site = Site {
+            dir,
+            region: region.to_owned(),
+            endpoint: endpoint.to_owned(),
+            access,
+            logs,
+            stop: CancellationToken::new(),
+        };
+        let functions =
+            Arc::new(Functions { site: Arc::new(site), pools: Mutex::new(HashMap::new()), tasks: TaskTracker::new() });
+        functions.tasks.spawn(functions.clone().end_idle());
+        Ok(functions)
+    }
+
+    /// Puts the code of `function` where its processes will find it.
+    pub(crate) async fn unpack(&self, function: &Function, zip: Bytes) -> Result<(), String> {
+        let place = code::place(&self.site.dir, function);
+        let unpacked = tokio::task::spawn_blocking(move || code::unpack(&place, &zip)).await;
+        unpacked.map_err(|fault| fault.to_string())?
+    }
+
+    /// Calls a function and waits for its answer; `None` when too many calls are under way.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        function: &Function,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Option<Outcome> {
+        let pool = self.pool(function);
+        let _place = pool.places.try_acquire().ok()?;
+        Some(self.run(&pool, function, payload, client_context).await)
+    }
+
+    /// Calls a function later, and again if it fails (aws-facts §7.5).
+    pub(crate) fn send(self: &Arc<Self>, function: Function, payload: Bytes) {
+        let this = self.clone();
+        let stop = self.site.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = this.deliver(&function, payload) => (),
+                () = stop.cancelled() => (),
+            }
+        });
+    }
+
+    /// The warm processes of a function are of no more use; those at work finish first.
+    pub(crate) fn retire(&self, name: &str) {
+        let Some(pool) = self.pools().remove(name) else {
+            return;
+        };
+        pool.retired.cancel();
+        let idle = std::mem::take(&mut *pool.idle());
+        self.tasks.spawn(end_all(idle));
+    }
+
+    /// Older codes of a function take up space for nothing; what still runs has its program open.
+    pub(crate) fn tidy(&self, function: &Function) {
+        let current = code::place(&self.site.dir, function);
+        let Ok(codes) = std::fs::read_dir(code::code_of(&self.site.dir, &function.name)) else {
+            return;
+        };
+        for code in codes.flatten().map(|code| code.path()).filter(|code| *code != current) {
+            let _ = std::fs::remove_dir_all(code);
+        }
+    }
+
+    /// A function is gone, and with it its code.
+    pub(crate) fn forget(&self, name: &str) {
+        self.retire(name);
+        let _ = std::fs::remove_dir_all(code::code_of(&self.site.dir, name));
+    }
+
+    /// How many processes each function has.
+    pub(crate) fn count(&self) -> BTreeMap<String, usize> {
+        let pools = self.pools();
+        let count = |pool: &Pool| pool.idle().len() + pool.size.saturating_sub(pool.places.available_permits());
+        pools.iter().map(|(name, pool)| (name.clone(), count(pool))).collect()
+    }
+
+    /// Ends every process.
+    pub(crate) async fn stop(&self) {
+        self.site.stop.cancel();
+        let pools: Vec<Arc<Pool>> = self.pools().drain().map(|(_, pool)| pool).collect();
+        for pool in pools {
+            pool.retired.cancel();
+            let idle = std::mem::take(&mut *pool.idle());
+            end_all(idle).await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn deliver(self: &Arc<Self>, function: &Function, payload: Bytes) {
+        let retries = function.on_event.as_ref().and_then(|on_event| on_event.retries).unwrap_or(2);
+        for attempt in 0..=retries {
+            let pool = self.pool(function);
+            let Ok(_place) = pool.places.acquire().await else {
+                return;
+            };
+            let outcome = self.run(&pool, function, payload.clone(), None).await;
+            if !outcome.failed {
+                return;
+            }
+            let left = retries - attempt;
+            tracing::warn!(function = function.name, left, error = %String::from_utf8_lossy(&outcome.payload), "an event failed");
+            if left > 0 {
+                tokio::time::sleep(RETRY * 2_u32.pow(attempt as u32)).await;
+            }
+        }
+    }
+
+    /// The work goes on in a task of its own: a caller that hangs up must not leave a process in the middle of a job.
+    async fn run(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        function: &Function,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Outcome {
+        let (this, pool, function) = (self.clone(), pool.clone(), function.clone());
+        let work = self.tasks.spawn(async move { this.run_in(&pool, &function, payload, client_context).await });
+        work.await.unwrap_or_else(|fault| failed(&fault.to_string()))
+    }
+
+    async fn run_in(
+        &self,
+        pool: &Pool,
+        function: &Function,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Outcome {
+        let mut environment = match pool.warm(function) {
+            Some(warm) => warm,
+            None => match Environment::start(function, &self.site).await {
+                Ok(fresh) => fresh,
+                Err(fault) => return failed(&format!("Couldn't start bootstrap: {fault}")),
+            },
+        };
+        let (outcome, goes_on) = environment.run(function, payload, client_context, &self.site).await;
+        if goes_on && !pool.retired.is_cancelled() {
+            environment.idle_since = std::time::Instant::now();
+            pool.idle().push(environment);
+        } else {
+            environment.end().await;
+        }
+        outcome
+    }
+
+    fn pool(&self, function: &Function) -> Arc<Pool> {
+        let new = || {
+            let size = function.reserved.map_or(CONCURRENCY, |reserved| reserved.min(CONCURRENCY));
+            Arc::new(Pool {
+                idle: Mutex::new(Vec::new()),
+                places: Semaphore::new(size),
+                retired: self.site.stop.child_token(),
+                size,
+            })
+        };
+        self.pools().entry(function.name.clone()).or_insert_with(new).clone()
+    }
+
+    async fn end_idle(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => (),
+                () = self.site.stop.cancelled() => return,
+            }
+            let pools: Vec<Arc<Pool>> = self.pools().values().cloned().collect();
+            for pool in pools {
+                let idle: Vec<Environment> = {
+                    let mut all = pool.idle();
+                    all.extract_if(.., |one| !one.lives() || one.idle_since.elapsed() > IDLE).collect()
+                };
+                end_all(idle).await;
+            }
+        }
+    }
+
+    fn pools(&self) -> MutexGuard<'_, HashMap<String, Arc<Pool>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pool {
+    /// The process that worked last: the others may grow idle and end.
+    fn warm(&self, function: &Function) -> Option<Environment> {
+        let mut idle = self.idle();
+        let fits = |one: &Environment| one.lives() && one.revision == function.revision && one.started.elapsed() < OLD;
+        let at = idle.iter().rposition(fits)?;
+        Some(idle.remove(at))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Environment>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Site {
+    /// The environment Lambda gives every process, beside the function's own variables.
+    fn variables(&self, function: &Function, place: &Path, log_stream: &str, api: &str) -> Vec<(&'static str, String)> {
+        let credentials = self.access.issue(&function.role, &function.name, CREDENTIALS);
+        vec![
+            ("AWS_ACCESS_KEY_ID", credentials.access_key),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", function.runtime)),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string()),
+            ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone()),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream.to_owned()),
+            ("AWS_LAMBDA_RUNTIME_API", api.to_owned()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_SECRET_ACCESS_KEY", credentials.secret_key),
+            ("AWS_SESSION_TOKEN", credentials.token),
+            ("LAMBDA_TASK_ROOT", place.display().to_string()),
+            ("PATH", std::env::var("PATH").unwrap_or_default()),
+            ("TZ", ":UTC".to_owned()),
+            ("_HANDLER", function.handler.clone()),
+        ]
+    }
+}
+
+fn failed(text: &str) -> Outcome {
+    let payload = json!({ "errorType": "Runtime.InvalidEntrypoint", "errorMessage": text });
+    Outcome { payload: Bytes::from(payload.to_string()), failed: true, tail: format!("{text}\n") }
+}
+
+async fn end_all(environments: Vec<Environment>) {
+    futures::future::join_all(environments.into_iter().map(Environment::end)).await;
+}

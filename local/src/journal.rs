@@ -1,0 +1,68 @@
+//! The last API calls, so that a test or a curious person can see what was asked.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::call::Call;
+
+/// How many calls are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// One call that was answered.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Entry {
+    /// Counts from one for the life of the server.
+    pub n: u64,
+    pub service: String,
+    pub operation: String,
+    pub mutating: bool,
+    pub status: u16,
+}
+
+/// A bounded list of calls, newest last.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    entries: Mutex<VecDeque<Entry>>,
+}
+
+impl Journal {
+    pub(crate) fn note(&self, call: &Call, status: u16) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = entries.back().map_or(1, |last| last.n + 1);
+        if entries.len() == REMEMBERED {
+            entries.pop_front();
+        }
+        entries.push_back(Entry {
+            n,
+            service: call.service.clone(),
+            operation: call.operation.clone(),
+            mutating: call.mutating(),
+            status,
+        });
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Protocol;
+
+    #[test]
+    fn the_oldest_calls_are_forgotten_and_numbers_go_on() {
+        let journal = Journal::default();
+        let call = Call { service: "s3".into(), operation: "PutObject".into(), protocol: Protocol::RestXml };
+        for _ in 0..REMEMBERED + 5 {
+            journal.note(&call, 200);
+        }
+        let entries = journal.entries();
+        assert_eq!(entries.len(), REMEMBERED);
+        assert_eq!((entries[0].n, entries[REMEMBERED - 1].n), (6, REMEMBERED as u64 + 5));
+        assert!(entries[0].mutating);
+    }
+}

@@ -1,0 +1,99 @@
+//! AWS on a laptop: the API, and what makes it real.
+//!
+//! One server on the loopback answers for every service. Tables, objects and roles are winterbaume's; instances, load
+//! balancers and functions are processes. Any AWS client with the key of this crate can use it.
+
+mod answer;
+mod backend;
+mod call;
+pub mod compute;
+mod credentials;
+mod dynamodb;
+mod functions;
+mod iam;
+mod journal;
+mod lambda;
+mod logs;
+mod rekognition;
+mod s3;
+mod server;
+mod services;
+mod signature;
+mod store;
+mod sts;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use services::Services;
+
+/// The only account there is.
+pub const ACCOUNT: &str = "000000000000";
+/// The user's access key id.
+pub const ACCESS_KEY: &str = "LOCALACCESSKEY000000";
+/// The user's secret access key, which protects nothing: the server listens on the loopback only.
+pub const SECRET_KEY: &str = "local";
+
+/// How to start a local AWS.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where its state lives; the directory is made if it is not there.
+    pub dir: PathBuf,
+    /// The port, or 0 for any free one.
+    pub port: u16,
+    /// The one region it answers for.
+    pub region: String,
+}
+
+/// A running local AWS.
+pub struct Cloud {
+    address: SocketAddr,
+    services: Arc<Services>,
+    server: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Cloud {
+    /// Starts the server and everything its state says should run.
+    ///
+    /// Assumes that no other server uses the same directory.
+    pub async fn start(options: Options) -> anyhow::Result<Cloud> {
+        winterbaume_core::set_default_account_id(ACCOUNT);
+        std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
+        let dir = options.dir.canonicalize()?;
+        let options = Options { dir, ..options };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
+            .await
+            .with_context(|| format!("failed to listen on 127.0.0.1:{}", options.port))?;
+        let address = listener.local_addr()?;
+        let services = Arc::new(Services::open(&options, &format!("http://{address}")).await?);
+        let stop = CancellationToken::new();
+        let about = server::about(&options.dir, address);
+        let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
+        Ok(Cloud { address, services, server, stop })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients reach it.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends instances and functions and keeps the state on disk.
+    pub async fn stop(self) {
+        // They may still want to say something to the server while they end.
+        self.services.stop().await;
+        self.stop.cancel();
+        let _ = self.server.await;
+    }
+}

@@ -1,0 +1,469 @@
+//! CloudWatch Logs, the part functions and the deployer use: groups, their streams and what was written to them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
+use crate::call::{Call, Request};
+use crate::{ACCOUNT, store};
+
+/// How many lines a stream keeps.
+const KEPT_LINES: usize = 2_000;
+/// How many streams a group keeps: every process of a function has one.
+const KEPT_STREAMS: usize = 100;
+/// The most events in one answer.
+const PAGE: usize = 10_000;
+/// The retentions AWS knows, in days (aws-facts §7.6).
+const RETENTIONS: &[u64] =
+    &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// The groups of the region.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    region: String,
+    file: PathBuf,
+    groups: Mutex<BTreeMap<String, Group>>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Group {
+    created: i64,
+    retention_days: Option<u64>,
+    tags: BTreeMap<String, String>,
+    streams: BTreeMap<String, Stream>,
+}
+
+impl Group {
+    /// Forgets the oldest stream when `stream` is one too many.
+    fn make_room(&mut self, stream: &str) {
+        if self.streams.len() < KEPT_STREAMS || self.streams.contains_key(stream) {
+            return;
+        }
+        let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.created);
+        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            self.streams.remove(&oldest);
+        }
+    }
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stream {
+    created: i64,
+    lines: VecDeque<Line>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Line {
+    at: i64,
+    text: String,
+}
+
+impl Logs {
+    pub(crate) fn open(dir: &Path, region: &str) -> anyhow::Result<Logs> {
+        let file = dir.join("logs.json");
+        let groups = store::read_json(&file)?.unwrap_or_default();
+        Ok(Logs { region: region.to_owned(), file, groups: Mutex::new(groups) })
+    }
+
+    /// A function writes a line. Its group is made if the user has not done so, as Lambda does.
+    pub(crate) fn write(&self, group: &str, stream: &str, text: &str) {
+        let now = now();
+        let mut groups = self.groups();
+        let group = groups.entry(group.to_owned()).or_insert_with(|| Group { created: now, ..Group::default() });
+        group.make_room(stream);
+        let stream =
+            group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now, ..Stream::default() });
+        if stream.lines.len() == KEPT_LINES {
+            stream.lines.pop_front();
+        }
+        stream.lines.push_back(Line { at: now, text: text.to_owned() });
+    }
+
+    /// The last lines of a stream, as `Invoke` shows them.
+    pub(crate) fn tail(&self, group: &str, stream: &str, lines: usize) -> String {
+        let groups = self.groups();
+        let Some(stream) = groups.get(group).and_then(|group| group.streams.get(stream)) else {
+            return String::new();
+        };
+        let skipped = stream.lines.len().saturating_sub(lines);
+        stream.lines.iter().skip(skipped).map(|line| format!("{}\n", line.text)).collect()
+    }
+
+    /// Writes everything to disk. Lines are written when the server stops; groups with every change.
+    pub(crate) fn save(&self) {
+        if let Err(fault) = store::write_json(&self.file, &*self.groups()) {
+            tracing::error!(%fault, "failed to save the logs");
+        }
+    }
+
+    pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
+        let input: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+        let input = Input(&input);
+        let answer = match call.operation.as_str() {
+            "CreateLogGroup" => self.create_group(input),
+            "CreateLogStream" => self.create_stream(input),
+            "DeleteLogGroup" => self.delete_group(input),
+            "DeleteRetentionPolicy" => self.set_retention(input, None),
+            "DescribeLogGroups" => Ok(self.describe_groups(input)),
+            "DescribeLogStreams" => self.describe_streams(input),
+            "FilterLogEvents" => self.filter_events(input),
+            "GetLogEvents" => self.get_events(input),
+            "ListTagsForResource" => self.list_tags(input),
+            "PutLogEvents" => self.put_events(input),
+            "PutRetentionPolicy" => self.put_retention(input),
+            "TagResource" => self.tag(input),
+            "UntagResource" => self.untag(input),
+            operation => return not_implemented(Protocol::Json11, "logs", operation),
+        };
+        if call.mutating() && answer.is_ok() {
+            self.save();
+        }
+        match answer {
+            Ok(answer) => json_answer(200, Protocol::Json11, &answer),
+            Err(refusal) => refusal.answer(Protocol::Json11),
+        }
+    }
+
+    fn create_group(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logGroupName")?;
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/#".contains(&byte);
+        if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
+            return Err(invalid("the name of the log group is not valid"));
+        }
+        let mut groups = self.groups();
+        if groups.contains_key(name) {
+            let text = "The specified log group already exists";
+            return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
+        }
+        let group = Group { created: now(), tags: input.tags(), ..Group::default() };
+        groups.insert(name.to_owned(), group);
+        Ok(json!({}))
+    }
+
+    fn delete_group(&self, input: Input) -> Result<Value, Refusal> {
+        self.groups().remove(input.required("logGroupName")?).ok_or_else(no_group)?;
+        Ok(json!({}))
+    }
+
+    fn put_retention(&self, input: Input) -> Result<Value, Refusal> {
+        let days = input.0["retentionInDays"].as_u64().filter(|days| RETENTIONS.contains(days));
+        let days = days.ok_or_else(|| invalid("retentionInDays is none of the allowed values"))?;
+        self.set_retention(input, Some(days))
+    }
+
+    fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
+        let mut groups = self.groups();
+        let group = groups.get_mut(input.required("logGroupName")?).ok_or_else(no_group)?;
+        group.retention_days = days;
+        Ok(json!({}))
+    }
+
+    fn describe_groups(&self, input: Input) -> Value {
+        let prefix = input.text("logGroupNamePrefix").unwrap_or_default();
+        let pattern = input.text("logGroupNamePattern").unwrap_or_default();
+        let after = input.text("nextToken");
+        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let groups = self.groups();
+        let mut found: Vec<(&String, &Group)> = groups
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix) && name.contains(pattern))
+            .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
+            .collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let mut answer = json!({
+            "logGroups": found.iter().map(|(name, group)| self.describe(name, group)).collect::<Vec<_>>(),
+        });
+        if let Some((last, _)) = found.last().filter(|_| more) {
+            answer["nextToken"] = json!(last);
+        }
+        answer
+    }
+
+    fn describe(&self, name: &str, group: &Group) -> Value {
+        let arn = self.arn(name);
+        let mut described = json!({
+            "logGroupName": name,
+            "creationTime": group.created,
+            "metricFilterCount": 0,
+            "arn": format!("{arn}:*"),
+            "logGroupArn": arn,
+            "logGroupClass": "STANDARD",
+            "storedBytes": 0,
+        });
+        if let Some(days) = group.retention_days {
+            described["retentionInDays"] = days.into();
+        }
+        described
+    }
+
+    fn arn(&self, name: &str) -> String {
+        format!("arn:aws:logs:{}:{ACCOUNT}:log-group:{name}", self.region)
+    }
+
+    fn create_stream(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logStreamName")?;
+        self.in_group(input, |group| {
+            if group.streams.contains_key(name) {
+                let text = "The specified log stream already exists";
+                return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
+            }
+            group.streams.insert(name.to_owned(), Stream { created: now(), ..Stream::default() });
+            Ok(json!({}))
+        })
+    }
+
+    fn put_events(&self, input: Input) -> Result<Value, Refusal> {
+        let group = input.required("logGroupName")?;
+        let stream = input.required("logStreamName")?;
+        self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
+        for event in input.0["logEvents"].as_array().into_iter().flatten() {
+            self.write(group, stream, event["message"].as_str().unwrap_or_default());
+        }
+        Ok(json!({}))
+    }
+
+    fn describe_streams(&self, input: Input) -> Result<Value, Refusal> {
+        let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
+        self.in_group(input, |group| {
+            let streams = group.streams.iter().filter(|(name, _)| name.starts_with(prefix));
+            let mut streams: Vec<Value> = streams.map(|(name, stream)| describe_stream(name, stream)).collect();
+            if input.0["descending"].as_bool().unwrap_or(false) {
+                streams.reverse();
+            }
+            if let Some(limit) = input.0["limit"].as_u64() {
+                streams.truncate(limit as usize);
+            }
+            Ok(json!({ "logStreams": streams }))
+        })
+    }
+
+    fn get_events(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logStreamName")?;
+        self.in_group(input, |group| {
+            let stream = group.streams.get(name).ok_or_else(no_stream)?;
+            let events: Vec<Value> = stream
+                .lines
+                .iter()
+                .filter(|line| input.in_time(line.at))
+                .map(|line| json!({ "timestamp": line.at, "ingestionTime": line.at, "message": line.text }))
+                .collect();
+            Ok(json!({ "events": events, "nextForwardToken": "f/0", "nextBackwardToken": "b/0" }))
+        })
+    }
+
+    fn filter_events(&self, input: Input) -> Result<Value, Refusal> {
+        let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
+        let names = input.list("logStreamNames");
+        let pattern = Pattern::read(input.text("filterPattern").unwrap_or_default());
+        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let skipped: usize = input.text("nextToken").and_then(|token| token.parse().ok()).unwrap_or(0);
+        self.in_group(input, |group| {
+            let mut found: Vec<(&String, &Line)> = group
+                .streams
+                .iter()
+                .filter(|(name, _)| name.starts_with(prefix) && (names.is_empty() || names.contains(&name.as_str())))
+                .flat_map(|(name, stream)| stream.lines.iter().map(move |line| (name, line)))
+                .filter(|(_, line)| input.in_time(line.at) && pattern.fits(&line.text))
+                .collect();
+            // Stable: lines of one moment stay in the order they were written.
+            found.sort_by_key(|(_, line)| line.at);
+            let total = found.len();
+            let page = found.into_iter().enumerate().skip(skipped).take(limit);
+            let events: Vec<Value> = page
+                .map(|(at, (stream, line))| {
+                    json!({
+                        "logStreamName": stream, "timestamp": line.at, "ingestionTime": line.at,
+                        "message": line.text, "eventId": format!("{}{at:08}", line.at),
+                    })
+                })
+                .collect();
+            let end = skipped + events.len();
+            let mut answer = json!({ "events": events, "searchedLogStreams": [] });
+            if end < total {
+                answer["nextToken"] = json!(end.to_string());
+            }
+            Ok(answer)
+        })
+    }
+
+    fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
+        self.in_resource(input, |group| json!({ "tags": group.tags }))
+    }
+
+    fn tag(&self, input: Input) -> Result<Value, Refusal> {
+        self.in_resource(input, |group| {
+            group.tags.extend(input.tags());
+            json!({})
+        })
+    }
+
+    fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        self.in_resource(input, |group| {
+            for key in input.list("tagKeys") {
+                group.tags.remove(key);
+            }
+            json!({})
+        })
+    }
+
+    fn in_group<T>(&self, input: Input, act: impl FnOnce(&mut Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let name = match input.text("logGroupName") {
+            Some(name) => name,
+            None => name_in(input.required("logGroupIdentifier")?),
+        };
+        act(self.groups().get_mut(name).ok_or_else(no_group)?)
+    }
+
+    /// Tag calls name the group by its ARN.
+    fn in_resource(&self, input: Input, act: impl FnOnce(&mut Group) -> Value) -> Result<Value, Refusal> {
+        let name = name_in(input.required("resourceArn")?);
+        self.groups().get_mut(name).map(act).ok_or_else(no_group)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fields of a call.
+#[derive(Clone, Copy)]
+struct Input<'a>(&'a Value);
+
+impl<'a> Input<'a> {
+    fn text(self, name: &str) -> Option<&'a str> {
+        self.0[name].as_str()
+    }
+
+    fn required(self, name: &str) -> Result<&'a str, Refusal> {
+        self.text(name).ok_or_else(|| invalid(&format!("{name} is missing")))
+    }
+
+    fn list(self, name: &str) -> Vec<&'a str> {
+        self.0[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    fn tags(self) -> BTreeMap<String, String> {
+        let tags = self.0["tags"].as_object().into_iter().flat_map(Map::iter);
+        tags.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+    }
+
+    fn in_time(self, at: i64) -> bool {
+        let bound = |name: &str| self.0[name].as_i64();
+        bound("startTime").is_none_or(|start| at >= start) && bound("endTime").is_none_or(|end| at < end)
+    }
+}
+
+/// A filter of plain terms: all of them, or with `?` any of them; `-` excludes.
+struct Pattern {
+    all: Vec<String>,
+    any: Vec<String>,
+    none: Vec<String>,
+}
+
+impl Pattern {
+    fn read(text: &str) -> Pattern {
+        let mut pattern = Pattern { all: Vec::new(), any: Vec::new(), none: Vec::new() };
+        for term in terms(text) {
+            match (term.strip_prefix('?'), term.strip_prefix('-')) {
+                (Some(term), _) => pattern.any.push(term.trim_matches('"').to_owned()),
+                (_, Some(term)) => pattern.none.push(term.trim_matches('"').to_owned()),
+                _ => pattern.all.push(term.trim_matches('"').to_owned()),
+            }
+        }
+        pattern
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        let found = |term: &String| text.contains(term.as_str());
+        self.all.iter().all(found)
+            && (self.any.is_empty() || self.any.iter().any(found))
+            && !self.none.iter().any(found)
+    }
+}
+
+/// Words, where quotes keep blanks.
+fn terms(text: &str) -> Vec<String> {
+    let mut terms = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        quoted ^= letter == '"';
+        match terms.last_mut() {
+            Some(term) if quoted || !letter.is_whitespace() => term.push(letter),
+            _ => terms.push(String::new()),
+        }
+    }
+    terms.retain(|term| !term.is_empty());
+    terms
+}
+
+fn describe_stream(name: &str, stream: &Stream) -> Value {
+    let mut described = json!({ "logStreamName": name, "creationTime": stream.created, "storedBytes": 0 });
+    if let (Some(first), Some(last)) = (stream.lines.front(), stream.lines.back()) {
+        described["firstEventTimestamp"] = first.at.into();
+        described["lastEventTimestamp"] = last.at.into();
+        described["lastIngestionTime"] = last.at.into();
+    }
+    described
+}
+
+/// The name in a group's ARN, which may end in `:*`.
+fn name_in(arn: &str) -> &str {
+    let name = arn.split_once(":log-group:").map_or(arn, |(_, name)| name);
+    name.strip_suffix(":*").unwrap_or(name)
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::new(400, "InvalidParameterException", text)
+}
+
+fn no_group() -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", "The specified log group does not exist.")
+}
+
+fn no_stream() -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", "The specified log stream does not exist.")
+}
+
+fn now() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_are_joined_by_and_or_and_not() {
+        let fits = |pattern: &str, text: &str| Pattern::read(pattern).fits(text);
+        assert!(fits("", "anything"));
+        assert!(fits("\"two words\" three", "three, two words"));
+        assert!(!fits("one two", "one"));
+        assert!(fits("?one ?two", "two"));
+        assert!(!fits("one -two", "one two"));
+    }
+
+    #[test]
+    fn old_streams_make_room_for_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        for number in 0..KEPT_STREAMS + 5 {
+            logs.write("group", &format!("stream {number}"), "line");
+        }
+        assert_eq!(logs.groups()["group"].streams.len(), KEPT_STREAMS);
+    }
+
+    #[test]
+    fn a_group_is_named_by_its_arn_with_and_without_a_star() {
+        for arn in
+            ["arn:aws:logs:us-east-1:0:log-group:/aws/lambda/f", "arn:aws:logs:us-east-1:0:log-group:/aws/lambda/f:*"]
+        {
+            assert_eq!(name_in(arn), "/aws/lambda/f");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Where the bytes of objects are: files under one directory, whatever their keys look like.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use winterbaume_core::{Vfs, VfsEntry, VfsError, VfsStat};
+
+use crate::store;
+
+/// File systems refuse longer names; keys may be four times as long.
+const LONGEST: usize = 120;
+
+/// A store whose paths become files by an encoding that no key can break out of.
+#[derive(Debug)]
+pub(crate) struct Blobs {
+    root: PathBuf,
+}
+
+impl Blobs {
+    pub(crate) fn new(root: PathBuf) -> Blobs {
+        Blobs { root }
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.root.join(encode(path))
+    }
+}
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+impl Vfs for Blobs {
+    fn put<'a>(
+        &'a self,
+        path: &'a str,
+        data: &'a mut (dyn AsyncRead + Unpin + Send),
+    ) -> BoxFuture<'a, Result<u64, VfsError>> {
+        Box::pin(async move {
+            let file = self.file(path);
+            let beside = store::beside(&file);
+            let mut writer = create(&beside).await?;
+            let written = tokio::io::copy(data, &mut writer).await?;
+            writer.flush().await?;
+            tokio::fs::rename(&beside, &file).await?;
+            Ok(written)
+        })
+    }
+
+    fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Reader, VfsError>> {
+        Box::pin(async move {
+            let file = tokio::fs::File::open(self.file(path)).await.map_err(|fault| named(fault, path))?;
+            Ok(Box::new(file) as Reader)
+        })
+    }
+
+    fn delete<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), VfsError>> {
+        Box::pin(async move {
+            let file = self.file(path);
+            tokio::fs::remove_file(&file).await.map_err(|fault| named(fault, path))?;
+            remove_empty_parents(&self.root, &file);
+            Ok(())
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<VfsEntry>, VfsError>> {
+        Box::pin(async move {
+            let root = self.root.clone();
+            let walk = tokio::task::spawn_blocking(move || walk(&root, &root));
+            let mut entries = walk.await.map_err(io::Error::other)??;
+            entries.retain(|entry| entry.key.starts_with(prefix));
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+            Ok(entries)
+        })
+    }
+
+    fn stat<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<VfsStat>, VfsError>> {
+        Box::pin(async move {
+            match tokio::fs::metadata(self.file(path)).await {
+                Ok(found) => Ok(Some(VfsStat { size: found.len() })),
+                Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+                Err(fault) => Err(VfsError::Io(fault)),
+            }
+        })
+    }
+}
+
+/// Makes the file and the directories above it, which a deletion at the same time may take away again.
+async fn create(file: &Path) -> io::Result<tokio::fs::File> {
+    for _ in 0..3 {
+        if let Some(parent) = file.parent() {
+            tokio::fs::create_dir_all(parent).await?;
+        }
+        match tokio::fs::File::create(file).await {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => continue,
+            created => return created,
+        }
+    }
+    Err(ErrorKind::NotFound.into())
+}
+
+fn named(fault: io::Error, path: &str) -> VfsError {
+    match fault.kind() {
+        ErrorKind::NotFound => VfsError::NotFound(path.to_owned()),
+        _ => VfsError::Io(fault),
+    }
+}
+
+/// Each part of the path in letters every file system takes, cut into pieces of a safe length.
+///
+/// A piece that goes on ends in `+`; the last one ends in `_`, so that no directory has the name of a file.
+fn encode(path: &str) -> PathBuf {
+    let mut file = PathBuf::new();
+    for part in path.split('/') {
+        let safe: String = part.bytes().map(letter).collect();
+        let mut pieces = safe.as_bytes().chunks(LONGEST).peekable();
+        if pieces.peek().is_none() {
+            file.push("_");
+        }
+        while let Some(piece) = pieces.next() {
+            let mark = if pieces.peek().is_some() { '+' } else { '_' };
+            file.push(format!("{}{mark}", String::from_utf8_lossy(piece)));
+        }
+    }
+    file
+}
+
+fn letter(byte: u8) -> String {
+    match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),
+        byte => format!("={byte:02x}"),
+    }
+}
+
+/// The path `file` was made from; `None` for files that are none of ours.
+fn decode(file: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut part = Vec::new();
+    for piece in file.iter() {
+        let piece = piece.to_str()?;
+        match (piece.strip_suffix('_'), piece.strip_suffix('+')) {
+            (Some(last), _) => {
+                part.extend(bytes(last)?);
+                parts.push(std::mem::take(&mut part));
+            }
+            (None, Some(more)) => part.extend(bytes(more)?),
+            (None, None) => return None,
+        }
+    }
+    String::from_utf8(parts.join(&b'/')).ok()
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'=' {
+            let (code, tail) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok()?);
+            rest = tail;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    Some(bytes)
+}
+
+fn walk(root: &Path, dir: &Path) -> io::Result<Vec<VfsEntry>> {
+    let mut found = Vec::new();
+    let listing = match std::fs::read_dir(dir) {
+        Ok(listing) => listing,
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(found),
+        Err(fault) => return Err(fault),
+    };
+    for entry in listing {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(walk(root, &path)?);
+        } else if let Some(key) = path.strip_prefix(root).ok().and_then(decode) {
+            let size = path.metadata().map_or(0, |file| file.len());
+            found.push(VfsEntry { key, size });
+        }
+    }
+    Ok(found)
+}
+
+/// An emptied bucket leaves no skeleton of directories behind.
+fn remove_empty_parents(root: &Path, file: &Path) {
+    let parents = file.ancestors().skip(1).take_while(|parent| *parent != root);
+    for parent in parents {
+        if std::fs::remove_dir(parent).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_comes_back_from_its_file() {
+        let long = "é/".repeat(300);
+        for path in ["s3/data/b/a%2Fb/1", "s3/../..", "A/a", "a b/+_=", long.trim_end_matches('/')] {
+            let file = encode(path);
+            assert_eq!(decode(&file).as_deref(), Some(path));
+            assert!(file.iter().all(|piece| piece.len() < 255 && piece != ".."), "{file:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_leaves_no_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(dir.path().to_owned());
+        for key in ["b/one", "b/two", "c/one"] {
+            assert_eq!(blobs.put(key, &mut b"four".as_slice()).await.unwrap(), 4);
+        }
+        let listed = blobs.list("b/").await.unwrap();
+        assert_eq!(listed.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["b/one", "b/two"]);
+        for key in ["b/one", "b/two", "c/one"] {
+            blobs.delete(key).await.unwrap();
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(matches!(blobs.get("b/one").await, Err(VfsError::NotFound(_))));
+    }
+}

@@ -1,0 +1,374 @@
+//! S3: winterbaume's buckets and objects, with what a browser and an event need around them.
+
+mod blobs;
+mod body;
+mod bucket;
+mod cors;
+mod events;
+mod listing;
+mod notification;
+mod operation;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use winterbaume_core::StatefulService;
+use winterbaume_s3::{S3Service, S3StateView};
+
+use crate::ACCOUNT;
+use crate::answer::{Protocol, Refusal, Response, empty, escape, not_implemented};
+use crate::backend;
+use crate::call::Request;
+use crate::lambda::Lambda;
+use blobs::Blobs;
+pub(crate) use operation::operation;
+
+/// Headers of an upload that S3 gives back with the object and winterbaume forgets.
+const KEPT_HEADERS: &[&str] =
+    &["cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
+/// They travel as metadata of this name, which no user's metadata has.
+const KEPT_AS: &str = "local-kept-";
+
+/// The buckets.
+pub(crate) struct S3 {
+    service: S3Service,
+    region: String,
+    lambda: Arc<Lambda>,
+}
+
+impl S3 {
+    /// Finds again what an earlier server stored below `dir`.
+    pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>) -> anyhow::Result<S3> {
+        let service = S3Service::recover_with_vfs(Arc::new(Blobs::new(dir.join("s3")))).await?;
+        let mut view = service.snapshot(ACCOUNT, region).await;
+        for bucket in view.buckets.values_mut().filter(|bucket| bucket.versioning_status.is_none()) {
+            // Recovery lists every object as a version; a bucket without versions has only objects.
+            bucket.object_history.clear();
+        }
+        service.restore(ACCOUNT, region, view).await?;
+        Ok(S3 { service, region: region.to_owned(), lambda })
+    }
+
+    /// Answers a request whose sender is known; `operation` is its name.
+    pub(crate) async fn answer(&self, operation: &str, request: &Request) -> Response {
+        let mut answer = match self.act(operation, request).await {
+            Ok(answer) => answer,
+            Err(refusal) => return self.refuse(&refusal, request).await,
+        };
+        self.let_page_read(request, &mut answer).await;
+        answer
+    }
+
+    /// A refusal that a page of an allowed origin can read.
+    pub(crate) async fn refuse(&self, refusal: &Refusal, request: &Request) -> Response {
+        let mut answer = refused(refusal, request);
+        self.let_page_read(request, &mut answer).await;
+        answer
+    }
+
+    /// The whole of an object.
+    pub(crate) async fn object(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
+        let answer = self.sub_call(Method::GET, bucket, Some(key), "", Bytes::new()).await;
+        if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refusal_in(&answer)) }
+    }
+
+    async fn act(&self, operation: &str, request: &Request) -> Result<Response, Refusal> {
+        if !operation::is_there(operation) {
+            return Ok(not_implemented(Protocol::RestXml, "s3", operation));
+        }
+        let (bucket, key) = target(request);
+        let Some(bucket) = bucket else {
+            return Ok(listing::buckets(request, &self.view().await, &self.region));
+        };
+        if operation == "Preflight" {
+            return Ok(cors::preflight(request, &self.cors_rules(&bucket).await));
+        }
+        if operation == "CreateBucket" {
+            return self.create_bucket(&bucket, request).await;
+        }
+        self.check_bucket(&bucket, request).await?;
+        let Some(key) = key else {
+            return self.act_on_bucket(operation, &bucket, request).await;
+        };
+        self.act_on_object(operation, &bucket, &key, request).await
+    }
+
+    async fn act_on_object(
+        &self,
+        operation: &str,
+        bucket: &str,
+        key: &str,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
+        if key.len() > 1024 {
+            return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
+        }
+        let body = body::content(request)?;
+        let mut passed = Request { body, ..request.clone() };
+        keep_headers(&mut passed.headers);
+        match operation {
+            "GetObjectAcl" => return Ok(bucket::owners_acl()),
+            "PutObjectAcl" => return Err(bucket::no_acls()),
+            "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
+            "CopyObject" | "UploadPartCopy" => straight_copy_source(&mut passed.headers)?,
+            _ => (),
+        }
+        let mut answer = self.pass(bucket, Some(key), &passed).await;
+        match operation {
+            "GetObject" => finish_object(&mut answer, request),
+            _ => straighten_body(&mut answer),
+        }
+        if operation == "PutObject" && answer.status().is_success() {
+            self.tag_object(bucket, key, request).await;
+            give_back_checksums(request, &mut answer);
+        }
+        if let Some(event) = events::of(operation).filter(|_| answer.status().is_success())
+            && !answer.body().starts_with(b"<Error")
+        {
+            self.announce(event, bucket, key).await;
+        }
+        Ok(answer)
+    }
+
+    /// The tags an upload brings along as a form in a header.
+    async fn tag_object(&self, bucket: &str, key: &str, request: &Request) {
+        let Some(tags) = request.header("x-amz-tagging").filter(|tags| !tags.is_empty()) else {
+            return;
+        };
+        let tags = url::form_urlencoded::parse(tags.as_bytes());
+        let document = bucket::tagging(tags.map(|(key, value)| (key.into_owned(), value.into_owned())));
+        self.sub_call(Method::PUT, bucket, Some(key), "tagging", document).await;
+    }
+
+    /// winterbaume's `HEAD` forgets the metadata, so it is asked for the first byte instead.
+    async fn head_object(&self, bucket: &str, key: &str, request: &Request) -> Response {
+        let mut get = Request { method: Method::GET, ..request.clone() };
+        get.headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
+        let mut answer = self.pass(bucket, Some(key), &get).await;
+        let whole = answer.headers_mut().remove(header::CONTENT_RANGE);
+        let mut length =
+            whole.and_then(|range| range.to_str().ok()?.rsplit('/').next()?.parse::<u64>().ok()).unwrap_or_default();
+        if answer.status() == 416 {
+            get.headers.remove(header::RANGE);
+            answer = self.pass(bucket, Some(key), &get).await;
+            length = answer.body().len() as u64;
+        }
+        *answer.body_mut() = Bytes::new();
+        if answer.status().is_success() {
+            *answer.status_mut() = http::StatusCode::OK;
+            answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            finish_object(&mut answer, request);
+        } else {
+            answer.headers_mut().remove(header::CONTENT_TYPE);
+        }
+        answer
+    }
+
+    /// Tells the functions that wait for it about a new object.
+    async fn announce(&self, event: &'static str, bucket: &str, key: &str) {
+        let waiting = self.notifications(bucket).await;
+        let waiting: Vec<_> = waiting.into_iter().filter(|one| one.wants(event, key)).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        let head = self.head_object(bucket, key, &bare(Method::HEAD)).await;
+        for notification in waiting {
+            let document = events::document(event, &notification.id, bucket, key, &head, &self.region);
+            let source = format!("arn:aws:s3:::{bucket}");
+            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document).await;
+        }
+    }
+
+    async fn let_page_read(&self, request: &Request, answer: &mut Response) {
+        if let (Some(bucket), true) = (target(request).0, request.headers.contains_key("origin")) {
+            cors::allow(request, &self.cors_rules(&bucket).await, answer);
+        }
+    }
+
+    async fn cors_rules(&self, bucket: &str) -> Vec<cors::Rule> {
+        let answer = self.sub_call(Method::GET, bucket, None, "cors", Bytes::new()).await;
+        if answer.status().is_success() { cors::rules(answer.body()) } else { Vec::new() }
+    }
+
+    async fn notifications(&self, bucket: &str) -> Vec<notification::Notification> {
+        let answer = self.sub_call(Method::GET, bucket, None, "notification", Bytes::new()).await;
+        notification::read(answer.body()).unwrap_or_default()
+    }
+
+    async fn view(&self) -> S3StateView {
+        self.service.snapshot(ACCOUNT, &self.region).await
+    }
+
+    /// A call of our own.
+    async fn sub_call(
+        &self,
+        method: Method,
+        bucket: &str,
+        key: Option<&str>,
+        query: &str,
+        body: impl Into<Bytes>,
+    ) -> Response {
+        let request = Request { query: query.to_owned(), body: body.into(), ..bare(method) };
+        self.pass(bucket, key, &request).await
+    }
+
+    /// Hands a request to winterbaume, which reads `%C3%A9` as two letters: within it a key is a string of its bytes.
+    async fn pass(&self, bucket: &str, key: Option<&str>, request: &Request) -> Response {
+        let mut passed = request.clone();
+        passed.path = match key {
+            Some(key) => format!("/{bucket}/{}", utf8_percent_encode(key, NON_ALPHANUMERIC)),
+            None => format!("/{bucket}"),
+        };
+        passed.headers.remove(header::HOST);
+        backend::call(&self.service, &self.region, &passed).await
+    }
+}
+
+fn bare(method: Method) -> Request {
+    Request { method, path: "/".to_owned(), query: String::new(), headers: HeaderMap::new(), body: Bytes::new() }
+}
+
+/// The bucket and the key a request names, path-style or as a subdomain of localhost.
+pub(crate) fn target(request: &Request) -> (Option<String>, Option<String>) {
+    let path = request.path.strip_prefix('/').unwrap_or(&request.path);
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let some = |text: &str| (!text.is_empty()).then(|| decoded(text));
+    if let Some(bucket) = request.header("host").and_then(bucket_of_host) {
+        return (Some(bucket.to_owned()), some(path));
+    }
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    (some(bucket), some(key))
+}
+
+fn bucket_of_host(host: &str) -> Option<&str> {
+    let name = host.split(':').next()?;
+    name.strip_suffix(".s3.localhost").or_else(|| name.strip_suffix(".localhost")).filter(|name| *name != "s3")
+}
+
+/// winterbaume's string of bytes as the text it stands for.
+fn straight(crooked: &str) -> String {
+    let bytes: Option<Vec<u8>> = crooked.chars().map(|letter| u8::try_from(letter).ok()).collect();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| crooked.to_owned())
+}
+
+/// The text as winterbaume's string of bytes.
+fn crooked(straight: &str) -> String {
+    straight.bytes().map(char::from).collect()
+}
+
+fn straighten_body(answer: &mut Response) {
+    if let Ok(text) = std::str::from_utf8(answer.body()) {
+        *answer.body_mut() = Bytes::from(straight(text));
+    }
+}
+
+/// Unlike other values, the source of a copy may be sent unencoded; winterbaume reads a plus as a blank there.
+fn straight_copy_source(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let refused = || Refusal::new(400, "InvalidArgument", "x-amz-copy-source is malformed");
+    let source = headers.get("x-amz-copy-source").ok_or_else(refused)?;
+    let source = String::from_utf8_lossy(source.as_bytes()).into_owned();
+    let (path, version) = match source.split_once("?versionId=") {
+        Some((path, version)) => (path, format!("?versionId={version}")),
+        None => (source.as_str(), String::new()),
+    };
+    let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let (bucket, key) = decoded.strip_prefix('/').unwrap_or(&decoded).split_once('/').ok_or_else(refused)?;
+    let value = format!("/{bucket}/{}{version}", utf8_percent_encode(key, NON_ALPHANUMERIC));
+    headers.insert("x-amz-copy-source", value.parse().map_err(|_| refused())?);
+    Ok(())
+}
+
+fn keep_headers(headers: &mut HeaderMap) {
+    for name in KEPT_HEADERS {
+        let value = headers.get(*name).filter(|value| *value != "aws-chunked").cloned();
+        let kept = HeaderName::try_from(format!("x-amz-meta-{KEPT_AS}{name}"));
+        if let (Some(value), Ok(kept)) = (value, kept) {
+            headers.insert(kept, value);
+        }
+    }
+}
+
+/// What an object's answer carries besides its bytes: the headers it was stored with, or those the request asks for.
+fn finish_object(answer: &mut Response, request: &Request) {
+    if !answer.status().is_success() {
+        return straighten_body(answer);
+    }
+    for name in KEPT_HEADERS {
+        if let Some(value) = answer.headers_mut().remove(format!("x-amz-meta-{KEPT_AS}{name}")) {
+            answer.headers_mut().insert(*name, value);
+        }
+    }
+    answer.headers_mut().insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
+    for name in KEPT_HEADERS.iter().chain(&["content-type"]) {
+        let asked = request.parameter(&format!("response-{name}"));
+        if let Some(value) = asked.and_then(|value| value.parse().ok()) {
+            answer.headers_mut().insert(*name, value);
+        }
+    }
+}
+
+/// S3 confirms the checksums it was sent.
+fn give_back_checksums(request: &Request, answer: &mut Response) {
+    answer.headers_mut().insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
+    for (name, value) in &request.headers {
+        let checksum = name.as_str().strip_prefix("x-amz-checksum-");
+        if checksum.is_some_and(|kind| ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"].contains(&kind)) {
+            answer.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A refusal as S3 writes it; `HEAD` has no body to write it in.
+fn refused(refusal: &Refusal, request: &Request) -> Response {
+    if request.method == Method::HEAD {
+        return empty(refusal.status);
+    }
+    let mut answer = refusal.answer(Protocol::RestXml);
+    let resource = format!("<Resource>{}</Resource></Error>", escape(&request.path));
+    let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
+    *answer.body_mut() = Bytes::from(body);
+    answer
+}
+
+/// The refusal winterbaume wrote.
+fn refusal_in(answer: &Response) -> Refusal {
+    let body = straight(&String::from_utf8_lossy(answer.body()));
+    let part = |tag: &str| {
+        let (_, rest) = body.split_once(&format!("<{tag}>"))?;
+        Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
+    };
+    Refusal {
+        status: answer.status().as_u16(),
+        code: part("Code").unwrap_or_else(|| "InternalError".to_owned()),
+        message: part("Message").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_any_script_survive_winterbaume() {
+        for key in ["Zoé/a b+c", "日本/écran.png", "plain"] {
+            assert_eq!(straight(&crooked(key)), key);
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_named_by_the_path_or_by_the_host() {
+        let named = |host: &str, path: &str| {
+            let mut request = Request { path: path.to_owned(), ..bare(Method::GET) };
+            request.headers.insert("host", host.parse().unwrap());
+            target(&request)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(named("127.0.0.1:4566", "/b/a%2Fb/c"), (some("b"), some("a/b/c")));
+        assert_eq!(named("b.localhost:4566", "/a/b"), (some("b"), some("a/b")));
+        assert_eq!(named("localhost", "/b/"), (some("b"), None));
+        assert_eq!(named("localhost", "/"), (None, None));
+    }
+}

@@ -1,0 +1,149 @@
+//! Every service of the local AWS, and which of them answers a call.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use time::{Duration, OffsetDateTime};
+
+use crate::answer::{Response, not_implemented};
+use crate::call::{self, Call, Request};
+use crate::compute::{self, Compute};
+use crate::credentials::{Access, Identity};
+use crate::dynamodb::DynamoDb;
+use crate::iam::Iam;
+use crate::journal::Journal;
+use crate::lambda::Lambda;
+use crate::logs::Logs;
+use crate::s3::S3;
+use crate::{ACCOUNT, Options, rekognition, signature, sts};
+
+/// What answers calls.
+pub(crate) struct Services {
+    pub journal: Journal,
+    access: Arc<Access>,
+    compute: Arc<Compute>,
+    dynamodb: DynamoDb,
+    iam: Arc<Iam>,
+    lambda: Arc<Lambda>,
+    logs: Arc<Logs>,
+    s3: Arc<S3>,
+}
+
+impl Services {
+    /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
+    pub(crate) async fn open(options: &Options, endpoint: &str) -> anyhow::Result<Services> {
+        let Options { dir, region, port: _ } = options;
+        let state = dir.join("state");
+        let access = Arc::new(Access::open(state.join("credentials.json"))?);
+        let iam = Arc::new(Iam::open(&state, region).await?);
+        let logs = Arc::new(Logs::open(&state, region)?);
+        let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone()).await?;
+        let s3 = Arc::new(S3::open(&state, region, lambda.clone()).await?);
+        lambda.connect(&s3);
+        let compute = Compute::start(compute::Context {
+            dir: dir.join("compute"),
+            region: region.clone(),
+            account: ACCOUNT.to_owned(),
+            endpoint: endpoint.to_owned(),
+            objects: Arc::new(ObjectsOf(s3.clone())),
+            roles: Arc::new(RolesOf { access: access.clone(), iam: iam.clone() }),
+        })
+        .await?;
+        let dynamodb = DynamoDb::open(&state, region).await?;
+        Ok(Services { journal: Journal::default(), access, compute, dynamodb, iam, lambda, logs, s3 })
+    }
+
+    /// Answers one request and notes it in the journal.
+    pub(crate) async fn answer(&self, request: &Request) -> Response {
+        let call = call::identify(request);
+        let answer = self.dispatch(&call, request).await;
+        self.journal.note(&call, answer.status().as_u16());
+        tracing::debug!(service = call.service, operation = call.operation, status = answer.status().as_u16());
+        answer
+    }
+
+    /// Ends everything that runs and writes everything that is not yet on disk.
+    pub(crate) async fn stop(&self) {
+        self.compute.stop().await;
+        self.lambda.stop().await;
+        self.dynamodb.stop().await;
+        self.logs.save();
+    }
+
+    /// What runs, for people and tests.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let mut status = self.compute.status();
+        if let Some(status) = status.as_object_mut() {
+            status.insert("functions".to_owned(), self.lambda.status());
+        } else {
+            status = json!({ "functions": self.lambda.status() });
+        }
+        status
+    }
+
+    async fn dispatch(&self, call: &Call, request: &Request) -> Response {
+        // A browser asks before it has anything to sign.
+        if call.operation == "Preflight" {
+            return self.s3.answer(&call.operation, request).await;
+        }
+        match signature::verify(request, call, &self.access, OffsetDateTime::now_utc()) {
+            Ok(caller) => self.answer_known(call, request, &caller).await,
+            Err(refusal) if call.service == "s3" => self.s3.refuse(&refusal, request).await,
+            Err(refusal) => refusal.answer(call.protocol),
+        }
+    }
+
+    async fn answer_known(&self, call: &Call, request: &Request, caller: &Identity) -> Response {
+        match call.service.as_str() {
+            "s3" => self.s3.answer(&call.operation, request).await,
+            "dynamodb" => self.dynamodb.answer(call, request).await,
+            "iam" => self.iam.answer(call, request).await,
+            "sts" => sts::answer(&call.operation, request, &self.access, caller),
+            "lambda" => self.lambda.answer(call, request).await,
+            "logs" => self.logs.answer(call, request),
+            "rekognition" => rekognition::answer(call, request, &self.s3).await,
+            "ec2" | "autoscaling" | "elasticloadbalancing" => {
+                let answer = self.compute.handle(&call.service, &request.form()).await;
+                answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
+            }
+            service => not_implemented(call.protocol, service, &call.operation),
+        }
+    }
+}
+
+struct ObjectsOf(Arc<S3>);
+
+#[async_trait]
+impl compute::Objects for ObjectsOf {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        let found = self.0.object(bucket, key).await;
+        found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
+}
+
+/// How long an instance uses one set of credentials.
+const SESSION: Duration = Duration::hours(6);
+
+struct RolesOf {
+    access: Arc<Access>,
+    iam: Arc<Iam>,
+}
+
+#[async_trait]
+impl compute::Roles for RolesOf {
+    async fn role_of_profile(&self, profile: &str) -> Option<String> {
+        self.iam.role_of_profile(profile).await
+    }
+
+    async fn credentials(&self, role: &str, session: &str) -> compute::Credentials {
+        let issued = self.access.issue(role, session, SESSION);
+        compute::Credentials {
+            access_key_id: issued.access_key,
+            secret_access_key: issued.secret_key,
+            session_token: issued.token,
+            expires: issued.expires,
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! Signature Version 4, read: who signed a request, and whether it is what was signed.
+
+use hmac::{Hmac, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+
+use crate::answer::{Protocol, Refusal};
+use crate::call::{Call, Request, pairs};
+use crate::credentials::{Access, Identity};
+
+/// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The longest life of a presigned URL (aws-facts §4.4).
+const LONGEST: i64 = 604_800;
+/// How far a clock may be off.
+const SKEW: Duration = Duration::minutes(15);
+
+/// Finds out who sent `request`.
+///
+/// Guarantees that path, query, signed headers and the announced hash of the body are what the owner of the key signed.
+pub(crate) fn verify(
+    request: &Request,
+    call: &Call,
+    access: &Access,
+    now: OffsetDateTime,
+) -> Result<Identity, Refusal> {
+    let words = Words { protocol: call.protocol, s3: call.service == "s3" };
+    let Some(signed) = Signed::read(request, &words)? else {
+        return Err(words.unsigned());
+    };
+    let identity = access.identity(&signed.access_key).ok_or_else(|| words.unknown_key())?;
+    signed.check_time(&words, now)?;
+    if let Some(session) = &identity.session {
+        if signed.token.as_deref() != Some(session.token.as_str()) {
+            return Err(words.bad_token());
+        }
+        if session.expires <= now {
+            return Err(words.expired_token());
+        }
+    }
+    if signed.expected(request, &identity.secret_key, words.s3)? != signed.signature {
+        return Err(words.mismatch());
+    }
+    signed.check_headers(request, &words)?;
+    check_body(request, &words)?;
+    Ok(identity)
+}
+
+/// What a signed request says about its own signature.
+struct Signed {
+    access_key: String,
+    /// `20260101/us-east-1/s3/aws4_request`
+    scope: String,
+    date: String,
+    headers: Vec<String>,
+    signature: String,
+    token: Option<String>,
+    /// Seconds, for presigned URLs only.
+    expires: Option<i64>,
+}
+
+impl Signed {
+    fn read(request: &Request, words: &Words) -> Result<Option<Signed>, Refusal> {
+        if request.header("authorization").is_some() {
+            Signed::from_header(request).ok_or_else(|| words.malformed()).map(Some)
+        } else if request.has("X-Amz-Signature") || request.has("X-Amz-Algorithm") {
+            let signed = Signed::from_query(request).ok_or_else(|| words.malformed_query())?;
+            Ok(Some(signed))
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn from_header(request: &Request) -> Option<Signed> {
+        let parts = request.header("authorization")?.strip_prefix("AWS4-HMAC-SHA256")?;
+        let part = |name: &str| parts.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
+        let (access_key, scope) = part("Credential")?.split_once('/')?;
+        Some(Signed {
+            access_key: access_key.to_owned(),
+            scope: scope.to_owned(),
+            date: request.header("x-amz-date")?.to_owned(),
+            headers: part("SignedHeaders")?.split(';').map(str::to_owned).collect(),
+            signature: part("Signature")?.to_owned(),
+            token: request.header("x-amz-security-token").map(str::to_owned),
+            expires: None,
+        })
+    }
+
+    fn from_query(request: &Request) -> Option<Signed> {
+        let credential = request.parameter("X-Amz-Credential")?;
+        let (access_key, scope) = credential.split_once('/')?;
+        let expires = request.parameter("X-Amz-Expires")?.parse().ok()?;
+        Some(Signed {
+            access_key: access_key.to_owned(),
+            scope: scope.to_owned(),
+            date: request.parameter("X-Amz-Date")?,
+            headers: request.parameter("X-Amz-SignedHeaders")?.split(';').map(str::to_owned).collect(),
+            signature: request.parameter("X-Amz-Signature")?,
+            token: request.parameter("X-Amz-Security-Token"),
+            expires: (0..=LONGEST).contains(&expires).then_some(expires).map(Some)?,
+        })
+    }
+
+    fn check_time(&self, words: &Words, now: OffsetDateTime) -> Result<(), Refusal> {
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let date = PrimitiveDateTime::parse(&self.date, format).map_err(|_| words.malformed())?.assume_utc();
+        match self.expires {
+            Some(seconds) if date + Duration::seconds(seconds) <= now => {
+                Err(Refusal::new(403, "AccessDenied", "Request has expired"))
+            }
+            Some(_) if date > now + SKEW => Err(Refusal::new(403, "AccessDenied", "Request is not valid yet")),
+            None if (date - now).abs() > SKEW => Err(words.skewed()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever uses a presigned URL may not add to what its maker allowed.
+    fn check_headers(&self, request: &Request, words: &Words) -> Result<(), Refusal> {
+        let unsigned = |name: &str| name.starts_with("x-amz-") && !self.headers.iter().any(|signed| signed == name);
+        if words.s3 && self.expires.is_some() && request.headers.keys().any(|name| unsigned(name.as_str())) {
+            let text = "There were headers present in the request which were not signed";
+            return Err(Refusal::new(403, "AccessDenied", text));
+        }
+        Ok(())
+    }
+
+    /// The signature the owner of `secret_key` would have made.
+    fn expected(&self, request: &Request, secret_key: &str, s3: bool) -> Result<String, Refusal> {
+        let canonical = self.canonical(request, s3);
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+            self.date,
+            self.scope,
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
+        let key = self
+            .scope
+            .split('/')
+            .fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        Ok(hex::encode(hmac(&key, text.as_bytes())))
+    }
+
+    fn canonical(&self, request: &Request, s3: bool) -> String {
+        // S3 signs the path as it is sent; everybody else encodes it once more.
+        let path = match request.path.as_str() {
+            "" => "/".to_owned(),
+            path if s3 => path.to_owned(),
+            path => path.split('/').map(encode).collect::<Vec<_>>().join("/"),
+        };
+        let mut query: Vec<(String, String)> = pairs(&request.query)
+            .filter(|(key, _)| self.expires.is_none() || key != "X-Amz-Signature")
+            .map(|(key, value)| (encode(&key), encode(&value)))
+            .collect();
+        query.sort();
+        let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let headers: String =
+            self.headers.iter().map(|name| format!("{name}:{}\n", header_text(request, name))).collect();
+        format!(
+            "{}\n{path}\n{}\n{headers}\n{}\n{}",
+            request.method,
+            query.join("&"),
+            self.headers.join(";"),
+            self.payload(request, s3)
+        )
+    }
+
+    fn payload(&self, request: &Request, s3: bool) -> String {
+        match request.header("x-amz-content-sha256") {
+            Some(announced) => announced.to_owned(),
+            None if self.expires.is_some() && s3 => "UNSIGNED-PAYLOAD".to_owned(),
+            None => hex::encode(Sha256::digest(&request.body)),
+        }
+    }
+}
+
+/// The announced hash was signed; the body must have it.
+fn check_body(request: &Request, words: &Words) -> Result<(), Refusal> {
+    match request.header("x-amz-content-sha256") {
+        Some(announced) if announced.len() == 64 && announced != hex::encode(Sha256::digest(&request.body)) => {
+            Err(words.wrong_body())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn header_text(request: &Request, name: &str) -> String {
+    let values = request.headers.get_all(name).iter().map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+    });
+    values.collect::<Vec<_>>().join(",")
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(data);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// The same refusals have another code in each protocol.
+struct Words {
+    protocol: Protocol,
+    s3: bool,
+}
+
+impl Words {
+    fn unsigned(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(403, "AccessDenied", "Access Denied"),
+            Protocol::Ec2 => {
+                Refusal::new(401, "AuthFailure", "AWS was not able to validate the provided access credentials")
+            }
+            _ => Refusal::new(403, "MissingAuthenticationToken", "Missing Authentication Token"),
+        }
+    }
+
+    fn malformed(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => {
+                Refusal::new(400, "AuthorizationHeaderMalformed", "The authorization header is malformed.")
+            }
+            _ => Refusal::new(400, "IncompleteSignature", "The request signature does not conform to AWS standards."),
+        }
+    }
+
+    fn malformed_query(&self) -> Refusal {
+        Refusal::new(
+            400,
+            "AuthorizationQueryParametersError",
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires (0 to 604800) parameters.",
+        )
+    }
+
+    fn unknown_key(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(
+                403,
+                "InvalidAccessKeyId",
+                "The AWS Access Key Id you provided does not exist in our records.",
+            ),
+            Protocol::Ec2 => self.unsigned(),
+            Protocol::Query => {
+                Refusal::new(403, "InvalidClientTokenId", "The security token included in the request is invalid.")
+            }
+            _ => Refusal::new(
+                400,
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            ),
+        }
+    }
+
+    fn bad_token(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => {
+                Refusal::new(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+            }
+            _ => self.unknown_key(),
+        }
+    }
+
+    fn expired_token(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(400, "ExpiredToken", "The provided token has expired."),
+            Protocol::Query | Protocol::Ec2 => {
+                Refusal::new(403, "ExpiredToken", "The security token included in the request is expired")
+            }
+            _ => Refusal::new(400, "ExpiredTokenException", "The security token included in the request is expired"),
+        }
+    }
+
+    fn skewed(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(
+                403,
+                "RequestTimeTooSkewed",
+                "The difference between the request time and the current time is too large.",
+            ),
+            Protocol::Ec2 => Refusal::new(400, "RequestExpired", "Request has expired."),
+            _ => self.mismatch(),
+        }
+    }
+
+    fn mismatch(&self) -> Refusal {
+        const TEXT: &str = "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+        match self.protocol {
+            Protocol::RestXml | Protocol::Query => Refusal::new(403, "SignatureDoesNotMatch", TEXT),
+            Protocol::Ec2 => self.unsigned(),
+            _ => Refusal::new(403, "InvalidSignatureException", TEXT),
+        }
+    }
+
+    fn wrong_body(&self) -> Refusal {
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(
+                400,
+                "XAmzContentSHA256Mismatch",
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            ),
+            _ => self.mismatch(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_sigv4::http_request::{
+        PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
+        UriPathNormalizationMode, sign,
+    };
+    use aws_sigv4::sign::v4;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::call::identify;
+    use crate::{ACCESS_KEY, SECRET_KEY};
+
+    struct Signer {
+        key: String,
+        secret: String,
+        token: Option<String>,
+        service: &'static str,
+        life: Option<std::time::Duration>,
+    }
+
+    impl Signer {
+        fn user(service: &'static str) -> Signer {
+            Signer { key: ACCESS_KEY.into(), secret: SECRET_KEY.into(), token: None, service, life: None }
+        }
+
+        /// Signs as the SDKs do, with the crate they use.
+        fn sign(&self, method: &str, uri: &str, body: &str) -> Request {
+            let identity = Credentials::new(&self.key, &self.secret, self.token.clone(), None, "test").into();
+            let mut settings = SigningSettings::default();
+            if self.service == "s3" {
+                settings.percent_encoding_mode = PercentEncodingMode::Single;
+                settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+            }
+            settings.session_token_mode = SessionTokenMode::Include;
+            if self.life.is_some() {
+                settings.signature_location = SignatureLocation::QueryParams;
+                settings.expires_in = self.life;
+            }
+            let params = v4::SigningParams::builder()
+                .identity(&identity)
+                .region("us-east-1")
+                .name(self.service)
+                .time(std::time::SystemTime::now())
+                .settings(settings)
+                .build()
+                .unwrap()
+                .into();
+            let payload = match self.life {
+                Some(_) => SignableBody::UnsignedPayload,
+                None => SignableBody::Bytes(body.as_bytes()),
+            };
+            let host = [("host", "127.0.0.1:1")];
+            let signable = SignableRequest::new(method, uri, host.into_iter(), payload).unwrap();
+            let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+            let mut built =
+                http::Request::builder().method(method).uri(uri).header("host", "127.0.0.1:1").body(()).unwrap();
+            instructions.apply_to_request_http1x(&mut built);
+            Request {
+                method: built.method().clone(),
+                path: built.uri().path().to_owned(),
+                query: built.uri().query().unwrap_or_default().to_owned(),
+                headers: built.headers().clone(),
+                body: Bytes::copy_from_slice(body.as_bytes()),
+            }
+        }
+    }
+
+    fn check(request: &Request, access: &Access, later: Duration) -> Result<Identity, String> {
+        let now = OffsetDateTime::now_utc() + later;
+        verify(request, &identify(request), access, now).map_err(|refusal| refusal.code)
+    }
+
+    fn access() -> (tempfile::TempDir, Access) {
+        let dir = tempfile::tempdir().unwrap();
+        let access = Access::open(dir.path().join("credentials.json")).unwrap();
+        (dir, access)
+    }
+
+    #[test]
+    fn what_the_sdk_signs_is_accepted_and_a_changed_byte_is_not() {
+        let (_dir, access) = access();
+        for (service, uri) in [
+            ("s3", "http://127.0.0.1:1/bucket/a%20b%2Bc/%C3%A9?x-id=GetObject&prefix=a%2Fb"),
+            ("lambda", "http://127.0.0.1:1/2017-03-31/tags/arn%3Aaws%3Alambda?tagKeys=a&tagKeys=b"),
+        ] {
+            let request = Signer::user(service).sign("PUT", uri, "body");
+            assert!(check(&request, &access, Duration::ZERO).is_ok(), "{service}");
+            let changed = Request { path: request.path.replace('a', "b"), ..request };
+            assert!(check(&changed, &access, Duration::ZERO).is_err(), "{service}");
+        }
+    }
+
+    #[test]
+    fn a_presigned_url_ends_when_its_time_is_over() {
+        let (_dir, access) = access();
+        let signer = Signer { life: Some(std::time::Duration::from_secs(60)), ..Signer::user("s3") };
+        let request = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        assert!(check(&request, &access, Duration::seconds(50)).is_ok());
+        assert_eq!(check(&request, &access, Duration::seconds(61)).unwrap_err(), "AccessDenied");
+        let mut added = request.clone();
+        added.headers.insert("x-amz-acl", "public-read".parse().unwrap());
+        assert_eq!(check(&added, &access, Duration::ZERO).unwrap_err(), "AccessDenied");
+        let changed = Request { method: http::Method::PUT, ..request };
+        assert_eq!(check(&changed, &access, Duration::ZERO).unwrap_err(), "SignatureDoesNotMatch");
+    }
+
+    #[test]
+    fn temporary_credentials_need_their_token_and_end() {
+        let (_dir, access) = access();
+        let issued = access.issue("web", "i-1", Duration::minutes(10));
+        let mut signer = Signer { key: issued.access_key, secret: issued.secret_key, ..Signer::user("s3") };
+        let without = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        assert_eq!(check(&without, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
+        signer.token = Some(issued.token);
+        let with = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        assert!(check(&with, &access, Duration::ZERO).unwrap().session.is_some());
+        assert_eq!(check(&with, &access, Duration::minutes(11)).unwrap_err(), "ExpiredToken");
+    }
+
+    #[test]
+    fn strangers_are_refused() {
+        let (_dir, access) = access();
+        let signer = Signer { key: "AKIASTRANGER".into(), ..Signer::user("s3") };
+        let request = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        assert_eq!(check(&request, &access, Duration::ZERO).unwrap_err(), "InvalidAccessKeyId");
+        let unsigned = Request { headers: http::HeaderMap::new(), ..request };
+        assert_eq!(check(&unsigned, &access, Duration::ZERO).unwrap_err(), "AccessDenied");
+    }
+}

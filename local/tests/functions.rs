@@ -1,0 +1,309 @@
+//! Functions: made, changed, called, told about uploads, and ended.
+
+mod support;
+
+use std::io::{Cursor, Write};
+use std::time::Duration;
+
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, InvocationType, LogType, Runtime};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
+    NotificationConfigurationFilter, S3KeyFilter,
+};
+use base64::Engine;
+use serde_json::Value;
+use support::World;
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+fn zip(comment: &str) -> Blob {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
+    writer.start_file("bootstrap", options).unwrap();
+    writer.write_all(&std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap()).unwrap();
+    writer.start_file("comment", options).unwrap();
+    writer.write_all(comment.as_bytes()).unwrap();
+    Blob::new(writer.finish().unwrap().into_inner())
+}
+
+async fn create(world: &World) -> (Client, CreateFunctionFluentBuilder) {
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    let role = iam.create_role().role_name("labeler").assume_role_policy_document(TRUST).send().await.unwrap();
+    let client = Client::new(&world.config);
+    let create = client
+        .create_function()
+        .function_name("labeler")
+        .runtime(Runtime::Providedal2023)
+        .handler("bootstrap")
+        .role(role.role().unwrap().arn())
+        .code(FunctionCode::builder().zip_file(zip("one")).build());
+    (client, create)
+}
+
+async fn made(world: &World) -> Client {
+    let (client, create) = create(world).await;
+    create.send().await.unwrap();
+    client
+}
+
+async fn call(client: &Client, event: &str) -> Value {
+    let answer =
+        client.invoke().function_name("labeler").payload(Blob::new(format!("\"{event}\""))).send().await.unwrap();
+    serde_json::from_slice(answer.payload().unwrap().as_ref()).unwrap()
+}
+
+fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(answer: Result<T, SdkError<E, R>>) -> String {
+    answer.expect_err("a refusal").code().unwrap_or("none").to_owned()
+}
+
+fn lives(pid: &Value) -> bool {
+    let pid = i32::try_from(pid.as_i64().unwrap()).unwrap();
+    rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_ok()
+}
+
+/// Waits for what comes by itself.
+async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
+    for _ in 0..600 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it did not come within half a minute");
+}
+
+async fn log(world: &World, pattern: &str) -> Vec<String> {
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let found = logs.filter_log_events().log_group_name("/aws/lambda/labeler").filter_pattern(pattern);
+    match found.send().await {
+        Ok(found) => found.events().iter().map(|event| event.message().unwrap_or_default().to_owned()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_configured_is_shown_and_survives_a_restart() {
+    let world = World::new().await;
+    let (client, create) = create(&world).await;
+    let environment = Environment::builder().variables("BUCKET", "images é").build();
+    let created = create
+        .environment(environment)
+        .architectures(Architecture::Arm64)
+        .timeout(30)
+        .memory_size(256)
+        .tags("deployer:stack", "postagram");
+    let created = created.send().await.unwrap();
+    assert_eq!(created.architectures(), [Architecture::Arm64]);
+    client.put_function_event_invoke_config().function_name("labeler").maximum_retry_attempts(1).send().await.unwrap();
+    let world = world.restarted().await;
+    let client = Client::new(&world.config);
+    let found = client.get_function().function_name("labeler").send().await.unwrap();
+    let configuration = found.configuration().unwrap();
+    let sha = base64::prelude::BASE64_STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(zip("one").as_ref()));
+    assert_eq!(configuration.code_sha256(), Some(sha.as_str()));
+    assert_eq!((configuration.timeout(), configuration.memory_size()), (Some(30), Some(256)));
+    assert_eq!(configuration.environment().unwrap().variables().unwrap()["BUCKET"], "images é");
+    assert_eq!(found.tags().unwrap()["deployer:stack"], "postagram");
+    let on_event = client.get_function_event_invoke_config().function_name("labeler").send().await.unwrap();
+    assert_eq!(on_event.maximum_retry_attempts(), Some(1));
+    assert_eq!(client.list_functions().send().await.unwrap().functions().len(), 1);
+    let listed = client.list_tags().resource(configuration.function_arn().unwrap()).send().await.unwrap();
+    assert_eq!(listed.tags().unwrap().len(), 1);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_are_those_of_aws() {
+    let world = World::new().await;
+    let (client, create) = create(&world).await;
+    let stranger = create.clone().role("arn:aws:iam::000000000000:role/nobody").send().await.unwrap_err();
+    assert_eq!(stranger.code(), Some("InvalidParameterValueException"));
+    assert!(stranger.message().unwrap().contains("cannot be assumed by Lambda"));
+    let broken = FunctionCode::builder().zip_file(Blob::new("no zip")).build();
+    assert_eq!(code(create.clone().code(broken).send().await), "InvalidParameterValueException");
+    create.clone().send().await.unwrap();
+    assert_eq!(code(create.send().await), "ResourceConflictException");
+    assert_eq!(code(client.get_function().function_name("nobody").send().await), "ResourceNotFoundException");
+    assert_eq!(code(client.get_policy().function_name("labeler").send().await), "ResourceNotFoundException");
+    client.delete_function().function_name("labeler").send().await.unwrap();
+    assert_eq!(code(client.delete_function().function_name("labeler").send().await), "ResourceNotFoundException");
+    assert_eq!(code(client.list_layers().send().await), "NotImplementedException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_answers_stays_warm_and_knows_only_its_own_variables() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let pid = call(&client, "pid").await;
+    assert_eq!(call(&client, "pid").await, pid);
+    let variables = call(&client, "variables").await;
+    let strange: Vec<&str> = variables
+        .as_str()
+        .unwrap()
+        .split(' ')
+        .filter(|name| !name.starts_with("AWS_") && !["LAMBDA_TASK_ROOT", "PATH", "TZ", "_HANDLER"].contains(name))
+        .collect();
+    assert_eq!(strange, Vec::<&str>::new());
+    assert_eq!(call(&client, "env AWS_ENDPOINT_URL").await, world.cloud.endpoint());
+    let key = call(&client, "env AWS_ACCESS_KEY_ID").await;
+    let secret = call(&client, "env AWS_SECRET_ACCESS_KEY").await;
+    let token = call(&client, "env AWS_SESSION_TOKEN").await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let own = support::config(&world.cloud, &text(&key), &text(&secret), Some(text(&token))).await;
+    let caller = aws_sdk_sts::Client::new(&own).get_caller_identity().send().await.unwrap();
+    assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/labeler/labeler"));
+    world.cloud.stop().await;
+    assert!(!lives(&pid));
+}
+
+#[tokio::test]
+async fn two_calls_at_the_same_time_have_two_processes() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let event = format!("meet {}", meeting.local_addr().unwrap());
+    let both = async { tokio::join!(call(&client, &event), call(&client, &event)) };
+    let host = async {
+        let (mut one, mut two) = (meeting.accept().await.unwrap().0, meeting.accept().await.unwrap().0);
+        for guest in [&mut one, &mut two] {
+            tokio::io::AsyncWriteExt::write_all(guest, b"!").await.unwrap();
+        }
+    };
+    let ((one, two), ()) = tokio::join!(both, host);
+    assert_ne!(one, two);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn failures_exits_and_timeouts_are_told_and_cured() {
+    let world = World::new().await;
+    let (client, create) = create(&world).await;
+    create.timeout(1).send().await.unwrap();
+    let invoke = |event: &str| {
+        client.invoke().function_name("labeler").log_type(LogType::Tail).payload(Blob::new(format!("\"{event}\"")))
+    };
+    let failed = invoke("fail").send().await.unwrap();
+    assert_eq!(failed.function_error(), Some("Unhandled"));
+    assert!(String::from_utf8_lossy(failed.payload().unwrap().as_ref()).contains("as asked"));
+    let pid = call(&client, "pid").await;
+
+    let exited = invoke("exit").send().await.unwrap();
+    assert!(String::from_utf8_lossy(exited.payload().unwrap().as_ref()).contains("Runtime.ExitError"));
+    let slow = invoke("sleep").send().await.unwrap();
+    assert!(String::from_utf8_lossy(slow.payload().unwrap().as_ref()).contains("Task timed out after 1.00 seconds"));
+    let tail = base64::prelude::BASE64_STANDARD.decode(slow.log_result().unwrap()).unwrap();
+    assert!(String::from_utf8_lossy(&tail).contains("REPORT RequestId"));
+    assert_ne!(call(&client, "pid").await, pid);
+
+    let environment = Environment::builder().variables("BREAK", "1").build();
+    client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
+    let broken = invoke("pid").send().await.unwrap();
+    assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status: 7"));
+    assert_eq!(log(&world, "breaking").await.len(), 1);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_replaces_the_processes() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let pid = call(&client, "pid").await;
+    let environment = Environment::builder().variables("COLOUR", "blue").build();
+    client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
+    assert_eq!(call(&client, "env COLOUR").await, "blue");
+    until(|| async { (!lives(&pid)).then_some(()) }).await;
+
+    let pid = call(&client, "pid").await;
+    let updated = client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
+    assert_eq!(updated.environment().unwrap().variables().unwrap()["COLOUR"], "blue");
+    assert_ne!(call(&client, "pid").await, pid);
+    let pid = call(&client, "pid").await;
+    client.delete_function().function_name("labeler").send().await.unwrap();
+    until(|| async { (!lives(&pid)).then_some(()) }).await;
+    let code = world.dir.path().join("functions/code/labeler");
+    assert!(!code.exists());
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_fails_is_tried_three_times() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+    assert_eq!(send.payload(Blob::new("\"fail\"")).send().await.unwrap().status_code(), 202);
+    until(|| async { (log(&world, "REPORT").await.len() >= 3).then_some(()) }).await;
+    assert_eq!(log(&world, "START").await.len(), 3);
+    world.cloud.stop().await;
+}
+
+fn notification(function: &str) -> NotificationConfiguration {
+    let rule = FilterRule::builder().name(FilterRuleName::Suffix).value(".jpg").build();
+    let filter =
+        NotificationConfigurationFilter::builder().key(S3KeyFilter::builder().filter_rules(rule).build()).build();
+    let function = LambdaFunctionConfiguration::builder()
+        .id("images")
+        .lambda_function_arn(function)
+        .events(Event::from("s3:ObjectCreated:*"))
+        .filter(filter)
+        .build()
+        .unwrap();
+    NotificationConfiguration::builder().lambda_function_configurations(function).build()
+}
+
+#[tokio::test]
+async fn an_upload_calls_the_function_that_the_bucket_may_call() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let s3 = world.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
+    let put =
+        || s3.put_bucket_notification_configuration().bucket("images").notification_configuration(notification(arn));
+
+    let refused = put().send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidArgument"));
+    assert!(refused.message().unwrap().contains("Unable to validate the following destination configurations"));
+
+    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
+    let allow = allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").source_account(local::ACCOUNT);
+    allow.clone().send().await.unwrap();
+    assert_eq!(code(allow.send().await), "ResourceConflictException");
+    let policy = client.get_policy().function_name("labeler").send().await.unwrap();
+    assert!(policy.policy().unwrap().contains("AWS:SourceAccount"));
+    put().send().await.unwrap();
+    let read = s3.get_bucket_notification_configuration().bucket("images").send().await.unwrap();
+    assert_eq!(read.lambda_function_configurations()[0].id(), Some("images"));
+
+    for key in ["Zoé/a b+c.jpg", "notes.txt"] {
+        s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"12345")).send().await.unwrap();
+    }
+    s3.copy_object().bucket("images").key("copy.jpg").copy_source("images/notes.txt").send().await.unwrap();
+    let lines = until(|| async {
+        let lines = log(&world, "Records").await;
+        (lines.len() >= 2).then_some(lines)
+    })
+    .await;
+    let events: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap()).collect();
+    let mut seen: Vec<(String, &str)> = events
+        .iter()
+        .map(|event| &event["Records"][0])
+        .map(|record| {
+            (record["s3"]["object"]["key"].as_str().unwrap().to_owned(), record["eventName"].as_str().unwrap())
+        })
+        .collect();
+    seen.sort();
+    let expected = [("Zo%C3%A9/a+b%2Bc.jpg", "ObjectCreated:Put"), ("copy.jpg", "ObjectCreated:Copy")];
+    assert_eq!(seen, expected.map(|(key, event)| (key.to_owned(), event)));
+    assert_eq!(events[0]["Records"][0]["s3"]["object"]["size"], 5);
+
+    client.remove_permission().function_name("labeler").statement_id("images").send().await.unwrap();
+    assert_eq!(code(client.get_policy().function_name("labeler").send().await), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}

@@ -1,0 +1,278 @@
+//! Buckets and objects as the SDK and a browser see them.
+
+mod support;
+
+use std::time::Duration;
+
+use aws_sdk_s3::error::ProvideErrorMetadata;
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CorsConfiguration, CorsRule,
+    CreateBucketConfiguration, Delete, ObjectIdentifier, Tag,
+};
+use support::World;
+
+fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
+    answer: Result<T, aws_sdk_s3::error::SdkError<E, R>>,
+) -> String {
+    match answer {
+        Ok(answer) => panic!("expected a refusal, got {answer:?}"),
+        Err(fault) => fault.code().unwrap_or("none").to_owned(),
+    }
+}
+
+async fn bucket(s3: &aws_sdk_s3::Client) -> &'static str {
+    s3.create_bucket().bucket("images-of-ada").send().await.unwrap();
+    "images-of-ada"
+}
+
+#[tokio::test]
+async fn a_new_bucket_is_as_aws_makes_it() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let tag = Tag::builder().key("deployer:stack").value("postagram é").build().unwrap();
+    let with_tags = CreateBucketConfiguration::builder().tags(tag).build();
+    s3.create_bucket().bucket("tagged").create_bucket_configuration(with_tags).send().await.unwrap();
+
+    let tags = s3.get_bucket_tagging().bucket("tagged").send().await.unwrap();
+    assert_eq!(tags.tag_set()[0].value(), "postagram é");
+    let block = s3.get_public_access_block().bucket("tagged").send().await.unwrap();
+    assert_eq!(block.public_access_block_configuration().unwrap().block_public_acls(), Some(true));
+    let ownership = s3.get_bucket_ownership_controls().bucket("tagged").send().await.unwrap();
+    let rule = &ownership.ownership_controls().unwrap().rules()[0];
+    assert_eq!(rule.object_ownership().as_str(), "BucketOwnerEnforced");
+    let encryption = s3.get_bucket_encryption().bucket("tagged").send().await.unwrap();
+    let rules = encryption.server_side_encryption_configuration().unwrap().rules();
+    let default = rules[0].apply_server_side_encryption_by_default().unwrap();
+    assert_eq!(default.sse_algorithm().as_str(), "AES256");
+    let acl = s3.get_bucket_acl().bucket("tagged").send().await.unwrap();
+    assert_eq!(acl.grants()[0].permission().unwrap().as_str(), "FULL_CONTROL");
+    s3.put_object().bucket("tagged").key("k").tagging("a=b+c").send().await.unwrap();
+    let tags = s3.get_object_tagging().bucket("tagged").key("k").send().await.unwrap();
+    assert_eq!(tags.tag_set()[0].value(), "b c");
+    let head = s3.head_bucket().bucket("tagged").send().await.unwrap();
+    assert_eq!(head.bucket_region(), Some("us-east-1"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_absent_has_the_code_of_aws() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    assert_eq!(code(s3.get_bucket_tagging().bucket(name).send().await), "NoSuchTagSet");
+    assert_eq!(code(s3.get_bucket_cors().bucket(name).send().await), "NoSuchCORSConfiguration");
+    assert_eq!(code(s3.get_bucket_tagging().bucket("nobody").send().await), "NoSuchBucket");
+    assert_eq!(code(s3.put_object().bucket("nobody").key("k").send().await), "NoSuchBucket");
+    assert_eq!(code(s3.get_object().bucket(name).key("k").send().await), "NoSuchKey");
+    assert!(s3.head_bucket().bucket("nobody").send().await.unwrap_err().into_service_error().is_not_found());
+    assert!(s3.head_object().bucket(name).key("k").send().await.unwrap_err().into_service_error().is_not_found());
+    let empty = s3.get_bucket_notification_configuration().bucket(name).send().await.unwrap();
+    assert!(empty.lambda_function_configurations().is_empty());
+    let elsewhere = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::EuWest1).build();
+    let refused = s3.create_bucket().bucket("else").create_bucket_configuration(elsewhere).send().await;
+    assert_eq!(code(refused), "IllegalLocationConstraintException");
+    assert_eq!(code(s3.create_bucket().bucket("Bad_Name").send().await), "InvalidBucketName");
+    let foreign = s3.head_bucket().bucket(name).expected_bucket_owner("123456789012").send().await;
+    assert_eq!(foreign.unwrap_err().raw_response().unwrap().status().as_u16(), 403);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn objects_keep_their_bytes_headers_and_names_through_a_restart() {
+    let world = World::new().await;
+    let name = bucket(&world.s3()).await;
+    let long = format!("Zoé/{}", "x".repeat(700));
+    for key in ["Zoé/a b+c&d.jpg", "../../etc/passwd", long.as_str()] {
+        let put = world.s3().put_object().bucket(name).key(key).body(ByteStream::from_static(b"bytes"));
+        let put = put.content_type("image/jpeg").cache_control("max-age=60").metadata("author", "ada");
+        put.send().await.unwrap();
+    }
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let listed = s3.list_objects_v2().bucket(name).prefix("Zoé/").send().await.unwrap();
+    let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
+    assert_eq!(keys, ["Zoé/a b+c&d.jpg", long.as_str()]);
+    for key in ["Zoé/a b+c&d.jpg", "../../etc/passwd", long.as_str()] {
+        let got = s3.get_object().bucket(name).key(key).send().await.unwrap();
+        assert_eq!((got.content_type(), got.cache_control()), (Some("image/jpeg"), Some("max-age=60")));
+        assert_eq!(got.metadata().unwrap()["author"], "ada");
+        assert_eq!(got.metadata().unwrap().len(), 1);
+        assert_eq!(got.body.collect().await.unwrap().into_bytes(), "bytes");
+        let head = s3.head_object().bucket(name).key(key).send().await.unwrap();
+        assert_eq!((head.content_length(), head.e_tag().is_some()), (Some(5), true));
+        assert_eq!(head.metadata().unwrap()["author"], "ada");
+        s3.copy_object().bucket(name).key("copy").copy_source(format!("{name}/{}", encoded(key))).send().await.unwrap();
+    }
+    s3.put_object().bucket(name).key("empty").send().await.unwrap();
+    let head = s3.head_object().bucket(name).key("empty").send().await.unwrap();
+    assert_eq!(head.content_length(), Some(0));
+    let range = s3.get_object().bucket(name).key("copy").range("bytes=1-2").send().await.unwrap();
+    assert_eq!(range.body.collect().await.unwrap().into_bytes(), "yt");
+    world.cloud.stop().await;
+}
+
+fn encoded(key: &str) -> String {
+    percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[tokio::test]
+async fn a_bucket_is_emptied_by_versions_and_then_deleted() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    for key in ["é/1", "b", "c"] {
+        s3.put_object().bucket(name).key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
+    }
+    let upload = s3.create_multipart_upload().bucket(name).key("half é").send().await.unwrap();
+    assert_eq!(code(s3.delete_bucket().bucket(name).send().await), "BucketNotEmpty");
+
+    let listed = s3.list_object_versions().bucket(name).send().await.unwrap();
+    let doomed: Vec<_> = listed
+        .versions()
+        .iter()
+        .map(|version| {
+            assert_eq!(version.version_id(), Some("null"));
+            ObjectIdentifier::builder().key(version.key().unwrap()).version_id("null").build().unwrap()
+        })
+        .collect();
+    assert_eq!(doomed.len(), 3);
+    let delete = Delete::builder().set_objects(Some(doomed)).quiet(true).build().unwrap();
+    let deleted = s3.delete_objects().bucket(name).delete(delete).send().await.unwrap();
+    assert!(deleted.errors().is_empty());
+    assert!(s3.list_object_versions().bucket(name).send().await.unwrap().versions().is_empty());
+
+    let uploads = s3.list_multipart_uploads().bucket(name).send().await.unwrap();
+    assert_eq!(uploads.uploads()[0].key(), Some("half é"));
+    let id = upload.upload_id().unwrap();
+    s3.abort_multipart_upload().bucket(name).key("half é").upload_id(id).send().await.unwrap();
+    s3.delete_bucket().bucket(name).send().await.unwrap();
+    assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
+    let world = world.restarted().await;
+    assert!(world.s3().list_buckets().send().await.unwrap().buckets().is_empty());
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn parts_become_one_object() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let upload = s3.create_multipart_upload().bucket(name).key("big é").send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let mut parts = Vec::new();
+    for number in 1..=2 {
+        let body = ByteStream::from(vec![b'0' + number as u8; 5 << 20]);
+        let part = s3.upload_part().bucket(name).key("big é").upload_id(id).part_number(number).body(body);
+        let part = part.send().await.unwrap();
+        parts.push(CompletedPart::builder().part_number(number).e_tag(part.e_tag().unwrap()).build());
+    }
+    let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+    let done = s3.complete_multipart_upload().bucket(name).key("big é").upload_id(id);
+    assert_eq!(done.multipart_upload(whole).send().await.unwrap().key(), Some("big é"));
+    let got = s3.get_object().bucket(name).key("big é").send().await.unwrap();
+    assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 10 << 20);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn buckets_are_listed_by_prefix() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    for name in ["blog-a", "blog-b", "other"] {
+        s3.create_bucket().bucket(name).send().await.unwrap();
+    }
+    let listed = s3.list_buckets().prefix("blog-").send().await.unwrap();
+    let names: Vec<_> = listed.buckets().iter().filter_map(|bucket| bucket.name()).collect();
+    assert_eq!(names, ["blog-a", "blog-b"]);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_uploads_and_reads_with_presigned_urls() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let rule = CorsRule::builder()
+        .allowed_origins("http://page.example")
+        .allowed_methods("PUT")
+        .allowed_methods("GET")
+        .allowed_headers("content-type")
+        .expose_headers("ETag")
+        .build()
+        .unwrap();
+    let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
+    s3.put_bucket_cors().bucket(name).cors_configuration(cors).send().await.unwrap();
+
+    let for_a_minute = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let put = s3.put_object().bucket(name).key("ada/é +.jpg").content_type("image/jpeg");
+    let put = put.presigned(for_a_minute.clone()).await.unwrap();
+    let browser = reqwest::Client::new();
+    let origin = ("origin", "http://page.example");
+
+    let asked = browser.request(reqwest::Method::OPTIONS, put.uri()).header(origin.0, origin.1);
+    let asked = asked.header("access-control-request-method", "PUT");
+    let asked = asked.header("access-control-request-headers", "content-type").send().await.unwrap();
+    assert_eq!(asked.status(), 200);
+    assert_eq!(asked.headers()["access-control-allow-headers"], "content-type");
+
+    let sent = browser.put(put.uri()).header(origin.0, origin.1).header("content-type", "image/jpeg");
+    let sent = sent.body("picture").send().await.unwrap();
+    assert_eq!(sent.status(), 200, "{}", sent.text().await.unwrap());
+    assert_eq!(sent.headers()["access-control-allow-origin"], "http://page.example");
+    assert_eq!(sent.headers()["access-control-expose-headers"], "ETag");
+
+    let get = s3.get_object().bucket(name).key("ada/é +.jpg").response_content_disposition("attachment");
+    let get = get.presigned(for_a_minute).await.unwrap();
+    let got = browser.get(get.uri()).send().await.unwrap();
+    assert_eq!((got.status().as_u16(), &got.headers()["content-type"]), (200, &"image/jpeg".parse().unwrap()));
+    assert_eq!(got.headers()["content-disposition"], "attachment");
+    assert_eq!(got.text().await.unwrap(), "picture");
+
+    let other = browser.put(put.uri()).header("content-type", "text/html").body("x").send().await.unwrap();
+    assert_eq!(other.status(), 403);
+    assert!(other.text().await.unwrap().contains("SignatureDoesNotMatch"));
+    let unsigned = browser.get(get.uri().split('?').next().unwrap()).send().await.unwrap();
+    assert_eq!(unsigned.status(), 403);
+    assert!(unsigned.text().await.unwrap().contains("AccessDenied"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_url_is_refused() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let start = std::time::SystemTime::now() - Duration::from_secs(100);
+    let config = PresigningConfig::builder().start_time(start).expires_in(Duration::from_secs(60));
+    let get = s3.get_object().bucket(name).key("k").presigned(config.build().unwrap()).await.unwrap();
+    let answer = reqwest::get(get.uri()).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert!(answer.text().await.unwrap().contains("Request has expired"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn strange_hosts_and_missing_operations_are_refused_by_name() {
+    let world = World::new().await;
+    let answer = reqwest::Client::new().get(world.cloud.endpoint()).header("host", "evil.example").send().await;
+    assert_eq!(answer.unwrap().status(), 403);
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let refused = s3.get_object_torrent().bucket(name).key("k").send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("NotImplemented"));
+    assert!(refused.message().unwrap().contains("s3:GetObjectTorrent"));
+
+    let journal: serde_json::Value =
+        reqwest::get(format!("{}/_local/requests", world.cloud.endpoint())).await.unwrap().json().await.unwrap();
+    let calls: Vec<_> = journal
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| (&call["operation"], &call["mutating"], &call["status"]))
+        .collect();
+    assert_eq!(calls[0], (&"CreateBucket".into(), &true.into(), &200.into()));
+    assert_eq!(calls[1], (&"GetObjectTorrent".into(), &false.into(), &501.into()));
+    world.cloud.stop().await;
+}

@@ -1,0 +1,54 @@
+//! A local AWS of a test's own, and clients that use it.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
+use tempfile::TempDir;
+
+/// A running cloud in a directory that goes with it.
+pub struct World {
+    pub cloud: Cloud,
+    pub dir: TempDir,
+    pub config: SdkConfig,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::in_dir(tempfile::tempdir().expect("temporary directory")).await
+    }
+
+    pub async fn in_dir(dir: TempDir) -> World {
+        let options = Options {
+            dir: dir.path().to_owned(),
+            port: 0,
+            region: "us-east-1".to_owned(),
+        };
+        let cloud = Cloud::start(options).await.expect("the cloud starts");
+        let config = config(&cloud, ACCESS_KEY, SECRET_KEY, None).await;
+        World { cloud, dir, config }
+    }
+
+    /// The same directory under a new server.
+    pub async fn restarted(self) -> World {
+        self.cloud.stop().await;
+        World::in_dir(self.dir).await
+    }
+
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        s3(&self.config)
+    }
+}
+
+pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(builder.build())
+}
+
+pub async fn config(cloud: &Cloud, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
+    let credentials = aws_sdk_s3::config::Credentials::new(key, secret, token, None, "test");
+    aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(cloud.endpoint())
+        .credentials_provider(credentials)
+        .load()
+        .await
+}

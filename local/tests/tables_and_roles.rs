@@ -1,0 +1,309 @@
+//! DynamoDB, IAM, STS, Logs and Rekognition, as the deployer and the service use them.
+
+mod support;
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
+    ReturnValue, ScalarAttributeType, Select, Tag,
+};
+use support::World;
+
+fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
+    answer: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
+) -> String {
+    answer.expect_err("a refusal").code().unwrap_or("none").to_owned()
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+async fn table(world: &World) -> aws_sdk_dynamodb::Client {
+    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    let attribute = |name: &str| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
+    };
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+    client
+        .create_table()
+        .table_name("posts")
+        .attribute_definitions(attribute("user"))
+        .attribute_definitions(attribute("id"))
+        .key_schema(key("user", KeyType::Hash))
+        .key_schema(key("id", KeyType::Range))
+        .billing_mode(BillingMode::PayPerRequest)
+        .deletion_protection_enabled(true)
+        .tags(Tag::builder().key("deployer:stack").value("postagram").build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_table_shows_its_settings() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    let again = client.create_table().table_name("posts").billing_mode(BillingMode::PayPerRequest);
+    let key = KeySchemaElement::builder().attribute_name("a").key_type(KeyType::Hash).build().unwrap();
+    let a = AttributeDefinition::builder().attribute_name("a").attribute_type(ScalarAttributeType::S).build().unwrap();
+    assert_eq!(code(again.key_schema(key).attribute_definitions(a).send().await), "ResourceInUseException");
+    let found = client.describe_table().table_name("posts").send().await.unwrap();
+    let found = found.table().unwrap();
+    assert_eq!(found.table_status().unwrap().as_str(), "ACTIVE");
+    assert_eq!(found.deletion_protection_enabled(), Some(true));
+    assert_eq!(found.billing_mode_summary().unwrap().billing_mode().unwrap().as_str(), "PAY_PER_REQUEST");
+    let arn = found.table_arn().unwrap();
+    assert_eq!(arn, "arn:aws:dynamodb:us-east-1:000000000000:table/posts");
+    let tags = client.list_tags_of_resource().resource_arn(arn).send().await.unwrap();
+    assert_eq!(tags.tags()[0].value(), "postagram");
+    client.untag_resource().resource_arn(arn).tag_keys("deployer:stack").send().await.unwrap();
+    assert!(client.list_tags_of_resource().resource_arn(arn).send().await.unwrap().tags().is_empty());
+    assert_eq!(client.list_tables().send().await.unwrap().table_names(), ["posts"]);
+
+    let backups = client.describe_continuous_backups().table_name("posts").send().await.unwrap();
+    let state = |backups: Option<&aws_sdk_dynamodb::types::ContinuousBackupsDescription>| {
+        let recovery = backups.unwrap().point_in_time_recovery_description().unwrap();
+        recovery.point_in_time_recovery_status().unwrap().as_str().to_owned()
+    };
+    assert_eq!(state(backups.continuous_backups_description()), "DISABLED");
+    let enabled = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build().unwrap();
+    let backups = client.update_continuous_backups().table_name("posts").point_in_time_recovery_specification(enabled);
+    assert_eq!(state(backups.send().await.unwrap().continuous_backups_description()), "ENABLED");
+    let ttl = client.describe_time_to_live().table_name("posts").send().await.unwrap();
+    assert_eq!(ttl.time_to_live_description().unwrap().time_to_live_status().unwrap().as_str(), "DISABLED");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_protected_table_is_deleted_only_after_it_was_released() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    let refused = client.delete_table().table_name("posts").send().await.unwrap_err();
+    assert!(refused.message().unwrap().contains("currently protected against deletion"), "{refused:?}");
+    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    client.update_table().table_name("posts").deletion_protection_enabled(false).send().await.unwrap();
+    client.delete_table().table_name("posts").send().await.unwrap();
+    assert_eq!(code(client.describe_table().table_name("posts").send().await), "ResourceNotFoundException");
+    assert_eq!(code(client.delete_table().table_name("posts").send().await), "ResourceNotFoundException");
+    let client = table(&world).await;
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
+    assert_eq!(client.list_tags_of_resource().resource_arn(arn).send().await.unwrap().tags().len(), 1);
+    client.update_table().table_name("posts").deletion_protection_enabled(false).send().await.unwrap();
+    client.delete_table().table_name("posts").send().await.unwrap();
+    let gone = client.get_item().table_name("posts").key("user", text("a")).key("id", text("b")).send().await;
+    assert_eq!(code(gone), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn items_are_written_on_conditions_and_found_by_key() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    for (user, id) in [("USER#ada", "POST#1"), ("USER#ada", "POST#2"), ("USER#Zoé", "POST#3")] {
+        let put = client.put_item().table_name("posts").item("user", text(user)).item("id", text(id));
+        put.item("title", text("t")).condition_expression("attribute_not_exists(id)").send().await.unwrap();
+    }
+    let again = client.put_item().table_name("posts").item("user", text("USER#ada")).item("id", text("POST#1"));
+    let again = again.condition_expression("attribute_not_exists(id)").send().await;
+    assert_eq!(code(again), "ConditionalCheckFailedException");
+
+    let update = |id: &str| {
+        let update = client.update_item().table_name("posts").key("user", text("USER#ada")).key("id", text(id));
+        update
+            .update_expression("SET #labels = :labels, image = :image")
+            .condition_expression("attribute_exists(id)")
+            .expression_attribute_names("#labels", "labels")
+            .expression_attribute_values(":labels", AttributeValue::L(vec![text("Blue")]))
+            .expression_attribute_values(":image", text("a/b.jpg"))
+            .return_values(ReturnValue::AllNew)
+    };
+    let updated = update("POST#1").send().await.unwrap();
+    assert_eq!(updated.attributes().unwrap()["image"], text("a/b.jpg"));
+    assert_eq!(code(update("POST#9").send().await), "ConditionalCheckFailedException");
+
+    let world = world.restarted().await;
+    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    let mine = client
+        .query()
+        .table_name("posts")
+        .key_condition_expression("#u = :u AND begins_with(id, :p)")
+        .expression_attribute_names("#u", "user")
+        .expression_attribute_values(":u", text("USER#ada"))
+        .expression_attribute_values(":p", text("POST#"))
+        .limit(1);
+    let first = mine.clone().send().await.unwrap();
+    assert_eq!(first.items()[0]["id"], text("POST#1"));
+    let backwards = mine.clone().scan_index_forward(false).send().await.unwrap();
+    assert_eq!(backwards.items()[0]["id"], text("POST#2"));
+    let rest = mine.set_exclusive_start_key(first.last_evaluated_key().cloned()).send().await.unwrap();
+    assert_eq!(rest.items()[0]["id"], text("POST#2"));
+
+    let counted = client.scan().table_name("posts").select(Select::Count).send().await.unwrap();
+    assert_eq!((counted.count(), counted.items().len()), (3, 0));
+    let mut seen = Vec::new();
+    for segment in 0..4 {
+        let part = client.scan().table_name("posts").segment(segment).total_segments(4).send().await.unwrap();
+        seen.extend(part.items().iter().map(|item| item["id"].as_s().unwrap().clone()));
+    }
+    seen.sort();
+    assert_eq!(seen, ["POST#1", "POST#2", "POST#3"]);
+
+    let delete = client.delete_item().table_name("posts").key("user", text("USER#Zoé")).key("id", text("POST#3"));
+    let delete = delete.condition_expression("attribute_exists(id)").return_values(ReturnValue::AllOld);
+    assert_eq!(delete.clone().send().await.unwrap().attributes().unwrap()["title"], text("t"));
+    assert_eq!(code(delete.send().await), "ConditionalCheckFailedException");
+    world.cloud.stop().await;
+}
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+#[tokio::test]
+async fn a_role_has_its_path_its_tags_and_its_policies() {
+    let world = World::new().await;
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    let tag = aws_sdk_iam::types::Tag::builder().key("deployer:stack").value("postagram").build().unwrap();
+    let create = iam
+        .create_role()
+        .role_name("web")
+        .path("/deployer/")
+        .assume_role_policy_document(TRUST)
+        .tags(tag)
+        .description("of the web");
+    create.clone().send().await.unwrap();
+    assert_eq!(code(create.clone().send().await), "EntityAlreadyExists");
+    assert_eq!(code(create.role_name("WEB").send().await), "EntityAlreadyExists");
+    let policy = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    iam.put_role_policy().role_name("web").policy_name("uses").policy_document(policy).send().await.unwrap();
+    let world = world.restarted().await;
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    let role = iam.get_role().role_name("web").send().await.unwrap();
+    let role = role.role().unwrap();
+    assert_eq!(role.arn(), "arn:aws:iam::000000000000:role/deployer/web");
+    assert_eq!((role.tags()[0].value(), role.description()), ("postagram", Some("of the web")));
+    assert!(role.assume_role_policy_document().unwrap().starts_with("%7B"));
+    let trust =
+        percent_encoding::percent_decode_str(role.assume_role_policy_document().unwrap()).decode_utf8().unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&trust).unwrap()["Version"], "2012-10-17");
+    let found = iam.get_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    let found = percent_encoding::percent_decode_str(found.policy_document()).decode_utf8().unwrap();
+    assert_eq!(found, policy);
+    let listed = iam.list_roles().path_prefix("/deployer/").send().await.unwrap();
+    assert_eq!(listed.roles().len(), 1);
+    assert!(iam.list_roles().path_prefix("/other/").send().await.unwrap().roles().is_empty());
+    assert_eq!(iam.list_role_policies().role_name("web").send().await.unwrap().policy_names(), ["uses"]);
+    assert!(iam.list_attached_role_policies().role_name("web").send().await.unwrap().attached_policies().is_empty());
+    assert_eq!(iam.list_role_tags().role_name("web").send().await.unwrap().tags().len(), 1);
+
+    assert_eq!(code(iam.delete_role().role_name("web").send().await), "DeleteConflict");
+    iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    assert_eq!(code(iam.get_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
+    iam.delete_role().role_name("web").send().await.unwrap();
+    assert_eq!(code(iam.get_role().role_name("web").send().await), "NoSuchEntity");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_profile_holds_one_role() {
+    let world = World::new().await;
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    for name in ["web", "other"] {
+        iam.create_role().role_name(name).assume_role_policy_document(TRUST).send().await.unwrap();
+    }
+    let tag = aws_sdk_iam::types::Tag::builder().key("k").value("v").build().unwrap();
+    let create = iam.create_instance_profile().instance_profile_name("web").path("/deployer/").tags(tag);
+    create.clone().send().await.unwrap();
+    assert_eq!(code(create.send().await), "EntityAlreadyExists");
+    let add = |role: &str| iam.add_role_to_instance_profile().instance_profile_name("web").role_name(role).send();
+    assert_eq!(code(add("nobody").await), "NoSuchEntity");
+    add("web").await.unwrap();
+    assert_eq!(code(add("other").await), "LimitExceeded");
+    let found = iam.get_instance_profile().instance_profile_name("web").send().await.unwrap();
+    let found = found.instance_profile().unwrap();
+    assert_eq!(found.arn(), "arn:aws:iam::000000000000:instance-profile/deployer/web");
+    assert_eq!((found.tags()[0].value(), found.roles()[0].role_name()), ("v", "web"));
+    let listed = iam.list_instance_profiles_for_role().role_name("web").send().await.unwrap();
+    assert_eq!(listed.instance_profiles()[0].instance_profile_name(), "web");
+    assert_eq!(code(iam.delete_role().role_name("web").send().await), "DeleteConflict");
+    assert_eq!(code(iam.delete_instance_profile().instance_profile_name("web").send().await), "DeleteConflict");
+    iam.remove_role_from_instance_profile().instance_profile_name("web").role_name("web").send().await.unwrap();
+    let again = iam.remove_role_from_instance_profile().instance_profile_name("web").role_name("web").send().await;
+    assert_eq!(code(again), "NoSuchEntity");
+    iam.delete_instance_profile().instance_profile_name("web").send().await.unwrap();
+    assert_eq!(code(iam.get_instance_profile().instance_profile_name("web").send().await), "NoSuchEntity");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn the_caller_is_known_and_roles_can_be_taken_on() {
+    let world = World::new().await;
+    let sts = aws_sdk_sts::Client::new(&world.config);
+    let caller = sts.get_caller_identity().send().await.unwrap();
+    assert_eq!(caller.account(), Some(local::ACCOUNT));
+    let arn = "arn:aws:iam::000000000000:role/web";
+    let taken = sts.assume_role().role_arn(arn).role_session_name("me").send().await.unwrap();
+    let keys = taken.credentials().unwrap();
+    let token = Some(keys.session_token().to_owned());
+    let config = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.unwrap();
+    assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/web/me"));
+    let wrong = support::config(&world.cloud, local::ACCESS_KEY, "guess", None).await;
+    assert_eq!(code(aws_sdk_sts::Client::new(&wrong).get_caller_identity().send().await), "SignatureDoesNotMatch");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_group_has_tags_and_a_retention() {
+    let world = World::new().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let create = logs.create_log_group().log_group_name("/aws/lambda/labeler").tags("k", "v");
+    create.clone().send().await.unwrap();
+    assert_eq!(code(create.send().await), "ResourceAlreadyExistsException");
+    let retain =
+        |days| logs.put_retention_policy().log_group_name("/aws/lambda/labeler").retention_in_days(days).send();
+    assert_eq!(code(retain(8).await), "InvalidParameterException");
+    retain(7).await.unwrap();
+    let world = world.restarted().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let found = logs.describe_log_groups().log_group_name_prefix("/aws/lambda/").send().await.unwrap();
+    let group = &found.log_groups()[0];
+    assert_eq!((group.log_group_name(), group.retention_in_days()), (Some("/aws/lambda/labeler"), Some(7)));
+    let arn = group.log_group_arn().unwrap();
+    logs.tag_resource().resource_arn(arn).tags("b", "c").send().await.unwrap();
+    logs.untag_resource().resource_arn(arn).tag_keys("k").send().await.unwrap();
+    let tags = logs.list_tags_for_resource().resource_arn(arn).send().await.unwrap();
+    assert_eq!(tags.tags().unwrap().keys().collect::<Vec<_>>(), ["b"]);
+    logs.delete_log_group().log_group_name("/aws/lambda/labeler").send().await.unwrap();
+    assert_eq!(
+        code(logs.delete_log_group().log_group_name("/aws/lambda/labeler").send().await),
+        "ResourceNotFoundException"
+    );
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn labels_come_from_the_picture_itself() {
+    use aws_sdk_rekognition::types::{Image, S3Object};
+    let world = World::new().await;
+    let s3 = world.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_pixel(300, 200, image::Rgb([20, 60, 220]));
+    picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    s3.put_object().bucket("images").key("blue").body(jpeg.into_inner().into()).send().await.unwrap();
+    s3.put_object().bucket("images").key("text").body(b"no picture".to_vec().into()).send().await.unwrap();
+    let client = aws_sdk_rekognition::Client::new(&world.config);
+    let detect = |key: &str| {
+        let object = S3Object::builder().bucket("images").name(key).build();
+        client.detect_labels().image(Image::builder().s3_object(object).build())
+    };
+    let found = detect("blue").max_labels(2).min_confidence(75.0).send().await.unwrap();
+    let names: Vec<_> = found.labels().iter().filter_map(|label| label.name()).collect();
+    assert_eq!(names.len(), 2);
+    assert!(names.contains(&"Blue"), "{names:?}");
+    assert_eq!(code(detect("text").send().await), "InvalidImageFormatException");
+    assert_eq!(code(detect("absent").send().await), "InvalidS3ObjectException");
+    assert_eq!(code(detect("blue").min_confidence(101.0).send().await), "InvalidParameterException");
+    world.cloud.stop().await;
+}
