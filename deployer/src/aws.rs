@@ -194,6 +194,22 @@ const NOT_YET: &[NotYet] = &[
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
 ];
 
+/// Answers to a create that mean "it is there": our read said no, so one of the two is late, or somebody was
+/// faster. Reading again decides, and sees whose it is (aws-facts §2.6).
+const EXISTS: &[&str] = &[
+    "BucketAlreadyOwnedByYou",
+    "EntityAlreadyExists",
+    "ResourceAlreadyExistsException",
+    "AlreadyExists",
+    "InvalidGroup.Duplicate",
+    "InvalidLaunchTemplateName.AlreadyExistsException",
+    "DuplicateLoadBalancerName",
+    "DuplicateTargetGroupName",
+    "DuplicateListener",
+    "ResourceInUseException",
+    "ResourceConflictException",
+];
+
 /// Codes that mean "it is not there" (aws-facts §18).
 const ABSENT: &[&str] = &[
     "NoSuchBucket",
@@ -207,6 +223,7 @@ const ABSENT: &[&str] = &[
     "NoSuchUpload",
     "NotFound",
     "ResourceNotFoundException",
+    "TableNotFoundException",
     "NoSuchEntity",
     "InvalidGroup.NotFound",
     "InvalidSecurityGroupID.NotFound",
@@ -292,6 +309,9 @@ fn retry(operation: &str, code: &str, message: &str) -> Retry {
     // This one is final although its code is that of "busy" (aws-facts §7.4).
     if message.contains("provided already exists") {
         return Retry::Never;
+    }
+    if operation.starts_with("Create") && EXISTS.contains(&code) && !message.contains("pending delete") {
+        return Retry::Within(Duration::from_secs(120));
     }
     NOT_YET
         .iter()

@@ -66,7 +66,7 @@ pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<S
         }
     }
     if reasons.is_empty() {
-        reasons.push("AWS reports nothing yet: no launch has failed, and no instance is registered".into());
+        reasons.push("AWS reports no failed launch and no unhealthy instance".into());
     }
     Ok(reasons)
 }
@@ -118,7 +118,9 @@ impl Target {
                 Some("the service runs but does not answer the health check's path with the expected status")
             }
             "Target.FailedHealthChecks" => Some("the service does not run, or closes the connection"),
-            "Target.NotInUse" => Some("no listener uses the target group, or the load balancer has no subnet in its zone"),
+            "Target.NotInUse" => {
+                Some("no listener uses the target group, or the load balancer has no subnet in its zone")
+            }
             "Target.InvalidState" => Some("the instance has been stopped or terminated"),
             "Target.NotRegistered" => Some("the instance has left the group"),
             "Elb.InternalError" => Some("an error of the load balancer itself; it cures itself or is AWS's to cure"),
@@ -150,10 +152,7 @@ fn target(described: &TargetHealthDescription) -> Target {
     Target {
         id: described.target().and_then(|target| target.id()).unwrap_or_default().into(),
         state: health.and_then(|health| health.state()).map(|state| state.as_str().to_owned()).unwrap_or_default(),
-        reason: health
-            .and_then(|health| health.reason())
-            .map(|reason| reason.as_str().to_owned())
-            .unwrap_or_default(),
+        reason: health.and_then(|health| health.reason()).map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
         description: health.and_then(|health| health.description()).unwrap_or_default().into(),
     }
 }
@@ -215,11 +214,7 @@ const REFUSALS: &[Refusal] = &[
         "a zone does not offer this type: choose another `instance_type`",
         Lasts::UntilSomebodyActs,
     ),
-    refusal(
-        "pending verification",
-        "AWS is still verifying this account: wait for its mail",
-        Lasts::UntilSomebodyActs,
-    ),
+    refusal("pending verification", "AWS is still verifying this account: wait for its mail", Lasts::UntilSomebodyActs),
     refusal("image id", "the machine image does not exist here: correct or remove `image`", Lasts::UntilSomebodyActs),
     refusal("not authorized", "the account may not do this", Lasts::UntilSomebodyActs),
     // The group repeats these by itself, and they go away (aws-facts §10.2).
@@ -324,13 +319,17 @@ mod tests {
 
     #[test]
     fn a_target_is_explained() {
-        let mismatch = target("unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]");
+        let mismatch =
+            target("unhealthy", "Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]");
         assert_eq!(
             mismatch.to_string(),
             "i-1 is unhealthy: Health checks failed with these codes: [404] (the service runs but does not answer the \
              health check's path with the expected status)"
         );
-        assert_eq!(target("initial", "Elb.InitialHealthChecking", "").to_string(), "i-1 is initial: Elb.InitialHealthChecking");
+        assert_eq!(
+            target("initial", "Elb.InitialHealthChecking", "").to_string(),
+            "i-1 is initial: Elb.InitialHealthChecking"
+        );
     }
 
     #[test]
@@ -339,7 +338,8 @@ mod tests {
         let fault = final_failure(&failed(FREE_TIER, 9_950), now).unwrap();
         assert!(fault.message.contains("set `instance_type: t3.micro`"), "{fault}");
         assert!(final_failure(&failed(FREE_TIER, 9_000), now).is_none(), "it may have been cured since");
-        let for_a_while = "Value (web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+        let for_a_while =
+            "Value (web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
         assert!(final_failure(&failed(for_a_while, 9_990), now).is_none());
         assert!(final_failure(&failed("something new", 9_990), now).is_none());
         let succeeded = Activity::builder()

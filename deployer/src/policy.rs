@@ -130,27 +130,46 @@ mod tests {
             Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
             one => one.as_str().unwrap_or_default().into(),
         };
-        let lines = statements.iter().map(|it| {
-            format!("{}: {} ON {}\n", list(&it["Sid"]), list(&it["Action"]), list(&it["Resource"]))
-        });
+        let lines = statements
+            .iter()
+            .map(|it| format!("{}: {} ON {}\n", list(&it["Sid"]), list(&it["Action"]), list(&it["Resource"])));
         expected.assert_eq(&lines.collect::<String>());
     }
 
     #[test]
     fn the_labeler_reads_pictures_and_writes_rows() {
         let policy = function_policy(&uses(Access::Read, Access::Write, true), LOGS);
-        check(policy, expect![[r#""#]]);
+        check(
+            policy,
+            expect![[r#"
+            WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
+            ReadObjects: s3:GetObject ON arn:aws:s3:::p-images/*
+            ListObjects: s3:ListBucket ON arn:aws:s3:::p-images
+            WriteRows: dynamodb:BatchWriteItem dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:PutItem dynamodb:UpdateItem ON arn:aws:dynamodb:us-east-1:1:table/p-posts
+            DetectLabels: rekognition:DetectLabels ON *
+        "#]],
+        );
     }
 
     #[test]
     fn the_service_reads_and_writes_and_fetches_its_program() {
         let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM);
-        check(policy, expect![[r#""#]]);
+        check(
+            policy,
+            expect![[r#"
+            FetchProgram: s3:GetObject ON arn:aws:s3:::p-artifacts/services/web/*
+            ReadObjects: s3:GetObject ON arn:aws:s3:::p-images/*
+            WriteObjects: s3:DeleteObject s3:PutObject ON arn:aws:s3:::p-images/*
+            ListObjects: s3:ListBucket ON arn:aws:s3:::p-images
+            ReadRows: dynamodb:BatchGetItem dynamodb:DescribeTable dynamodb:GetItem dynamodb:Query dynamodb:Scan ON arn:aws:dynamodb:us-east-1:1:table/p-posts
+            WriteRows: dynamodb:BatchWriteItem dynamodb:ConditionCheckItem dynamodb:DeleteItem dynamodb:PutItem dynamodb:UpdateItem ON arn:aws:dynamodb:us-east-1:1:table/p-posts
+        "#]],
+        );
     }
 
     #[test]
     fn who_uses_nothing_may_do_nothing_but_log() {
-        expect![[r#""#]].assert_eq(&function_policy(&Uses::default(), LOGS).to_string());
+        expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&Uses::default(), LOGS).to_string());
     }
 
     #[test]

@@ -129,22 +129,32 @@ fn chosen(
     suitable.truncate(MOST_ZONES);
     match suitable.len() {
         FEWEST_ZONES.. => Ok(suitable),
-        _ if zones < FEWEST_ZONES => Err(Fault::new("DescribeSubnets", "TooFewSubnets", format!(
-            "a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}; make one for \
+        _ if zones < FEWEST_ZONES => Err(Fault::new(
+            "DescribeSubnets",
+            "TooFewSubnets",
+            format!(
+                "a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}; make one for \
              each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"
-        ))),
-        few => Err(Fault::new("DescribeInstanceTypeOfferings", "TooFewZones", format!(
-            "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}; choose another \
+            ),
+        )),
+        few => Err(Fault::new(
+            "DescribeInstanceTypeOfferings",
+            "TooFewZones",
+            format!(
+                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}; choose another \
              `instance_type` in stack.yaml",
-            types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
-        ))),
+                types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
+            ),
+        )),
     }
 }
 
 fn no_vpc(region: &str) -> Fault {
-    Fault::new("DescribeVpcs", "NoDefaultVpc", format!(
-        "{region} has no default network; make one with `aws ec2 create-default-vpc --region {region}`"
-    ))
+    Fault::new(
+        "DescribeVpcs",
+        "NoDefaultVpc",
+        format!("{region} has no default network; make one with `aws ec2 create-default-vpc --region {region}`"),
+    )
 }
 
 #[cfg(test)]

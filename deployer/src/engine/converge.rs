@@ -114,6 +114,7 @@ impl Subject {
         loop {
             let (verb, acted) = match self.read(resource, run.cloud).await? {
                 Observed::Absent => return Ok(()),
+                Observed::Present(live) if R::is_bare(&live.settings) => return Ok(()),
                 Observed::Settling(state) => {
                     patience.state = state;
                     ("read", Ok(()))

@@ -269,6 +269,9 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             Observed::Settling(_) => Step::Delete { loss: None },
             Observed::Present(live) => {
                 outputs.set(self.index, live.output.clone());
+                if R::is_bare(&live.settings) {
+                    return Ok(None);
+                }
                 match live.owner.foreign_to(&self.subject.stack) {
                     Some(owner) => Step::Leave(format!("belongs to {owner}")),
                     None => Step::Delete { loss: self.subject.loss(&*resource, cloud).await? },

@@ -73,6 +73,12 @@ pub trait Resource: Sized + Send + Sync + 'static {
     /// Begins to remove it. The engine reads until it is absent.
     fn delete(&self, cloud: &Self::Cloud, live: &Live<Self>) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Whether nothing of ours is left of it, although what it lives in is there: then it is as good as absent
+    /// when it is to go. A bucket without any notification of ours is such a one.
+    fn is_bare(_live: &Self::Settings) -> bool {
+        false
+    }
+
     /// Everything of this kind that carries this stack's tag. Kinds that live inside another resource, and
     /// vanish with it, keep this default.
     fn owned(_cloud: &Self::Cloud, _stack: &str) -> impl Future<Output = Result<Vec<Self>, Fault>> + Send {

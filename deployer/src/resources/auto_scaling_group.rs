@@ -125,11 +125,8 @@ impl Resource for AutoScalingGroup {
 
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = &live.settings;
-        let besides = Settings {
-            template: there.template.clone(),
-            target_groups: there.target_groups.clone(),
-            ..want.clone()
-        };
+        let besides =
+            Settings { template: there.template.clone(), target_groups: there.target_groups.clone(), ..want.clone() };
         if besides != *there {
             self.resize(aws, want).await?;
         }
@@ -238,9 +235,7 @@ impl AutoScalingGroup {
             RollOut::Running(progress) => {
                 Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(ROLL_OUT))
             }
-            RollOut::Failed(reason) => {
-                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshFailed", reason))
-            }
+            RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", "InstanceRefreshFailed", reason)),
         }
     }
 
@@ -285,9 +280,7 @@ impl RollOut {
         match (refresh.status(), is_wanted) {
             (Some(Status::Cancelling), _) => RollOut::Running("the roll-out before is being cancelled".into()),
             (Some(Status::RollbackInProgress), _) => RollOut::Running(format!("rolling back: {}", reason(refresh))),
-            (Some(Status::Pending | Status::InProgress | Status::Baking), true) => {
-                RollOut::Running(progress(refresh))
-            }
+            (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
             (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
             (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
             (Some(ended), true) if has_just_ended(refresh, now) => {
@@ -325,7 +318,8 @@ fn settings(group: &Described) -> Settings {
         target_groups: group.target_group_arns().iter().cloned().collect(),
         health_check_type: group.health_check_type().unwrap_or_default().into(),
         grace_period_s: group.health_check_grace_period().unwrap_or_default(),
-        warmup_s: group.default_instance_warmup().unwrap_or_default(),
+        // Not every cloud that speaks this API keeps it: what is not told is no difference.
+        warmup_s: group.default_instance_warmup().unwrap_or(WARMUP_S),
         template: group
             .launch_template()
             .map(template)
@@ -370,9 +364,7 @@ mod tests {
             .percentage_complete(50)
             .instances_to_update(2)
             .set_end_time(ended_s.map(DateTime::from_secs))
-            .desired_configuration(
-                DesiredConfiguration::builder().launch_template(specification(&target)).build(),
-            )
+            .desired_configuration(DesiredConfiguration::builder().launch_template(specification(&target)).build())
             .build();
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         assert_eq!(RollOut::of(Some(&refresh), &wanted(), now), expected);

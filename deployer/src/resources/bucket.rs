@@ -1,4 +1,4 @@
-//! S3 buckets: private, encrypted, theirs who own the account.
+//! S3 buckets: private, encrypted, owned by one account.
 
 use aws_sdk_s3::{
     error::SdkError,
@@ -121,6 +121,10 @@ impl Resource for Bucket {
             .await?;
         // A bucket just made may not be visible everywhere: then the next round completes it (aws-facts §2.3).
         let completed = async {
+            // Not everything that speaks S3 reads the tags of a creation.
+            if aws.endpoint.is_some() {
+                self.put_tags(aws, tags).await?;
+            }
             self.block_public_access(aws, want.public_access_blocked).await?;
             if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
         };
@@ -151,11 +155,7 @@ impl Resource for Bucket {
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
         let mut all = self.tags(aws).await?.unwrap_or_default();
         all.extend(tags.clone());
-        let tagging =
-            Tagging::builder().set_tag_set(Some(tag_list(&all))).build().expect("the set of tags is given");
-        let call = aws.s3.put_bucket_tagging().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        call.tagging(tagging).send().await?;
-        Ok(())
+        self.put_tags(aws, &all).await
     }
 
     /// Without its notification first: emptying must not set off functions (aws-facts §4.5).
@@ -208,11 +208,16 @@ impl Bucket {
                 let tags = answer.tag_set().iter().map(|tag| (tag.key().into(), tag.value().into()));
                 Ok(Some(tags.collect()))
             }
-            Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => {
-                Ok(Some(Tags::new()))
-            }
+            Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => Ok(Some(Tags::new())),
             Err(error) => found(Err(self.explained(error))),
         }
+    }
+
+    async fn put_tags(&self, aws: &Aws, tags: &Tags) -> Result<(), Fault> {
+        let tagging = Tagging::builder().set_tag_set(Some(tag_list(tags))).build().expect("the set of tags is given");
+        let call = aws.s3.put_bucket_tagging().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.tagging(tagging).send().await?;
+        Ok(())
     }
 
     /// A refused look is never "absent": somebody else may have the name (aws-facts §4.1).
@@ -262,8 +267,7 @@ impl Bucket {
 
     /// No answer means what was the rule before there was a choice: who uploads, owns.
     async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
-        let call =
-            aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
         let rule = answer
             .as_ref()
@@ -297,8 +301,7 @@ impl Bucket {
             .build()
             .expect("the algorithm is given");
         let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
-        let encryption =
-            ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
+        let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
         let call = aws.s3.put_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
         call.server_side_encryption_configuration(encryption).send().await?;
         Ok(())
@@ -310,8 +313,7 @@ impl Bucket {
             .build()
             .expect("the ownership is given");
         let controls = OwnershipControls::builder().rules(rule).build().expect("a rule is given");
-        let call =
-            aws.s3.put_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let call = aws.s3.put_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
         call.ownership_controls(controls).send().await?;
         Ok(())
     }

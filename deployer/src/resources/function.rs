@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use aws_sdk_lambda::{
     primitives::Blob,
     types::{
-        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime,
-        State,
+        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
     },
 };
 use serde::Serialize;
@@ -268,9 +267,7 @@ mod tests {
 
     #[test]
     fn a_function_settles_while_aws_works_on_it() {
-        let at = |state, update| {
-            FunctionConfiguration::builder().state(state).last_update_status(update).build()
-        };
+        let at = |state, update| FunctionConfiguration::builder().state(state).last_update_status(update).build();
         let settling = |state, update| function().settling(&at(state, update)).unwrap();
         assert_eq!(settling(State::Pending, LastUpdateStatus::Successful).as_deref(), Some("pending"));
         assert_eq!(settling(State::Active, LastUpdateStatus::InProgress).as_deref(), Some("updating"));

@@ -101,8 +101,7 @@ impl Resource for InstanceProfile {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_instance_profiles().path_prefix(&path);
         let profiles = call.into_paginator().items().send().try_collect().await?;
-        let ours =
-            profiles.into_iter().filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix));
+        let ours = profiles.into_iter().filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix));
         Ok(ours.map(|it| InstanceProfile { name: it.instance_profile_name, path: it.path }).collect())
     }
 }

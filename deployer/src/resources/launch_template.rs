@@ -84,12 +84,7 @@ pub struct Output {
 
 impl Settings {
     /// What `stack.yaml` says about a service's machines. Profile, firewall and user data are for the caller to add.
-    pub fn new(
-        service: &config::Service,
-        tags: &BTreeMap<String, String>,
-        stack: &str,
-        entry: &str,
-    ) -> Settings {
+    pub fn new(service: &config::Service, tags: &BTreeMap<String, String>, stack: &str, entry: &str) -> Settings {
         let mut tags = tags.clone();
         tags.insert("Name".into(), format!("{stack}-{entry}"));
         tags.insert(STACK_TAG.into(), stack.into());
@@ -305,10 +300,7 @@ fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
     let settings = Settings {
         image: is_pinned.then(|| image.clone()),
         instance_type: data.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
-        instance_profile: profile
-            .and_then(|profile| profile.name().or(profile.arn()))
-            .unwrap_or_default()
-            .to_owned(),
+        instance_profile: profile.and_then(|profile| profile.name().or(profile.arn())).unwrap_or_default().to_owned(),
         security_groups: data.security_group_ids().iter().cloned().collect(),
         user_data: decoded(data.user_data().unwrap_or_default()),
         disk: disk(data),

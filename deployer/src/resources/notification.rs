@@ -66,7 +66,7 @@ impl Resource for Notification {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(document) = found(self.document(aws).await)? else { return Ok(Observed::Absent) };
         let entries = document.lambda_function_configurations();
-        let uploads = entries.iter().filter(|entry| is_ours(entry)).filter_map(upload).collect();
+        let uploads = entries.iter().filter(|entry| is_ours(entry)).map(upload).collect();
         Ok(Observed::Present(Live { settings: Settings { uploads }, output: Output, owner: Owner::Parent }))
     }
 
@@ -78,6 +78,10 @@ impl Resource for Notification {
     /// S3 checks that it may invoke the function, and may not know yet that it may: the engine tries again.
     async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
         self.write(aws, want, false).await
+    }
+
+    fn is_bare(live: &Settings) -> bool {
+        live.uploads.is_empty()
     }
 
     /// Takes our entries out. Those of others are not checked again: their targets may be gone.
@@ -126,31 +130,33 @@ fn is_ours(entry: &LambdaFunctionConfiguration) -> bool {
     entry.id().is_some_and(|id| id.starts_with(OURS))
 }
 
-/// An entry of ours; none if somebody has changed what it reacts to, so that it is written again.
-fn upload(entry: &LambdaFunctionConfiguration) -> Option<(String, Upload)> {
+/// An entry of ours. If somebody has changed what it reacts to, it says so and is a difference.
+fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
     let rules = entry.filter().and_then(|filter| filter.key()).map(|key| key.filter_rules()).unwrap_or_default();
     // S3 may give the names back with a capital letter (aws-facts §4.6).
     let rule = |name: &FilterRuleName| {
-        let mut named = rules.iter().filter(|rule| {
-            rule.name().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name.as_str()))
-        });
+        let mut named =
+            rules.iter().filter(|rule| rule.name().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name.as_str())));
         named.find_map(|rule| rule.value()).filter(|value| !value.is_empty()).map(str::to_owned)
     };
-    let upload = Upload {
-        function: entry.lambda_function_arn().into(),
-        prefix: rule(&FilterRuleName::Prefix),
-        suffix: rule(&FilterRuleName::Suffix),
+    let function = match entry.events() {
+        [Event::S3ObjectCreated] => entry.lambda_function_arn().into(),
+        others => format!("{} on {}", entry.lambda_function_arn(), joined(others)),
     };
-    (entry.events() == [Event::S3ObjectCreated]).then(|| (entry.id().unwrap_or_default().into(), upload))
+    let upload = Upload { function, prefix: rule(&FilterRuleName::Prefix), suffix: rule(&FilterRuleName::Suffix) };
+    (entry.id().unwrap_or_default().into(), upload)
+}
+
+fn joined(events: &[Event]) -> String {
+    events.iter().map(Event::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn entry(id: &str, upload: &Upload) -> LambdaFunctionConfiguration {
-    let rules: Vec<FilterRule> =
-        [(FilterRuleName::Prefix, &upload.prefix), (FilterRuleName::Suffix, &upload.suffix)]
-            .into_iter()
-            .filter(|(_, value)| !says_nothing(value))
-            .map(|(name, value)| FilterRule::builder().name(name).set_value(value.clone()).build())
-            .collect();
+    let rules: Vec<FilterRule> = [(FilterRuleName::Prefix, &upload.prefix), (FilterRuleName::Suffix, &upload.suffix)]
+        .into_iter()
+        .filter(|(_, value)| !says_nothing(value))
+        .map(|(name, value)| FilterRule::builder().name(name).set_value(value.clone()).build())
+        .collect();
     let filter = (!rules.is_empty()).then(|| {
         let key = S3KeyFilter::builder().set_filter_rules(Some(rules)).build();
         NotificationConfigurationFilter::builder().key(key).build()
@@ -197,12 +203,12 @@ mod tests {
     #[test]
     fn an_entry_is_read_as_it_was_written_even_with_capital_names() {
         let written = entry("deployer-upload", &labeler("in/"));
-        assert_eq!(upload(&written), Some(("deployer-upload".into(), labeler("in/"))));
+        assert_eq!(upload(&written), ("deployer-upload".into(), labeler("in/")));
         let rule = FilterRule::builder().name(FilterRuleName::from("Prefix")).value("in/").build();
         let key = S3KeyFilter::builder().filter_rules(rule).build();
         let mut capital = written;
         capital.filter = Some(NotificationConfigurationFilter::builder().key(key).build());
-        assert_eq!(upload(&capital), Some(("deployer-upload".into(), labeler("in/"))));
+        assert_eq!(upload(&capital), ("deployer-upload".into(), labeler("in/")));
     }
 
     #[test]
@@ -212,9 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_reacts_to_something_else_is_written_again() {
+    fn an_entry_that_reacts_to_something_else_is_a_difference() {
         let mut changed = entry("deployer-upload", &labeler(""));
         changed.events = vec![Event::S3ObjectRemoved];
-        assert_eq!(upload(&changed), None);
+        assert_eq!(upload(&changed).1.function, "arn:labeler on s3:ObjectRemoved:*");
     }
 }

@@ -83,6 +83,10 @@ impl Resource for Permissions {
         Ok(())
     }
 
+    fn is_bare(live: &Settings) -> bool {
+        live.statements.is_empty()
+    }
+
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         for id in live.settings.statements.keys() {
             self.remove(aws, id).await?;

@@ -212,12 +212,8 @@ fn permission(rule: &Rule) -> IpPermission {
             permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build())
         }
         Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
-        Source::Group(group) => {
-            permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(group).build())
-        }
-        Source::PrefixList(list) => {
-            permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(list).build())
-        }
+        Source::Group(group) => permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(group).build()),
+        Source::PrefixList(list) => permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(list).build()),
     }
     .build()
 }

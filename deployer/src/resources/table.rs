@@ -94,9 +94,8 @@ impl Resource for Table {
         }
         let table = call.send().await?.table_description;
         // AWS is still at it; an emulator is done at once.
-        let done = table.filter(|table| {
-            table.table_status() == Some(&TableStatus::Active) && !want.point_in_time_recovery
-        });
+        let done =
+            table.filter(|table| table.table_status() == Some(&TableStatus::Active) && !want.point_in_time_recovery);
         Ok(done.map(|table| Live {
             settings: want.clone(),
             output: self.output(&table),
@@ -106,8 +105,7 @@ impl Resource for Table {
 
     /// One kind of change at a time: the table is `UPDATING` after each (aws-facts §5.2).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { partition_key: _, sort_key: _, billing, protected, point_in_time_recovery } =
-            &live.settings;
+        let Settings { partition_key: _, sort_key: _, billing, protected, point_in_time_recovery } = &live.settings;
         let update = aws.dynamodb.update_table().table_name(&self.name);
         if want.billing != *billing {
             update.billing_mode(BillingMode::from(want.billing.as_str())).send().await?;
@@ -210,9 +208,9 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
 fn settling(table: &TableDescription) -> Result<Option<String>, Fault> {
     match table.table_status() {
         None | Some(TableStatus::Active) => Ok(None),
-        Some(status @ (TableStatus::Creating | TableStatus::Updating | TableStatus::Deleting | TableStatus::Archiving)) => {
-            Ok(Some(status.as_str().to_lowercase()))
-        }
+        Some(
+            status @ (TableStatus::Creating | TableStatus::Updating | TableStatus::Deleting | TableStatus::Archiving),
+        ) => Ok(Some(status.as_str().to_lowercase())),
         Some(status) => Err(Fault::new("DescribeTable", status.as_str(), "the table cannot be used in this state")),
     }
 }
@@ -258,10 +256,7 @@ fn key_schema(key: &str, role: KeyType) -> (KeySchemaElement, AttributeDefinitio
     };
     let element = KeySchemaElement::builder().attribute_name(name).key_type(role);
     let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind);
-    (
-        element.build().expect("name and role are given"),
-        definition.build().expect("name and type are given"),
-    )
+    (element.build().expect("name and role are given"), definition.build().expect("name and type are given"))
 }
 
 fn tag_list(tags: &Tags) -> Vec<Tag> {
@@ -276,10 +271,7 @@ mod tests {
     fn described(keys: &[(&str, KeyType)]) -> TableDescription {
         let (elements, definitions) =
             keys.iter().map(|(key, role)| key_schema(key, role.clone())).unzip::<_, _, Vec<_>, Vec<_>>();
-        TableDescription::builder()
-            .set_key_schema(Some(elements))
-            .set_attribute_definitions(Some(definitions))
-            .build()
+        TableDescription::builder().set_key_schema(Some(elements)).set_attribute_definitions(Some(definitions)).build()
     }
 
     #[test]

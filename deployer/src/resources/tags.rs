@@ -44,9 +44,7 @@ pub fn ec2_filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> 
 /// Tags as Elastic Load Balancing takes them.
 pub fn to_elb(tags: &Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types::Tag> {
     tags.iter()
-        .map(|(key, value)| {
-            aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build()
-        })
+        .map(|(key, value)| aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build())
         .collect()
 }
 
@@ -68,9 +66,10 @@ pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Ta
     for arns in arns.chunks(20) {
         let answer = aws.elb.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await?;
         for described in answer.tag_descriptions() {
-            let tags = described.tags().iter().map(|tag| {
-                (tag.key().unwrap_or_default().to_owned(), tag.value().unwrap_or_default().to_owned())
-            });
+            let tags = described
+                .tags()
+                .iter()
+                .map(|tag| (tag.key().unwrap_or_default().to_owned(), tag.value().unwrap_or_default().to_owned()));
             found.insert(described.resource_arn().unwrap_or_default().to_owned(), tags.collect());
         }
     }
@@ -79,11 +78,7 @@ pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Ta
 
 /// The names among these, given with their ARNs, whose tags say that they belong to a stack. Names of others are
 /// left out before any tag is asked for.
-pub async fn names_in_elb(
-    aws: &Aws,
-    stack: &str,
-    named: Vec<(String, String)>,
-) -> Result<Vec<String>, Fault> {
+pub async fn names_in_elb(aws: &Aws, stack: &str, named: Vec<(String, String)>) -> Result<Vec<String>, Fault> {
     let prefix = format!("{stack}-");
     let named: Vec<_> = named.into_iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
     let tags = of_arns(aws, named.iter().map(|(_, arn)| arn.clone()).collect()).await?;

@@ -82,11 +82,8 @@ impl Bucket {
         let objects = doomed.into_iter().map(|(key, version)| {
             ObjectIdentifier::builder().key(key).set_version_id(version).build().expect("the key is given")
         });
-        let delete = Delete::builder()
-            .set_objects(Some(objects.collect()))
-            .quiet(true)
-            .build()
-            .expect("the objects are given");
+        let delete =
+            Delete::builder().set_objects(Some(objects.collect())).quiet(true).build().expect("the objects are given");
         let call = aws.s3.delete_objects().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = call.delete(delete).send().await?;
         let refused = answer
@@ -176,10 +173,7 @@ mod tests {
         assert_eq!(in_words(0, 0, false), None);
         assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
         assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
-        assert_eq!(
-            in_words(10_000, 999_960, true).as_deref(),
-            Some("more than 10000 objects, more than 1.0 MB")
-        );
+        assert_eq!(in_words(10_000, 999_960, true).as_deref(), Some("more than 10000 objects, more than 1.0 MB"));
     }
 
     #[test]
