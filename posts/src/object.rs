@@ -60,24 +60,14 @@ impl FromStr for ObjectName {
 
     fn from_str(key: &str) -> Result<Self, BadObject> {
         let mut parts = key.rsplitn(3, '/');
-        let file = parts
-            .next()
-            .filter(|file| !file.is_empty())
-            .ok_or(BadObject)?;
-        let post = parts
-            .next()
-            .and_then(|id| id.parse().ok())
-            .ok_or(BadObject)?;
+        let file = parts.next().filter(|file| !file.is_empty()).ok_or(BadObject)?;
+        let post = parts.next().and_then(|id| id.parse().ok()).ok_or(BadObject)?;
         let name = parts.next().ok_or(BadObject)?;
         let user = User::parse(name).map_err(|_| BadObject)?;
         if user.as_str() != name {
             return Err(BadObject);
         }
-        Ok(Self {
-            user,
-            post,
-            file: file.to_owned(),
-        })
+        Ok(Self { user, post, file: file.to_owned() })
     }
 }
 
@@ -137,10 +127,7 @@ fn start_of_tail(name: &str) -> usize {
 
 fn decode_event_key(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
-    percent_decode(spaced.as_bytes())
-        .decode_utf8()
-        .ok()
-        .map(std::borrow::Cow::into_owned)
+    percent_decode(spaced.as_bytes()).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -150,11 +137,7 @@ mod tests {
     const ID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
     fn named(user: &str, file: &str) -> ObjectName {
-        ObjectName::new(
-            User::parse(user).unwrap(),
-            ID.parse().unwrap(),
-            &file.parse().unwrap(),
-        )
+        ObjectName::new(User::parse(user).unwrap(), ID.parse().unwrap(), &file.parse().unwrap())
     }
 
     #[test]
@@ -163,23 +146,14 @@ mod tests {
             let name = named(user, "cat.jpg");
             let read: ObjectName = name.to_string().parse().unwrap();
             assert_eq!(read, name);
-            assert_eq!(
-                (read.user().as_str(), read.post().to_string().as_str()),
-                (user, ID)
-            );
+            assert_eq!((read.user().as_str(), read.post().to_string().as_str()), (user, ID));
         }
     }
 
     #[test]
     fn a_name_is_user_post_unique_part_and_file() {
-        let (name, again) = (
-            named("ada", "cat.jpg").to_string(),
-            named("ada", "cat.jpg").to_string(),
-        );
-        assert!(name.starts_with(&ObjectName::prefix(
-            &User::parse("ada").unwrap(),
-            ID.parse().unwrap()
-        )));
+        let (name, again) = (named("ada", "cat.jpg").to_string(), named("ada", "cat.jpg").to_string());
+        assert!(name.starts_with(&ObjectName::prefix(&User::parse("ada").unwrap(), ID.parse().unwrap())));
         assert!(name.ends_with("cat.jpg"));
         assert_eq!(name.len(), "ada/".len() + 37 + 36 + "cat.jpg".len());
         assert_ne!(name, again);
@@ -187,12 +161,7 @@ mod tests {
 
     #[test]
     fn the_longest_name_is_a_valid_object_key() {
-        assert!(
-            named(&"u".repeat(User::MAX_BYTES), &"f".repeat(5000))
-                .to_string()
-                .len()
-                <= 1024
-        );
+        assert!(named(&"u".repeat(User::MAX_BYTES), &"f".repeat(5000)).to_string().len() <= 1024);
     }
 
     #[test]
@@ -214,10 +183,7 @@ mod tests {
     fn keys_in_events_are_form_encoded() {
         let read = ObjectName::from_event(&format!("Zo%C3%A9+%2B+1/{ID}/my+cat%231.jpg")).unwrap();
         assert_eq!(read.to_string(), format!("Zoé + 1/{ID}/my cat#1.jpg"));
-        assert_eq!(
-            ObjectName::from_event(&format!("%E9/{ID}/x")),
-            Err(BadObject)
-        );
+        assert_eq!(ObjectName::from_event(&format!("%E9/{ID}/x")), Err(BadObject));
     }
 
     #[test]

@@ -21,10 +21,7 @@ pub struct BadPost;
 impl PostId {
     /// A new id, greater than every id made before it in this process.
     #[must_use]
-    #[expect(
-        clippy::new_without_default,
-        reason = "a default that differs each time would surprise"
-    )]
+    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -49,11 +46,7 @@ impl FromStr for PostId {
     fn from_str(text: &str) -> Result<Self, BadPost> {
         let uuid = Uuid::try_parse(text).map_err(|_| BadPost)?;
         let id = Self(uuid);
-        if id.to_string() == text {
-            Ok(id)
-        } else {
-            Err(BadPost)
-        }
+        if id.to_string() == text { Ok(id) } else { Err(BadPost) }
     }
 }
 
@@ -85,14 +78,7 @@ mod tests {
     fn one_post_has_one_spelling() {
         let id = "018f2f6e-0000-7000-8000-00000000000a";
         assert_eq!(id.parse::<PostId>().unwrap().to_string(), id);
-        for other in [
-            "",
-            "7",
-            &id.to_uppercase(),
-            &id.replace('-', ""),
-            &format!("{{{id}}}"),
-            &format!("POST#{id}"),
-        ] {
+        for other in ["", "7", &id.to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}"), &format!("POST#{id}")] {
             assert_eq!(other.parse::<PostId>(), Err(BadPost), "{other}");
         }
     }

@@ -92,10 +92,7 @@ mod tests {
         let unicode = User::from_header("Zoé".as_bytes());
         assert_eq!(latin, unicode);
         assert_eq!(latin.unwrap().as_str(), "Zoé");
-        assert_eq!(
-            User::from_header("Мария".as_bytes()).unwrap().as_str(),
-            "Мария"
-        );
+        assert_eq!(User::from_header("Мария".as_bytes()).unwrap().as_str(), "Мария");
     }
 
     #[test]

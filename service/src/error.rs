@@ -187,3 +187,33 @@ impl ApiResponse for Error {
         <Json<Told> as Payload>::register(registry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn status(of_aws: u16, code: &str) -> StatusCode {
+        let status = of_aws.try_into().unwrap();
+        let error = ErrorMetadata::builder().code(code).message("secret").build();
+        let error = Error::from(SdkError::service_error(error, HttpResponse::new(status, SdkBody::empty())));
+        assert!(!error.to_string().contains("secret"));
+        error.status()
+    }
+
+    #[test]
+    fn throttling_and_outages_may_be_tried_again() {
+        assert_eq!(status(400, "ProvisionedThroughputExceededException"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(400, "ThrottlingException"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(503, "SlowDown"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(500, "anything"), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn refusals_are_ours_to_mend() {
+        assert_eq!(status(400, "ValidationException"), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(status(403, "AccessDenied"), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

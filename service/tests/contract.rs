@@ -73,7 +73,7 @@ async fn any_name_can_write_upload_and_delete() {
         assert!(object.starts_with(&format!("{name}/{post}/")), "{object}");
         assert!(object.ends_with("my cat+dog#1.jpg"), "{object}");
         assert_eq!(world.put(&address, "image/jpeg").await, 200, "{address}");
-        assert_eq!(world.objects().await, [object.clone()]);
+        assert_eq!(world.objects().await, std::slice::from_ref(&object));
         world.label(name, &post, &object, &["Cat"]).await;
         let posts = world.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
         let picture = world.http.get(text(&posts[0]["image"])).send().await.unwrap();
@@ -231,7 +231,7 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         (format!("filename=a%0Ab&filetype=image/png&postId={post}"), "filename"),
         (format!("filename=a&filetype=text/html&postId={post}"), "filetype"),
         (format!("filename=a&filetype=image/&postId={post}"), "filetype"),
-        (format!("filename=a&filetype=image/png%0A&x&postId={post}%00"), "filetype"),
+        (format!("filename=a&filetype=image/p%0Ang&postId={post}"), "filetype"),
     ] {
         let message = told(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");

@@ -237,11 +237,14 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
 
     async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Planned, Error> {
         let Some(resource) = self.identity(outputs) else {
-            return Ok(self.planned("", Step::Create, None));
+            return Ok(self.plan_inside_nothing(outputs));
         };
         let seen = self.subject.read(&*resource, cloud).await?;
         let step = match &seen {
-            Observed::Absent => Step::Create,
+            Observed::Absent => {
+                outputs.set_absent(self.index);
+                Step::Create
+            }
             Observed::Settling(to) => Step::Wait(to.clone()),
             Observed::Present(live) => {
                 self.subject.check_owner(&*resource, live)?;
@@ -256,6 +259,15 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             }
         };
         Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
+    }
+
+    /// Where none of its inputs is, it cannot be either, and need not be looked for once they have been made.
+    fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
+        let nowhere = self.inputs.needs().into_iter().all(|need| outputs.is_absent(need));
+        if nowhere {
+            outputs.set_absent(self.index);
+        }
+        self.planned("", Step::Create, nowhere.then(|| Box::new(Observed::<R>::Absent) as Seen))
     }
 
     fn missing(&self, outputs: &Outputs) -> Vec<usize> {

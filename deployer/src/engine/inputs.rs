@@ -4,7 +4,10 @@ use std::{
     any::Any,
     collections::BTreeMap,
     marker::PhantomData,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::Resource;
@@ -76,11 +79,15 @@ pub trait Inputs: Send + Sync + 'static {
 }
 
 /// What the resources that are there have to offer.
-pub struct Outputs(Vec<Mutex<Option<Arc<dyn Any + Send + Sync>>>>);
+pub struct Outputs {
+    offers: Vec<Mutex<Option<Arc<dyn Any + Send + Sync>>>>,
+    absent: Vec<AtomicBool>,
+}
 
 impl Outputs {
     pub(super) fn new(len: usize) -> Self {
-        Outputs((0..len).map(|_| Mutex::new(None)).collect())
+        let absent = (0..len).map(|_| AtomicBool::new(false)).collect();
+        Outputs { offers: (0..len).map(|_| Mutex::new(None)).collect(), absent }
     }
 
     pub(super) fn set(&self, index: usize, output: impl Any + Send + Sync) {
@@ -97,8 +104,17 @@ impl Outputs {
         self.slot(index).is_some()
     }
 
+    /// Remembers that this resource was looked for and is not there.
+    pub(super) fn set_absent(&self, index: usize) {
+        self.absent[index].store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_absent(&self, index: usize) -> bool {
+        self.absent[index].load(Ordering::Relaxed)
+    }
+
     fn slot(&self, index: usize) -> std::sync::MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
-        self.0[index].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.offers[index].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 

@@ -56,19 +56,13 @@ impl Resource for Permissions {
     /// A missing policy and a missing function have the same answer, so that the function is asked for as well.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.lambda.get_policy().function_name(&self.function).send().await)?;
-        if answer.is_none() {
-            let call = aws.lambda.get_function_configuration().function_name(&self.function);
-            if found(call.send().await)?.is_none() {
-                return Ok(Observed::Absent);
-            }
-        }
         let document = answer.and_then(|answer| answer.policy).unwrap_or_default();
         Ok(Observed::Present(live(statements(&document))))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         self.update(aws, want, &live(BTreeMap::new())).await?;
-        Ok(None)
+        Ok(Some(live(want.statements.clone())))
     }
 
     /// A statement cannot be changed: it goes and comes again (aws-facts §7.4).
