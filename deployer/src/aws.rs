@@ -124,12 +124,7 @@ struct NotYet {
     budget: Duration,
 }
 
-const fn not_yet(
-    operation: &'static str,
-    code: &'static str,
-    message: &'static str,
-    budget_s: u64,
-) -> NotYet {
+const fn not_yet(operation: &'static str, code: &'static str, message: &'static str, budget_s: u64) -> NotYet {
     NotYet { operation, code, message, budget: Duration::from_secs(budget_s) }
 }
 
@@ -172,7 +167,12 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
-    not_yet("PutBucketNotificationConfiguration", "InvalidArgument", "Unable to validate the following destination", 120),
+    not_yet(
+        "PutBucketNotificationConfiguration",
+        "InvalidArgument",
+        "Unable to validate the following destination",
+        120,
+    ),
     not_yet("PutObject", "NoSuchBucket", "", 120),
     not_yet("*", "OperationAborted", "", 300),
     not_yet("*", "OperationAbortedException", "", 60),
@@ -239,8 +239,7 @@ const ABSENT: &[&str] = &[
 impl Fault {
     /// Whether the answer means that the thing is not there.
     pub fn is_absent(&self) -> bool {
-        ABSENT.contains(&self.code.as_str())
-            || (self.code == "ValidationError" && self.message.contains("not found"))
+        ABSENT.contains(&self.code.as_str()) || (self.code == "ValidationError" && self.message.contains("not found"))
     }
 }
 
@@ -316,9 +315,7 @@ fn retry(operation: &str, code: &str, message: &str) -> Retry {
     NOT_YET
         .iter()
         .find(|row| {
-            (row.operation == "*" || row.operation == operation)
-                && row.code == code
-                && message.contains(row.message)
+            (row.operation == "*" || row.operation == operation) && row.code == code && message.contains(row.message)
         })
         .map_or(Retry::Never, |row| Retry::Within(row.budget))
 }

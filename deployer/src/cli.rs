@@ -56,7 +56,7 @@ pub struct Global {
     /// Colours on stderr; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Say more: which calls were made; twice: every call as it is made
+    /// Say more: how many calls were made, and which
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }

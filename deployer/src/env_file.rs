@@ -25,12 +25,8 @@ pub enum Format {
 ///
 /// Assumes the names are names of environment variables.
 pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
-    let lines = |line: fn(&str, &str) -> String| -> String {
-        values
-            .iter()
-            .map(|(name, value)| line(name, value))
-            .collect()
-    };
+    let lines =
+        |line: fn(&str, &str) -> String| -> String { values.iter().map(|(name, value)| line(name, value)).collect() };
     match format {
         Format::Env => lines(|name, value| format!("{name}={}\n", Quote::None.around(value))),
         Format::Shell => lines(|name, value| format!("export {name}={}\n", for_shell(value))),
@@ -56,13 +52,7 @@ pub struct Error {
 ///
 /// Guarantees: a reader sees the old file or the new one, whatever happens meanwhile; the permissions stay.
 pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Error> {
-    let failed = |verb| {
-        move |source| Error {
-            verb,
-            path: path.to_owned(),
-            source,
-        }
-    };
+    let failed = |verb| move |source| Error { verb, path: path.to_owned(), source };
     // A link stays a link: what it points to is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let existing = match fs::read_to_string(&path) {
@@ -96,10 +86,7 @@ pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> String {
         }
         rest = after;
     }
-    append(
-        &mut merged,
-        values.iter().filter(|(name, _)| !found.contains(name)),
-    );
+    append(&mut merged, values.iter().filter(|(name, _)| !found.contains(name)));
     merged
 }
 
@@ -123,9 +110,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         _ => Path::new("."),
     };
     // In the same directory, because only within one file system a rename replaces at once.
-    let mut file = tempfile::Builder::new()
-        .prefix(".env-")
-        .tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(".env-").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
     if let Ok(existing) = fs::metadata(path) {
         file.as_file().set_permissions(existing.permissions())?;
@@ -154,13 +139,7 @@ impl<'a> Entry<'a> {
     fn first(text: &'a str) -> (Self, &'a str) {
         let line = &text[..text.find('\n').map_or(text.len(), |end| end + 1)];
         let Some((name, before)) = assignment(line) else {
-            let other = Self {
-                text: line,
-                name: None,
-                before: line,
-                value: "",
-                after: "",
-            };
+            let other = Self { text: line, name: None, before: line, value: "", after: "" };
             return (other, &text[line.len()..]);
         };
         // Quotes may end on a later line; without an end they are no quotes.
@@ -169,16 +148,8 @@ impl<'a> Entry<'a> {
             None => bare(&line[before.len()..]),
         };
         let value_end = before.len() + value.len();
-        let end = text[value_end..]
-            .find('\n')
-            .map_or(text.len(), |end| value_end + end + 1);
-        let entry = Self {
-            text: &text[..end],
-            name: Some(name),
-            before,
-            value,
-            after: &text[value_end..end],
-        };
+        let end = text[value_end..].find('\n').map_or(text.len(), |end| value_end + end + 1);
+        let entry = Self { text: &text[..end], name: Some(name), before, value, after: &text[value_end..end] };
         (entry, &text[end..])
     }
 
@@ -229,10 +200,7 @@ fn quoted(text: &str) -> Option<&str> {
 
 /// The value without quotes at the beginning of a line: up to a comment or the end, without the blanks there.
 fn bare(line: &str) -> &str {
-    let comment = [" #", "\t#"]
-        .iter()
-        .filter_map(|mark| line.find(mark))
-        .min();
+    let comment = [" #", "\t#"].iter().filter_map(|mark| line.find(mark)).min();
     line[..comment.unwrap_or(line.len())].trim_end()
 }
 
@@ -274,9 +242,7 @@ impl Quote {
 
 /// Whether every reader takes these characters as they are, without quotes.
 fn is_plain(value: &str) -> bool {
-    value
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c))
+    value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c))
 }
 
 /// Within double quotes shells and dotenv readers give these characters a meaning.
@@ -312,9 +278,7 @@ fn for_shell(value: &str) -> String {
 fn for_yaml(value: &str) -> String {
     const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && value
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_-./:".contains(c))
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:".contains(c))
         && !value.ends_with(':')
         && !WORDS.contains(&value.to_ascii_lowercase().as_str());
     match plain {
@@ -342,158 +306,33 @@ mod tests {
             ("nothing to say", "A=1\n", &[], "A=1\n"),
             ("a value", "A=1\nB=2\n", &[("A", "3")], "A=3\nB=2\n"),
             ("a new name", "B=2\n", &[("A", "3")], "B=2\nA=3\n"),
-            (
-                "comments and blanks",
-                "# mine\n\n  # too\nA=1\n\n",
-                &[("A", "2")],
-                "# mine\n\n  # too\nA=2\n\n",
-            ),
-            (
-                "a comment that looks like a value",
-                "#A=1\n",
-                &[("A", "2")],
-                "#A=1\nA=2\n",
-            ),
-            (
-                "a number sign that begins the value",
-                "A=#1\n",
-                &[("A", "2")],
-                "A=2\n",
-            ),
-            (
-                "a comment after the value",
-                "A=1 # the first\n",
-                &[("A", "2")],
-                "A=2 # the first\n",
-            ),
-            (
-                "a number sign in the value",
-                "A=1#2\n",
-                &[("A", "2")],
-                "A=2\n",
-            ),
-            (
-                "no value",
-                "A=\nB= # none\n",
-                &[("A", "1"), ("B", "2")],
-                "A=1\nB=2 # none\n",
-            ),
-            (
-                "export",
-                "export A=1\n\texport  B = 2\n",
-                &[("A", "3"), ("B", "4")],
-                "export A=3\n\texport  B = 4\n",
-            ),
-            (
-                "a name that begins like export",
-                "exported=1\n",
-                &[("exported", "2")],
-                "exported=2\n",
-            ),
-            (
-                "double quotes",
-                "A=\"1\" # x\n",
-                &[("A", "2")],
-                "A=\"2\" # x\n",
-            ),
+            ("comments and blanks", "# mine\n\n  # too\nA=1\n\n", &[("A", "2")], "# mine\n\n  # too\nA=2\n\n"),
+            ("a comment that looks like a value", "#A=1\n", &[("A", "2")], "#A=1\nA=2\n"),
+            ("a number sign that begins the value", "A=#1\n", &[("A", "2")], "A=2\n"),
+            ("a comment after the value", "A=1 # the first\n", &[("A", "2")], "A=2 # the first\n"),
+            ("a number sign in the value", "A=1#2\n", &[("A", "2")], "A=2\n"),
+            ("no value", "A=\nB= # none\n", &[("A", "1"), ("B", "2")], "A=1\nB=2 # none\n"),
+            ("export", "export A=1\n\texport  B = 2\n", &[("A", "3"), ("B", "4")], "export A=3\n\texport  B = 4\n"),
+            ("a name that begins like export", "exported=1\n", &[("exported", "2")], "exported=2\n"),
+            ("double quotes", "A=\"1\" # x\n", &[("A", "2")], "A=\"2\" # x\n"),
             ("single quotes", "A='1'\n", &[("A", "2")], "A='2'\n"),
-            (
-                "a value that needs quotes",
-                "A=1\n",
-                &[("A", "2 3")],
-                "A='2 3'\n",
-            ),
-            (
-                "a value single quotes cannot hold",
-                "A='1'\n",
-                &[("A", "it's")],
-                "A=\"it's\"\n",
-            ),
-            (
-                "double quotes and signs",
-                "A=\"1\"\n",
-                &[("A", "a\"b$c\\d`")],
-                "A=\"a\\\"b\\$c\\\\d\\`\"\n",
-            ),
-            (
-                "a value that is right already",
-                "A = \"1\"  \nB='x'",
-                &[("A", "1"), ("B", "x")],
-                "A = \"1\"  \nB='x'",
-            ),
-            (
-                "an escaped value that is right already",
-                "A=\"a\\\"b\"\n",
-                &[("A", "a\"b")],
-                "A=\"a\\\"b\"\n",
-            ),
-            (
-                "windows",
-                "A=1\r\n# x\r\n",
-                &[("A", "2"), ("B", "3")],
-                "A=2\r\n# x\r\nB=3\r\n",
-            ),
-            (
-                "windows and quotes",
-                "A=\"1\"\r\n",
-                &[("A", "2")],
-                "A=\"2\"\r\n",
-            ),
-            (
-                "no newline at the end",
-                "B=2\nA=1",
-                &[("A", "2")],
-                "B=2\nA=2",
-            ),
-            (
-                "no newline at the end, and a new name",
-                "B=2",
-                &[("A", "1"), ("C", "3")],
-                "B=2\nA=1\nC=3",
-            ),
-            (
-                "the same name twice",
-                "A=1\nA=2\n",
-                &[("A", "3")],
-                "A=3\nA=3\n",
-            ),
+            ("a value that needs quotes", "A=1\n", &[("A", "2 3")], "A='2 3'\n"),
+            ("a value single quotes cannot hold", "A='1'\n", &[("A", "it's")], "A=\"it's\"\n"),
+            ("double quotes and signs", "A=\"1\"\n", &[("A", "a\"b$c\\d`")], "A=\"a\\\"b\\$c\\\\d\\`\"\n"),
+            ("a value that is right already", "A = \"1\"  \nB='x'", &[("A", "1"), ("B", "x")], "A = \"1\"  \nB='x'"),
+            ("an escaped value that is right already", "A=\"a\\\"b\"\n", &[("A", "a\"b")], "A=\"a\\\"b\"\n"),
+            ("windows", "A=1\r\n# x\r\n", &[("A", "2"), ("B", "3")], "A=2\r\n# x\r\nB=3\r\n"),
+            ("windows and quotes", "A=\"1\"\r\n", &[("A", "2")], "A=\"2\"\r\n"),
+            ("no newline at the end", "B=2\nA=1", &[("A", "2")], "B=2\nA=2"),
+            ("no newline at the end, and a new name", "B=2", &[("A", "1"), ("C", "3")], "B=2\nA=1\nC=3"),
+            ("the same name twice", "A=1\nA=2\n", &[("A", "3")], "A=3\nA=3\n"),
             ("a longer name", "AB=1\nA=1\n", &[("A", "2")], "AB=1\nA=2\n"),
-            (
-                "quotes over lines",
-                "K=\"x\nA=1\ny\"\nA=2\n",
-                &[("A", "3")],
-                "K=\"x\nA=1\ny\"\nA=3\n",
-            ),
-            (
-                "a value over lines goes whole",
-                "A='x\ny' # z\nB=1\n",
-                &[("A", "1")],
-                "A='1' # z\nB=1\n",
-            ),
-            (
-                "quotes without an end",
-                "K=\"x\nA=1\n",
-                &[("A", "2")],
-                "K=\"x\nA=2\n",
-            ),
-            (
-                "lines that mean nothing",
-                "what is this\n=1\nA=1\n",
-                &[("A", "2")],
-                "what is this\n=1\nA=2\n",
-            ),
-            (
-                "an equals sign in the value",
-                "A=b=c\n",
-                &[("A", "d=e")],
-                "A=d=e\n",
-            ),
-            (
-                "other alphabets",
-                "É=1\nA=\"é\"\n",
-                &[("A", "ü")],
-                "É=1\nA=\"ü\"\n",
-            ),
+            ("quotes over lines", "K=\"x\nA=1\ny\"\nA=2\n", &[("A", "3")], "K=\"x\nA=1\ny\"\nA=3\n"),
+            ("a value over lines goes whole", "A='x\ny' # z\nB=1\n", &[("A", "1")], "A='1' # z\nB=1\n"),
+            ("quotes without an end", "K=\"x\nA=1\n", &[("A", "2")], "K=\"x\nA=2\n"),
+            ("lines that mean nothing", "what is this\n=1\nA=1\n", &[("A", "2")], "what is this\n=1\nA=2\n"),
+            ("an equals sign in the value", "A=b=c\n", &[("A", "d=e")], "A=d=e\n"),
+            ("other alphabets", "É=1\nA=\"é\"\n", &[("A", "ü")], "É=1\nA=\"ü\"\n"),
         ];
         for (what, existing, new, expected) in table {
             let merged = merge(existing, &values(new));
@@ -538,8 +377,8 @@ mod tests {
 
     /// Values nobody should have, to be understood all the same.
     const STRANGE: &[&str] = &[
-        "", " ", "#", "a #b", "a: b", "- a", "yes", "~", "0x10", "1e3", "'", "\"", "$(x)", "`x`",
-        "\\", "\\n", "a\nb", "é", "{a}", "&a", "a:", "!x", "%", "@x", "it's", "\"'",
+        "", " ", "#", "a #b", "a: b", "- a", "yes", "~", "0x10", "1e3", "'", "\"", "$(x)", "`x`", "\\", "\\n", "a\nb",
+        "é", "{a}", "&a", "a:", "!x", "%", "@x", "it's", "\"'",
     ];
 
     #[test]
@@ -547,10 +386,7 @@ mod tests {
         for format in [Format::Shell, Format::Env] {
             for value in STRANGE {
                 let script = render(format, &values(&[("V", value)])) + "printf %s \"$V\"";
-                let output = std::process::Command::new("sh")
-                    .args(["-c", &script])
-                    .output()
-                    .unwrap();
+                let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
                 assert_eq!(String::from_utf8_lossy(&output.stdout), *value, "{script}");
             }
         }
@@ -575,11 +411,7 @@ mod tests {
         assert!(write(&path, &values(&[("A", "2")])).unwrap());
         assert!(!write(&path, &values(&[("A", "2")])).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "A=2\n");
-        assert_eq!(
-            fs::read_dir(directory.path()).unwrap().count(),
-            1,
-            "nothing temporary stays"
-        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing temporary stays");
     }
 
     #[cfg(unix)]
@@ -594,10 +426,7 @@ mod tests {
         write(&link, &values(&[("A", "2")])).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "A=2\n");
-        assert_eq!(
-            fs::metadata(&real).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
     }
 
     #[test]

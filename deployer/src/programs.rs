@@ -82,8 +82,7 @@ impl Programs {
             .collect();
         let mut programs = Programs::default();
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
-            let here: Vec<&Source> =
-                sources.iter().filter(|source| source.target(destination) == target).collect();
+            let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
             let built = build_all(&here, folder, target, &mut progress).await?;
             for source in here {
                 programs.add(source, folder, &built, target)?;

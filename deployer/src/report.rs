@@ -122,8 +122,7 @@ fn summary(lines: &[Planned]) -> String {
         (count(|step| matches!(step, Step::Delete { .. })), "to remove"),
         (count(|step| matches!(step, Step::Keep)), "as wanted"),
     ];
-    let parts: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     parts.join(", ")
 }
 

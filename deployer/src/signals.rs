@@ -7,8 +7,7 @@ use crate::{exit::Exit, report};
 
 /// Returns at the first Ctrl-C or SIGTERM.
 pub async fn stop_requested() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };

@@ -131,13 +131,16 @@ impl Layout<'_> {
             self.stack.section(format!("buckets.{entry}"));
             let cors: Vec<bucket::CorsRule> = wanted.cors.iter().map(cors_rule).collect();
             let bucket = Bucket { name: self.names.bucket(entry.as_str()), account: self.site.account.clone() };
-            let bucket =
-                self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings::private(cors.clone()));
-            self.offer("buckets", entry.as_str(), [
-                ("name", bucket.wire(|bucket| bucket.name.clone())),
-                ("arn", bucket.wire(|bucket| bucket.arn.clone())),
-                ("region", bucket.wire(|bucket| bucket.region.clone())),
-            ]);
+            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings::private(cors.clone()));
+            self.offer(
+                "buckets",
+                entry.as_str(),
+                [
+                    ("name", bucket.wire(|bucket| bucket.name.clone())),
+                    ("arn", bucket.wire(|bucket| bucket.arn.clone())),
+                    ("region", bucket.wire(|bucket| bucket.region.clone())),
+                ],
+            );
             buckets.insert(entry.to_string(), bucket);
         }
         buckets
@@ -149,10 +152,11 @@ impl Layout<'_> {
             let settings = table_settings(wanted);
             let table = Table { name: self.names.plain(entry.as_str()) };
             let table = self.stack.add(entry.as_str(), table, (), move |()| settings.clone());
-            self.offer("tables", entry.as_str(), [
-                ("name", table.wire(|table| table.name.clone())),
-                ("arn", table.wire(|table| table.arn.clone())),
-            ]);
+            self.offer(
+                "tables",
+                entry.as_str(),
+                [("name", table.wire(|table| table.name.clone())), ("arn", table.wire(|table| table.arn.clone()))],
+            );
         }
     }
 
@@ -207,14 +211,17 @@ impl Layout<'_> {
             log_group: String::new(),
         };
         let function = Function { name: self.names.plain(entry) };
-        let function =
-            self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
-                function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
-            });
-        self.offer("functions", entry, [
-            ("name", function.wire(|function| function.name.clone())),
-            ("arn", function.wire(|function| function.arn.clone())),
-        ]);
+        let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
+            function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
+        });
+        self.offer(
+            "functions",
+            entry,
+            [
+                ("name", function.wire(|function| function.name.clone())),
+                ("arn", function.wire(|function| function.arn.clone())),
+            ],
+        );
         function
     }
 
@@ -230,13 +237,7 @@ impl Layout<'_> {
         role.wire(|role| role.arn.clone())
     }
 
-    fn service(
-        &mut self,
-        entry: &str,
-        wanted: &config::Service,
-        network: &Network,
-        anchor: Handle<Bucket>,
-    ) -> Front {
+    fn service(&mut self, entry: &str, wanted: &config::Service, network: &Network, anchor: Handle<Bucket>) -> Front {
         self.stack.section(format!("services.{entry}"));
         let (front_door, back_door) = self.firewalls(entry, wanted, network);
         let artifact = self.artifact(entry, anchor);
@@ -252,10 +253,11 @@ impl Layout<'_> {
         });
         let port = u16::from(wanted.load_balancer.port);
         let url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
-        self.offer("services", entry, [
-            ("url", url.clone()),
-            ("host", balancer.wire(|balancer| balancer.dns_name.clone())),
-        ]);
+        self.offer(
+            "services",
+            entry,
+            [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
+        );
         Front { name: entry.into(), target_group, group, url }
     }
 
@@ -302,9 +304,7 @@ impl Layout<'_> {
         let role = Role { name: name.clone(), path: path.clone() };
         let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
         let profile = InstanceProfile { name, path };
-        let profile = self
-            .stack
-            .add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
+        let profile = self.stack.add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
         profile.wire(|profile| profile.name.clone())
     }
 
@@ -452,10 +452,8 @@ impl Layout<'_> {
                     prefix: prefix.clone(),
                     suffix: suffix.clone(),
                 };
-                let uploads = target
-                    .into_iter()
-                    .map(|(function, _)| ("deployer-upload".to_owned(), upload(function)))
-                    .collect();
+                let uploads =
+                    target.into_iter().map(|(function, _)| ("deployer-upload".to_owned(), upload(function))).collect();
                 let notification = Notification { bucket: bucket.name, account: account.clone() };
                 (notification, notification::Settings { uploads })
             });

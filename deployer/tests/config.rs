@@ -40,7 +40,10 @@ fn the_shipped_file_is_right() {
     let web = &config.services["web"];
     assert_eq!((u16::from(web.port), web.instances.min, web.instances.max), (8080, 1, 4));
     assert_eq!(web.health_check.path, "/health");
-    assert_eq!(config.outputs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["BUCKET", "DYNAMO_TABLE", "URL"]);
+    assert_eq!(
+        config.outputs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["BUCKET", "DYNAMO_TABLE", "URL"]
+    );
     assert_eq!(config.place_of("services.web.port").map(|place| place.column), Some(11));
 }
 
@@ -87,7 +90,11 @@ fn what_is_missing_is_named_with_an_example() {
     check("region: us-east-1\n", &[("1:1", "`name` is missing", "add `name`: a name such as postagram")]);
     check_below_head(
         "tables:\n  t: { sort_key: s }\n",
-        &[("4:6", "`partition_key` is missing in tables.t", "add `partition_key`: the attribute that is the partition key")],
+        &[(
+            "4:6",
+            "`partition_key` is missing in tables.t",
+            "add `partition_key`: the attribute that is the partition key",
+        )],
     );
     check_below_head(
         "functions:\n  f: { memory_mb: 128 }\n",
@@ -107,7 +114,9 @@ fn a_key_that_stands_twice_is_refused() {
 #[test]
 fn references_must_name_something() {
     let function = |text: &str| {
-        format!("tables:\n  posts: {{ partition_key: k }}\nfunctions:\n  f: {{ package: f, environment: {{ T: \"{text}\" }} }}\n")
+        format!(
+            "tables:\n  posts: {{ partition_key: k }}\nfunctions:\n  f: {{ package: f, environment: {{ T: \"{text}\" }} }}\n"
+        )
     };
     check_below_head(
         &function("${tabels.posts.name}"),

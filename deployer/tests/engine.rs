@@ -41,7 +41,11 @@ impl Cloud {
     }
 
     /// The effect takes place although the answer may be lost.
-    fn call<T>(&self, what: String, effect: impl FnOnce(&mut BTreeMap<String, Box_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn call<T>(
+        &self,
+        what: String,
+        effect: impl FnOnce(&mut BTreeMap<String, Box_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let mut left = self.answers_left.lock().unwrap();
         if *left == Some(0) {
             return Err(Fault::new(&what, "Cut", "the line is cut"));

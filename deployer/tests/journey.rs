@@ -151,7 +151,8 @@ async fn outputs_fill_a_dotenv_and_parts_come_up_alone() {
     assert!(env.starts_with("# mine\nBUCKET=postagram-images-"), "{env}");
     assert!(env.contains("OTHER=1\n") && env.contains("DYNAMO_TABLE=postagram-posts\n"), "{env}");
     assert_eq!(project.done(&["outputs", "--local", "DYNAMO_TABLE"]).stdout, "postagram-posts\n");
-    let json: Value = serde_json::from_str(&project.done(&["outputs", "--local", "--format", "json"]).stdout).expect("JSON");
+    let json: Value =
+        serde_json::from_str(&project.done(&["outputs", "--local", "--format", "json"]).stdout).expect("JSON");
     assert_eq!(json["DYNAMO_TABLE"], "postagram-posts");
     assert_eq!(project.run(&["outputs", "--local", "NOPE"]).code, 64);
     assert_eq!(project.run(&["up", "--local", "--yes", "nothing"]).code, 64);
@@ -177,7 +178,11 @@ fn a_wrong_description_is_shown_with_its_place_and_its_own_exit_code() {
     let project = Project::with("name: small\nregion: us-esat-1\n");
     let said = project.run(&["plan", "--local"]);
     assert_eq!(said.code, 78);
-    assert!(said.stderr.contains("stack.yaml:2:9") && said.stderr.contains("did you mean \"us-east-1\"?"), "{}", said.all());
+    assert!(
+        said.stderr.contains("stack.yaml:2:9") && said.stderr.contains("did you mean \"us-east-1\"?"),
+        "{}",
+        said.all()
+    );
     assert_eq!(project.run(&["plan", "--file", "none.yaml"]).code, 78);
     assert_eq!(project.run(&["plan", "--nonsense"]).code, 64);
 }

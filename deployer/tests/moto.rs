@@ -109,7 +109,13 @@ async fn plan_up_again_change_and_down() {
 
     let down = moto.done(&project, &["down", "--yes"]);
     assert!(down.stderr.contains("nothing is left"), "{}", down.all());
-    for (service, kind) in [("s3", "FakeBucket"), ("dynamodb", "Table"), ("elbv2", "FakeLoadBalancer"), ("elbv2", "FakeTargetGroup"), ("autoscaling", "FakeAutoScalingGroup")] {
+    for (service, kind) in [
+        ("s3", "FakeBucket"),
+        ("dynamodb", "Table"),
+        ("elbv2", "FakeLoadBalancer"),
+        ("elbv2", "FakeTargetGroup"),
+        ("autoscaling", "FakeAutoScalingGroup"),
+    ] {
         assert_eq!(moto.count(service, kind).await, 0, "{service} {kind}");
     }
     assert!(moto.done(&project, &["down", "--yes"]).stderr.contains("nothing to do"));

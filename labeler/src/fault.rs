@@ -28,29 +28,17 @@ impl Fault {
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        Self {
-            what,
-            curable: is_curable(&error),
-            source: error.into(),
-        }
+        Self { what, curable: is_curable(&error), source: error.into() }
     }
 
     /// The picture is there and Rekognition could not read it.
     pub(crate) fn unreadable(error: impl Error + Send + Sync + 'static) -> Self {
-        Self {
-            what: "to let Rekognition read the picture",
-            curable: true,
-            source: error.into(),
-        }
+        Self { what: "to let Rekognition read the picture", curable: true, source: error.into() }
     }
 
     /// Somebody else wrote the row each time between our reading and writing it.
     pub(crate) fn contended() -> Self {
-        Self {
-            what: "to write the labels",
-            curable: true,
-            source: "the post kept changing".into(),
-        }
+        Self { what: "to write the labels", curable: true, source: "the post kept changing".into() }
     }
 
     /// Whether the same call may succeed later.
@@ -106,17 +94,10 @@ impl Unfinished {
 /// What the queue is told; Lambda logs it and sends the event again.
 impl From<Unfinished> for Diagnostic {
     fn from(unfinished: Unfinished) -> Self {
-        Self {
-            error_type: "Unfinished".into(),
-            error_message: unfinished.to_string(),
-        }
+        Self { error_type: "Unfinished".into(), error_message: unfinished.to_string() }
     }
 }
 
 fn chains(faults: &[Fault]) -> String {
-    faults
-        .iter()
-        .map(Fault::chain)
-        .collect::<Vec<_>>()
-        .join("; ")
+    faults.iter().map(Fault::chain).collect::<Vec<_>>().join("; ")
 }

@@ -60,8 +60,7 @@ impl Labeler {
     #[must_use]
     pub fn new(config: &SdkConfig, bucket: String, table: String) -> Self {
         // Whoever serves S3 elsewhere than AWS seldom has a host name per bucket.
-        let elsewhere =
-            config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
+        let elsewhere = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(elsewhere);
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
@@ -151,8 +150,7 @@ impl Labeler {
         };
         match error.as_service_error() {
             Some(DetectLabelsError::InvalidS3ObjectException(_)) => {
-                self.look_whether_gone(picture, Fault::unreadable(error))
-                    .await
+                self.look_whether_gone(picture, Fault::unreadable(error)).await
             }
             Some(refusal) => match Content::refused(refusal) {
                 Some(refused) => Ok(Some(refused)),
@@ -164,16 +162,8 @@ impl Labeler {
 
     /// Rekognition has one error for an object that is gone and for one it may not read. The latter passes: a role
     /// that has just been made takes seconds to be known everywhere (aws-facts §2.3).
-    async fn look_whether_gone(
-        &self,
-        picture: &Picture,
-        unreadable: Fault,
-    ) -> Result<Option<Content>, Fault> {
-        let head = self
-            .s3
-            .head_object()
-            .bucket(&self.bucket)
-            .key(picture.key());
+    async fn look_whether_gone(&self, picture: &Picture, unreadable: Fault) -> Result<Option<Content>, Fault> {
+        let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
             _ => Err(unreadable),
@@ -190,11 +180,7 @@ impl Labeler {
     /// every object of a post together with the post.
     async fn remove_replaced(&self, key: &str) {
         if let Err(fault) = self.remove(key).await {
-            warn!(
-                key,
-                fault = fault.chain(),
-                "the picture that was replaced stays until its post is deleted"
-            );
+            warn!(key, fault = fault.chain(), "the picture that was replaced stays until its post is deleted");
         }
     }
 }

@@ -31,11 +31,7 @@ pub(crate) enum Content {
 impl Picture {
     /// The picture a record of an S3 event is about.
     pub(crate) fn from_record(record: &Value, our_bucket: &str) -> Result<Self, Skipped> {
-        let Record {
-            event_name,
-            event_time,
-            s3,
-        } = Record::deserialize(record)?;
+        let Record { event_name, event_time, s3 } = Record::deserialize(record)?;
         if !event_name.starts_with("ObjectCreated:") {
             return Err(Skipped::NoUpload(event_name));
         }
@@ -43,13 +39,9 @@ impl Picture {
             return Err(Skipped::OtherBucket(s3.bucket.name));
         }
         let key = s3.object.key;
-        let object =
-            ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
+        let object = ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
         match milliseconds(&event_time) {
-            Some(uploaded_ms) => Ok(Self {
-                object,
-                uploaded_ms,
-            }),
+            Some(uploaded_ms) => Ok(Self { object, uploaded_ms }),
             None => Err(Skipped::NoTime(event_time)),
         }
     }
@@ -71,9 +63,7 @@ impl Content {
     /// What Rekognition says about a picture it cannot use; nothing for every other error.
     pub(crate) fn refused(error: &DetectLabelsError) -> Option<Self> {
         let reason = match error {
-            DetectLabelsError::InvalidImageFormatException(_) => {
-                "the file is not a JPEG or PNG picture"
-            }
+            DetectLabelsError::InvalidImageFormatException(_) => "the file is not a JPEG or PNG picture",
             DetectLabelsError::ImageTooLargeException(_) => "the picture is larger than 15 MB",
             DetectLabelsError::InvalidParameterException(_) => "the picture cannot be analysed",
             _ => return None,

@@ -55,9 +55,7 @@ impl Labeler {
         let new = Shown::from(picture);
         Ok(match Shown::in_row(&row) {
             Some(shown) if shown == new => Standing::Known,
-            Some(shown) if shown < new => Standing::Newest {
-                before: Some(shown),
-            },
+            Some(shown) if shown < new => Standing::Newest { before: Some(shown) },
             // The same object was overwritten, and this is the late event of its first content.
             Some(shown) if shown.key == new.key => Standing::Known,
             Some(_) => Standing::Outdated,
@@ -85,10 +83,7 @@ impl Labeler {
             .expression_attribute_names("#uploaded", UPLOADED)
             .expression_attribute_names("#refused", REFUSED)
             .expression_attribute_values(":image", AttributeValue::S(new.key))
-            .expression_attribute_values(
-                ":uploaded",
-                AttributeValue::N(new.uploaded_ms.to_string()),
-            );
+            .expression_attribute_values(":uploaded", AttributeValue::N(new.uploaded_ms.to_string()));
         let write = match content {
             Content::Labels(labels) => write
                 .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded REMOVE #refused")
@@ -100,25 +95,15 @@ impl Labeler {
         };
         // Without a row UpdateItem would make one: a deleted post would come back.
         let write = match before {
-            None => write
-                .condition_expression("attribute_exists(#id) AND attribute_not_exists(#uploaded)"),
+            None => write.condition_expression("attribute_exists(#id) AND attribute_not_exists(#uploaded)"),
             Some(shown) => write
-                .condition_expression(
-                    "attribute_exists(#id) AND #image = :before AND #uploaded = :since",
-                )
+                .condition_expression("attribute_exists(#id) AND #image = :before AND #uploaded = :since")
                 .expression_attribute_values(":before", AttributeValue::S(shown.key.clone()))
-                .expression_attribute_values(
-                    ":since",
-                    AttributeValue::N(shown.uploaded_ms.to_string()),
-                ),
+                .expression_attribute_values(":since", AttributeValue::N(shown.uploaded_ms.to_string())),
         };
         match write.send().await {
             Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
                 Ok(false)
             }
             Err(error) => Err(Fault::new("to write the labels", error)),
@@ -138,10 +123,7 @@ impl Shown {
 
 impl From<&Picture> for Shown {
     fn from(picture: &Picture) -> Self {
-        Self {
-            uploaded_ms: picture.uploaded_ms,
-            key: picture.key(),
-        }
+        Self { uploaded_ms: picture.uploaded_ms, key: picture.key() }
     }
 }
 

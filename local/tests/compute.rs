@@ -27,45 +27,28 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
     let environment = world.get(&stack.address, "/environment").await;
     assert_eq!(environment.status, 200);
     let line = |name: &str| {
-        environment
-            .body
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned))
+        environment.body.lines().find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned))
     };
     assert_eq!(line("GREETING").as_deref(), Some("hello \"you\""));
-    assert_eq!(
-        line("AWS_ENDPOINT_URL").as_deref(),
-        Some("http://127.0.0.1:1")
-    );
+    assert_eq!(line("AWS_ENDPOINT_URL").as_deref(), Some("http://127.0.0.1:1"));
     assert_eq!(line("HOME"), None, "nothing of the host is inherited");
 
     let headers = world.get(&stack.address, "/headers").await.body;
-    for name in [
-        "x-forwarded-for=127.0.0.1",
-        "x-forwarded-proto=http",
-        "x-forwarded-port=",
-        "x-amzn-trace-id=Root=1-",
-    ] {
+    for name in ["x-forwarded-for=127.0.0.1", "x-forwarded-proto=http", "x-forwarded-port=", "x-amzn-trace-id=Root=1-"]
+    {
         assert!(headers.contains(name), "{name} is missing in {headers}");
     }
     let long = "x".repeat(300_000);
     let echoed = world.send(&stack.address, "POST", "/echo", &long).await;
     assert_eq!((echoed.status, echoed.body.len()), (200, long.len()));
 
-    world
-        .metadata_needs_a_token_and_gives_credentials(
-            &line("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap(),
-        )
-        .await;
+    world.metadata_needs_a_token_and_gives_credentials(&line("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap()).await;
 
     let id = world.instance_ids().await.remove(0);
-    let console = world
-        .ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)])
-        .await;
+    let console = world.ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)]).await;
     let console = String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap();
     assert!(
-        console.contains("cloud-init: wrote /etc/web.env")
-            && console.contains("tiny_service listens on"),
+        console.contains("cloud-init: wrote /etc/web.env") && console.contains("tiny_service listens on"),
         "{console}"
     );
     assert!(!console.contains("ERROR"), "{console}");
@@ -74,18 +57,10 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
         .ok(
             "ec2",
             "DescribeInstances",
-            &[
-                ("Filter.1.Name", "tag:aws:autoscaling:groupName"),
-                ("Filter.1.Value.1", "web"),
-            ],
+            &[("Filter.1.Name", "tag:aws:autoscaling:groupName"), ("Filter.1.Value.1", "web")],
         )
         .await;
-    assert!(
-        described
-            .text
-            .contains("<key>colour</key><value>blue</value>"),
-        "tags of the group reach its instances"
-    );
+    assert!(described.text.contains("<key>colour</key><value>blue</value>"), "tags of the group reach its instances");
 
     world.down(&stack).await;
     world.stop().await;
@@ -95,10 +70,7 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
 async fn a_process_that_dies_is_restarted_and_an_instance_that_dies_is_replaced() {
     let world = World::start().await;
     let stack = world.up("/", &[]).await;
-    let (id, pid) = (
-        world.instance_ids().await.remove(0),
-        world.get(&stack.address, "/pid").await.body,
-    );
+    let (id, pid) = (world.instance_ids().await.remove(0), world.get(&stack.address, "/pid").await.body);
 
     kill(&pid);
     world
@@ -113,35 +85,21 @@ async fn a_process_that_dies_is_restarted_and_an_instance_that_dies_is_replaced(
         "systemd has restarted it, the group has nothing to do"
     );
 
-    world
-        .ok("ec2", "TerminateInstances", &[("InstanceId.1", &id)])
-        .await;
+    world.ok("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
     world
         .eventually("another instance serves", async || {
             let ids = world.instance_ids().await;
             ids.len() == 1 && ids[0] != id && world.healthy(&stack).await == 1
         })
         .await;
-    let activities = world
-        .ok(
-            "autoscaling",
-            "DescribeScalingActivities",
-            &[("AutoScalingGroupName", "web")],
-        )
-        .await;
-    assert!(activities.text.contains(
-        "a user request created an AutoScalingGroup changing the desired capacity from 0 to 1"
-    ));
+    let activities = world.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
     assert!(
         activities
             .text
-            .contains("EC2 health check indicating it has been terminated or stopped")
+            .contains("a user request created an AutoScalingGroup changing the desired capacity from 0 to 1")
     );
-    assert!(
-        activities
-            .text
-            .contains("an unhealthy instance needing to be replaced")
-    );
+    assert!(activities.text.contains("EC2 health check indicating it has been terminated or stopped"));
+    assert!(activities.text.contains("an unhealthy instance needing to be replaced"));
     world.down(&stack).await;
     world.stop().await;
 }
@@ -152,34 +110,20 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
     let stack = world.up("/", &[]).await;
     let before = world.instance_ids().await.remove(0);
 
-    let data = world
-        .template_data(&stack.group_id, "GREETING=\"new\"\nPORT=\"8080\"")
-        .await;
+    let data = world.template_data(&stack.group_id, "GREETING=\"new\"\nPORT=\"8080\"").await;
     let mut form = vec![("LaunchTemplateName".to_owned(), "web".to_owned())];
     form.extend(data);
-    let version = world
-        .ok_with("ec2", "CreateLaunchTemplateVersion", form)
-        .await
-        .field("versionNumber");
+    let version = world.ok_with("ec2", "CreateLaunchTemplateVersion", form).await.field("versionNumber");
     assert_eq!(version, "2");
-    let template = world
-        .ok(
-            "ec2",
-            "DescribeLaunchTemplates",
-            &[("LaunchTemplateName.1", "web")],
-        )
-        .await
-        .field("launchTemplateId");
+    let template =
+        world.ok("ec2", "DescribeLaunchTemplates", &[("LaunchTemplateName.1", "web")]).await.field("launchTemplateId");
     let started = world
         .ok(
             "autoscaling",
             "StartInstanceRefresh",
             &[
                 ("AutoScalingGroupName", "web"),
-                (
-                    "DesiredConfiguration.LaunchTemplate.LaunchTemplateId",
-                    &template,
-                ),
+                ("DesiredConfiguration.LaunchTemplate.LaunchTemplateId", &template),
                 ("DesiredConfiguration.LaunchTemplate.Version", "2"),
                 ("Preferences.MinHealthyPercentage", "100"),
                 ("Preferences.MaxHealthyPercentage", "200"),
@@ -188,50 +132,24 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
         )
         .await;
     assert!(!started.field("InstanceRefreshId").is_empty());
-    let again = world
-        .call(
-            "autoscaling",
-            "StartInstanceRefresh",
-            &[("AutoScalingGroupName", "web")],
-        )
-        .await;
+    let again = world.call("autoscaling", "StartInstanceRefresh", &[("AutoScalingGroupName", "web")]).await;
     assert_eq!(again.field("Code"), "InstanceRefreshInProgress");
 
     world
         .eventually("the refresh is successful", async || {
             let answer = world.get(&stack.address, "/environment").await;
             assert_eq!(answer.status, 200, "a request was lost");
-            let refreshes = world
-                .ok(
-                    "autoscaling",
-                    "DescribeInstanceRefreshes",
-                    &[("AutoScalingGroupName", "web")],
-                )
-                .await;
+            let refreshes =
+                world.ok("autoscaling", "DescribeInstanceRefreshes", &[("AutoScalingGroupName", "web")]).await;
             assert_ne!(refreshes.field("Status"), "Failed", "{}", refreshes.text);
             refreshes.field("Status") == "Successful"
         })
         .await;
-    assert!(
-        world
-            .get(&stack.address, "/environment")
-            .await
-            .body
-            .contains("GREETING=new\n")
-    );
+    assert!(world.get(&stack.address, "/environment").await.body.contains("GREETING=new\n"));
     assert_ne!(world.instance_ids().await, [before]);
-    let group = world
-        .ok(
-            "autoscaling",
-            "DescribeAutoScalingGroups",
-            &[("AutoScalingGroupNames.member.1", "web")],
-        )
-        .await;
-    assert_eq!(
-        group.field("Version"),
-        "2",
-        "the group keeps the version of a successful refresh"
-    );
+    let group =
+        world.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
+    assert_eq!(group.field("Version"), "2", "the group keeps the version of a successful refresh");
     world.down(&stack).await;
     world.stop().await;
 }
@@ -240,19 +158,9 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
 async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
     let world = World::start().await;
     let stack = world.up("/", &[]).await;
-    let bounds = [
-        ("AutoScalingGroupName", "web"),
-        ("MinSize", "2"),
-        ("MaxSize", "3"),
-    ];
-    world
-        .ok("autoscaling", "UpdateAutoScalingGroup", &bounds)
-        .await;
-    world
-        .eventually("two targets are healthy", async || {
-            world.healthy(&stack).await == 2
-        })
-        .await;
+    let bounds = [("AutoScalingGroupName", "web"), ("MinSize", "2"), ("MaxSize", "3")];
+    world.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
+    world.eventually("two targets are healthy", async || world.healthy(&stack).await == 2).await;
 
     let mut answered = std::collections::BTreeSet::new();
     for _ in 0..4 {
@@ -261,26 +169,12 @@ async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
     assert_eq!(answered.len(), 2, "requests go to both in turn");
 
     let refused = world
-        .call(
-            "autoscaling",
-            "SetDesiredCapacity",
-            &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "4")],
-        )
+        .call("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "4")])
         .await;
     assert_eq!(refused.field("Code"), "ValidationError");
-    let bounds = [
-        ("AutoScalingGroupName", "web"),
-        ("MinSize", "0"),
-        ("DesiredCapacity", "0"),
-    ];
-    world
-        .ok("autoscaling", "UpdateAutoScalingGroup", &bounds)
-        .await;
-    world
-        .eventually("no instance is left", async || {
-            world.instance_ids().await.is_empty()
-        })
-        .await;
+    let bounds = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
+    world.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
+    world.eventually("no instance is left", async || world.instance_ids().await.is_empty()).await;
     assert_eq!(world.get(&stack.address, "/").await.status, 503);
     world.down(&stack).await;
     world.stop().await;
@@ -289,17 +183,11 @@ async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
 #[tokio::test]
 async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
     let world = World::start().await;
-    let stack = world
-        .create("/broken", &[("HealthCheckGracePeriod", "3600")])
-        .await;
+    let stack = world.create("/broken", &[("HealthCheckGracePeriod", "3600")]).await;
     world
         .eventually("the reason is the status", async || {
             let health = world
-                .ok(
-                    "elasticloadbalancing",
-                    "DescribeTargetHealth",
-                    &[("TargetGroupArn", &stack.target_group)],
-                )
+                .ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)])
                 .await;
             health.field("Reason") == "Target.ResponseCodeMismatch"
                 && health.field("Description") == "Health checks failed with these codes: [500]"
@@ -319,11 +207,7 @@ async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
     world
         .eventually("the reason is the security group", async || {
             let health = world
-                .ok(
-                    "elasticloadbalancing",
-                    "DescribeTargetHealth",
-                    &[("TargetGroupArn", &stack.target_group)],
-                )
+                .ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)])
                 .await;
             health.field("Reason") == "Target.Timeout"
         })
@@ -337,17 +221,10 @@ async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
 async fn after_a_restart_everything_runs_again_where_it_was() {
     let world = World::start().await;
     let stack = world.up("/", &[]).await;
-    let (ids, pid) = (
-        world.instance_ids().await,
-        world.get(&stack.address, "/pid").await.body,
-    );
+    let (ids, pid) = (world.instance_ids().await, world.get(&stack.address, "/pid").await.body);
     let world = world.restart().await;
     assert!(!is_running(&pid), "stopping ends every process");
-    world
-        .eventually("the target is healthy again", async || {
-            world.healthy(&stack).await == 1
-        })
-        .await;
+    world.eventually("the target is healthy again", async || world.healthy(&stack).await == 1).await;
     assert_eq!(world.instance_ids().await, ids);
     assert_ne!(world.get(&stack.address, "/pid").await.body, pid);
     world.down(&stack).await;
@@ -357,9 +234,7 @@ async fn after_a_restart_everything_runs_again_where_it_was() {
 #[tokio::test]
 async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
     let world = World::start().await;
-    let stack = world
-        .create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")])
-        .await;
+    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     world
         .ok_with(
             "ec2",
@@ -367,20 +242,11 @@ async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
             vec![
                 ("LaunchTemplateName".to_owned(), "web".to_owned()),
                 ("SourceVersion".to_owned(), "1".to_owned()),
-                (
-                    "LaunchTemplateData.ImageId".to_owned(),
-                    "ami-0123456789abcdef0".to_owned(),
-                ),
+                ("LaunchTemplateData.ImageId".to_owned(), "ami-0123456789abcdef0".to_owned()),
             ],
         )
         .await;
-    world
-        .ok(
-            "ec2",
-            "ModifyLaunchTemplate",
-            &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "2")],
-        )
-        .await;
+    world.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "2")]).await;
     let refused = world
         .call(
             "autoscaling",
@@ -397,31 +263,18 @@ async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
         "You must use a valid fully-formed launch template. The image id '[ami-0123456789abcdef0]' does not exist"
     );
 
+    world.ok("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "1")]).await;
     world
-        .ok(
-            "autoscaling",
-            "SetDesiredCapacity",
-            &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "1")],
-        )
-        .await;
-    world.eventually("the failure is told", async || {
-        let activities = world.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
-        activities.field("StatusCode") == "Failed"
-            && activities.field("StatusMessage") == "The image id '[ami-0123456789abcdef0]' does not exist Launching EC2 instance failed."
-    })
-    .await;
-    world
-        .ok(
-            "ec2",
-            "ModifyLaunchTemplate",
-            &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "1")],
-        )
-        .await;
-    world
-        .eventually("the next try succeeds", async || {
-            world.healthy(&stack).await == 1
+        .eventually("the failure is told", async || {
+            let activities =
+                world.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
+            activities.field("StatusCode") == "Failed"
+                && activities.field("StatusMessage")
+                    == "The image id '[ami-0123456789abcdef0]' does not exist Launching EC2 instance failed."
         })
         .await;
+    world.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "1")]).await;
+    world.eventually("the next try succeeds", async || world.healthy(&stack).await == 1).await;
     world.down(&stack).await;
     world.stop().await;
 }
@@ -429,15 +282,10 @@ async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
 #[tokio::test]
 async fn refusals_have_the_codes_and_texts_of_aws() {
     let world = World::start().await;
-    let stack = world
-        .create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")])
-        .await;
+    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     let group = stack.group_id.as_str();
     let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000";
-    let (missing_balancer, missing_group) = (
-        format!("{arn}:loadbalancer/app/x/1"),
-        format!("{arn}:targetgroup/x/1"),
-    );
+    let (missing_balancer, missing_group) = (format!("{arn}:loadbalancer/app/x/1"), format!("{arn}:targetgroup/x/1"));
     let same_rule = [
         ("GroupId", stack.balancer_group_id.as_str()),
         ("IpPermissions.1.IpProtocol", "tcp"),
@@ -452,37 +300,14 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
             &[("GroupName", "web"), ("GroupDescription", "x")][..],
             "InvalidGroup.Duplicate",
         ),
-        (
-            "ec2",
-            "AuthorizeSecurityGroupIngress",
-            &same_rule,
-            "InvalidPermission.Duplicate",
-        ),
-        (
-            "ec2",
-            "DeleteSecurityGroup",
-            &[("GroupId", "sg-1")],
-            "InvalidGroup.NotFound",
-        ),
-        (
-            "ec2",
-            "DeleteSecurityGroup",
-            &[("GroupId", stack.balancer_group_id.as_str())],
-            "DependencyViolation",
-        ),
-        (
-            "ec2",
-            "DescribeSecurityGroups",
-            &[("GroupId.1", "nonsense")],
-            "InvalidGroupId.Malformed",
-        ),
+        ("ec2", "AuthorizeSecurityGroupIngress", &same_rule, "InvalidPermission.Duplicate"),
+        ("ec2", "DeleteSecurityGroup", &[("GroupId", "sg-1")], "InvalidGroup.NotFound"),
+        ("ec2", "DeleteSecurityGroup", &[("GroupId", stack.balancer_group_id.as_str())], "DependencyViolation"),
+        ("ec2", "DescribeSecurityGroups", &[("GroupId.1", "nonsense")], "InvalidGroupId.Malformed"),
         (
             "ec2",
             "CreateLaunchTemplate",
-            &[
-                ("LaunchTemplateName", "web"),
-                ("LaunchTemplateData.KeyName", "x"),
-            ],
+            &[("LaunchTemplateName", "web"), ("LaunchTemplateData.KeyName", "x")],
             "InvalidLaunchTemplateName.AlreadyExistsException",
         ),
         (
@@ -491,75 +316,27 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
             &[("LaunchTemplateName.1", "none")],
             "InvalidLaunchTemplateName.NotFoundException",
         ),
+        ("ec2", "DescribeLaunchTemplateVersions", &[("LaunchTemplateId", "lt-1")], "InvalidLaunchTemplateId.NotFound"),
         (
             "ec2",
             "DescribeLaunchTemplateVersions",
-            &[("LaunchTemplateId", "lt-1")],
-            "InvalidLaunchTemplateId.NotFound",
-        ),
-        (
-            "ec2",
-            "DescribeLaunchTemplateVersions",
-            &[
-                ("LaunchTemplateName", "web"),
-                ("LaunchTemplateVersion.1", "9"),
-            ],
+            &[("LaunchTemplateName", "web"), ("LaunchTemplateVersion.1", "9")],
             "InvalidLaunchTemplateId.VersionNotFound",
         ),
-        (
-            "ec2",
-            "DescribeImages",
-            &[("ImageId.1", "ami-1")],
-            "InvalidAMIID.NotFound",
-        ),
-        (
-            "ec2",
-            "DescribeInstances",
-            &[("InstanceId.1", "i-1")],
-            "InvalidInstanceID.NotFound",
-        ),
-        (
-            "ec2",
-            "DescribeInstanceTypes",
-            &[("InstanceType.1", "t9.micro")],
-            "InvalidInstanceType",
-        ),
-        (
-            "autoscaling",
-            "CreateAutoScalingGroup",
-            &[("AutoScalingGroupName", "web")],
-            "AlreadyExists",
-        ),
+        ("ec2", "DescribeImages", &[("ImageId.1", "ami-1")], "InvalidAMIID.NotFound"),
+        ("ec2", "DescribeInstances", &[("InstanceId.1", "i-1")], "InvalidInstanceID.NotFound"),
+        ("ec2", "DescribeInstanceTypes", &[("InstanceType.1", "t9.micro")], "InvalidInstanceType"),
+        ("autoscaling", "CreateAutoScalingGroup", &[("AutoScalingGroupName", "web")], "AlreadyExists"),
         (
             "autoscaling",
             "SetDesiredCapacity",
             &[("AutoScalingGroupName", "none"), ("DesiredCapacity", "1")],
             "ValidationError",
         ),
-        (
-            "autoscaling",
-            "DeletePolicy",
-            &[("AutoScalingGroupName", "web"), ("PolicyName", "none")],
-            "ValidationError",
-        ),
-        (
-            "autoscaling",
-            "CancelInstanceRefresh",
-            &[("AutoScalingGroupName", "web")],
-            "ActiveInstanceRefreshNotFound",
-        ),
-        (
-            "elasticloadbalancing",
-            "DescribeLoadBalancers",
-            &[("Names.member.1", "none")],
-            "LoadBalancerNotFound",
-        ),
-        (
-            "elasticloadbalancing",
-            "DescribeTargetGroups",
-            &[("Names.member.1", "none")],
-            "TargetGroupNotFound",
-        ),
+        ("autoscaling", "DeletePolicy", &[("AutoScalingGroupName", "web"), ("PolicyName", "none")], "ValidationError"),
+        ("autoscaling", "CancelInstanceRefresh", &[("AutoScalingGroupName", "web")], "ActiveInstanceRefreshNotFound"),
+        ("elasticloadbalancing", "DescribeLoadBalancers", &[("Names.member.1", "none")], "LoadBalancerNotFound"),
+        ("elasticloadbalancing", "DescribeTargetGroups", &[("Names.member.1", "none")], "TargetGroupNotFound"),
         (
             "elasticloadbalancing",
             "DescribeTags",
@@ -581,10 +358,7 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
         (
             "elasticloadbalancing",
             "CreateLoadBalancer",
-            &[
-                ("Name", "other"),
-                ("Subnets.member.1", stack.subnets[0].as_str()),
-            ],
+            &[("Name", "other"), ("Subnets.member.1", stack.subnets[0].as_str())],
             "ValidationError",
         ),
         (
@@ -601,61 +375,27 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
         (
             "elasticloadbalancing",
             "CreateLoadBalancer",
-            &[
-                ("Name", "other"),
-                ("Subnets.member.1", "subnet-1"),
-                ("Subnets.member.2", "subnet-2"),
-            ],
+            &[("Name", "other"), ("Subnets.member.1", "subnet-1"), ("Subnets.member.2", "subnet-2")],
             "SubnetNotFound",
         ),
     ] {
         let answer = world.call(service, action, form).await;
-        assert_eq!(
-            (answer.status, answer.field("Code").as_str()),
-            (400, expected),
-            "{action}: {}",
-            answer.text
-        );
+        assert_eq!((answer.status, answer.field("Code").as_str()), (400, expected), "{action}: {}", answer.text);
     }
-    let duplicate = world
-        .call("ec2", "AuthorizeSecurityGroupIngress", &same_rule)
-        .await;
-    assert!(duplicate.text.contains("the specified rule &quot;peer: 0.0.0.0/0, TCP, from port: 80, to port: 80, ALLOW&quot; already exists"));
-    let in_use = world
-        .call(
-            "ec2",
-            "DeleteSecurityGroup",
-            &[("GroupId", stack.balancer_group_id.as_str())],
-        )
-        .await;
-    assert_eq!(
-        in_use.field("Message"),
-        format!(
-            "resource {} has a dependent object",
-            stack.balancer_group_id
-        )
-    );
+    let duplicate = world.call("ec2", "AuthorizeSecurityGroupIngress", &same_rule).await;
+    assert!(duplicate.text.contains(
+        "the specified rule &quot;peer: 0.0.0.0/0, TCP, from port: 80, to port: 80, ALLOW&quot; already exists"
+    ));
+    let in_use = world.call("ec2", "DeleteSecurityGroup", &[("GroupId", stack.balancer_group_id.as_str())]).await;
+    assert_eq!(in_use.field("Message"), format!("resource {} has a dependent object", stack.balancer_group_id));
     assert!(
         world
-            .ok(
-                "ec2",
-                "DescribeSecurityGroups",
-                &[
-                    ("Filter.1.Name", "group-name"),
-                    ("Filter.1.Value.1", "none")
-                ]
-            )
+            .ok("ec2", "DescribeSecurityGroups", &[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "none")])
             .await
             .field("groupId")
             .is_empty()
     );
-    assert_eq!(
-        world
-            .ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", group)])
-            .await
-            .field("groupName"),
-        "web"
-    );
+    assert_eq!(world.ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", group)]).await.field("groupName"), "web");
     let unknown = BTreeMap::from([("Action".to_owned(), "RunInstances".to_owned())]);
     assert!(world.compute.handle("ec2", &unknown).await.is_none());
     world.down(&stack).await;
@@ -694,22 +434,9 @@ async fn the_newest_image_of_each_architecture_and_three_zones_are_there() {
         )
         .await;
     for zone in ["us-east-1a", "us-east-1b", "us-east-1c"] {
-        assert!(
-            offered
-                .text
-                .contains(&format!("<location>{zone}</location>"))
-        );
+        assert!(offered.text.contains(&format!("<location>{zone}</location>")));
     }
-    let vpcs = world
-        .ok(
-            "ec2",
-            "DescribeVpcs",
-            &[
-                ("Filter.1.Name", "is-default"),
-                ("Filter.1.Value.1", "true"),
-            ],
-        )
-        .await;
+    let vpcs = world.ok("ec2", "DescribeVpcs", &[("Filter.1.Name", "is-default"), ("Filter.1.Value.1", "true")]).await;
     assert_eq!(vpcs.field("cidrBlock"), "172.31.0.0/16");
     world.stop().await;
 }
@@ -737,9 +464,7 @@ struct Artifacts;
 impl Objects for Artifacts {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
         match (bucket, key) {
-            ("artifacts", "service") => Ok(Bytes::from(
-                std::fs::read(service()).map_err(|error| error.to_string())?,
-            )),
+            ("artifacts", "service") => Ok(Bytes::from(std::fs::read(service()).map_err(|error| error.to_string())?)),
             _ => Err("NoSuchKey".to_owned()),
         }
     }
@@ -769,18 +494,11 @@ fn service() -> &'static PathBuf {
     static SERVICE: OnceLock<PathBuf> = OnceLock::new();
     SERVICE.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (program, fresh) = (
-            directory.join("tiny_service"),
-            directory.join(format!("tiny_service.{}", std::process::id())),
-        );
+        let (program, fresh) =
+            (directory.join("tiny_service"), directory.join(format!("tiny_service.{}", std::process::id())));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tiny_service.rs");
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-        let built = Command::new(rustc)
-            .args(["--edition", "2024", "-o"])
-            .arg(&fresh)
-            .arg(source)
-            .status()
-            .unwrap();
+        let built = Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&fresh).arg(source).status().unwrap();
         assert!(built.success(), "the tiny service cannot be compiled");
         std::fs::rename(&fresh, &program).unwrap();
         program
@@ -788,22 +506,11 @@ fn service() -> &'static PathBuf {
 }
 
 fn kill(pid: &str) {
-    assert!(
-        Command::new("kill")
-            .args(["-9", pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
 }
 
 fn is_running(pid: &str) -> bool {
-    Command::new("kill")
-        .args(["-0", pid])
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap()
-        .success()
+    Command::new("kill").args(["-0", pid]).stderr(std::process::Stdio::null()).status().unwrap().success()
 }
 
 /// An answer of the API.
@@ -815,14 +522,8 @@ struct Document {
 impl Document {
     /// The text of the first element of a name, or nothing.
     fn field(&self, name: &str) -> String {
-        let after = self
-            .text
-            .split_once(&format!("<{name}>"))
-            .map(|(_, after)| after);
-        let text = after
-            .and_then(|after| after.split_once('<'))
-            .map(|(text, _)| text)
-            .unwrap_or_default();
+        let after = self.text.split_once(&format!("<{name}>")).map(|(_, after)| after);
+        let text = after.and_then(|after| after.split_once('<')).map(|(text, _)| text).unwrap_or_default();
         text.replace("&apos;", "'").replace("&quot;", "\"")
     }
 }
@@ -847,10 +548,7 @@ impl World {
             objects: Arc::new(Artifacts),
             roles: Arc::new(OneRole),
         };
-        World {
-            compute: Compute::start(context).await.unwrap(),
-            dir,
-        }
+        World { compute: Compute::start(context).await.unwrap(), dir }
     }
 
     async fn restart(self) -> World {
@@ -863,31 +561,16 @@ impl World {
     }
 
     async fn call(&self, service: &str, action: &str, form: &[(&str, &str)]) -> Document {
-        let form = form
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let form = form.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         self.call_with(service, action, form).await
     }
 
-    async fn call_with(
-        &self,
-        service: &str,
-        action: &str,
-        form: Vec<(String, String)>,
-    ) -> Document {
+    async fn call_with(&self, service: &str, action: &str, form: Vec<(String, String)>) -> Document {
         let mut form: BTreeMap<String, String> = form.into_iter().collect();
         form.insert("Action".to_owned(), action.to_owned());
-        let response = self
-            .compute
-            .handle(service, &form)
-            .await
-            .unwrap_or_else(|| panic!("{action} is not there"));
+        let response = self.compute.handle(service, &form).await.unwrap_or_else(|| panic!("{action} is not there"));
         let status = response.status().as_u16();
-        Document {
-            status,
-            text: String::from_utf8(response.into_body().to_vec()).unwrap(),
-        }
+        Document { status, text: String::from_utf8(response.into_body().to_vec()).unwrap() }
     }
 
     async fn ok(&self, service: &str, action: &str, form: &[(&str, &str)]) -> Document {
@@ -909,62 +592,32 @@ impl World {
             }
         };
         if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!(
-                "it never came true that {what}: {:#}",
-                self.compute.status()
-            );
+            panic!("it never came true that {what}: {:#}", self.compute.status());
         }
     }
 
     /// Puts a whole stack up and waits for its first healthy target.
     async fn up(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
         let stack = self.create(health_path, group).await;
-        self.eventually("the target is healthy", async || {
-            self.healthy(&stack).await == 1
-        })
-        .await;
+        self.eventually("the target is healthy", async || self.healthy(&stack).await == 1).await;
         stack
     }
 
     async fn create(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
         let vpc = self.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
         let subnets = self
-            .ok(
-                "ec2",
-                "DescribeSubnets",
-                &[
-                    ("Filter.1.Name", "default-for-az"),
-                    ("Filter.1.Value.1", "true"),
-                ],
-            )
+            .ok("ec2", "DescribeSubnets", &[("Filter.1.Name", "default-for-az"), ("Filter.1.Value.1", "true")])
             .await;
-        let subnets: Vec<String> = subnets
-            .text
-            .split("<subnetId>")
-            .skip(1)
-            .map(|part| part.split('<').next().unwrap().to_owned())
-            .collect();
+        let subnets: Vec<String> =
+            subnets.text.split("<subnetId>").skip(1).map(|part| part.split('<').next().unwrap().to_owned()).collect();
         assert_eq!(subnets.len(), 3);
         let balancer_group_id = self.security_group("alb", &vpc).await;
         let group_id = self.security_group("web", &vpc).await;
-        self.admit(
-            &balancer_group_id,
-            "80",
-            ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
-        )
-        .await;
-        self.admit(
-            &group_id,
-            "8080",
-            ("IpPermissions.1.Groups.1.GroupId", &balancer_group_id),
-        )
-        .await;
+        self.admit(&balancer_group_id, "80", ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")).await;
+        self.admit(&group_id, "8080", ("IpPermissions.1.Groups.1.GroupId", &balancer_group_id)).await;
 
         let mut template = vec![("LaunchTemplateName".to_owned(), "web".to_owned())];
-        template.extend(
-            self.template_data(&group_id, "GREETING=\"hello \\\"you\\\"\"\nPORT=\"8080\"")
-                .await,
-        );
+        template.extend(self.template_data(&group_id, "GREETING=\"hello \\\"you\\\"\"\nPORT=\"8080\"").await);
         self.ok_with("ec2", "CreateLaunchTemplate", template).await;
 
         let target_group = self
@@ -1024,30 +677,14 @@ impl World {
         ]);
         form.extend(group.iter().copied());
         let form: Vec<(&str, &str)> = form.into_iter().collect();
-        self.ok("autoscaling", "CreateAutoScalingGroup", &form)
-            .await;
-        Stack {
-            group_id,
-            balancer_group_id,
-            target_group,
-            load_balancer,
-            address,
-            subnets,
-        }
+        self.ok("autoscaling", "CreateAutoScalingGroup", &form).await;
+        Stack { group_id, balancer_group_id, target_group, load_balancer, address, subnets }
     }
 
     async fn security_group(&self, name: &str, vpc: &str) -> String {
-        self.ok(
-            "ec2",
-            "CreateSecurityGroup",
-            &[
-                ("GroupName", name),
-                ("GroupDescription", name),
-                ("VpcId", vpc),
-            ],
-        )
-        .await
-        .field("groupId")
+        self.ok("ec2", "CreateSecurityGroup", &[("GroupName", name), ("GroupDescription", name), ("VpcId", vpc)])
+            .await
+            .field("groupId")
     }
 
     async fn admit(&self, group: &str, port: &str, peer: (&str, &str)) {
@@ -1062,14 +699,8 @@ impl World {
     }
 
     async fn template_data(&self, group: &str, environment: &str) -> Vec<(String, String)> {
-        let images = [
-            ("Filter.1.Name", "architecture"),
-            ("Filter.1.Value.1", "x86_64"),
-        ];
-        let image = self
-            .ok("ec2", "DescribeImages", &images)
-            .await
-            .field("imageId");
+        let images = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "x86_64")];
+        let image = self.ok("ec2", "DescribeImages", &images).await.field("imageId");
         let environment = environment.replace('\n', "\n    ");
         let user_data = format!(
             "#cloud-config
@@ -1107,91 +738,42 @@ runcmd:
             ("SecurityGroupId.1", group.to_owned()),
             ("UserData", STANDARD.encode(user_data)),
         ];
-        data.into_iter()
-            .map(|(name, value)| (format!("LaunchTemplateData.{name}"), value))
-            .collect()
+        data.into_iter().map(|(name, value)| (format!("LaunchTemplateData.{name}"), value)).collect()
     }
 
     /// How many targets are healthy.
     async fn healthy(&self, stack: &Stack) -> usize {
-        let health = self
-            .ok(
-                "elasticloadbalancing",
-                "DescribeTargetHealth",
-                &[("TargetGroupArn", &stack.target_group)],
-            )
-            .await;
+        let health =
+            self.ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)]).await;
         health.text.matches("<State>healthy</State>").count()
     }
 
     /// The instances of the group that are not on their way out.
     async fn instance_ids(&self) -> Vec<String> {
-        let group = self
-            .ok(
-                "autoscaling",
-                "DescribeAutoScalingGroups",
-                &[("AutoScalingGroupNames.member.1", "web")],
-            )
-            .await;
-        let leaving = |member: &&str| {
-            member
-                .split("</member>")
-                .next()
-                .is_some_and(|one| one.contains(">Terminating<"))
-        };
-        let members = group
-            .text
-            .split("<InstanceId>")
-            .skip(1)
-            .filter(|member| !leaving(member));
-        members
-            .map(|member| member.split('<').next().unwrap().to_owned())
-            .collect()
+        let group =
+            self.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
+        let leaving = |member: &&str| member.split("</member>").next().is_some_and(|one| one.contains(">Terminating<"));
+        let members = group.text.split("<InstanceId>").skip(1).filter(|member| !leaving(member));
+        members.map(|member| member.split('<').next().unwrap().to_owned()).collect()
     }
 
     async fn metadata_needs_a_token_and_gives_credentials(&self, endpoint: &str) {
         let address = endpoint.strip_prefix("http://").unwrap();
-        assert_eq!(
-            self.get(address, "/latest/meta-data/instance-id")
-                .await
-                .status,
-            401
-        );
+        assert_eq!(self.get(address, "/latest/meta-data/instance-id").await.status, 401);
         let token = self
-            .raw(
-                address,
-                "PUT",
-                "/latest/api/token",
-                "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n",
-                "",
-            )
+            .raw(address, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n", "")
             .await
             .unwrap();
         let header = format!("X-aws-ec2-metadata-token: {}\r\n", token.body);
-        let ask = async |path: &str| {
-            self.raw(address, "GET", path, &header, "")
-                .await
-                .unwrap()
-                .body
-        };
+        let ask = async |path: &str| self.raw(address, "GET", path, &header, "").await.unwrap().body;
         assert_eq!(ask("/latest/meta-data/placement/region").await, "us-east-1");
-        assert_eq!(
-            ask("/latest/meta-data/iam/security-credentials/").await,
-            "web-role"
-        );
+        assert_eq!(ask("/latest/meta-data/iam/security-credentials/").await, "web-role");
         let id = ask("/latest/meta-data/instance-id").await;
         let credentials: Value =
-            serde_json::from_str(&ask("/latest/meta-data/iam/security-credentials/web-role").await)
-                .unwrap();
+            serde_json::from_str(&ask("/latest/meta-data/iam/security-credentials/web-role").await).unwrap();
         assert_eq!(credentials["Token"], format!("web-role/{id}"));
         assert_eq!(credentials["Code"], "Success");
-        assert_eq!(
-            self.raw(address, "GET", "/latest/meta-data/nothing", &header, "")
-                .await
-                .unwrap()
-                .status,
-            404
-        );
+        assert_eq!(self.raw(address, "GET", "/latest/meta-data/nothing", &header, "").await.unwrap().status, 404);
     }
 
     async fn get(&self, address: &str, path: &str) -> Reply {
@@ -1199,23 +781,14 @@ runcmd:
     }
 
     async fn send(&self, address: &str, method: &str, path: &str, body: &str) -> Reply {
-        self.raw(address, method, path, "", body)
-            .await
-            .unwrap_or_else(|| panic!("{address} does not answer"))
+        self.raw(address, method, path, "", body).await.unwrap_or_else(|| panic!("{address} does not answer"))
     }
 
     async fn get_or_refused(&self, address: &str, path: &str) -> Option<Reply> {
         self.raw(address, "GET", path, "", "").await
     }
 
-    async fn raw(
-        &self,
-        address: &str,
-        method: &str,
-        path: &str,
-        headers: &str,
-        body: &str,
-    ) -> Option<Reply> {
+    async fn raw(&self, address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Reply> {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let length = body.len();
         let request = format!(
@@ -1227,10 +800,7 @@ runcmd:
         let answer = String::from_utf8(answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Reply {
-            status,
-            body: body.to_owned(),
-        })
+        Some(Reply { status, body: body.to_owned() })
     }
 
     /// Takes the stack down in AWS's order, and sees that nothing is left.
@@ -1241,8 +811,7 @@ runcmd:
                 let answer = self.call(service, action, form).await;
                 let code = answer.field("Code");
                 assert!(
-                    answer.status == 200
-                        || ["DependencyViolation", "ResourceInUse"].contains(&code.as_str()),
+                    answer.status == 200 || ["DependencyViolation", "ResourceInUse"].contains(&code.as_str()),
                     "{}",
                     answer.text
                 );
@@ -1250,66 +819,25 @@ runcmd:
             })
             .await;
         };
-        gone(
-            "autoscaling",
-            "DeleteAutoScalingGroup",
-            &[("AutoScalingGroupName", "web"), ("ForceDelete", "true")],
-        )
-        .await;
-        gone(
-            "elasticloadbalancing",
-            "DeleteLoadBalancer",
-            &[("LoadBalancerArn", &stack.load_balancer)],
-        )
-        .await;
-        gone(
-            "elasticloadbalancing",
-            "DeleteTargetGroup",
-            &[("TargetGroupArn", &stack.target_group)],
-        )
-        .await;
+        gone("autoscaling", "DeleteAutoScalingGroup", &[("AutoScalingGroupName", "web"), ("ForceDelete", "true")])
+            .await;
+        gone("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
+        gone("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
         self.eventually("the group is gone", async || {
-            let groups = self
-                .ok("autoscaling", "DescribeAutoScalingGroups", &[])
-                .await;
+            let groups = self.ok("autoscaling", "DescribeAutoScalingGroups", &[]).await;
             groups.field("AutoScalingGroupName").is_empty()
         })
         .await;
-        gone(
-            "ec2",
-            "DeleteLaunchTemplate",
-            &[("LaunchTemplateName", "web")],
-        )
-        .await;
-        gone(
-            "ec2",
-            "DeleteSecurityGroup",
-            &[("GroupId", &stack.group_id)],
-        )
-        .await;
-        gone(
-            "ec2",
-            "DeleteSecurityGroup",
-            &[("GroupId", &stack.balancer_group_id)],
-        )
-        .await;
+        gone("ec2", "DeleteLaunchTemplate", &[("LaunchTemplateName", "web")]).await;
+        gone("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.group_id)]).await;
+        gone("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
         assert!(self.processes().is_empty());
         for pid in processes {
             assert!(!is_running(&pid), "process {pid} is left");
         }
-        assert_eq!(
-            self.compute.status()["load_balancers"],
-            serde_json::json!([])
-        );
+        assert_eq!(self.compute.status()["load_balancers"], serde_json::json!([]));
         let instances = self.compute.status()["instances"].clone();
-        assert!(
-            instances
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|one| one["state"] == "terminated"),
-            "{instances}"
-        );
+        assert!(instances.as_array().unwrap().iter().all(|one| one["state"] == "terminated"), "{instances}");
     }
 
     fn processes(&self) -> Vec<String> {

@@ -25,14 +25,15 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         session.tally(global);
         return Ok(Exit::Done);
     }
-    if !args.yes && report::ask(&format!("Type {} to remove all this: ", session.config.name))? != session.config.name.as_str() {
+    if !args.yes
+        && report::ask(&format!("Type {} to remove all this: ", session.config.name))? != session.config.name.as_str()
+    {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     }
-    let outcomes = watched(goes(&plan), async |pace, board| {
-        page.stack.remove(&session.aws, plan, &pace, &observer(&board)).await
-    })
-    .await;
+    let outcomes =
+        watched(goes(&plan), async |pace, board| page.stack.remove(&session.aws, plan, &pace, &observer(&board)).await)
+            .await;
     let mut exit = session.conclude(&outcomes);
     if exit == Exit::Done {
         exit = read_back(&session, &kept).await?;

@@ -15,7 +15,9 @@ use crate::{
 
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let Some(session) = Session::open(global, Wake::Only).await? else {
-        return Err(Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first"));
+        return Err(
+            Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first")
+        );
     };
     let page = session.page(&Programs::none());
     let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));

@@ -56,8 +56,7 @@ async fn carry_out(
 ) -> (Vec<Outcome>, Outputs) {
     let work = plan.work();
     watched(work, async |pace, board| {
-        let Applied { mut outcomes, outputs } =
-            page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await;
+        let Applied { mut outcomes, outputs } = page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await;
         if !no_wait && outcomes.iter().all(Outcome::is_done) {
             for front in fronts {
                 outcomes.extend(await_healthy(session, front, &outputs, &pace, &board).await);

@@ -136,7 +136,11 @@ impl Checks<'_> {
         let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
         if bytes > 4096 {
             let message = format!("an environment of {bytes} bytes");
-            self.problem(&format!("{path}.environment"), message, "4096 bytes is the most: put large values in a bucket");
+            self.problem(
+                &format!("{path}.environment"),
+                message,
+                "4096 bytes is the most: put large values in a bucket",
+            );
         }
     }
 

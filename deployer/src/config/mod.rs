@@ -253,8 +253,8 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config, Errors> {
         let file = shown(path);
         let bytes = std::fs::read(path).map_err(|error| whole(&file, format!("cannot be read: {error}"), None))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| whole(&file, "is not UTF-8 text".into(), Some("save it as UTF-8")))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| whole(&file, "is not UTF-8 text".into(), Some("save it as UTF-8")))?;
         Config::parse(&file, &text)
     }
 
@@ -279,8 +279,7 @@ impl Config {
 }
 
 fn whole(file: &str, what: String, help: Option<&str>) -> Errors {
-    let problem =
-        Problem { place: Place::default(), message: format!("{file} {what}"), help: help.map(str::to_owned) };
+    let problem = Problem { place: Place::default(), message: format!("{file} {what}"), help: help.map(str::to_owned) };
     Errors { file: file.into(), text: String::new(), problems: vec![problem] }
 }
 

@@ -31,7 +31,11 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned();
-    let help = if message.contains("duplicate") { "keep one of the two" } else { "check the indentation and the quotes around here" };
+    let help = if message.contains("duplicate") {
+        "keep one of the two"
+    } else {
+        "check the indentation and the quotes around here"
+    };
     Problem { place, message, help: Some(help.into()) }
 }
 
@@ -171,7 +175,13 @@ impl Reader {
 
     fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
         let known = [
-            "package", "binary", "architecture", "memory_mb", "timeout_s", "log_retention_days", "environment",
+            "package",
+            "binary",
+            "architecture",
+            "memory_mb",
+            "timeout_s",
+            "log_retention_days",
+            "environment",
             "uses",
         ];
         let fields = self.fields(path, value, &known)?;
@@ -189,8 +199,18 @@ impl Reader {
 
     fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
         let known = [
-            "package", "binary", "port", "instance_type", "instances", "health_check", "load_balancer", "image",
-            "disk_gb", "grace_period_s", "environment", "uses",
+            "package",
+            "binary",
+            "port",
+            "instance_type",
+            "instances",
+            "health_check",
+            "load_balancer",
+            "image",
+            "disk_gb",
+            "grace_period_s",
+            "environment",
+            "uses",
         ];
         let fields = self.fields(path, value, &known)?;
         let program = self.program(&fields);

@@ -73,9 +73,9 @@ impl Text {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
-            pieces.push(Piece::Reference(reference(&after[..end]).ok_or_else(|| {
-                (format!("`${{{}}}` is no reference", &after[..end]), here)
-            })?));
+            pieces.push(Piece::Reference(
+                reference(&after[..end]).ok_or_else(|| (format!("`${{{}}}` is no reference", &after[..end]), here))?,
+            ));
             rest = &after[end + 1..];
         }
         literal.push_str(rest);

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry,
-    Step, Tags, diff::{Change, diff},
+    Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry, Step,
+    Tags,
+    diff::{Change, diff},
 };
 
 /// How fast to look again, and when to stop.
@@ -140,8 +141,7 @@ impl Subject {
     /// What would make this resource as wanted.
     pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
         let mut changes = diff(&live.settings, want);
-        let fixed: Vec<Change> =
-            changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
+        let fixed: Vec<Change> = changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
         if !fixed.is_empty() {
             return Step::Replace(fixed);
         }
@@ -156,9 +156,7 @@ impl Subject {
     /// Refuses what is not ours.
     pub fn check_owner<R: Resource>(&self, resource: &R, live: &Live<R>) -> Result<(), Error> {
         match live.owner.foreign_to(&self.stack) {
-            Some(owner) => {
-                Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner })
-            }
+            Some(owner) => Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner }),
             None => Ok(()),
         }
     }
@@ -170,8 +168,7 @@ impl Subject {
         cloud: &R::Cloud,
         live: &Live<R>,
     ) -> Result<(), Fault> {
-        let missing: Tags =
-            self.missing_tags(live).map(|(key, value, _)| (key.clone(), value.clone())).collect();
+        let missing: Tags = self.missing_tags(live).map(|(key, value, _)| (key.clone(), value.clone())).collect();
         if !missing.is_empty() {
             resource.tag(cloud, live, &missing).await?;
         }

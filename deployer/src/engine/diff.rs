@@ -66,8 +66,7 @@ mod tests {
 
     fn check(live: Value, want: Value, expected: &[(&str, Option<&str>, Option<&str>)]) {
         let found = diff(&live, &want);
-        let found: Vec<_> =
-            found.iter().map(|c| (c.path.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
+        let found: Vec<_> = found.iter().map(|c| (c.path.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
         assert_eq!(found, expected);
     }
 
@@ -79,9 +78,10 @@ mod tests {
 
     #[test]
     fn a_key_that_comes_or_goes_is_a_change_of_that_key() {
-        check(json!({"env": {"A": "1"}}), json!({"env": {"B": "2"}}), &[
-            ("env.A", Some("1"), None),
-            ("env.B", None, Some("2")),
-        ]);
+        check(
+            json!({"env": {"A": "1"}}),
+            json!({"env": {"B": "2"}}),
+            &[("env.A", Some("1"), None), ("env.B", None, Some("2"))],
+        );
     }
 }

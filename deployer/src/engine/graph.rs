@@ -115,9 +115,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
         let mut chosen = BTreeSet::new();
         for target in targets {
-            let hits: Vec<usize> = (0..self.nodes.len())
-                .filter(|&index| belongs(self.nodes[index].section(), target))
-                .collect();
+            let hits: Vec<usize> =
+                (0..self.nodes.len()).filter(|&index| belongs(self.nodes[index].section(), target)).collect();
             if hits.is_empty() {
                 return Err(target.clone());
             }
@@ -187,11 +186,7 @@ pub(super) trait Node<C>: Send + Sync {
     /// What would have to be done to make it as wanted.
     fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;
     /// What would have to be done to remove it; nothing when it is not there.
-    fn plan_removal<'a>(
-        &'a self,
-        cloud: &'a C,
-        outputs: &'a Outputs,
-    ) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
+    fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
     /// Makes it as wanted, beginning with what the plan saw.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
     /// Removes it and waits until it is gone.
@@ -201,8 +196,7 @@ pub(super) trait Node<C>: Send + Sync {
 /// An `Observed<R>` whose `R` only its node knows.
 pub(super) type Seen = Box<dyn Any + Send + Sync>;
 
-type Make<R, I> =
-    Box<dyn Fn(<I as Inputs>::Known) -> (Option<Arc<R>>, <R as Resource>::Settings) + Send + Sync>;
+type Make<R, I> = Box<dyn Fn(<I as Inputs>::Known) -> (Option<Arc<R>>, <R as Resource>::Settings) + Send + Sync>;
 
 struct Entry<R: Resource, I: Inputs> {
     index: usize,
@@ -303,11 +297,7 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         &self.section
     }
 
-    fn plan<'a>(
-        &'a self,
-        cloud: &'a R::Cloud,
-        outputs: &'a Outputs,
-    ) -> BoxFuture<'a, Result<Planned, Error>> {
+    fn plan<'a>(&'a self, cloud: &'a R::Cloud, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>> {
         self.plan(cloud, outputs).boxed()
     }
 
@@ -319,11 +309,7 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         self.plan_removal(cloud, outputs).boxed()
     }
 
-    fn converge<'a>(
-        &'a self,
-        run: &'a Run<'a, R::Cloud>,
-        seen: Option<Seen>,
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn converge<'a>(&'a self, run: &'a Run<'a, R::Cloud>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let (resource, want) = self.resolve(run.outputs).expect("inputs converge before what uses them");
             let seen = seen.map(|seen| *seen.downcast::<Observed<R>>().expect("a node sees its own kind"));

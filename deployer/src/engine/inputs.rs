@@ -54,8 +54,11 @@ pub struct Wire(Source);
 #[derive(Clone)]
 enum Source {
     Literal(String),
-    Resource { index: usize, text: Arc<dyn Fn(&Outputs) -> Option<String> + Send + Sync> },
+    Resource { index: usize, text: Reading },
 }
+
+/// Reads a text off the outputs, once its resource is there.
+type Reading = Arc<dyn Fn(&Outputs) -> Option<String> + Send + Sync>;
 
 impl Wire {
     /// A text that is known from the start.

@@ -283,9 +283,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     async fn remove_orphans(&self, run: &Run<'_, C>) -> Vec<Outcome> {
-        let before = |rank: usize| {
-            (0..self.orphans.len()).filter(|&other| self.orphans[other].0 < rank).collect::<Vec<_>>()
-        };
+        let before =
+            |rank: usize| (0..self.orphans.len()).filter(|&other| self.orphans[other].0 < rank).collect::<Vec<_>>();
         let needs: Vec<Vec<usize>> = self.orphans.iter().map(|(rank, _)| before(*rank)).collect();
         let nothing = Outputs::new(1);
         let run = Run { outputs: &nothing, ..*run };

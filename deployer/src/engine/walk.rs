@@ -42,9 +42,7 @@ where
 }
 
 fn settle_skipped(needs: &[Vec<usize>], found: &mut [Option<Visit>], begun: &[bool]) {
-    let blocked = |need: &usize, found: &[Option<Visit>]| {
-        matches!(found[*need], Some(Visit::Failed | Visit::Skipped))
-    };
+    let blocked = |need: &usize, found: &[Option<Visit>]| matches!(found[*need], Some(Visit::Failed | Visit::Skipped));
     while let Some(node) = (0..needs.len())
         .find(|&node| !begun[node] && found[node].is_none() && needs[node].iter().any(|need| blocked(need, found)))
     {

@@ -18,10 +18,7 @@ use super::{Error, GLIBC, Request, Target, tools};
 ///
 /// For AWS the tools are looked for first. Each line Cargo writes goes to `progress`. Dropping the
 /// future ends Cargo.
-pub async fn build(
-    request: &Request<'_>,
-    progress: impl FnMut(&str),
-) -> Result<BTreeMap<String, PathBuf>, Error> {
+pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<BTreeMap<String, PathBuf>, Error> {
     if request.packages.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -37,10 +34,9 @@ pub async fn build(
     run(&directory, &arguments, progress, noted).await?;
     match programs.iter().find(|p| !places.contains_key(&p.package)) {
         None => Ok(places),
-        Some(program) => Err(Error::Answer {
-            command: command_line(&arguments),
-            what: format!("where it put {}", program.name),
-        }),
+        Some(program) => {
+            Err(Error::Answer { command: command_line(&arguments), what: format!("where it put {}", program.name) })
+        }
     }
 }
 
@@ -63,9 +59,7 @@ pub(super) fn cargo(workspace: &Path) -> Command {
 /// `cargo run` tells the program it starts about its own package. Passed on, that would look like a change to the
 /// build scripts that watch these variables, and most of what is built already would be built again.
 fn describes_us(variable: &str) -> bool {
-    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"]
-        .iter()
-        .any(|prefix| variable.starts_with(prefix))
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
 /// The directory of a bare `stack.yaml` is empty, and nothing is above a relative one.
@@ -105,19 +99,14 @@ struct BuildTarget {
 
 impl Workspace {
     async fn read(directory: &Path) -> Result<Self, Error> {
-        if !directory
-            .ancestors()
-            .any(|above| above.join("Cargo.toml").is_file())
-        {
+        if !directory.ancestors().any(|above| above.join("Cargo.toml").is_file()) {
             return Err(Error::NoWorkspace(directory.to_owned()));
         }
         let arguments = ["metadata", "--no-deps", "--format-version=1"].map(String::from);
         let mut answer = String::new();
         run(directory, &arguments, |_| (), |line| answer.push_str(line)).await?;
-        serde_json::from_str(&answer).map_err(|_| Error::Answer {
-            command: command_line(&arguments),
-            what: "which packages there are".into(),
-        })
+        serde_json::from_str(&answer)
+            .map_err(|_| Error::Answer { command: command_line(&arguments), what: "which packages there are".into() })
     }
 
     fn programs(&self, packages: &[&str]) -> Result<Vec<Program>, Error> {
@@ -132,25 +121,15 @@ impl Workspace {
             (Some(default), _) => default,
             (None, [only]) => only,
             (None, _) => {
-                return Err(Error::NotOneProgram {
-                    package: package.name.clone(),
-                    programs: names,
-                });
+                return Err(Error::NotOneProgram { package: package.name.clone(), programs: names });
             }
         };
-        Ok(Program {
-            package: package.name.clone(),
-            id: package.id.clone(),
-            name: chosen.clone(),
-        })
+        Ok(Program { package: package.name.clone(), id: package.id.clone(), name: chosen.clone() })
     }
 
     fn no_package(&self, name: &str) -> Error {
         let runnable = self.packages.iter().filter(|p| !p.programs().is_empty());
-        Error::NoPackage {
-            name: name.into(),
-            known: runnable.map(|package| package.name.clone()).collect(),
-        }
+        Error::NoPackage { name: name.into(), known: runnable.map(|package| package.name.clone()).collect() }
     }
 
     /// Cargo resolves features over the packages it is asked for. Asked for none it takes the default members,
@@ -201,9 +180,7 @@ fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
     }
     // The other kinds of messages lack these fields.
     let artifact: Artifact = serde_json::from_str(message).ok()?;
-    let program = programs
-        .iter()
-        .find(|p| p.id == artifact.package_id && p.name == artifact.target.name)?;
+    let program = programs.iter().find(|p| p.id == artifact.package_id && p.name == artifact.target.name)?;
     Some((program.package.clone(), artifact.executable?))
 }
 
@@ -214,16 +191,9 @@ async fn run(
     mut progress: impl FnMut(&str),
     message: impl FnMut(&str),
 ) -> Result<(), Error> {
-    let start = |source| Error::Start {
-        program: "cargo".into(),
-        source,
-    };
-    let mut child = cargo(workspace)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+    let start = |source| Error::Start { program: "cargo".into(), source };
+    let mut child =
+        cargo(workspace).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(start)?;
     let output = child.stdout.take().expect("standard output is piped");
     let errors = child.stderr.take().expect("standard error is piped");
     let mut tail = Tail::default();
@@ -234,10 +204,7 @@ async fn run(
     tokio::join!(each_line(output, message), each_line(errors, told));
     match child.wait().await.map_err(start)?.success() {
         true => Ok(()),
-        false => Err(Error::Cargo {
-            command: command_line(arguments),
-            tail: tail.telling(),
-        }),
+        false => Err(Error::Cargo { command: command_line(arguments), tail: tail.telling() }),
     }
 }
 
@@ -297,9 +264,7 @@ mod tests {
             fs::create_dir_all(package.join("src/bin")).unwrap();
             fs::write(
                 package.join("Cargo.toml"),
-                format!(
-                    "[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n{more}"
-                ),
+                format!("[package]\nname = {name:?}\nversion = \"0.0.0\"\nedition = \"2024\"\n{more}"),
             )
             .unwrap();
             for (file, content) in *files {
@@ -309,26 +274,15 @@ mod tests {
         directory
     }
 
-    async fn built(
-        directory: &TempDir,
-        packages: &[&str],
-    ) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request {
-            workspace: directory.path(),
-            packages: packages.to_vec(),
-            target: Target::Host,
-        };
+    async fn built(directory: &TempDir, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Target::Host };
         build(&request, |_| ()).await
     }
 
     #[tokio::test]
     async fn the_programs_of_all_packages_are_built_and_found() {
         let directory = workspace(&[
-            (
-                "package-test-one",
-                "",
-                &[("main.rs", "fn main() { print!(\"one\") }")],
-            ),
+            ("package-test-one", "", &[("main.rs", "fn main() { print!(\"one\") }")]),
             (
                 "package-test-two",
                 "default-run = \"package-test-deux\"\n",
@@ -344,40 +298,20 @@ mod tests {
             packages: vec!["package-test-one", "package-test-two"],
             target: Target::Host,
         };
-        let places = build(&request, |line| told.push(line.to_owned()))
-            .await
-            .unwrap();
-        let says = |package: &str| {
-            std::process::Command::new(&places[package])
-                .output()
-                .unwrap()
-                .stdout
-        };
+        let places = build(&request, |line| told.push(line.to_owned())).await.unwrap();
+        let says = |package: &str| std::process::Command::new(&places[package]).output().unwrap().stdout;
         assert_eq!(places.len(), 2);
         assert_eq!(says("package-test-one"), b"one");
         assert_eq!(says("package-test-two"), b"deux");
-        assert!(
-            told.iter()
-                .any(|line| line.contains("Compiling package-test-one")),
-            "{told:?}"
-        );
+        assert!(told.iter().any(|line| line.contains("Compiling package-test-one")), "{told:?}");
     }
 
     #[tokio::test]
     async fn a_program_that_does_not_compile_shows_the_compilers_words() {
-        let directory = workspace(&[(
-            "package-test-broken",
-            "",
-            &[("main.rs", "fn main() { missing() }")],
-        )]);
-        let error = built(&directory, &["package-test-broken"])
-            .await
-            .unwrap_err();
+        let directory = workspace(&[("package-test-broken", "", &[("main.rs", "fn main() { missing() }")])]);
+        let error = built(&directory, &["package-test-broken"]).await.unwrap_err();
         let shown = error.to_string();
-        assert!(
-            shown.starts_with("`cargo build") && shown.contains("cannot find function `missing`"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("`cargo build") && shown.contains("cannot find function `missing`"), "{shown}");
     }
 
     #[tokio::test]
@@ -386,41 +320,21 @@ mod tests {
             ("package-test-known", "", &[("main.rs", "fn main() {}")]),
             ("package-test-library", "", &[("lib.rs", "")]),
         ]);
-        let error = built(&directory, &["package-test-knwon"])
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the workspace has no package \"package-test-knwon\""
-        );
-        assert_eq!(
-            error.hint().unwrap(),
-            "its programs are: package-test-known"
-        );
+        let error = built(&directory, &["package-test-knwon"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "the workspace has no package \"package-test-knwon\"");
+        assert_eq!(error.hint().unwrap(), "its programs are: package-test-known");
     }
 
     #[tokio::test]
     async fn a_package_must_have_one_program() {
         let directory = workspace(&[
             ("package-test-library", "", &[("lib.rs", "")]),
-            (
-                "package-test-many",
-                "",
-                &[("bin/a.rs", "fn main() {}"), ("bin/b.rs", "fn main() {}")],
-            ),
+            ("package-test-many", "", &[("bin/a.rs", "fn main() {}"), ("bin/b.rs", "fn main() {}")]),
         ]);
-        let none = built(&directory, &["package-test-library"])
-            .await
-            .unwrap_err();
-        assert_eq!(
-            none.to_string(),
-            "package \"package-test-library\" has no program"
-        );
+        let none = built(&directory, &["package-test-library"]).await.unwrap_err();
+        assert_eq!(none.to_string(), "package \"package-test-library\" has no program");
         let many = built(&directory, &["package-test-many"]).await.unwrap_err();
-        assert_eq!(
-            many.to_string(),
-            "package \"package-test-many\" has several programs: a, b"
-        );
+        assert_eq!(many.to_string(), "package \"package-test-many\" has several programs: a, b");
     }
 
     #[tokio::test]
@@ -436,10 +350,7 @@ mod tests {
         let bare = Path::new("stack.yaml").parent().unwrap();
         let workspace = Workspace::read(&absolute(bare)).await.unwrap();
         let ours = |package: &Package| package.name == env!("CARGO_PKG_NAME");
-        assert!(
-            workspace.packages.iter().any(ours),
-            "tests run in their package"
-        );
+        assert!(workspace.packages.iter().any(ours), "tests run in their package");
     }
 
     #[tokio::test]
@@ -450,20 +361,10 @@ mod tests {
 
     #[test]
     fn only_what_cargo_would_leave_out_makes_it_look_at_the_whole_workspace() {
-        let program = |id: &str| Program {
-            package: id.into(),
-            id: id.into(),
-            name: id.into(),
-        };
-        let workspace = Workspace {
-            packages: vec![],
-            workspace_default_members: vec!["a".into(), "b".into()],
-        };
+        let program = |id: &str| Program { package: id.into(), id: id.into(), name: id.into() };
+        let workspace = Workspace { packages: vec![], workspace_default_members: vec!["a".into(), "b".into()] };
         assert_eq!(workspace.reach(&[program("a"), program("b")]), None);
-        assert_eq!(
-            workspace.reach(&[program("a"), program("c")]),
-            Some("--workspace")
-        );
+        assert_eq!(workspace.reach(&[program("a"), program("c")]), Some("--workspace"));
     }
 
     #[test]
@@ -477,34 +378,17 @@ mod tests {
             .collect();
         // Cargo runs this test as it runs a program.
         assert!(removed.contains(&"CARGO_PKG_NAME".into()), "{removed:?}");
-        assert!(
-            removed.contains(&"CARGO_MANIFEST_DIR".into()),
-            "{removed:?}"
-        );
-        for kept in [
-            "CARGO",
-            "CARGO_HOME",
-            "CARGO_TARGET_DIR",
-            "PATH",
-            "RUSTUP_TOOLCHAIN",
-        ] {
+        assert!(removed.contains(&"CARGO_MANIFEST_DIR".into()), "{removed:?}");
+        for kept in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "PATH", "RUSTUP_TOOLCHAIN"] {
             assert!(!removed.contains(&kept.into()), "{removed:?}");
         }
     }
 
     #[test]
     fn for_aws_the_oldest_glibc_is_named_to_the_linker() {
-        let labeler = Program {
-            package: "labeler".into(),
-            id: "labeler".into(),
-            name: "labeler".into(),
-        };
+        let labeler = Program { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
         assert_eq!(
-            command_line(&arguments(
-                Target::Aws(Architecture::Arm64),
-                None,
-                &[labeler]
-            )),
+            command_line(&arguments(Target::Aws(Architecture::Arm64), None, &[labeler])),
             "cargo zigbuild --release --target aarch64-unknown-linux-gnu.2.34 \
              --message-format=json-render-diagnostics --bin labeler"
         );
@@ -518,12 +402,6 @@ mod tests {
         }
         tail.push("error[E0425]: cannot find function");
         tail.push(" --> src/main.rs:1:13");
-        assert_eq!(
-            tail.telling(),
-            [
-                "error[E0425]: cannot find function",
-                " --> src/main.rs:1:13"
-            ]
-        );
+        assert_eq!(tail.telling(), ["error[E0425]: cannot find function", " --> src/main.rs:1:13"]);
     }
 }

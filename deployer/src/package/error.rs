@@ -80,16 +80,14 @@ impl Error {
                     .into(),
             ),
             Self::NoPackage { known, .. } => Some(format!("its programs are: {}", known.join(", "))),
-            Self::NotOneProgram { package, .. } => Some(format!(
-                "give the package one program, or set `default-run` in the Cargo.toml of {package}"
-            )),
+            Self::NotOneProgram { package, .. } => {
+                Some(format!("give the package one program, or set `default-run` in the Cargo.toml of {package}"))
+            }
             Self::Tools(missing) => {
                 let commands: Vec<_> = missing.iter().map(|tool| format!("  {}", tool.install())).collect();
                 Some(format!("install what is missing:\n{}", commands.join("\n")))
             }
-            Self::Start { program, .. } if program == "cargo" => {
-                Some("install Rust from https://rustup.rs".into())
-            }
+            Self::Start { program, .. } if program == "cargo" => Some("install Rust from https://rustup.rs".into()),
             Self::Unfit { .. } => Some(format!(
                 "name the package instead of a program, or build it with `cargo zigbuild --release --target <architecture>-unknown-linux-gnu.{}.{}`",
                 GLIBC.0, GLIBC.1
@@ -107,9 +105,5 @@ fn listed(names: &[String]) -> String {
 }
 
 fn names(tools: &[Tool]) -> String {
-    tools
-        .iter()
-        .map(Tool::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    tools.iter().map(Tool::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -55,9 +55,7 @@ pub fn require_architecture(program: &[u8], wanted: Architecture) -> Result<(), 
     };
     if built != Some(wanted) {
         return Err(Unfit::Architecture {
-            built: built.map_or(format!("machine {}", machine.0), |built| {
-                built.name().into()
-            }),
+            built: built.map_or(format!("machine {}", machine.0), |built| built.name().into()),
             wanted: wanted.name(),
         });
     }
@@ -71,11 +69,7 @@ pub fn require_architecture(program: &[u8], wanted: Architecture) -> Result<(), 
 /// Refuses a program that needs a newer glibc than `most`, which its loader would refuse at every start.
 pub fn require_glibc(program: &[u8], most: Version) -> Result<(), Unfit> {
     match newest_glibc(program)? {
-        Some((needs, library)) if needs > most => Err(Unfit::Glibc {
-            needs,
-            library,
-            most,
-        }),
+        Some((needs, library)) if needs > most => Err(Unfit::Glibc { needs, library, most }),
         _ => Ok(()),
     }
 }
@@ -101,13 +95,10 @@ fn needed(
     program: &[u8],
 ) -> Result<Vec<(String, String)>, Unfit> {
     let mut found = Vec::new();
-    let Some((mut libraries, strings)) = sections.gnu_verneed(endian, program).map_err(damaged)?
-    else {
+    let Some((mut libraries, strings)) = sections.gnu_verneed(endian, program).map_err(damaged)? else {
         return Ok(found);
     };
-    let strings = sections
-        .strings(endian, program, strings)
-        .map_err(damaged)?;
+    let strings = sections.strings(endian, program, strings).map_err(damaged)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     while let Some((library, mut versions)) = libraries.next().map_err(damaged)? {
         let library = text(library.file(endian, strings).map_err(damaged)?);
@@ -158,10 +149,7 @@ mod tests {
         assert_eq!(require_architecture(&program(), HERE), Ok(()));
         assert_eq!(
             require_architecture(&program(), ELSEWHERE),
-            Err(Unfit::Architecture {
-                built: HERE.name().into(),
-                wanted: ELSEWHERE.name(),
-            })
+            Err(Unfit::Architecture { built: HERE.name().into(), wanted: ELSEWHERE.name() })
         );
     }
 
@@ -173,10 +161,7 @@ mod tests {
         let refused = require_glibc(&program(), (2, 0)).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            format!(
-                "it needs GLIBC_{}.{} ({library}), and there is only 2.0",
-                needs.0, needs.1
-            )
+            format!("it needs GLIBC_{}.{} ({library}), and there is only 2.0", needs.0, needs.1)
         );
     }
 
@@ -192,20 +177,14 @@ mod tests {
     fn half_a_program_is_damaged() {
         let program = program();
         let half = &program[..program.len() / 2];
-        assert!(matches!(
-            require_glibc(half, (2, 34)),
-            Err(Unfit::Damaged(_))
-        ));
+        assert!(matches!(require_glibc(half, (2, 34)), Err(Unfit::Damaged(_))));
     }
 
     #[test]
     fn a_file_without_an_entry_point_is_a_library() {
         let mut library = program();
         library[24..32].fill(0); // e_entry
-        assert_eq!(
-            require_architecture(&library, HERE),
-            Err(Unfit::NotExecutable)
-        );
+        assert_eq!(require_architecture(&library, HERE), Err(Unfit::NotExecutable));
     }
 
     #[test]

@@ -68,15 +68,9 @@ pub struct Request<'a> {
 ///
 /// Guarantees: what is returned for AWS starts there, as far as its file can tell.
 pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
-    let bytes = std::fs::read(program).map_err(|source| Error::Read {
-        program: program.to_owned(),
-        source,
-    })?;
+    let bytes = std::fs::read(program).map_err(|source| Error::Read { program: program.to_owned(), source })?;
     if let Target::Aws(architecture) = target {
-        let unfit = |source| Error::Unfit {
-            program: PathBuf::from(program),
-            source,
-        };
+        let unfit = |source| Error::Unfit { program: PathBuf::from(program), source };
         require_architecture(&bytes, architecture).map_err(unfit)?;
         require_glibc(&bytes, GLIBC).map_err(unfit)?;
     }
@@ -108,9 +102,6 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let error = read(Path::new("/nowhere/labeler"), Target::Host).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "failed to read the program /nowhere/labeler"
-        );
+        assert_eq!(error.to_string(), "failed to read the program /nowhere/labeler");
     }
 }

@@ -44,19 +44,12 @@ impl fmt::Display for Tool {
 pub(super) async fn require(workspace: &Path, architecture: Architecture) -> Result<(), Error> {
     let mut zigbuild = cargo(workspace);
     zigbuild.args(["zigbuild", "--help"]);
-    let (zigbuild, zig, library) = tokio::join!(
-        succeeds(&mut zigbuild),
-        has_zig(),
-        has_library(workspace, architecture),
-    );
-    let missing: Vec<Tool> = [
-        (zigbuild, Tool::Zigbuild),
-        (zig, Tool::Zig),
-        (library, Tool::Library(architecture)),
-    ]
-    .into_iter()
-    .filter_map(|(there, tool)| (!there).then_some(tool))
-    .collect();
+    let (zigbuild, zig, library) =
+        tokio::join!(succeeds(&mut zigbuild), has_zig(), has_library(workspace, architecture),);
+    let missing: Vec<Tool> = [(zigbuild, Tool::Zigbuild), (zig, Tool::Zig), (library, Tool::Library(architecture))]
+        .into_iter()
+        .filter_map(|(there, tool)| (!there).then_some(tool))
+        .collect();
     match missing.is_empty() {
         true => Ok(()),
         false => Err(Error::Tools(missing)),
@@ -77,12 +70,7 @@ async fn has_zig() -> bool {
 async fn has_library(workspace: &Path, architecture: Architecture) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let answer = Command::new(rustc)
-        .args([
-            "--print",
-            "target-libdir",
-            "--target",
-            architecture.triple(),
-        ])
+        .args(["--print", "target-libdir", "--target", architecture.triple()])
         .current_dir(workspace)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -92,12 +80,7 @@ async fn has_library(workspace: &Path, architecture: Architecture) -> bool {
 }
 
 async fn succeeds(command: &mut Command) -> bool {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .status();
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).status();
     status.await.is_ok_and(|status| status.success())
 }
 
@@ -107,11 +90,7 @@ mod tests {
 
     #[test]
     fn missing_tools_are_named_with_the_commands_that_install_them() {
-        let error = Error::Tools(vec![
-            Tool::Zigbuild,
-            Tool::Zig,
-            Tool::Library(Architecture::Arm64),
-        ]);
+        let error = Error::Tools(vec![Tool::Zigbuild, Tool::Zig, Tool::Library(Architecture::Arm64)]);
         assert_eq!(
             error.to_string(),
             "building for AWS needs cargo-zigbuild, zig, Rust's library for aarch64-unknown-linux-gnu"

@@ -20,13 +20,8 @@ pub const BUCKET: &str = "pictures";
 pub const TABLE: &str = "posts";
 
 /// What S3 leaves as it is in the keys of its events; a blank becomes `+`.
-const IN_EVENTS: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'*')
-    .remove(b' ');
+const IN_EVENTS: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b' ');
 
 /// A running cloud; it ends with the test.
 pub struct Cloud {
@@ -56,11 +51,7 @@ impl Cloud {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
         let server = tokio::spawn(serve(listener, state.clone()));
-        Self {
-            endpoint,
-            state,
-            server,
-        }
+        Self { endpoint, state, server }
     }
 
     /// A client's configuration: without retries, so that a fault is seen as it is.
@@ -119,9 +110,7 @@ impl Drop for Cloud {
 /// An event as S3 sends it, with a record per uploaded key and time.
 pub fn event(uploads: &[(&str, &str)]) -> Value {
     let record = |(key, time): &(&str, &str)| {
-        let key = utf8_percent_encode(key, IN_EVENTS)
-            .to_string()
-            .replace(' ', "+");
+        let key = utf8_percent_encode(key, IN_EVENTS).to_string().replace(' ', "+");
         json!({
             "eventVersion": "2.1",
             "eventSource": "aws:s3",
@@ -148,26 +137,17 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let target = request.headers().get("x-amz-target");
     let operation = match target {
         Some(target) => target.to_str().unwrap().rsplit('.').next().unwrap().into(),
         None => format!("{} object", request.method()),
     };
-    let path = percent_decode_str(request.uri().path())
-        .decode_utf8()
-        .unwrap()
-        .into_owned();
+    let path = percent_decode_str(request.uri().path()).decode_utf8().unwrap().into_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut state = state.lock().unwrap();
     state.calls.push(operation.clone());
-    let fault = state
-        .faults
-        .get_mut(&operation)
-        .and_then(VecDeque::pop_front);
+    let fault = state.faults.get_mut(&operation).and_then(VecDeque::pop_front);
     let result = match fault {
         Some(fault) => Err(fault),
         None => match operation.as_str() {
@@ -192,8 +172,7 @@ impl State {
             "id": { "S": format!("POST#{id}") },
             "title": { "S": "Hello" },
         });
-        self.rows
-            .insert(row_key(&row), row.as_object().unwrap().clone());
+        self.rows.insert(row_key(&row), row.as_object().unwrap().clone());
     }
 
     fn get_item(&self, request: &Value) -> Answer {
@@ -210,10 +189,7 @@ impl State {
         let key = row_key(&request["Key"]);
         let mut row = self.rows.get(&key).cloned().unwrap_or_default();
         let condition = request["ConditionExpression"].as_str().unwrap();
-        if !condition
-            .split(" AND ")
-            .all(|clause| holds(clause, &row, request))
-        {
+        if !condition.split(" AND ").all(|clause| holds(clause, &row, request)) {
             return refusal(400, "ConditionalCheckFailedException");
         }
         update(&mut row, request);
@@ -271,9 +247,7 @@ fn holds(clause: &str, row: &Map<String, Value>, request: &Value) -> bool {
 /// `SET #a = :a, #b = :b REMOVE #c`.
 fn update(row: &mut Map<String, Value>, request: &Value) {
     let expression = request["UpdateExpression"].as_str().unwrap();
-    let (set, remove) = expression
-        .split_once(" REMOVE ")
-        .unwrap_or((expression, ""));
+    let (set, remove) = expression.split_once(" REMOVE ").unwrap_or((expression, ""));
     for assignment in set.strip_prefix("SET ").unwrap().split(", ") {
         let (left, right) = assignment.split_once(" = ").unwrap();
         let value = &request["ExpressionAttributeValues"][right];
@@ -286,9 +260,7 @@ fn update(row: &mut Map<String, Value>, request: &Value) {
 }
 
 fn name<'a>(placeholder: &str, request: &'a Value) -> &'a str {
-    request["ExpressionAttributeNames"][placeholder]
-        .as_str()
-        .unwrap()
+    request["ExpressionAttributeNames"][placeholder].as_str().unwrap()
 }
 
 fn row_key(item: &Value) -> (String, String) {
@@ -297,8 +269,7 @@ fn row_key(item: &Value) -> (String, String) {
 }
 
 fn object_key(path: &str) -> &str {
-    path.strip_prefix(&format!("/{BUCKET}/"))
-        .expect("S3 is addressed by path")
+    path.strip_prefix(&format!("/{BUCKET}/")).expect("S3 is addressed by path")
 }
 
 fn seen(label: &str) -> Option<Value> {
@@ -319,13 +290,8 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
         Ok(Value::Null) => (200, String::new()),
         Ok(body) => (200, body.to_string()),
         Err((404, _)) => (404, String::new()),
-        Err((status, code)) => (
-            status,
-            json!({ "__type": code, "message": "as the test asked" }).to_string(),
-        ),
+        Err((status, code)) => (status, json!({ "__type": code, "message": "as the test asked" }).to_string()),
     };
-    let response = Response::builder()
-        .status(status)
-        .header("content-type", "application/x-amz-json-1.1");
+    let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");
     response.body(Full::from(body)).unwrap()
 }

@@ -16,12 +16,7 @@ const POST: &str = "018f2f6e-0000-7000-8000-00000000000a";
 /// The program with nothing of our environment.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_labeler"));
-    command
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
@@ -31,10 +26,7 @@ async fn it_takes_an_event_from_lambda_and_says_that_it_is_done() {
     cloud.state().add_post("ada", POST);
     let key = format!("ada/{POST}/5b1f7c1e-0000-4000-8000-000000000001cat.jpg");
     cloud.upload(&key, "Cat 99");
-    assert_eq!(
-        invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await,
-        "response"
-    );
+    assert_eq!(invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await, "response");
     let row = &cloud.state().rows[&("USER#ada".into(), format!("POST#{POST}"))];
     assert_eq!(row["labels"]["L"][0]["S"], "Cat");
 }
@@ -47,20 +39,14 @@ async fn it_tells_lambda_what_must_be_tried_again() {
         cloud.refuse("GetItem", 400, "AccessDeniedException"); // the SDK itself would try throttled calls again
     }
     let key = format!("ada/{POST}/5b1f7c1e-0000-4000-8000-000000000001cat.jpg");
-    assert_eq!(
-        invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await,
-        "error"
-    );
+    assert_eq!(invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await, "error");
 }
 
 #[tokio::test]
 async fn without_its_environment_it_says_what_is_missing() {
     for (given, missing) in [(vec![], "BUCKET"), (vec![("BUCKET", "b")], "DYNAMO_TABLE")] {
         let output = program()
-            .envs([
-                ("AWS_EC2_METADATA_DISABLED", "true"),
-                ("AWS_REGION", "us-east-1"),
-            ])
+            .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "us-east-1")])
             .envs(given)
             .output()
             .await
@@ -75,10 +61,7 @@ async fn without_its_environment_it_says_what_is_missing() {
 async fn invoked(cloud: &Cloud, event: &Value) -> String {
     let lambda = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut child = program()
-        .env(
-            "AWS_LAMBDA_RUNTIME_API",
-            lambda.local_addr().unwrap().to_string(),
-        )
+        .env("AWS_LAMBDA_RUNTIME_API", lambda.local_addr().unwrap().to_string())
         .env("AWS_LAMBDA_FUNCTION_NAME", "labeler")
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -95,10 +78,7 @@ async fn invoked(cloud: &Cloud, event: &Value) -> String {
     // The Runtime API, as far as one event needs it: one answer to "next", then the program's own answer.
     let (_next, path) = loop {
         let (mut stream, _) = lambda.accept().await.unwrap();
-        if request_path(&mut stream)
-            .await
-            .ends_with("/invocation/next")
-        {
+        if request_path(&mut stream).await.ends_with("/invocation/next") {
             let event = event.to_string();
             let head = format!(
                 "HTTP/1.1 200 OK\r\nlambda-runtime-aws-request-id: 1\r\nlambda-runtime-deadline-ms: 99999999999999\r\n\

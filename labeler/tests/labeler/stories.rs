@@ -30,10 +30,7 @@ fn attribute(cloud: &Cloud, name: &str) -> Value {
 
 fn attribute_of(cloud: &Cloud, user: &str, post: &str, name: &str) -> Value {
     let key = (format!("USER#{user}"), format!("POST#{post}"));
-    cloud.state().rows[&key]
-        .get(name)
-        .cloned()
-        .unwrap_or_default()
+    cloud.state().rows[&key].get(name).cloned().unwrap_or_default()
 }
 
 fn labels(names: &[&str]) -> Value {
@@ -46,10 +43,7 @@ async fn labels_and_picture_are_written_into_the_post() {
     let key = picture("cat.jpg");
     cloud.upload(&key, "Cat 99.1, Pet 98, Sofa 91, Plant 90, Lamp 80, Rug 79");
     labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
-    assert_eq!(
-        attribute(&cloud, "labels"),
-        labels(&["Cat", "Pet", "Sofa", "Plant", "Lamp"])
-    );
+    assert_eq!(attribute(&cloud, "labels"), labels(&["Cat", "Pet", "Sofa", "Plant", "Lamp"]));
     assert_eq!(attribute(&cloud, "image"), json!({ "S": key }));
     assert_eq!(attribute(&cloud, "title"), json!({ "S": "Hello" }));
     assert_eq!(cloud.keys(), [key]);
@@ -72,11 +66,7 @@ async fn a_deleted_post_does_not_come_back_and_its_picture_goes() {
     labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
     assert_eq!(cloud.state().rows.len(), 1);
     assert_eq!(cloud.keys(), [""; 0]);
-    assert_eq!(
-        cloud.calls("DetectLabels"),
-        0,
-        "a look at it would be paid for nothing"
-    );
+    assert_eq!(cloud.calls("DetectLabels"), 0, "a look at it would be paid for nothing");
 }
 
 #[tokio::test]
@@ -127,10 +117,7 @@ async fn the_newest_picture_stays_when_events_come_the_wrong_way_round() {
     let (first, second) = (picture("z.jpg"), picture("a.jpg"));
     cloud.upload(&first, "Cat 99");
     cloud.upload(&second, "Dog 99");
-    labeler
-        .handle(&event(&[(&second, LATER), (&first, NOON)]))
-        .await
-        .unwrap();
+    labeler.handle(&event(&[(&second, LATER), (&first, NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&["Dog"]));
     assert_eq!(cloud.keys(), [second]);
 }
@@ -147,11 +134,7 @@ async fn of_two_pictures_of_one_millisecond_the_same_one_stays_in_either_order()
             uploads.reverse();
         }
         labeler.handle(&event(&uploads)).await.unwrap();
-        assert_eq!(
-            attribute(&cloud, "labels"),
-            labels(&["Dog"]),
-            "turned: {turned}"
-        );
+        assert_eq!(attribute(&cloud, "labels"), labels(&["Dog"]), "turned: {turned}");
         assert_eq!(cloud.keys(), [two]);
     }
 }
@@ -187,10 +170,7 @@ async fn an_overwritten_picture_is_labelled_anew_and_not_removed() {
     labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
     cloud.upload(&key, "Dog 99");
     // The event of the first content once more, late.
-    labeler
-        .handle(&event(&[(&key, LATER), (&key, NOON)]))
-        .await
-        .unwrap();
+    labeler.handle(&event(&[(&key, LATER), (&key, NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&["Dog"]));
     assert_eq!(cloud.keys(), [key]);
 }
@@ -210,20 +190,9 @@ async fn names_and_files_may_hold_blanks_signs_slashes_and_every_alphabet() {
         let key = format!("{user}/{OTHER_POST}/5b1f7c1e-0000-4000-8000-000000000001{file}");
         cloud.upload(&key, "Cat 99");
         labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
-        assert_eq!(
-            attribute_of(&cloud, user, OTHER_POST, "labels"),
-            labels(&["Cat"]),
-            "{key}"
-        );
-        assert_eq!(
-            attribute_of(&cloud, user, OTHER_POST, "image"),
-            json!({ "S": key })
-        );
-        assert_eq!(
-            attribute(&cloud, "image"),
-            Value::Null,
-            "the other post has none"
-        );
+        assert_eq!(attribute_of(&cloud, user, OTHER_POST, "labels"), labels(&["Cat"]), "{key}");
+        assert_eq!(attribute_of(&cloud, user, OTHER_POST, "image"), json!({ "S": key }));
+        assert_eq!(attribute(&cloud, "image"), Value::Null, "the other post has none");
     }
 }
 
@@ -234,10 +203,7 @@ async fn what_is_no_picture_ends_without_labels_and_with_a_reason() {
     cloud.upload(&text, "just some words");
     labeler.handle(&event(&[(&text, NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(
-        attribute(&cloud, "refused"),
-        json!({ "S": "the file is not a JPEG or PNG picture" })
-    );
+    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "the file is not a JPEG or PNG picture" }));
     assert_eq!(attribute(&cloud, "image"), json!({ "S": text }));
     // A picture in its place takes the reason away.
     let cat = picture("cat.jpg");
@@ -256,21 +222,14 @@ async fn a_picture_that_is_too_large_ends_without_labels_too() {
     cloud.refuse("DetectLabels", 400, "ImageTooLargeException");
     labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(
-        attribute(&cloud, "refused"),
-        json!({ "S": "the picture is larger than 15 MB" })
-    );
+    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "the picture is larger than 15 MB" }));
 }
 
 #[tokio::test]
 async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
     for (operation, status, code) in [
         ("DetectLabels", 400, "ThrottlingException"),
-        (
-            "DetectLabels",
-            400,
-            "ProvisionedThroughputExceededException",
-        ),
+        ("DetectLabels", 400, "ProvisionedThroughputExceededException"),
         ("DetectLabels", 500, "InternalServerError"),
         ("DetectLabels", 400, "AccessDeniedException"),
         ("DetectLabels", 400, "InvalidS3ObjectException"),
@@ -284,26 +243,16 @@ async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
         cloud.refuse(operation, status, code);
         let event = event(&[(&key, NOON)]);
         let error = labeler.handle(&event).await.unwrap_err();
-        assert!(
-            error.to_string().contains(code),
-            "{operation} {code}: {error}"
-        );
+        assert!(error.to_string().contains(code), "{operation} {code}: {error}");
         assert_eq!(cloud.keys(), [key], "{operation} {code}");
         labeler.handle(&event).await.unwrap();
-        assert_eq!(
-            attribute(&cloud, "labels"),
-            labels(&["Cat"]),
-            "{operation} {code}"
-        );
+        assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]), "{operation} {code}");
     }
 }
 
 #[tokio::test]
 async fn what_no_retry_can_cure_is_not_told_to_the_queue() {
-    for (operation, code) in [
-        ("GetItem", "ResourceNotFoundException"),
-        ("UpdateItem", "ValidationException"),
-    ] {
+    for (operation, code) in [("GetItem", "ResourceNotFoundException"), ("UpdateItem", "ValidationException")] {
         let (cloud, labeler) = with_post().await;
         let key = picture("cat.jpg");
         cloud.upload(&key, "Cat 99");
@@ -335,39 +284,20 @@ async fn every_record_has_its_turn_whatever_happens_to_the_others() {
     cloud.upload(&ours, "Cat 99");
     cloud.upload(&theirs, "Dog 99");
     cloud.refuse("DetectLabels", 400, "ThrottlingException");
-    let event = event(&[
-        ("no picture of a post", NOON),
-        (&ours, NOON),
-        (&theirs, NOON),
-    ]);
+    let event = event(&[("no picture of a post", NOON), (&ours, NOON), (&theirs, NOON)]);
     let error = labeler.handle(&event).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("1 of the event's pictures must wait"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("1 of the event's pictures must wait"), "{error}");
     assert_eq!(attribute(&cloud, "labels"), Value::Null);
-    assert_eq!(
-        attribute_of(&cloud, "bob", OTHER_POST, "labels"),
-        labels(&["Dog"])
-    );
+    assert_eq!(attribute_of(&cloud, "bob", OTHER_POST, "labels"), labels(&["Dog"]));
     labeler.handle(&event).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
-    assert_eq!(
-        cloud.calls("DetectLabels"),
-        3,
-        "bob's picture was known the second time"
-    );
+    assert_eq!(cloud.calls("DetectLabels"), 3, "bob's picture was known the second time");
 }
 
 #[tokio::test]
 async fn a_picture_that_is_gone_leaves_the_post_as_it_is() {
     let (cloud, labeler) = with_post().await;
-    labeler
-        .handle(&event(&[(&picture("cat.jpg"), NOON)]))
-        .await
-        .unwrap();
+    labeler.handle(&event(&[(&picture("cat.jpg"), NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), Value::Null);
     assert_eq!(attribute(&cloud, "image"), Value::Null);
 }

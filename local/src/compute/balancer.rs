@@ -63,17 +63,14 @@ struct Count {
 impl Requests {
     /// Whether a target of a group has requests to finish.
     pub fn has_open(&self, group: &str, target: &str) -> bool {
-        self.counts()
-            .get(&(group.to_owned(), target.to_owned()))
-            .is_some_and(|count| count.open > 0)
+        self.counts().get(&(group.to_owned(), target.to_owned())).is_some_and(|count| count.open > 0)
     }
 
     /// How many requests a group's targets have had since the last question.
     pub fn take_total(&self, group: &str) -> u64 {
         let mut counts = self.counts();
         let ours = counts.iter_mut().filter(|((name, _), _)| name == group);
-        ours.map(|(_, count)| std::mem::take(&mut count.total))
-            .sum()
+        ours.map(|(_, count)| std::mem::take(&mut count.total)).sum()
     }
 
     fn begin(&self, group: &str, target: &str) -> Open {
@@ -82,10 +79,7 @@ impl Requests {
         let count = counts.entry(key.clone()).or_default();
         count.open += 1;
         count.total += 1;
-        Open {
-            requests: self.clone(),
-            key,
-        }
+        Open { requests: self.clone(), key }
     }
 
     fn counts(&self) -> MutexGuard<'_, BTreeMap<(String, String), Count>> {
@@ -116,12 +110,7 @@ struct Front {
 }
 
 /// Serves a listener until it stops.
-pub async fn serve(
-    compute: Arc<Compute>,
-    listener: String,
-    socket: std::net::TcpListener,
-    stop: CancellationToken,
-) {
+pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::TcpListener, stop: CancellationToken) {
     let socket = match TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!(listener, "failed to listen: {error}"),
@@ -129,21 +118,12 @@ pub async fn serve(
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_secs(5)));
     connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(Duration::from_secs(20))
-        .build(connector);
-    let front = Arc::new(Front {
-        compute,
-        listener,
-        client,
-        turn: AtomicUsize::new(0),
-    });
+    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(20)).build(connector);
+    let front = Arc::new(Front { compute, listener, client, turn: AtomicUsize::new(0) });
     let connections = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
-                drop(connections.spawn(converse(front.clone(), stream, peer, stop.clone())))
-            }
+            Ok((stream, peer)) => drop(connections.spawn(converse(front.clone(), stream, peer, stop.clone()))),
             // Too many open files, most likely: others have to be closed first.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -154,19 +134,14 @@ pub async fn serve(
 
 /// One client's connection.
 async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-    let port = stream
-        .local_addr()
-        .map(|address| address.port())
-        .unwrap_or_default();
+    let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
     drop(stream.set_nodelay(true));
     let answer = service_fn(move |request| {
         let front = front.clone();
         async move { Ok::<_, Infallible>(front.answer(request, peer, port).await) }
     });
     let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(60));
+    builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     tokio::select! {
@@ -198,22 +173,14 @@ impl Front {
         loop {
             let (address, key, open, patience) = match self.choose(&head, port, &tried) {
                 Choice::Reply(answer) => return *answer,
-                Choice::Target {
-                    address,
-                    key,
-                    open,
-                    patience,
-                } => (address, key, open, patience),
+                Choice::Target { address, key, open, patience } => (address, key, open, patience),
             };
             let Some(uri) = uri_at(address, &head.uri) else {
                 return refusal(StatusCode::BAD_REQUEST);
             };
             let mut request = Request::new(relay.clone());
-            (
-                *request.method_mut(),
-                *request.uri_mut(),
-                *request.headers_mut(),
-            ) = (head.method.clone(), uri, head.headers.clone());
+            (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) =
+                (head.method.clone(), uri, head.headers.clone());
             let response = self.client.request(request);
             tokio::pin!(response);
             let outcome = loop {
@@ -246,19 +213,9 @@ impl Front {
             };
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             let group = match listener.actions.last() {
-                Some(Action::Forward(groups)) => {
-                    by_weight(groups, turn).and_then(|arn| state.target_groups.get(arn))
-                }
-                Some(Action::Fixed {
-                    status,
-                    content_type,
-                    body,
-                }) => {
-                    return Choice::Reply(Box::new(fixed(
-                        status,
-                        content_type.as_deref(),
-                        body.as_deref(),
-                    )));
+                Some(Action::Forward(groups)) => by_weight(groups, turn).and_then(|arn| state.target_groups.get(arn)),
+                Some(Action::Fixed { status, content_type, body }) => {
+                    return Choice::Reply(Box::new(fixed(status, content_type.as_deref(), body.as_deref())));
                 }
                 Some(redirect @ Action::Redirect { .. }) => {
                     return Choice::Reply(Box::new(redirected(redirect, head, port)));
@@ -273,10 +230,7 @@ impl Front {
                 return reply(StatusCode::SERVICE_UNAVAILABLE);
             }
             let key_of = |target: &super::state::Target| elb::target_key(&target.id, target.port);
-            let left: Vec<_> = targets
-                .into_iter()
-                .filter(|target| !tried.contains(&key_of(target)))
-                .collect();
+            let left: Vec<_> = targets.into_iter().filter(|target| !tried.contains(&key_of(target))).collect();
             let Some(target) = left.get(turn % left.len().max(1)) else {
                 return reply(StatusCode::BAD_GATEWAY);
             };
@@ -286,12 +240,7 @@ impl Front {
                     let patience = Duration::from_secs(balancer.map_or(60, idle_timeout_s));
                     let key = key_of(target);
                     let open = compute.requests.begin(&group.arn, &key);
-                    Choice::Target {
-                        address,
-                        key,
-                        open,
-                        patience,
-                    }
+                    Choice::Target { address, key, open, patience }
                 }
                 Some(Place::Blocked) => reply(StatusCode::GATEWAY_TIMEOUT),
                 Some(Place::Closed) | None => reply(StatusCode::BAD_GATEWAY),
@@ -314,34 +263,16 @@ fn by_weight(groups: &[(String, u32)], turn: usize) -> Option<&String> {
 
 fn uri_at(address: SocketAddr, uri: &Uri) -> Option<Uri> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(address.to_string())
-        .path_and_query(path)
-        .build()
-        .ok()
+    Uri::builder().scheme(Scheme::HTTP).authority(address.to_string()).path_and_query(path).build().ok()
 }
 
 /// What the load balancer adds to a request and takes from it.
 fn forwarded(headers: &mut HeaderMap, peer: SocketAddr, port: u16) {
     strip(headers);
-    let before = headers
-        .get("x-forwarded-for")
-        .and_then(|value| value.to_str().ok());
-    let chain = before.map_or_else(
-        || peer.ip().to_string(),
-        |before| format!("{before}, {}", peer.ip()),
-    );
-    let root = format!(
-        "1-{:08x}-{}{}",
-        Moment::now().unix_seconds(),
-        new_hex(),
-        &new_hex()[..8]
-    );
-    let trace = match headers
-        .get("x-amzn-trace-id")
-        .and_then(|value| value.to_str().ok())
-    {
+    let before = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let chain = before.map_or_else(|| peer.ip().to_string(), |before| format!("{before}, {}", peer.ip()));
+    let root = format!("1-{:08x}-{}{}", Moment::now().unix_seconds(), new_hex(), &new_hex()[..8]);
+    let trace = match headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok()) {
         Some(before) => format!("Self={root};{before}"),
         None => format!("Root={root}"),
     };
@@ -388,11 +319,7 @@ fn refusal(status: StatusCode) -> Answer {
     let title = match status {
         StatusCode::SERVICE_UNAVAILABLE => "503 Service Temporarily Unavailable".to_owned(),
         StatusCode::GATEWAY_TIMEOUT => "504 Gateway Time-out".to_owned(),
-        other => format!(
-            "{} {}",
-            other.as_u16(),
-            other.canonical_reason().unwrap_or_default()
-        ),
+        other => format!("{} {}", other.as_u16(), other.canonical_reason().unwrap_or_default()),
     };
     let page = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
@@ -402,30 +329,14 @@ fn refusal(status: StatusCode) -> Answer {
 
 fn fixed(status: &str, content_type: Option<&str>, body: Option<&str>) -> Answer {
     let status = status.parse().unwrap_or(StatusCode::OK);
-    own(
-        status,
-        content_type.or(body.map(|_| "text/plain; charset=utf-8")),
-        body.unwrap_or_default().to_owned(),
-    )
+    own(status, content_type.or(body.map(|_| "text/plain; charset=utf-8")), body.unwrap_or_default().to_owned())
 }
 
 fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
-    let Action::Redirect {
-        protocol,
-        host,
-        port: to,
-        path,
-        query,
-        status,
-    } = action
-    else {
+    let Action::Redirect { protocol, host, port: to, path, query, status } = action else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE);
     };
-    let asked = head
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let asked = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = asked.rsplit_once(':').map_or(asked, |(name, _)| name);
     let fill = |text: &str| {
         text.replace("#{protocol}", "http")
@@ -434,9 +345,7 @@ fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer
             .replace("#{path}", head.uri.path().trim_start_matches('/'))
             .replace("#{query}", head.uri.query().unwrap_or_default())
     };
-    let query = Some(fill(query))
-        .filter(|query| !query.is_empty())
-        .map(|query| format!("?{query}"));
+    let query = Some(fill(query)).filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
     let location = format!(
         "{}://{}:{}{}{}",
         fill(protocol).to_lowercase(),
@@ -445,11 +354,7 @@ fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer
         fill(path),
         query.unwrap_or_default()
     );
-    let status = if status == "HTTP_302" {
-        StatusCode::FOUND
-    } else {
-        StatusCode::MOVED_PERMANENTLY
-    };
+    let status = if status == "HTTP_302" { StatusCode::FOUND } else { StatusCode::MOVED_PERMANENTLY };
     let mut answer = own(status, None, String::new());
     if let Ok(location) = HeaderValue::from_str(&location) {
         answer.headers_mut().insert(header::LOCATION, location);
@@ -458,15 +363,9 @@ fn redirected(action: &Action, head: &http::request::Parts, port: u16) -> Answer
 }
 
 fn own(status: StatusCode, content_type: Option<&str>, body: String) -> Answer {
-    let mut response = Response::new(
-        Full::new(Bytes::from(body))
-            .map_err(|never| match never {})
-            .boxed(),
-    );
+    let mut response = Response::new(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::SERVER, HeaderValue::from_static("awselb/2.0"));
+    response.headers_mut().insert(header::SERVER, HeaderValue::from_static("awselb/2.0"));
     if let Some(value) = content_type.and_then(|value| HeaderValue::from_str(value).ok()) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
@@ -484,10 +383,7 @@ struct Source {
 
 impl Relay {
     fn new(body: Incoming) -> Relay {
-        Relay(Arc::new(Mutex::new(Source {
-            body,
-            last_active: Instant::now(),
-        })))
+        Relay(Arc::new(Mutex::new(Source { body, last_active: Instant::now() })))
     }
 
     /// When the client last sent something.
@@ -504,10 +400,7 @@ impl Body for Relay {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut source = self.source();
         let frame = Pin::new(&mut source.body).poll_frame(cx);
         if frame.is_ready() {
@@ -535,10 +428,7 @@ impl Body for Held {
     type Data = Bytes;
     type Error = hyper::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -565,10 +455,7 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
             ("authorization", "ada"),
         ] {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         forwarded(&mut headers, SocketAddr::from(([127, 0, 0, 1], 5000)), 8080);
         let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
@@ -578,31 +465,16 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 127.0.0.1");
         assert_eq!(
             (&headers["x-forwarded-proto"], &headers["x-forwarded-port"]),
-            (
-                &HeaderValue::from_static("http"),
-                &HeaderValue::from_static("8080")
-            )
+            (&HeaderValue::from_static("http"), &HeaderValue::from_static("8080"))
         );
-        assert!(
-            headers["x-amzn-trace-id"]
-                .to_str()
-                .unwrap()
-                .starts_with("Root=1-")
-        );
+        assert!(headers["x-amzn-trace-id"].to_str().unwrap().starts_with("Root=1-"));
         assert_eq!(headers["authorization"], "ada");
     }
 
     #[test]
     fn groups_take_turns_by_their_weights() {
-        let groups = [
-            ("a".to_owned(), 2),
-            ("b".to_owned(), 1),
-            ("c".to_owned(), 0),
-        ];
-        let order: Vec<&str> = (0..6)
-            .filter_map(|turn| by_weight(&groups, turn))
-            .map(String::as_str)
-            .collect();
+        let groups = [("a".to_owned(), 2), ("b".to_owned(), 1), ("c".to_owned(), 0)];
+        let order: Vec<&str> = (0..6).filter_map(|turn| by_weight(&groups, turn)).map(String::as_str).collect();
         assert_eq!(order, ["a", "a", "b", "a", "a", "b"]);
         assert_eq!(by_weight(&[], 0), None);
     }

@@ -19,12 +19,7 @@ const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
 /// Does everything user data says and tells each step through `log`; what fails does not keep the rest from being
 /// done, as on a real machine. The answer is the units that were started.
-pub async fn run(
-    root: &Path,
-    objects: &dyn Objects,
-    user_data: &str,
-    log: impl Fn(&str),
-) -> Vec<String> {
+pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
     let mut started = Vec::new();
     let config = match parse(user_data) {
         Ok(config) => config,
@@ -37,22 +32,12 @@ pub async fn run(
         match name.as_str() {
             "write_files" => write_files(root, value, &log),
             "runcmd" => (),
-            other => log(&format!(
-                "cloud-init: ERROR: the module '{other}' does not exist on a local instance"
-            )),
+            other => log(&format!("cloud-init: ERROR: the module '{other}' does not exist on a local instance")),
         }
     }
-    for command in config
-        .get("runcmd")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for command in config.get("runcmd").and_then(Value::as_array).into_iter().flatten() {
         let words = words(command);
-        let done = match words
-            .first()
-            .map(|program| program.rsplit('/').next().unwrap_or(program))
-        {
+        let done = match words.first().map(|program| program.rsplit('/').next().unwrap_or(program)) {
             Some("systemctl") => systemctl(root, &words[1..], &mut started),
             _ => perform(root, objects, &words).await,
         };
@@ -69,7 +54,9 @@ fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
         return Ok(BTreeMap::new());
     }
     if !user_data.starts_with("#cloud-config") {
-        return Err("the user data does not begin with #cloud-config; scripts do not run on a local instance".to_owned());
+        return Err(
+            "the user data does not begin with #cloud-config; scripts do not run on a local instance".to_owned()
+        );
     }
     serde_yaml::from_str(user_data).map_err(|error| format!("the user data is no YAML: {error}"))
 }
@@ -80,25 +67,17 @@ fn write_files(root: &Path, files: &Value, log: &impl Fn(&str)) {
         let path = text("path").unwrap_or_default();
         match write_file(root, path, text) {
             Ok(()) => log(&format!("cloud-init: wrote {path}")),
-            Err(why) => log(&format!(
-                "cloud-init: ERROR: failed to write '{path}': {why}"
-            )),
+            Err(why) => log(&format!("cloud-init: ERROR: failed to write '{path}': {why}")),
         }
     }
 }
 
-fn write_file<'a>(
-    root: &Path,
-    path: &str,
-    text: impl Fn(&str) -> Option<&'a str>,
-) -> Result<(), String> {
+fn write_file<'a>(root: &Path, path: &str, text: impl Fn(&str) -> Option<&'a str>) -> Result<(), String> {
     let real = below(root, path)?;
     let content = text("content").unwrap_or_default();
     let bytes = match text("encoding") {
         None | Some("text/plain") => content.as_bytes().to_vec(),
-        Some("b64" | "base64") => STANDARD
-            .decode(content.trim())
-            .map_err(|error| error.to_string())?,
+        Some("b64" | "base64") => STANDARD.decode(content.trim()).map_err(|error| error.to_string())?,
         Some(other) => return Err(format!("the encoding '{other}' is not known here")),
     };
     let mode = parse_mode(text("permissions").unwrap_or("0644"))?;
@@ -111,15 +90,10 @@ fn write_file<'a>(
 
 /// A command is a list of words, or a line; a line that needs a shell is left to `perform` to refuse.
 fn words(command: &Value) -> Vec<String> {
-    let text = |word: &Value| {
-        word.as_str()
-            .map_or_else(|| word.to_string(), str::to_owned)
-    };
+    let text = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
     match command {
         Value::Array(words) => words.iter().map(text).collect(),
-        Value::String(line)
-            if line.contains(['|', '&', ';', '<', '>', '$', '`', '"', '\'', '\\', '*']) =>
-        {
+        Value::String(line) if line.contains(['|', '&', ';', '<', '>', '$', '`', '"', '\'', '\\', '*']) => {
             vec![line.clone()]
         }
         Value::String(line) => line.split_whitespace().map(str::to_owned).collect(),
@@ -128,10 +102,8 @@ fn words(command: &Value) -> Vec<String> {
 }
 
 fn systemctl(root: &Path, arguments: &[String], started: &mut Vec<String>) -> Result<(), String> {
-    let (options, rest): (Vec<&str>, Vec<&str>) = arguments
-        .iter()
-        .map(String::as_str)
-        .partition(|word| word.starts_with("--"));
+    let (options, rest): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|word| word.starts_with("--"));
     let Some((verb, units)) = rest.split_first() else {
         return Err("systemctl: a verb is needed".to_owned());
     };
@@ -139,25 +111,16 @@ fn systemctl(root: &Path, arguments: &[String], started: &mut Vec<String>) -> Re
         return Ok(());
     }
     if !matches!(*verb, "enable" | "start" | "restart") {
-        return Err(format!(
-            "systemctl {verb}: this does not exist on a local instance"
-        ));
+        return Err(format!("systemctl {verb}: this does not exist on a local instance"));
     }
     for unit in units {
-        let unit = if unit.contains('.') {
-            (*unit).to_owned()
-        } else {
-            format!("{unit}.service")
-        };
+        let unit = if unit.contains('.') { (*unit).to_owned() } else { format!("{unit}.service") };
         let file = below(root, &format!("{UNITS}/{unit}"))?;
         if !file.is_file() {
-            return Err(format!(
-                "Failed to {verb} unit: Unit file {unit} does not exist."
-            ));
+            return Err(format!("Failed to {verb} unit: Unit file {unit} does not exist."));
         }
         if *verb == "enable" {
-            enable(root, &unit)
-                .map_err(|error| format!("Failed to enable unit {unit}: {error}"))?;
+            enable(root, &unit).map_err(|error| format!("Failed to enable unit {unit}: {error}"))?;
         }
         if (*verb != "enable" || options.contains(&"--now")) && !started.contains(&unit) {
             started.push(unit);
@@ -177,12 +140,8 @@ fn enable(root: &Path, unit: &str) -> std::io::Result<()> {
 
 /// The units that start when the machine does.
 pub fn enabled_units(root: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(root.join(&WANTED[1..]))
-        .into_iter()
-        .flatten();
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
+    let entries = std::fs::read_dir(root.join(&WANTED[1..])).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 /// The text of a unit's file.
@@ -209,10 +168,7 @@ mod tests {
 
     async fn boot(root: &Path, user_data: &str) -> (Vec<String>, Vec<String>) {
         let log = RefCell::new(Vec::new());
-        let started = run(root, &NoObjects, user_data, |line| {
-            log.borrow_mut().push(line.to_owned())
-        })
-        .await;
+        let started = run(root, &NoObjects, user_data, |line| log.borrow_mut().push(line.to_owned())).await;
         (started, log.into_inner())
     }
 
@@ -223,14 +179,8 @@ mod tests {
         let (started, log) = boot(dir.path(), user_data).await;
         assert_eq!(started, ["web.service"]);
         assert_eq!(enabled_units(dir.path()), ["web.service"]);
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("etc/web.env")).unwrap(),
-            "A=\"1\"\n"
-        );
-        let mode = std::fs::metadata(dir.path().join("etc/web.env"))
-            .unwrap()
-            .permissions()
-            .mode();
+        assert_eq!(std::fs::read_to_string(dir.path().join("etc/web.env")).unwrap(), "A=\"1\"\n");
+        let mode = std::fs::metadata(dir.path().join("etc/web.env")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(log.iter().all(|line| !line.contains("ERROR")), "{log:?}");
     }

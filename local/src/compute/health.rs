@@ -54,12 +54,7 @@ pub async fn watch(compute: Arc<Compute>, group: String, target: String, stop: C
 }
 
 /// One check, and the pause after it; nothing if the target has gone.
-async fn step(
-    compute: &Compute,
-    group: &str,
-    target: &str,
-    streak: &mut Streak,
-) -> Option<Duration> {
+async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak) -> Option<Duration> {
     let question = match question(compute, group, target)? {
         Some(question) => question,
         None => return Some(IMPATIENCE),
@@ -72,10 +67,7 @@ async fn step(
     };
     if let Some(health) = streak.judge(&question, verdict, interval) {
         compute.change(|state, _| {
-            let targets = state
-                .target_groups
-                .get_mut(group)
-                .map(|group| &mut group.targets);
+            let targets = state.target_groups.get_mut(group).map(|group| &mut group.targets);
             if let Some(target) = targets.and_then(|targets| targets.get_mut(target)) {
                 target.health = health;
             }
@@ -83,11 +75,7 @@ async fn step(
         compute.wake.notify_one();
         return Some(interval);
     }
-    Some(if question.health == Health::Initial {
-        IMPATIENCE
-    } else {
-        interval
-    })
+    Some(if question.health == Health::Initial { IMPATIENCE } else { interval })
 }
 
 /// What to ask; the inner nothing means not now, the outer one never again.
@@ -102,40 +90,26 @@ fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Quest
             _ => false,
         };
         let place = seen_by(state, group, target).filter(|_| asked);
-        Some(place.map(|place| Question {
-            check: group.check.clone(),
-            place,
-            health: target.health.clone(),
-        }))
+        Some(place.map(|place| Question { check: group.check.clone(), place, health: target.health.clone() }))
     })
 }
 
 impl Streak {
     /// The new health, if this verdict changes it. A new target is healthy after one good answer.
-    fn judge(
-        &mut self,
-        question: &Question,
-        verdict: Result<(), Health>,
-        interval: Duration,
-    ) -> Option<Health> {
+    fn judge(&mut self, question: &Question, verdict: Result<(), Health>, interval: Duration) -> Option<Health> {
         match verdict {
             Ok(()) => {
                 (self.passes, self.fails, self.counted) = (self.passes + 1, 0, None);
-                let enough =
-                    question.health == Health::Initial || self.passes >= question.check.healthy;
+                let enough = question.health == Health::Initial || self.passes >= question.check.healthy;
                 (enough && question.health != Health::Healthy).then_some(Health::Healthy)
             }
             Err(unhealthy) => {
                 self.passes = 0;
-                if self
-                    .counted
-                    .is_some_and(|counted| counted.elapsed() < interval)
-                {
+                if self.counted.is_some_and(|counted| counted.elapsed() < interval) {
                     return None;
                 }
                 (self.fails, self.counted) = (self.fails + 1, Some(Instant::now()));
-                (self.fails >= question.check.unhealthy && question.health != unhealthy)
-                    .then_some(unhealthy)
+                (self.fails >= question.check.unhealthy && question.health != unhealthy).then_some(unhealthy)
             }
         }
     }
@@ -150,10 +124,7 @@ fn timed_out() -> Health {
 }
 
 fn unhealthy(reason: &str, description: &str) -> Health {
-    Health::Unhealthy {
-        reason: reason.to_owned(),
-        description: description.to_owned(),
-    }
+    Health::Unhealthy { reason: reason.to_owned(), description: description.to_owned() }
 }
 
 async fn ask(check: &HealthCheck, address: String) -> Result<(), Health> {
@@ -193,23 +164,14 @@ mod tests {
     use super::*;
 
     fn asked(health: Health) -> Question {
-        let check = HealthCheck {
-            healthy: 3,
-            unhealthy: 2,
-            ..HealthCheck::default()
-        };
-        Question {
-            check,
-            place: Place::Closed,
-            health,
-        }
+        let check = HealthCheck { healthy: 3, unhealthy: 2, ..HealthCheck::default() };
+        Question { check, place: Place::Closed, health }
     }
 
     #[test]
     fn a_target_changes_sides_after_enough_answers_of_a_kind() {
         let mut streak = Streak::default();
-        let mut judge =
-            |health: Health, verdict| streak.judge(&asked(health), verdict, Duration::ZERO);
+        let mut judge = |health: Health, verdict| streak.judge(&asked(health), verdict, Duration::ZERO);
         assert_eq!(judge(Health::Initial, Err(failed())), None);
         assert_eq!(judge(Health::Initial, Ok(())), Some(Health::Healthy));
         assert_eq!(judge(Health::Healthy, Ok(())), None);
@@ -224,13 +186,7 @@ mod tests {
     #[test]
     fn quick_questions_to_a_new_target_count_once_an_interval() {
         let mut streak = Streak::default();
-        let mut judge = || {
-            streak.judge(
-                &asked(Health::Initial),
-                Err(failed()),
-                Duration::from_secs(3600),
-            )
-        };
+        let mut judge = || streak.judge(&asked(Health::Initial), Err(failed()), Duration::from_secs(3600));
         assert!((0..100).all(|_| judge().is_none()));
     }
 }

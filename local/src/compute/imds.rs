@@ -37,20 +37,11 @@ struct Service {
 }
 
 /// Serves an instance's metadata until it stops, and says where.
-pub async fn serve(
-    compute: Arc<Compute>,
-    instance: Instance,
-    stop: CancellationToken,
-) -> anyhow::Result<SocketAddr> {
+pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: CancellationToken) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
     let tasks = compute.tasks.clone();
-    let service = Arc::new(Service {
-        compute,
-        instance,
-        tokens: Mutex::default(),
-        credentials: Default::default(),
-    });
+    let service = Arc::new(Service { compute, instance, tokens: Mutex::default(), credentials: Default::default() });
     tasks.spawn(async move {
         let connections = tokio_util::task::TaskTracker::new();
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
@@ -64,8 +55,7 @@ pub async fn serve(
                     let service = service.clone();
                     async move { Ok::<_, Infallible>(service.answer(request).await) }
                 });
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
                 // How a client leaves is its own affair.
                 drop(stop.run_until_cancelled(connection).await);
             });
@@ -79,19 +69,12 @@ pub async fn serve(
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().trim_end_matches('/').to_owned();
-        let header = |name: &str| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         match (request.method(), path.as_str()) {
-            (&Method::PUT, "/latest/api/token") => {
-                match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
-                    Some(ttl @ 1..=21600) => self.new_token(ttl),
-                    _ => plain(StatusCode::BAD_REQUEST, "Bad Request"),
-                }
-            }
+            (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
+                Some(ttl @ 1..=21600) => self.new_token(ttl),
+                _ => plain(StatusCode::BAD_REQUEST, "Bad Request"),
+            },
             (&Method::GET, path) if header(TOKEN).is_some_and(|token| self.knows(token)) => {
                 match self.value(path).await {
                     Some(value) => plain(StatusCode::OK, value),
@@ -106,10 +89,7 @@ impl Service {
     fn new_token(&self, ttl_s: i64) -> Response<Full<Bytes>> {
         let token = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let now = OffsetDateTime::now_utc();
-        let mut tokens = self
-            .tokens
-            .lock()
-            .expect("nothing panics while it holds the tokens");
+        let mut tokens = self.tokens.lock().expect("nothing panics while it holds the tokens");
         tokens.retain(|(_, expires)| *expires > now);
         tokens.push((token.clone(), now + time::Duration::seconds(ttl_s)));
         let mut response = plain(StatusCode::OK, token);
@@ -119,13 +99,8 @@ impl Service {
 
     fn knows(&self, token: &str) -> bool {
         let now = OffsetDateTime::now_utc();
-        let tokens = self
-            .tokens
-            .lock()
-            .expect("nothing panics while it holds the tokens");
-        tokens
-            .iter()
-            .any(|(known, expires)| known == token && *expires > now)
+        let tokens = self.tokens.lock().expect("nothing panics while it holds the tokens");
+        tokens.iter().any(|(known, expires)| known == token && *expires > now)
     }
 
     async fn value(&self, path: &str) -> Option<String> {
@@ -171,38 +146,21 @@ impl Service {
 
     fn group_names(&self) -> String {
         self.compute.read(|state| {
-            let names = self
-                .instance
-                .security_groups
-                .iter()
-                .filter_map(|id| state.security_groups.get(id));
-            names
-                .map(|group| group.name.as_str())
-                .collect::<Vec<&str>>()
-                .join("\n")
+            let names = self.instance.security_groups.iter().filter_map(|id| state.security_groups.get(id));
+            names.map(|group| group.name.as_str()).collect::<Vec<&str>>().join("\n")
         })
     }
 
     async fn role(&self) -> Option<String> {
-        self.compute
-            .roles
-            .role_of_profile(self.instance.profile.as_deref()?)
-            .await
+        self.compute.roles.role_of_profile(self.instance.profile.as_deref()?).await
     }
 
     async fn credentials(&self, role: &str) -> String {
         let mut kept = self.credentials.lock().await;
-        let fresh = kept
-            .take()
-            .filter(|kept| kept.expires - MARGIN > OffsetDateTime::now_utc());
+        let fresh = kept.take().filter(|kept| kept.expires - MARGIN > OffsetDateTime::now_utc());
         let credentials = match fresh {
             Some(fresh) => fresh,
-            None => {
-                self.compute
-                    .roles
-                    .credentials(role, &self.instance.id)
-                    .await
-            }
+            None => self.compute.roles.credentials(role, &self.instance.id).await,
         };
         let document = json!({
             "Code": "Success",
@@ -221,9 +179,6 @@ impl Service {
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("text/plain"),
-    );
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
 }

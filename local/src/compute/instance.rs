@@ -41,19 +41,11 @@ impl Machine {
 
     /// The processes of its units, each the first of a group.
     pub fn processes(&self) -> Vec<u32> {
-        self.processes
-            .lock()
-            .expect("nothing panics while it holds the processes")
-            .values()
-            .copied()
-            .collect()
+        self.processes.lock().expect("nothing panics while it holds the processes").values().copied().collect()
     }
 
     fn note(&self, unit: &str, pid: Option<u32>) {
-        let mut processes = self
-            .processes
-            .lock()
-            .expect("nothing panics while it holds the processes");
+        let mut processes = self.processes.lock().expect("nothing panics while it holds the processes");
         match pid {
             Some(pid) => drop(processes.insert(unit.to_owned(), pid)),
             None => drop(processes.remove(unit)),
@@ -88,11 +80,7 @@ pub async fn run(compute: Arc<Compute>, id: String, machine: Machine) {
     }
 }
 
-async fn start(
-    compute: &Arc<Compute>,
-    instance: &Instance,
-    machine: &Machine,
-) -> anyhow::Result<Arc<Host>> {
+async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -> anyhow::Result<Arc<Host>> {
     let dir = compute.site.instance_dir(&instance.id);
     let root = dir.join("root");
     std::fs::create_dir_all(&root)?;
@@ -102,25 +90,15 @@ async fn start(
     };
     let metadata = imds::serve(compute.clone(), instance.clone(), machine.stop.clone()).await?;
     let environment = [
-        (
-            "PATH",
-            std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        ),
+        ("PATH", std::env::var("PATH").unwrap_or_else(|_| "/usr/local/bin:/usr/bin:/bin".to_owned())),
         ("HOST", "127.0.0.1".to_owned()),
         ("PORT", port.to_string()),
         ("AWS_ENDPOINT_URL", compute.endpoint.clone()),
         ("AWS_REGION", compute.site.region.clone()),
-        (
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-            format!("http://{metadata}"),
-        ),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{metadata}")),
     ];
     compute.change(|state, _| {
-        if let Some(one) = state
-            .instances
-            .get_mut(&instance.id)
-            .filter(|one| one.is_alive())
-        {
+        if let Some(one) = state.instances.get_mut(&instance.id).filter(|one| one.is_alive()) {
             (one.state, one.port) = (InstanceState::Running, Some(port));
         }
     });
@@ -131,10 +109,7 @@ async fn start(
         id: instance.id.clone(),
         dir,
         root,
-        environment: environment
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
+        environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }))
 }
 
@@ -157,20 +132,10 @@ impl Host {
             self.log("cloud-init: has run before");
             return cloud_init::enabled_units(&self.root);
         }
-        self.log(&format!(
-            "cloud-init: {} starts in {}",
-            instance.id, instance.zone
-        ));
+        self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
         let objects = self.compute.objects.as_ref();
-        let units = cloud_init::run(&self.root, objects, &instance.user_data, |line| {
-            self.log(line)
-        })
-        .await;
-        let marked = mark
-            .parent()
-            .map(std::fs::create_dir_all)
-            .transpose()
-            .and_then(|_| std::fs::write(&mark, ""));
+        let units = cloud_init::run(&self.root, objects, &instance.user_data, |line| self.log(line)).await;
+        let marked = mark.parent().map(std::fs::create_dir_all).transpose().and_then(|_| std::fs::write(&mark, ""));
         if let Err(error) = marked {
             self.log(&format!("cloud-init: ERROR: {error}"));
         }
@@ -179,28 +144,19 @@ impl Host {
 
     /// Adds a line to the console.
     fn log(&self, line: &str) {
-        let written = self
-            .console()
-            .and_then(|mut console| writeln!(console, "{} {line}", Moment::now()));
+        let written = self.console().and_then(|mut console| writeln!(console, "{} {line}", Moment::now()));
         if let Err(error) = written {
-            tracing::warn!(
-                instance = self.id,
-                "failed to write to the console: {error}"
-            );
+            tracing::warn!(instance = self.id, "failed to write to the console: {error}");
         }
     }
 
     fn console(&self) -> std::io::Result<File> {
-        File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("console.log"))
+        File::options().create(true).append(true).open(self.dir.join("console.log"))
     }
 
     /// Runs a unit, again and again if its file says so.
     async fn supervise(&self, name: &str) {
-        let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text))
-        {
+        let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,
             Err(why) => return self.log(&format!("systemd: {name}: {why}")),
         };
@@ -212,19 +168,14 @@ impl Host {
             let (most, interval) = unit.start_limit;
             starts.retain(|start| start.elapsed() < interval);
             if starts.len() as u64 >= u64::from(most) && !interval.is_zero() {
-                return self.log(&format!(
-                    "systemd: {name}: Start request repeated too quickly."
-                ));
+                return self.log(&format!("systemd: {name}: Start request repeated too quickly."));
             }
             starts.push(Instant::now());
             let ended = self.run_once(name, &unit).await;
             let Some(exit) = ended.filter(|_| !self.machine.stop.is_cancelled()) else {
                 return;
             };
-            self.log(&format!(
-                "systemd: {name}: Main process exited, {}",
-                spoken(exit)
-            ));
+            self.log(&format!("systemd: {name}: Main process exited, {}", spoken(exit)));
             if !unit.restart.after(exit) {
                 return;
             }
@@ -274,9 +225,9 @@ impl Host {
         let mut environment = unit.environment.clone();
         for (path, may_be_missing) in &unit.environment_files {
             match std::fs::read_to_string(below(&self.root, path)?) {
-                Ok(text) => environment.extend(
-                    systemd::environment_file(&text).map_err(|why| format!("{path}: {why}"))?,
-                ),
+                Ok(text) => {
+                    environment.extend(systemd::environment_file(&text).map_err(|why| format!("{path}: {why}"))?)
+                }
                 Err(_) if *may_be_missing => (),
                 Err(error) => {
                     return Err(format!("Failed to load environment file {path}: {error}"));
@@ -288,10 +239,7 @@ impl Host {
 
     /// Remembers where on AWS the service would listen: only there does the load balancer find it.
     fn declare_port(&self, environment: &BTreeMap<String, String>) {
-        let port = environment
-            .get("PORT")
-            .and_then(|port| port.parse().ok())
-            .unwrap_or(USUAL_PORT);
+        let port = environment.get("PORT").and_then(|port| port.parse().ok()).unwrap_or(USUAL_PORT);
         self.compute.change(|state, _| {
             if let Some(one) = state.instances.get_mut(&self.id) {
                 one.declared_port = Some(port);
@@ -300,24 +248,14 @@ impl Host {
     }
 
     /// The unit's environment under what the machine decides, and nothing of the host's but PATH.
-    fn visible_to_processes(
-        &self,
-        environment: &BTreeMap<String, String>,
-    ) -> BTreeMap<String, String> {
+    fn visible_to_processes(&self, environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut visible = environment.clone();
         visible.extend(self.environment.clone());
-        visible.insert(
-            "INVOCATION_ID".to_owned(),
-            Uuid::new_v4().simple().to_string(),
-        );
+        visible.insert("INVOCATION_ID".to_owned(), Uuid::new_v4().simple().to_string());
         visible
     }
 
-    async fn spawn(
-        &self,
-        unit: &Unit,
-        environment: &BTreeMap<String, String>,
-    ) -> Result<Child, String> {
+    async fn spawn(&self, unit: &Unit, environment: &BTreeMap<String, String>) -> Result<Child, String> {
         let words = unit.main.expanded(environment);
         let (program, arguments) = words.split_first().ok_or("the command is empty")?;
         let directory = below(&self.root, unit.working_directory.as_deref().unwrap_or("/"))?;
@@ -338,9 +276,7 @@ impl Host {
                 .spawn();
             match spawned {
                 // Another thread of ours was forking while the program was written; that passes at once.
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::ExecutableFileBusy && attempt < 50 =>
-                {
+                Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && attempt < 50 => {
                     sleep(Duration::from_millis(10)).await;
                 }
                 Err(error) => return Err(format!("{program}: {error}")),
@@ -409,14 +345,9 @@ impl Record {
 
 /// Ends what a server that crashed has left running of an instance.
 pub async fn reap_leftovers(dir: &Path) {
-    for entry in std::fs::read_dir(dir.join("processes"))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
-        let record: Option<Record> = std::fs::read(entry.path())
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    for entry in std::fs::read_dir(dir.join("processes")).into_iter().flatten().flatten() {
+        let record: Option<Record> =
+            std::fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(record) = record
             && process::started(record.pid).is_some_and(|started| started == record.started)
         {
@@ -434,35 +365,17 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_running_is_ended_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let sleeper = || {
-            std::process::Command::new("sleep")
-                .arg("600")
-                .process_group(0)
-                .spawn()
-                .unwrap()
-        };
+        let sleeper = || std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
         let (mut ours, mut another) = (sleeper(), sleeper());
         Record::write(dir.path(), "web.service", ours.id()).unwrap();
-        let stale = Record {
-            pid: another.id(),
-            started: "at another time".to_owned(),
-        };
-        std::fs::write(
-            dir.path().join("processes/old.service.json"),
-            serde_json::to_vec(&stale).unwrap(),
-        )
-        .unwrap();
+        let stale = Record { pid: another.id(), started: "at another time".to_owned() };
+        std::fs::write(dir.path().join("processes/old.service.json"), serde_json::to_vec(&stale).unwrap()).unwrap();
         // The child of a test is a zombie until it is waited for.
         let waiter = std::thread::spawn(move || ours.wait().unwrap());
         reap_leftovers(dir.path()).await;
         assert_eq!(waiter.join().unwrap().signal(), Some(15));
         assert_eq!(another.try_wait().unwrap(), None);
-        assert_eq!(
-            std::fs::read_dir(dir.path().join("processes"))
-                .unwrap()
-                .count(),
-            0
-        );
+        assert_eq!(std::fs::read_dir(dir.path().join("processes")).unwrap().count(), 0);
         another.kill().unwrap();
         another.wait().unwrap();
     }

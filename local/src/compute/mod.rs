@@ -126,33 +126,18 @@ struct Kept {
 impl Compute {
     /// Starts what the directory's state says: instances and load balancers that ran before run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context {
-            dir,
-            region,
-            account,
-            endpoint,
-            objects,
-            roles,
-        } = context;
+        let Context { dir, region, account, endpoint, objects, roles } = context;
         // Processes have directories of their own, in which a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site {
-            region,
-            account,
-            dir,
-            ports: Ports::default(),
-        };
+        let site = Site { region, account, dir, ports: Ports::default() };
         let compute = Arc::new(Compute {
             site,
             endpoint,
             objects,
             roles,
-            state: Mutex::new(Kept {
-                state,
-                saved: Vec::new(),
-            }),
+            state: Mutex::new(Kept { state, saved: Vec::new() }),
             machines: Mutex::default(),
             requests: Requests::default(),
             wake: Notify::new(),
@@ -177,17 +162,10 @@ impl Compute {
     }
 
     /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
-    pub async fn handle(
-        &self,
-        service: &str,
-        form: &BTreeMap<String, String>,
-    ) -> Option<http::Response<Bytes>> {
+    pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (operations, envelope) = match service {
             "ec2" => (ec2::OPERATIONS, Envelope::Ec2),
-            "autoscaling" => (
-                autoscaling::OPERATIONS,
-                Envelope::Query(autoscaling::NAME_SPACE),
-            ),
+            "autoscaling" => (autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
             "elasticloadbalancing" => (elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
             _ => return None,
         };
@@ -208,10 +186,7 @@ impl Compute {
 
     /// Why a group cannot have this launch template: only IAM knows whether its instance profile exists.
     async fn refusal(&self, operation: &str, params: &Params) -> Option<Fault> {
-        if !matches!(
-            operation,
-            "CreateAutoScalingGroup" | "UpdateAutoScalingGroup"
-        ) {
+        if !matches!(operation, "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") {
             return None;
         }
         let profile = self.read(|state| autoscaling::profile_wanted(state, params))?;
@@ -286,9 +261,7 @@ impl Compute {
     }
 
     fn machines(&self) -> MutexGuard<'_, BTreeMap<String, Machine>> {
-        self.machines
-            .lock()
-            .expect("nothing panics while it looks at the machines")
+        self.machines.lock().expect("nothing panics while it looks at the machines")
     }
 }
 
@@ -298,29 +271,16 @@ fn restore(state: &mut State, site: &Site) {
     for one in state.load_balancers.values_mut() {
         let before = one.port;
         one.port = site.ports.reserve(Some(before)).unwrap_or(before);
-        let main = |listener: &&mut state::Listener| {
-            listener.load_balancer == one.arn && listener.local_port == before
-        };
+        let main = |listener: &&mut state::Listener| listener.load_balancer == one.arn && listener.local_port == before;
         for listener in state.listeners.values_mut().filter(main) {
             listener.local_port = one.port;
         }
     }
     let main_ports: BTreeSet<u16> = state.load_balancers.values().map(|one| one.port).collect();
-    for listener in state
-        .listeners
-        .values_mut()
-        .filter(|listener| !main_ports.contains(&listener.local_port))
-    {
-        listener.local_port = site
-            .ports
-            .reserve(Some(listener.local_port))
-            .unwrap_or(listener.local_port);
+    for listener in state.listeners.values_mut().filter(|listener| !main_ports.contains(&listener.local_port)) {
+        listener.local_port = site.ports.reserve(Some(listener.local_port)).unwrap_or(listener.local_port);
     }
-    for target in state
-        .target_groups
-        .values_mut()
-        .flat_map(|group| group.targets.values_mut())
-    {
+    for target in state.target_groups.values_mut().flat_map(|group| group.targets.values_mut()) {
         target.health = Health::Initial;
     }
     // What was being born or was alive is started anew; until its processes run it has the time of a new one.

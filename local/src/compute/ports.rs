@@ -15,9 +15,7 @@ impl Ports {
     /// Takes a port: the one it was before, or a well-known one, or any free one.
     pub fn reserve(&self, before: Option<u16>) -> Option<u16> {
         let wishes = [before.unwrap_or(FAVOURITE), 0];
-        let listener = wishes
-            .into_iter()
-            .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())?;
+        let listener = wishes.into_iter().find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())?;
         listener.set_nonblocking(true).ok()?;
         let port = listener.local_addr().ok()?.port();
         self.held().insert(port, listener);
@@ -40,17 +38,13 @@ impl Ports {
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<u16, TcpListener>> {
-        self.0
-            .lock()
-            .expect("nothing panics while it holds the ports")
+        self.0.lock().expect("nothing panics while it holds the ports")
     }
 }
 
 /// A port that is free now, for a process that binds it itself.
 pub fn free() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Whether nobody listens on a port now.

@@ -14,10 +14,7 @@ pub fn started(pid: u32) -> Option<String> {
     if Path::new("/proc/self/stat").exists() {
         return stat(pid).map(|stat| stat.started);
     }
-    let output = std::process::Command::new("ps")
-        .args(["-o", "lstart=", "-p", &pid.to_string()])
-        .output()
-        .ok()?;
+    let output = std::process::Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
@@ -26,11 +23,7 @@ pub fn started(pid: u32) -> Option<String> {
 pub fn processor_seconds(group: u32) -> Option<f64> {
     let entries = std::fs::read_dir("/proc").ok()?;
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let ticks: u64 = pids
-        .filter_map(stat)
-        .filter(|stat| stat.group == group)
-        .map(|stat| stat.ticks)
-        .sum();
+    let ticks: u64 = pids.filter_map(stat).filter(|stat| stat.group == group).map(|stat| stat.ticks).sum();
     Some(ticks as f64 / TICKS_PER_SECOND)
 }
 
@@ -80,10 +73,7 @@ fn signal(group: u32, signal: Signal) {
 
 /// Never 0 or 1, which would mean our own group and everybody.
 fn pid(group: u32) -> Option<Pid> {
-    i32::try_from(group)
-        .ok()
-        .filter(|group| *group > 1)
-        .and_then(Pid::from_raw)
+    i32::try_from(group).ok().filter(|group| *group > 1).and_then(Pid::from_raw)
 }
 
 #[cfg(test)]
@@ -93,11 +83,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_group_ends_with_all_of_its_processes() {
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 600 & sleep 600"])
-            .process_group(0)
-            .spawn()
-            .unwrap();
+        let mut child =
+            std::process::Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).process_group(0).spawn().unwrap();
         let group = child.id();
         assert!(started(group).is_some());
         ask_group(group);

@@ -50,10 +50,8 @@ impl State {
             return Ok(());
         }
         let next = file.with_extension("next");
-        std::fs::write(&next, &bytes)
-            .with_context(|| format!("failed to write {}", next.display()))?;
-        std::fs::rename(&next, file)
-            .with_context(|| format!("failed to replace {}", file.display()))?;
+        std::fs::write(&next, &bytes).with_context(|| format!("failed to write {}", next.display()))?;
+        std::fs::rename(&next, file).with_context(|| format!("failed to replace {}", file.display()))?;
         *saved = bytes;
         Ok(())
     }
@@ -67,47 +65,26 @@ impl State {
     /// Adds tags to a resource.
     pub fn tag(&mut self, resource: &str, tags: Tags) {
         if !tags.is_empty() {
-            self.tags
-                .entry(resource.to_owned())
-                .or_default()
-                .extend(tags);
+            self.tags.entry(resource.to_owned()).or_default().extend(tags);
         }
     }
 
     /// A group's instances, the oldest first.
     pub fn members(&self, group: &str) -> Vec<&Instance> {
-        let mut members: Vec<&Instance> = self
-            .instances
-            .values()
-            .filter(|one| one.is_member_of(group))
-            .collect();
+        let mut members: Vec<&Instance> = self.instances.values().filter(|one| one.is_member_of(group)).collect();
         members.sort_by_key(|one| (one.launched, one.id.clone()));
         members
     }
 
     /// The listeners of a load balancer.
-    pub fn listeners_of<'a>(
-        &'a self,
-        load_balancer: &'a str,
-    ) -> impl Iterator<Item = &'a Listener> {
-        self.listeners
-            .values()
-            .filter(move |listener| listener.load_balancer == load_balancer)
+    pub fn listeners_of<'a>(&'a self, load_balancer: &'a str) -> impl Iterator<Item = &'a Listener> {
+        self.listeners.values().filter(move |listener| listener.load_balancer == load_balancer)
     }
 
     /// The load balancers that send requests to a target group.
     pub fn balancers_of(&self, target_group: &str) -> BTreeSet<&str> {
-        let forwards = |listener: &&Listener| {
-            listener
-                .actions
-                .iter()
-                .any(|action| action.names(target_group))
-        };
-        self.listeners
-            .values()
-            .filter(forwards)
-            .map(|listener| listener.load_balancer.as_str())
-            .collect()
+        let forwards = |listener: &&Listener| listener.actions.iter().any(|action| action.names(target_group));
+        self.listeners.values().filter(forwards).map(|listener| listener.load_balancer.as_str()).collect()
     }
 }
 
@@ -258,11 +235,7 @@ impl Instance {
 
     /// What the group thinks of it.
     pub fn health(&self) -> &'static str {
-        if self.unhealthy.is_none() && self.is_alive() {
-            "Healthy"
-        } else {
-            "Unhealthy"
-        }
+        if self.unhealthy.is_none() && self.is_alive() { "Healthy" } else { "Unhealthy" }
     }
 }
 
@@ -305,10 +278,7 @@ impl Group {
 
     /// The group's tags without what concerns instances.
     pub fn plain_tags(&self) -> Tags {
-        self.tags
-            .iter()
-            .map(|(key, tag)| (key.clone(), tag.value.clone()))
-            .collect()
+        self.tags.iter().map(|(key, tag)| (key.clone(), tag.value.clone())).collect()
     }
 }
 
@@ -409,9 +379,7 @@ pub struct LoadBalancer {
 impl LoadBalancer {
     /// The last part of the ARN: `app/name/id`.
     pub fn path(&self) -> &str {
-        self.arn
-            .split_once("loadbalancer/")
-            .map_or(self.name.as_str(), |(_, path)| path)
+        self.arn.split_once("loadbalancer/").map_or(self.name.as_str(), |(_, path)| path)
     }
 
     /// Where it can be reached.
@@ -525,10 +493,7 @@ mod tests {
         let mut state = State::default();
         state.tag("sg-1", Tags::from([("a".to_owned(), "b".to_owned())]));
         state.save_if_new(&file, &mut Vec::new()).unwrap();
-        assert_eq!(
-            State::load(&file).unwrap().tags_of("sg-1"),
-            state.tags_of("sg-1")
-        );
+        assert_eq!(State::load(&file).unwrap().tags_of("sg-1"), state.tags_of("sg-1"));
     }
 
     #[test]
@@ -536,11 +501,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("compute.json");
         std::fs::write(&file, "{").unwrap();
-        assert!(
-            State::load(&file)
-                .unwrap_err()
-                .to_string()
-                .contains("compute.json")
-        );
+        assert!(State::load(&file).unwrap_err().to_string().contains("compute.json"));
     }
 }

@@ -127,11 +127,7 @@ impl Unit {
             environment: BTreeMap::new(),
             environment_files: Vec::new(),
             before: Vec::new(),
-            main: Command {
-                words: Vec::new(),
-                may_fail: false,
-                literal: false,
-            },
+            main: Command { words: Vec::new(), may_fail: false, literal: false },
             restart: Restart::No,
             restart_pause: Duration::from_millis(100),
             working_directory: None,
@@ -143,11 +139,8 @@ impl Unit {
             if line.starts_with('[') && line.ends_with(']') {
                 continue;
             }
-            let (key, value) = line
-                .split_once('=')
-                .ok_or_else(|| format!("line {number}: missing '=' in '{line}'"))?;
-            unit.set(key.trim(), value.trim())
-                .map_err(|why| format!("line {number}: {why}"))?;
+            let (key, value) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '=' in '{line}'"))?;
+            unit.set(key.trim(), value.trim()).map_err(|why| format!("line {number}: {why}"))?;
         }
         match unit.main.words.is_empty() {
             true => Err("the service has no ExecStart=".to_owned()),
@@ -158,14 +151,11 @@ impl Unit {
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
         match key {
             "Environment" if value.is_empty() => self.environment.clear(),
-            "Environment" => self
-                .environment
-                .extend(words(value)?.iter().filter_map(|word| assignment(word))),
+            "Environment" => self.environment.extend(words(value)?.iter().filter_map(|word| assignment(word))),
             "EnvironmentFile" if value.is_empty() => self.environment_files.clear(),
             "EnvironmentFile" => {
                 let optional = value.strip_prefix('-');
-                self.environment_files
-                    .push((optional.unwrap_or(value).to_owned(), optional.is_some()));
+                self.environment_files.push((optional.unwrap_or(value).to_owned(), optional.is_some()));
             }
             "ExecStartPre" if value.is_empty() => self.before.clear(),
             "ExecStartPre" => self.before.push(Command::parse(value)?),
@@ -174,14 +164,10 @@ impl Unit {
             "Restart" => self.restart = restart(value)?,
             "RestartSec" => self.restart_pause = span(value)?,
             "TimeoutStopSec" | "TimeoutSec" => self.stop_patience = span(value)?,
-            "WorkingDirectory" => {
-                self.working_directory = Some(value.trim_start_matches('-').to_owned())
-            }
+            "WorkingDirectory" => self.working_directory = Some(value.trim_start_matches('-').to_owned()),
             "StartLimitIntervalSec" | "StartLimitInterval" => self.start_limit.1 = span(value)?,
             "StartLimitBurst" => {
-                self.start_limit.0 = value
-                    .parse()
-                    .map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
+                self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
             }
             known if WITHOUT_MEANING.contains(&known) => (),
             unknown => self.ignored.push(unknown.to_owned()),
@@ -204,11 +190,7 @@ impl Command {
             Some(program) => return Err(format!("'{program}' is no absolute path")),
             None => return Err("the command is empty".to_owned()),
         }
-        Ok(Command {
-            words,
-            may_fail: prefixes.contains('-'),
-            literal: prefixes.contains(':'),
-        })
+        Ok(Command { words, may_fail: prefixes.contains('-'), literal: prefixes.contains(':') })
     }
 
     /// The words with variables in them replaced; `$NAME` as a word of its own is split, as systemd does.
@@ -220,10 +202,7 @@ impl Command {
         for word in &self.words {
             match word.strip_prefix('$').filter(|name| is_name(name)) {
                 Some(name) => {
-                    let value = environment
-                        .get(name)
-                        .map(String::as_str)
-                        .unwrap_or_default();
+                    let value = environment.get(name).map(String::as_str).unwrap_or_default();
                     expanded.extend(value.split_whitespace().map(str::to_owned));
                 }
                 None => expanded.push(substitute(word, environment)),
@@ -239,15 +218,9 @@ fn substitute(word: &str, environment: &BTreeMap<String, String>) -> String {
     while let Some(at) = rest.find('$') {
         result += &rest[..at];
         rest = &rest[at..];
-        let braced = rest
-            .strip_prefix("${")
-            .and_then(|inner| inner.split_once('}'))
-            .filter(|(name, _)| is_name(name));
+        let braced = rest.strip_prefix("${").and_then(|inner| inner.split_once('}')).filter(|(name, _)| is_name(name));
         if let Some((name, after)) = braced {
-            result += environment
-                .get(name)
-                .map(String::as_str)
-                .unwrap_or_default();
+            result += environment.get(name).map(String::as_str).unwrap_or_default();
             rest = after;
         } else if let Some(after) = rest.strip_prefix("$$") {
             result.push('$');
@@ -302,8 +275,7 @@ fn words(line: &str) -> Result<Vec<String>, String> {
                 word.get_or_insert_default().push(unescape(escaped));
             }
             (_, '%') => {
-                rest.next_if_eq(&'%')
-                    .ok_or("specifiers such as %i do not exist here")?;
+                rest.next_if_eq(&'%').ok_or("specifiers such as %i do not exist here")?;
                 word.get_or_insert_default().push('%');
             }
             (None, c) if c.is_whitespace() => words.extend(word.take()),
@@ -337,14 +309,9 @@ fn assignment(word: &str) -> Option<(String, String)> {
 pub fn environment_file(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut environment = BTreeMap::new();
     for (number, line) in logical_lines(text) {
-        let (name, value) = line
-            .split_once('=')
-            .ok_or_else(|| format!("line {number}: missing '='"))?;
+        let (name, value) = line.split_once('=').ok_or_else(|| format!("line {number}: missing '='"))?;
         if !is_name(name.trim()) {
-            return Err(format!(
-                "line {number}: '{}' is no name of a variable",
-                name.trim()
-            ));
+            return Err(format!("line {number}: '{}' is no name of a variable", name.trim()));
         }
         environment.insert(name.trim().to_owned(), file_value(value.trim()));
     }
@@ -392,13 +359,9 @@ fn span(value: &str) -> Result<Duration, String> {
     }
     let mut total = Duration::ZERO;
     for part in value.split_whitespace() {
-        let at = part
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(part.len());
+        let at = part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len());
         let (number, unit) = part.split_at(at);
-        let number: f64 = number
-            .parse()
-            .map_err(|_| format!("'{value}' is no span of time"))?;
+        let number: f64 = number.parse().map_err(|_| format!("'{value}' is no span of time"))?;
         let seconds = match unit {
             "" | "s" | "sec" | "second" | "seconds" => 1.0,
             "ms" | "msec" => 0.001,
@@ -406,8 +369,7 @@ fn span(value: &str) -> Result<Duration, String> {
             "h" | "hr" | "hour" | "hours" => 3600.0,
             _ => return Err(format!("'{value}' is no span of time")),
         };
-        total += Duration::try_from_secs_f64(number * seconds)
-            .map_err(|_| format!("'{value}' is no span of time"))?;
+        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("'{value}' is no span of time"))?;
     }
     Ok(total)
 }
@@ -439,40 +401,17 @@ WantedBy=multi-user.target
     #[test]
     fn a_unit_file_is_read() {
         let unit = Unit::parse(WEB).unwrap();
-        assert_eq!(
-            unit.environment_files,
-            [
-                ("/etc/web.env".to_owned(), false),
-                ("/etc/more.env".to_owned(), true)
-            ]
-        );
+        assert_eq!(unit.environment_files, [("/etc/web.env".to_owned(), false), ("/etc/more.env".to_owned(), true)]);
         assert_eq!(
             unit.before[0].words,
-            [
-                "/usr/bin/aws",
-                "s3",
-                "cp",
-                "--only-show-errors",
-                "s3://bucket/key",
-                "/opt/web"
-            ]
+            ["/usr/bin/aws", "s3", "cp", "--only-show-errors", "s3://bucket/key", "/opt/web"]
         );
         assert!(unit.before[1].may_fail && !unit.before[0].may_fail);
         assert_eq!(
             unit.main.expanded(&unit.environment),
-            [
-                "/opt/web",
-                "--greet",
-                "hello world",
-                "two words",
-                "1",
-                "100%"
-            ]
+            ["/opt/web", "--greet", "hello world", "two words", "1", "100%"]
         );
-        assert_eq!(
-            (unit.restart, unit.restart_pause),
-            (Restart::Always, Duration::from_secs(2))
-        );
+        assert_eq!((unit.restart, unit.restart_pause), (Restart::Always, Duration::from_secs(2)));
         assert_eq!(unit.start_limit.1, Duration::ZERO);
         assert_eq!(unit.ignored, ["Shiny"]);
     }
@@ -493,17 +432,13 @@ WantedBy=multi-user.target
 
     #[test]
     fn environment_files_keep_what_is_quoted() {
-        let file =
-            "# c\nA=plain\nB=\"with \\\"quotes\\\" and \\\\ and $x %y\"\nC='single \\'\n\nD=\n";
+        let file = "# c\nA=plain\nB=\"with \\\"quotes\\\" and \\\\ and $x %y\"\nC='single \\'\n\nD=\n";
         let read = environment_file(file).unwrap();
         assert_eq!(read["A"], "plain");
         assert_eq!(read["B"], r#"with "quotes" and \ and $x %y"#);
         assert_eq!(read["C"], "single \\");
         assert_eq!(read["D"], "");
-        assert_eq!(
-            environment_file("1A=x").unwrap_err(),
-            "line 1: '1A' is no name of a variable"
-        );
+        assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
     }
 
     #[test]

@@ -20,10 +20,7 @@ pub struct Fault {
 impl Fault {
     /// A refusal with this code and text.
     pub fn new(code: &'static str, message: impl Into<String>) -> Fault {
-        Fault {
-            code,
-            message: message.into(),
-        }
+        Fault { code, message: message.into() }
     }
 }
 
@@ -37,10 +34,7 @@ pub struct Params {
     inner: BTreeMap<String, Params>,
 }
 
-static NOTHING: Params = Params {
-    text: None,
-    inner: BTreeMap::new(),
-};
+static NOTHING: Params = Params { text: None, inner: BTreeMap::new() };
 
 impl Params {
     /// The parameters of a form.
@@ -58,17 +52,12 @@ impl Params {
 
     /// What stands at a dotted path; nothing is an empty level.
     pub fn at(&self, path: &str) -> &Params {
-        path.split('.')
-            .try_fold(self, |at, step| at.inner.get(step))
-            .unwrap_or(&NOTHING)
+        path.split('.').try_fold(self, |at, step| at.inner.get(step)).unwrap_or(&NOTHING)
     }
 
     /// The text at a path, if it was given and is not empty.
     pub fn text(&self, path: &str) -> Option<&str> {
-        self.at(path)
-            .text
-            .as_deref()
-            .filter(|text| !text.is_empty())
+        self.at(path).text.as_deref().filter(|text| !text.is_empty())
     }
 
     /// The text at a path, empty or not.
@@ -78,12 +67,8 @@ impl Params {
 
     /// The text at a path, which must be there.
     pub fn required(&self, path: &str) -> Result<&str, Fault> {
-        self.text(path).ok_or_else(|| {
-            Fault::new(
-                "MissingParameter",
-                format!("The request must contain the parameter {path}"),
-            )
-        })
+        self.text(path)
+            .ok_or_else(|| Fault::new("MissingParameter", format!("The request must contain the parameter {path}")))
     }
 
     /// The number or the `true`/`false` at a path.
@@ -92,18 +77,14 @@ impl Params {
             return Ok(None);
         };
         let value = text.parse().map_err(|_| {
-            Fault::new(
-                "InvalidParameterValue",
-                format!("Value ({text}) for parameter {path} is invalid."),
-            )
+            Fault::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
         })?;
         Ok(Some(value))
     }
 
     /// Whether the flag at a path is set.
     pub fn flag(&self, path: &str) -> bool {
-        self.text(path)
-            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+        self.text(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
     /// Whether anything was given at a path, be it empty.
@@ -115,39 +96,26 @@ impl Params {
     pub fn items(&self, path: &str) -> Vec<&Params> {
         let list = self.at(path);
         let list = list.inner.get("member").unwrap_or(list);
-        let mut items: Vec<(u32, &Params)> = list
-            .inner
-            .iter()
-            .filter_map(|(step, item)| Some((step.parse().ok()?, item)))
-            .collect();
+        let mut items: Vec<(u32, &Params)> =
+            list.inner.iter().filter_map(|(step, item)| Some((step.parse().ok()?, item))).collect();
         items.sort_by_key(|(number, _)| *number);
         items.into_iter().map(|(_, item)| item).collect()
     }
 
     /// The texts of a list.
     pub fn texts(&self, path: &str) -> Vec<String> {
-        self.items(path)
-            .into_iter()
-            .map(|item| item.value().to_owned())
-            .collect()
+        self.items(path).into_iter().map(|item| item.value().to_owned()).collect()
     }
 
     /// The tags of a list of keys and values.
     pub fn tags(&self, path: &str) -> BTreeMap<String, String> {
-        let pair = |tag: &Params| {
-            (
-                tag.at("Key").value().to_owned(),
-                tag.at("Value").value().to_owned(),
-            )
-        };
+        let pair = |tag: &Params| (tag.at("Key").value().to_owned(), tag.at("Value").value().to_owned());
         self.items(path).into_iter().map(pair).collect()
     }
 
     /// The named things inside this level.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Params)> {
-        self.inner
-            .iter()
-            .map(|(name, inner)| (name.as_str(), inner))
+        self.inner.iter().map(|(name, inner)| (name.as_str(), inner))
     }
 }
 
@@ -158,8 +126,7 @@ impl Filters {
     /// The filters of a call.
     pub fn of(params: &Params) -> Filters {
         let read = |list: &str, values: &str| -> Vec<(String, Vec<String>)> {
-            let one =
-                |filter: &Params| (filter.at("Name").value().to_owned(), filter.texts(values));
+            let one = |filter: &Params| (filter.at("Name").value().to_owned(), filter.texts(values));
             params.items(list).into_iter().map(one).collect()
         };
         let mut filters = read("Filter", "Value");
@@ -177,17 +144,10 @@ impl Filters {
             let values = match name.split_once(':') {
                 Some(("tag", key)) => tags.get(key).into_iter().cloned().collect(),
                 _ if name == "tag-key" => tags.keys().cloned().collect(),
-                _ => fact(name).ok_or_else(|| {
-                    Fault::new(
-                        "InvalidParameterValue",
-                        format!("The filter '{name}' is invalid"),
-                    )
-                })?,
+                _ => fact(name)
+                    .ok_or_else(|| Fault::new("InvalidParameterValue", format!("The filter '{name}' is invalid")))?,
             };
-            if !wanted
-                .iter()
-                .any(|pattern| values.iter().any(|value| glob(pattern, value)))
-            {
+            if !wanted.iter().any(|pattern| values.iter().any(|value| glob(pattern, value))) {
                 return Ok(false);
             }
         }
@@ -202,8 +162,7 @@ pub fn fact(value: impl Display) -> Option<Vec<String>> {
 
 /// Whether a text fits a pattern in which `*` is any text and `?` any character.
 pub fn glob(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -230,11 +189,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// One page of a list, and the token of the next. The token is the number of elements already given.
-pub fn page<'a, T>(
-    items: &'a [T],
-    params: &Params,
-    most: usize,
-) -> Result<(&'a [T], Option<String>), Fault> {
+pub fn page<'a, T>(items: &'a [T], params: &Params, most: usize) -> Result<(&'a [T], Option<String>), Fault> {
     let start: usize = params.parsed("NextToken")?.unwrap_or(0);
     let size = params.parsed("MaxRecords")?.unwrap_or(most).clamp(1, most);
     let rest = items.get(start..).unwrap_or_default();
@@ -255,10 +210,7 @@ impl Xml {
     /// `<name>value</name>`.
     pub fn text(&mut self, name: &str, value: impl Display) -> &mut Xml {
         let value = value.to_string();
-        let plain: String = value
-            .chars()
-            .filter(|&c| c >= ' ' || matches!(c, '\n' | '\t' | '\r'))
-            .collect();
+        let plain: String = value.chars().filter(|&c| c >= ' ' || matches!(c, '\n' | '\t' | '\r')).collect();
         self.0 += &format!("<{name}>{}</{name}>", quick_xml::escape::escape(&plain));
         self
     }
@@ -280,12 +232,7 @@ impl Xml {
     }
 
     /// A list in the way of EC2: `<name><item>…</item></name>`.
-    pub fn set<T>(
-        &mut self,
-        name: &str,
-        items: impl IntoIterator<Item = T>,
-        write: impl Fn(&mut Xml, T),
-    ) -> &mut Xml {
+    pub fn set<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Xml, T)) -> &mut Xml {
         self.list(name, "item", items, write)
     }
 
@@ -300,11 +247,7 @@ impl Xml {
     }
 
     /// A list of plain texts in the way of the Query protocol.
-    pub fn names<T: Display>(
-        &mut self,
-        name: &str,
-        items: impl IntoIterator<Item = T>,
-    ) -> &mut Xml {
+    pub fn names<T: Display>(&mut self, name: &str, items: impl IntoIterator<Item = T>) -> &mut Xml {
         self.within(name, |xml| {
             for item in items {
                 xml.text("member", item);
@@ -351,14 +294,11 @@ impl Envelope {
             Ok(Xml(inside)) => (StatusCode::OK, self.success(operation, &inside, request)),
             Err(fault) => (status_of(fault.code), self.failure(&fault, request)),
         };
-        let mut response = Response::new(Bytes::from(format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}"
-        )));
+        let mut response = Response::new(Bytes::from(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}")));
         *response.status_mut() = status;
         let xml = header::HeaderValue::from_static("text/xml;charset=UTF-8");
         response.headers_mut().insert(header::CONTENT_TYPE, xml);
-        let id =
-            header::HeaderValue::from_str(&request.to_string()).expect("a UUID is a header value");
+        let id = header::HeaderValue::from_str(&request.to_string()).expect("a UUID is a header value");
         response.headers_mut().insert("x-amzn-requestid", id);
         response
     }
@@ -388,17 +328,11 @@ impl Envelope {
             Envelope::Query(space) => {
                 error.within("ErrorResponse", |xml| {
                     xml.within("Error", |xml| {
-                        xml.text("Type", "Sender")
-                            .text("Code", fault.code)
-                            .text("Message", &fault.message);
+                        xml.text("Type", "Sender").text("Code", fault.code).text("Message", &fault.message);
                     });
                     xml.text("RequestId", request);
                 });
-                error.0 = error.0.replacen(
-                    "<ErrorResponse>",
-                    &format!("<ErrorResponse xmlns=\"{space}\">"),
-                    1,
-                );
+                error.0 = error.0.replacen("<ErrorResponse>", &format!("<ErrorResponse xmlns=\"{space}\">"), 1);
                 &mut error
             }
         };
@@ -419,12 +353,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn params(form: &[(&str, &str)]) -> Params {
-        Params::parse(
-            &form
-                .iter()
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-        )
+        Params::parse(&form.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
     }
 
     #[test]
@@ -440,39 +369,22 @@ mod tests {
     fn a_filter_passes_what_has_one_of_its_values() {
         let tags = BTreeMap::from([("deployer:stack".to_owned(), "postagram".to_owned())]);
         let check = |name: &str, value: &str| {
-            let params = params(&[
-                ("Filter.1.Name", name),
-                ("Filter.1.Value.1", "other"),
-                ("Filter.1.Value.2", value),
-            ]);
-            Filters::of(&params).pass(&tags, |name| {
-                (name == "vpc-id").then(|| vec!["vpc-1".to_owned()])
-            })
+            let params = params(&[("Filter.1.Name", name), ("Filter.1.Value.1", "other"), ("Filter.1.Value.2", value)]);
+            Filters::of(&params).pass(&tags, |name| (name == "vpc-id").then(|| vec!["vpc-1".to_owned()]))
         };
         assert_eq!(check("vpc-id", "vpc-1"), Ok(true));
         assert_eq!(check("vpc-id", "vpc-2"), Ok(false));
         assert_eq!(check("tag:deployer:stack", "post*"), Ok(true));
         assert_eq!(check("tag-key", "deployer:stack"), Ok(true));
         assert_eq!(check("tag:missing", "x"), Ok(false));
-        assert_eq!(
-            check("colour", "red").unwrap_err().message,
-            "The filter 'colour' is invalid"
-        );
+        assert_eq!(check("colour", "red").unwrap_err().message, "The filter 'colour' is invalid");
     }
 
     #[test]
     fn patterns_know_stars_and_question_marks() {
         for (pattern, text, fits) in [
-            (
-                "al2023-ami-2023.*-x86_64",
-                "al2023-ami-2023.9.1-kernel-6.1-x86_64",
-                true,
-            ),
-            (
-                "al2023-ami-2023.*-x86_64",
-                "al2023-ami-minimal-2023.9.1-kernel-6.1-x86_64",
-                false,
-            ),
+            ("al2023-ami-2023.*-x86_64", "al2023-ami-2023.9.1-kernel-6.1-x86_64", true),
+            ("al2023-ami-2023.*-x86_64", "al2023-ami-minimal-2023.9.1-kernel-6.1-x86_64", false),
             ("a?c", "abc", true),
             ("a?c", "ac", false),
             ("*", "", true),
@@ -486,36 +398,23 @@ mod tests {
     fn a_page_names_the_next() {
         let first = page(&[1, 2, 3], &params(&[("MaxRecords", "2")]), 100).unwrap();
         assert_eq!(first, (&[1, 2][..], Some("2".to_owned())));
-        let last = page(
-            &[1, 2, 3],
-            &params(&[("MaxRecords", "2"), ("NextToken", "2")]),
-            100,
-        )
-        .unwrap();
+        let last = page(&[1, 2, 3], &params(&[("MaxRecords", "2"), ("NextToken", "2")]), 100).unwrap();
         assert_eq!(last, (&[3][..], None));
     }
 
     fn check_document(envelope: Envelope, answer: Answer, expected: Expect) {
         let response = envelope.seal("DoIt", answer);
-        let id = response.headers()["x-amzn-requestid"]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let id = response.headers()["x-amzn-requestid"].to_str().unwrap().to_owned();
         let body = String::from_utf8(response.body().to_vec()).unwrap();
-        expected.assert_eq(&format!(
-            "{} {}",
-            response.status().as_u16(),
-            body.replace(&id, "ID").replace('\n', "")
-        ));
+        expected.assert_eq(&format!("{} {}", response.status().as_u16(), body.replace(&id, "ID").replace('\n', "")));
     }
 
     #[test]
     fn answers_and_refusals_have_the_documents_of_their_protocol() {
         let mut xml = Xml::new();
-        xml.text("name", "a<b\u{1}")
-            .set("things", [1, 2], |xml, n| {
-                xml.text("n", n);
-            });
+        xml.text("name", "a<b\u{1}").set("things", [1, 2], |xml, n| {
+            xml.text("n", n);
+        });
         check_document(
             Envelope::Ec2,
             Ok(xml.clone()),

@@ -65,9 +65,7 @@ fn age(state: &mut State, site: &Site, compute: &Compute) {
     for one in state.load_balancers.values_mut() {
         one.active |= one.created.age() >= LINGER;
     }
-    state
-        .interfaces
-        .retain(|_, one| one.orphaned.is_none_or(|since| since.age() < LINGER));
+    state.interfaces.retain(|_, one| one.orphaned.is_none_or(|since| since.age() < LINGER));
     for group in state.target_groups.values_mut() {
         let patience = local(elb::deregistration_delay_s(group));
         let TargetGroup { arn, targets, .. } = group;
@@ -93,24 +91,16 @@ fn age(state: &mut State, site: &Site, compute: &Compute) {
 fn is_busy(state: &State) -> bool {
     let provisioning = state.load_balancers.values().any(|one| !one.active);
     let lingering = state.interfaces.values().any(|one| one.orphaned.is_some());
-    let draining = state
-        .target_groups
-        .values()
-        .flat_map(|group| group.targets.values())
-        .any(|one| one.draining.is_some());
+    let draining =
+        state.target_groups.values().flat_map(|group| group.targets.values()).any(|one| one.draining.is_some());
     let settling = state.instances.values().any(|one| {
-        let waits_for_group =
-            one.group.is_some() && one.state == InstanceState::Running && one.in_service.is_none();
-        matches!(
-            one.state,
-            InstanceState::Pending | InstanceState::ShuttingDown
-        ) || one.leaving && one.is_alive()
+        let waits_for_group = one.group.is_some() && one.state == InstanceState::Running && one.in_service.is_none();
+        matches!(one.state, InstanceState::Pending | InstanceState::ShuttingDown)
+            || one.leaving && one.is_alive()
             || waits_for_group
     });
-    let moving = state
-        .groups
-        .values()
-        .any(|group| group.deleting || group.refresh().is_some() || !group.cause.is_empty());
+    let moving =
+        state.groups.values().any(|group| group.deleting || group.refresh().is_some() || !group.cause.is_empty());
     provisioning || lingering || draining || settling || moving
 }
 
@@ -119,13 +109,8 @@ fn machines(compute: &Arc<Compute>) {
     if compute.stop.is_cancelled() {
         return;
     }
-    let instances: Vec<(String, InstanceState)> = compute.read(|state| {
-        state
-            .instances
-            .values()
-            .map(|one| (one.id.clone(), one.state))
-            .collect()
-    });
+    let instances: Vec<(String, InstanceState)> =
+        compute.read(|state| state.instances.values().map(|one| (one.id.clone(), one.state)).collect());
     for (id, state) in instances {
         let machine = compute.machines().get(&id).cloned();
         match (state, machine) {
@@ -144,8 +129,7 @@ fn power_on(compute: &Arc<Compute>, id: String) {
     compute.tasks.clone().spawn(async move {
         instance::run(compute.clone(), id.clone(), machine).await;
         compute.machines().remove(&id);
-        let terminated =
-            compute.read(|state| state.instances.get(&id).is_some_and(|one| !one.is_alive()));
+        let terminated = compute.read(|state| state.instances.get(&id).is_some_and(|one| !one.is_alive()));
         if terminated {
             close(&compute, &id);
         }
@@ -155,9 +139,7 @@ fn power_on(compute: &Arc<Compute>, id: String) {
 
 /// An instance has ended: its disk goes, its console stays as long as its record.
 fn close(compute: &Compute, id: &str) {
-    drop(std::fs::remove_dir_all(
-        compute.site.instance_dir(id).join("root"),
-    ));
+    drop(std::fs::remove_dir_all(compute.site.instance_dir(id).join("root")));
     compute.change(|state, _| {
         if let Some(one) = state.instances.get_mut(id) {
             one.state = InstanceState::Terminated;
@@ -170,17 +152,10 @@ fn close(compute: &Compute, id: &str) {
 fn fronts(compute: &Arc<Compute>, running: &mut Running) {
     let wanted: BTreeMap<String, u16> = compute.read(|state| {
         let active = |arn: &str| state.load_balancers.get(arn).is_some_and(|one| one.active);
-        let listeners = state
-            .listeners
-            .values()
-            .filter(|one| active(&one.load_balancer));
-        listeners
-            .map(|one| (one.arn.clone(), one.local_port))
-            .collect()
+        let listeners = state.listeners.values().filter(|one| active(&one.load_balancer));
+        listeners.map(|one| (one.arn.clone(), one.local_port)).collect()
     });
-    running
-        .fronts
-        .retain(|arn, token| keep_if(wanted.contains_key(arn), token));
+    running.fronts.retain(|arn, token| keep_if(wanted.contains_key(arn), token));
     for (arn, port) in wanted {
         if running.fronts.contains_key(&arn) {
             continue;
@@ -189,12 +164,7 @@ fn fronts(compute: &Arc<Compute>, running: &mut Running) {
             continue;
         };
         let token = CancellationToken::new();
-        compute.tasks.spawn(balancer::serve(
-            compute.clone(),
-            arn.clone(),
-            socket,
-            token.clone(),
-        ));
+        compute.tasks.spawn(balancer::serve(compute.clone(), arn.clone(), socket, token.clone()));
         running.fronts.insert(arn, token);
     }
 }
@@ -203,26 +173,18 @@ fn fronts(compute: &Arc<Compute>, running: &mut Running) {
 fn checks(compute: &Arc<Compute>, running: &mut Running) {
     let wanted: Vec<(String, String)> = compute.read(|state| {
         let pairs = |group: &TargetGroup| -> Vec<(String, String)> {
-            group
-                .targets
-                .keys()
-                .map(|target| (group.arn.clone(), target.clone()))
-                .collect()
+            group.targets.keys().map(|target| (group.arn.clone(), target.clone())).collect()
         };
         state.target_groups.values().flat_map(pairs).collect()
     });
-    running
-        .checks
-        .retain(|key, token| keep_if(wanted.contains(key), token));
+    running.checks.retain(|key, token| keep_if(wanted.contains(key), token));
     for key in wanted {
         if running.checks.contains_key(&key) {
             continue;
         }
         let token = CancellationToken::new();
         let (group, target) = key.clone();
-        compute
-            .tasks
-            .spawn(health::watch(compute.clone(), group, target, token.clone()));
+        compute.tasks.spawn(health::watch(compute.clone(), group, target, token.clone()));
         running.checks.insert(key, token);
     }
 }
@@ -236,12 +198,7 @@ fn keep_if(wanted: bool, token: &CancellationToken) -> bool {
 
 /// Once a second: looks at what target tracking follows.
 fn measure(compute: &Arc<Compute>, running: &mut Running) {
-    let tracked = compute.read(|state| {
-        state
-            .groups
-            .values()
-            .any(|group| !group.policies.is_empty())
-    });
+    let tracked = compute.read(|state| state.groups.values().any(|group| !group.policies.is_empty()));
     let elapsed = running.measured.map(|since| since.elapsed());
     if !tracked || elapsed.is_some_and(|elapsed| elapsed < Duration::from_millis(990)) {
         return;
@@ -266,17 +223,8 @@ fn measure(compute: &Arc<Compute>, running: &mut Running) {
 
 fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
     let machines = compute.machines().clone();
-    let used = |machine: &Machine| {
-        machine
-            .processes()
-            .into_iter()
-            .map(process::processor_seconds)
-            .sum::<Option<f64>>()
-    };
-    machines
-        .iter()
-        .filter_map(|(id, machine)| Some((id.clone(), used(machine)?)))
-        .collect()
+    let used = |machine: &Machine| machine.processes().into_iter().map(process::processor_seconds).sum::<Option<f64>>();
+    machines.iter().filter_map(|(id, machine)| Some((id.clone(), used(machine)?))).collect()
 }
 
 /// The processor load of a group's instances in percent of what their type has.
@@ -285,9 +233,7 @@ fn mean_load(state: &State, group: &Group, used: &BTreeMap<String, f64>) -> Opti
     let loads: Vec<f64> = members
         .iter()
         .filter(|one| one.serves())
-        .filter_map(|one| {
-            Some(used.get(&one.id)? * 100.0 / f64::from(ec2::find_type(&one.kind)?.processors()))
-        })
+        .filter_map(|one| Some(used.get(&one.id)? * 100.0 / f64::from(ec2::find_type(&one.kind)?.processors())))
         .collect();
     (!loads.is_empty()).then(|| loads.iter().sum::<f64>() / loads.len() as f64)
 }
@@ -300,15 +246,9 @@ fn requests_a_minute(
     elapsed: f64,
 ) -> Option<f64> {
     let label = tracking.label.as_deref()?;
-    let arn = group.target_groups.iter().find(|arn| {
-        arn.rsplit_once(':')
-            .is_some_and(|(_, part)| label.ends_with(part))
-    })?;
-    let serving = state
-        .members(&group.name)
-        .into_iter()
-        .filter(|one| one.serves())
-        .count();
+    let arn =
+        group.target_groups.iter().find(|arn| arn.rsplit_once(':').is_some_and(|(_, part)| label.ends_with(part)))?;
+    let serving = state.members(&group.name).into_iter().filter(|one| one.serves()).count();
     let total = compute.requests.take_total(arn) as f64;
     (serving > 0).then(|| total * 60.0 / elapsed / serving as f64)
 }

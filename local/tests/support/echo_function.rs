@@ -21,23 +21,14 @@ fn main() {
 fn act(event: &str) -> (&'static str, String) {
     let words: Vec<&str> = event.trim_matches('"').split(' ').collect();
     match words.as_slice() {
-        ["env", name] => (
-            "response",
-            format!(
-                "\"{}\"",
-                std::env::var(name).unwrap_or_else(|_| "none".to_owned())
-            ),
-        ),
+        ["env", name] => ("response", format!("\"{}\"", std::env::var(name).unwrap_or_else(|_| "none".to_owned()))),
         ["variables"] => {
             let mut names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
             names.sort();
             ("response", format!("\"{}\"", names.join(" ")))
         }
         ["pid"] => ("response", std::process::id().to_string()),
-        ["fail"] => (
-            "error",
-            r#"{"errorType":"Sad","errorMessage":"as asked"}"#.to_owned(),
-        ),
+        ["fail"] => ("error", r#"{"errorType":"Sad","errorMessage":"as asked"}"#.to_owned()),
         ["exit"] => std::process::exit(3),
         ["sleep"] => loop {
             std::thread::park();
@@ -46,9 +37,7 @@ fn act(event: &str) -> (&'static str, String) {
         ["meet", address] => {
             let mut other = TcpStream::connect(address).expect("the test listens");
             let mut word = [0];
-            other
-                .read_exact(&mut word)
-                .expect("the test answers when both are there");
+            other.read_exact(&mut word).expect("the test answers when both are there");
             ("response", std::process::id().to_string())
         }
         _ => {
@@ -67,18 +56,12 @@ fn exchange(api: &str, method: &str, path: &str, body: &str) -> (String, String)
     )
     .expect("the runtime API reads");
     let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .expect("the runtime API answers");
+    stream.read_to_string(&mut answer).expect("the runtime API answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     (head.to_owned(), body.to_owned())
 }
 
 fn header(head: &str, name: &str) -> String {
-    let line = head
-        .lines()
-        .find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
-    line.and_then(|line| line.split_once(':'))
-        .map(|(_, value)| value.trim().to_owned())
-        .unwrap_or_default()
+    let line = head.lines().find(|line| line.to_lowercase().starts_with(&format!("{name}:")));
+    line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
 }

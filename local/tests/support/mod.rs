@@ -17,11 +17,7 @@ impl World {
     }
 
     pub async fn in_dir(dir: TempDir) -> World {
-        let options = Options {
-            dir: dir.path().to_owned(),
-            port: 0,
-            region: "us-east-1".to_owned(),
-        };
+        let options = Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
         let cloud = Cloud::start(options).await.expect("the cloud starts");
         let config = config(&cloud, ACCESS_KEY, SECRET_KEY, None).await;
         World { cloud, dir, config }

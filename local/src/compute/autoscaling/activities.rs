@@ -20,14 +20,8 @@ pub enum Kind {
 /// Records that something with an instance has begun.
 pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, cause: String) {
     let (description, status) = match kind {
-        Kind::Launch => (
-            format!("Launching a new EC2 instance: {}", instance.id),
-            "PreInService",
-        ),
-        Kind::Terminate => (
-            format!("Terminating EC2 instance: {}", instance.id),
-            "InProgress",
-        ),
+        Kind::Launch => (format!("Launching a new EC2 instance: {}", instance.id), "PreInService"),
+        Kind::Terminate => (format!("Terminating EC2 instance: {}", instance.id), "InProgress"),
     };
     let activity = Activity {
         description,
@@ -118,12 +112,9 @@ pub fn write(xml: &mut Xml, one: &Activity) {
     xml.text("ActivityId", &one.id)
         .text("AutoScalingGroupName", &one.group)
         .text("AutoScalingGroupARN", &one.group_arn);
-    xml.text("Description", &one.description)
-        .text("Cause", &one.cause);
-    xml.text("StartTime", one.started)
-        .maybe("EndTime", one.ended);
-    xml.text("StatusCode", &one.status)
-        .maybe("StatusMessage", one.message.as_ref());
+    xml.text("Description", &one.description).text("Cause", &one.cause);
+    xml.text("StartTime", one.started).maybe("EndTime", one.ended);
+    xml.text("StatusCode", &one.status).maybe("StatusMessage", one.message.as_ref());
     xml.text("Progress", if one.ended.is_some() { 100 } else { 50 });
     if let Some(zone) = &one.zone {
         xml.text("Details", format!("{{\"Availability Zone\":\"{zone}\"}}"));

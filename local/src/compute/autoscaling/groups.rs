@@ -22,18 +22,16 @@ pub fn by_name<'a>(state: &'a State, name: &str) -> Result<&'a Group, Fault> {
 /// The group of a name, to be changed; one that is being deleted may not be.
 pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group, Fault> {
     match state.groups.get_mut(name) {
-        Some(group) if group.deleting => Err(refuse(
-            "The AutoScaling group may not be modified while it is pending delete",
-        )),
+        Some(group) if group.deleting => {
+            Err(refuse("The AutoScaling group may not be modified while it is pending delete"))
+        }
         Some(group) => Ok(group),
         None => Err(unknown(name)),
     }
 }
 
 fn unknown(name: &str) -> Fault {
-    refuse(format!(
-        "AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"
-    ))
+    refuse(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
 
 /// The instance profile that a call wants instances to have; whoever knows the roles has to say whether it exists.
@@ -45,26 +43,15 @@ pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
 
 /// The launch template of a call.
 pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, Fault> {
-    let (id, name) = (
-        params.text("LaunchTemplateId"),
-        params.text("LaunchTemplateName"),
-    );
+    let (id, name) = (params.text("LaunchTemplateId"), params.text("LaunchTemplateName"));
     if id.is_none() && name.is_none() {
         return Ok(None);
     }
-    let invalid = |fault: Fault| {
-        refuse(format!(
-            "You must use a valid fully-formed launch template. {}",
-            fault.message
-        ))
-    };
+    let invalid =
+        |fault: Fault| refuse(format!("You must use a valid fully-formed launch template. {}", fault.message));
     let found = ec2::find_template(state, id, name).map_err(invalid)?;
     let version = params.text("Version").unwrap_or("$Default").to_owned();
-    let spec = TemplateSpec {
-        id: found.id.clone(),
-        name: found.name.clone(),
-        version,
-    };
+    let spec = TemplateSpec { id: found.id.clone(), name: found.name.clone(), version };
     ec2::resolve_template(state, &spec).map_err(invalid)?;
     Ok(Some(spec))
 }
@@ -72,11 +59,7 @@ pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, 
 /// Refuses a template that EC2 would refuse.
 pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), Fault> {
     let data = ec2::resolve_template(state, spec)?.1;
-    check(state, site, data).map_err(|why| {
-        refuse(format!(
-            "You must use a valid fully-formed launch template. {why}"
-        ))
-    })
+    check(state, site, data).map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
 }
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -87,9 +70,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             return Err(Fault::new("AlreadyExists", message));
         }
         Some(_) => {
-            let message = format!(
-                "AutoScalingGroup by this name already exists - A group with the name {name} already exists"
-            );
+            let message =
+                format!("AutoScalingGroup by this name already exists - A group with the name {name} already exists");
             return Err(Fault::new("AlreadyExists", message));
         }
         None => (),
@@ -97,12 +79,8 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let spec = template(state, params.at("LaunchTemplate"))?
         .ok_or_else(|| refuse("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter."))?;
     check_template(state, site, &spec)?;
-    let min = params
-        .parsed("MinSize")?
-        .ok_or_else(|| refuse("MinSize is required"))?;
-    let max = params
-        .parsed("MaxSize")?
-        .ok_or_else(|| refuse("MaxSize is required"))?;
+    let min = params.parsed("MinSize")?.ok_or_else(|| refuse("MinSize is required"))?;
+    let max = params.parsed("MaxSize")?.ok_or_else(|| refuse("MaxSize is required"))?;
     let desired = params.parsed("DesiredCapacity")?.unwrap_or(min);
     check_bounds(min, max, desired)?;
     let arn = format!(
@@ -134,9 +112,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         deleting: false,
         policies: Default::default(),
         refreshes: Vec::new(),
-        cause: format!(
-            "a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}"
-        ),
+        cause: format!("a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}"),
         failures: 0,
         retry_after: None,
         scaled: None,
@@ -147,9 +123,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), Fault> {
     if min > max {
-        return Err(refuse(format!(
-            "Max bound, {max}, must be greater than or equal to min bound, {min}"
-        )));
+        return Err(refuse(format!("Max bound, {max}, must be greater than or equal to min bound, {min}")));
     }
     if !(min..=max).contains(&desired) {
         return Err(refuse(format!(
@@ -164,10 +138,7 @@ fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
     let all = ec2::subnets(site);
     if let Some(list) = params.text("VPCZoneIdentifier") {
         let ids: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
-        return match ids
-            .iter()
-            .find(|id| !all.iter().any(|subnet| subnet.id == **id))
-        {
+        return match ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
             Some(unknown) => Err(refuse(format!("The subnet ID '{unknown}' does not exist"))),
             None => Ok(Some(ids)),
         };
@@ -176,17 +147,9 @@ fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
     if zones.is_empty() {
         return Ok(None);
     }
-    match zones
-        .iter()
-        .find(|zone| !all.iter().any(|subnet| subnet.zone == **zone))
-    {
+    match zones.iter().find(|zone| !all.iter().any(|subnet| subnet.zone == **zone)) {
         Some(unknown) => Err(refuse(format!("Invalid availability zones: [{unknown}]"))),
-        None => Ok(Some(
-            all.into_iter()
-                .filter(|one| zones.contains(&one.zone))
-                .map(|one| one.id)
-                .collect(),
-        )),
+        None => Ok(Some(all.into_iter().filter(|one| zones.contains(&one.zone)).map(|one| one.id).collect())),
     }
 }
 
@@ -194,10 +157,7 @@ fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
     let Some(given) = params.text("HealthCheckType") else {
         return Ok(None);
     };
-    match given
-        .split(',')
-        .find(|kind| !matches!(*kind, "EC2" | "ELB"))
-    {
+    match given.split(',').find(|kind| !matches!(*kind, "EC2" | "ELB")) {
         Some(unknown) => Err(refuse(format!("Invalid health check type: {unknown}"))),
         None => Ok(Some(given.to_owned())),
     }
@@ -207,9 +167,7 @@ fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     let arns = params.texts("TargetGroupARNs");
     match arns.iter().all(|arn| state.target_groups.contains_key(arn)) {
         true => Ok(arns),
-        false => Err(refuse(
-            "Provided Target Groups may not be valid. Please ensure they exist and try again.",
-        )),
+        false => Err(refuse("Provided Target Groups may not be valid. Please ensure they exist and try again.")),
     }
 }
 
@@ -233,12 +191,8 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
         None => group.desired.clamp(min.min(max), max),
     };
     check_bounds(min, max, desired)?;
-    let grace_s = params
-        .parsed("HealthCheckGracePeriod")?
-        .unwrap_or(group.grace_s);
-    let cooldown_s = params
-        .parsed("DefaultCooldown")?
-        .unwrap_or(group.cooldown_s);
+    let grace_s = params.parsed("HealthCheckGracePeriod")?.unwrap_or(group.grace_s);
+    let cooldown_s = params.parsed("DefaultCooldown")?.unwrap_or(group.cooldown_s);
     let warmup_s = params.parsed("DefaultInstanceWarmup")?.or(group.warmup_s);
     if desired != group.desired {
         group.cause = format!(
@@ -281,9 +235,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
         _ => false,
     };
     if protected {
-        return Err(refuse(format!(
-            "The AutoScalingGroup '{name}' is protected against deletion"
-        )));
+        return Err(refuse(format!("The AutoScalingGroup '{name}' is protected against deletion")));
     }
     if has_members && !force {
         let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
@@ -317,81 +269,56 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     }
     let (shown, next) = page(&found, params, 100)?;
     let mut xml = Xml::new();
-    xml.members("AutoScalingGroups", shown, |xml, group| {
-        write(xml, state, site, group)
-    });
+    xml.members("AutoScalingGroups", shown, |xml, group| write(xml, state, site, group));
     xml.maybe("NextToken", next);
     Ok(xml)
 }
 
 fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
-    xml.text("AutoScalingGroupName", &group.name)
-        .text("AutoScalingGroupARN", &group.arn);
+    xml.text("AutoScalingGroupName", &group.name).text("AutoScalingGroupARN", &group.arn);
     xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
-    xml.text("MinSize", group.min)
-        .text("MaxSize", group.max)
-        .text("DesiredCapacity", group.desired);
+    xml.text("MinSize", group.min).text("MaxSize", group.max).text("DesiredCapacity", group.desired);
     xml.text("DefaultCooldown", group.cooldown_s);
-    let zones = ec2::subnets(site)
-        .into_iter()
-        .filter(|subnet| group.subnets.contains(&subnet.id));
-    xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone))
-        .within("LoadBalancerNames", |_| ());
-    xml.names("TargetGroupARNs", &group.target_groups)
-        .text("HealthCheckType", &group.health_check_type);
-    xml.text("HealthCheckGracePeriod", group.grace_s)
-        .maybe("DefaultInstanceWarmup", group.warmup_s);
-    xml.members("Instances", state.members(&group.name), |xml, one| {
-        write_instance(xml, one)
-    });
+    let zones = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+    xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone)).within("LoadBalancerNames", |_| ());
+    xml.names("TargetGroupARNs", &group.target_groups).text("HealthCheckType", &group.health_check_type);
+    xml.text("HealthCheckGracePeriod", group.grace_s).maybe("DefaultInstanceWarmup", group.warmup_s);
+    xml.members("Instances", state.members(&group.name), |xml, one| write_instance(xml, one));
     xml.text("CreatedTime", group.created);
     xml.members("SuspendedProcesses", &group.suspended, |xml, process| {
-        xml.text("ProcessName", process)
-            .text("SuspensionReason", "User suspended");
+        xml.text("ProcessName", process).text("SuspensionReason", "User suspended");
     });
-    xml.text("VPCZoneIdentifier", group.subnets.join(","))
-        .within("EnabledMetrics", |_| ());
-    xml.members(
-        "Tags",
-        &group.tags,
-        |xml, (key, tag): (&String, &GroupTag)| tags::write(xml, group, key, tag),
-    );
+    xml.text("VPCZoneIdentifier", group.subnets.join(",")).within("EnabledMetrics", |_| ());
+    xml.members("Tags", &group.tags, |xml, (key, tag): (&String, &GroupTag)| tags::write(xml, group, key, tag));
     xml.names("TerminationPolicies", &group.termination_policies);
     xml.text("NewInstancesProtectedFromScaleIn", group.protect_new);
-    xml.text("ServiceLinkedRoleARN", format!("arn:aws:iam::{}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling", site.account));
+    xml.text(
+        "ServiceLinkedRoleARN",
+        format!(
+            "arn:aws:iam::{}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
+            site.account
+        ),
+    );
     xml.maybe("DeletionProtection", group.deletion_protection.as_ref());
     xml.maybe("Status", group.deleting.then_some("Delete in progress"));
 }
 
 /// Writes a launch template and its version.
 pub fn write_template(xml: &mut Xml, spec: &TemplateSpec) {
-    xml.text("LaunchTemplateId", &spec.id)
-        .text("LaunchTemplateName", &spec.name)
-        .text("Version", &spec.version);
+    xml.text("LaunchTemplateId", &spec.id).text("LaunchTemplateName", &spec.name).text("Version", &spec.version);
 }
 
 fn write_instance(xml: &mut Xml, one: &Instance) {
-    xml.text("InstanceId", &one.id)
-        .text("InstanceType", &one.kind)
-        .text("AvailabilityZone", &one.zone);
-    xml.text("LifecycleState", one.lifecycle())
-        .text("HealthStatus", one.health());
+    xml.text("InstanceId", &one.id).text("InstanceType", &one.kind).text("AvailabilityZone", &one.zone);
+    xml.text("LifecycleState", one.lifecycle()).text("HealthStatus", one.health());
     xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
     xml.text("ProtectedFromScaleIn", one.protected);
 }
 
 pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answer {
     let ids = params.texts("InstanceIds");
-    let shown = |one: &&Instance| {
-        one.group
-            .as_deref()
-            .is_some_and(|group| one.is_member_of(group))
-    };
-    let found = state
-        .instances
-        .values()
-        .filter(shown)
-        .filter(|one| ids.is_empty() || ids.contains(&one.id));
+    let shown = |one: &&Instance| one.group.as_deref().is_some_and(|group| one.is_member_of(group));
+    let found = state.instances.values().filter(shown).filter(|one| ids.is_empty() || ids.contains(&one.id));
     let mut xml = Xml::new();
     xml.members("AutoScalingInstances", found, |xml, one| {
         // In this one answer health is written in capitals.
@@ -399,9 +326,7 @@ pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answe
         xml.text("InstanceId", &one.id)
             .text("InstanceType", &one.kind)
             .maybe("AutoScalingGroupName", one.group.as_ref());
-        xml.text("AvailabilityZone", &one.zone)
-            .text("LifecycleState", one.lifecycle())
-            .text("HealthStatus", health);
+        xml.text("AvailabilityZone", &one.zone).text("LifecycleState", one.lifecycle()).text("HealthStatus", health);
         xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
         xml.text("ProtectedFromScaleIn", one.protected);
     });
@@ -410,9 +335,7 @@ pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answe
 
 pub fn set_desired_capacity(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
-    let desired: u32 = params
-        .parsed("DesiredCapacity")?
-        .ok_or_else(|| refuse("DesiredCapacity is required"))?;
+    let desired: u32 = params.parsed("DesiredCapacity")?.ok_or_else(|| refuse("DesiredCapacity is required"))?;
     if desired > group.max {
         return Err(refuse(format!(
             "New SetDesiredCapacity value {desired} is above max value {} for the AutoScalingGroup.",
@@ -448,8 +371,7 @@ pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> An
         group.desired -= 1;
     }
     let now = Moment::now().seconds();
-    let cause =
-        format!("At {now} instance {id} was taken out of service in response to a user request.");
+    let cause = format!("At {now} instance {id} was taken out of service in response to a user request.");
     super::reconcile::release(state, site, id, cause);
     let mut xml = Xml::new();
     if let Some(activity) = state.activities.last() {
@@ -460,16 +382,8 @@ pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> An
 
 /// The group that an instance belongs to.
 fn member(state: &State, id: &str) -> Result<String, Fault> {
-    let group = state
-        .instances
-        .get(id)
-        .filter(|one| one.is_alive())
-        .and_then(|one| one.group.clone());
-    group.ok_or_else(|| {
-        refuse(format!(
-            "Instance Id not found - No managed instance found for instance ID: {id}"
-        ))
-    })
+    let group = state.instances.get(id).filter(|one| one.is_alive()).and_then(|one| one.group.clone());
+    group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
 }
 
 pub fn set_instance_health(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -479,9 +393,7 @@ pub fn set_instance_health(state: &mut State, _site: &Site, params: &Params) -> 
         "Healthy" => None,
         "Unhealthy" => Some("a user health-check".to_owned()),
         other => {
-            return Err(refuse(format!(
-                "Valid instance health states are: [Healthy, Unhealthy], not {other}"
-            )));
+            return Err(refuse(format!("Valid instance health states are: [Healthy, Unhealthy], not {other}")));
         }
     };
     if let Some(one) = state.instances.get_mut(id) {
@@ -504,17 +416,13 @@ const PROCESSES: &[&str] = &[
 
 pub fn suspend(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let chosen = processes(params)?;
-    by_name_mut(state, params.required("AutoScalingGroupName")?)?
-        .suspended
-        .extend(chosen);
+    by_name_mut(state, params.required("AutoScalingGroupName")?)?.suspended.extend(chosen);
     Ok(Xml::new())
 }
 
 pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let chosen = processes(params)?;
-    by_name_mut(state, params.required("AutoScalingGroupName")?)?
-        .suspended
-        .retain(|one| !chosen.contains(one));
+    by_name_mut(state, params.required("AutoScalingGroupName")?)?.suspended.retain(|one| !chosen.contains(one));
     Ok(Xml::new())
 }
 
@@ -547,11 +455,7 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     let group = by_name_mut(state, name)?;
     not_while_refreshing(group)?;
     group.target_groups.retain(|arn| !arns.contains(arn));
-    let members: Vec<String> = state
-        .members(name)
-        .into_iter()
-        .map(|one| one.id.clone())
-        .collect();
+    let members: Vec<String> = state.members(name).into_iter().map(|one| one.id.clone()).collect();
     for arn in &arns {
         for id in &members {
             crate::compute::elb::deregister(state, arn, id, None);
@@ -573,13 +477,8 @@ fn not_while_refreshing(group: &Group) -> Result<(), Fault> {
 pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
     let group = by_name(state, params.required("AutoScalingGroupName")?)?;
     let mut xml = Xml::new();
-    xml.members(
-        "LoadBalancerTargetGroups",
-        &group.target_groups,
-        |xml, arn| {
-            xml.text("LoadBalancerTargetGroupARN", arn)
-                .text("State", "InService");
-        },
-    );
+    xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
+        xml.text("LoadBalancerTargetGroupARN", arn).text("State", "InService");
+    });
     Ok(xml)
 }

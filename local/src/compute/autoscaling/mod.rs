@@ -20,10 +20,7 @@ pub const NAME_SPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 
 /// Every operation and its function.
 pub const OPERATIONS: &[(&str, Operation)] = &[
-    (
-        "AttachLoadBalancerTargetGroups",
-        Writes(groups::attach_target_groups),
-    ),
+    ("AttachLoadBalancerTargetGroups", Writes(groups::attach_target_groups)),
     ("CancelInstanceRefresh", Writes(refreshes::cancel)),
     ("CreateAutoScalingGroup", Writes(groups::create)),
     ("CreateOrUpdateTags", Writes(tags::create_or_update)),
@@ -31,31 +28,19 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("DeletePolicy", Writes(policies::delete)),
     ("DeleteTags", Writes(tags::delete)),
     ("DescribeAutoScalingGroups", Reads(groups::describe)),
-    (
-        "DescribeAutoScalingInstances",
-        Reads(groups::describe_instances),
-    ),
+    ("DescribeAutoScalingInstances", Reads(groups::describe_instances)),
     ("DescribeInstanceRefreshes", Reads(refreshes::describe)),
-    (
-        "DescribeLoadBalancerTargetGroups",
-        Reads(groups::describe_target_groups),
-    ),
+    ("DescribeLoadBalancerTargetGroups", Reads(groups::describe_target_groups)),
     ("DescribePolicies", Reads(policies::describe)),
     ("DescribeScalingActivities", Reads(activities::describe)),
     ("DescribeTags", Reads(tags::describe)),
-    (
-        "DetachLoadBalancerTargetGroups",
-        Writes(groups::detach_target_groups),
-    ),
+    ("DetachLoadBalancerTargetGroups", Writes(groups::detach_target_groups)),
     ("PutScalingPolicy", Writes(policies::put)),
     ("ResumeProcesses", Writes(groups::resume)),
     ("SetDesiredCapacity", Writes(groups::set_desired_capacity)),
     ("SetInstanceHealth", Writes(groups::set_instance_health)),
     ("StartInstanceRefresh", Writes(refreshes::start)),
     ("SuspendProcesses", Writes(groups::suspend)),
-    (
-        "TerminateInstanceInAutoScalingGroup",
-        Writes(groups::terminate_instance),
-    ),
+    ("TerminateInstanceInAutoScalingGroup", Writes(groups::terminate_instance)),
     ("UpdateAutoScalingGroup", Writes(groups::update)),
 ];

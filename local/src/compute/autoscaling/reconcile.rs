@@ -34,12 +34,8 @@ pub fn reconcile(state: &mut State, site: &Site) {
 
 /// Takes note of what has happened to the group's instances.
 fn settle(state: &mut State, name: &str) {
-    let ours: Vec<Instance> = state
-        .instances
-        .values()
-        .filter(|one| one.group.as_deref() == Some(name))
-        .cloned()
-        .collect();
+    let ours: Vec<Instance> =
+        state.instances.values().filter(|one| one.group.as_deref() == Some(name)).cloned().collect();
     for one in ours {
         if one.state == InstanceState::Running && one.in_service.is_none() && !one.leaving {
             finish(state, Kind::Launch, &one.id);
@@ -52,10 +48,8 @@ fn settle(state: &mut State, name: &str) {
         if !one.is_alive() && !one.leaving {
             vanished(state, name, &one);
         }
-        let registered = state
-            .target_groups
-            .values()
-            .any(|group| group.targets.values().any(|target| target.id == one.id));
+        let registered =
+            state.target_groups.values().any(|group| group.targets.values().any(|target| target.id == one.id));
         if one.leaving && one.is_alive() && !registered {
             ec2::terminate(state, &one.id);
         }
@@ -95,12 +89,7 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
     let Some(one) = state.instances.get(id).filter(|one| one.serves()).cloned() else {
         return;
     };
-    let Some(group) = one
-        .group
-        .as_ref()
-        .and_then(|name| state.groups.get(name))
-        .cloned()
-    else {
+    let Some(group) = one.group.as_ref().and_then(|name| state.groups.get(name)).cloned() else {
         return;
     };
     begin(state, &group, Kind::Terminate, &one, cause);
@@ -109,35 +98,21 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
 
 fn dissolve(state: &mut State, site: &Site, group: &Group) {
     let now = Moment::now().seconds();
-    let serving: Vec<String> = serving(state, group)
-        .into_iter()
-        .map(|one| one.id.clone())
-        .collect();
+    let serving: Vec<String> = serving(state, group).into_iter().map(|one| one.id.clone()).collect();
     for id in serving {
-        let cause = format!(
-            "At {now} {}.  At {now} instance {id} was selected for termination.",
-            group.cause
-        );
+        let cause = format!("At {now} {}.  At {now} instance {id} was selected for termination.", group.cause);
         release(state, site, &id, cause);
     }
     if state.members(&group.name).is_empty() {
         state.groups.remove(&group.name);
-        for activity in state
-            .activities
-            .iter_mut()
-            .filter(|activity| activity.group_arn == group.arn)
-        {
+        for activity in state.activities.iter_mut().filter(|activity| activity.group_arn == group.arn) {
             activity.group_deleted = true;
         }
     }
 }
 
 fn serving<'a>(state: &'a State, group: &Group) -> Vec<&'a Instance> {
-    state
-        .members(&group.name)
-        .into_iter()
-        .filter(|one| one.serves())
-        .collect()
+    state.members(&group.name).into_iter().filter(|one| one.serves()).collect()
 }
 
 /// Registers running instances at the group's target groups.
@@ -145,21 +120,12 @@ fn attach(state: &mut State, group: &Group) {
     if group.suspended.contains("AddToLoadBalancer") {
         return;
     }
-    let ready: Vec<Instance> = serving(state, group)
-        .into_iter()
-        .filter(|one| one.in_service.is_some())
-        .cloned()
-        .collect();
+    let ready: Vec<Instance> =
+        serving(state, group).into_iter().filter(|one| one.in_service.is_some()).cloned().collect();
     for one in ready {
-        for target_group in group
-            .target_groups
-            .iter()
-            .filter(|arn| !one.registered.contains(*arn))
-        {
+        for target_group in group.target_groups.iter().filter(|arn| !one.registered.contains(*arn)) {
             elb::register(state, target_group, &one.id, None);
-            update(state, &one.id, |one| {
-                one.registered.push(target_group.clone())
-            });
+            update(state, &one.id, |one| one.registered.push(target_group.clone()));
         }
     }
 }
@@ -173,51 +139,33 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
             .map(|one| one.id.clone())
             .collect();
         for id in sick {
-            update(state, &id, |one| {
-                one.unhealthy = Some("an ELB system health check failure".to_owned())
-            });
+            update(state, &id, |one| one.unhealthy = Some("an ELB system health check failure".to_owned()));
         }
     }
     if group.suspended.contains("ReplaceUnhealthy") || group.suspended.contains("Terminate") {
         return;
     }
-    let unhealthy: Vec<(String, String)> = serving(state, group)
-        .into_iter()
-        .filter_map(|one| Some((one.id.clone(), one.unhealthy.clone()?)))
-        .collect();
+    let unhealthy: Vec<(String, String)> =
+        serving(state, group).into_iter().filter_map(|one| Some((one.id.clone(), one.unhealthy.clone()?))).collect();
     for (id, why) in unhealthy {
         let now = Moment::now().seconds();
-        release(
-            state,
-            site,
-            &id,
-            format!("At {now} an instance was taken out of service in response to {why}."),
-        );
+        release(state, site, &id, format!("At {now} an instance was taken out of service in response to {why}."));
     }
 }
 
 /// The load balancer's word counts once the grace period is over.
 fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
-    let past_grace = one
-        .in_service
-        .is_some_and(|since| since.age() >= local(group.grace_s));
-    past_grace
-        && one.unhealthy.is_none()
-        && statuses(state, site, group, one).contains(&"unhealthy")
+    let past_grace = one.in_service.is_some_and(|since| since.age() >= local(group.grace_s));
+    past_grace && one.unhealthy.is_none() && statuses(state, site, group, one).contains(&"unhealthy")
 }
 
 /// What the group's target groups say about an instance.
 fn statuses(state: &State, site: &Site, group: &Group, one: &Instance) -> Vec<&'static str> {
-    let groups = group
-        .target_groups
-        .iter()
-        .filter_map(|arn| state.target_groups.get(arn));
+    let groups = group.target_groups.iter().filter_map(|arn| state.target_groups.get(arn));
     let status = |group| {
         let group: &crate::compute::state::TargetGroup = group;
         let mine = group.targets.values().find(|target| target.id == one.id);
-        mine.map_or("unused", |target| {
-            elb::target_status(state, site, group, target).0
-        })
+        mine.map_or("unused", |target| elb::target_status(state, site, group, target).0)
     };
     groups.map(status).collect()
 }
@@ -229,12 +177,7 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         return desired;
     };
     if refresh.status == RefreshStatus::Cancelling {
-        end_refresh(
-            state,
-            group,
-            RefreshStatus::Cancelled,
-            Some("Cancelled by user.".to_owned()),
-        );
+        end_refresh(state, group, RefreshStatus::Cancelled, Some("Cancelled by user.".to_owned()));
         return desired;
     }
     let wanted = refresh_template(group);
@@ -254,10 +197,8 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     };
     let warmup = local(refresh.warmup_s.or(group.warmup_s).unwrap_or(group.grace_s));
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
-    let ready: Vec<&Instance> = serving
-        .iter()
-        .filter(|one| is_ready(state, site, group, one, refresh.started, warmup))
-        .collect();
+    let ready: Vec<&Instance> =
+        serving.iter().filter(|one| is_ready(state, site, group, one, refresh.started, warmup)).collect();
     let outdated: Vec<&Instance> = serving.iter().filter(|one| is_outdated(one)).collect();
 
     note_progress(state, group, outdated.len());
@@ -282,44 +223,26 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
             state,
             site,
             &one.id,
-            format!(
-                "At {now} an instance was taken out of service in response to an instance refresh."
-            ),
+            format!("At {now} an instance was taken out of service in response to an instance refresh."),
         );
     }
-    let left = self::serving(state, group)
-        .into_iter()
-        .filter(|one| is_outdated(one))
-        .count();
+    let left = self::serving(state, group).into_iter().filter(|one| is_outdated(one)).count();
     desired + left.min(most - desired)
 }
 
 /// What new instances are made of: during a refresh its template, but the old one when it is being rolled back.
 fn refresh_template(group: &Group) -> TemplateSpec {
-    let refresh = group
-        .refresh()
-        .filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
-    refresh
-        .and_then(|refresh| refresh.desired.clone())
-        .unwrap_or_else(|| group.template.clone())
+    let refresh = group.refresh().filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
+    refresh.and_then(|refresh| refresh.desired.clone()).unwrap_or_else(|| group.template.clone())
 }
 
-fn is_ready(
-    state: &State,
-    site: &Site,
-    group: &Group,
-    one: &Instance,
-    since: Moment,
-    warmup: Duration,
-) -> bool {
+fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Moment, warmup: Duration) -> bool {
     let Some(in_service) = one.in_service else {
         return false;
     };
     let warm = one.launched < since || in_service.age() >= warmup;
     let answers = !group.health_check_type.contains("ELB")
-        || statuses(state, site, group, one)
-            .iter()
-            .all(|status| matches!(*status, "healthy" | "unused"));
+        || statuses(state, site, group, one).iter().all(|status| matches!(*status, "healthy" | "unused"));
     warm && answers && one.unhealthy.is_none()
 }
 
@@ -334,16 +257,8 @@ fn healthy_range(desired: usize, min_percent: u32, max_percent: u32) -> (usize, 
     }
 }
 
-fn change_refresh(
-    state: &mut State,
-    group: &Group,
-    change: impl FnOnce(&mut crate::compute::state::Refresh),
-) {
-    if let Some(refresh) = state
-        .groups
-        .get_mut(&group.name)
-        .and_then(|group| group.refreshes.last_mut())
-    {
+fn change_refresh(state: &mut State, group: &Group, change: impl FnOnce(&mut crate::compute::state::Refresh)) {
+    if let Some(refresh) = state.groups.get_mut(&group.name).and_then(|group| group.refreshes.last_mut()) {
         change(refresh);
     }
 }
@@ -368,9 +283,7 @@ fn end_refresh(state: &mut State, group: &Group, status: RefreshStatus, reason: 
 }
 
 fn complete(state: &mut State, group: &Group, wanted: TemplateSpec) {
-    let rolled_back = group
-        .refresh()
-        .is_some_and(|refresh| refresh.status == RefreshStatus::RollbackInProgress);
+    let rolled_back = group.refresh().is_some_and(|refresh| refresh.status == RefreshStatus::RollbackInProgress);
     if rolled_back {
         return end_refresh(state, group, RefreshStatus::RollbackSuccessful, None);
     }
@@ -409,28 +322,21 @@ fn scale(state: &mut State, site: &Site, group: &Group, expected: usize) {
         }
     }
     if serving == expected && !group.cause.is_empty() {
-        state
-            .groups
-            .entry(group.name.clone())
-            .and_modify(|group| group.cause.clear());
+        state.groups.entry(group.name.clone()).and_modify(|group| group.cause.clear());
     }
 }
 
 /// Launches one instance; after a failure the group waits ever longer.
 fn add(state: &mut State, site: &Site, group: &Group, count: usize) -> bool {
-    if group.failures > 0
-        && group
-            .retry_after
-            .is_some_and(|since| since.age() < pause(group.failures))
-    {
+    if group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(group.failures)) {
         return false;
     }
     let now = Moment::now().seconds();
     let why = match group.refresh() {
         Some(_) => format!("At {now} an instance was started in response to an instance refresh."),
-        None if group.cause.is_empty() => format!(
-            "At {now} an instance was launched in response to an unhealthy instance needing to be replaced."
-        ),
+        None if group.cause.is_empty() => {
+            format!("At {now} an instance was launched in response to an unhealthy instance needing to be replaced.")
+        }
         None => format!(
             "At {now} {}.  At {now} an instance was started in response to a difference between desired and actual capacity, increasing the capacity from {count} to {}.",
             group.cause,
@@ -500,11 +406,7 @@ mod tests {
             ((10, 90, 100), (9, 10)),
             ((0, 90, 100), (0, 0)),
         ] {
-            assert_eq!(
-                healthy_range(desired, min, max),
-                expected,
-                "{desired} {min} {max}"
-            );
+            assert_eq!(healthy_range(desired, min, max), expected, "{desired} {min} {max}");
         }
     }
 }

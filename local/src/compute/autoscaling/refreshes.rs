@@ -11,10 +11,7 @@ use crate::compute::wire::{Answer, Fault, Params, Xml, page};
 pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("AutoScalingGroupName")?;
     let refuse = |message: &str| Err(Fault::new("ValidationError", message));
-    if params
-        .text("Strategy")
-        .is_some_and(|strategy| strategy != "Rolling")
-    {
+    if params.text("Strategy").is_some_and(|strategy| strategy != "Rolling") {
         return refuse("Only the strategy Rolling is supported here");
     }
     let desired = groups::template(state, params.at("DesiredConfiguration.LaunchTemplate"))?;
@@ -34,14 +31,10 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
         return refuse("You must specify MinHealthyPercentage together with MaxHealthyPercentage");
     }
     let auto_rollback = preferences.flag("AutoRollback");
-    let numbered = desired
-        .as_ref()
-        .is_some_and(|spec| !spec.version.starts_with('$'));
+    let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
     let group = groups::by_name_mut(state, name)?;
     if auto_rollback && (!numbered || group.template.version.starts_with('$')) {
-        return refuse(
-            "AutoRollback requires a desired configuration and numbered launch template versions",
-        );
+        return refuse("AutoRollback requires a desired configuration and numbered launch template versions");
     }
     if let Some(running) = group.refresh() {
         let message = format!(
@@ -74,13 +67,8 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
-    let Some(refresh) = group
-        .refreshes
-        .last_mut()
-        .filter(|refresh| refresh.is_open())
-    else {
-        let message =
-            "No in progress or pending Instance Refresh found for this Auto Scaling group";
+    let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
+        let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
         return Err(Fault::new("ActiveInstanceRefreshNotFound", message));
     };
     refresh.status = RefreshStatus::Cancelling;
@@ -97,20 +85,13 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let (shown, next) = page(&newest_first, params, 100)?;
     let mut xml = Xml::new();
     xml.members("InstanceRefreshes", shown, |xml, one| {
-        xml.text("InstanceRefreshId", &one.id)
-            .text("AutoScalingGroupName", &group.name);
-        xml.text("Status", format!("{:?}", one.status))
-            .maybe("StatusReason", one.reason.as_ref());
-        xml.text("StartTime", one.started)
-            .maybe("EndTime", one.ended);
-        xml.text("PercentageComplete", percent(one))
-            .text("InstancesToUpdate", one.left)
-            .text("Strategy", "Rolling");
+        xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);
+        xml.text("Status", format!("{:?}", one.status)).maybe("StatusReason", one.reason.as_ref());
+        xml.text("StartTime", one.started).maybe("EndTime", one.ended);
+        xml.text("PercentageComplete", percent(one)).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
         xml.within("Preferences", |xml| {
-            xml.text("MinHealthyPercentage", one.min_healthy)
-                .text("MaxHealthyPercentage", one.max_healthy);
-            xml.maybe("InstanceWarmup", one.warmup_s)
-                .text("SkipMatching", one.skip_matching);
+            xml.text("MinHealthyPercentage", one.min_healthy).text("MaxHealthyPercentage", one.max_healthy);
+            xml.maybe("InstanceWarmup", one.warmup_s).text("SkipMatching", one.skip_matching);
             xml.text("AutoRollback", one.auto_rollback);
         });
         if let Some(spec) = &one.desired {

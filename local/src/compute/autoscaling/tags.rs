@@ -8,10 +8,7 @@ use crate::compute::wire::{Answer, Fault, Params, Xml};
 /// The tags of a creating call.
 pub fn read(params: &Params) -> Vec<(String, GroupTag)> {
     let tag = |item: &Params| {
-        let tag = GroupTag {
-            value: item.at("Value").value().to_owned(),
-            propagate: item.flag("PropagateAtLaunch"),
-        };
+        let tag = GroupTag { value: item.at("Value").value().to_owned(), propagate: item.flag("PropagateAtLaunch") };
         (item.at("Key").value().to_owned(), tag)
     };
     params.items("Tags").into_iter().map(tag).collect()
@@ -36,11 +33,7 @@ fn named(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     params
         .items("Tags")
         .into_iter()
-        .map(|item| {
-            Ok(groups::by_name(state, item.required("ResourceId")?)?
-                .name
-                .clone())
-        })
+        .map(|item| Ok(groups::by_name(state, item.required("ResourceId")?)?.name.clone()))
         .collect()
 }
 
@@ -65,17 +58,12 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
         }
     }
     let mut xml = Xml::new();
-    xml.members("Tags", found, |xml, (group, key, tag)| {
-        write(xml, group, key, tag)
-    });
+    xml.members("Tags", found, |xml, (group, key, tag)| write(xml, group, key, tag));
     Ok(xml)
 }
 
 /// Writes one tag.
 pub fn write(xml: &mut Xml, group: &Group, key: &str, tag: &GroupTag) {
-    xml.text("ResourceId", &group.name)
-        .text("ResourceType", "auto-scaling-group");
-    xml.text("Key", key)
-        .text("Value", &tag.value)
-        .text("PropagateAtLaunch", tag.propagate);
+    xml.text("ResourceId", &group.name).text("ResourceType", "auto-scaling-group");
+    xml.text("Key", key).text("Value", &tag.value).text("PropagateAtLaunch", tag.propagate);
 }

@@ -16,23 +16,10 @@ pub type Samples = BTreeMap<(String, String), VecDeque<f64>>;
 
 /// Adds one second's values and moves the desired capacity of each group that needs it. `measure` gives a group's
 /// value of a metric, if it can be measured.
-pub fn track(
-    state: &mut State,
-    samples: &mut Samples,
-    measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>,
-) {
-    samples.retain(|(group, policy), _| {
-        state
-            .groups
-            .get(group)
-            .is_some_and(|group| group.policies.contains_key(policy))
-    });
-    let groups: Vec<Group> = state
-        .groups
-        .values()
-        .filter(|group| !group.deleting)
-        .cloned()
-        .collect();
+pub fn track(state: &mut State, samples: &mut Samples, measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>) {
+    samples
+        .retain(|(group, policy), _| state.groups.get(group).is_some_and(|group| group.policies.contains_key(policy)));
+    let groups: Vec<Group> = state.groups.values().filter(|group| !group.deleting).cloned().collect();
     for group in groups {
         let mut wishes = Vec::new();
         for policy in group.policies.values() {
@@ -42,9 +29,7 @@ pub fn track(
             let Some(value) = measure(state, &group, tracking) else {
                 continue;
             };
-            let history = samples
-                .entry((group.name.clone(), policy.name.clone()))
-                .or_default();
+            let history = samples.entry((group.name.clone(), policy.name.clone())).or_default();
             history.push_back(value);
             while history.len() as u64 > local(LOW_S).as_secs() {
                 history.pop_front();
@@ -57,17 +42,10 @@ pub fn track(
         let Some((desired, policy)) = wishes.into_iter().max_by_key(|(desired, _)| *desired) else {
             continue;
         };
-        if group.suspended.contains("AlarmNotification")
-            || is_cooling(&group)
-            || desired == group.desired
-        {
+        if group.suspended.contains("AlarmNotification") || is_cooling(&group) || desired == group.desired {
             continue;
         }
-        let side = if desired > group.desired {
-            "AlarmHigh"
-        } else {
-            "AlarmLow"
-        };
+        let side = if desired > group.desired { "AlarmHigh" } else { "AlarmLow" };
         let cause = format!(
             "a monitor alarm TargetTracking-{}-{side}-{} in state ALARM triggered policy {} changing the desired capacity from {} to {desired}",
             group.name, policy.alarm, policy.name, group.desired
@@ -88,25 +66,15 @@ fn is_cooling(group: &Group) -> bool {
 fn wish(history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
     let last = |seconds: u64| {
         let count = local(seconds).as_secs() as usize;
-        (history.len() >= count).then(|| {
-            history
-                .iter()
-                .rev()
-                .take(count)
-                .copied()
-                .collect::<Vec<f64>>()
-        })
+        (history.len() >= count).then(|| history.iter().rev().take(count).copied().collect::<Vec<f64>>())
     };
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let scaled = |value: f64| (f64::from(group.desired) * value / tracking.target).ceil() as u32;
-    if let Some(values) =
-        last(HIGH_S).filter(|values| values.iter().all(|value| *value > tracking.target))
-    {
+    if let Some(values) = last(HIGH_S).filter(|values| values.iter().all(|value| *value > tracking.target)) {
         let wanted = scaled(mean(&values)).max(group.desired + 1);
         return Some(wanted.min(group.max));
     }
-    let low =
-        last(LOW_S).filter(|values| values.iter().all(|value| *value < tracking.target * 0.9));
+    let low = last(LOW_S).filter(|values| values.iter().all(|value| *value < tracking.target * 0.9));
     match low {
         Some(values) if !tracking.only_out => {
             let wanted = scaled(mean(&values)).min(group.desired.saturating_sub(1));
@@ -122,11 +90,7 @@ mod tests {
     use crate::compute::state::TemplateSpec;
 
     fn group(desired: u32) -> Group {
-        let template = TemplateSpec {
-            id: String::new(),
-            name: String::new(),
-            version: String::new(),
-        };
+        let template = TemplateSpec { id: String::new(), name: String::new(), version: String::new() };
         Group {
             name: "web".to_owned(),
             arn: String::new(),
@@ -159,21 +123,9 @@ mod tests {
     #[test]
     fn the_capacity_follows_the_value_within_its_bounds() {
         let check = |desired: u32, values: &[(f64, usize)], expected: Option<u32>| {
-            let tracking = Tracking {
-                metric: String::new(),
-                label: None,
-                target: 50.0,
-                only_out: false,
-            };
-            let history = values
-                .iter()
-                .flat_map(|(value, count)| std::iter::repeat_n(*value, *count))
-                .collect();
-            assert_eq!(
-                wish(&history, &tracking, &group(desired)),
-                expected,
-                "{desired} with {values:?}"
-            );
+            let tracking = Tracking { metric: String::new(), label: None, target: 50.0, only_out: false };
+            let history = values.iter().flat_map(|(value, count)| std::iter::repeat_n(*value, *count)).collect();
+            assert_eq!(wish(&history, &tracking, &group(desired)), expected, "{desired} with {values:?}");
         };
         check(1, &[(100.0, 8)], None);
         check(1, &[(100.0, 9)], Some(2));

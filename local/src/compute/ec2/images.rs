@@ -86,56 +86,31 @@ pub fn describe(_state: &State, site: &Site, params: &Params) -> Answer {
 
 fn refuse_unknown(site: &Site, id: &str) -> Result<(), Fault> {
     if !id.starts_with("ami-") {
-        return Err(Fault::new(
-            "InvalidAMIID.Malformed",
-            format!("Invalid id: \"{id}\" (expecting \"ami-...\")"),
-        ));
+        return Err(Fault::new("InvalidAMIID.Malformed", format!("Invalid id: \"{id}\" (expecting \"ami-...\")")));
     }
     match find(site, id) {
         Some(_) => Ok(()),
-        None => Err(Fault::new(
-            "InvalidAMIID.NotFound",
-            format!("The image id '[{id}]' does not exist"),
-        )),
+        None => Err(Fault::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist"))),
     }
 }
 
 fn description(image: &Image) -> String {
-    format!(
-        "Amazon Linux 2023 AMI {} HVM kernel-6.1",
-        image.architecture
-    )
+    format!("Amazon Linux 2023 AMI {} HVM kernel-6.1", image.architecture)
 }
 
 fn write(xml: &mut Xml, image: &Image) {
-    xml.text("imageId", &image.id)
-        .text("imageLocation", format!("amazon/{}", image.name));
-    xml.text("imageState", "available")
-        .text("imageOwnerId", OWNER)
-        .text("imageOwnerAlias", "amazon");
-    xml.text("creationDate", image.created)
-        .text("isPublic", true)
-        .text("architecture", image.architecture);
-    xml.text("imageType", "machine")
-        .text("name", &image.name)
-        .text("description", description(image));
-    xml.text("rootDeviceType", "ebs")
-        .text("rootDeviceName", "/dev/xvda");
+    xml.text("imageId", &image.id).text("imageLocation", format!("amazon/{}", image.name));
+    xml.text("imageState", "available").text("imageOwnerId", OWNER).text("imageOwnerAlias", "amazon");
+    xml.text("creationDate", image.created).text("isPublic", true).text("architecture", image.architecture);
+    xml.text("imageType", "machine").text("name", &image.name).text("description", description(image));
+    xml.text("rootDeviceType", "ebs").text("rootDeviceName", "/dev/xvda");
     xml.set("blockDeviceMapping", [()], |xml, ()| {
         xml.text("deviceName", "/dev/xvda").within("ebs", |xml| {
-            xml.text("deleteOnTermination", true)
-                .text("snapshotId", image.id.replace("ami-", "snap-"));
-            xml.text("volumeSize", 8)
-                .text("volumeType", "gp3")
-                .text("encrypted", false);
+            xml.text("deleteOnTermination", true).text("snapshotId", image.id.replace("ami-", "snap-"));
+            xml.text("volumeSize", 8).text("volumeType", "gp3").text("encrypted", false);
         });
     });
-    xml.text("virtualizationType", "hvm")
-        .text("hypervisor", "xen")
-        .text("enaSupport", true);
-    xml.text("platformDetails", "Linux/UNIX")
-        .text("usageOperation", "RunInstances");
-    xml.text("bootMode", "uefi-preferred")
-        .text("imdsSupport", "v2.0")
-        .tag_set(&Tags::new());
+    xml.text("virtualizationType", "hvm").text("hypervisor", "xen").text("enaSupport", true);
+    xml.text("platformDetails", "Linux/UNIX").text("usageOperation", "RunInstances");
+    xml.text("bootMode", "uefi-preferred").text("imdsSupport", "v2.0").tag_set(&Tags::new());
 }

@@ -18,21 +18,14 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let found = matching(state, site, params)?;
     let mut xml = Xml::new();
     xml.set("reservationSet", found, |xml, one| {
-        xml.text("reservationId", one.id.replacen("i-", "r-", 1))
-            .text("ownerId", &site.account);
+        xml.text("reservationId", one.id.replacen("i-", "r-", 1)).text("ownerId", &site.account);
         xml.within("groupSet", |_| ());
-        xml.set("instancesSet", [one], |xml, one| {
-            write(xml, state, site, one)
-        });
+        xml.set("instancesSet", [one], |xml, one| write(xml, state, site, one));
     });
     Ok(xml)
 }
 
-fn matching<'a>(
-    state: &'a State,
-    site: &Site,
-    params: &Params,
-) -> Result<Vec<&'a Instance>, Fault> {
+fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'a Instance>, Fault> {
     let wanted = params.texts("InstanceId");
     for id in &wanted {
         by_id(state, id)?;
@@ -47,20 +40,13 @@ fn matching<'a>(
             "instance-state-code" => fact(code),
             "instance-type" => fact(&one.kind),
             "image-id" => fact(&one.image),
-            "instance.group-id" | "network-interface.group-id" | "group-id" => {
-                Some(one.security_groups.clone())
-            }
+            "instance.group-id" | "network-interface.group-id" | "group-id" => Some(one.security_groups.clone()),
             "vpc-id" => fact(vpc_id(site)),
             "subnet-id" => fact(&one.subnet),
             "availability-zone" => fact(&one.zone),
             "private-ip-address" => fact(&one.address),
             "owner-id" => fact(&site.account),
-            "iam-instance-profile.arn" => Some(
-                one.profile
-                    .iter()
-                    .map(|profile| profile_arn(site, profile))
-                    .collect(),
-            ),
+            "iam-instance-profile.arn" => Some(one.profile.iter().map(|profile| profile_arn(site, profile)).collect()),
             _ => None,
         })?;
         if passes && (wanted.is_empty() || wanted.contains(&one.id)) {
@@ -72,16 +58,10 @@ fn matching<'a>(
 
 fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a Instance, Fault> {
     if !id.starts_with("i-") {
-        return Err(Fault::new(
-            "InvalidInstanceID.Malformed",
-            format!("Invalid id: \"{id}\""),
-        ));
+        return Err(Fault::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
     let message = || format!("The instance ID '{id}' does not exist");
-    state
-        .instances
-        .get(id)
-        .ok_or_else(|| Fault::new("InvalidInstanceID.NotFound", message()))
+    state.instances.get(id).ok_or_else(|| Fault::new("InvalidInstanceID.NotFound", message()))
 }
 
 fn profile_arn(site: &Site, profile: &str) -> String {
@@ -92,54 +72,40 @@ fn profile_arn(site: &Site, profile: &str) -> String {
 }
 
 fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
-    xml.text("instanceId", &one.id)
-        .text("imageId", &one.image)
-        .text("instanceType", &one.kind);
+    xml.text("instanceId", &one.id).text("imageId", &one.image).text("instanceType", &one.kind);
     xml.within("instanceState", |xml| write_state(xml, one.state));
     let gone = one.state == InstanceState::Terminated;
     let host = format!("ip-{}.ec2.internal", one.address.replace('.', "-"));
     xml.text("privateDnsName", if gone { "" } else { &host });
     xml.text("dnsName", if gone { "" } else { "localhost" });
     xml.text("reason", if one.is_alive() { "" } else { "User initiated" });
-    xml.text("amiLaunchIndex", 0)
-        .text("launchTime", one.launched);
+    xml.text("amiLaunchIndex", 0).text("launchTime", one.launched);
     xml.within("placement", |xml| {
-        xml.text("availabilityZone", &one.zone)
-            .text("tenancy", "default");
+        xml.text("availabilityZone", &one.zone).text("tenancy", "default");
     });
     xml.within("monitoring", |xml| {
         xml.text("state", "disabled");
     });
     if !gone {
-        xml.text("subnetId", &one.subnet)
-            .text("vpcId", vpc_id(site));
-        xml.text("privateIpAddress", &one.address)
-            .text("ipAddress", "127.0.0.1");
+        xml.text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
+        xml.text("privateIpAddress", &one.address).text("ipAddress", "127.0.0.1");
     }
     write_groups(xml, state, if gone { &[] } else { &one.security_groups });
     let architecture = images::find(site, &one.image).map_or("x86_64", |image| image.architecture);
-    xml.text("architecture", architecture)
-        .text("rootDeviceType", "ebs")
-        .text("rootDeviceName", "/dev/xvda");
-    xml.text("virtualizationType", "hvm")
-        .text("hypervisor", "xen")
-        .text("ebsOptimized", false);
+    xml.text("architecture", architecture).text("rootDeviceType", "ebs").text("rootDeviceName", "/dev/xvda");
+    xml.text("virtualizationType", "hvm").text("hypervisor", "xen").text("ebsOptimized", false);
     if let Some(profile) = &one.profile {
         xml.within("iamInstanceProfile", |xml| {
-            xml.text("arn", profile_arn(site, profile))
-                .text("id", "AIPALOCAL0000000000");
+            xml.text("arn", profile_arn(site, profile)).text("id", "AIPALOCAL0000000000");
         });
     }
     if let Some(kind) = types::find(&one.kind) {
         xml.within("cpuOptions", |xml| {
-            xml.text("coreCount", kind.processors().div_ceil(2))
-                .text("threadsPerCore", 2);
+            xml.text("coreCount", kind.processors().div_ceil(2)).text("threadsPerCore", 2);
         });
     }
     xml.within("metadataOptions", |xml| {
-        xml.text("state", "applied")
-            .text("httpTokens", "required")
-            .text("httpPutResponseHopLimit", 1);
+        xml.text("state", "applied").text("httpTokens", "required").text("httpPutResponseHopLimit", 1);
         xml.text("httpEndpoint", "enabled");
     });
     xml.tag_set(state.tags_of(&one.id));
@@ -153,19 +119,12 @@ fn write_state(xml: &mut Xml, state: InstanceState) {
 pub fn describe_status(state: &State, site: &Site, params: &Params) -> Answer {
     let all = params.flag("IncludeAllInstances");
     let found = matching(state, site, params)?;
-    let shown = found
-        .into_iter()
-        .filter(|one| all || one.state == InstanceState::Running);
+    let shown = found.into_iter().filter(|one| all || one.state == InstanceState::Running);
     let mut xml = Xml::new();
     xml.set("instanceStatusSet", shown, |xml, one| {
-        xml.text("instanceId", &one.id)
-            .text("availabilityZone", &one.zone);
+        xml.text("instanceId", &one.id).text("availabilityZone", &one.zone);
         xml.within("instanceState", |xml| write_state(xml, one.state));
-        let status = if one.state == InstanceState::Running {
-            "ok"
-        } else {
-            "not-applicable"
-        };
+        let status = if one.state == InstanceState::Running { "ok" } else { "not-applicable" };
         for check in ["systemStatus", "instanceStatus"] {
             xml.within(check, |xml| {
                 xml.text("status", status);
@@ -209,8 +168,6 @@ pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
     let output = std::fs::read(site.instance_dir(id).join("console.log")).unwrap_or_default();
     let tail = &output[output.len().saturating_sub(CONSOLE_LIMIT)..];
     let mut xml = Xml::new();
-    xml.text("instanceId", id)
-        .text("timestamp", Moment::now())
-        .text("output", STANDARD.encode(tail));
+    xml.text("instanceId", id).text("timestamp", Moment::now()).text("output", STANDARD.encode(tail));
     Ok(xml)
 }

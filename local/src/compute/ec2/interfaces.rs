@@ -42,27 +42,15 @@ impl<'a> Shown<'a> {
     }
 
     fn owner<'b>(&self, site: &'b Site) -> &'b str {
-        if self.instance.is_some() {
-            &site.account
-        } else {
-            "amazon-elb"
-        }
+        if self.instance.is_some() { &site.account } else { "amazon-elb" }
     }
 }
 
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("NetworkInterfaceId");
     let live = state.instances.values().filter(|one| one.ended.is_none());
-    let all: Vec<Shown> = state
-        .interfaces
-        .values()
-        .map(Shown::balancer)
-        .chain(live.map(Shown::instance))
-        .collect();
-    if let Some(id) = wanted
-        .iter()
-        .find(|id| !all.iter().any(|one| one.id == **id))
-    {
+    let all: Vec<Shown> = state.interfaces.values().map(Shown::balancer).chain(live.map(Shown::instance)).collect();
+    if let Some(id) = wanted.iter().find(|id| !all.iter().any(|one| one.id == **id)) {
         let message = format!("The networkInterface ID '{id}' does not exist");
         return Err(Fault::new("InvalidNetworkInterfaceID.NotFound", message));
     }
@@ -91,30 +79,15 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let zones = subnets(site);
     let mut xml = Xml::new();
     xml.set("networkInterfaceSet", found, |xml, one| {
-        xml.text("networkInterfaceId", &one.id)
-            .text("subnetId", one.subnet)
-            .text("vpcId", vpc_id(site));
-        xml.maybe(
-            "availabilityZone",
-            zones
-                .iter()
-                .find(|subnet| subnet.id == one.subnet)
-                .map(|subnet| &subnet.zone),
-        );
-        xml.text("description", one.description)
-            .text("ownerId", &site.account);
-        xml.text("requesterId", one.owner(site))
-            .text("requesterManaged", one.instance.is_none());
-        xml.text("status", one.status)
-            .text("privateIpAddress", one.address)
-            .text("interfaceType", "interface");
+        xml.text("networkInterfaceId", &one.id).text("subnetId", one.subnet).text("vpcId", vpc_id(site));
+        xml.maybe("availabilityZone", zones.iter().find(|subnet| subnet.id == one.subnet).map(|subnet| &subnet.zone));
+        xml.text("description", one.description).text("ownerId", &site.account);
+        xml.text("requesterId", one.owner(site)).text("requesterManaged", one.instance.is_none());
+        xml.text("status", one.status).text("privateIpAddress", one.address).text("interfaceType", "interface");
         write_groups(xml, state, one.groups);
         xml.within("attachment", |xml| {
-            xml.text("attachmentId", one.id.replacen("eni-", "eni-attach-", 1))
-                .maybe("instanceId", one.instance);
-            xml.text("instanceOwnerId", one.owner(site))
-                .text("deviceIndex", 0)
-                .text("status", "attached");
+            xml.text("attachmentId", one.id.replacen("eni-", "eni-attach-", 1)).maybe("instanceId", one.instance);
+            xml.text("instanceOwnerId", one.owner(site)).text("deviceIndex", 0).text("status", "attached");
         });
         xml.tag_set(&Tags::new());
     });

@@ -22,95 +22,59 @@ pub struct Data<'a>(&'a Value);
 impl<'a> Data<'a> {
     /// The text at a dotted path.
     pub fn text(self, path: &str) -> Option<&'a str> {
-        path.split('.')
-            .try_fold(self.0, |at, step| at.get(step))?
-            .as_str()
+        path.split('.').try_fold(self.0, |at, step| at.get(step))?.as_str()
     }
 
     /// The security groups, which stand at the top or in the first network interface.
     pub fn security_groups(self) -> Vec<String> {
         let top = self.list("SecurityGroupId");
-        if top.is_empty() {
-            self.list("NetworkInterface.1.SecurityGroupId")
-        } else {
-            top
-        }
+        if top.is_empty() { self.list("NetworkInterface.1.SecurityGroupId") } else { top }
     }
 
     /// The instance profile, by name or ARN.
     pub fn profile(self) -> Option<&'a str> {
-        self.text("IamInstanceProfile.Name")
-            .or_else(|| self.text("IamInstanceProfile.Arn"))
+        self.text("IamInstanceProfile.Name").or_else(|| self.text("IamInstanceProfile.Arn"))
     }
 
     /// The tags for instances.
     pub fn instance_tags(self) -> BTreeMap<String, String> {
         let specs = self.0.get("TagSpecification").and_then(Value::as_object);
-        let ours =
-            |spec: &&Value| spec.get("ResourceType").and_then(Value::as_str) == Some("instance");
+        let ours = |spec: &&Value| spec.get("ResourceType").and_then(Value::as_str) == Some("instance");
         let specs = specs.into_iter().flat_map(Map::values).filter(ours);
-        let tags = specs
-            .filter_map(|spec| spec.get("Tag")?.as_object())
-            .flat_map(Map::values);
-        let text = |tag: &Value, name: &str| {
-            tag.get(name)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        tags.map(|tag| (text(tag, "Key"), text(tag, "Value")))
-            .collect()
+        let tags = specs.filter_map(|spec| spec.get("Tag")?.as_object()).flat_map(Map::values);
+        let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
     }
 
     fn list(self, path: &str) -> Vec<String> {
-        let at = path
-            .split('.')
-            .try_fold(self.0, |at, step| at.get(step))
-            .and_then(Value::as_object);
-        numbered(at)
-            .into_iter()
-            .filter_map(|item| item.as_str().map(str::to_owned))
-            .collect()
+        let at = path.split('.').try_fold(self.0, |at, step| at.get(step)).and_then(Value::as_object);
+        numbered(at).into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
     }
 }
 
 /// The elements of a list, which the request numbers.
 fn numbered(list: Option<&Map<String, Value>>) -> Vec<&Value> {
-    let mut items: Vec<(u32, &Value)> = list
-        .into_iter()
-        .flatten()
-        .filter_map(|(number, item)| Some((number.parse().ok()?, item)))
-        .collect();
+    let mut items: Vec<(u32, &Value)> =
+        list.into_iter().flatten().filter_map(|(number, item)| Some((number.parse().ok()?, item))).collect();
     items.sort_by_key(|(number, _)| *number);
     items.into_iter().map(|(_, item)| item).collect()
 }
 
 /// The launch template that a call names.
-pub fn find<'a>(
-    state: &'a State,
-    id: Option<&str>,
-    name: Option<&str>,
-) -> Result<&'a LaunchTemplate, Fault> {
+pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, Fault> {
     match (id, name) {
         (Some(id), _) if !id.starts_with("lt-") => Err(Fault::new(
             "InvalidLaunchTemplateId.Malformed",
             format!("The specified launch template, with template ID {id}, is malformed."),
         )),
         (Some(id), _) => state.launch_templates.get(id).ok_or_else(|| {
-            let message =
-                format!("The specified launch template, with template ID {id}, does not exist.");
+            let message = format!("The specified launch template, with template ID {id}, does not exist.");
             Fault::new("InvalidLaunchTemplateId.NotFound", message)
         }),
-        (None, Some(name)) => state
-            .launch_templates
-            .values()
-            .find(|template| template.name == name)
-            .ok_or_else(|| {
-                let message = format!(
-                    "The specified launch template, with template name {name}, does not exist."
-                );
-                Fault::new("InvalidLaunchTemplateName.NotFoundException", message)
-            }),
+        (None, Some(name)) => state.launch_templates.values().find(|template| template.name == name).ok_or_else(|| {
+            let message = format!("The specified launch template, with template name {name}, does not exist.");
+            Fault::new("InvalidLaunchTemplateName.NotFoundException", message)
+        }),
         (None, None) => Err(Fault::new(
             "MissingParameter",
             "Either a launch template ID or a launch template name must be specified.",
@@ -141,15 +105,8 @@ fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("LaunchTemplateName")?;
     let version = requested(params, Map::new())?;
-    if let Some(existing) = state
-        .launch_templates
-        .values()
-        .find(|template| template.name == name)
-    {
-        let first = existing
-            .versions
-            .get(&1)
-            .filter(|first| first.token.is_some() && first.token == version.token);
+    if let Some(existing) = state.launch_templates.values().find(|template| template.name == name) {
+        let first = existing.versions.get(&1).filter(|first| first.token.is_some() && first.token == version.token);
         return match first {
             Some(first) if first.data == version.data => Ok(shown(state, site, existing)),
             Some(_) => Err(other_parameters()),
@@ -174,27 +131,21 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 fn other_parameters() -> Fault {
-    Fault::new(
-        "IdempotentParameterMismatch",
-        "The client token has already been used with other parameters.",
-    )
+    Fault::new("IdempotentParameterMismatch", "The client token has already been used with other parameters.")
 }
 
 /// The version that a call describes, on top of the data of another.
 fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, Fault> {
     if !params.has("LaunchTemplateData") {
-        return Err(Fault::new(
-            "MissingParameter",
-            "The request must contain the parameter LaunchTemplateData",
-        ));
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
     }
     if let Value::Object(given) = as_value(params.at("LaunchTemplateData")) {
         data.extend(given);
     }
     let profile = data.get("IamInstanceProfile");
-    if profile.is_some_and(|profile| profile.get("Name").is_some() && profile.get("Arn").is_some())
-    {
-        let message = "The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn";
+    if profile.is_some_and(|profile| profile.get("Name").is_some() && profile.get("Arn").is_some()) {
+        let message =
+            "The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn";
         return Err(Fault::new("InvalidParameterCombination", message));
     }
     if let Some(encoded) = data.get("UserData").and_then(Value::as_str) {
@@ -209,58 +160,35 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, F
 }
 
 fn check_user_data(encoded: &str) -> Result<(), Fault> {
-    let raw = STANDARD.decode(encoded).map_err(|_| {
-        Fault::new(
-            "InvalidUserData.Malformed",
-            "Invalid BASE64 encoding of user data.",
-        )
-    })?;
+    let raw = STANDARD
+        .decode(encoded)
+        .map_err(|_| Fault::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     if raw.len() > USER_DATA_LIMIT {
-        return Err(Fault::new(
-            "InvalidParameterValue",
-            format!("User data is limited to {USER_DATA_LIMIT} bytes"),
-        ));
+        return Err(Fault::new("InvalidParameterValue", format!("User data is limited to {USER_DATA_LIMIT} bytes")));
     }
     Ok(())
 }
 
 fn as_value(params: &Params) -> Value {
-    let entries: Map<String, Value> = params
-        .entries()
-        .map(|(name, inner)| (name.to_owned(), as_value(inner)))
-        .collect();
-    if entries.is_empty() {
-        Value::String(params.value().to_owned())
-    } else {
-        Value::Object(entries)
-    }
+    let entries: Map<String, Value> =
+        params.entries().map(|(name, inner)| (name.to_owned(), as_value(inner))).collect();
+    if entries.is_empty() { Value::String(params.value().to_owned()) } else { Value::Object(entries) }
 }
 
 pub fn create_version(state: &mut State, site: &Site, params: &Params) -> Answer {
     let template = named(state, params)?;
     let base = match params.text("SourceVersion") {
-        Some(source) => version(template, source)?
-            .1
-            .data
-            .as_object()
-            .cloned()
-            .unwrap_or_default(),
+        Some(source) => version(template, source)?.1.data.as_object().cloned().unwrap_or_default(),
         None => Map::new(),
     };
     let added = requested(params, base)?;
-    let again = template
-        .versions
-        .iter()
-        .find(|(_, version)| version.token.is_some() && version.token == added.token);
+    let again = template.versions.iter().find(|(_, version)| version.token.is_some() && version.token == added.token);
     let number = match again {
         Some((number, version)) if version.data == added.data => *number,
         Some(_) => return Err(other_parameters()),
         None => {
             let id = template.id.clone();
-            let template = state
-                .launch_templates
-                .get_mut(&id)
-                .expect("named() found the template");
+            let template = state.launch_templates.get_mut(&id).expect("named() found the template");
             template.latest += 1;
             template.versions.insert(template.latest, added);
             template.latest
@@ -268,25 +196,16 @@ pub fn create_version(state: &mut State, site: &Site, params: &Params) -> Answer
     };
     let template = named(state, params)?;
     let mut xml = Xml::new();
-    xml.within("launchTemplateVersion", |xml| {
-        write_version(xml, site, template, number)
-    });
+    xml.within("launchTemplateVersion", |xml| write_version(xml, site, template, number));
     Ok(xml)
 }
 
 fn named<'a>(state: &'a State, params: &Params) -> Result<&'a LaunchTemplate, Fault> {
-    find(
-        state,
-        params.text("LaunchTemplateId"),
-        params.text("LaunchTemplateName"),
-    )
+    find(state, params.text("LaunchTemplateId"), params.text("LaunchTemplateName"))
 }
 
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
-    let (ids, names) = (
-        params.texts("LaunchTemplateId"),
-        params.texts("LaunchTemplateName"),
-    );
+    let (ids, names) = (params.texts("LaunchTemplateId"), params.texts("LaunchTemplateName"));
     for id in &ids {
         find(state, Some(id), None)?;
     }
@@ -301,95 +220,56 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             "create-time" => fact(template.created),
             _ => None,
         })?;
-        let chosen = ids.is_empty() && names.is_empty()
-            || ids.contains(&template.id)
-            || names.contains(&template.name);
+        let chosen = ids.is_empty() && names.is_empty() || ids.contains(&template.id) || names.contains(&template.name);
         if passes && chosen {
             found.push(template);
         }
     }
     let mut xml = Xml::new();
-    xml.set("launchTemplates", found, |xml, template| {
-        write(xml, state, site, template)
-    });
+    xml.set("launchTemplates", found, |xml, template| write(xml, state, site, template));
     Ok(xml)
 }
 
 pub fn describe_versions(state: &State, site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("LaunchTemplateVersion");
-    let templates: Vec<&LaunchTemplate> = match (
-        params.text("LaunchTemplateId"),
-        params.text("LaunchTemplateName"),
-    ) {
+    let templates: Vec<&LaunchTemplate> = match (params.text("LaunchTemplateId"), params.text("LaunchTemplateName")) {
         (None, None) => state.launch_templates.values().collect(),
         (id, name) => vec![find(state, id, name)?],
     };
-    let (low, high) = (
-        params.parsed::<u64>("MinVersion")?,
-        params.parsed::<u64>("MaxVersion")?,
-    );
+    let (low, high) = (params.parsed::<u64>("MinVersion")?, params.parsed::<u64>("MaxVersion")?);
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for template in templates {
         let numbers: Vec<u64> = if wanted.is_empty() {
             template.versions.keys().rev().copied().collect()
         } else {
-            wanted
-                .iter()
-                .map(|wanted| Ok(version(template, wanted)?.0))
-                .collect::<Result<_, Fault>>()?
+            wanted.iter().map(|wanted| Ok(version(template, wanted)?.0)).collect::<Result<_, Fault>>()?
         };
         for number in numbers {
             let passes = filters.pass(&BTreeMap::new(), |name| {
                 let data = Data(&template.versions.get(&number)?.data);
                 match name {
                     "is-default-version" => fact(number == template.default),
-                    "image-id" => Some(
-                        data.text("ImageId")
-                            .map(str::to_owned)
-                            .into_iter()
-                            .collect(),
-                    ),
-                    "instance-type" => Some(
-                        data.text("InstanceType")
-                            .map(str::to_owned)
-                            .into_iter()
-                            .collect(),
-                    ),
+                    "image-id" => Some(data.text("ImageId").map(str::to_owned).into_iter().collect()),
+                    "instance-type" => Some(data.text("InstanceType").map(str::to_owned).into_iter().collect()),
                     _ => None,
                 }
             })?;
-            if passes
-                && low.is_none_or(|low| low <= number)
-                && high.is_none_or(|high| number <= high)
-            {
+            if passes && low.is_none_or(|low| low <= number) && high.is_none_or(|high| number <= high) {
                 found.push((template, number));
             }
         }
     }
     let mut xml = Xml::new();
-    xml.set(
-        "launchTemplateVersionSet",
-        found,
-        |xml, (template, number)| write_version(xml, site, template, number),
-    );
+    xml.set("launchTemplateVersionSet", found, |xml, (template, number)| write_version(xml, site, template, number));
     Ok(xml)
 }
 
 pub fn modify(state: &mut State, site: &Site, params: &Params) -> Answer {
     let template = named(state, params)?;
-    let wanted = params
-        .text("SetDefaultVersion")
-        .or_else(|| params.text("DefaultVersion"));
-    let (id, number) = (
-        template.id.clone(),
-        version(template, wanted.unwrap_or_default())?.0,
-    );
-    state
-        .launch_templates
-        .get_mut(&id)
-        .expect("named() found the template")
-        .default = number;
+    let wanted = params.text("SetDefaultVersion").or_else(|| params.text("DefaultVersion"));
+    let (id, number) = (template.id.clone(), version(template, wanted.unwrap_or_default())?.0);
+    state.launch_templates.get_mut(&id).expect("named() found the template").default = number;
     Ok(shown(state, site, &state.launch_templates[&id]))
 }
 
@@ -404,20 +284,12 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
 pub fn delete_versions(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let template = named(state, params)?;
     let (id, name, default) = (template.id.clone(), template.name.clone(), template.default);
-    let versions = &mut state
-        .launch_templates
-        .get_mut(&id)
-        .expect("named() found the template")
-        .versions;
+    let versions = &mut state.launch_templates.get_mut(&id).expect("named() found the template").versions;
     let (mut done, mut refused) = (Vec::new(), Vec::new());
     for text in params.texts("LaunchTemplateVersion") {
         let number = text.parse::<u64>().unwrap_or_default();
         if number == default {
-            refused.push((
-                number,
-                "unexpectedError",
-                "You cannot delete the default version of a launch template.",
-            ));
+            refused.push((number, "unexpectedError", "You cannot delete the default version of a launch template."));
         } else if versions.remove(&number).is_some() {
             done.push(number);
         } else {
@@ -429,27 +301,15 @@ pub fn delete_versions(state: &mut State, _site: &Site, params: &Params) -> Answ
         }
     }
     let mut xml = Xml::new();
-    xml.set(
-        "successfullyDeletedLaunchTemplateVersionSet",
-        done,
-        |xml, number| {
-            xml.text("launchTemplateId", &id)
-                .text("launchTemplateName", &name)
-                .text("versionNumber", number);
-        },
-    );
-    xml.set(
-        "unsuccessfullyDeletedLaunchTemplateVersionSet",
-        refused,
-        |xml, (number, code, message)| {
-            xml.text("launchTemplateId", &id)
-                .text("launchTemplateName", &name)
-                .text("versionNumber", number);
-            xml.within("responseError", |xml| {
-                xml.text("code", code).text("message", message);
-            });
-        },
-    );
+    xml.set("successfullyDeletedLaunchTemplateVersionSet", done, |xml, number| {
+        xml.text("launchTemplateId", &id).text("launchTemplateName", &name).text("versionNumber", number);
+    });
+    xml.set("unsuccessfullyDeletedLaunchTemplateVersionSet", refused, |xml, (number, code, message)| {
+        xml.text("launchTemplateId", &id).text("launchTemplateName", &name).text("versionNumber", number);
+        xml.within("responseError", |xml| {
+            xml.text("code", code).text("message", message);
+        });
+    });
     Ok(xml)
 }
 
@@ -460,12 +320,9 @@ fn shown(state: &State, site: &Site, template: &LaunchTemplate) -> Xml {
 }
 
 fn write(xml: &mut Xml, state: &State, site: &Site, template: &LaunchTemplate) {
-    xml.text("launchTemplateId", &template.id)
-        .text("launchTemplateName", &template.name);
-    xml.text("createTime", template.created)
-        .text("createdBy", creator(site));
-    xml.text("defaultVersionNumber", template.default)
-        .text("latestVersionNumber", template.latest);
+    xml.text("launchTemplateId", &template.id).text("launchTemplateName", &template.name);
+    xml.text("createTime", template.created).text("createdBy", creator(site));
+    xml.text("defaultVersionNumber", template.default).text("latestVersionNumber", template.latest);
     xml.tag_set(state.tags_of(&template.id));
 }
 
@@ -477,12 +334,9 @@ fn write_version(xml: &mut Xml, site: &Site, template: &LaunchTemplate, number: 
     let Some(version) = template.versions.get(&number) else {
         return;
     };
-    xml.text("launchTemplateId", &template.id)
-        .text("launchTemplateName", &template.name)
-        .text("versionNumber", number);
+    xml.text("launchTemplateId", &template.id).text("launchTemplateName", &template.name).text("versionNumber", number);
     xml.maybe("versionDescription", version.description.as_ref());
-    xml.text("createTime", version.created)
-        .text("createdBy", creator(site));
+    xml.text("createTime", version.created).text("createdBy", creator(site));
     xml.text("defaultVersion", number == template.default);
     xml.within("launchTemplateData", |xml| write_fields(xml, &version.data));
 }
@@ -493,8 +347,8 @@ fn write_fields(xml: &mut Xml, data: &Value) {
         let camel = name[..1].to_lowercase() + &name[1..];
         match value {
             Value::Object(fields) if fields.keys().all(|key| key.parse::<u32>().is_ok()) => {
-                let inside_interface = data.get("DeviceIndex").is_some()
-                    || data.get("AssociatePublicIpAddress").is_some();
+                let inside_interface =
+                    data.get("DeviceIndex").is_some() || data.get("AssociatePublicIpAddress").is_some();
                 let (list, element) = match name.as_str() {
                     "SecurityGroupId" if inside_interface => ("groupSet".to_owned(), "groupId"),
                     "LicenseSpecification" => ("licenseSet".to_owned(), "item"),
@@ -528,38 +382,20 @@ mod tests {
         let form = [
             ("LaunchTemplateData.ImageId", "ami-1"),
             ("LaunchTemplateData.IamInstanceProfile.Name", "web"),
-            (
-                "LaunchTemplateData.BlockDeviceMapping.1.DeviceName",
-                "/dev/xvda",
-            ),
-            (
-                "LaunchTemplateData.BlockDeviceMapping.1.Ebs.Encrypted",
-                "true",
-            ),
+            ("LaunchTemplateData.BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+            ("LaunchTemplateData.BlockDeviceMapping.1.Ebs.Encrypted", "true"),
             ("LaunchTemplateData.NetworkInterface.1.DeviceIndex", "0"),
-            (
-                "LaunchTemplateData.NetworkInterface.1.SecurityGroupId.1",
-                "sg-1",
-            ),
-            (
-                "LaunchTemplateData.TagSpecification.1.ResourceType",
-                "instance",
-            ),
+            ("LaunchTemplateData.NetworkInterface.1.SecurityGroupId.1", "sg-1"),
+            ("LaunchTemplateData.TagSpecification.1.ResourceType", "instance"),
             ("LaunchTemplateData.TagSpecification.1.Tag.1.Key", "a"),
             ("LaunchTemplateData.TagSpecification.1.Tag.1.Value", ""),
         ];
-        let form = form
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
+        let form = form.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let version = requested(&Params::parse(&form), Map::new()).unwrap();
         let data = Data(&version.data);
         assert_eq!(data.security_groups(), ["sg-1"]);
         assert_eq!(data.profile(), Some("web"));
-        assert_eq!(
-            data.instance_tags(),
-            BTreeMap::from([("a".to_owned(), String::new())])
-        );
+        assert_eq!(data.instance_tags(), BTreeMap::from([("a".to_owned(), String::new())]));
         let mut xml = Xml::new();
         write_fields(&mut xml, &version.data);
         expect![[r#"Xml("<blockDeviceMappingSet><item><deviceName>/dev/xvda</deviceName><ebs><encrypted>true</encrypted></ebs></item></blockDeviceMappingSet><iamInstanceProfile><name>web</name></iamInstanceProfile><imageId>ami-1</imageId><networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><groupId>sg-1</groupId></groupSet></item></networkInterfaceSet><tagSpecificationSet><item><resourceType>instance</resourceType><tagSet><item><key>a</key><value></value></item></tagSet></item></tagSpecificationSet>")"#]].assert_eq(&format!("{xml:?}"));
@@ -567,10 +403,7 @@ mod tests {
 
     #[test]
     fn user_data_has_a_limit() {
-        assert_eq!(
-            check_user_data(&STANDARD.encode(vec![b'x'; USER_DATA_LIMIT])),
-            Ok(())
-        );
+        assert_eq!(check_user_data(&STANDARD.encode(vec![b'x'; USER_DATA_LIMIT])), Ok(()));
         let fault = check_user_data(&STANDARD.encode(vec![b'x'; USER_DATA_LIMIT + 1])).unwrap_err();
         assert_eq!(fault.message, "User data is limited to 16384 bytes");
     }

@@ -20,60 +20,33 @@ pub use types::find as find_type;
 
 /// Every operation and its function.
 pub const OPERATIONS: &[(&str, Operation)] = &[
-    (
-        "AuthorizeSecurityGroupEgress",
-        Writes(security_groups::authorize_egress),
-    ),
-    (
-        "AuthorizeSecurityGroupIngress",
-        Writes(security_groups::authorize_ingress),
-    ),
+    ("AuthorizeSecurityGroupEgress", Writes(security_groups::authorize_egress)),
+    ("AuthorizeSecurityGroupIngress", Writes(security_groups::authorize_ingress)),
     ("CreateLaunchTemplate", Writes(launch_templates::create)),
-    (
-        "CreateLaunchTemplateVersion",
-        Writes(launch_templates::create_version),
-    ),
+    ("CreateLaunchTemplateVersion", Writes(launch_templates::create_version)),
     ("CreateSecurityGroup", Writes(security_groups::create)),
     ("CreateTags", Writes(tags::create)),
     ("DeleteLaunchTemplate", Writes(launch_templates::delete)),
-    (
-        "DeleteLaunchTemplateVersions",
-        Writes(launch_templates::delete_versions),
-    ),
+    ("DeleteLaunchTemplateVersions", Writes(launch_templates::delete_versions)),
     ("DeleteSecurityGroup", Writes(security_groups::delete)),
     ("DeleteTags", Writes(tags::delete)),
     ("DescribeAvailabilityZones", Reads(network::describe_zones)),
     ("DescribeImages", Reads(images::describe)),
     ("DescribeInstanceStatus", Reads(instances::describe_status)),
-    (
-        "DescribeInstanceTypeOfferings",
-        Reads(types::describe_offerings),
-    ),
+    ("DescribeInstanceTypeOfferings", Reads(types::describe_offerings)),
     ("DescribeInstanceTypes", Reads(types::describe)),
     ("DescribeInstances", Reads(instances::describe)),
-    (
-        "DescribeLaunchTemplateVersions",
-        Reads(launch_templates::describe_versions),
-    ),
+    ("DescribeLaunchTemplateVersions", Reads(launch_templates::describe_versions)),
     ("DescribeLaunchTemplates", Reads(launch_templates::describe)),
     ("DescribeNetworkInterfaces", Reads(interfaces::describe)),
-    (
-        "DescribeSecurityGroupRules",
-        Reads(security_groups::describe_rules),
-    ),
+    ("DescribeSecurityGroupRules", Reads(security_groups::describe_rules)),
     ("DescribeSecurityGroups", Reads(security_groups::describe)),
     ("DescribeSubnets", Reads(network::describe_subnets)),
     ("DescribeTags", Reads(tags::describe)),
     ("DescribeVpcs", Reads(network::describe_vpcs)),
     ("GetConsoleOutput", Reads(instances::console_output)),
     ("ModifyLaunchTemplate", Writes(launch_templates::modify)),
-    (
-        "RevokeSecurityGroupEgress",
-        Writes(security_groups::revoke_egress),
-    ),
-    (
-        "RevokeSecurityGroupIngress",
-        Writes(security_groups::revoke_ingress),
-    ),
+    ("RevokeSecurityGroupEgress", Writes(security_groups::revoke_egress)),
+    ("RevokeSecurityGroupIngress", Writes(security_groups::revoke_ingress)),
     ("TerminateInstances", Writes(instances::terminate_by_id)),
 ];

@@ -23,11 +23,7 @@ impl Subnet {
     /// An address in it that depends on nothing but the text it is for.
     pub fn address_for(&self, text: &str) -> String {
         let digest = Sha256::digest(text);
-        format!(
-            "172.31.{}.{}",
-            self.third + digest[0] % 16,
-            4 + digest[1] % 250
-        )
+        format!("172.31.{}.{}", self.third + digest[0] % 16, 4 + digest[1] % 250)
     }
 }
 
@@ -40,26 +36,14 @@ pub fn vpc_id(site: &Site) -> String {
 pub fn subnets(site: &Site) -> Vec<Subnet> {
     let subnet = |(zone, third)| {
         let zone = format!("{}{zone}", site.region);
-        Subnet {
-            id: stable_id("subnet", &zone),
-            zone,
-            third,
-        }
+        Subnet { id: stable_id("subnet", &zone), zone, third }
     };
-    [('a', 0), ('b', 16), ('c', 32)]
-        .into_iter()
-        .map(subnet)
-        .collect()
+    [('a', 0), ('b', 16), ('c', 32)].into_iter().map(subnet).collect()
 }
 
 pub fn describe_vpcs(_state: &State, site: &Site, params: &Params) -> Answer {
     let id = vpc_id(site);
-    known(
-        &params.texts("VpcId"),
-        &[&id],
-        "InvalidVpcID.NotFound",
-        "vpc ID",
-    )?;
+    known(&params.texts("VpcId"), &[&id], "InvalidVpcID.NotFound", "vpc ID")?;
     let passes = Filters::of(params).pass(&Tags::new(), |name| match name {
         "is-default" | "isDefault" => fact(true),
         "vpc-id" => fact(&id),
@@ -70,21 +54,15 @@ pub fn describe_vpcs(_state: &State, site: &Site, params: &Params) -> Answer {
     })?;
     let mut xml = Xml::new();
     xml.set("vpcSet", passes.then_some(()), |xml, ()| {
-        xml.text("vpcId", &id)
-            .text("ownerId", &site.account)
-            .text("state", "available");
-        xml.text("cidrBlock", "172.31.0.0/16")
-            .text("dhcpOptionsId", "default");
+        xml.text("vpcId", &id).text("ownerId", &site.account).text("state", "available");
+        xml.text("cidrBlock", "172.31.0.0/16").text("dhcpOptionsId", "default");
         xml.set("cidrBlockAssociationSet", [()], |xml, ()| {
-            xml.text("cidrBlock", "172.31.0.0/16")
-                .text("associationId", stable_id("vpc-cidr-assoc", &site.region));
+            xml.text("cidrBlock", "172.31.0.0/16").text("associationId", stable_id("vpc-cidr-assoc", &site.region));
             xml.within("cidrBlockState", |xml| {
                 xml.text("state", "associated");
             });
         });
-        xml.text("instanceTenancy", "default")
-            .text("isDefault", true)
-            .tag_set(&Tags::new());
+        xml.text("instanceTenancy", "default").text("isDefault", true).tag_set(&Tags::new());
     });
     Ok(xml)
 }
@@ -114,25 +92,12 @@ pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer 
     }
     let mut xml = Xml::new();
     xml.set("subnetSet", found, |xml, subnet| {
-        xml.text("subnetId", &subnet.id)
-            .text("state", "available")
-            .text("vpcId", vpc_id(site));
-        xml.text("cidrBlock", subnet.cidr())
-            .text("availableIpAddressCount", 4091);
-        xml.text("availabilityZone", &subnet.zone)
-            .text("availabilityZoneId", zone_id(&subnet.zone));
-        xml.text("defaultForAz", true)
-            .text("mapPublicIpOnLaunch", true)
-            .text("ownerId", &site.account);
-        xml.text("assignIpv6AddressOnCreation", false)
-            .tag_set(&Tags::new());
-        xml.text(
-            "subnetArn",
-            format!(
-                "arn:aws:ec2:{}:{}:subnet/{}",
-                site.region, site.account, subnet.id
-            ),
-        );
+        xml.text("subnetId", &subnet.id).text("state", "available").text("vpcId", vpc_id(site));
+        xml.text("cidrBlock", subnet.cidr()).text("availableIpAddressCount", 4091);
+        xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
+        xml.text("defaultForAz", true).text("mapPublicIpOnLaunch", true).text("ownerId", &site.account);
+        xml.text("assignIpv6AddressOnCreation", false).tag_set(&Tags::new());
+        xml.text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{}", site.region, site.account, subnet.id));
     });
     Ok(xml)
 }
@@ -142,10 +107,7 @@ pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
     let all = subnets(site);
     let zones: Vec<&str> = all.iter().map(|subnet| subnet.zone.as_str()).collect();
     if let Some(unknown) = wanted.iter().find(|zone| !zones.contains(&zone.as_str())) {
-        return Err(Fault::new(
-            "InvalidParameterValue",
-            format!("Invalid availability zone: [{unknown}]"),
-        ));
+        return Err(Fault::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
     }
     let filters = Filters::of(params);
     let mut found = Vec::new();
@@ -165,14 +127,9 @@ pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
     }
     let mut xml = Xml::new();
     xml.set("availabilityZoneInfo", found, |xml, zone| {
-        xml.text("zoneName", zone)
-            .text("zoneId", zone_id(zone))
-            .text("zoneState", "available");
-        xml.text("regionName", &site.region)
-            .text("groupName", &site.region)
-            .text("networkBorderGroup", &site.region);
-        xml.text("zoneType", "availability-zone")
-            .text("optInStatus", "opt-in-not-required");
+        xml.text("zoneName", zone).text("zoneId", zone_id(zone)).text("zoneState", "available");
+        xml.text("regionName", &site.region).text("groupName", &site.region).text("networkBorderGroup", &site.region);
+        xml.text("zoneType", "availability-zone").text("optInStatus", "opt-in-not-required");
         xml.within("messageSet", |_| ());
     });
     Ok(xml)
@@ -193,29 +150,20 @@ pub fn zone_id(zone: &str) -> String {
             (_, part) => part.chars().take(1).collect(),
         })
         .collect();
-    let number = letter
-        .bytes()
-        .next()
-        .map_or(1, |byte| byte.saturating_sub(b'a') + 1);
+    let number = letter.bytes().next().map_or(1, |byte| byte.saturating_sub(b'a') + 1);
     format!("{short}-az{number}")
 }
 
 fn known(wanted: &[String], there: &[&str], code: &'static str, what: &str) -> Result<(), Fault> {
     match wanted.iter().find(|id| !there.contains(&id.as_str())) {
-        Some(id) => Err(Fault::new(
-            code,
-            format!("The {what} '{id}' does not exist"),
-        )),
+        Some(id) => Err(Fault::new(code, format!("The {what} '{id}' does not exist"))),
         None => Ok(()),
     }
 }
 
 /// An id that is the same for the same name, so that the default network survives everything.
 pub fn stable_id(kind: &str, name: &str) -> String {
-    format!(
-        "{kind}-0{}",
-        &hex::encode(Sha256::digest(format!("{kind} {name}")))[..16]
-    )
+    format!("{kind}-0{}", &hex::encode(Sha256::digest(format!("{kind} {name}")))[..16])
 }
 
 #[cfg(test)]

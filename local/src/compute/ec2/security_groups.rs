@@ -11,22 +11,14 @@ use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
 
 /// Sees to the group that every VPC has.
 pub fn ensure_default(state: &mut State) {
-    if state
-        .security_groups
-        .values()
-        .any(|group| group.name == "default")
-    {
+    if state.security_groups.values().any(|group| group.name == "default") {
         return;
     }
     let id = new_id("sg");
     let inside = Rule {
         id: new_id("sgr"),
         egress: false,
-        traffic: Traffic {
-            protocol: "-1".to_owned(),
-            ports: None,
-            peer: Peer::Group(id.clone()),
-        },
+        traffic: Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Group(id.clone()) },
         description: None,
     };
     let group = SecurityGroup {
@@ -39,40 +31,24 @@ pub fn ensure_default(state: &mut State) {
 }
 
 fn everything_out() -> Rule {
-    let traffic = Traffic {
-        protocol: "-1".to_owned(),
-        ports: None,
-        peer: Peer::Cidr("0.0.0.0/0".to_owned()),
-    };
-    Rule {
-        id: new_id("sgr"),
-        egress: true,
-        traffic,
-        description: None,
-    }
+    let traffic = Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Cidr("0.0.0.0/0".to_owned()) };
+    Rule { id: new_id("sgr"), egress: true, traffic, description: None }
 }
 
 /// Whether one of these groups lets a member of the `from` groups, whose address is inside the VPC, in on a TCP port.
 pub fn admits(state: &State, groups: &[String], port: u16, from: &[String]) -> bool {
     let known = groups.iter().filter_map(|id| state.security_groups.get(id));
-    known
-        .flat_map(|group| &group.rules)
-        .filter(|rule| !rule.egress)
-        .any(|rule| {
-            let Traffic {
-                protocol,
-                ports,
-                peer,
-            } = &rule.traffic;
-            let carried = matches!(protocol.as_str(), "tcp" | "-1");
-            let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
-            let welcome = match peer {
-                Peer::Group(id) => from.contains(id),
-                Peer::Cidr(cidr) => reaches_into_vpc(cidr),
-                Peer::Cidr6(_) => false,
-            };
-            carried && open && welcome
-        })
+    known.flat_map(|group| &group.rules).filter(|rule| !rule.egress).any(|rule| {
+        let Traffic { protocol, ports, peer } = &rule.traffic;
+        let carried = matches!(protocol.as_str(), "tcp" | "-1");
+        let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
+        let welcome = match peer {
+            Peer::Group(id) => from.contains(id),
+            Peer::Cidr(cidr) => reaches_into_vpc(cidr),
+            Peer::Cidr6(_) => false,
+        };
+        carried && open && welcome
+    })
 }
 
 fn reaches_into_vpc(cidr: &str) -> bool {
@@ -96,26 +72,17 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let vpc = vpc_id(site);
     match params.text("VpcId") {
         Some(id) if id != vpc => {
-            return Err(Fault::new(
-                "InvalidVpcID.NotFound",
-                format!("The vpc ID '{id}' does not exist"),
-            ));
+            return Err(Fault::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")));
         }
         _ => (),
     }
     if name.starts_with("sg-") {
         return Err(Fault::new(
             "InvalidParameterValue",
-            format!(
-                "Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."
-            ),
+            format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."),
         ));
     }
-    if state
-        .security_groups
-        .values()
-        .any(|group| group.name == name)
-    {
+    if state.security_groups.values().any(|group| group.name == name) {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(Fault::new("InvalidGroup.Duplicate", message));
     }
@@ -129,18 +96,12 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     state.security_groups.insert(id.clone(), group);
     state.tag(&id, tags::specified(params, "security-group"));
     let mut xml = Xml::new();
-    xml.text("return", true)
-        .text("groupId", &id)
-        .text("securityGroupArn", arn(site, &id))
-        .tag_set(state.tags_of(&id));
+    xml.text("return", true).text("groupId", &id).text("securityGroupArn", arn(site, &id)).tag_set(state.tags_of(&id));
     Ok(xml)
 }
 
 fn arn(site: &Site, id: &str) -> String {
-    format!(
-        "arn:aws:ec2:{}:{}:security-group/{id}",
-        site.region, site.account
-    )
+    format!("arn:aws:ec2:{}:{}:security-group/{id}", site.region, site.account)
 }
 
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
@@ -167,20 +128,15 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             "ip-permission.cidr" => Some(cidrs(group)),
             _ => None,
         })?;
-        let chosen = ids.is_empty() && names.is_empty()
-            || ids.contains(&group.id)
-            || names.contains(&group.name);
+        let chosen = ids.is_empty() && names.is_empty() || ids.contains(&group.id) || names.contains(&group.name);
         if passes && chosen {
             found.push(group);
         }
     }
     let mut xml = Xml::new();
     xml.set("securityGroupInfo", found, |xml, group| {
-        xml.text("ownerId", &site.account)
-            .text("groupName", &group.name)
-            .text("groupId", &group.id);
-        xml.text("groupDescription", &group.description)
-            .text("vpcId", &vpc);
+        xml.text("ownerId", &site.account).text("groupName", &group.name).text("groupId", &group.id);
+        xml.text("groupDescription", &group.description).text("vpcId", &vpc);
         xml.text("securityGroupArn", arn(site, &group.id));
         write_permissions(xml, "ipPermissions", group, false, &site.account);
         write_permissions(xml, "ipPermissionsEgress", group, true, &site.account);
@@ -205,19 +161,10 @@ fn cidrs(group: &SecurityGroup) -> Vec<String> {
     group.rules.iter().filter_map(peer).collect()
 }
 
-fn write_permissions(
-    xml: &mut Xml,
-    name: &str,
-    group: &SecurityGroup,
-    egress: bool,
-    account: &str,
-) {
+fn write_permissions(xml: &mut Xml, name: &str, group: &SecurityGroup, egress: bool, account: &str) {
     let mut permissions: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
     for rule in group.rules.iter().filter(|rule| rule.egress == egress) {
-        permissions
-            .entry((rule.traffic.protocol.as_str(), rule.traffic.ports))
-            .or_default()
-            .push(rule);
+        permissions.entry((rule.traffic.protocol.as_str(), rule.traffic.ports)).or_default().push(rule);
     }
     xml.set(name, permissions, |xml, ((protocol, ports), rules)| {
         xml.text("ipProtocol", protocol);
@@ -225,51 +172,23 @@ fn write_permissions(
             xml.text("fromPort", from).text("toPort", to);
         }
         let each = |kind: fn(&Peer) -> Option<&str>| {
-            rules
-                .iter()
-                .filter_map(move |rule| Some((kind(&rule.traffic.peer)?, &rule.description)))
+            rules.iter().filter_map(move |rule| Some((kind(&rule.traffic.peer)?, &rule.description)))
         };
-        xml.set(
-            "groups",
-            each(|peer| {
-                if let Peer::Group(id) = peer {
-                    Some(id)
-                } else {
-                    None
-                }
-            }),
-            |xml, (id, about)| {
-                xml.text("userId", account)
-                    .text("groupId", id)
-                    .maybe("description", about.as_ref());
-            },
-        );
+        xml.set("groups", each(|peer| if let Peer::Group(id) = peer { Some(id) } else { None }), |xml, (id, about)| {
+            xml.text("userId", account).text("groupId", id).maybe("description", about.as_ref());
+        });
         xml.set(
             "ipRanges",
-            each(|peer| {
-                if let Peer::Cidr(cidr) = peer {
-                    Some(cidr)
-                } else {
-                    None
-                }
-            }),
+            each(|peer| if let Peer::Cidr(cidr) = peer { Some(cidr) } else { None }),
             |xml, (cidr, about)| {
-                xml.text("cidrIp", cidr)
-                    .maybe("description", about.as_ref());
+                xml.text("cidrIp", cidr).maybe("description", about.as_ref());
             },
         );
         xml.set(
             "ipv6Ranges",
-            each(|peer| {
-                if let Peer::Cidr6(cidr) = peer {
-                    Some(cidr)
-                } else {
-                    None
-                }
-            }),
+            each(|peer| if let Peer::Cidr6(cidr) = peer { Some(cidr) } else { None }),
             |xml, (cidr, about)| {
-                xml.text("cidrIpv6", cidr)
-                    .maybe("description", about.as_ref());
+                xml.text("cidrIpv6", cidr).maybe("description", about.as_ref());
             },
         );
         xml.within("prefixListIds", |_| ());
@@ -278,15 +197,9 @@ fn write_permissions(
 
 pub fn describe_rules(state: &State, site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("SecurityGroupRuleId");
-    let all: Vec<(&SecurityGroup, &Rule)> = state
-        .security_groups
-        .values()
-        .flat_map(|group| group.rules.iter().map(move |rule| (group, rule)))
-        .collect();
-    if let Some(id) = wanted
-        .iter()
-        .find(|id| !all.iter().any(|(_, rule)| rule.id == **id))
-    {
+    let all: Vec<(&SecurityGroup, &Rule)> =
+        state.security_groups.values().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
+    if let Some(id) = wanted.iter().find(|id| !all.iter().any(|(_, rule)| rule.id == **id)) {
         return Err(unknown_rule(id));
     }
     let filters = Filters::of(params);
@@ -313,19 +226,10 @@ fn write_rules<'a>(
     rules: impl IntoIterator<Item = (&'a SecurityGroup, &'a Rule)>,
 ) {
     xml.set("securityGroupRuleSet", rules, |xml, (group, rule)| {
-        let Traffic {
-            protocol,
-            ports,
-            peer,
-        } = &rule.traffic;
+        let Traffic { protocol, ports, peer } = &rule.traffic;
         let (from, to) = ports.unwrap_or((-1, -1));
-        xml.text("securityGroupRuleId", &rule.id)
-            .text("groupId", &group.id)
-            .text("groupOwnerId", &site.account);
-        xml.text("isEgress", rule.egress)
-            .text("ipProtocol", protocol)
-            .text("fromPort", from)
-            .text("toPort", to);
+        xml.text("securityGroupRuleId", &rule.id).text("groupId", &group.id).text("groupOwnerId", &site.account);
+        xml.text("isEgress", rule.egress).text("ipProtocol", protocol).text("fromPort", from).text("toPort", to);
         match peer {
             Peer::Cidr(cidr) => xml.text("cidrIpv4", cidr),
             Peer::Cidr6(cidr) => xml.text("cidrIpv6", cidr),
@@ -333,8 +237,7 @@ fn write_rules<'a>(
                 xml.text("groupId", id).text("userId", &site.account);
             }),
         };
-        xml.maybe("description", rule.description.as_ref())
-            .tag_set(state.tags_of(&rule.id));
+        xml.maybe("description", rule.description.as_ref()).tag_set(state.tags_of(&rule.id));
     });
 }
 
@@ -350,54 +253,31 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
     let id = chosen(state, site, params)?;
     let wanted = traffic(state, site, params)?;
     if wanted.is_empty() {
-        return Err(Fault::new(
-            "MissingParameter",
-            "The request must contain the parameter ipPermissions",
-        ));
+        return Err(Fault::new("MissingParameter", "The request must contain the parameter ipPermissions"));
     }
     let group = &state.security_groups[&id];
     for (at, (traffic, _)) in wanted.iter().enumerate() {
         if wanted[..at].iter().any(|(earlier, _)| earlier == traffic) {
-            return Err(Fault::new(
-                "InvalidParameterValue",
-                "The same permission must not appear multiple times",
-            ));
+            return Err(Fault::new("InvalidParameterValue", "The same permission must not appear multiple times"));
         }
-        if group
-            .rules
-            .iter()
-            .any(|rule| rule.egress == egress && rule.traffic == *traffic)
-        {
+        if group.rules.iter().any(|rule| rule.egress == egress && rule.traffic == *traffic) {
             let message = format!("the specified rule \"{}\" already exists", spoken(traffic));
             return Err(Fault::new("InvalidPermission.Duplicate", message));
         }
     }
     let rules: Vec<Rule> = wanted
         .into_iter()
-        .map(|(traffic, description)| Rule {
-            id: new_id("sgr"),
-            egress,
-            traffic,
-            description,
-        })
+        .map(|(traffic, description)| Rule { id: new_id("sgr"), egress, traffic, description })
         .collect();
     for rule in &rules {
         state.tag(&rule.id, tags::specified(params, "security-group-rule"));
     }
-    let group = state
-        .security_groups
-        .get_mut(&id)
-        .expect("chosen() found the group");
+    let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
     group.rules.extend(rules.iter().cloned());
     let group = &state.security_groups[&id];
     let mut xml = Xml::new();
     xml.text("return", true);
-    write_rules(
-        &mut xml,
-        state,
-        site,
-        rules.iter().map(|rule| (group, rule)),
-    );
+    write_rules(&mut xml, state, site, rules.iter().map(|rule| (group, rule)));
     Ok(xml)
 }
 
@@ -409,10 +289,7 @@ fn spoken(traffic: &Traffic) -> String {
     match (traffic.protocol.as_str(), traffic.ports) {
         ("-1", _) | (_, None) => format!("peer: {peer}, ALL, ALLOW"),
         (protocol, Some((from, to))) => {
-            format!(
-                "peer: {peer}, {}, from port: {from}, to port: {to}, ALLOW",
-                protocol.to_uppercase()
-            )
+            format!("peer: {peer}, {}, from port: {from}, to port: {to}, ALLOW", protocol.to_uppercase())
         }
     }
 }
@@ -429,36 +306,20 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
     let id = chosen(state, site, params)?;
     let ids = params.texts("SecurityGroupRuleId");
     let group = &state.security_groups[&id];
-    let there = |id: &&String| {
-        group
-            .rules
-            .iter()
-            .any(|rule| rule.id == **id && rule.egress == egress)
-    };
+    let there = |id: &&String| group.rules.iter().any(|rule| rule.id == **id && rule.egress == egress);
     if let Some(id) = ids.iter().find(|id| !there(id)) {
         return Err(unknown_rule(id));
     }
-    let wanted: BTreeSet<Traffic> = traffic(state, site, params)?
-        .into_iter()
-        .map(|(traffic, _)| traffic)
-        .collect();
-    let goes = |rule: &Rule| {
-        rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic))
-    };
-    let group = state
-        .security_groups
-        .get_mut(&id)
-        .expect("chosen() found the group");
-    let (gone, kept): (Vec<Rule>, Vec<Rule>) =
-        std::mem::take(&mut group.rules).into_iter().partition(goes);
+    let wanted: BTreeSet<Traffic> = traffic(state, site, params)?.into_iter().map(|(traffic, _)| traffic).collect();
+    let goes = |rule: &Rule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
+    let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
+    let (gone, kept): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut group.rules).into_iter().partition(goes);
     group.rules = kept;
     for rule in &gone {
         state.tags.remove(&rule.id);
     }
     // In the default VPC rules that are not there are listed, not refused.
-    let unknown = wanted
-        .iter()
-        .filter(|traffic| !gone.iter().any(|rule| rule.traffic == **traffic));
+    let unknown = wanted.iter().filter(|traffic| !gone.iter().any(|rule| rule.traffic == **traffic));
     let mut xml = Xml::new();
     xml.text("return", true);
     xml.set("unknownIpPermissionSet", unknown, |xml, traffic| {
@@ -471,38 +332,19 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
 }
 
 fn unknown_rule(id: &str) -> Fault {
-    Fault::new(
-        "InvalidSecurityGroupRuleId.NotFound",
-        format!("The security group rule ID '{id}' does not exist"),
-    )
+    Fault::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
 }
 
 /// The rules that a call speaks of.
-fn traffic(
-    state: &State,
-    site: &Site,
-    params: &Params,
-) -> Result<Vec<(Traffic, Option<String>)>, Fault> {
+fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, Option<String>)>, Fault> {
     let mut rules = Vec::new();
     for permission in params.items("IpPermissions") {
         let about = |item: &Params| item.text("Description").map(str::to_owned);
         for range in permission.items("IpRanges") {
-            rules.push((
-                one(
-                    permission,
-                    Peer::Cidr(canonical(range.required("CidrIp")?)?),
-                )?,
-                about(range),
-            ));
+            rules.push((one(permission, Peer::Cidr(canonical(range.required("CidrIp")?)?))?, about(range)));
         }
         for range in permission.items("Ipv6Ranges") {
-            rules.push((
-                one(
-                    permission,
-                    Peer::Cidr6(range.required("CidrIpv6")?.to_lowercase()),
-                )?,
-                about(range),
-            ));
+            rules.push((one(permission, Peer::Cidr6(range.required("CidrIpv6")?.to_lowercase()))?, about(range)));
         }
         for pair in permission.items("Groups") {
             let id = match (pair.text("GroupId"), pair.text("GroupName")) {
@@ -522,10 +364,7 @@ fn traffic(
         rules.push((one(params, Peer::Cidr(canonical(cidr)?))?, None));
     }
     if let Some(name) = params.text("SourceSecurityGroupName") {
-        rules.push((
-            one(params, Peer::Group(by_name(state, site, name)?.id.clone()))?,
-            None,
-        ));
+        rules.push((one(params, Peer::Group(by_name(state, site, name)?.id.clone()))?, None));
     }
     Ok(rules)
 }
@@ -539,30 +378,16 @@ fn one(params: &Params, peer: Peer) -> Result<Traffic, Fault> {
         other => other.to_lowercase(),
     };
     if protocol == "-1" {
-        return Ok(Traffic {
-            protocol,
-            ports: None,
-            peer,
-        });
+        return Ok(Traffic { protocol, ports: None, peer });
     }
-    let (from, to) = (
-        params.parsed::<i32>("FromPort")?,
-        params.parsed::<i32>("ToPort")?,
-    );
+    let (from, to) = (params.parsed::<i32>("FromPort")?, params.parsed::<i32>("ToPort")?);
     match (from, to) {
-        (Some(from), Some(to))
-            if protocol == "icmp" || (0 <= from && from <= to && to <= 65535) =>
-        {
-            Ok(Traffic {
-                protocol,
-                ports: Some((from, to)),
-                peer,
-            })
+        (Some(from), Some(to)) if protocol == "icmp" || (0 <= from && from <= to && to <= 65535) => {
+            Ok(Traffic { protocol, ports: Some((from, to)), peer })
         }
-        (Some(from), Some(to)) => Err(Fault::new(
-            "InvalidParameterValue",
-            format!("Invalid port range: from {from} to {to}"),
-        )),
+        (Some(from), Some(to)) => {
+            Err(Fault::new("InvalidParameterValue", format!("Invalid port range: from {from} to {to}")))
+        }
         _ => Err(Fault::new(
             "InvalidParameterValue",
             "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
@@ -572,37 +397,23 @@ fn one(params: &Params, peer: Peer) -> Result<Traffic, Fault> {
 
 /// A range without the bits outside of its mask, as AWS stores it.
 fn canonical(cidr: &str) -> Result<String, Fault> {
-    let (address, bits) = parse_cidr(cidr).ok_or_else(|| {
-        Fault::new(
-            "InvalidParameterValue",
-            format!("CIDR block {cidr} is malformed"),
-        )
-    })?;
+    let (address, bits) = parse_cidr(cidr)
+        .ok_or_else(|| Fault::new("InvalidParameterValue", format!("CIDR block {cidr} is malformed")))?;
     let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-    Ok(format!(
-        "{}/{bits}",
-        Ipv4Addr::from(u32::from(address) & mask)
-    ))
+    Ok(format!("{}/{bits}", Ipv4Addr::from(u32::from(address) & mask)))
 }
 
 pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = chosen(state, site, params)?;
     let name = &state.security_groups[&id].name;
     if name == "default" {
-        let message =
-            format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
+        let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
         return Err(Fault::new("CannotDelete", message));
     }
     if is_used(state, &id) {
-        return Err(Fault::new(
-            "DependencyViolation",
-            format!("resource {id} has a dependent object"),
-        ));
+        return Err(Fault::new("DependencyViolation", format!("resource {id} has a dependent object")));
     }
-    let group = state
-        .security_groups
-        .remove(&id)
-        .expect("chosen() found the group");
+    let group = state.security_groups.remove(&id).expect("chosen() found the group");
     for resource in group.rules.iter().map(|rule| &rule.id).chain([&id]) {
         state.tags.remove(resource);
     }
@@ -612,24 +423,10 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 fn is_used(state: &State, id: &String) -> bool {
-    let by_instance = state
-        .instances
-        .values()
-        .any(|one| one.ended.is_none() && one.security_groups.contains(id));
-    let by_interface = state
-        .interfaces
-        .values()
-        .any(|one| one.security_groups.contains(id));
-    let names = |group: &SecurityGroup| {
-        group
-            .rules
-            .iter()
-            .any(|rule| rule.traffic.peer == Peer::Group(id.clone()))
-    };
-    let by_rule = state
-        .security_groups
-        .values()
-        .any(|group| group.id != *id && names(group));
+    let by_instance = state.instances.values().any(|one| one.ended.is_none() && one.security_groups.contains(id));
+    let by_interface = state.interfaces.values().any(|one| one.security_groups.contains(id));
+    let names = |group: &SecurityGroup| group.rules.iter().any(|rule| rule.traffic.peer == Peer::Group(id.clone()));
+    let by_rule = state.security_groups.values().any(|group| group.id != *id && names(group));
     by_instance || by_interface || by_rule
 }
 
@@ -638,40 +435,27 @@ fn chosen(state: &State, site: &Site, params: &Params) -> Result<String, Fault> 
     match (params.text("GroupId"), params.text("GroupName")) {
         (Some(id), _) => Ok(by_id(state, id)?.id.clone()),
         (None, Some(name)) => Ok(by_name(state, site, name)?.id.clone()),
-        (None, None) => Err(Fault::new(
-            "MissingParameter",
-            "The request must contain the parameter groupName or groupId",
-        )),
+        (None, None) => {
+            Err(Fault::new("MissingParameter", "The request must contain the parameter groupName or groupId"))
+        }
     }
 }
 
 fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a SecurityGroup, Fault> {
     if !id.starts_with("sg-") {
-        return Err(Fault::new(
-            "InvalidGroupId.Malformed",
-            format!("Invalid id: \"{id}\" (expecting \"sg-...\")"),
-        ));
+        return Err(Fault::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")")));
     }
-    state.security_groups.get(id).ok_or_else(|| {
-        Fault::new(
-            "InvalidGroup.NotFound",
-            format!("The security group '{id}' does not exist"),
-        )
-    })
+    state
+        .security_groups
+        .get(id)
+        .ok_or_else(|| Fault::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")))
 }
 
 fn by_name<'a>(state: &'a State, site: &Site, name: &str) -> Result<&'a SecurityGroup, Fault> {
-    state
-        .security_groups
-        .values()
-        .find(|group| group.name == name)
-        .ok_or_else(|| {
-            let message = format!(
-                "The security group '{name}' does not exist in default VPC '{}'",
-                vpc_id(site)
-            );
-            Fault::new("InvalidGroup.NotFound", message)
-        })
+    state.security_groups.values().find(|group| group.name == name).ok_or_else(|| {
+        let message = format!("The security group '{name}' does not exist in default VPC '{}'", vpc_id(site));
+        Fault::new("InvalidGroup.NotFound", message)
+    })
 }
 
 #[cfg(test)]
@@ -682,49 +466,22 @@ mod tests {
     fn ranges_lose_the_bits_outside_of_their_mask() {
         assert_eq!(canonical("10.1.2.3/8").unwrap(), "10.0.0.0/8");
         assert_eq!(canonical("1.2.3.4/0").unwrap(), "0.0.0.0/0");
-        assert_eq!(
-            canonical("1.2.3.4/33").unwrap_err().code,
-            "InvalidParameterValue"
-        );
+        assert_eq!(canonical("1.2.3.4/33").unwrap_err().code, "InvalidParameterValue");
     }
 
     #[test]
     fn the_load_balancer_gets_in_where_a_rule_names_its_group_or_a_range_around_it() {
         let check = |peer: Peer, ports, expected: bool| {
-            let traffic = Traffic {
-                protocol: "tcp".to_owned(),
-                ports,
-                peer,
-            };
-            let rule = Rule {
-                id: "sgr-1".to_owned(),
-                egress: false,
-                traffic,
-                description: None,
-            };
+            let traffic = Traffic { protocol: "tcp".to_owned(), ports, peer };
+            let rule = Rule { id: "sgr-1".to_owned(), egress: false, traffic, description: None };
             let (name, description) = (String::new(), String::new());
-            let group = SecurityGroup {
-                id: "sg-web".to_owned(),
-                name,
-                description,
-                rules: vec![rule],
-            };
-            let state = State {
-                security_groups: BTreeMap::from([("sg-web".to_owned(), group)]),
-                ..State::default()
-            };
-            assert_eq!(
-                admits(&state, &["sg-web".to_owned()], 8080, &["sg-alb".to_owned()]),
-                expected
-            );
+            let group = SecurityGroup { id: "sg-web".to_owned(), name, description, rules: vec![rule] };
+            let state = State { security_groups: BTreeMap::from([("sg-web".to_owned(), group)]), ..State::default() };
+            assert_eq!(admits(&state, &["sg-web".to_owned()], 8080, &["sg-alb".to_owned()]), expected);
         };
         check(Peer::Group("sg-alb".to_owned()), Some((8080, 8080)), true);
         check(Peer::Group("sg-alb".to_owned()), Some((80, 80)), false);
-        check(
-            Peer::Group("sg-other".to_owned()),
-            Some((8080, 8080)),
-            false,
-        );
+        check(Peer::Group("sg-other".to_owned()), Some((8080, 8080)), false);
         check(Peer::Cidr("0.0.0.0/0".to_owned()), None, true);
         check(Peer::Cidr("172.31.16.0/20".to_owned()), None, true);
         check(Peer::Cidr("10.0.0.0/8".to_owned()), None, false);

@@ -7,12 +7,7 @@ use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
 /// The tags a creating call gives to one kind of resource.
 pub fn specified(params: &Params, resource_type: &str) -> Tags {
     let ours = |spec: &&Params| spec.text("ResourceType") == Some(resource_type);
-    params
-        .items("TagSpecification")
-        .into_iter()
-        .filter(ours)
-        .flat_map(|spec| spec.tags("Tag"))
-        .collect()
+    params.items("TagSpecification").into_iter().filter(ours).flat_map(|spec| spec.tags("Tag")).collect()
 }
 
 pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -36,14 +31,11 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
             continue;
         };
         let goes = |key: &str, value: &str| {
-            wanted.iter().any(|tag| {
-                tag.text("Key") == Some(key)
-                    && (!tag.has("Value") || tag.at("Value").value() == value)
-            })
+            wanted
+                .iter()
+                .any(|tag| tag.text("Key") == Some(key) && (!tag.has("Value") || tag.at("Value").value() == value))
         };
-        tags.retain(|key, value| {
-            !(goes(key, value) || wanted.is_empty() && !key.starts_with("aws:"))
-        });
+        tags.retain(|key, value| !(goes(key, value) || wanted.is_empty() && !key.starts_with("aws:")));
     }
     Ok(done())
 }
@@ -70,10 +62,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     }
     let mut xml = Xml::new();
     xml.set("tagSet", found, |xml, (resource, kind, key, value)| {
-        xml.text("resourceId", resource)
-            .text("resourceType", kind)
-            .text("key", key)
-            .text("value", value);
+        xml.text("resourceId", resource).text("resourceType", kind).text("key", key).text("value", value);
     });
     Ok(xml)
 }
@@ -95,31 +84,14 @@ fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
 
 fn missing(state: &State, id: &str) -> Option<Fault> {
     let (there, code, what) = match kind_of(id) {
-        Some("security-group") => (
-            state.security_groups.contains_key(id),
-            "InvalidGroup.NotFound",
-            "security group",
-        ),
-        Some("launch-template") => (
-            state.launch_templates.contains_key(id),
-            "InvalidLaunchTemplateId.NotFound",
-            "launch template",
-        ),
-        Some("instance") => (
-            state.instances.contains_key(id),
-            "InvalidInstanceID.NotFound",
-            "instance ID",
-        ),
+        Some("security-group") => (state.security_groups.contains_key(id), "InvalidGroup.NotFound", "security group"),
+        Some("launch-template") => {
+            (state.launch_templates.contains_key(id), "InvalidLaunchTemplateId.NotFound", "launch template")
+        }
+        Some("instance") => (state.instances.contains_key(id), "InvalidInstanceID.NotFound", "instance ID"),
         Some("security-group-rule") => {
-            let there = state
-                .security_groups
-                .values()
-                .any(|group| group.rules.iter().any(|rule| rule.id == id));
-            (
-                there,
-                "InvalidSecurityGroupRuleId.NotFound",
-                "security group rule ID",
-            )
+            let there = state.security_groups.values().any(|group| group.rules.iter().any(|rule| rule.id == id));
+            (there, "InvalidSecurityGroupRuleId.NotFound", "security group rule ID")
         }
         _ => (false, "InvalidID", "ID"),
     };

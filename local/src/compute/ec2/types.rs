@@ -59,13 +59,8 @@ const GENERAL: &[Size] = &[
     ("4xlarge", 16, 65536),
     ("8xlarge", 32, 131_072),
 ];
-const COMPUTE: &[Size] = &[
-    ("large", 2, 4096),
-    ("xlarge", 4, 8192),
-    ("2xlarge", 8, 16384),
-    ("4xlarge", 16, 32768),
-    ("8xlarge", 32, 65536),
-];
+const COMPUTE: &[Size] =
+    &[("large", 2, 4096), ("xlarge", 4, 8192), ("2xlarge", 8, 16384), ("4xlarge", 16, 32768), ("8xlarge", 32, 65536)];
 const MEMORY: &[Size] = &[
     ("large", 2, 16384),
     ("xlarge", 4, 32768),
@@ -101,10 +96,7 @@ pub fn find(name: &str) -> Option<Kind> {
 }
 
 fn all() -> Vec<Kind> {
-    FAMILIES
-        .iter()
-        .flat_map(|family| family.3.iter().map(move |size| Kind { family, size }))
-        .collect()
+    FAMILIES.iter().flat_map(|family| family.3.iter().map(move |size| Kind { family, size })).collect()
 }
 
 pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
@@ -141,11 +133,8 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
 }
 
 fn write(xml: &mut Xml, kind: &Kind) {
-    xml.text("instanceType", kind.name())
-        .text("currentGeneration", kind.family.0 != "t2");
-    xml.text("freeTierEligible", is_free(kind))
-        .text("bareMetal", false)
-        .text("hypervisor", "nitro");
+    xml.text("instanceType", kind.name()).text("currentGeneration", kind.family.0 != "t2");
+    xml.text("freeTierEligible", is_free(kind)).text("bareMetal", false).text("hypervisor", "nitro");
     xml.within("supportedUsageClasses", |xml| {
         xml.text("item", "on-demand").text("item", "spot");
     });
@@ -162,25 +151,18 @@ fn write(xml: &mut Xml, kind: &Kind) {
         xml.text("sustainedClockSpeedInGhz", "2.5");
     });
     xml.within("vCpuInfo", |xml| {
-        xml.text("defaultVCpus", kind.processors())
-            .text("defaultCores", kind.processors().div_ceil(2));
+        xml.text("defaultVCpus", kind.processors()).text("defaultCores", kind.processors().div_ceil(2));
         xml.text("defaultThreadsPerCore", 2);
     });
     xml.within("memoryInfo", |xml| {
         xml.text("sizeInMiB", kind.size.2);
     });
-    xml.text("instanceStorageSupported", false)
-        .text("burstablePerformanceSupported", kind.family.2);
-    xml.text("hibernationSupported", false)
-        .text("dedicatedHostsSupported", false)
-        .text("autoRecoverySupported", true);
+    xml.text("instanceStorageSupported", false).text("burstablePerformanceSupported", kind.family.2);
+    xml.text("hibernationSupported", false).text("dedicatedHostsSupported", false).text("autoRecoverySupported", true);
 }
 
 fn is_free(kind: &Kind) -> bool {
-    matches!(
-        kind.name().as_str(),
-        "t3.micro" | "t3.small" | "t4g.micro" | "t4g.small"
-    )
+    matches!(kind.name().as_str(), "t3.micro" | "t3.small" | "t4g.micro" | "t4g.small")
 }
 
 pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answer {
@@ -189,10 +171,7 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
     let places: Vec<String> = match location {
         "region" => vec![site.region.clone()],
         "availability-zone" => zones.iter().map(|subnet| subnet.zone.clone()).collect(),
-        "availability-zone-id" => zones
-            .iter()
-            .map(|subnet| network::zone_id(&subnet.zone))
-            .collect(),
+        "availability-zone-id" => zones.iter().map(|subnet| network::zone_id(&subnet.zone)).collect(),
         other => {
             let message = format!("Value ({other}) for parameter LocationType is invalid.");
             return Err(Fault::new("InvalidParameterValue", message));
@@ -214,9 +193,7 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
     }
     let mut xml = Xml::new();
     xml.set("instanceTypeOfferingSet", found, |xml, (kind, place)| {
-        xml.text("instanceType", kind.name())
-            .text("locationType", location)
-            .text("location", place);
+        xml.text("instanceType", kind.name()).text("locationType", location).text("location", place);
     });
     Ok(xml)
 }

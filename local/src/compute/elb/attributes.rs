@@ -19,108 +19,40 @@ const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
     ("access_logs.s3.bucket", "", Domain::Any),
     ("access_logs.s3.enabled", "false", Domain::Flag),
     ("access_logs.s3.prefix", "", Domain::Any),
-    (
-        "client_keep_alive.seconds",
-        "3600",
-        Domain::Number(60, 604_800),
-    ),
+    ("client_keep_alive.seconds", "3600", Domain::Number(60, 604_800)),
     ("connection_logs.s3.bucket", "", Domain::Any),
     ("connection_logs.s3.enabled", "false", Domain::Flag),
     ("connection_logs.s3.prefix", "", Domain::Any),
     ("deletion_protection.enabled", "false", Domain::Flag),
-    (
-        "idle_timeout.timeout_seconds",
-        "60",
-        Domain::Number(1, 4000),
-    ),
+    ("idle_timeout.timeout_seconds", "60", Domain::Number(1, 4000)),
     ("ipv6.deny_all_igw_traffic", "false", Domain::Flag),
     ("load_balancing.cross_zone.enabled", "true", Domain::Any),
-    (
-        "routing.http.desync_mitigation_mode",
-        "defensive",
-        Domain::Any,
-    ),
-    (
-        "routing.http.drop_invalid_header_fields.enabled",
-        "false",
-        Domain::Flag,
-    ),
-    (
-        "routing.http.preserve_host_header.enabled",
-        "false",
-        Domain::Flag,
-    ),
-    (
-        "routing.http.x_amzn_tls_version_and_cipher_suite.enabled",
-        "false",
-        Domain::Flag,
-    ),
-    (
-        "routing.http.xff_client_port.enabled",
-        "false",
-        Domain::Flag,
-    ),
-    (
-        "routing.http.xff_header_processing.mode",
-        "append",
-        Domain::Any,
-    ),
+    ("routing.http.desync_mitigation_mode", "defensive", Domain::Any),
+    ("routing.http.drop_invalid_header_fields.enabled", "false", Domain::Flag),
+    ("routing.http.preserve_host_header.enabled", "false", Domain::Flag),
+    ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Domain::Flag),
+    ("routing.http.xff_client_port.enabled", "false", Domain::Flag),
+    ("routing.http.xff_header_processing.mode", "append", Domain::Any),
     ("routing.http2.enabled", "true", Domain::Flag),
     ("waf.fail_open.enabled", "false", Domain::Flag),
     ("zonal_shift.config.enabled", "false", Domain::Flag),
 ];
 
 const TARGET_GROUP: &[(&str, &str, Domain)] = &[
-    (
-        "deregistration_delay.timeout_seconds",
-        "300",
-        Domain::Number(0, 3600),
-    ),
-    (
-        "load_balancing.algorithm.anomaly_mitigation",
-        "off",
-        Domain::Any,
-    ),
+    ("deregistration_delay.timeout_seconds", "300", Domain::Number(0, 3600)),
+    ("load_balancing.algorithm.anomaly_mitigation", "off", Domain::Any),
     ("load_balancing.algorithm.type", "round_robin", Domain::Any),
-    (
-        "load_balancing.cross_zone.enabled",
-        "use_load_balancer_configuration",
-        Domain::Any,
-    ),
+    ("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Domain::Any),
     ("slow_start.duration_seconds", "0", Domain::Number(0, 900)),
     ("stickiness.app_cookie.cookie_name", "", Domain::Any),
-    (
-        "stickiness.app_cookie.duration_seconds",
-        "86400",
-        Domain::Number(1, 604_800),
-    ),
+    ("stickiness.app_cookie.duration_seconds", "86400", Domain::Number(1, 604_800)),
     ("stickiness.enabled", "false", Domain::Flag),
-    (
-        "stickiness.lb_cookie.duration_seconds",
-        "86400",
-        Domain::Number(1, 604_800),
-    ),
+    ("stickiness.lb_cookie.duration_seconds", "86400", Domain::Number(1, 604_800)),
     ("stickiness.type", "lb_cookie", Domain::Any),
-    (
-        "target_group_health.dns_failover.minimum_healthy_targets.count",
-        "1",
-        Domain::Any,
-    ),
-    (
-        "target_group_health.dns_failover.minimum_healthy_targets.percentage",
-        "off",
-        Domain::Any,
-    ),
-    (
-        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
-        "1",
-        Domain::Any,
-    ),
-    (
-        "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
-        "off",
-        Domain::Any,
-    ),
+    ("target_group_health.dns_failover.minimum_healthy_targets.count", "1", Domain::Any),
+    ("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", Domain::Any),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Domain::Any),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Domain::Any),
 ];
 
 /// What a new load balancer has.
@@ -134,10 +66,7 @@ pub fn of_target_group() -> BTreeMap<String, String> {
 }
 
 fn defaults(table: &[(&str, &str, Domain)]) -> BTreeMap<String, String> {
-    table
-        .iter()
-        .map(|(key, value, _)| (key.to_string(), value.to_string()))
-        .collect()
+    table.iter().map(|(key, value, _)| (key.to_string(), value.to_string())).collect()
 }
 
 /// How long a connection may stay silent.
@@ -155,25 +84,18 @@ fn number(attributes: &BTreeMap<String, String>, key: &str) -> Option<u64> {
 }
 
 pub fn describe_load_balancer(state: &State, _site: &Site, params: &Params) -> Answer {
-    Ok(shown(
-        &load_balancer(state, params.required("LoadBalancerArn")?)?.attributes,
-    ))
+    Ok(shown(&load_balancer(state, params.required("LoadBalancerArn")?)?.attributes))
 }
 
 pub fn describe_target_group(state: &State, _site: &Site, params: &Params) -> Answer {
-    Ok(shown(
-        &target_group(state, params.required("TargetGroupArn")?)?.attributes,
-    ))
+    Ok(shown(&target_group(state, params.required("TargetGroupArn")?)?.attributes))
 }
 
 pub fn modify_load_balancer(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
     load_balancer(state, arn)?;
     let changes = checked(params, LOAD_BALANCER, "Load balancer")?;
-    let one = state
-        .load_balancers
-        .get_mut(arn)
-        .expect("the lookup above found it");
+    let one = state.load_balancers.get_mut(arn).expect("the lookup above found it");
     one.attributes.extend(changes);
     Ok(shown(&one.attributes))
 }
@@ -182,19 +104,12 @@ pub fn modify_target_group(state: &mut State, _site: &Site, params: &Params) -> 
     let arn = params.required("TargetGroupArn")?;
     target_group(state, arn)?;
     let changes = checked(params, TARGET_GROUP, "Target group")?;
-    let group = state
-        .target_groups
-        .get_mut(arn)
-        .expect("the lookup above found it");
+    let group = state.target_groups.get_mut(arn).expect("the lookup above found it");
     group.attributes.extend(changes);
     Ok(shown(&group.attributes))
 }
 
-fn checked(
-    params: &Params,
-    table: &[(&str, &str, Domain)],
-    what: &str,
-) -> Result<BTreeMap<String, String>, Fault> {
+fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Result<BTreeMap<String, String>, Fault> {
     let refuse = |message: String| Err(Fault::new("InvalidConfigurationRequest", message));
     let mut changes = BTreeMap::new();
     for (key, value) in params.tags("Attributes") {
@@ -204,9 +119,7 @@ fn checked(
         let fits = match domain {
             Domain::Any => true,
             Domain::Flag => matches!(value.as_str(), "true" | "false"),
-            Domain::Number(low, high) => value
-                .parse::<u64>()
-                .is_ok_and(|number| (*low..=*high).contains(&number)),
+            Domain::Number(low, high) => value.parse::<u64>().is_ok_and(|number| (*low..=*high).contains(&number)),
         };
         if !fits {
             return refuse(format!("The value of '{key}' is not valid: '{value}'"));

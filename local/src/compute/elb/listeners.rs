@@ -8,37 +8,22 @@ use crate::compute::wire::{Answer, Fault, Params, Xml};
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let balancer = load_balancers::by_arn(state, params.required("LoadBalancerArn")?)?;
     let (arn, main_port) = (balancer.arn.clone(), balancer.port);
-    let port: u16 = params
-        .parsed("Port")?
-        .ok_or_else(|| Fault::new("ValidationError", "A listener port must be specified"))?;
+    let port: u16 =
+        params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A listener port must be specified"))?;
     let protocol = protocol(params)?.unwrap_or_else(|| "HTTP".to_owned());
     let actions = actions(state, params)?;
-    if let Some(taken) = state
-        .listeners_of(&arn)
-        .find(|listener| listener.port == port)
-    {
+    if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
         if taken.protocol != protocol || taken.actions != actions {
             let message = "A listener already exists on this port for this load balancer";
             return Err(Fault::new("DuplicateListener", message));
         }
         return Ok(shown([taken]));
     }
-    let main_is_free = !state
-        .listeners_of(&arn)
-        .any(|listener| listener.local_port == main_port);
-    let local_port = if main_is_free {
-        Some(main_port)
-    } else {
-        site.ports.reserve(None)
-    };
-    let local_port = local_port
-        .ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
+    let main_is_free = !state.listeners_of(&arn).any(|listener| listener.local_port == main_port);
+    let local_port = if main_is_free { Some(main_port) } else { site.ports.reserve(None) };
+    let local_port = local_port.ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
     let listener = Listener {
-        arn: format!(
-            "{}/{}",
-            arn.replacen(":loadbalancer/", ":listener/", 1),
-            new_hex()
-        ),
+        arn: format!("{}/{}", arn.replacen(":loadbalancer/", ":listener/", 1), new_hex()),
         load_balancer: arn,
         port,
         protocol,
@@ -46,23 +31,17 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         local_port,
     };
     state.tag(&listener.arn, params.tags("Tags"));
-    state
-        .listeners
-        .insert(listener.arn.clone(), listener.clone());
+    state.listeners.insert(listener.arn.clone(), listener.clone());
     Ok(shown([&listener]))
 }
 
 fn protocol(params: &Params) -> Result<Option<String>, Fault> {
     match params.text("Protocol") {
         Some("HTTP") => Ok(Some("HTTP".to_owned())),
-        Some("HTTPS") => Err(Fault::new(
-            "UnsupportedProtocol",
-            "HTTPS listeners do not exist here: there are no certificates",
-        )),
-        Some(other) => Err(Fault::new(
-            "UnsupportedProtocol",
-            format!("Protocol '{other}' is not supported"),
-        )),
+        Some("HTTPS") => {
+            Err(Fault::new("UnsupportedProtocol", "HTTPS listeners do not exist here: there are no certificates"))
+        }
+        Some(other) => Err(Fault::new("UnsupportedProtocol", format!("Protocol '{other}' is not supported"))),
         None => Ok(None),
     }
 }
@@ -70,23 +49,12 @@ fn protocol(params: &Params) -> Result<Option<String>, Fault> {
 fn actions(state: &State, params: &Params) -> Result<Vec<Action>, Fault> {
     let mut items = params.items("DefaultActions");
     if items.is_empty() {
-        return Err(Fault::new(
-            "ValidationError",
-            "A default action must be specified",
-        ));
+        return Err(Fault::new("ValidationError", "A default action must be specified"));
     }
     items.sort_by_key(|item| item.parsed::<u32>("Order").ok().flatten().unwrap_or(0));
-    let actions: Vec<Action> = items
-        .into_iter()
-        .map(action)
-        .collect::<Result<_, Fault>>()?;
-    let groups = actions.iter().filter_map(|action| {
-        if let Action::Forward(groups) = action {
-            Some(groups)
-        } else {
-            None
-        }
-    });
+    let actions: Vec<Action> = items.into_iter().map(action).collect::<Result<_, Fault>>()?;
+    let groups =
+        actions.iter().filter_map(|action| if let Action::Forward(groups) = action { Some(groups) } else { None });
     for (arn, _) in groups.flatten() {
         target_groups::by_arn(state, arn)?;
     }
@@ -98,28 +66,19 @@ fn action(item: &Params) -> Result<Action, Fault> {
         "forward" => {
             let mut groups = Vec::new();
             for group in item.items("ForwardConfig.TargetGroups") {
-                groups.push((
-                    group.required("TargetGroupArn")?.to_owned(),
-                    group.parsed("Weight")?.unwrap_or(1),
-                ));
+                groups.push((group.required("TargetGroupArn")?.to_owned(), group.parsed("Weight")?.unwrap_or(1)));
             }
             if let (Some(arn), true) = (item.text("TargetGroupArn"), groups.is_empty()) {
                 groups.push((arn.to_owned(), 1));
             }
             if groups.is_empty() {
-                return Err(Fault::new(
-                    "ValidationError",
-                    "A target group ARN must be specified",
-                ));
+                return Err(Fault::new("ValidationError", "A target group ARN must be specified"));
             }
             Ok(Action::Forward(groups))
         }
         "redirect" => {
-            let part = |name: &str, default: &str| {
-                item.text(&format!("RedirectConfig.{name}"))
-                    .unwrap_or(default)
-                    .to_owned()
-            };
+            let part =
+                |name: &str, default: &str| item.text(&format!("RedirectConfig.{name}")).unwrap_or(default).to_owned();
             Ok(Action::Redirect {
                 protocol: part("Protocol", "#{protocol}"),
                 host: part("Host", "#{host}"),
@@ -131,17 +90,10 @@ fn action(item: &Params) -> Result<Action, Fault> {
         }
         "fixed-response" => Ok(Action::Fixed {
             status: item.required("FixedResponseConfig.StatusCode")?.to_owned(),
-            content_type: item
-                .text("FixedResponseConfig.ContentType")
-                .map(str::to_owned),
-            body: item
-                .text("FixedResponseConfig.MessageBody")
-                .map(str::to_owned),
+            content_type: item.text("FixedResponseConfig.ContentType").map(str::to_owned),
+            body: item.text("FixedResponseConfig.MessageBody").map(str::to_owned),
         }),
-        other => Err(Fault::new(
-            "ValidationError",
-            format!("Action type '{other}' is not supported"),
-        )),
+        other => Err(Fault::new("ValidationError", format!("Action type '{other}' is not supported"))),
     }
 }
 
@@ -154,10 +106,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     if let Some(arn) = balancer {
         load_balancers::by_arn(state, arn)?;
     } else if arns.is_empty() {
-        return Err(Fault::new(
-            "ValidationError",
-            "You must specify either listener ARNs or a load balancer ARN",
-        ));
+        return Err(Fault::new("ValidationError", "You must specify either listener ARNs or a load balancer ARN"));
     }
     let chosen = |one: &&Listener| match balancer {
         Some(arn) => one.load_balancer == arn,
@@ -168,10 +117,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 
 /// The listener of an ARN.
 pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a Listener, Fault> {
-    state
-        .listeners
-        .get(arn)
-        .ok_or_else(|| Fault::new("ListenerNotFound", "One or more listeners not found"))
+    state.listeners.get(arn).ok_or_else(|| Fault::new("ListenerNotFound", "One or more listeners not found"))
 }
 
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -180,23 +126,11 @@ pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let port = params.parsed("Port")?.unwrap_or(before.port);
     let taken = |other: &Listener| other.arn != arn && other.port == port;
     if state.listeners_of(&before.load_balancer).any(taken) {
-        return Err(Fault::new(
-            "DuplicateListener",
-            "A listener already exists on this port for this load balancer",
-        ));
+        return Err(Fault::new("DuplicateListener", "A listener already exists on this port for this load balancer"));
     }
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
-    let actions = if params.has("DefaultActions") {
-        actions(state, params)?
-    } else {
-        before.actions.clone()
-    };
-    let listener = Listener {
-        port,
-        protocol,
-        actions,
-        ..before
-    };
+    let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
+    let listener = Listener { port, protocol, actions, ..before };
     state.listeners.insert(arn.to_owned(), listener.clone());
     Ok(shown([&listener]))
 }
@@ -214,10 +148,7 @@ pub fn remove(state: &mut State, site: &Site, arn: &str) {
         return;
     };
     state.tags.remove(arn);
-    let main = state
-        .load_balancers
-        .get(&listener.load_balancer)
-        .map(|one| one.port);
+    let main = state.load_balancers.get(&listener.load_balancer).map(|one| one.port);
     if main != Some(listener.local_port) {
         site.ports.release(listener.local_port);
     }
@@ -226,19 +157,14 @@ pub fn remove(state: &mut State, site: &Site, arn: &str) {
 fn shown<'a>(found: impl IntoIterator<Item = &'a Listener>) -> Xml {
     let mut xml = Xml::new();
     xml.members("Listeners", found, |xml, one| {
-        xml.text("ListenerArn", &one.arn)
-            .text("LoadBalancerArn", &one.load_balancer);
+        xml.text("ListenerArn", &one.arn).text("LoadBalancerArn", &one.load_balancer);
         xml.text("Port", one.port).text("Protocol", &one.protocol);
-        xml.members(
-            "DefaultActions",
-            one.actions.iter().enumerate(),
-            |xml, (at, action)| {
-                write_action(xml, action);
-                if one.actions.len() > 1 {
-                    xml.text("Order", at + 1);
-                }
-            },
-        );
+        xml.members("DefaultActions", one.actions.iter().enumerate(), |xml, (at, action)| {
+            write_action(xml, action);
+            if one.actions.len() > 1 {
+                xml.text("Order", at + 1);
+            }
+        });
     });
     xml
 }
@@ -259,35 +185,18 @@ fn write_action(xml: &mut Xml, action: &Action) {
                 });
             });
         }
-        Action::Redirect {
-            protocol,
-            host,
-            port,
-            path,
-            query,
-            status,
-        } => {
-            xml.text("Type", "redirect")
-                .within("RedirectConfig", |xml| {
-                    xml.text("Protocol", protocol)
-                        .text("Host", host)
-                        .text("Port", port);
-                    xml.text("Path", path)
-                        .text("Query", query)
-                        .text("StatusCode", status);
-                });
+        Action::Redirect { protocol, host, port, path, query, status } => {
+            xml.text("Type", "redirect").within("RedirectConfig", |xml| {
+                xml.text("Protocol", protocol).text("Host", host).text("Port", port);
+                xml.text("Path", path).text("Query", query).text("StatusCode", status);
+            });
         }
-        Action::Fixed {
-            status,
-            content_type,
-            body,
-        } => {
-            xml.text("Type", "fixed-response")
-                .within("FixedResponseConfig", |xml| {
-                    xml.text("StatusCode", status)
-                        .maybe("ContentType", content_type.as_ref())
-                        .maybe("MessageBody", body.as_ref());
-                });
+        Action::Fixed { status, content_type, body } => {
+            xml.text("Type", "fixed-response").within("FixedResponseConfig", |xml| {
+                xml.text("StatusCode", status)
+                    .maybe("ContentType", content_type.as_ref())
+                    .maybe("MessageBody", body.as_ref());
+            });
         }
     }
 }

@@ -12,14 +12,8 @@ use crate::compute::wire::{Answer, Fault, Params, Xml};
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("Name")?;
     check_name(name)?;
-    if params
-        .text("Type")
-        .is_some_and(|kind| kind != "application")
-    {
-        return Err(Fault::new(
-            "InvalidConfigurationRequest",
-            "Only application load balancers exist here",
-        ));
+    if params.text("Type").is_some_and(|kind| kind != "application") {
+        return Err(Fault::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
     }
     let wanted = LoadBalancer {
         arn: format!(
@@ -29,10 +23,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             new_hex()
         ),
         name: name.to_owned(),
-        scheme: params
-            .text("Scheme")
-            .unwrap_or("internet-facing")
-            .to_owned(),
+        scheme: params.text("Scheme").unwrap_or("internet-facing").to_owned(),
         ip_address_type: params.text("IpAddressType").unwrap_or("ipv4").to_owned(),
         subnets: chosen_subnets(site, params)?,
         security_groups: chosen_security_groups(state, params)?,
@@ -43,17 +34,13 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     };
     if let Some(existing) = state.load_balancers.values().find(|one| one.name == name) {
         if !is_same(existing, &wanted) {
-            let message = format!(
-                "A load balancer with the same name '{name}' exists, but with different settings"
-            );
+            let message = format!("A load balancer with the same name '{name}' exists, but with different settings");
             return Err(Fault::new("DuplicateLoadBalancerName", message));
         }
         return Ok(shown(site, [existing]));
     }
-    let port = site
-        .ports
-        .reserve(None)
-        .ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
+    let port =
+        site.ports.reserve(None).ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
     let one = LoadBalancer { port, ..wanted };
     state.tag(&one.arn, params.tags("Tags"));
     state.load_balancers.insert(one.arn.clone(), one.clone());
@@ -92,26 +79,14 @@ fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
 /// The subnets of a call, which have to lie in two zones.
 fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, Fault> {
     let mut ids = params.texts("Subnets");
-    ids.extend(
-        params
-            .items("SubnetMappings")
-            .into_iter()
-            .filter_map(|one| one.text("SubnetId").map(str::to_owned)),
-    );
+    ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
     let all = ec2::subnets(site);
-    if let Some(unknown) = ids
-        .iter()
-        .find(|id| !all.iter().any(|subnet| subnet.id == **id))
-    {
-        return Err(Fault::new(
-            "SubnetNotFound",
-            format!("The subnet ID '{unknown}' does not exist"),
-        ));
+    if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
+        return Err(Fault::new("SubnetNotFound", format!("The subnet ID '{unknown}' does not exist")));
     }
     let distinct: BTreeSet<&String> = ids.iter().collect();
     if distinct.len() < ids.len() {
-        let message =
-            "A load balancer cannot be attached to multiple subnets in the same Availability Zone";
+        let message = "A load balancer cannot be attached to multiple subnets in the same Availability Zone";
         return Err(Fault::new("InvalidConfigurationRequest", message));
     }
     if ids.len() < 2 {
@@ -124,20 +99,11 @@ fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, Fault> {
 /// The security groups of a call; without any it is the VPC's default group.
 fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     let ids = params.texts("SecurityGroups");
-    if let Some(unknown) = ids
-        .iter()
-        .find(|id| !state.security_groups.contains_key(*id))
-    {
-        return Err(Fault::new(
-            "InvalidSecurityGroup",
-            format!("The security group '{unknown}' does not exist"),
-        ));
+    if let Some(unknown) = ids.iter().find(|id| !state.security_groups.contains_key(*id)) {
+        return Err(Fault::new("InvalidSecurityGroup", format!("The security group '{unknown}' does not exist")));
     }
     if ids.is_empty() {
-        let default = state
-            .security_groups
-            .values()
-            .filter(|group| group.name == "default");
+        let default = state.security_groups.values().filter(|group| group.name == "default");
         return Ok(default.map(|group| group.id.clone()).collect());
     }
     Ok(ids)
@@ -146,18 +112,12 @@ fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>,
 /// Gives a load balancer one interface in each of its subnets, with its security groups.
 fn place_interfaces(state: &mut State, site: &Site, arn: &str) {
     let one = state.load_balancers[arn].clone();
-    let subnets: Vec<Subnet> = ec2::subnets(site)
-        .into_iter()
-        .filter(|subnet| one.subnets.contains(&subnet.id))
-        .collect();
-    let stays = |interface: &Interface| {
-        interface.load_balancer != arn || one.subnets.contains(&interface.subnet)
-    };
+    let subnets: Vec<Subnet> =
+        ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id)).collect();
+    let stays = |interface: &Interface| interface.load_balancer != arn || one.subnets.contains(&interface.subnet);
     state.interfaces.retain(|_, interface| stays(interface));
     for subnet in subnets {
-        let there = |interface: &&mut Interface| {
-            interface.load_balancer == arn && interface.subnet == subnet.id
-        };
+        let there = |interface: &&mut Interface| interface.load_balancer == arn && interface.subnet == subnet.id;
         if let Some(interface) = state.interfaces.values_mut().find(there) {
             interface.security_groups.clone_from(&one.security_groups);
             continue;
@@ -181,14 +141,8 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     for arn in &arns {
         by_arn(state, arn)?;
     }
-    if let Some(name) = names
-        .iter()
-        .find(|name| !state.load_balancers.values().any(|one| one.name == **name))
-    {
-        return Err(Fault::new(
-            "LoadBalancerNotFound",
-            format!("Load balancers '[{name}]' not found"),
-        ));
+    if let Some(name) = names.iter().find(|name| !state.load_balancers.values().any(|one| one.name == **name)) {
+        return Err(Fault::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")));
     }
     let all = arns.is_empty() && names.is_empty();
     let chosen = |one: &&LoadBalancer| all || arns.contains(&one.arn) || names.contains(&one.name);
@@ -198,17 +152,9 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
 /// The load balancer of an ARN.
 pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a LoadBalancer, Fault> {
     if !arn.contains(":loadbalancer/") {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("'{arn}' is not a valid load balancer ARN"),
-        ));
+        return Err(Fault::new("ValidationError", format!("'{arn}' is not a valid load balancer ARN")));
     }
-    let missing = || {
-        Fault::new(
-            "LoadBalancerNotFound",
-            format!("Load balancer '{arn}' not found"),
-        )
-    };
+    let missing = || Fault::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"));
     state.load_balancers.get(arn).ok_or_else(missing)
 }
 
@@ -218,20 +164,11 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     let Some(one) = state.load_balancers.get(arn) else {
         return Ok(Xml::new());
     };
-    if one
-        .attributes
-        .get("deletion_protection.enabled")
-        .is_some_and(|value| value == "true")
-    {
-        let message = format!(
-            "Load balancer '{arn}' cannot be deleted because deletion protection is enabled"
-        );
+    if one.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
+        let message = format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled");
         return Err(Fault::new("OperationNotPermitted", message));
     }
-    let listeners: Vec<String> = state
-        .listeners_of(arn)
-        .map(|listener| listener.arn.clone())
-        .collect();
+    let listeners: Vec<String> = state.listeners_of(arn).map(|listener| listener.arn.clone()).collect();
     for listener in listeners {
         super::listeners::remove(state, site, &listener);
     }
@@ -239,11 +176,7 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
         site.ports.release(one.port);
     }
     state.tags.remove(arn);
-    for interface in state
-        .interfaces
-        .values_mut()
-        .filter(|interface| interface.load_balancer == arn)
-    {
+    for interface in state.interfaces.values_mut().filter(|interface| interface.load_balancer == arn) {
         interface.orphaned = Some(Moment::now());
     }
     Ok(Xml::new())
@@ -253,12 +186,7 @@ pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> A
     let arn = params.required("LoadBalancerArn")?;
     by_arn(state, arn)?;
     let groups = chosen_security_groups(state, params)?;
-    state
-        .load_balancers
-        .get_mut(arn)
-        .expect("by_arn() found it")
-        .security_groups
-        .clone_from(&groups);
+    state.load_balancers.get_mut(arn).expect("by_arn() found it").security_groups.clone_from(&groups);
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
     xml.names("SecurityGroupIds", groups);
@@ -269,11 +197,7 @@ pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
     by_arn(state, arn)?;
     let subnets = chosen_subnets(site, params)?;
-    state
-        .load_balancers
-        .get_mut(arn)
-        .expect("by_arn() found it")
-        .subnets = subnets;
+    state.load_balancers.get_mut(arn).expect("by_arn() found it").subnets = subnets;
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
     write_zones(&mut xml, site, &state.load_balancers[arn]);
@@ -284,31 +208,21 @@ pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
 fn shown<'a>(site: &Site, found: impl IntoIterator<Item = &'a LoadBalancer>) -> Xml {
     let mut xml = Xml::new();
     xml.members("LoadBalancers", found, |xml, one| {
-        xml.text("LoadBalancerArn", &one.arn)
-            .text("LoadBalancerName", &one.name)
-            .text("DNSName", one.dns_name());
-        xml.text("CanonicalHostedZoneId", "Z35SXDOTRQ7X7K")
-            .text("CreatedTime", one.created);
-        xml.text("Scheme", &one.scheme)
-            .text("VpcId", vpc_id(site))
-            .text("Type", "application");
+        xml.text("LoadBalancerArn", &one.arn).text("LoadBalancerName", &one.name).text("DNSName", one.dns_name());
+        xml.text("CanonicalHostedZoneId", "Z35SXDOTRQ7X7K").text("CreatedTime", one.created);
+        xml.text("Scheme", &one.scheme).text("VpcId", vpc_id(site)).text("Type", "application");
         xml.within("State", |xml| {
             xml.text("Code", if one.active { "active" } else { "provisioning" });
         });
         write_zones(xml, site, one);
-        xml.names("SecurityGroups", &one.security_groups)
-            .text("IpAddressType", &one.ip_address_type);
+        xml.names("SecurityGroups", &one.security_groups).text("IpAddressType", &one.ip_address_type);
     });
     xml
 }
 
 fn write_zones(xml: &mut Xml, site: &Site, one: &LoadBalancer) {
-    let subnets = ec2::subnets(site)
-        .into_iter()
-        .filter(|subnet| one.subnets.contains(&subnet.id));
+    let subnets = ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id));
     xml.members("AvailabilityZones", subnets, |xml, subnet| {
-        xml.text("ZoneName", subnet.zone)
-            .text("SubnetId", subnet.id)
-            .within("LoadBalancerAddresses", |_| ());
+        xml.text("ZoneName", subnet.zone).text("SubnetId", subnet.id).within("LoadBalancerAddresses", |_| ());
     });
 }

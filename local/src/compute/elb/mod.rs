@@ -10,9 +10,7 @@ mod targets;
 use super::Operation::{self, Reads, Writes};
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s};
-pub use targets::{
-    Place, deregister, register, routable, seen_by, status as target_status, target_key,
-};
+pub use targets::{Place, deregister, register, routable, seen_by, status as target_status, target_key};
 
 /// The name space of the answers.
 pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
@@ -28,33 +26,18 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("DeleteTargetGroup", Writes(target_groups::delete)),
     ("DeregisterTargets", Writes(targets::deregister_by_id)),
     ("DescribeListeners", Reads(listeners::describe)),
-    (
-        "DescribeLoadBalancerAttributes",
-        Reads(attributes::describe_load_balancer),
-    ),
+    ("DescribeLoadBalancerAttributes", Reads(attributes::describe_load_balancer)),
     ("DescribeLoadBalancers", Reads(load_balancers::describe)),
     ("DescribeTags", Reads(tags::describe)),
-    (
-        "DescribeTargetGroupAttributes",
-        Reads(attributes::describe_target_group),
-    ),
+    ("DescribeTargetGroupAttributes", Reads(attributes::describe_target_group)),
     ("DescribeTargetGroups", Reads(target_groups::describe)),
     ("DescribeTargetHealth", Reads(targets::describe)),
     ("ModifyListener", Writes(listeners::modify)),
-    (
-        "ModifyLoadBalancerAttributes",
-        Writes(attributes::modify_load_balancer),
-    ),
+    ("ModifyLoadBalancerAttributes", Writes(attributes::modify_load_balancer)),
     ("ModifyTargetGroup", Writes(target_groups::modify)),
-    (
-        "ModifyTargetGroupAttributes",
-        Writes(attributes::modify_target_group),
-    ),
+    ("ModifyTargetGroupAttributes", Writes(attributes::modify_target_group)),
     ("RegisterTargets", Writes(targets::register_by_id)),
     ("RemoveTags", Writes(tags::remove)),
-    (
-        "SetSecurityGroups",
-        Writes(load_balancers::set_security_groups),
-    ),
+    ("SetSecurityGroups", Writes(load_balancers::set_security_groups)),
     ("SetSubnets", Writes(load_balancers::set_subnets)),
 ];

@@ -10,10 +10,7 @@ pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let tags = params.items("Tags");
     let wanted = params.tags("Tags");
     if wanted.len() < tags.len() {
-        return Err(Fault::new(
-            "DuplicateTagKeys",
-            "A tag key was specified more than once",
-        ));
+        return Err(Fault::new("DuplicateTagKeys", "A tag key was specified more than once"));
     }
     if let Some(key) = wanted.keys().find(|key| key.starts_with("aws:")) {
         return Err(Fault::new(
@@ -41,10 +38,9 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let arns = existing(state, params)?;
     let mut xml = Xml::new();
     xml.members("TagDescriptions", arns, |xml, arn| {
-        xml.text("ResourceArn", &arn)
-            .members("Tags", state.tags_of(&arn), |xml, (key, value)| {
-                xml.text("Key", key).text("Value", value);
-            });
+        xml.text("ResourceArn", &arn).members("Tags", state.tags_of(&arn), |xml, (key, value)| {
+            xml.text("Key", key).text("Value", value);
+        });
     });
     Ok(xml)
 }
@@ -52,10 +48,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     let arns = params.texts("ResourceArns");
     if arns.is_empty() || arns.len() > 20 {
-        return Err(Fault::new(
-            "ValidationError",
-            "Between 1 and 20 resource ARNs must be specified",
-        ));
+        return Err(Fault::new("ValidationError", "Between 1 and 20 resource ARNs must be specified"));
     }
     for arn in &arns {
         match arn {

@@ -14,10 +14,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         let message = format!("Target group name '{name}' cannot be longer than '32' characters");
         return Err(Fault::new("ValidationError", message));
     }
-    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        || name.starts_with('-')
-        || name.ends_with('-')
-    {
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || name.starts_with('-') || name.ends_with('-') {
         let message = format!(
             "Target group name '{name}' can only contain characters that are alphanumeric characters or hyphens(-) and cannot begin or end with a hyphen"
         );
@@ -25,19 +22,11 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     let protocol = params.text("Protocol").unwrap_or_default();
     if protocol != "HTTP" {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("Protocol '{protocol}' is not supported here; HTTP is"),
-        ));
+        return Err(Fault::new("ValidationError", format!("Protocol '{protocol}' is not supported here; HTTP is")));
     }
-    let vpc = params
-        .text("VpcId")
-        .ok_or_else(|| Fault::new("ValidationError", "A VPC ID must be specified"))?;
+    let vpc = params.text("VpcId").ok_or_else(|| Fault::new("ValidationError", "A VPC ID must be specified"))?;
     if vpc != vpc_id(site) {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("The VPC ID '{vpc}' is not found"),
-        ));
+        return Err(Fault::new("ValidationError", format!("The VPC ID '{vpc}' is not found")));
     }
     let target_type = params.text("TargetType").unwrap_or("instance");
     if target_type != "instance" {
@@ -46,16 +35,9 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             format!("Target type '{target_type}' is not supported here; instance is"),
         ));
     }
-    let port = params
-        .parsed("Port")?
-        .ok_or_else(|| Fault::new("ValidationError", "A port must be specified"))?;
+    let port = params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A port must be specified"))?;
     let wanted = TargetGroup {
-        arn: format!(
-            "arn:aws:elasticloadbalancing:{}:{}:targetgroup/{name}/{}",
-            site.region,
-            site.account,
-            new_hex()
-        ),
+        arn: format!("arn:aws:elasticloadbalancing:{}:{}:targetgroup/{name}/{}", site.region, site.account, new_hex()),
         name: name.to_owned(),
         protocol: protocol.to_owned(),
         protocol_version: params.text("ProtocolVersion").unwrap_or("HTTP1").to_owned(),
@@ -71,17 +53,13 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             && existing.check == wanted.check
             && existing.protocol_version == wanted.protocol_version;
         if !same {
-            let message = format!(
-                "A target group with the same name '{name}' exists, but with different settings"
-            );
+            let message = format!("A target group with the same name '{name}' exists, but with different settings");
             return Err(Fault::new("DuplicateTargetGroupName", message));
         }
         return Ok(shown(state, [existing]));
     }
     state.tag(&wanted.arn, params.tags("Tags"));
-    state
-        .target_groups
-        .insert(wanted.arn.clone(), wanted.clone());
+    state.target_groups.insert(wanted.arn.clone(), wanted.clone());
     Ok(shown(state, [&wanted]))
 }
 
@@ -105,45 +83,27 @@ impl Default for HealthCheck {
 fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, Fault> {
     let text = |name: &str, before: &str| params.text(name).unwrap_or(before).to_owned();
     let check = HealthCheck {
-        enabled: params
-            .parsed("HealthCheckEnabled")?
-            .unwrap_or(before.enabled),
+        enabled: params.parsed("HealthCheckEnabled")?.unwrap_or(before.enabled),
         protocol: text("HealthCheckProtocol", &before.protocol),
         port: text("HealthCheckPort", &before.port),
         path: text("HealthCheckPath", &before.path),
-        interval_s: params
-            .parsed("HealthCheckIntervalSeconds")?
-            .unwrap_or(before.interval_s),
-        timeout_s: params
-            .parsed("HealthCheckTimeoutSeconds")?
-            .unwrap_or(before.timeout_s),
-        healthy: params
-            .parsed("HealthyThresholdCount")?
-            .unwrap_or(before.healthy),
-        unhealthy: params
-            .parsed("UnhealthyThresholdCount")?
-            .unwrap_or(before.unhealthy),
+        interval_s: params.parsed("HealthCheckIntervalSeconds")?.unwrap_or(before.interval_s),
+        timeout_s: params.parsed("HealthCheckTimeoutSeconds")?.unwrap_or(before.timeout_s),
+        healthy: params.parsed("HealthyThresholdCount")?.unwrap_or(before.healthy),
+        unhealthy: params.parsed("UnhealthyThresholdCount")?.unwrap_or(before.unhealthy),
         matcher: text("Matcher.HttpCode", &before.matcher),
     };
     let refusal = match () {
-        () if !(5..=300).contains(&check.interval_s) => {
-            "Health check interval must be between 5 and 300 seconds"
-        }
-        () if !(2..=120).contains(&check.timeout_s) => {
-            "Health check timeout must be between 2 and 120 seconds"
-        }
-        () if check.timeout_s >= check.interval_s => {
-            "Health check timeout must be smaller than the interval"
-        }
+        () if !(5..=300).contains(&check.interval_s) => "Health check interval must be between 5 and 300 seconds",
+        () if !(2..=120).contains(&check.timeout_s) => "Health check timeout must be between 2 and 120 seconds",
+        () if check.timeout_s >= check.interval_s => "Health check timeout must be smaller than the interval",
         () if !(2..=10).contains(&check.healthy) || !(2..=10).contains(&check.unhealthy) => {
             "Health check thresholds must be between 2 and 10"
         }
         () if !check.path.starts_with('/') || check.path.len() > 1024 => {
             "Health check path must begin with a '/' and be no longer than 1024 characters"
         }
-        () if !is_matcher(&check.matcher) => {
-            "Health check matcher HTTP code must be within '200-499'"
-        }
+        () if !is_matcher(&check.matcher) => "Health check matcher HTTP code must be within '200-499'",
         () if check.port != "traffic-port" && check.port.parse::<u16>().is_err() => {
             "Health check port must be 'traffic-port' or a port"
         }
@@ -153,11 +113,7 @@ fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, Fault> 
 }
 
 fn is_matcher(matcher: &str) -> bool {
-    let code = |text: &str| {
-        text.parse::<u16>()
-            .ok()
-            .filter(|code| (200..=499).contains(code))
-    };
+    let code = |text: &str| text.parse::<u16>().ok().filter(|code| (200..=499).contains(code));
     matcher.split(',').all(|part| match part.split_once('-') {
         Some((low, high)) => code(low) <= code(high) && code(low).is_some(),
         None => code(part).is_some(),
@@ -167,15 +123,12 @@ fn is_matcher(matcher: &str) -> bool {
 impl HealthCheck {
     /// Whether a status means healthy: `200`, `200,202` or `200-299`.
     pub fn accepts(&self, status: u16) -> bool {
-        self.matcher
-            .split(',')
-            .any(|part| match part.split_once('-') {
-                Some((low, high)) => {
-                    low.parse().is_ok_and(|low: u16| low <= status)
-                        && high.parse().is_ok_and(|high: u16| status <= high)
-                }
-                None => part.parse() == Ok(status),
-            })
+        self.matcher.split(',').any(|part| match part.split_once('-') {
+            Some((low, high)) => {
+                low.parse().is_ok_and(|low: u16| low <= status) && high.parse().is_ok_and(|high: u16| status <= high)
+            }
+            None => part.parse() == Ok(status),
+        })
     }
 }
 
@@ -184,14 +137,8 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     for arn in &arns {
         by_arn(state, arn)?;
     }
-    if !names
-        .iter()
-        .all(|name| state.target_groups.values().any(|one| one.name == *name))
-    {
-        return Err(Fault::new(
-            "TargetGroupNotFound",
-            "One or more target groups not found",
-        ));
+    if !names.iter().all(|name| state.target_groups.values().any(|one| one.name == *name)) {
+        return Err(Fault::new("TargetGroupNotFound", "One or more target groups not found"));
     }
     let balancer = params.text("LoadBalancerArn");
     if let Some(arn) = balancer {
@@ -208,10 +155,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 /// The target group of an ARN.
 pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a TargetGroup, Fault> {
     if !arn.contains(":targetgroup/") {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("'{arn}' is not a valid target group ARN"),
-        ));
+        return Err(Fault::new("ValidationError", format!("'{arn}' is not a valid target group ARN")));
     }
     let missing = || Fault::new("TargetGroupNotFound", "One or more target groups not found");
     state.target_groups.get(arn).ok_or_else(missing)
@@ -220,11 +164,7 @@ pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a TargetGroup, Fault>
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
     let check = checked(params, &by_arn(state, arn)?.check)?;
-    state
-        .target_groups
-        .get_mut(arn)
-        .expect("by_arn() found it")
-        .check = check;
+    state.target_groups.get_mut(arn).expect("by_arn() found it").check = check;
     Ok(shown(state, [&state.target_groups[arn]]))
 }
 
@@ -243,23 +183,14 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
 fn shown<'a>(state: &State, found: impl IntoIterator<Item = &'a TargetGroup>) -> Xml {
     let mut xml = Xml::new();
     xml.members("TargetGroups", found, |xml, one| {
-        xml.text("TargetGroupArn", &one.arn)
-            .text("TargetGroupName", &one.name)
-            .text("Protocol", &one.protocol);
-        xml.text("Port", one.port)
-            .text("VpcId", &one.vpc)
-            .text("TargetType", &one.target_type);
-        xml.text("ProtocolVersion", &one.protocol_version)
-            .text("IpAddressType", "ipv4");
+        xml.text("TargetGroupArn", &one.arn).text("TargetGroupName", &one.name).text("Protocol", &one.protocol);
+        xml.text("Port", one.port).text("VpcId", &one.vpc).text("TargetType", &one.target_type);
+        xml.text("ProtocolVersion", &one.protocol_version).text("IpAddressType", "ipv4");
         let check = &one.check;
-        xml.text("HealthCheckEnabled", check.enabled)
-            .text("HealthCheckProtocol", &check.protocol);
-        xml.text("HealthCheckPort", &check.port)
-            .text("HealthCheckPath", &check.path);
-        xml.text("HealthCheckIntervalSeconds", check.interval_s)
-            .text("HealthCheckTimeoutSeconds", check.timeout_s);
-        xml.text("HealthyThresholdCount", check.healthy)
-            .text("UnhealthyThresholdCount", check.unhealthy);
+        xml.text("HealthCheckEnabled", check.enabled).text("HealthCheckProtocol", &check.protocol);
+        xml.text("HealthCheckPort", &check.port).text("HealthCheckPath", &check.path);
+        xml.text("HealthCheckIntervalSeconds", check.interval_s).text("HealthCheckTimeoutSeconds", check.timeout_s);
+        xml.text("HealthyThresholdCount", check.healthy).text("UnhealthyThresholdCount", check.unhealthy);
         xml.within("Matcher", |xml| {
             xml.text("HttpCode", &check.matcher);
         });
@@ -274,18 +205,10 @@ mod tests {
 
     #[test]
     fn a_matcher_is_codes_and_ranges() {
-        let check = |matcher: &str| HealthCheck {
-            matcher: matcher.to_owned(),
-            ..HealthCheck::default()
-        };
+        let check = |matcher: &str| HealthCheck { matcher: matcher.to_owned(), ..HealthCheck::default() };
         assert!(check("200").accepts(200) && !check("200").accepts(204));
         assert!(check("200,204").accepts(204));
         assert!(check("200-299").accepts(204) && !check("200-299").accepts(302));
-        assert!(
-            is_matcher("200-299,404")
-                && !is_matcher("500")
-                && !is_matcher("299-200")
-                && !is_matcher("ok")
-        );
+        assert!(is_matcher("200-299,404") && !is_matcher("500") && !is_matcher("299-200") && !is_matcher("ok"));
     }
 }

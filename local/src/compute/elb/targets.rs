@@ -31,12 +31,7 @@ pub fn register(state: &mut State, group: &str, id: &str, port: Option<u16>) {
         return;
     };
     let port = port.unwrap_or(group.port);
-    let fresh = Target {
-        id: id.to_owned(),
-        port,
-        health: Health::Initial,
-        draining: None,
-    };
+    let fresh = Target { id: id.to_owned(), port, health: Health::Initial, draining: None };
     let target = group.targets.entry(target_key(id, port)).or_insert(fresh);
     target.draining = None;
 }
@@ -46,8 +41,7 @@ pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
     let Some(group) = state.target_groups.get_mut(group) else {
         return;
     };
-    let ours =
-        |target: &&mut Target| target.id == id && port.is_none_or(|port| target.port == port);
+    let ours = |target: &&mut Target| target.id == id && port.is_none_or(|port| target.port == port);
     for target in group.targets.values_mut().filter(ours) {
         target.draining.get_or_insert_with(Moment::now);
     }
@@ -55,42 +49,22 @@ pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
 
 /// Where a target can be found; nothing if its instance is gone.
 pub fn seen_by(state: &State, group: &TargetGroup, target: &Target) -> Option<Place> {
-    let instance = state
-        .instances
-        .get(&target.id)
-        .filter(|one| one.is_alive())?;
+    let instance = state.instances.get(&target.id).filter(|one| one.is_alive())?;
     let welcome = state.balancers_of(&group.arn).into_iter().any(|arn| {
-        let from = state
-            .load_balancers
-            .get(arn)
-            .map(|one| one.security_groups.as_slice());
-        ec2::admits(
-            state,
-            &instance.security_groups,
-            target.port,
-            from.unwrap_or_default(),
-        )
+        let from = state.load_balancers.get(arn).map(|one| one.security_groups.as_slice());
+        ec2::admits(state, &instance.security_groups, target.port, from.unwrap_or_default())
     });
-    Some(
-        match instance
-            .port
-            .filter(|_| instance.declared_port == Some(target.port))
-        {
-            _ if !welcome => Place::Blocked,
-            Some(port) => Place::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-            None => Place::Closed,
-        },
-    )
+    Some(match instance.port.filter(|_| instance.declared_port == Some(target.port)) {
+        _ if !welcome => Place::Blocked,
+        Some(port) => Place::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => Place::Closed,
+    })
 }
 
 /// The targets that may get a request. If all are unhealthy they all do, since the checks may be what is wrong.
 pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Vec<&'a Target> {
     let with = |wanted: &str| -> Vec<&'a Target> {
-        group
-            .targets
-            .values()
-            .filter(|target| status(state, site, group, target).0 == wanted)
-            .collect()
+        group.targets.values().filter(|target| status(state, site, group, target).0 == wanted).collect()
     };
     let (healthy, unchecked) = (with("healthy"), with("unavailable"));
     match (healthy.is_empty(), unchecked.is_empty()) {
@@ -109,22 +83,12 @@ pub fn status(state: &State, site: &Site, group: &TargetGroup, target: &Target) 
         (state, Some(reason.to_owned()), Some(description.to_owned()))
     };
     if target.draining.is_some() {
-        return told(
-            "draining",
-            "Target.DeregistrationInProgress",
-            "Target deregistration is in progress",
-        );
+        return told("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress");
     }
     let balancers = state.balancers_of(&group.arn);
     let enabled = |instance: &Instance| {
-        let mut used = balancers
-            .iter()
-            .filter_map(|arn| state.load_balancers.get(*arn));
-        used.any(|one| {
-            one.subnets
-                .iter()
-                .any(|subnet| zone_of(site, subnet).as_ref() == Some(&instance.zone))
-        })
+        let mut used = balancers.iter().filter_map(|arn| state.load_balancers.get(*arn));
+        used.any(|one| one.subnets.iter().any(|subnet| zone_of(site, subnet).as_ref() == Some(&instance.zone)))
     };
     match state.instances.get(&target.id) {
         _ if balancers.is_empty() => told(
@@ -132,57 +96,31 @@ pub fn status(state: &State, site: &Site, group: &TargetGroup, target: &Target) 
             "Target.NotInUse",
             "Target group is not configured to receive traffic from the load balancer",
         ),
-        Some(instance) if !instance.is_alive() => told(
-            "unused",
-            "Target.InvalidState",
-            "Target is in the terminated state",
-        ),
-        None => told(
-            "unused",
-            "Target.InvalidState",
-            "Target is in the terminated state",
-        ),
+        Some(instance) if !instance.is_alive() => {
+            told("unused", "Target.InvalidState", "Target is in the terminated state")
+        }
+        None => told("unused", "Target.InvalidState", "Target is in the terminated state"),
         Some(instance) if !enabled(instance) => told(
             "unused",
             "Target.NotInUse",
             "Target is in an Availability Zone that is not enabled for the load balancer",
         ),
-        Some(_)
-            if !balancers
-                .iter()
-                .any(|arn| state.load_balancers.get(*arn).is_some_and(|one| one.active)) =>
-        {
-            told(
-                "initial",
-                "Elb.RegistrationInProgress",
-                "Target registration is in progress",
-            )
+        Some(_) if !balancers.iter().any(|arn| state.load_balancers.get(*arn).is_some_and(|one| one.active)) => {
+            told("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
         }
-        Some(_) if !group.check.enabled => told(
-            "unavailable",
-            "Target.HealthCheckDisabled",
-            "Health checks are disabled for this target group",
-        ),
+        Some(_) if !group.check.enabled => {
+            told("unavailable", "Target.HealthCheckDisabled", "Health checks are disabled for this target group")
+        }
         Some(_) => match &target.health {
-            Health::Initial => told(
-                "initial",
-                "Elb.InitialHealthChecking",
-                "Initial health checks in progress",
-            ),
+            Health::Initial => told("initial", "Elb.InitialHealthChecking", "Initial health checks in progress"),
             Health::Healthy => ("healthy", None, None),
-            Health::Unhealthy {
-                reason,
-                description,
-            } => told("unhealthy", reason, description),
+            Health::Unhealthy { reason, description } => told("unhealthy", reason, description),
         },
     }
 }
 
 fn zone_of(site: &Site, subnet: &str) -> Option<String> {
-    ec2::subnets(site)
-        .into_iter()
-        .find(|one| one.id == subnet)
-        .map(|one| one.zone)
+    ec2::subnets(site).into_iter().find(|one| one.id == subnet).map(|one| one.zone)
 }
 
 pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -198,9 +136,8 @@ pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answe
                 ));
             }
             Some(one) if !one.is_alive() => {
-                let message = format!(
-                    "The following targets are not in a running state and cannot be registered: '{id}'"
-                );
+                let message =
+                    format!("The following targets are not in a running state and cannot be registered: '{id}'");
                 return Err(Fault::new("InvalidTarget", message));
             }
             Some(_) => (),
@@ -222,11 +159,7 @@ pub fn deregister_by_id(state: &mut State, _site: &Site, params: &Params) -> Ans
 }
 
 fn named(params: &Params) -> Result<Vec<(String, Option<u16>)>, Fault> {
-    params
-        .items("Targets")
-        .into_iter()
-        .map(|one| Ok((one.required("Id")?.to_owned(), one.parsed("Port")?)))
-        .collect()
+    params.items("Targets").into_iter().map(|one| Ok((one.required("Id")?.to_owned(), one.parsed("Port")?))).collect()
 }
 
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
@@ -234,12 +167,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let asked = named(params)?;
     let mut rows: Vec<(String, u16, Status)> = Vec::new();
     if asked.is_empty() {
-        rows.extend(
-            group
-                .targets
-                .values()
-                .map(|one| (one.id.clone(), one.port, status(state, site, group, one))),
-        );
+        rows.extend(group.targets.values().map(|one| (one.id.clone(), one.port, status(state, site, group, one))));
     }
     for (id, port) in asked {
         let port = port.unwrap_or(group.port);
@@ -254,27 +182,17 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         rows.push((id, port, status));
     }
     let check_port = |port: u16| {
-        if group.check.port == "traffic-port" {
-            port.to_string()
-        } else {
-            group.check.port.clone()
-        }
+        if group.check.port == "traffic-port" { port.to_string() } else { group.check.port.clone() }
     };
     let mut xml = Xml::new();
-    xml.members(
-        "TargetHealthDescriptions",
-        rows,
-        |xml, (id, port, (state, reason, description))| {
-            xml.within("Target", |xml| {
-                xml.text("Id", &id).text("Port", port);
-            });
-            xml.text("HealthCheckPort", check_port(port));
-            xml.within("TargetHealth", |xml| {
-                xml.text("State", state)
-                    .maybe("Reason", reason)
-                    .maybe("Description", description);
-            });
-        },
-    );
+    xml.members("TargetHealthDescriptions", rows, |xml, (id, port, (state, reason, description))| {
+        xml.within("Target", |xml| {
+            xml.text("Id", &id).text("Port", port);
+        });
+        xml.text("HealthCheckPort", check_port(port));
+        xml.within("TargetHealth", |xml| {
+            xml.text("State", state).maybe("Reason", reason).maybe("Description", description);
+        });
+    });
     Ok(xml)
 }
