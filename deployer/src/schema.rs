@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{FAMILIES, REGIONS, RETENTIONS, SIZES};
+use crate::config::{FAMILIES, METHODS, REGIONS, RETENTIONS, SIZES};
+
+/// What any variable may be called.
+const ANY_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
 /// The schema as a document.
 pub fn schema() -> String {
@@ -36,20 +39,22 @@ pub fn schema() -> String {
             "tables": section("Tables, billed by request.", table()),
             "functions": section("Programs that run when something happens.", function()),
             "services": section("Programs on a group of instances behind a load balancer.", service()),
-            "outputs": described(environment(), "What the stack tells others: see `deployer outputs`."),
+            "outputs": described(environment(ANY_NAME), "What the stack tells others: see `deployer outputs`."),
         },
     });
     format!("{document:#}\n")
 }
 
 fn bucket() -> Value {
-    let methods = json!({ "type": "array", "items": { "enum": ["GET", "HEAD", "PUT", "POST", "DELETE"] } });
+    let methods = json!({
+        "type": "array", "items": { "enum": METHODS }, "minItems": 1, "description": "HTTP methods.",
+    });
     let cors = json!({
-        "origins": texts("Origins, or *."),
+        "origins": some_texts("Origins, or *.", "*"),
         "methods": methods,
         "headers": texts("Request headers."),
         "expose": texts("Response headers."),
-        "max_age_s": number("How long a browser may remember the answer, in seconds.", 0, 65_535),
+        "max_age_s": number("How long a browser may remember the answer, in seconds.", 0, 65_535, None),
     });
     let upload = json!({
         "function": described(name(), "A function of this file."),
@@ -57,9 +62,10 @@ fn bucket() -> Value {
         "suffix": text("Only keys that end so."),
     });
     let properties = json!({
-        "cors": object("Which web pages may use it, and how.", cors, &[]),
+        "cors": object("Which web pages may use it, and how.", cors, &["methods"]),
         "on_upload": object("Which function is told of uploads.", upload, &["function"]),
     });
+    // `logs:` alone is a bucket, too.
     let mut bucket = object("A private bucket.", properties, &[]);
     bucket["type"] = json!(["object", "null"]);
     bucket
@@ -79,11 +85,11 @@ fn function() -> Value {
     let properties = json!({
         "package": text("A package of the Cargo workspace around this file."),
         "binary": text("A finished program, relative to this file."),
-        "architecture": { "enum": ["x86_64", "arm64"], "default": "x86_64" },
-        "memory_mb": number("Memory in MB.", 128, 10_240),
-        "timeout_s": number("The longest run, in seconds.", 1, 900),
+        "architecture": { "enum": ["x86_64", "arm64"], "default": "x86_64", "description": "On which processors." },
+        "memory_mb": number("Memory in MB.", 128, 10_240, 128),
+        "timeout_s": number("The longest run, in seconds.", 1, 900, 30),
         "log_retention_days": { "enum": RETENTIONS, "description": "How long its log is kept; for ever when absent." },
-        "environment": environment(),
+        "environment": environment("^(?!AWS_)[A-Za-z][A-Za-z0-9_]+$"),
         "uses": uses(true),
     });
     one_program(object("A function.", properties, &[]))
@@ -93,34 +99,35 @@ fn service() -> Value {
     let families: Vec<&str> = FAMILIES.iter().map(|(family, _)| *family).collect();
     let types = format!("^({})\\.({})$", families.join("|"), SIZES.join("|"));
     let instances = json!({
-        "min": number("At least so many.", 0, 100),
-        "max": number("At most so many.", 1, 100),
-        "cpu_percent": number("The CPU use that the group aims at.", 10, 100),
+        "min": number("At least so many.", 0, 100, 1),
+        "max": number("At most so many.", 1, 100, 4),
+        "cpu_percent": number("The CPU use that the group aims at.", 10, 100, 50),
     });
     let check = json!({
         "path": text("The path it asks for."),
-        "interval_s": number("Every so many seconds.", 5, 300),
-        "timeout_s": number("How long it waits for the answer, in seconds.", 2, 120),
-        "healthy": number("So many good answers make it healthy.", 2, 10),
-        "unhealthy": number("So many bad ones make it unhealthy.", 2, 10),
+        "interval_s": number("Every so many seconds.", 5, 300, 10),
+        "timeout_s": number("How long it waits for the answer, in seconds.", 2, 120, 5),
+        "healthy": number("So many good answers make it healthy.", 2, 10, 2),
+        "unhealthy": number("So many bad ones make it unhealthy.", 2, 10, 2),
         "matcher": { "type": ["string", "integer"], "description": "The good statuses, such as 200 or 200-299." },
     });
     let balancer = json!({
-        "port": number("The public port.", 1, 65_535),
-        "allow": texts("Who may come: blocks of addresses, such as 0.0.0.0/0."),
+        "port": number("The public port.", 1, 65_535, 80),
+        "allow": some_texts("Who may come: blocks of addresses.", "0.0.0.0/0"),
     });
     let properties = json!({
         "package": text("A package of the Cargo workspace around this file."),
         "binary": text("A finished program, relative to this file."),
-        "port": number("Where it listens.", 1, 65_535),
-        "instance_type": { "type": "string", "pattern": types, "examples": ["t3.micro", "t4g.small"] },
+        "port": number("Where it listens.", 1, 65_535, 8080),
+        "instance_type": { "type": "string", "pattern": types, "description": "On which machines; their processors follow.",
+            "examples": ["t3.micro", "t4g.small"] },
         "instances": object("How many instances, and what makes them more or fewer.", instances, &[]),
         "health_check": { "oneOf": [text("The path to ask for."), object("How health is asked for.", check, &[])] },
         "load_balancer": object("Where users find it.", balancer, &[]),
         "image": { "type": "string", "pattern": "^ami-[0-9a-f]+$", "description": "A machine image to stay with." },
-        "disk_gb": number("The root disk in GB.", 8, 16_384),
-        "grace_period_s": number("How long a new instance may be unhealthy, in seconds.", 30, 7_200),
-        "environment": environment(),
+        "disk_gb": number("The root disk in GB.", 8, 16_384, 8),
+        "grace_period_s": number("How long a new instance may be unhealthy, in seconds.", 30, 7_200, 240),
+        "environment": environment("^(?!PORT$)[A-Za-z_][A-Za-z0-9_]*$"),
         "uses": uses(false),
     });
     one_program(object("A service.", properties, &["instance_type"]))
@@ -154,12 +161,14 @@ fn object(description: &str, properties: Value, required: &[&str]) -> Value {
     })
 }
 
-fn environment() -> Value {
+/// Variables, whose names match `names`.
+fn environment(names: &str) -> Value {
     json!({
         "type": "object",
-        "description": "Variables. ${buckets.images.name} and the like stand for what AWS will say.",
-        "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" },
+        "description": "Variables. ${buckets.images.name} and the like stand for what AWS will say; $${ for ${ itself.",
+        "propertyNames": { "pattern": names },
         "additionalProperties": { "type": ["string", "number", "boolean", "null"] },
+        "examples": [{ "BUCKET": "${buckets.images.name}" }],
     })
 }
 
@@ -184,6 +193,16 @@ fn boolean(description: &str) -> Value {
     json!({ "type": "boolean", "default": false, "description": description })
 }
 
-fn number(description: &str, least: i64, most: i64) -> Value {
-    json!({ "type": "integer", "minimum": least, "maximum": most, "description": description })
+fn some_texts(description: &str, usual: &str) -> Value {
+    let mut texts = texts(description);
+    (texts["minItems"], texts["default"]) = (json!(1), json!([usual]));
+    texts
+}
+
+fn number(description: &str, least: i64, most: i64, usual: impl Into<Option<i64>>) -> Value {
+    let mut number = json!({ "type": "integer", "minimum": least, "maximum": most, "description": description });
+    if let Some(usual) = usual.into() {
+        number["default"] = json!(usual);
+    }
+    number
 }

@@ -496,7 +496,7 @@ fn service() -> &'static PathBuf {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (program, fresh) =
             (directory.join("tiny_service"), directory.join(format!("tiny_service.{}", std::process::id())));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tiny_service.rs");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tiny_service.rs");
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
         let built = Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&fresh).arg(source).status().unwrap();
         assert!(built.success(), "the tiny service cannot be compiled");

@@ -66,7 +66,9 @@ impl Session {
         let file = find(global)?;
         let mut config = read(&file)?;
         if let Some(region) = &global.region {
-            config.region = region.parse().map_err(Failure::usage)?;
+            config = config
+                .in_region(region.parse().map_err(Failure::usage)?)
+                .map_err(|errors| Failure::new(Exit::Config, anyhow!("{errors}")))?;
         }
         let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Config, Environment, Place, Problem, Reference, Uses, error::did_you_mean};
+use super::{Config, Environment, Place, Problem, Reference, SIZES, Uses, error::did_you_mean};
 
 /// The attributes that references can name, by section.
 pub const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -16,13 +16,14 @@ pub const ATTRIBUTES: &[(&str, &[&str])] = &[
 pub fn all(config: &Config) -> Vec<Problem> {
     let mut checks = Checks { config, problems: Vec::new() };
     checks.names();
+    checks.beginnings();
+    checks.firewalls();
     checks.account();
     checks.lab();
     checks.triggers();
     for (entry, function) in &config.functions {
         let path = format!("functions.{entry}");
         checks.environment(&path, &function.environment);
-        checks.reserved(&path, &function.environment);
         checks.uses(&path, &function.uses);
     }
     for (entry, service) in &config.services {
@@ -30,13 +31,22 @@ pub fn all(config: &Config) -> Vec<Problem> {
         checks.environment(&path, &service.environment);
         checks.uses(&path, &service.uses);
     }
-    for (name, text) in &config.outputs {
-        let path = format!("outputs.{name}");
-        text.references().for_each(|reference| checks.reference(&path, reference));
-    }
+    let outputs = config.outputs.iter().flat_map(|(_, text)| text.references());
+    outputs.for_each(|reference| checks.reference(reference));
     checks.cycles();
     checks.problems
 }
+
+/// Beginnings of names that AWS keeps for itself (aws-facts §1).
+const KEPT_BY_AWS: &[(&str, &str)] =
+    &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
+
+/// As many instances may run in an account of AWS Academy (aws-facts §3.4).
+const LAB_INSTANCES: u32 = 9;
+/// As large may a disk be there, in GB.
+const LAB_DISK_GB: u16 = 100;
+/// The only regions there.
+const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
 
 struct Checks<'a> {
     config: &'a Config,
@@ -75,9 +85,32 @@ impl Checks<'_> {
                 self.problem(&path, message, help);
             }
         }
-        let internal = self.config.services.keys().find(|entry| format!("{stack}-{entry}").starts_with("internal-"));
-        if internal.is_some() {
-            self.problem("name", "load balancers' names must not begin with internal-", "choose another name");
+    }
+
+    /// Names must not begin with what AWS keeps for itself.
+    fn beginnings(&mut self) {
+        let stack = &self.config.name;
+        let services = keys(&self.config.services);
+        // Every stack has the artifact bucket.
+        let buckets = [keys(&self.config.buckets), vec!["artifacts".into()]].concat();
+        for (beginning, kind) in KEPT_BY_AWS {
+            let entries = if *kind == "bucket" { &buckets } else { &services };
+            if entries.iter().any(|entry| format!("{stack}-{entry}").starts_with(beginning)) {
+                let message = format!("the name of a {kind} must not begin with {beginning}");
+                self.problem("name", message, "choose another name for the stack");
+            }
+        }
+    }
+
+    /// A service `web` has a second security group, `web-lb`.
+    fn firewalls(&mut self) {
+        for entry in self.config.services.keys() {
+            let other = entry.as_str().strip_suffix("-lb").unwrap_or_default();
+            if self.config.services.contains_key(other) {
+                let help =
+                    format!("the load balancer of `{other}` has a security group of that name: call it otherwise");
+                self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
         }
     }
 
@@ -89,18 +122,46 @@ impl Checks<'_> {
         }
     }
 
-    /// AWS Academy: no instance profile can be made, and twenty instances end the account (aws-facts §3.4).
+    /// Existing roles are what accounts of AWS Academy need, and those have limits of their own (aws-facts §3.4).
     fn lab(&mut self) {
         let Some(roles) = &self.config.roles else { return };
         if roles.instance_profile.is_none() && !self.config.services.is_empty() {
             let help = "services need one that exists, too: add `instance_profile: LabInstanceProfile`";
             self.problem("roles", "`instance_profile` is missing in roles", help);
         }
+        let mut instances = 0_u32;
         for (entry, service) in &self.config.services {
-            if service.instances.max >= 10 {
-                let help = "with existing roles this may be an AWS Academy account, which ends instances beyond 9 and \
-                            the whole account at 20: use at most 9";
-                self.problem(&format!("services.{entry}.instances.max"), "too many instances", help);
+            instances += u32::from(service.instances.max);
+            if instances > LAB_INSTANCES {
+                let message = format!("up to {instances} instances, with existing roles");
+                let help = format!(
+                    "an account of AWS Academy ends all instances beyond {LAB_INSTANCES}, and at 20 itself: use at most \
+                     {LAB_INSTANCES} in all services together"
+                );
+                self.problem(&format!("services.{entry}.instances.max"), message, help);
+            }
+        }
+        if roles.existing == "LabRole" {
+            self.academy();
+        }
+    }
+
+    /// `LabRole` is in accounts of AWS Academy alone.
+    fn academy(&mut self) {
+        if !LAB_REGIONS.contains(&self.config.region.as_str()) {
+            let help = format!("use {}", LAB_REGIONS.join(" or "));
+            self.problem("region", format!("AWS Academy does not allow {}", self.config.region), help);
+        }
+        for (entry, service) in &self.config.services {
+            let name = service.instance_type.to_string();
+            let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));
+            if size > SIZES.iter().position(|size| *size == "large") {
+                let path = format!("services.{entry}.instance_type");
+                self.problem(&path, format!("AWS Academy ends instances like {name} at once"), "use nano to large");
+            }
+            if service.disk_gb > LAB_DISK_GB {
+                let help = format!("use at most {LAB_DISK_GB}");
+                self.problem(&format!("services.{entry}.disk_gb"), "a larger disk than AWS Academy allows", help);
             }
         }
     }
@@ -108,8 +169,8 @@ impl Checks<'_> {
     fn triggers(&mut self) {
         for (entry, bucket) in &self.config.buckets {
             let Some(upload) = &bucket.on_upload else { continue };
-            if !self.config.functions.contains_key(upload.function.as_str()) {
-                let known = keys(&self.config.functions);
+            let known = self.declared("functions");
+            if !known.iter().any(|function| function == upload.function.as_str()) {
                 let path = format!("buckets.{entry}.on_upload.function");
                 self.unknown(&path, "function", upload.function.as_str(), known);
             }
@@ -117,21 +178,16 @@ impl Checks<'_> {
     }
 
     fn uses(&mut self, path: &str, uses: &Uses) {
-        for entry in uses.buckets.keys().filter(|entry| !self.config.buckets.contains_key(entry.as_str())) {
-            let known = keys(&self.config.buckets);
-            self.unknown(&format!("{path}.uses.buckets.{entry}"), "bucket", entry.as_str(), known);
-        }
-        for entry in uses.tables.keys().filter(|entry| !self.config.tables.contains_key(entry.as_str())) {
-            let known = keys(&self.config.tables);
-            self.unknown(&format!("{path}.uses.tables.{entry}"), "table", entry.as_str(), known);
+        for (section, kind, used) in [("buckets", "bucket", &uses.buckets), ("tables", "table", &uses.tables)] {
+            let known = self.declared(section);
+            for entry in used.keys().filter(|entry| !known.iter().any(|known| known == entry.as_str())) {
+                self.unknown(&format!("{path}.uses.{section}.{entry}"), kind, entry.as_str(), known.clone());
+            }
         }
     }
 
     fn environment(&mut self, path: &str, environment: &Environment) {
-        for (name, text) in environment {
-            let place = format!("{path}.environment.{name}");
-            text.references().for_each(|reference| self.reference(&place, reference));
-        }
+        environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
         // Lambda's limit (aws-facts §7.1). It leaves user data room for everything else it holds (§8.4).
         let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
         if bytes > 4096 {
@@ -144,31 +200,19 @@ impl Checks<'_> {
         }
     }
 
-    fn reserved(&mut self, path: &str, environment: &Environment) {
-        for name in environment.keys().filter(|name| name.starts_with("AWS_") || *name == "_HANDLER") {
-            let message = format!("`{name}` is set by Lambda itself");
-            self.problem(&format!("{path}.environment.{name}"), message, "leave it out");
-        }
-    }
-
-    fn reference(&mut self, path: &str, reference: &Reference) {
-        let Reference { section, entry, attribute } = reference;
+    fn reference(&mut self, reference: &Reference) {
+        let Reference { section, entry, attribute, place } = reference;
         let Some((_, attributes)) = ATTRIBUTES.iter().find(|(known, _)| known == section) else {
             let known = ATTRIBUTES.iter().map(|(known, _)| (*known).to_owned()).collect();
-            return self.unknown(path, "section", section, known);
+            return self.unknown_at(*place, "section", section, known);
         };
-        let entries = match section.as_str() {
-            "buckets" => keys(&self.config.buckets),
-            "tables" => keys(&self.config.tables),
-            "functions" => keys(&self.config.functions),
-            _ => keys(&self.config.services),
-        };
+        let entries = self.declared(section);
         if !entries.contains(entry) {
-            return self.unknown(path, &format!("entry of {section}"), entry, entries);
+            return self.unknown_at(*place, &format!("entry of {section}"), entry, entries);
         }
         if !attributes.contains(&attribute.as_str()) {
             let known = attributes.iter().map(|known| (*known).to_owned()).collect();
-            self.unknown(path, &format!("attribute of {section}"), attribute, known);
+            self.unknown_at(*place, &format!("attribute of {section}"), attribute, known);
         }
     }
 
@@ -209,18 +253,36 @@ impl Checks<'_> {
         self.problem(&path, format!("a circle of references: {way}"), "take one of these references away");
     }
 
+    /// The entries that the file names in a section, also those that are wrong in themselves.
+    fn declared(&self, section: &str) -> Vec<String> {
+        let below = format!("{section}.");
+        let places = self.config.places.range(below.clone()..).map(|(path, _)| path);
+        let names = places.map_while(|path| path.strip_prefix(&below)).filter(|name| !name.contains('.'));
+        names.map(str::to_owned).collect()
+    }
+
     fn unknown(&mut self, path: &str, what: &str, unknown: &str, known: Vec<String>) {
+        self.unknown_at(self.place(path), what, unknown, known);
+    }
+
+    fn unknown_at(&mut self, place: Place, what: &str, unknown: &str, known: Vec<String>) {
         let help = match did_you_mean(unknown, known.iter().map(String::as_str)) {
             Some(meant) => format!("did you mean `{meant}`?"),
             None if known.is_empty() => "there is none".into(),
             None => format!("there are: {}", known.join(", ")),
         };
-        self.problem(path, format!("there is no {what} `{unknown}`"), help);
+        let message = format!("there is no {what} `{unknown}`");
+        self.problems.push(Problem { place, message, help: Some(help) });
+    }
+
+    /// Where a value stands, or what it is left out of.
+    fn place(&self, path: &str) -> Place {
+        let outer = || path.rsplit_once('.').map_or(Place { line: 1, column: 1 }, |(outer, _)| self.place(outer));
+        self.config.place_of(path).unwrap_or_else(outer)
     }
 
     fn problem(&mut self, path: &str, message: impl Into<String>, help: impl Into<String>) {
-        let place = self.config.place_of(path).unwrap_or(Place { line: 1, column: 1 });
-        self.problems.push(Problem { place, message: message.into(), help: Some(help.into()) });
+        self.problems.push(Problem { place: self.place(path), message: message.into(), help: Some(help.into()) });
     }
 }
 

@@ -39,46 +39,87 @@ pub struct Errors {
     pub problems: Vec<Problem>,
 }
 
+/// As many problems are shown at once; more would only scroll the first ones away.
+const SHOWN: usize = 20;
+/// As many characters of a line are shown, around the caret if it has more.
+const WIDEST: usize = 120;
+/// As much of a message is shown: it may quote a value of any length.
+const LONGEST: usize = 300;
+
+/// One after the other. The first begins without `error:`, as any error that is printed after that word.
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
+        let lines: Vec<&str> = self.text.lines().collect();
+        for (index, problem) in self.problems.iter().take(SHOWN).enumerate() {
             if index > 0 {
-                writeln!(f)?;
+                write!(f, "\nerror: ")?;
             }
-            self.show(f, problem)?;
+            self.show(f, &lines, problem)?;
         }
-        Ok(())
+        match self.problems.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => writeln!(f, "\n… and {more} more"),
+        }
     }
 }
 
 impl Errors {
-    fn show(&self, f: &mut fmt::Formatter<'_>, problem: &Problem) -> fmt::Result {
+    fn show(&self, f: &mut fmt::Formatter<'_>, lines: &[&str], problem: &Problem) -> fmt::Result {
         let Place { line, column } = problem.place;
-        writeln!(f, "{}", problem.message)?;
-        if line == 0 {
-            write!(f, " --> {}", self.file)?;
-        } else {
-            let number = line.to_string();
-            let gap = " ".repeat(number.len());
-            let snippet = self.text.lines().nth(line - 1).unwrap_or_default();
-            let indent = " ".repeat(column.saturating_sub(1));
-            writeln!(f, "{gap}--> {}:{line}:{column}", self.file)?;
-            writeln!(f, "{gap} |")?;
-            writeln!(f, "{number} | {}", snippet.replace('\t', " "))?;
-            write!(f, "{gap} | {indent}^")?;
+        writeln!(f, "{}", shortened(&problem.message))?;
+        match line {
+            0 => writeln!(f, " --> {}", self.file)?,
+            _ => {
+                let number = line.to_string();
+                let gap = " ".repeat(number.len());
+                let (snippet, indent) = around(lines.get(line - 1).copied().unwrap_or_default(), column);
+                writeln!(f, "{gap}--> {}:{line}:{column}", self.file)?;
+                writeln!(f, "{gap} |")?;
+                writeln!(f, "{number} | {snippet}")?;
+                writeln!(f, "{gap} | {}^", " ".repeat(indent))?;
+            }
         }
         match &problem.help {
-            Some(help) => writeln!(f, "\n  help: {help}"),
-            None => writeln!(f),
+            Some(help) => writeln!(f, "  help: {}", shortened(help)),
+            None => Ok(()),
         }
     }
 }
 
+/// The part of a line around a column, and how far in that part the column is.
+fn around(line: &str, column: usize) -> (String, usize) {
+    // One column for each character, and nothing that would command the terminal.
+    let plain: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let at = column.saturating_sub(1);
+    if plain.len() <= WIDEST {
+        return (plain.into_iter().collect(), at);
+    }
+    let from = at.saturating_sub(WIDEST / 2).min(plain.len() - WIDEST);
+    let part: String = plain[from..from + WIDEST].iter().collect();
+    let (before, after) = (if from > 0 { "…" } else { "" }, if from + WIDEST < plain.len() { "…" } else { "" });
+    (format!("{before}{part}{after}"), at - from + before.chars().count())
+}
+
+/// A message on one line, which may quote a value of any length and with any characters.
+fn shortened(message: &str) -> String {
+    let mut shown = String::new();
+    for c in message.chars().take(LONGEST) {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    if message.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 /// The known word that an unknown one probably means.
 pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let close = (unknown.chars().count() / 3).max(1);
+    // Of a single letter nothing can be told, and comparing long words takes as long as both are.
+    let letters = unknown.chars().count();
+    let close = if letters > 1 { (letters.min(64) / 3).max(1) } else { 0 };
     known
         .into_iter()
+        .filter(|word| letters.abs_diff(word.chars().count()) <= close)
         .map(|word| (distance(&unknown.to_lowercase(), &word.to_lowercase()), word))
         .filter(|(distance, _)| *distance <= close)
         .min()
@@ -109,12 +150,27 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::did_you_mean;
+    use super::*;
 
     #[test]
     fn a_slip_of_the_finger_is_understood_and_a_different_word_is_not() {
         assert_eq!(did_you_mean("bukets", ["buckets", "tables"]), Some("buckets"));
         assert_eq!(did_you_mean("tabels", ["buckets", "tables"]), Some("tables"));
         assert_eq!(did_you_mean("queues", ["buckets", "tables"]), None);
+        assert_eq!(did_you_mean("x", ["a", "b"]), None);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_caret_is_shown() {
+        assert_eq!(around("name: é\tx", 9), ("name: é x".into(), 8));
+        let (shown, at) = around(&format!("{}X{}", "a".repeat(500), "b".repeat(500)), 501);
+        assert_eq!((shown.chars().count(), shown.chars().nth(at)), (122, Some('X')));
+        assert_eq!(around("", 5), (String::new(), 4));
+    }
+
+    #[test]
+    fn a_message_cannot_command_the_terminal() {
+        assert_eq!(shortened("unknown key `\u{1b}[2J`"), "unknown key `\\u{1b}[2J`");
+        assert_eq!(shortened(&"a".repeat(10_000)).chars().count(), LONGEST + 1);
     }
 }

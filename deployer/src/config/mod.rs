@@ -8,14 +8,17 @@ mod text;
 mod tree;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
 pub use error::{Errors, Place, Problem};
+pub use read::METHODS;
 pub use text::{Piece, Reference, Text};
 
 use crate::package::Architecture;
@@ -47,6 +50,14 @@ pub struct Config {
     /// What the stack tells others, in the order of the file.
     pub outputs: Vec<(String, Text)>,
     places: BTreeMap<String, Place>,
+    source: Source,
+}
+
+/// The file as it was read, for errors that come later.
+#[derive(Debug, Clone, Default)]
+struct Source {
+    file: String,
+    text: String,
 }
 
 /// A name of lower-case letters, digits and single hyphens, beginning with a letter.
@@ -252,7 +263,14 @@ impl Config {
     /// Errors: everything that is wrong with it, each with its place and remedy.
     pub fn read(path: &Path) -> Result<Config, Errors> {
         let file = shown(path);
-        let bytes = std::fs::read(path).map_err(|error| whole(&file, format!("cannot be read: {error}"), None))?;
+        let mut bytes = Vec::new();
+        // One byte more than is allowed tells that there are more, however many.
+        File::open(path)
+            .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|error| whole(&file, format!("cannot be read: {error}"), None))?;
+        if bytes.len() > MOST_BYTES {
+            return Err(too_large(&file));
+        }
         let text =
             String::from_utf8(bytes).map_err(|_| whole(&file, "is not UTF-8 text".into(), Some("save it as UTF-8")))?;
         Config::parse(&file, &text)
@@ -263,19 +281,45 @@ impl Config {
     /// Errors: everything that is wrong with it, each with its place and remedy.
     pub fn parse(file: &str, text: &str) -> Result<Config, Errors> {
         if text.len() > MOST_BYTES {
-            return Err(whole(file, "is larger than 1 MiB".into(), Some("a stack is described in a page or two")));
+            return Err(too_large(file));
         }
-        read::read(text).map_err(|mut problems| {
-            problems.sort_by_key(|problem| problem.place);
-            problems.dedup();
-            Errors { file: file.into(), text: text.into(), problems }
-        })
+        // Some editors begin a file with a mark of its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let source = Source { file: file.into(), text: text.into() };
+        match read::read(text) {
+            Ok(config) => Ok(Config { source, ..config }),
+            Err(problems) => Err(source.errors(problems)),
+        }
+    }
+
+    /// The same stack in another region.
+    ///
+    /// Errors: what is wrong there, such as names that become too long.
+    pub fn in_region(self, region: Region) -> Result<Config, Errors> {
+        let config = Config { region, ..self };
+        let problems = checks::all(&config);
+        if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
     /// Where this value stands, by its path such as `services.web.image`.
     pub fn place_of(&self, path: &str) -> Option<Place> {
         self.places.get(path).copied()
     }
+}
+
+impl Source {
+    /// In the order of the file, each once.
+    fn errors(self, mut problems: Vec<Problem>) -> Errors {
+        problems.sort_by_key(|problem| problem.place);
+        let mut seen = BTreeSet::new();
+        problems.retain(|problem| seen.insert((problem.place, problem.message.clone())));
+        let Source { file, text } = self;
+        Errors { file, text, problems }
+    }
+}
+
+fn too_large(file: &str) -> Errors {
+    whole(file, "is larger than 1 MiB".into(), Some("a stack is described in a page or two"))
 }
 
 fn whole(file: &str, what: String, help: Option<&str>) -> Errors {
@@ -329,10 +373,10 @@ impl FromStr for Region {
         if REGIONS.contains(&text) {
             return Ok(Region(text.into()));
         }
-        let meant = error::did_you_mean(text, REGIONS.iter().copied());
-        Err(match meant {
-            Some(meant) => format!("there is no region {text:?}; did you mean {meant:?}?"),
-            None => format!("there is no region {text:?}; regions are called like \"us-east-1\""),
+        let no = format!("there is no region {text:?} in AWS's commercial partition");
+        Err(match error::did_you_mean(text, REGIONS.iter().copied()) {
+            Some(meant) => format!("{no}; did you mean {meant:?}?"),
+            None => format!("{no}; regions are called like us-east-1"),
         })
     }
 }
@@ -367,10 +411,12 @@ impl FromStr for Cidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "address blocks are written like 0.0.0.0/0 or 203.0.113.7/32".to_owned();
+        let wrong = || "blocks are of IPv4 addresses, written like 0.0.0.0/0 or 203.0.113.7/32".to_owned();
         let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
         let address: std::net::Ipv4Addr = address.parse().map_err(|_| wrong())?;
-        let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32).ok_or_else(wrong)?;
+        // Rust would also read `+8` and `08`.
+        let plain = |read: &u32| *read <= 32 && read.to_string() == bits;
+        let bits: u32 = bits.parse().ok().filter(plain).ok_or_else(wrong)?;
         let rest = u32::from(address).checked_shl(bits).unwrap_or(0);
         if rest != 0 {
             let kept = u32::from(address) & u32::MAX.checked_shl(32 - bits).unwrap_or(0);

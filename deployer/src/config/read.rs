@@ -1,46 +1,36 @@
 //! From a located tree to typed values, field by field, collecting every problem on the way.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    str::FromStr,
+};
 
 use super::{
     Access, Balancer, Bucket, Cidr, Config, Cors, Environment, ExistingRoles, Function, HealthCheck, InstanceType,
-    Instances, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Table, Text, Upload, Uses, checks,
+    Instances, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Source, Table, Text, Upload, Uses,
+    checks,
     error::did_you_mean,
-    tree::{Located, Node},
+    tree::{self, Located, Node},
 };
 use crate::package::Architecture;
 
 /// Reads a whole description.
+///
+/// What is wrong is replaced by something harmless, so that the rest can be checked as well: it never gets out,
+/// because then there are problems.
 pub fn read(text: &str) -> Result<Config, Vec<Problem>> {
-    let root: Located = serde_yaml::from_str(text).map_err(|error| vec![syntax(&error)])?;
-    let mut reader = Reader::default();
+    let root = tree::parse(text)?;
+    let mut reader = Reader { text, problems: Vec::new(), places: BTreeMap::new() };
     let config = reader.config(&root);
-    match config {
-        Some(mut config) if reader.problems.is_empty() => {
-            config.places = reader.places;
-            let problems = checks::all(&config);
-            if problems.is_empty() { Ok(config) } else { Err(problems) }
-        }
-        _ => Err(reader.problems),
-    }
+    let (mut problems, places) = (reader.problems, reader.places);
+    let Some(config) = config.map(|config| Config { places, ..config }) else { return Err(problems) };
+    problems.extend(checks::all(&config));
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 
-fn syntax(error: &serde_yaml::Error) -> Problem {
-    let error = error.without_snippet();
-    let place = error.location().map(|location| Place::from(&location)).unwrap_or_default();
-    let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
-    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned();
-    let help = if message.contains("duplicate") {
-        "keep one of the two"
-    } else {
-        "check the indentation and the quotes around here"
-    };
-    Problem { place, message, help: Some(help.into()) }
-}
-
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
+    text: &'a str,
     problems: Vec<Problem>,
     places: BTreeMap<String, Place>,
 }
@@ -63,10 +53,13 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The methods that a CORS rule may allow.
+pub const METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
+
 const TOP: &[&str] =
     &["name", "region", "account", "tags", "roles", "buckets", "tables", "functions", "services", "outputs"];
 
-impl Reader {
+impl Reader<'_> {
     fn config(&mut self, root: &Located) -> Option<Config> {
         if matches!(root.node, Node::Null) {
             self.problem(root.place, "the file is empty", "begin with `name: my-stack` and `region: us-east-1`");
@@ -78,14 +71,14 @@ impl Reader {
         let account = self.optional_text(&fields, "account");
         let tags = self.tags(&fields);
         let roles = self.roles(&fields);
-        let buckets = self.section(&fields, "buckets", Reader::bucket);
-        let tables = self.section(&fields, "tables", Reader::table);
-        let functions = self.section(&fields, "functions", Reader::function);
-        let services = self.section(&fields, "services", Reader::service);
+        let buckets = self.section(&fields, "buckets", Self::bucket);
+        let tables = self.section(&fields, "tables", Self::table);
+        let functions = self.section(&fields, "functions", Self::function);
+        let services = self.section(&fields, "services", Self::service);
         let outputs = self.outputs(&fields);
         Some(Config {
-            name: name?,
-            region: region?,
+            name: name.unwrap_or_else(|| Name("x".into())),
+            region: region.unwrap_or_else(|| Region("us-east-1".into())),
             account,
             tags,
             roles,
@@ -95,6 +88,7 @@ impl Reader {
             services,
             outputs,
             places: BTreeMap::new(),
+            source: Source::default(),
         })
     }
 
@@ -102,7 +96,7 @@ impl Reader {
         &mut self,
         top: &Fields<'_>,
         section: &str,
-        read: fn(&mut Reader, &str, &Located) -> Option<T>,
+        read: fn(&mut Self, &str, &Located) -> Option<T>,
     ) -> BTreeMap<Name, T> {
         let Some(value) = top.get(section) else { return BTreeMap::new() };
         let Some(entries) = self.map(section, value) else { return BTreeMap::new() };
@@ -131,23 +125,29 @@ impl Reader {
 
     fn cors(&mut self, path: &str, value: &Located) -> Option<Cors> {
         let fields = self.fields(path, value, &["origins", "methods", "headers", "expose", "max_age_s"])?;
-        let methods = self.texts(&fields, "methods").unwrap_or_default();
+        let methods = self.some_texts(&fields, "methods", "methods: [GET, HEAD, PUT]");
         for (method, place) in &methods {
-            if !["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method.as_str()) {
-                self.problem(*place, format!("S3 knows no method {method:?}"), "use GET, HEAD, PUT, POST or DELETE");
+            if !METHODS.contains(&method.as_str()) {
+                let help = format!("use {}", METHODS.join(", "));
+                self.problem(*place, format!("S3 knows no method {method:?}"), help);
             }
         }
-        let plain = |texts: Option<Vec<(String, Place)>>| -> Vec<String> {
-            texts.unwrap_or_default().into_iter().map(|(text, _)| text).collect()
+        let origins = match fields.get("origins") {
+            Some(_) => self.some_texts(&fields, "origins", "origins: [\"*\"]"),
+            None => vec![("*".into(), fields.place)],
         };
+        let headers = self.texts(&fields, "headers").unwrap_or_default();
+        for (pattern, place) in origins.iter().chain(&headers) {
+            if pattern.matches('*').count() > 1 {
+                self.problem(*place, format!("more than one `*` in {pattern:?}"), "S3 takes one at most");
+            }
+        }
+        let plain = |texts: Vec<(String, Place)>| -> Vec<String> { texts.into_iter().map(|(text, _)| text).collect() };
         Some(Cors {
-            origins: match self.texts(&fields, "origins") {
-                Some(origins) => plain(Some(origins)),
-                None => vec!["*".into()],
-            },
-            methods: plain(Some(methods)),
-            headers: plain(self.texts(&fields, "headers")),
-            expose: plain(self.texts(&fields, "expose")),
+            origins: plain(origins),
+            methods: plain(methods),
+            headers: plain(headers),
+            expose: plain(self.texts(&fields, "expose").unwrap_or_default()),
             max_age_s: self.optional_number(&fields, "max_age_s", 0..=65_535),
         })
     }
@@ -165,9 +165,20 @@ impl Reader {
         let known = ["partition_key", "sort_key", "protect", "point_in_time_recovery"];
         let fields = self.fields(path, value, &known)?;
         let partition_key = self.text(&fields, "partition_key", "the attribute that is the partition key");
+        let sort_key = self.optional_text(&fields, "sort_key");
+        for (name, key) in [("partition_key", &partition_key), ("sort_key", &sort_key)] {
+            if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
+                let place = self.place(&fields, name);
+                self.problem(place, format!("`{name}` cannot be so called"), "attributes have 1 to 255 bytes");
+            }
+        }
+        if partition_key.is_some() && partition_key == sort_key {
+            let place = self.place(&fields, "sort_key");
+            self.problem(place, "both keys are the same attribute", "leave `sort_key` out, or choose another one");
+        }
         Some(Table {
-            partition_key: partition_key?,
-            sort_key: self.optional_text(&fields, "sort_key"),
+            partition_key: partition_key.unwrap_or_default(),
+            sort_key,
             protect: self.boolean(&fields, "protect"),
             point_in_time_recovery: self.boolean(&fields, "point_in_time_recovery"),
         })
@@ -185,15 +196,14 @@ impl Reader {
             "uses",
         ];
         let fields = self.fields(path, value, &known)?;
-        let program = self.program(&fields);
         Some(Function {
+            program: self.program(&fields),
             architecture: self.architecture(&fields),
             memory_mb: self.number(&fields, "memory_mb", 128..=10_240, 128),
             timeout_s: self.number(&fields, "timeout_s", 1..=900, 30),
             log_retention_days: self.retention(&fields),
-            environment: self.environment(&fields),
+            environment: self.environment(&fields, kept_by_lambda),
             uses: self.uses(&fields, &["buckets", "tables", "rekognition"]),
-            program: program?,
         })
     }
 
@@ -213,9 +223,9 @@ impl Reader {
             "uses",
         ];
         let fields = self.fields(path, value, &known)?;
-        let program = self.program(&fields);
-        let instance_type = self.instance_type(&fields);
         Some(Service {
+            program: self.program(&fields),
+            instance_type: self.instance_type(&fields),
             port: self.port(&fields, "port", 8080),
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
@@ -223,16 +233,18 @@ impl Reader {
             image: self.image(&fields),
             disk_gb: self.number(&fields, "disk_gb", 8..=16_384, 8),
             grace_period_s: self.number(&fields, "grace_period_s", 30..=7_200, 240),
-            environment: self.environment(&fields),
+            environment: self.environment(&fields, kept_by_us),
             uses: self.uses(&fields, &["buckets", "tables"]),
-            program: program?,
-            instance_type: instance_type?,
         })
     }
 
-    fn instance_type(&mut self, fields: &Fields<'_>) -> Option<InstanceType> {
-        let text = self.text(fields, "instance_type", "an instance type such as t3.micro")?;
-        self.understood(fields, "instance_type", &format!("there is no instance type {text:?}"), text.parse())
+    fn instance_type(&mut self, fields: &Fields<'_>) -> InstanceType {
+        self.text(fields, "instance_type", "an instance type such as t3.micro")
+            .and_then(|text| {
+                let message = format!("there is no instance type {text:?}");
+                self.understood(fields, "instance_type", &message, text.parse())
+            })
+            .unwrap_or(InstanceType { name: String::new(), architecture: Architecture::X86_64 })
     }
 
     fn image(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -302,7 +314,7 @@ impl Reader {
     fn matcher(&mut self, fields: &Fields<'_>) -> Option<String> {
         match &fields.get("matcher")?.node {
             Node::Number(status @ 200..=499) => Some(status.to_string()),
-            Node::Text(text) if text.chars().all(|c| c.is_ascii_digit() || "-,".contains(c)) => Some(text.clone()),
+            Node::Text(text) if text.split(',').all(are_statuses) => Some(text.clone()),
             _ => {
                 let place = self.place(fields, "matcher");
                 self.problem(place, "this is no set of HTTP statuses", "write 200, 200-299 or 200,204");
@@ -325,7 +337,10 @@ impl Reader {
             return usual;
         };
         let port = self.port(&fields, "port", 80);
-        let Some(blocks) = self.texts(&fields, "allow") else { return Balancer { port, allow: everyone() } };
+        if fields.get("allow").is_none() {
+            return Balancer { port, allow: everyone() };
+        }
+        let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
         for (text, place) in blocks {
             match text.parse() {
@@ -336,17 +351,34 @@ impl Reader {
         Balancer { port, allow }
     }
 
-    fn program(&mut self, fields: &Fields<'_>) -> Option<Program> {
-        match (self.optional_text(fields, "package"), self.optional_text(fields, "binary")) {
-            (Some(package), None) => Some(Program::Package(package)),
-            (None, Some(binary)) => Some(Program::Binary(binary.into())),
+    fn program(&mut self, fields: &Fields<'_>) -> Program {
+        let nothing = Program::Package(String::new());
+        let help = "name a Cargo package with `package`, or a finished program with `binary`";
+        match (fields.get("package"), fields.get("binary")) {
+            (Some(_), None) => self.package(fields).map_or(nothing, Program::Package),
+            (None, Some(_)) => {
+                let binary = self.optional_text(fields, "binary").unwrap_or_default();
+                if binary.is_empty() {
+                    self.problem(self.place(fields, "binary"), "`binary` names no file", help);
+                }
+                Program::Binary(binary.into())
+            }
             (package, _) => {
                 let what = if package.is_some() { "two programs" } else { "no program" };
-                let help = "name a Cargo package with `package`, or a finished program with `binary`";
                 self.problem(fields.place, format!("{} has {what}", fields.path), help);
-                None
+                nothing
             }
         }
+    }
+
+    fn package(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let package = self.optional_text(fields, "package")?;
+        let is_name = |c: char| c.is_alphanumeric() || "-_".contains(c);
+        if package.is_empty() || package.starts_with('-') || !package.chars().all(is_name) {
+            let help = "packages are called as in their Cargo.toml; `binary` names a file";
+            self.problem(self.place(fields, "package"), format!("{package:?} is no name of a package"), help);
+        }
+        Some(package)
     }
 
     fn architecture(&mut self, fields: &Fields<'_>) -> Architecture {
@@ -406,11 +438,20 @@ impl Reader {
         accesses
     }
 
-    fn environment(&mut self, fields: &Fields<'_>) -> Environment {
+    fn environment(
+        &mut self,
+        fields: &Fields<'_>,
+        kept: fn(&str) -> Option<(&'static str, &'static str)>,
+    ) -> Environment {
         let path = fields.path("environment");
         let Some(entries) = fields.get("environment").and_then(|value| self.map(&path, value)) else {
             return Environment::new();
         };
+        for (key, place, _) in entries {
+            if let Some((what, help)) = kept(key) {
+                self.problem(*place, format!("`{key}` {what}"), help);
+            }
+        }
         self.named_texts(&path, entries).into_iter().collect()
     }
 
@@ -436,28 +477,40 @@ impl Reader {
     }
 
     fn reference_text(&mut self, value: &Located) -> Option<Text> {
-        let text = match &value.node {
-            Node::Text(text) => text.clone(),
-            Node::Number(number) => number.to_string(),
-            Node::Bool(truth) => truth.to_string(),
-            Node::Null => String::new(),
-            other => {
-                self.problem(value.place, format!("{} where a text belongs", other.kind()), "write a text");
-                return None;
-            }
-        };
-        if text.contains(['\n', '\r', '\0']) {
-            self.problem(value.place, "a value of more than one line", "variables hold one line");
+        let text = self.scalar(value)?;
+        if let Some(character) = text.chars().find(|&c| breaks_a_line(c)) {
+            let message = format!("a value with {character:?} in it");
+            self.problem(value.place, message, "variables hold one line, without control characters");
             return None;
         }
-        match Text::parse(&text) {
-            Ok(text) => Some(text),
-            Err((message, at)) => {
-                // Behind an opening quote, which the place of the value points at.
-                let place = Place { column: value.place.column + at + 1, ..value.place };
-                let help = "references look like ${buckets.images.name}; write $${ for the characters themselves";
-                self.problem(place, message, help);
+        Text::parse(&text, |part| self.place_within(value, part)).map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    /// A scalar as it is written: `1.10` stays `1.10`, and `no` stays `no`.
+    fn scalar(&mut self, value: &Located) -> Option<String> {
+        match &value.node {
+            Node::Null => Some(String::new()),
+            Node::Text(text) => Some(text.clone()),
+            Node::Bool(_) | Node::Number(_) | Node::Fraction => Some(self.written(value).to_owned()),
+            other => {
+                self.problem(value.place, format!("{} where a text belongs", other.kind()), "write a text");
                 None
+            }
+        }
+    }
+
+    fn written(&self, value: &Located) -> &str {
+        self.text.get(value.bytes.clone()).unwrap_or_default()
+    }
+
+    /// Where a part of a value stands: at the value itself when it is written with escapes.
+    fn place_within(&self, value: &Located, part: &str) -> Place {
+        let written = self.written(value);
+        let Some(before) = written.find(part).map(|at| &written[..at]) else { return value.place };
+        match before.rsplit_once('\n') {
+            None => Place { column: value.place.column + before.chars().count(), ..value.place },
+            Some((lines, line)) => {
+                Place { line: value.place.line + lines.matches('\n').count() + 1, column: line.chars().count() + 1 }
             }
         }
     }
@@ -467,23 +520,21 @@ impl Reader {
             return BTreeMap::new();
         };
         let mut tags = BTreeMap::new();
+        let mut known = BTreeSet::new();
         for (key, place, value) in entries {
             let reserved = ["aws:", "deployer:"].iter().any(|prefix| key.to_lowercase().starts_with(prefix));
-            if reserved || key.is_empty() || key.chars().count() > 128 {
-                let help = "tag names have 1 to 128 characters and begin neither with aws: nor with deployer:";
+            if reserved || key.is_empty() || key.chars().count() > 128 || !key.chars().all(is_of_tags) {
+                let help = "tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: \
+                            nor with deployer:";
                 self.problem(*place, format!("{key:?} is no name of a tag"), help);
             }
-            let text = match &value.node {
-                Node::Text(text) => text.clone(),
-                Node::Number(number) => number.to_string(),
-                Node::Bool(truth) => truth.to_string(),
-                other => {
-                    self.problem(value.place, format!("{} where a text belongs", other.kind()), "write a text");
-                    continue;
-                }
-            };
-            if text.chars().count() > 256 {
-                self.problem(value.place, "a tag of more than 256 characters", "shorten it");
+            if !known.insert(key.to_lowercase()) {
+                self.problem(*place, format!("`{key}` stands twice"), "IAM does not tell capitals in tags apart");
+            }
+            let Some(text) = self.scalar(value) else { continue };
+            if text.chars().count() > 256 || !text.chars().all(is_of_tags) {
+                let help = "tags have at most 256 letters, digits, blanks and _.:/=+-@";
+                self.problem(value.place, format!("{text:?} is no value of a tag"), help);
             }
             tags.insert(key.clone(), text);
         }
@@ -497,10 +548,16 @@ impl Reader {
     fn roles(&mut self, top: &Fields<'_>) -> Option<ExistingRoles> {
         let value = top.get("roles")?;
         let fields = self.fields("roles", value, &["existing", "instance_profile"])?;
-        Some(ExistingRoles {
-            existing: self.text(&fields, "existing", "the name of a role, such as LabRole")?,
-            instance_profile: self.optional_text(&fields, "instance_profile"),
-        })
+        let existing = self.text(&fields, "existing", "the name of a role, such as LabRole");
+        let instance_profile = self.optional_text(&fields, "instance_profile");
+        for (key, name) in [("existing", &existing), ("instance_profile", &instance_profile)] {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+            if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 128 || !name.chars().all(is_name)) {
+                let help = "write the name alone, such as LabRole, without ARN or path";
+                self.problem(self.place(&fields, key), format!("`{key}` is no name in IAM"), help);
+            }
+        }
+        Some(ExistingRoles { existing: existing?, instance_profile })
     }
 
     fn fields<'a>(&mut self, path: &str, value: &'a Located, known: &[&str]) -> Option<Fields<'a>> {
@@ -588,6 +645,23 @@ impl Reader {
         Some(texts)
     }
 
+    /// At least one.
+    fn some_texts(&mut self, fields: &Fields<'_>, key: &str, example: &str) -> Vec<(String, Place)> {
+        match self.texts(fields, key) {
+            Some(texts) if !texts.is_empty() => texts,
+            None if fields.get(key).is_some() => Vec::new(),
+            none => {
+                let what = if none.is_some() { "is empty" } else { "is missing" };
+                self.problem(
+                    self.place(fields, key),
+                    format!("`{key}` {what} in {}", fields.path),
+                    format!("write {example}"),
+                );
+                Vec::new()
+            }
+        }
+    }
+
     fn boolean(&mut self, fields: &Fields<'_>, key: &str) -> bool {
         match fields.get(key).map(|value| (&value.node, value.place)) {
             None => false,
@@ -612,14 +686,15 @@ impl Reader {
     fn optional_number(&mut self, fields: &Fields<'_>, key: &str, range: RangeInclusive<i64>) -> Option<u16> {
         let value = fields.get(key)?;
         let Node::Number(number) = value.node else {
-            let message = format!("`{key}` is {}, and should be a number", value.node.kind());
+            let message = format!("`{key}` is {}, and should be a whole number", value.node.kind());
             self.problem(value.place, message, "write a whole number, without quotes");
             return None;
         };
         let small = u16::try_from(number).ok().filter(|_| range.contains(&number));
         if small.is_none() {
             let help = format!("use {} to {}", range.start(), range.end());
-            self.problem(value.place, format!("`{key}` cannot be {number}"), help);
+            let written = self.written(value).to_owned();
+            self.problem(value.place, format!("`{key}` cannot be {written}"), help);
         }
         small
     }
@@ -631,4 +706,36 @@ impl Reader {
     fn problem(&mut self, place: Place, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { place, message: message.into(), help: Some(help.into()) });
     }
+}
+
+/// One status or a range of them, as load balancers take them.
+fn are_statuses(text: &str) -> bool {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let status = |text: &str| text.parse().ok().filter(|status: &u16| (200..=499).contains(status));
+    status(first).zip(status(last)).is_some_and(|(first, last)| first <= last)
+}
+
+/// Variables that a function cannot be given, and why (aws-facts §7.1).
+fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
+    if name.starts_with("AWS_") || ["LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "_HANDLER"].contains(&name) {
+        return Some(("is set by Lambda itself", "leave it out"));
+    }
+    let taken = name.len() > 1 && !name.starts_with('_');
+    let help = "Lambda takes names of at least two characters that begin with a letter";
+    (!taken).then_some(("cannot be a variable of a function", help))
+}
+
+/// Variables that a service cannot be given, and why.
+fn kept_by_us(name: &str) -> Option<(&'static str, &'static str)> {
+    (name == "PORT").then_some(("is set by the deployer", "leave it out: the service's `port` is where it listens"))
+}
+
+/// What user data cannot carry: ends of lines, as YAML and systemd see them, and what neither reads.
+fn breaks_a_line(c: char) -> bool {
+    (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// The characters that every service of AWS takes in tags.
+fn is_of_tags(c: char) -> bool {
+    c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c)
 }

@@ -1,5 +1,7 @@
 //! Texts with references: `${buckets.images.name}` stands for what AWS will say.
 
+use super::{Place, Problem};
+
 /// A text, some parts of which are known only when other resources are there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(Vec<Piece>);
@@ -22,6 +24,8 @@ pub struct Reference {
     pub entry: String,
     /// Which of its attributes.
     pub attribute: String,
+    /// Where the reference stands.
+    pub place: Place,
 }
 
 impl Reference {
@@ -54,13 +58,12 @@ impl Text {
         self.0.iter().map(len).sum()
     }
 
-    /// Takes a text apart. `$${` stands for `${`.
+    /// Takes a text apart. `$${` stands for `${`; `place_of` says where a part of the text stands in the file.
     ///
-    /// Errors: what is wrong with a reference, in words, and at which character of the text.
-    pub fn parse(text: &str) -> Result<Text, (String, usize)> {
+    /// Errors: the first reference that is none.
+    pub fn parse(text: &str, place_of: impl Fn(&str) -> Place) -> Result<Text, Problem> {
         let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find("${") {
-            let here = text[..text.len() - rest.len() + at].chars().count();
             if rest[..at].ends_with('$') {
                 literal.push_str(&rest[..at - 1]);
                 literal.push_str("${");
@@ -68,15 +71,17 @@ impl Text {
                 continue;
             }
             literal.push_str(&rest[..at]);
-            let after = &rest[at + 2..];
-            let end = after.find('}').ok_or(("a reference without an end: `}` is missing".to_owned(), here))?;
+            let whole = rest[at..].find('}').map_or(&rest[at..], |end| &rest[at..=at + end]);
+            let place = place_of(whole);
+            let Some(reference) = reference(whole, place) else {
+                let help = "references look like ${buckets.images.name}; write $${ for the characters themselves";
+                return Err(Problem { place, message: format!("`{whole}` is no reference"), help: Some(help.into()) });
+            };
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
-            pieces.push(Piece::Reference(
-                reference(&after[..end]).ok_or_else(|| (format!("`${{{}}}` is no reference", &after[..end]), here))?,
-            ));
-            rest = &after[end + 1..];
+            pieces.push(Piece::Reference(reference));
+            rest = &rest[at + whole.len()..];
         }
         literal.push_str(rest);
         if !literal.is_empty() {
@@ -86,11 +91,15 @@ impl Text {
     }
 }
 
-fn reference(inside: &str) -> Option<Reference> {
-    let mut parts = inside.trim().split('.');
-    let (section, entry, attribute) = (parts.next()?, parts.next()?, parts.next()?);
-    let whole = parts.next().is_none() && [section, entry, attribute].iter().all(|part| !part.is_empty());
-    whole.then(|| Reference { section: section.into(), entry: entry.into(), attribute: attribute.into() })
+fn reference(whole: &str, place: Place) -> Option<Reference> {
+    let inside = whole.strip_prefix("${")?.strip_suffix('}')?;
+    let parts: Vec<&str> = inside.trim().split('.').collect();
+    match parts[..] {
+        [section, entry, attribute] if parts.iter().all(|part| !part.is_empty()) => {
+            Some(Reference { section: section.into(), entry: entry.into(), attribute: attribute.into(), place })
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +107,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[Result<&str, &str>]) {
-        let parsed = Text::parse(text).expect("the text is well formed");
+        let parsed = Text::parse(text, |_| Place::default()).expect("the text is well formed");
         let pieces: Vec<Result<String, String>> = parsed
             .pieces()
             .iter()
@@ -122,8 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_says_where() {
-        assert_eq!(Text::parse("é ${tables.posts}").unwrap_err().1, 2);
-        assert_eq!(Text::parse("${a.b.c").unwrap_err().0, "a reference without an end: `}` is missing");
+    fn what_is_no_reference_is_shown_as_it_is_written() {
+        let refused = |text: &str| Text::parse(text, |_| Place::default()).expect_err("it is none").message;
+        assert_eq!(refused("é ${tables.posts} ${tables.posts.name}"), "`${tables.posts}` is no reference");
+        assert_eq!(refused("${a.b.c"), "`${a.b.c` is no reference");
+        assert_eq!(refused("${a..c}"), "`${a..c}` is no reference");
     }
 }

@@ -1,11 +1,11 @@
 //! YAML with the place of every value: parsed once, before anything is understood.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
+use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
-use super::Place;
+use super::{Place, Problem};
 
 /// A value, before anybody has asked what it means.
 #[derive(Debug, Clone)]
@@ -14,8 +14,10 @@ pub enum Node {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
+    /// A whole number. One that does not fit is the largest that does: every limit is far below.
     Number(i64),
+    /// Any other number.
+    Fraction,
     /// Any other scalar.
     Text(String),
     /// A sequence.
@@ -29,6 +31,8 @@ pub enum Node {
 pub struct Located {
     /// Line and column, from 1.
     pub place: Place,
+    /// The bytes of the file that it is written with.
+    pub bytes: Range<usize>,
     /// The value.
     pub node: Node,
 }
@@ -40,6 +44,7 @@ impl Node {
             Node::Null => "nothing",
             Node::Bool(_) => "true or false",
             Node::Number(_) => "a number",
+            Node::Fraction => "a fraction",
             Node::Text(_) => "a text",
             Node::List(_) => "a list",
             Node::Map(_) => "a mapping",
@@ -47,12 +52,80 @@ impl Node {
     }
 }
 
+/// Parses a text.
+///
+/// Errors: the first thing that is not YAML, or all keys that stand twice.
+pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
+    // Duplicates are passed on to be told all at once. Only `true` and `false` are truths, as in YAML 1.2.
+    let options = serde_yaml::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    let root = serde_yaml::from_str_with_options(text, options).map_err(|error| vec![syntax(&error)])?;
+    let mut problems = Vec::new();
+    duplicates(&root, &mut problems);
+    if problems.is_empty() { Ok(root) } else { Err(problems) }
+}
+
+/// What the parser says, and what to do about it.
+const REMEDIES: &[(&str, &str, &str)] = &[
+    ("multiple YAML documents", "a second document begins here", "one file describes one stack: take `---` away"),
+    ("Depth", "too many levels", "a stack is described with at most six levels"),
+    ("budget breached", "too much for a description of a stack", "use fewer levels, anchors and entries"),
+    ("recursion limit", "too many levels", "a stack is described with at most six levels"),
+    ("tabs", "a tab where YAML takes only blanks", "indent with blanks"),
+    ("unclosed quote", "a quote that is never closed", "close it on the same line"),
+    ("unclosed bracket", "a bracket that is never closed", "close it"),
+    ("expected string scalar", "a key that is no text", "write keys as plain words"),
+];
+
+fn syntax(error: &serde_yaml::Error) -> Problem {
+    let place = error.location().map(|location| Place::from(&location)).unwrap_or(Place { line: 1, column: 1 });
+    let told = error.to_string();
+    let (message, help) = match REMEDIES.iter().find(|(part, _, _)| told.contains(part)) {
+        Some((_, message, help)) => ((*message).to_owned(), *help),
+        None => (
+            format!("this is no YAML: {}", told.split(" at line ").next().unwrap_or_default()),
+            "check the indentation and the quotes around here",
+        ),
+    };
+    Problem { place, message, help: Some(help.into()) }
+}
+
+fn duplicates(value: &Located, problems: &mut Vec<Problem>) {
+    match &value.node {
+        Node::List(items) => items.iter().for_each(|item| duplicates(item, problems)),
+        Node::Map(entries) => {
+            let mut first = BTreeMap::new();
+            for (key, place, value) in entries {
+                duplicates(value, problems);
+                let Place { line, column } = *first.entry(key).or_insert(*place);
+                if (Place { line, column }) != *place {
+                    let message = format!("duplicate key `{key}`");
+                    let help = format!("it stands at {line}:{column} already: keep one of the two");
+                    problems.push(Problem { place: *place, message, help: Some(help) });
+                }
+            }
+        }
+        _ => (),
+    }
+}
+
 impl<'de> Deserialize<'de> for Located {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Node>::deserialize(deserializer)?;
-        let place = Place::from(&spanned.referenced);
-        Ok(Located { place, node: spanned.value })
+        // What an alias stands for is wrong or right where it is written.
+        let (place, bytes) = (Place::from(&spanned.defined), bytes(&spanned.defined));
+        Ok(Located { place, bytes, node: spanned.value })
     }
+}
+
+fn bytes(location: &Location) -> Range<usize> {
+    let span = location.span();
+    let start = span.byte_offset().unwrap_or_default() as usize;
+    start..start + span.byte_len().unwrap_or_default() as usize
 }
 
 impl<'de> Deserialize<'de> for Node {
@@ -91,11 +164,20 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(i64::try_from(value).map_or_else(|_| Node::Text(value.to_string()), Node::Number))
+        Ok(Node::Number(i64::try_from(value).unwrap_or(i64::MAX)))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Number(value.clamp(i64::MIN.into(), i64::MAX.into()) as i64))
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
+        Ok(Node::Number(i64::MAX))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Text(value.to_string()))
+        // Whole numbers of too many digits come as these.
+        Ok(if value.abs() < 1e18 || value.is_nan() { Node::Fraction } else { Node::Number(i64::MAX) })
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
@@ -113,7 +195,7 @@ impl<'de> Visitor<'de> for Any {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
         let mut map = Vec::new();
         while let Some((key, value)) = entries.next_entry::<Spanned<String>, Located>()? {
-            map.push((key.value, Place::from(&key.referenced), value));
+            map.push((key.value, Place::from(&key.defined), value));
         }
         Ok(Node::Map(map))
     }
