@@ -283,7 +283,7 @@ fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
     xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone)).within("LoadBalancerNames", |_| ());
     xml.names("TargetGroupARNs", &group.target_groups).text("HealthCheckType", &group.health_check_type);
     xml.text("HealthCheckGracePeriod", group.grace_s).maybe("DefaultInstanceWarmup", group.warmup_s);
-    xml.members("Instances", state.members(&group.name), |xml, one| write_instance(xml, one));
+    xml.members("Instances", state.members(&group.name), write_instance);
     xml.text("CreatedTime", group.created);
     xml.members("SuspendedProcesses", &group.suspended, |xml, process| {
         xml.text("ProcessName", process).text("SuspensionReason", "User suspended");
