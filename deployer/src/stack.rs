@@ -209,6 +209,7 @@ impl Layout<'_> {
             role: String::new(),
             environment: BTreeMap::new(),
             log_group: String::new(),
+            failure: None,
         };
         let function = Function { name: self.names.plain(entry) };
         let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
@@ -413,11 +414,8 @@ impl Layout<'_> {
                 .collect();
             let account = self.site.account.clone();
             let handle = self.stack.add_inside(entry, (function, sources), move |(function, sources)| {
-                let statement = |bucket: bucket::Output| Statement {
-                    principal: "s3.amazonaws.com".into(),
-                    source_arn: bucket.arn,
-                    source_account: account.clone(),
-                };
+                let statement =
+                    |bucket: bucket::Output| Statement::invoke("s3.amazonaws.com", bucket.arn, account.clone());
                 let statements = sources.into_iter().map(|(id, bucket)| (id, statement(bucket))).collect();
                 (Permissions { function: function.name }, permissions::Settings { statements })
             });

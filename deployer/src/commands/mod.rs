@@ -167,7 +167,13 @@ impl Session {
         let place = ["services", "functions", "tables", "buckets"]
             .iter()
             .find_map(|section| self.config.place_of(&format!("{section}.{entry}")))?;
-        Some(format!("{}:{}", self.file.display(), place.line))
+        Some(format!("{}:{}", self.file_from_here().display(), place.line))
+    }
+
+    /// `stack.yaml` as one would name it from the current directory.
+    fn file_from_here(&self) -> &Path {
+        let here = std::env::current_dir().ok();
+        here.and_then(|here| self.file.strip_prefix(here).ok()).unwrap_or(&self.file)
     }
 
     /// With `-v`: how many calls were made; of which kinds.

@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 
 use super::{
-    Error, Handle, Inputs, Observed, Outputs, RESOURCE_TAG, Resource, STACK_TAG, Tags,
+    Error, Handle, Inputs, Names, Observed, Outputs, RESOURCE_TAG, Resource, STACK_TAG, Tags,
     converge::{Run, Subject},
     plan::{Planned, Step},
 };
@@ -87,6 +87,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
             (Some(Arc::new(resource)), settings)
         });
         self.push(key.into(), None, inputs, make)
+    }
+
+    /// The names of this kind that the page wants.
+    pub fn names<R: Resource<Cloud = C>>(&self) -> Names {
+        self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
     }
 
     /// Adds what carries the stack's tag, unless the page wants it. What has a lower `rank` goes first.

@@ -1,6 +1,10 @@
 //! The trait every kind implements, and what reading a cloud can find.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -8,6 +12,9 @@ use super::Fault;
 
 /// Tags of one resource. Sorted, because order must not be a difference.
 pub type Tags = BTreeMap<String, String>;
+
+/// Names by which the cloud finds resources of one kind.
+pub type Names = BTreeSet<String>;
 
 /// Names the stack that owns a resource.
 pub const STACK_TAG: &str = "deployer:stack";
@@ -79,9 +86,14 @@ pub trait Resource: Sized + Send + Sync + 'static {
         false
     }
 
-    /// Everything of this kind that carries this stack's tag. Kinds that live inside another resource, and
-    /// vanish with it, keep this default.
-    fn owned(_cloud: &Self::Cloud, _stack: &str) -> impl Future<Output = Result<Vec<Self>, Fault>> + Send {
+    /// Everything of this kind that carries this stack's tag, except what has one of the names in `but`: that is
+    /// wanted, read on its own, and need not be asked for its tags here. Kinds that live inside another resource,
+    /// and vanish with it, keep this default.
+    fn owned(
+        _cloud: &Self::Cloud,
+        _stack: &str,
+        _but: &Names,
+    ) -> impl Future<Output = Result<Vec<Self>, Fault>> + Send {
         async { Ok(Vec::new()) }
     }
 

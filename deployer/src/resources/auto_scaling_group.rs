@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::tags;
 use crate::{
     aws::{Aws, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// Known by its name.
@@ -152,15 +152,17 @@ impl Resource for AutoScalingGroup {
         gone(call.force_delete(true).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let filter = Filter::builder().name(format!("tag:{STACK_TAG}")).values(stack).build();
         let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
         let mut groups = call.into_paginator().items().send();
         let mut owned = Vec::new();
         while let Some(group) = groups.next().await {
             let group = group?;
-            if tags_of(&group).get(STACK_TAG).is_some_and(|owner| owner == stack) {
-                owned.push(AutoScalingGroup { name: group.auto_scaling_group_name.unwrap_or_default() });
+            let ours = tags_of(&group).get(STACK_TAG).is_some_and(|owner| owner == stack);
+            let name = group.auto_scaling_group_name.unwrap_or_default();
+            if ours && !but.contains(&name) {
+                owned.push(AutoScalingGroup { name });
             }
         }
         Ok(owned)

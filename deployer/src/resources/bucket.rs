@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 mod emptying;
@@ -165,24 +165,9 @@ impl Resource for Bucket {
         gone(call.send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
-        let call = aws.s3.list_buckets().prefix(format!("{stack}-")).bucket_region(&aws.region);
-        let pages = call.into_paginator().send().try_collect().await?;
-        let named = pages
-            .iter()
-            .flat_map(|page| page.buckets())
-            .filter(|bucket| bucket.bucket_region().is_none_or(|region| region == aws.region))
-            .filter_map(|bucket| bucket.name())
-            .filter(|name| name.starts_with(&format!("{stack}-")));
-        let mut owned = Vec::new();
-        for name in named {
-            let bucket = Bucket { name: name.into(), account: String::new() };
-            let tags = bucket.tags(aws).await?.unwrap_or_default();
-            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
-                owned.push(bucket);
-            }
-        }
-        Ok(owned)
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let names = Bucket::names(aws, stack).await?;
+        Bucket::of_stack(aws, stack, names.into_iter().filter(|name| !but.contains(name))).await
     }
 
     async fn loss(&self, aws: &Aws) -> Result<Option<String>, Fault> {
@@ -191,6 +176,31 @@ impl Resource for Bucket {
 }
 
 impl Bucket {
+    /// The buckets of this account and region whose names begin as those of a stack do, whoever's they are.
+    pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
+        let prefix = format!("{stack}-");
+        let call = aws.s3.list_buckets().prefix(&prefix).bucket_region(&aws.region);
+        let pages = call.into_paginator().send().try_collect().await?;
+        let here = pages
+            .into_iter()
+            .flat_map(|page| page.buckets.unwrap_or_default())
+            .filter(|bucket| bucket.bucket_region().is_none_or(|region| region == aws.region));
+        Ok(here.filter_map(|bucket| bucket.name).filter(|name| name.starts_with(&prefix)).collect())
+    }
+
+    /// Those of these buckets whose tags name the stack.
+    pub async fn of_stack(aws: &Aws, stack: &str, names: impl IntoIterator<Item = String>) -> Result<Vec<Self>, Fault> {
+        let mut ours = Vec::new();
+        for name in names {
+            let bucket = Bucket { name, account: String::new() };
+            let tags = bucket.tags(aws).await?.unwrap_or_default();
+            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
+                ours.push(bucket);
+            }
+        }
+        Ok(ours)
+    }
+
     fn owner(&self) -> Option<String> {
         (!self.account.is_empty()).then(|| self.account.clone())
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// A function, known by its name.
@@ -46,6 +46,9 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
+    /// Why AWS could not make it; never wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 /// What a function offers to others.
@@ -71,7 +74,7 @@ impl Resource for Function {
         let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
         let Some(answer) = answer else { return Ok(Observed::Absent) };
         let Some(function) = answer.configuration else { return Ok(Observed::Absent) };
-        if let Some(state) = self.settling(&function)? {
+        if let Some(state) = settling(&function) {
             return Ok(Observed::Settling(state));
         }
         let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
@@ -109,6 +112,9 @@ impl Resource for Function {
     /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (aws-facts §7.3).
     /// New code may need new variables; old code does not mind them.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if let Some(reason) = &live.settings.failure {
+            return Err(self.beyond_repair(reason));
+        }
         if want.has_other_configuration_than(&live.settings) {
             self.configure(aws, want).await
         } else {
@@ -126,13 +132,13 @@ impl Resource for Function {
         gone(aws.lambda.delete_function().function_name(&self.name).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let prefix = format!("{stack}-");
         let functions = aws.lambda.list_functions().into_paginator().items().send().try_collect().await?;
         let mut owned = Vec::new();
         for function in functions {
             let (Some(name), Some(arn)) = (function.function_name(), function.function_arn()) else { continue };
-            if !name.starts_with(&prefix) {
+            if !name.starts_with(&prefix) || but.contains(name) {
                 continue;
             }
             let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
@@ -150,29 +156,18 @@ impl Function {
         Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
     }
 
-    /// What it is doing, unless it has come to rest. A function that could not be made stays so (aws-facts §7.1).
-    fn settling(&self, function: &FunctionConfiguration) -> Result<Option<String>, Fault> {
-        match (function.state(), function.last_update_status()) {
-            (Some(State::Failed), _) => {
-                let message = format!(
-                    "{}: run `aws lambda delete-function --function-name {}`, then try again",
-                    function.state_reason().unwrap_or("AWS could not make the function"),
-                    self.name
-                );
-                Err(Fault::new("GetFunction", "Failed", message))
-            }
-            (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
-                Ok(Some(state.as_str().to_lowercase()))
-            }
-            (_, Some(LastUpdateStatus::InProgress)) => Ok(Some("updating".into())),
-            _ => Ok(None),
-        }
+    /// A function that could not be made stays so (aws-facts §7.1). It can only go.
+    fn beyond_repair(&self, reason: &str) -> Fault {
+        let remedy = format!("run `aws lambda delete-function --function-name {}`, then try again", self.name);
+        Fault::new("CreateFunction", "Failed", format!("{reason}: {remedy}"))
     }
 
     fn settings(&self, function: &FunctionConfiguration) -> Settings {
         // After an update that failed nobody knows what runs: the code is sent again.
         let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
         let variables = function.environment().and_then(|environment| environment.variables()).cloned();
+        let failure = (function.state() == Some(&State::Failed))
+            .then(|| function.state_reason().unwrap_or("AWS could not make the function").to_owned());
         let log_group = function.logging_config().and_then(|logging| logging.log_group()).map(str::to_owned);
         Settings {
             code_sha256: function.code_sha256().filter(|_| certain).unwrap_or_default().into(),
@@ -185,6 +180,7 @@ impl Function {
             role: function.role().unwrap_or_default().into(),
             environment: variables.unwrap_or_default().into_iter().collect(),
             log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+            failure,
         }
     }
 
@@ -214,6 +210,18 @@ impl Function {
             .send()
             .await?;
         Ok(())
+    }
+}
+
+/// What it is doing, unless it has come to rest.
+fn settling(function: &FunctionConfiguration) -> Option<String> {
+    match (function.state(), function.last_update_status()) {
+        (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
+            Some(state.as_str().to_lowercase())
+        }
+        (Some(State::Failed), _) => None,
+        (_, Some(LastUpdateStatus::InProgress)) => Some("updating".into()),
+        _ => None,
     }
 }
 
@@ -268,12 +276,19 @@ mod tests {
     #[test]
     fn a_function_settles_while_aws_works_on_it() {
         let at = |state, update| FunctionConfiguration::builder().state(state).last_update_status(update).build();
-        let settling = |state, update| function().settling(&at(state, update)).unwrap();
+        let settling = |state, update| settling(&at(state, update));
         assert_eq!(settling(State::Pending, LastUpdateStatus::Successful).as_deref(), Some("pending"));
         assert_eq!(settling(State::Active, LastUpdateStatus::InProgress).as_deref(), Some("updating"));
         assert_eq!(settling(State::Inactive, LastUpdateStatus::Successful), None);
-        let fault = function().settling(&at(State::Failed, LastUpdateStatus::Failed)).unwrap_err();
-        assert!(fault.message.contains("delete-function --function-name p-labeler"));
+        assert_eq!(settling(State::Failed, LastUpdateStatus::InProgress), None);
+    }
+
+    #[test]
+    fn what_could_not_be_made_differs_from_what_is_wanted_and_says_how_to_get_rid_of_it() {
+        let failed = FunctionConfiguration::builder().state(State::Failed).state_reason("no such key").build();
+        assert_eq!(function().settings(&failed).failure.as_deref(), Some("no such key"));
+        let fault = function().beyond_repair("no such key");
+        assert!(fault.message.contains("no such key") && fault.message.contains("--function-name p-labeler"));
     }
 
     #[test]

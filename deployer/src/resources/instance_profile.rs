@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::role::{tag_list, tags};
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
     names::iam_path,
 };
 
@@ -97,11 +97,14 @@ impl Resource for InstanceProfile {
     }
 
     /// IAM is global, so that the stack's profiles of other regions are here too: names tell them apart.
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_instance_profiles().path_prefix(&path);
         let profiles = call.into_paginator().items().send().try_collect().await?;
-        let ours = profiles.into_iter().filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix));
+        let ours = profiles
+            .into_iter()
+            .filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix))
+            .filter(|it| !but.contains(&it.instance_profile_name));
         Ok(ours.map(|it| InstanceProfile { name: it.instance_profile_name, path: it.path }).collect())
     }
 }

@@ -16,7 +16,7 @@ use super::tags;
 use crate::{
     aws::{Aws, found, gone},
     config,
-    engine::{Fault, Live, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
     package::Architecture,
 };
 
@@ -196,13 +196,14 @@ impl Resource for LaunchTemplate {
         gone(aws.ec2.delete_launch_template().launch_template_id(&live.output.id).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let call = aws.ec2.describe_launch_templates().filters(tags::of_stack(stack));
         let mut templates = call.into_paginator().items().send();
         let mut owned = Vec::new();
         while let Some(template) = templates.next().await {
             owned.push(LaunchTemplate { name: template?.launch_template_name.unwrap_or_default() });
         }
+        owned.retain(|template| !but.contains(&template.name));
         Ok(owned)
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::tags;
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
 /// Known by its name.
@@ -125,14 +125,14 @@ impl Resource for LoadBalancer {
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let mut balancers = aws.elb.describe_load_balancers().into_paginator().items().send();
         let mut named = Vec::new();
         while let Some(balancer) = balancers.next().await {
             let balancer = balancer?;
             named.extend(balancer.load_balancer_name.zip(balancer.load_balancer_arn));
         }
-        let names = tags::names_in_elb(aws, stack, named).await?;
+        let names = tags::names_in_elb(aws, stack, but, named).await?;
         Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
     }
 }

@@ -6,7 +6,7 @@ use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// A log group, known by its name.
@@ -75,11 +75,14 @@ impl Resource for LogGroup {
         gone(aws.logs.delete_log_group().log_group_name(&self.name).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let call = aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{stack}-"));
         let groups = call.into_paginator().items().send().try_collect().await?;
         let mut owned = Vec::new();
         for group in groups {
+            if group.log_group_name().is_none_or(|name| but.contains(name)) {
+                continue;
+            }
             let tags = found(tags(aws, &arn(&group)).await)?.unwrap_or_default();
             if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
                 owned.extend(group.log_group_name.map(|name| LogGroup { name }));

@@ -28,26 +28,27 @@ use crate::{
 /// can go: what uses something goes before it. Listeners, policies, permissions and notifications live inside
 /// what is listed here and go with it.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
-    let name = stack.name().to_owned();
-    let name = name.as_str();
     // The artifact bucket is the first to come and the last to go: without it there is nothing to look for.
-    let buckets = bucket::Bucket::owned(aws, name).await?;
+    let buckets = bucket::Bucket::names(aws, stack.name()).await?;
     if buckets.is_empty() {
         return Ok(());
     }
+    let wanted = stack.names::<bucket::Bucket>();
+    let buckets = buckets.into_iter().filter(|name| !wanted.contains(name));
     let (groups, balancers, templates, targets, functions) = futures::try_join!(
-        auto_scaling_group::AutoScalingGroup::owned(aws, name),
-        load_balancer::LoadBalancer::owned(aws, name),
-        launch_template::LaunchTemplate::owned(aws, name),
-        target_group::TargetGroup::owned(aws, name),
-        function::Function::owned(aws, name),
+        unwanted::<auto_scaling_group::AutoScalingGroup>(stack, aws),
+        unwanted::<load_balancer::LoadBalancer>(stack, aws),
+        unwanted::<launch_template::LaunchTemplate>(stack, aws),
+        unwanted::<target_group::TargetGroup>(stack, aws),
+        unwanted::<function::Function>(stack, aws),
     )?;
-    let (firewalls, profiles, roles, logs, tables) = futures::try_join!(
-        security_group::SecurityGroup::owned(aws, name),
-        instance_profile::InstanceProfile::owned(aws, name),
-        role::Role::owned(aws, name),
-        log_group::LogGroup::owned(aws, name),
-        table::Table::owned(aws, name),
+    let (firewalls, profiles, roles, logs, tables, buckets) = futures::try_join!(
+        unwanted::<security_group::SecurityGroup>(stack, aws),
+        unwanted::<instance_profile::InstanceProfile>(stack, aws),
+        unwanted::<role::Role>(stack, aws),
+        unwanted::<log_group::LogGroup>(stack, aws),
+        unwanted::<table::Table>(stack, aws),
+        bucket::Bucket::of_stack(aws, stack.name(), buckets),
     )?;
     doom(stack, 0, groups);
     doom(stack, 1, balancers);
@@ -62,6 +63,10 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
     doom(stack, 4, tables);
     doom(stack, 4, buckets);
     Ok(())
+}
+
+async fn unwanted<R: Resource<Cloud = Aws>>(stack: &Stack<Aws>, aws: &Aws) -> Result<Vec<R>, Fault> {
+    R::owned(aws, stack.name(), &stack.names::<R>()).await
 }
 
 fn doom<R: Resource<Cloud = Aws>>(stack: &mut Stack<Aws>, rank: usize, doomed: Vec<R>) {

@@ -28,12 +28,29 @@ pub struct Settings {
 /// One who may invoke the function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statement {
+    /// `Allow`.
+    pub effect: String,
+    /// `lambda:InvokeFunction`.
+    pub action: String,
     /// The service that calls: `s3.amazonaws.com`.
     pub principal: String,
     /// For whom it calls: the ARN of a bucket.
     pub source_arn: String,
     /// Whose that must be: a bucket's ARN names no account, and a deleted one's name can be taken.
     pub source_account: String,
+}
+
+impl Statement {
+    /// Lets a service invoke the function on behalf of what has this ARN and account.
+    pub fn invoke(service: &str, source_arn: String, source_account: String) -> Statement {
+        Statement {
+            effect: "Allow".into(),
+            action: "lambda:InvokeFunction".into(),
+            principal: service.into(),
+            source_arn,
+            source_account,
+        }
+    }
 }
 
 /// Nothing is assigned by the cloud.
@@ -96,7 +113,7 @@ impl Permissions {
             .add_permission()
             .function_name(&self.function)
             .statement_id(id)
-            .action("lambda:InvokeFunction")
+            .action(&statement.action)
             .principal(&statement.principal)
             .source_arn(&statement.source_arn)
             .source_account(&statement.source_account)
@@ -132,6 +149,8 @@ fn statements(document: &str) -> BTreeMap<String, Statement> {
 /// What was asked for comes back as conditions (aws-facts §7.4).
 fn statement(stored: &Value) -> Option<(String, Statement)> {
     let statement = Statement {
+        effect: text(&stored["Effect"]),
+        action: text(&stored["Action"]),
         principal: text(&stored["Principal"]["Service"]),
         source_arn: condition(stored, "AWS:SourceArn"),
         source_account: condition(stored, "AWS:SourceAccount"),
@@ -161,11 +180,7 @@ mod tests {
              "Action":"lambda:InvokeFunction","Resource":"arn:aws:lambda:us-east-1:1:function:f",
              "Condition":{"StringEquals":{"AWS:SourceAccount":"1"},"ArnLike":{"aws:SourceArn":"arn:aws:s3:::b"}}},
             {"Sid":"theirs","Effect":"Allow","Principal":"*","Action":"lambda:InvokeFunction"}]}"#;
-        let expected = Statement {
-            principal: "s3.amazonaws.com".into(),
-            source_arn: "arn:aws:s3:::b".into(),
-            source_account: "1".into(),
-        };
+        let expected = Statement::invoke("s3.amazonaws.com", "arn:aws:s3:::b".into(), "1".into());
         assert_eq!(statements(document), [("deployer-images".to_owned(), expected)].into());
         assert!(statements("").is_empty());
     }

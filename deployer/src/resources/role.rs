@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
     names::iam_path,
     policy::canonical,
 };
@@ -103,11 +103,14 @@ impl Resource for Role {
     }
 
     /// IAM is global, so that the stack's roles of other regions are here too: names tell them apart.
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_roles().path_prefix(&path);
         let roles = call.into_paginator().items().send().try_collect().await?;
-        let ours = roles.into_iter().filter(|role| role.path == path && role.role_name.starts_with(&prefix));
+        let ours = roles
+            .into_iter()
+            .filter(|role| role.path == path && role.role_name.starts_with(&prefix))
+            .filter(|role| !but.contains(&role.role_name));
         Ok(ours.map(|role| Role { name: role.role_name, path: role.path }).collect())
     }
 }

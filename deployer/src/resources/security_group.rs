@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::tags;
 use crate::{
     aws::{Aws, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
 /// Known by its name within its network; lower case, because AWS compares without case (aws-facts §1).
@@ -151,7 +151,7 @@ impl Resource for SecurityGroup {
         gone(aws.ec2.delete_security_group().group_id(id).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let mut pages =
             aws.ec2.describe_security_groups().filters(tags::of_stack(stack)).into_paginator().items().send();
         let mut owned = Vec::new();
@@ -162,6 +162,7 @@ impl Resource for SecurityGroup {
                 vpc: group.vpc_id().unwrap_or_default().into(),
             });
         }
+        owned.retain(|group| !but.contains(&group.name));
         Ok(owned)
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// A table, known by its name.
@@ -136,11 +136,11 @@ impl Resource for Table {
         gone(aws.dynamodb.delete_table().table_name(&self.name).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let prefix = format!("{stack}-");
         let names = aws.dynamodb.list_tables().into_paginator().items().send().try_collect().await?;
         let mut owned = Vec::new();
-        for name in names.into_iter().filter(|name| name.starts_with(&prefix)) {
+        for name in names.into_iter().filter(|name| name.starts_with(&prefix) && !but.contains(name)) {
             let answer = found(aws.dynamodb.describe_table().table_name(&name).send().await)?;
             let Some(arn) = answer.and_then(|answer| answer.table?.table_arn) else { continue };
             if found(tags(aws, &arn).await)?.is_some_and(|tags| tags.get(STACK_TAG).is_some_and(|it| it == stack)) {

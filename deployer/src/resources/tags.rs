@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
 
 use crate::{
     aws::Aws,
-    engine::{Fault, STACK_TAG, Tags},
+    engine::{Fault, Names, STACK_TAG, Tags},
 };
 
 /// Tags for something that EC2 is asked to create.
@@ -76,11 +76,17 @@ pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Ta
     Ok(found)
 }
 
-/// The names among these, given with their ARNs, whose tags say that they belong to a stack. Names of others are
-/// left out before any tag is asked for.
-pub async fn names_in_elb(aws: &Aws, stack: &str, named: Vec<(String, String)>) -> Result<Vec<String>, Fault> {
+/// The names among these, given with their ARNs, whose tags say that they belong to a stack. Names of others, and
+/// those in `but`, are left out before any tag is asked for.
+pub async fn names_in_elb(
+    aws: &Aws,
+    stack: &str,
+    but: &Names,
+    named: Vec<(String, String)>,
+) -> Result<Vec<String>, Fault> {
     let prefix = format!("{stack}-");
-    let named: Vec<_> = named.into_iter().filter(|(name, _)| name.starts_with(&prefix)).collect();
+    let named: Vec<_> =
+        named.into_iter().filter(|(name, _)| name.starts_with(&prefix) && !but.contains(name)).collect();
     let tags = of_arns(aws, named.iter().map(|(_, arn)| arn.clone()).collect()).await?;
     let is_ours = |arn: &str| tags.get(arn).and_then(|tags| tags.get(STACK_TAG)).is_some_and(|owner| owner == stack);
     Ok(named.into_iter().filter(|(_, arn)| is_ours(arn)).map(|(name, _)| name).collect())

@@ -9,7 +9,7 @@ use super::tags;
 use crate::{
     aws::{Aws, found, gone},
     config,
-    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
 /// Known by its name.
@@ -170,14 +170,14 @@ impl Resource for TargetGroup {
         gone(aws.elb.delete_target_group().target_group_arn(&live.output.arn).send().await)
     }
 
-    async fn owned(aws: &Aws, stack: &str) -> Result<Vec<Self>, Fault> {
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let mut groups = aws.elb.describe_target_groups().into_paginator().items().send();
         let mut named = Vec::new();
         while let Some(group) = groups.next().await {
             let group = group?;
             named.extend(group.target_group_name.zip(group.target_group_arn));
         }
-        let names = tags::names_in_elb(aws, stack, named).await?;
+        let names = tags::names_in_elb(aws, stack, but, named).await?;
         Ok(names.into_iter().map(|name| TargetGroup { name }).collect())
     }
 }

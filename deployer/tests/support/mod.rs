@@ -1,9 +1,14 @@
 //! A project folder of a test's own, with its own local AWS, and the real binary to run in it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod line;
+pub mod moto;
+pub mod world;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -26,16 +31,32 @@ impl Said {
     }
 }
 
+impl From<Output> for Said {
+    fn from(Output { status, stdout, stderr }: Output) -> Said {
+        Said {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        }
+    }
+}
+
 impl Project {
     /// A folder with the shipped `stack.yaml`, whose programs are the ones this build has made.
     pub fn postagram() -> Project {
-        let project = Project { folder: tempfile::tempdir().expect("a temporary folder can be made") };
+        Project::shipped(&built("labeler"), &built("service"))
+    }
+
+    /// The same with the smallest programs that do: for tests that bring up many stacks.
+    pub fn light() -> Project {
+        Project::shipped(&built("echo-function"), tiny_service())
+    }
+
+    fn shipped(labeler: &Path, service: &Path) -> Project {
         let shipped = std::fs::read_to_string(root().join("stack.yaml")).expect("the shipped file is there");
-        let program = |name: &str| format!("binary: {}", built(name).display());
-        project.describe(
-            &shipped.replace("package: labeler", &program("labeler")).replace("package: service", &program("service")),
-        );
-        project
+        let program = |path: &Path| format!("binary: {}", path.display());
+        let labelled = shipped.replace("package: labeler", &program(labeler));
+        Project::with(&labelled.replace("package: service", &program(service)))
     }
 
     /// A folder with this description.
@@ -63,18 +84,19 @@ impl Project {
         self.describe(&text.replace(from, to));
     }
 
-    /// Runs the deployer in the folder. It sees no AWS configuration but what is given here.
-    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    /// The deployer, to be run in the folder. It sees no AWS configuration but what is given here.
+    pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
         command.args(arguments).current_dir(self.path()).env_clear().env("HOME", self.path());
         command.env("PATH", std::env::var("PATH").unwrap_or_default()).env("DEPLOYER_LOCAL_PORT", "0");
         command.envs(environment.iter().copied());
-        let Output { status, stdout, stderr } = command.output().expect("the deployer can be started");
-        Said {
-            code: status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        }
+        command
+    }
+
+    /// Runs the deployer in the folder.
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+        let output = self.command(arguments, environment).output().expect("the deployer can be started");
+        Said::from(output)
     }
 
     pub fn run(&self, arguments: &[&str]) -> Said {
@@ -129,6 +151,23 @@ pub fn built(name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_deployer")).with_file_name(name);
     assert!(program.is_file(), "{} is not there: build it with `cargo build --workspace --bins`", program.display());
     program
+}
+
+/// A web service in one file, compiled once.
+pub fn tiny_service() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (program, made) =
+            (folder.join("tiny_service"), folder.join(format!("tiny_service.{}", std::process::id())));
+        let source = root().join("local/tests/support/tiny_service.rs");
+        let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let done = Command::new(compiler).args(["--edition", "2024", "-O", "-o"]).arg(&made).arg(&source).status();
+        assert!(done.is_ok_and(|status| status.success()), "{} does not compile", source.display());
+        // Renamed, because another test may be about to start the one that is there.
+        std::fs::rename(made, &program).expect("a file can be renamed");
+        program
+    })
 }
 
 /// Asks again until there is an answer. It gives up late, so that a busy machine is not a failure.

@@ -1,0 +1,111 @@
+//! Everything that is in an account, by name: what a test compares so that neither a duplicate nor an orphan hides.
+
+use std::{collections::BTreeMap, fmt::Display};
+
+use deployer::aws::{Access, Aws, Local};
+
+/// What there is, and how often.
+pub type Inventory = BTreeMap<String, usize>;
+
+/// Lists all there is in an account, whoever's it is, asking the cloud itself.
+pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
+    let aws = connect(endpoint, keys).await;
+    let mut seen = Seen::default();
+    buckets(&aws, &mut seen).await;
+    roles(&aws, &mut seen).await;
+    functions(&aws, &mut seen).await;
+    machines(&aws, &mut seen).await;
+    balancers(&aws, &mut seen).await;
+    for name in aws.dynamodb.list_tables().send().await.expect("tables").table_names() {
+        seen.add("table", name);
+    }
+    seen.0
+}
+
+/// Puts an object into the images bucket.
+pub async fn upload(endpoint: &str, keys: (&str, &str), key: &str) {
+    let aws = connect(endpoint, keys).await;
+    let buckets = aws.s3.list_buckets().send().await.expect("buckets");
+    let images = buckets.buckets().iter().filter_map(|it| it.name()).find(|it| it.contains("-images-"));
+    let put = aws.s3.put_object().bucket(images.expect("there is a bucket for images")).key(key);
+    put.body(b"a picture".to_vec().into()).send().await.expect("an object can be put");
+}
+
+async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
+    let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
+    Aws::connect(&Access { region: "us-east-1".into(), profile: None, local: Some(local) }).await
+}
+
+#[derive(Default)]
+struct Seen(Inventory);
+
+impl Seen {
+    fn add(&mut self, kind: &str, name: impl Display) {
+        *self.0.entry(format!("{kind} {name}")).or_default() += 1;
+    }
+}
+
+async fn buckets(aws: &Aws, seen: &mut Seen) {
+    for bucket in aws.s3.list_buckets().send().await.expect("buckets").buckets() {
+        let name = bucket.name().expect("a bucket has a name");
+        seen.add("bucket", name);
+        for object in aws.s3.list_objects_v2().bucket(name).send().await.expect("objects").contents() {
+            seen.add("object", format!("{name}/{}", object.key().unwrap_or_default()));
+        }
+        let uploads = aws.s3.list_multipart_uploads().bucket(name).send().await.expect("uploads");
+        assert!(uploads.uploads().is_empty(), "{name} has unfinished uploads");
+    }
+}
+
+async fn roles(aws: &Aws, seen: &mut Seen) {
+    for role in aws.iam.list_roles().send().await.expect("roles").roles() {
+        seen.add("role", role.role_name());
+        let policies = aws.iam.list_role_policies().role_name(role.role_name()).send().await.expect("policies");
+        policies.policy_names().iter().for_each(|policy| seen.add("policy", format!("{}/{policy}", role.role_name())));
+    }
+    for profile in aws.iam.list_instance_profiles().send().await.expect("profiles").instance_profiles() {
+        seen.add("profile", profile.instance_profile_name());
+        let roles = profile.roles().iter().map(|role| role.role_name());
+        roles.for_each(|role| seen.add("role in profile", format!("{}/{role}", profile.instance_profile_name())));
+    }
+}
+
+async fn functions(aws: &Aws, seen: &mut Seen) {
+    for function in aws.lambda.list_functions().send().await.expect("functions").functions() {
+        seen.add("function", function.function_name().unwrap_or_default());
+    }
+    for group in aws.logs.describe_log_groups().send().await.expect("log groups").log_groups() {
+        seen.add("log group", group.log_group_name().unwrap_or_default());
+    }
+}
+
+async fn machines(aws: &Aws, seen: &mut Seen) {
+    let groups = aws.ec2.describe_security_groups().send().await.expect("security groups");
+    for group in groups.security_groups().iter().filter(|group| group.group_name() != Some("default")) {
+        seen.add("security group", group.group_name().unwrap_or_default());
+    }
+    for template in aws.ec2.describe_launch_templates().send().await.expect("templates").launch_templates() {
+        let (name, versions) = (template.launch_template_name(), template.latest_version_number());
+        seen.add("template", format!("{} version {}", name.unwrap_or_default(), versions.unwrap_or_default()));
+    }
+    let groups = aws.autoscaling.describe_auto_scaling_groups().send().await.expect("groups");
+    groups
+        .auto_scaling_groups()
+        .iter()
+        .for_each(|group| seen.add("group", group.auto_scaling_group_name().unwrap_or_default()));
+    let policies = aws.autoscaling.describe_policies().send().await.expect("policies");
+    policies.scaling_policies().iter().for_each(|it| seen.add("scaling policy", it.policy_name().unwrap_or_default()));
+}
+
+async fn balancers(aws: &Aws, seen: &mut Seen) {
+    let targets = aws.elb.describe_target_groups().send().await.expect("target groups");
+    targets.target_groups().iter().for_each(|it| seen.add("target group", it.target_group_name().unwrap_or_default()));
+    for balancer in aws.elb.describe_load_balancers().send().await.expect("load balancers").load_balancers() {
+        let (name, arn) = (balancer.load_balancer_name().unwrap_or_default(), balancer.load_balancer_arn());
+        seen.add("load balancer", name);
+        let listeners = aws.elb.describe_listeners().load_balancer_arn(arn.unwrap_or_default()).send().await;
+        for listener in listeners.expect("listeners").listeners() {
+            seen.add("listener", format!("{name}:{}", listener.port().unwrap_or_default()));
+        }
+    }
+}
