@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_runtime_api::{
     client::{orchestrator::HttpResponse, result::SdkError},
     http::StatusCode,
@@ -41,10 +41,11 @@ pub struct Aws {
     pub endpoint: Option<String>,
     /// Every call made through these clients.
     pub journal: Journal,
+    answer_within: Duration,
 }
 
 /// Where to connect and as whom; what is left out comes from the standard AWS configuration.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Access {
     /// The region, such as `us-east-1`.
     pub region: String,
@@ -52,6 +53,8 @@ pub struct Access {
     pub profile: Option<String>,
     /// An endpoint for all services together with its fixed credentials: our local AWS.
     pub local: Option<Local>,
+    /// How long a call may go unanswered before it is made again.
+    pub answer_within: Duration,
 }
 
 /// Our local AWS, as a client sees it.
@@ -96,15 +99,30 @@ impl Aws {
             region: access.region.clone(),
             endpoint,
             journal,
+            answer_within: access.answer_within,
         }
     }
+
+    /// How long a call that carries `bytes` may go unanswered: AWS answers when it has all of them, and lines that
+    /// carry less than 64 KiB a second are given up.
+    pub fn upload_within(&self, bytes: usize) -> TimeoutConfig {
+        let on_the_way = Duration::from_secs(bytes as u64 / (64 * 1024));
+        timeouts(self.answer_within + on_the_way)
+    }
 }
+
+/// Without these a call whose answer is lost on the way would wait for ever: the SDK sets no such limit itself
+/// (aws-facts §2.2).
+fn timeouts(answer_within: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()
+}
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 async fn configuration(access: &Access) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(access.region.clone()))
-        // More than the default three: a deployment is worth the patience (aws-facts §2.2).
-        .retry_config(RetryConfig::standard().with_max_attempts(8));
+        .timeout_config(timeouts(access.answer_within));
     if let Some(profile) = &access.profile {
         loader = loader.profile_name(profile);
     }
@@ -113,7 +131,20 @@ async fn configuration(access: &Access) -> SdkConfig {
             aws_credential_types::Credentials::new(access_key, secret_key, None, None, "deployer --local");
         loader = loader.endpoint_url(endpoint).credentials_provider(credentials);
     }
-    loader.load().await
+    let config = loader.load().await;
+    // More than the default three: a deployment is worth the patience (aws-facts §2.2).
+    let retries = RetryConfig::standard().with_max_attempts(8);
+    let retries = match config.endpoint_url() {
+        // Rests spare the AWS that all share; one on this machine serves us alone.
+        Some(endpoint) if is_on_this_machine(endpoint) => retries.with_initial_backoff(Duration::from_millis(20)),
+        _ => retries,
+    };
+    config.into_builder().retry_config(retries).build()
+}
+
+fn is_on_this_machine(endpoint: &str) -> bool {
+    let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
+    ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here))
 }
 
 /// One answer that means "not yet" rather than "no".
@@ -147,6 +178,8 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
     not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),
     not_yet("AddRoleToInstanceProfile", "NoSuchEntity", "", 120),
+    // It holds one role: another one is removed first, so this is our own, seen late (aws-facts §6.1).
+    not_yet("AddRoleToInstanceProfile", "LimitExceeded", "", 60),
     not_yet("DeleteRole", "DeleteConflict", "", 120),
     not_yet("DeleteInstanceProfile", "DeleteConflict", "", 120),
     not_yet("CreateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile", 120),

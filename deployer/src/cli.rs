@@ -53,6 +53,9 @@ pub struct Global {
     /// The region to use instead of that in stack.yaml
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
+    /// How many seconds a call to AWS may go unanswered before it is made again
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub timeout: u32,
     /// Colours on stderr; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

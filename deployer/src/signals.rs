@@ -1,19 +1,31 @@
 //! Ctrl-C and SIGTERM: the first finishes the calls in flight, the second leaves at once.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{exit::Exit, report};
 
+/// Ctrl-C and SIGTERM, from now on.
+struct Signals(Signal, Signal);
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.0.recv() => (),
+            _ = self.1.recv() => (),
+        }
+    }
+}
+
 /// Returns at the first Ctrl-C or SIGTERM.
 pub async fn stop_requested() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => (),
-        _ = terminate.recv() => (),
+    match Signals::listen() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -21,12 +33,13 @@ pub async fn stop_requested() {
 /// from which the next run continues.
 pub fn watch() -> CancellationToken {
     let stop = CancellationToken::new();
+    let Ok(mut signals) = Signals::listen() else { return stop };
     let cancelled = stop.clone();
     tokio::spawn(async move {
-        stop_requested().await;
+        signals.next().await;
         cancelled.cancel();
         report::say("stopping after the calls in flight; once more leaves at once");
-        stop_requested().await;
+        signals.next().await;
         std::process::exit(Exit::Interrupted as i32);
     });
     stop

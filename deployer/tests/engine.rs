@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -20,6 +20,8 @@ struct Cloud {
     boxes: Mutex<BTreeMap<String, Box_>>,
     calls: Mutex<Vec<String>>,
     answers_left: Mutex<Option<usize>>,
+    is_down_for_one: AtomicBool,
+    forbidden: Mutex<Option<&'static str>>,
     refusals: AtomicUsize,
 }
 
@@ -36,6 +38,16 @@ impl Cloud {
         *self.answers_left.lock().unwrap() = Some(answers);
     }
 
+    /// Only this one answer is lost; the next call goes through.
+    fn lose_answer(&self, nth: usize) {
+        self.cut_after(nth);
+        self.is_down_for_one.store(true, Ordering::SeqCst);
+    }
+
+    fn refuse_for_good(&self, what: &'static str) {
+        *self.forbidden.lock().unwrap() = Some(what);
+    }
+
     fn mend(&self) {
         *self.answers_left.lock().unwrap() = None;
     }
@@ -46,19 +58,19 @@ impl Cloud {
         what: String,
         effect: impl FnOnce(&mut BTreeMap<String, Box_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let mut left = self.answers_left.lock().unwrap();
-        if *left == Some(0) {
+        let left = *self.answers_left.lock().unwrap();
+        if left == Some(0) {
             return Err(Fault::new(&what, "Cut", "the line is cut"));
         }
         self.calls.lock().unwrap().push(what.clone());
-        let answer = effect(&mut self.boxes.lock().unwrap());
-        if let Some(left) = left.as_mut() {
-            *left -= 1;
-            if *left == 0 {
-                return Err(Fault::new(&what, "Cut", "the answer was lost"));
-            }
+        if *self.forbidden.lock().unwrap() == Some(&*what) {
+            return Err(Fault::new(&what, "AccessDenied", "it is forbidden"));
         }
-        answer
+        let answer = effect(&mut self.boxes.lock().unwrap());
+        let Some(left) = left.map(|left| left - 1) else { return answer };
+        let is_mended = left == 0 && self.is_down_for_one.load(Ordering::SeqCst);
+        *self.answers_left.lock().unwrap() = (!is_mended).then_some(left);
+        if left == 0 { Err(Fault::new(&what, "Cut", "the answer was lost")) } else { answer }
     }
 
     fn mutating(&self) -> Vec<String> {
@@ -213,6 +225,33 @@ async fn a_line_cut_after_any_answer_is_repaired_by_applying_again() {
             return;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_no_error_when_the_call_took_effect() {
+    let reads = 4;
+    for nth in reads + 1.. {
+        let cloud = Cloud::default();
+        cloud.lose_answer(nth);
+        let outcomes = apply(&stack(1), &cloud).await.unwrap();
+        let lost = cloud.calls.lock().unwrap().get(nth - 1).cloned();
+        if cloud.answers_left.lock().unwrap().is_some() {
+            return;
+        }
+        let is_read = lost.as_ref().is_some_and(|lost| lost.starts_with("read"));
+        assert!(is_read || all_done(&outcomes), "the answer to {lost:?} was lost: {outcomes:?}");
+        assert!(is_read || cloud.mutating().len() == 8, "{lost:?} was made once: {:?}", cloud.mutating());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_for_good_is_not_tried_again() {
+    let cloud = Cloud::default();
+    cloud.refuse_for_good("create base");
+    let outcomes = apply(&stack(1), &cloud).await.unwrap();
+    let Some(Err(Error::Fault { source, .. })) = &outcomes[0].result else { panic!("{outcomes:?}") };
+    assert_eq!(source.code, "AccessDenied");
+    assert_eq!(cloud.mutating(), ["create base"]);
 }
 
 #[tokio::test(start_paused = true)]

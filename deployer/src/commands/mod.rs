@@ -9,6 +9,7 @@ mod up;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -72,7 +73,12 @@ impl Session {
         }
         let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let access = Access { region: config.region.to_string(), profile: global.profile.clone(), local };
+        let access = Access {
+            region: config.region.to_string(),
+            profile: global.profile.clone(),
+            local,
+            answer_within: Duration::from_secs(global.timeout.into()),
+        };
         let aws = Aws::connect(&access).await;
         let site = Site::identity(&aws).await?;
         check_account(&config, &site)?;

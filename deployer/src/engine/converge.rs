@@ -65,11 +65,14 @@ impl Subject {
     ) -> Result<R::Output, Error> {
         let mut patience = Patience::new(R::LIMIT);
         let mut created = None;
+        let mut refusal = Refusal::default();
         loop {
             let observed = match seen.take() {
                 Some(seen) => seen,
-                None => self.read(resource, run.cloud).await?,
+                None => self.read(resource, run.cloud).await.map_err(|error| refusal.or(error))?,
             };
+            refusal.unless_moved(&observed)?;
+            let state = state_of(&observed);
             let (verb, acted) = match observed {
                 Observed::Absent if created.is_some_and(|at: Instant| at.elapsed() < VISIBLE_WITHIN) => {
                     patience.state = "not visible yet".into();
@@ -104,16 +107,22 @@ impl Subject {
                     }
                 }
             };
-            self.rest(resource, run, verb, acted, &mut patience).await?;
+            if let Err(error) = self.rest(resource, run, verb, acted, &mut patience).await {
+                refusal.note(error, state)?;
+            }
         }
     }
 
     /// Deletes and reads again until it is absent.
     pub async fn vanish<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
         let mut patience = Patience::new(R::LIMIT);
+        let mut refusal = Refusal::default();
         self.tell(run, Progress::Began("deleting"));
         loop {
-            let (verb, acted) = match self.read(resource, run.cloud).await? {
+            let observed = self.read(resource, run.cloud).await.map_err(|error| refusal.or(error))?;
+            refusal.unless_moved(&observed)?;
+            let state = state_of(&observed);
+            let (verb, acted) = match observed {
                 Observed::Absent => return Ok(()),
                 Observed::Present(live) if R::is_bare(&live.settings) => return Ok(()),
                 Observed::Settling(state) => {
@@ -126,7 +135,9 @@ impl Subject {
                     ("delete", resource.delete(run.cloud, &live).await)
                 }
             };
-            self.rest(resource, run, verb, acted, &mut patience).await?;
+            if let Err(error) = self.rest(resource, run, verb, acted, &mut patience).await {
+                refusal.note(error, state)?;
+            }
         }
     }
 
@@ -238,6 +249,45 @@ impl Subject {
 
     fn must_replace<R: Resource>(&self, resource: &R, changes: Vec<Change>) -> Error {
         Error::MustReplace { what: self.address.clone(), name: resource.name().into(), changes }
+    }
+}
+
+/// A refusal for good, to be believed when a second look finds everything as it was.
+///
+/// It may be the echo of our own call: that took effect, its answer was lost, and the client repeated it. "The
+/// profile has a role already" is such an answer.
+#[derive(Default)]
+struct Refusal(Option<(Error, String)>);
+
+impl Refusal {
+    /// Keeps a refused call for the next look; everything else ends the loop.
+    fn note(&mut self, error: Error, state: String) -> Result<(), Error> {
+        match &error {
+            Error::Fault { .. } => self.0 = Some((error, state)),
+            _ => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What to report when there was no second look.
+    fn or(&mut self, error: Error) -> Error {
+        self.0.take().map_or(error, |(refused, _)| refused)
+    }
+
+    fn unless_moved<R: Resource>(&mut self, observed: &Observed<R>) -> Result<(), Error> {
+        match self.0.take() {
+            Some((error, state)) if state == state_of(observed) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a look found, to be compared with the next.
+fn state_of<R: Resource>(observed: &Observed<R>) -> String {
+    match observed {
+        Observed::Absent => "absent".into(),
+        Observed::Settling(state) => format!("settling: {state}"),
+        Observed::Present(live) => format!("{:?} {:?}", live.settings, live.owner),
     }
 }
 

@@ -82,7 +82,10 @@ impl Artifact {
                 return Err(Fault::new("PutObject", "UnreadableProgram", message));
             }
         };
-        aws.s3.put_object().bucket(&self.bucket).key(&self.key).body(body).send().await?;
+        let bytes = body.size_hint().1.unwrap_or_default();
+        let patient = aws_sdk_s3::config::Builder::new().timeout_config(aws.upload_within(bytes as usize));
+        let call = aws.s3.put_object().bucket(&self.bucket).key(&self.key).body(body);
+        call.customize().config_override(patient).send().await?;
         Ok(())
     }
 }

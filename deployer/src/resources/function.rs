@@ -98,6 +98,8 @@ impl Resource for Function {
             .environment(want.environment())
             .logging_config(want.logging())
             .set_tags(Some(tags.clone().into_iter().collect()))
+            .customize()
+            .config_override(want.patient(aws))
             .send()
             .await?;
         // AWS is still at it; an emulator is done at once.
@@ -207,6 +209,8 @@ impl Function {
             .function_name(&self.name)
             .zip_file(want.blob())
             .architectures(Architecture::from(want.architecture.as_str()))
+            .customize()
+            .config_override(want.patient(aws))
             .send()
             .await?;
         Ok(())
@@ -229,6 +233,11 @@ impl Settings {
     fn has_other_configuration_than(&self, live: &Settings) -> bool {
         let Settings { code_sha256, zip, architecture, .. } = self.clone();
         *self != Settings { code_sha256, zip, architecture, ..live.clone() }
+    }
+
+    /// For the calls that carry the program.
+    fn patient(&self, aws: &Aws) -> aws_sdk_lambda::config::Builder {
+        aws_sdk_lambda::config::Builder::new().timeout_config(aws.upload_within(self.zip.len()))
     }
 
     fn blob(&self) -> Blob {

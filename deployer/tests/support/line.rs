@@ -1,6 +1,7 @@
-//! The line between a deployer and its cloud: it counts calls, and can be cut at any of them.
+//! The line between a deployer and its cloud: it knows every call by name, and can spoil any of them.
 
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -8,26 +9,47 @@ use std::{
     },
 };
 
-use http_body_util::{BodyExt, Full};
+use futures::stream;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     Request, Response,
-    body::{Bytes, Incoming},
+    body::{Bytes, Frame, Incoming},
     header::{CONNECTION, TRANSFER_ENCODING},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
-/// Where the line breaks, in relation to what a call does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cut {
-    /// The call never arrives; the next one does.
+use super::protocol::{self, Protocol};
+
+/// What can happen to a call on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// It never arrives: the connection breaks before.
     Before,
-    /// The call takes effect and its answer is lost; the next one arrives.
+    /// It takes effect and its answer is lost: the connection breaks after.
     After,
-    /// The call takes effect, its answer is lost, and nothing arrives any more.
+    /// It takes effect, its answer is lost, and nothing arrives any more.
     ForGood,
+    /// It never arrives, and nobody says so.
+    Silence,
+    /// It takes effect, and half of the answer arrives.
+    Truncated,
+    /// It has no effect: the service is asked too much, and says so in its own words.
+    Throttled,
+    /// It has no effect: the service answers with this status and error.
+    Refused(u16, &'static str, String),
 }
+
+impl Trouble {
+    /// A refusal in the service's words.
+    pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Trouble {
+        Trouble::Refused(status, code, message.into())
+    }
+}
+
+/// Calls, by operation (`CreateTable`) or one by one (`CreateTable#2`, the second of a run).
+pub type Calls = BTreeSet<String>;
 
 /// A proxy in front of a cloud. Dropping it closes it.
 pub struct Line {
@@ -47,9 +69,21 @@ struct Wire {
 
 #[derive(Default)]
 struct State {
-    mutating: Vec<String>,
-    cut: Option<(usize, Cut)>,
+    /// Every call since counting began, in order of arrival, without repetitions by the client.
+    calls: Vec<String>,
+    /// How often an operation has been called.
+    counts: HashMap<String, usize>,
+    /// The calls by the client's own number for them, which a repetition keeps.
+    numbered: HashMap<String, String>,
+    rules: Vec<Rule>,
     is_dead: bool,
+}
+
+struct Rule {
+    calls: Calls,
+    trouble: Trouble,
+    times: usize,
+    hits: BTreeMap<String, usize>,
 }
 
 impl Line {
@@ -74,14 +108,15 @@ impl Line {
         format!("http://{}", self.address)
     }
 
-    /// Counts from now on, and breaks at the `nth` mutating call, the first being 1.
-    pub fn cut_at(&self, nth: usize, cut: Cut) {
-        *self.wire.state() = State { cut: Some((nth, cut)), ..State::default() };
-    }
-
-    /// Counts from now on, and does not break.
+    /// Counts from now on, and spoils nothing until told to.
     pub fn mend(&self) {
         *self.wire.state() = State::default();
+    }
+
+    /// Spoils each of these calls the first `times` times that it is made, repetitions by the client included.
+    pub fn spoil(&self, calls: impl IntoIterator<Item = impl Into<String>>, trouble: Trouble, times: usize) {
+        let calls = calls.into_iter().map(Into::into).collect();
+        self.wire.state().rules.push(Rule { calls, trouble, times, hits: BTreeMap::new() });
     }
 
     /// Waits until it has broken for good.
@@ -103,9 +138,19 @@ impl Line {
         }
     }
 
-    /// The mutating calls that have arrived since counting began.
+    /// The calls that have arrived since counting began.
+    pub fn calls(&self) -> Vec<String> {
+        self.wire.state().calls.clone()
+    }
+
+    /// Those of them that change something.
     pub fn mutating(&self) -> Vec<String> {
-        self.wire.state().mutating.clone()
+        self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()
+    }
+
+    /// The calls that have been spoilt since counting began.
+    pub fn spoilt(&self) -> Calls {
+        self.wire.state().rules.iter().flat_map(|rule| rule.hits.keys().cloned()).collect()
     }
 }
 
@@ -115,27 +160,43 @@ impl Drop for Line {
     }
 }
 
+impl State {
+    /// The name of a call; a repetition by the client keeps it.
+    fn name(&mut self, operation: String, number: Option<String>) -> String {
+        if let Some(name) = number.as_ref().and_then(|number| self.numbered.get(number)) {
+            return name.clone();
+        }
+        let count = self.counts.entry(operation.clone()).or_default();
+        *count += 1;
+        let name = format!("{operation}#{count}");
+        self.calls.push(name.clone());
+        self.numbered.extend(number.map(|number| (number, name.clone())));
+        name
+    }
+
+    /// What is to happen to this call.
+    fn judge(&mut self, call: &str) -> Option<Trouble> {
+        if self.is_dead {
+            return Some(Trouble::Before);
+        }
+        let operation = call.split('#').next().unwrap_or(call);
+        let rule = self.rules.iter_mut().find(|rule| {
+            let key = if rule.calls.contains(call) { call } else { operation };
+            rule.calls.contains(key) && rule.hits.get(key).is_none_or(|hits| *hits < rule.times)
+        })?;
+        let key = if rule.calls.contains(call) { call } else { operation };
+        *rule.hits.entry(key.to_owned()).or_default() += 1;
+        self.is_dead = rule.trouble == Trouble::ForGood;
+        Some(rule.trouble.clone())
+    }
+}
+
 impl Wire {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// What is to happen to this call.
-    fn judge(&self, operation: &str) -> Option<Cut> {
-        let mut state = self.state();
-        if state.is_dead {
-            return Some(Cut::Before);
-        }
-        if is_read(operation) {
-            return None;
-        }
-        state.mutating.push(operation.to_owned());
-        let (_, cut) = state.cut.filter(|(nth, _)| *nth == state.mutating.len())?;
-        state.is_dead = cut == Cut::ForGood;
-        Some(cut)
-    }
-
-    async fn forward(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
+    async fn forward(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (mut parts, body) = request.into_parts();
         parts.headers.remove(TRANSFER_ENCODING);
         parts.headers.remove(CONNECTION);
@@ -148,7 +209,7 @@ impl Wire {
                 response = response.header(name, value);
             }
         }
-        response.body(Full::new(answer.bytes().await.expect("a whole answer"))).expect("it was an answer before")
+        response.body(answer.bytes().await.expect("a whole answer")).expect("it was an answer before")
     }
 }
 
@@ -157,8 +218,17 @@ async fn serve(listener: TcpListener, wire: Arc<Wire>) {
         let wire = wire.clone();
         let service = service_fn(move |request| {
             let wire = wire.clone();
-            // In a task of its own: what has been let through takes effect, whoever hangs up.
-            async move { tokio::spawn(carry(wire, request)).await.unwrap_or(Err(Hangup)) }
+            async move {
+                // In a task of its own: what has been let through takes effect, whoever hangs up.
+                match tokio::spawn(carry(wire, request)).await {
+                    Ok(Carried::Whole(answer)) => {
+                        Ok(answer.map(|body| Full::new(body).map_err(|no| match no {}).boxed()))
+                    }
+                    Ok(Carried::Half(answer)) => half(answer),
+                    Ok(Carried::Nowhere) => std::future::pending().await,
+                    Ok(Carried::Lost) | Err(_) => Err(Hangup),
+                }
+            }
         });
         tokio::spawn(async move {
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -166,48 +236,57 @@ async fn serve(listener: TcpListener, wire: Arc<Wire>) {
     }
 }
 
-/// Ends the connection without an answer.
+/// What became of a call on the line.
+enum Carried {
+    Whole(Response<Bytes>),
+    Half(Response<Bytes>),
+    Lost,
+    Nowhere,
+}
+
+/// Ends the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the line is cut")]
 struct Hangup;
 
-async fn carry(wire: Arc<Wire>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Hangup> {
+async fn carry(wire: Arc<Wire>, request: Request<Incoming>) -> Carried {
     let (parts, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return Err(Hangup) };
+    let Ok(body) = body.collect().await else { return Carried::Lost };
     let request = Request::from_parts(parts, body.to_bytes());
+    let protocol = Protocol::of(&request);
     wire.in_flight.fetch_add(1, Ordering::SeqCst);
-    let cut = wire.judge(&operation(&request));
-    let answer = match cut {
-        Some(Cut::Before) => Err(Hangup),
-        Some(Cut::After | Cut::ForGood) => {
-            wire.forward(request).await;
-            Err(Hangup)
-        }
-        None => Ok(wire.forward(request).await),
+    let trouble = {
+        let mut state = wire.state();
+        let call = state.name(protocol::operation(&request), protocol::number(&request));
+        state.judge(&call)
     };
-    if cut == Some(Cut::ForGood) {
+    let carried = match &trouble {
+        None => Carried::Whole(wire.forward(request).await),
+        Some(Trouble::Before) => Carried::Lost,
+        Some(Trouble::Silence) => Carried::Nowhere,
+        Some(Trouble::Throttled) => Carried::Whole(protocol.throttled()),
+        Some(Trouble::Refused(status, code, message)) => Carried::Whole(protocol.refusal(*status, code, message)),
+        Some(Trouble::Truncated) => Carried::Half(wire.forward(request).await),
+        Some(Trouble::After | Trouble::ForGood) => {
+            wire.forward(request).await;
+            Carried::Lost
+        }
+    };
+    if trouble == Some(Trouble::ForGood) {
         wire.broken.notify_waiters();
     }
     wire.in_flight.fetch_sub(1, Ordering::SeqCst);
     wire.quiet.notify_waiters();
     // Answers that were under way when the line broke are lost as well.
-    if wire.state().is_dead { Err(Hangup) } else { answer }
+    if wire.state().is_dead { Carried::Lost } else { carried }
 }
 
-/// The operation, as far as its protocol tells: `CreateTable`, `PUT /bucket?cors`.
-fn operation(request: &Request<Bytes>) -> String {
-    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-    if let Some((_, operation)) = target.and_then(|target| target.rsplit_once('.')) {
-        return operation.to_owned();
+/// The whole head, half of the body, and then nothing. Where there is no body, not even the head arrives.
+fn half(answer: Response<Bytes>) -> Result<Response<BoxBody<Bytes, Hangup>>, Hangup> {
+    let (parts, body) = answer.into_parts();
+    if body.is_empty() {
+        return Err(Hangup);
     }
-    let form = request.headers().get("content-type").is_some_and(|kind| kind == "application/x-www-form-urlencoded");
-    let body = std::str::from_utf8(request.body()).unwrap_or_default();
-    if let Some(action) = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).filter(|_| form) {
-        return action.to_owned();
-    }
-    format!("{} {}", request.method(), request.uri())
-}
-
-fn is_read(operation: &str) -> bool {
-    ["GET ", "HEAD ", "Describe", "Get", "List", "Scan"].iter().any(|read| operation.starts_with(read))
+    let pieces = [Ok(Frame::data(body.slice(..body.len() / 2))), Err(Hangup)];
+    Ok(Response::from_parts(parts, StreamBody::new(stream::iter(pieces)).boxed()))
 }

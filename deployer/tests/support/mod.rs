@@ -3,6 +3,8 @@
 
 pub mod line;
 pub mod moto;
+pub mod protocol;
+pub mod scene;
 pub mod world;
 
 use std::{

@@ -1,0 +1,161 @@
+//! What a call to AWS is called, and how each service words a refusal.
+
+use hyper::{
+    Method, Request, Response,
+    body::Bytes,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+
+/// How a service writes its errors (aws-facts §2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    S3,
+    Ec2,
+    Query,
+    Json,
+    Rest,
+}
+
+impl Protocol {
+    /// By the service in the signature's scope.
+    pub fn of(request: &Request<Bytes>) -> Protocol {
+        match service(request) {
+            "s3" => Protocol::S3,
+            "ec2" => Protocol::Ec2,
+            "lambda" => Protocol::Rest,
+            "dynamodb" | "logs" => Protocol::Json,
+            _ => Protocol::Query,
+        }
+    }
+
+    /// "Too much" as this kind of service says it (aws-facts §14).
+    pub fn throttled(self) -> Response<Bytes> {
+        let (status, code) = match self {
+            Protocol::S3 => (503, "SlowDown"),
+            Protocol::Ec2 => (503, "RequestLimitExceeded"),
+            Protocol::Query => (400, "Throttling"),
+            Protocol::Json => (400, "ThrottlingException"),
+            Protocol::Rest => (429, "TooManyRequestsException"),
+        };
+        self.refusal(status, code, "Rate exceeded")
+    }
+
+    /// An error in the service's own form.
+    pub fn refusal(self, status: u16, code: &str, message: &str) -> Response<Bytes> {
+        let escaped = message.replace('&', "&amp;").replace('<', "&lt;");
+        let (kind, body) = match self {
+            Protocol::S3 => {
+                ("application/xml", format!("<Error><Code>{code}</Code><Message>{escaped}</Message></Error>"))
+            }
+            Protocol::Ec2 => (
+                "text/xml",
+                format!(
+                    "<Response><Errors><Error><Code>{code}</Code><Message>{escaped}</Message></Error></Errors></Response>"
+                ),
+            ),
+            Protocol::Query => (
+                "text/xml",
+                format!(
+                    "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{escaped}</Message></Error></ErrorResponse>"
+                ),
+            ),
+            Protocol::Json => (
+                "application/x-amz-json-1.0",
+                serde_json::json!({ "__type": format!("com.amazonaws#{code}"), "message": message }).to_string(),
+            ),
+            Protocol::Rest => ("application/json", serde_json::json!({ "Message": message }).to_string()),
+        };
+        let answer = Response::builder().status(status).header(CONTENT_TYPE, kind).header("x-amzn-errortype", code);
+        answer.body(body.into()).expect("a status and three headers")
+    }
+}
+
+fn service(request: &Request<Bytes>) -> &str {
+    let signature = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let scope = signature.and_then(|value| value.split("Credential=").nth(1)).unwrap_or_default();
+    scope.split('/').nth(3).unwrap_or_default()
+}
+
+/// The client's own number for a call, which its repetitions keep.
+pub fn number(request: &Request<Bytes>) -> Option<String> {
+    let number = request.headers().get("amz-sdk-invocation-id")?;
+    number.to_str().ok().map(str::to_owned)
+}
+
+/// The name of the operation, such as `CreateTable`.
+pub fn operation(request: &Request<Bytes>) -> String {
+    let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+    if let Some((_, operation)) = target.and_then(|target| target.rsplit_once('.')) {
+        return operation.to_owned();
+    }
+    let body = std::str::from_utf8(request.body()).unwrap_or_default();
+    let path: Vec<&str> = request.uri().path().split('/').filter(|part| !part.is_empty()).collect();
+    match service(request) {
+        "s3" => of_s3(request.method(), &path, request.uri().query().unwrap_or_default()),
+        "lambda" => of_lambda(request.method(), &path),
+        _ => body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or("unknown").to_owned(),
+    }
+}
+
+/// What `?cors` and its like are about.
+const OF_A_BUCKET: &[(&str, &str)] = &[
+    ("cors", "BucketCors"),
+    ("notification", "BucketNotificationConfiguration"),
+    ("publicAccessBlock", "PublicAccessBlock"),
+    ("encryption", "BucketEncryption"),
+    ("ownershipControls", "BucketOwnershipControls"),
+    ("tagging", "BucketTagging"),
+    ("versioning", "BucketVersioning"),
+    ("location", "BucketLocation"),
+];
+
+fn of_s3(method: &Method, path: &[&str], query: &str) -> String {
+    let asks = |key: &str| query.split('&').any(|pair| pair.split('=').next() == Some(key));
+    let verb = match *method {
+        Method::PUT => "Put",
+        Method::DELETE => "Delete",
+        Method::HEAD => "Head",
+        Method::POST => "Post",
+        _ => "Get",
+    };
+    if let Some((_, thing)) = OF_A_BUCKET.iter().find(|(key, _)| asks(key)) {
+        return format!("{verb}{thing}");
+    }
+    match (path.len(), verb) {
+        (0, _) => "ListBuckets".into(),
+        (1, _) if asks("uploads") => "ListMultipartUploads".into(),
+        (1, _) if asks("versions") => "ListObjectVersions".into(),
+        (1, "Post") => "DeleteObjects".into(),
+        (1, "Put") => "CreateBucket".into(),
+        (1, "Get") => "ListObjectsV2".into(),
+        (1, verb) => format!("{verb}Bucket"),
+        (_, "Delete") if asks("uploadId") => "AbortMultipartUpload".into(),
+        (_, verb) => format!("{verb}Object"),
+    }
+}
+
+fn of_lambda(method: &Method, path: &[&str]) -> String {
+    let name = match (method.as_str(), path.get(1).copied(), path.get(3).copied()) {
+        ("POST", Some("functions"), None) => "CreateFunction",
+        ("GET", Some("functions"), None) if path.len() == 2 => "ListFunctions",
+        ("GET", Some("functions"), None) => "GetFunction",
+        ("DELETE", Some("functions"), None) => "DeleteFunction",
+        ("PUT", _, Some("code")) => "UpdateFunctionCode",
+        ("GET", _, Some("configuration")) => "GetFunctionConfiguration",
+        ("PUT", _, Some("configuration")) => "UpdateFunctionConfiguration",
+        ("GET", _, Some("policy")) => "GetPolicy",
+        ("POST", _, Some("policy")) => "AddPermission",
+        ("DELETE", _, Some("policy")) => "RemovePermission",
+        ("GET", _, Some("event-invoke-config")) => "GetFunctionEventInvokeConfig",
+        ("PUT", _, Some("event-invoke-config")) => "PutFunctionEventInvokeConfig",
+        ("GET", Some("tags"), _) => "ListTags",
+        ("POST", Some("tags"), _) => "TagResource",
+        _ => return format!("{method} /{}", path.join("/")),
+    };
+    name.to_owned()
+}
+
+/// Whether a call changes nothing.
+pub fn is_read(operation: &str) -> bool {
+    ["Head", "Describe", "Get", "List", "Scan"].iter().any(|read| operation.starts_with(read))
+}
