@@ -163,6 +163,10 @@ const fn not_yet(operation: &'static str, code: &'static str, message: &'static 
 const NOT_YET: &[NotYet] = &[
     not_yet("CreateFunction", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
     not_yet("CreateFunction", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("CreateFunction", "InvalidParameterValueException", "throttled by EC2", 660),
+    not_yet("CreateFunction", "InvalidParameterValueException", "KMS key is invalid for CreateGrant", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "throttled by EC2", 660),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "KMS key is invalid for CreateGrant", 120),
     not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
     not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "does not have permissions", 120),
     not_yet("UpdateFunctionConfiguration", "ResourceConflictException", "", 600),

@@ -37,6 +37,8 @@ pub struct Failure {
     pub exit: Exit,
     /// What went wrong, cause after cause.
     pub error: anyhow::Error,
+    /// Where in `stack.yaml`.
+    pub place: Option<String>,
     /// What to do now.
     pub hint: Option<String>,
 }
@@ -44,7 +46,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its exit code.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Failure { exit, error: error.into(), hint: None }
+        Failure { exit, error: error.into(), place: None, hint: None }
     }
 
     /// Wrong usage, in words.
@@ -55,6 +57,11 @@ impl Failure {
     /// The same with what to do now.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same with where in `stack.yaml`.
+    pub fn at(self, place: Option<String>) -> Self {
+        Failure { place, ..self }
     }
 }
 
@@ -74,7 +81,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = if is_about_credentials(&fault) { Exit::Credentials } else { Exit::Failed };
         let hint = hint(&fault);
-        Failure { exit, error: fault.into(), hint }
+        Failure { exit, error: fault.into(), place: None, hint }
     }
 }
 
@@ -86,12 +93,12 @@ impl From<Error> for Failure {
             Error::Fault { source, .. } if is_about_credentials(source) => Exit::Credentials,
             _ => Exit::Failed,
         };
-        Failure { exit, error: error.into(), hint }
+        Failure { exit, error: error.into(), place: None, hint }
     }
 }
 
 /// What to do about an error of the engine.
-pub fn hint_for(error: &Error) -> Option<String> {
+fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { source, .. } => hint(source),
         Error::Foreign { .. } => Some(

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{
     cli::Color,
-    engine::{Address, Change, Event, Plan, Planned, Progress, Step},
+    engine::{Change, Event, Plan, Planned, Progress, Step},
     exit::Failure,
 };
 
@@ -46,6 +46,9 @@ pub fn failure(failure: &Failure) {
     say(format!("{} {}", style().red().bold().apply_to("error:"), failure.error));
     for cause in failure.error.chain().skip(1) {
         say(format!("  caused by: {cause}"));
+    }
+    if let Some(place) = &failure.place {
+        say(format!("  {place}"));
     }
     if let Some(hint) = &failure.hint {
         say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
@@ -301,21 +304,4 @@ fn past(verb: &str) -> &str {
 
 fn template(text: &str) -> ProgressStyle {
     ProgressStyle::with_template(text).expect("the templates here are constants that parse")
-}
-
-/// Prints the outcomes that were not reached: what failed, AWS's words, the place in `stack.yaml`, the remedy.
-pub fn failed(address: &Address, error: &crate::engine::Error, place: Option<String>) {
-    let chain = anyhow::Chain::new(error);
-    for (depth, cause) in chain.enumerate() {
-        match depth {
-            0 => say(format!("{} {cause}", style().red().bold().apply_to("error:"))),
-            _ => say(format!("  caused by: {cause}")),
-        }
-    }
-    if let Some(place) = place {
-        say(format!("  {place} ({address})"));
-    }
-    if let Some(hint) = crate::exit::hint_for(error) {
-        say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
-    }
 }

@@ -19,7 +19,7 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     };
     let page = session.page_with_orphans(&Programs::none()).await?;
     let kept = session.chosen(&page, &args.keep)?.unwrap_or_default();
-    let plan = page.stack.plan_removal(&session.aws, &kept).await?;
+    let plan = page.stack.plan_removal(&session.aws, &kept).await.map_err(|error| session.located(error))?;
     if !report::plan(&plan) || goes(&plan) == 0 {
         report::say("nothing to do: nothing of this stack is there");
         session.tally(global);
@@ -34,7 +34,7 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     let outcomes =
         watched(goes(&plan), async |pace, board| page.stack.remove(&session.aws, plan, &pace, &observer(&board)).await)
             .await;
-    let mut exit = session.conclude(&outcomes);
+    let mut exit = session.conclude(outcomes);
     if exit == Exit::Done {
         exit = read_back(&session, &kept).await?;
         report::say(format!("down in {}", report::seconds(begun.elapsed())));

@@ -18,7 +18,7 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{Event, Outcome, Pace, Plan},
+    engine::{self, Address, Event, Outcome, Pace, Plan},
     exit::{Exit, Failure},
     laptop::Laptop,
     programs::{Destination, Programs},
@@ -100,7 +100,7 @@ impl Session {
         let say = |line: &str| report::say(line);
         Programs::build(&self.config, self.folder(), self.destination, wanted, say).await.map_err(|error| {
             let hint = error.hint();
-            Failure { exit: Exit::Failed, error: error.into(), hint }
+            Failure { exit: Exit::Failed, error: error.into(), place: None, hint }
         })
     }
 
@@ -143,37 +143,51 @@ impl Session {
             false => self.page(&programs),
         };
         let chosen = self.chosen(&page, targets)?;
-        let plan = page.stack.plan(&self.aws, chosen.as_ref()).await?;
+        let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
         Ok((page, plan))
     }
 
     /// Prints what was not done, and says how the command ends.
-    fn conclude(&self, outcomes: &[Outcome]) -> Exit {
-        let mut exit = Exit::Done;
-        for outcome in outcomes {
-            match &outcome.result {
-                Some(Ok(())) => continue,
-                Some(Err(crate::engine::Error::Interrupted { .. })) => exit = Exit::Interrupted,
-                Some(Err(error)) => {
-                    report::failed(&outcome.address, error, self.place(&outcome.address.key));
-                    exit = if exit == Exit::Interrupted { exit } else { Exit::Failed };
-                }
-                None => exit = if exit == Exit::Done { Exit::Failed } else { exit },
+    fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
+        let (all, done) = (outcomes.len(), outcomes.iter().filter(|outcome| outcome.is_done()).count());
+        if done == all {
+            return Exit::Done;
+        }
+        let mut exit = Exit::Failed;
+        for error in outcomes.into_iter().filter_map(|outcome| outcome.result?.err()) {
+            let failure = self.located(error);
+            match failure.exit {
+                Exit::Interrupted => exit = Exit::Interrupted,
+                Exit::Credentials if exit == Exit::Failed => exit = Exit::Credentials,
+                _ => (),
+            }
+            if failure.exit != Exit::Interrupted {
+                report::failure(&failure);
             }
         }
-        if exit != Exit::Done {
-            let done = outcomes.iter().filter(|outcome| outcome.is_done()).count();
-            report::say(format!("{done} of {} done; the same command continues", outcomes.len()));
-        }
+        report::say(format!("{done} of {all} done; the same command continues"));
         exit
     }
 
-    fn place(&self, key: &str) -> Option<String> {
-        let entry = key.trim_end_matches("-fn").trim_end_matches("-svc").trim_end_matches("-lb");
-        let place = ["services", "functions", "tables", "buckets"]
-            .iter()
-            .find_map(|section| self.config.place_of(&format!("{section}.{entry}")))?;
-        Some(format!("{}:{}", self.file_from_here().display(), place.line))
+    /// An error with the line of stack.yaml that its resource comes from.
+    fn located(&self, error: engine::Error) -> Failure {
+        let what = error.what().clone();
+        let place = self.line_of(&what).map(|line| format!("{}:{line} ({what})", self.file_from_here().display()));
+        Failure::from(error).at(place)
+    }
+
+    fn line_of(&self, what: &Address) -> Option<usize> {
+        let (section, entry) = match what.kind {
+            "table" => ("tables", &*what.key),
+            "bucket" | "notification" => ("buckets", &*what.key),
+            "function" | "log_group" | "permissions" => ("functions", &*what.key),
+            // Roles say whose they are by the end of their key, the load balancer's security group likewise.
+            _ => match what.key.strip_suffix("-fn") {
+                Some(function) => ("functions", function),
+                None => ("services", what.key.trim_end_matches("-svc").trim_end_matches("-lb")),
+            },
+        };
+        self.config.place_of(&format!("{section}.{entry}")).map(|place| place.line)
     }
 
     /// `stack.yaml` as one would name it from the current directory.

@@ -37,7 +37,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
     let (outcomes, outputs) = carry_out(&session, &page, plan, &fronts, args.no_wait).await;
-    let exit = session.conclude(&outcomes);
+    let exit = session.conclude(outcomes);
     session.tally(global);
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);

@@ -79,7 +79,7 @@ impl Subject {
                     ("read", Ok(()))
                 }
                 Observed::Absent => {
-                    self.tell(run, Progress::Began("creating"));
+                    self.begin(run, &mut patience, "creating");
                     patience.state = "being created".into();
                     match resource.create(run.cloud, want, &self.tags).await {
                         Ok(Some(live)) => return Ok(live.output),
@@ -100,7 +100,7 @@ impl Subject {
                         Step::Keep => return Ok(live.output),
                         Step::Replace(changes) => return Err(self.must_replace(resource, changes)),
                         _ => {
-                            self.tell(run, Progress::Began("updating"));
+                            self.begin(run, &mut patience, "updating");
                             patience.state = "being updated".into();
                             ("update", self.update(resource, want, run.cloud, &live).await)
                         }
@@ -239,6 +239,14 @@ impl Subject {
         }
     }
 
+    /// Says what is being done, once: the rounds in which it is tried again are waiting.
+    fn begin<C>(&self, run: &Run<'_, C>, patience: &mut Patience, verb: &'static str) {
+        if patience.verb != verb {
+            patience.verb = verb;
+            self.tell(run, Progress::Began(verb));
+        }
+    }
+
     fn tell<C>(&self, run: &Run<'_, C>, progress: Progress) {
         (run.observer)(Event { address: self.address.clone(), progress });
     }
@@ -300,6 +308,7 @@ fn is_fixed<R: Resource>(path: &str) -> bool {
 struct Patience {
     begun: Instant,
     limit: Duration,
+    verb: &'static str,
     state: String,
     rounds: i32,
     fault: Option<(String, Instant)>,
@@ -307,7 +316,7 @@ struct Patience {
 
 impl Patience {
     fn new(limit: Duration) -> Self {
-        Patience { begun: Instant::now(), limit, state: String::new(), rounds: 0, fault: None }
+        Patience { begun: Instant::now(), limit, verb: "", state: String::new(), rounds: 0, fault: None }
     }
 
     /// Whether this fault may still go away. Its budget counts from when it was first seen in a row.

@@ -94,6 +94,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Which resource it is about.
+    pub fn what(&self) -> &Address {
+        match self {
+            Error::Fault { what, .. }
+            | Error::Foreign { what, .. }
+            | Error::MustReplace { what, .. }
+            | Error::TimedOut { what, .. }
+            | Error::Interrupted { what } => what,
+        }
+    }
+}
+
 fn paths(changes: &[Change]) -> String {
     changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -108,8 +108,7 @@ impl Resource for Permissions {
 
 impl Permissions {
     async fn add(&self, aws: &Aws, id: &str, statement: &Statement) -> Result<(), Fault> {
-        let added = aws
-            .lambda
+        aws.lambda
             .add_permission()
             .function_name(&self.function)
             .statement_id(id)
@@ -118,11 +117,8 @@ impl Permissions {
             .source_arn(&statement.source_arn)
             .source_account(&statement.source_account)
             .send()
-            .await;
-        match added {
-            Ok(_) => Ok(()),
-            Err(error) => already_there(error.into()),
-        }
+            .await?;
+        Ok(())
     }
 
     async fn remove(&self, aws: &Aws, id: &str) -> Result<(), Fault> {
@@ -132,11 +128,6 @@ impl Permissions {
 
 fn live(statements: BTreeMap<String, Statement>) -> Live<Permissions> {
     Live { settings: Settings { statements }, output: Output, owner: Owner::Parent }
-}
-
-/// The policy that was read was an old one: the next round reads what the statement says.
-fn already_there(fault: Fault) -> Result<(), Fault> {
-    if fault.message.contains("already exists") { Ok(()) } else { Err(fault) }
 }
 
 /// Our statements in a function's policy.
@@ -183,12 +174,5 @@ mod tests {
         let expected = Statement::invoke("s3.amazonaws.com", "arn:aws:s3:::b".into(), "1".into());
         assert_eq!(statements(document), [("deployer-images".to_owned(), expected)].into());
         assert!(statements("").is_empty());
-    }
-
-    #[test]
-    fn only_a_statement_that_is_there_already_may_be_there_already() {
-        let fault = |text: &str| Fault::new("AddPermission", "ResourceConflictException", text);
-        assert!(already_there(fault("The statement id (x) provided already exists.")).is_ok());
-        assert!(already_there(fault("An update is in progress")).is_err());
     }
 }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     Request, Response,
     body::{Bytes, Frame, Incoming},
-    header::{CONNECTION, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
@@ -39,12 +39,21 @@ pub enum Trouble {
     Throttled,
     /// It has no effect: the service answers with this status and error.
     Refused(u16, &'static str, String),
+    /// It has no effect, and the answer is this one, as if it were.
+    Answered(String),
+    /// It takes effect, and its answer says something else: each of the first texts is replaced by the second.
+    Reworded(Vec<(String, String)>),
 }
 
 impl Trouble {
     /// A refusal in the service's words.
     pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Trouble {
         Trouble::Refused(status, code, message.into())
+    }
+
+    /// An answer with these texts replaced.
+    pub fn reworded(texts: &[(&str, &str)]) -> Trouble {
+        Trouble::Reworded(texts.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect())
     }
 }
 
@@ -266,6 +275,8 @@ async fn carry(wire: Arc<Wire>, request: Request<Incoming>) -> Carried {
         Some(Trouble::Silence) => Carried::Nowhere,
         Some(Trouble::Throttled) => Carried::Whole(protocol.throttled()),
         Some(Trouble::Refused(status, code, message)) => Carried::Whole(protocol.refusal(*status, code, message)),
+        Some(Trouble::Answered(body)) => Carried::Whole(Response::new(body.clone().into())),
+        Some(Trouble::Reworded(texts)) => Carried::Whole(reword(wire.forward(request).await, texts)),
         Some(Trouble::Truncated) => Carried::Half(wire.forward(request).await),
         Some(Trouble::After | Trouble::ForGood) => {
             wire.forward(request).await;
@@ -279,6 +290,14 @@ async fn carry(wire: Arc<Wire>, request: Request<Incoming>) -> Carried {
     wire.quiet.notify_waiters();
     // Answers that were under way when the line broke are lost as well.
     if wire.state().is_dead { Carried::Lost } else { carried }
+}
+
+fn reword(answer: Response<Bytes>, texts: &[(String, String)]) -> Response<Bytes> {
+    let (mut parts, body) = answer.into_parts();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let text = texts.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, text.into())
 }
 
 /// The whole head, half of the body, and then nothing. Where there is no body, not even the head arrives.

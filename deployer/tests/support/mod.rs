@@ -86,6 +86,15 @@ impl Project {
         self.describe(&text.replace(from, to));
     }
 
+    /// Has the function run a program of other bytes that does the same.
+    pub fn change_function(&self) {
+        let (old, new) = (built("echo-function"), self.path().join("changed-function"));
+        let mut program = std::fs::read(&old).expect("the program is there");
+        program.push(0);
+        std::fs::write(&new, program).expect("the folder can be written to");
+        self.edit(&old.display().to_string(), &new.display().to_string());
+    }
+
     /// The deployer, to be run in the folder. It sees no AWS configuration but what is given here.
     pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));

@@ -1,0 +1,300 @@
+//! What AWS says when it means "not yet", and what it says when it means "no": each answer that the facts about AWS
+//! list is given on purpose, over the line between the deployer and our own AWS.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::{
+    Said,
+    line::Trouble,
+    protocol,
+    scene::{Phase, Scene},
+    world::Inventory,
+};
+
+/// AWS answers "not yet" `times` times: the command waits, and completes.
+async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static str, message: &str, times: usize) {
+    let scene = Scene::ours().await;
+    scene.prepare(phase).await;
+    if operation == "UpdateFunctionCode" {
+        scene.project.change_function();
+    }
+    scene.line.spoil([operation], Trouble::refused(status, code, message), times);
+    let said = scene.done(phase).await;
+    assert!(!said.stderr.contains("error:"), "{}", said.stderr);
+    assert!(scene.line.spoilt().contains(operation), "{operation} was never called: {:?}", scene.line.calls());
+    match phase {
+        Phase::Down => assert_eq!(scene.inventory().await, Inventory::new()),
+        _ => scene.assert_nothing_to_do(operation).await,
+    }
+    scene.end().await;
+}
+
+macro_rules! not_yet {
+    ($($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            waits_for(Phase::$phase, $operation, $status, $code, $message, 3).await;
+        })*
+    };
+}
+
+// The table of aws-facts §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
+// calls and not we; VPC and KMS texts are the same rows as the role's, kept below; PutRetentionPolicy, see
+// `a_permission_of_the_users_own_that_is_missing_is_said_at_once`.
+not_yet! {
+    a_role_that_lambda_cannot_assume_yet_is_waited_for:
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
+    a_role_whose_policy_lambda_does_not_see_yet_is_waited_for:
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
+    lambda_being_throttled_by_ec2_is_waited_for:
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
+    a_key_grant_that_is_not_there_yet_is_waited_for:
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
+    a_role_that_lambda_cannot_assume_yet_is_waited_for_in_an_update:
+        Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
+    an_update_of_the_configuration_in_progress_is_waited_for:
+        Change, "UpdateFunctionConfiguration", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    an_update_of_the_code_in_progress_is_waited_for:
+        Change, "UpdateFunctionCode", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
+    a_function_that_cannot_be_seen_yet_gets_its_permission_later:
+        Up, "AddPermission", 404, "ResourceNotFoundException", "Function not found";
+    a_policy_that_somebody_else_is_changing_gets_its_statement_later:
+        Up, "AddPermission", 409, "ResourceConflictException", "The function could not be updated due to a concurrent update operation.";
+    a_principal_that_cannot_be_seen_yet_is_waited_for:
+        Up, "CreateRole", 400, "MalformedPolicyDocument", "Invalid principal in policy: AWS";
+    a_role_that_somebody_else_is_changing_is_waited_for:
+        Up, "CreateRole", 409, "ConcurrentModification", "The request was rejected because multiple requests to change this object were submitted simultaneously.";
+    a_role_that_cannot_be_seen_yet_gets_its_policy_later:
+        Up, "PutRolePolicy", 404, "NoSuchEntity", "The role with name x cannot be found.";
+    a_profile_that_cannot_be_seen_yet_gets_its_role_later:
+        Up, "AddRoleToInstanceProfile", 400, "InvalidParameterValue", "Invalid IAM Instance Profile name";
+    a_role_that_cannot_be_seen_yet_gets_into_its_profile_later:
+        Up, "AddRoleToInstanceProfile", 404, "NoSuchEntity", "The role with name x cannot be found.";
+    a_role_that_still_hangs_in_a_profile_is_deleted_later:
+        Down, "DeleteRole", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
+    a_profile_that_still_holds_a_role_is_deleted_later:
+        Down, "DeleteInstanceProfile", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
+    a_profile_that_the_group_cannot_see_yet_is_waited_for:
+        Up, "CreateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+    a_profile_that_the_group_cannot_see_yet_is_waited_for_in_an_update:
+        Change, "UpdateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+    a_group_whose_namesake_is_still_being_deleted_is_created_later:
+        Up, "CreateAutoScalingGroup", 400, "AlreadyExists", "AutoScalingGroup by this name already exists - A group with the name x is pending delete";
+    a_service_linked_role_that_is_not_ready_is_waited_for:
+        Up, "CreateAutoScalingGroup", 500, "ServiceLinkedRoleFailure", "The service-linked role is not yet ready for use.";
+    a_bucket_that_cannot_be_seen_yet_is_closed_to_the_public_later:
+        Up, "PutPublicAccessBlock", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_cors_later:
+        Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_notification_later:
+        Up, "PutBucketNotificationConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_programs_later:
+        Up, "PutObject", 404, "NoSuchBucket", "The specified bucket does not exist";
+    cors_that_cannot_be_read_yet_are_written_again:
+        Change, "GetBucketCors", 404, "NoSuchCORSConfiguration", "The CORS configuration does not exist";
+    a_permission_that_s3_does_not_see_yet_is_waited_for:
+        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Unable to validate the following destination configurations";
+    a_bucket_whose_name_is_being_freed_is_created_later:
+        Up, "CreateBucket", 409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    a_log_group_that_somebody_else_is_changing_is_deleted_later:
+        Down, "DeleteLogGroup", 400, "OperationAbortedException", "A conflicting operation is currently in progress against this resource. Please try again.";
+    a_table_waits_while_too_many_others_change:
+        Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously";
+    a_table_just_created_may_not_be_seen:
+        Up, "DescribeTable", 400, "ResourceNotFoundException", "Requested resource not found: Table: x not found";
+    a_table_that_is_being_updated_is_deleted_later:
+        Down, "DeleteTable", 400, "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated: x";
+    a_certificate_that_cannot_be_seen_yet_is_waited_for:
+        Up, "CreateListener", 400, "CertificateNotFound", "Certificate 'x' not found";
+    a_target_group_that_is_still_in_use_is_deleted_later:
+        Down, "DeleteTargetGroup", 400, "ResourceInUse", "Target group 'x' is currently in use by a listener or a rule";
+    a_security_group_that_something_still_uses_is_deleted_later:
+        Down, "DeleteSecurityGroup", 400, "DependencyViolation", "resource sg-1 has a dependent object";
+    a_security_group_in_use_is_deleted_later:
+        Down, "DeleteSecurityGroup", 400, "InvalidGroup.InUse", "There is an active association; it has a dependent object";
+    a_group_with_instances_is_deleted_later:
+        Down, "DeleteAutoScalingGroup", 400, "ResourceInUse", "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
+    a_group_with_activities_is_deleted_later:
+        Down, "DeleteAutoScalingGroup", 400, "ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.";
+    an_older_refresh_of_the_instances_is_waited_for:
+        Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
+}
+
+/// AWS says no, and will say so for ever: the command stops at once, finishes what does not depend on it and tells what
+/// failed, in AWS's words, where in stack.yaml, what to do, and that the same command continues; which it then does.
+async fn stops_at(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
+    let Trouble::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
+    let scene = Scene::ours().await;
+    scene.prepare(phase).await;
+    let before: BTreeSet<String> = scene.inventory().await.into_keys().collect();
+    scene.line.spoil([operation], refusal, usize::MAX);
+    let said = scene.run(phase.arguments()).await;
+    assert_eq!(said.code, exit, "{}", said.all());
+    let operation = operation.split('#').next().expect("there is a first part");
+    let wanted = [code, &words, operation, "stack.yaml:", "the same command continues"];
+    for text in wanted.iter().chain(told) {
+        assert!(said.stderr.contains(text), "{text:?} is missing: {}", said.stderr);
+    }
+    if !protocol::is_read(operation) {
+        let refused = scene.line.calls().iter().filter(|call| call.split('#').next() == Some(operation)).count();
+        assert!(refused <= 2, "it was tried again: {refused} calls of {operation}");
+    }
+    let after: BTreeSet<String> = scene.inventory().await.into_keys().collect();
+    assert_ne!(before, after, "what does not depend on it is done");
+    scene.line.mend();
+    scene.done(phase).await;
+    if phase != Phase::Down {
+        scene.assert_nothing_to_do("the cause was removed").await;
+    }
+    scene.end().await;
+}
+
+macro_rules! never {
+    ($($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $told:expr;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            stops_at(Phase::$phase, $operation, Trouble::refused($status, $code, $message), $exit, &$told).await;
+        })*
+    };
+}
+
+never! {
+    a_forbidden_role_is_said_at_once_with_the_way_out_of_a_learner_lab:
+        Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
+        exit 1, ["roles: { existing: LabRole"];
+    a_permission_of_the_users_own_that_is_missing_is_said_at_once:
+        Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
+        exit 1, ["log_group.labeler"];
+    a_quota_is_said_at_once:
+        Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", exit 1, ["quota"];
+    an_account_without_load_balancers_is_sent_to_support:
+        Up, "CreateLoadBalancer", 400, "OperationNotPermitted", "This AWS account currently does not support creating load balancers. For more information, please contact AWS Support.",
+        exit 1, ["only AWS Support can allow"];
+    a_statement_of_somebody_else_is_not_waited_for:
+        Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.", exit 1, [];
+    overlapping_filters_are_said_at_once:
+        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes", exit 1, [];
+    a_handler_that_lambda_refuses_is_said_at_once:
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip", exit 1, [];
+    credentials_that_expire_in_the_middle_of_a_wait_end_it:
+        Up, "DescribeLoadBalancers#3", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
+    a_protected_table_stays_whatever_the_code:
+        Down, "DeleteTable", 400, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+        exit 1, ["protect: false"];
+    a_protected_table_stays_although_the_code_says_in_use:
+        Down, "DeleteTable", 400, "ResourceInUseException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+        exit 1, ["protect: false"];
+}
+
+/// Brings the stack up and says of the fleet what `answers` say.
+async fn up_with_fleet(answers: &[(&str, Trouble)], more: &[&str]) -> Said {
+    let scene = Scene::ours().await;
+    for (operation, trouble) in answers {
+        scene.line.spoil([*operation], trouble.clone(), usize::MAX);
+    }
+    let said = scene.run(&[&["up", "--yes"], more].concat()).await;
+    scene.line.mend();
+    scene.done(Phase::Down).await;
+    scene.end().await;
+    said
+}
+
+fn never_healthy() -> (&'static str, Trouble) {
+    ("DescribeTargetHealth", Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
+    let failures = [
+        (
+            "InvalidParameterCombination: The specified instance type is not eligible for Free Tier. Launching EC2 instance failed.",
+            "set `instance_type: t3.micro`",
+        ),
+        (
+            "VcpuLimitExceeded: You have requested more vCPU capacity than your current vCPU limit of 1 allows. Launching EC2 instance failed.",
+            "L-1216C47A",
+        ),
+        (
+            "Unsupported: Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e).",
+            "choose another `instance_type`",
+        ),
+        ("The image id '[ami-0]' does not exist. Launching EC2 instance failed.", "correct or remove `image`"),
+    ];
+    for (text, advice) in failures {
+        let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
+        let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+        let said = up_with_fleet(&[("DescribeScalingActivities", activities), never_healthy()], &[]).await;
+        assert_eq!(said.code, 1, "{}", said.all());
+        for wanted in [text, advice, "stack.yaml:", "the same command continues"] {
+            assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason() {
+    let reason = "<Code>failed</Code><Reason>The load balancer could not be set up because of subnet x</Reason>";
+    let failed = Trouble::reworded(&[("<Code>active</Code>", reason), ("<Code>provisioning</Code>", reason)]);
+    let said = up_with_fleet(&[("DescribeLoadBalancers", failed)], &["--no-wait"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("could not be set up because of subnet x"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_that_was_rolled_back_is_a_failure() {
+    let scene = Scene::ours().await;
+    scene.prepare(Phase::Change).await;
+    let rolled_back =
+        "<Status>RollbackSuccessful</Status><StatusReason>The instances never became healthy.</StatusReason>";
+    let statuses = ["Successful", "InProgress", "Pending"].map(|status| format!("<Status>{status}</Status>"));
+    let texts: Vec<_> = statuses.iter().map(|status| (status.as_str(), rolled_back)).collect();
+    scene.line.spoil(["DescribeInstanceRefreshes"], Trouble::reworded(&texts), usize::MAX);
+    let said = scene.run(&["up", "--yes"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("The instances never became healthy."), "{}", said.stderr);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays() {
+    let scene = Scene::ours().await;
+    scene.prepare(Phase::Down).await;
+    let refused = "<DeleteResult><Error><Key>a + b%/é</Key><Code>AccessDenied</Code>\
+                   <Message>Access Denied</Message></Error></DeleteResult>";
+    scene.line.spoil(["DeleteObjects"], Trouble::Answered(refused.into()), usize::MAX);
+    let said = scene.run(Phase::Down.arguments()).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("a + b%/é") && said.stderr.contains("AccessDenied"), "{}", said.stderr);
+    scene.line.mend();
+    scene.done(Phase::Down).await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent() {
+    let scene = Scene::ours().await;
+    let forbidden = Trouble::refused(403, "AccessDenied", "Access Denied");
+    scene.line.spoil(["GetBucketTagging", "HeadBucket"], forbidden, usize::MAX);
+    let said = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("AccessDenied") && said.stderr.contains("bucket."), "{}", said.stderr);
+    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_marker_ends_a_list() {
+    let scene = Scene::ours().await;
+    let marked = |end: &str| Trouble::reworded(&[(end, &format!("<NextMarker></NextMarker>{end}"))]);
+    scene.line.spoil(["DescribeLoadBalancers"], marked("</DescribeLoadBalancersResult>"), usize::MAX);
+    scene.line.spoil(["DescribeTargetGroups"], marked("</DescribeTargetGroupsResult>"), usize::MAX);
+    let listed = Trouble::reworded(&[("\"TableNames\":", "\"LastEvaluatedTableName\":\"\",\"TableNames\":")]);
+    scene.line.spoil(["ListTables"], listed, usize::MAX);
+    scene.done(Phase::Up).await;
+    scene.done(Phase::Down).await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
