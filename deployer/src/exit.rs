@@ -147,6 +147,11 @@ const REMEDIES: &[(&str, &str)] = &[
         "the account's free plan only starts t3.micro, t3.small, t4g.micro, t4g.small, c7i-flex.large and \
          m7i-flex.large: set `instance_type` to one of them",
     ),
+    (
+        "cannot be assumed by Lambda",
+        "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
+         `roles`",
+    ),
     ("vCPU capacity", "ask AWS for a higher vCPU quota, or lower `instances.max`"),
     ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
     ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),

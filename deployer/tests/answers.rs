@@ -188,6 +188,32 @@ never! {
         exit 1, ["protect: false"];
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_of_a_new_table_are_being_enabled_at_first() {
+    let scene = Scene::ours().await;
+    scene.project.edit("sort_key: id", "sort_key: id, point_in_time_recovery: true");
+    let words = "Backups are being enabled for the table: x. Please retry later";
+    let refused = Trouble::refused(400, "ContinuousBackupsUnavailableException", words);
+    scene.line.spoil(["UpdateContinuousBackups"], refused, 5);
+    scene.done(Phase::Up).await;
+    assert!(scene.line.spoilt().contains("UpdateContinuousBackups"), "{:?}", scene.line.calls());
+    scene.assert_nothing_to_do("the backups are enabled").await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_role_that_lambda_cannot_assume_is_said_at_once() {
+    let scene = Scene::ours().await;
+    let words = "The role defined for the function cannot be assumed by Lambda.";
+    scene.line.spoil(["CreateFunction"], Trouble::refused(400, "InvalidParameterValueException", words), usize::MAX);
+    scene.line.spoil(["GetRole"], Trouble::reworded(&[("<CreateDate>20", "<CreateDate>19")]), usize::MAX);
+    let said = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains(words) && said.stderr.contains("trust policy"), "{}", said.stderr);
+    assert_eq!(scene.line.calls().iter().filter(|call| call.starts_with("CreateFunction")).count(), 1);
+    scene.end().await;
+}
+
 /// Brings the stack up and says of the fleet what `answers` say.
 async fn up_with_fleet(answers: &[(&str, Trouble)], more: &[&str]) -> Said {
     let scene = Scene::ours().await;

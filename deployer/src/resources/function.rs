@@ -1,6 +1,11 @@
 //! Lambda functions that run a program of ours.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_lambda::{
     primitives::Blob,
@@ -12,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     aws::{Aws, found, gone},
-    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tags},
 };
 
 /// A function, known by its name.
@@ -101,7 +106,11 @@ impl Resource for Function {
             .customize()
             .config_override(want.patient(aws))
             .send()
-            .await?;
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(believed(aws, &want.role, error.into()).await),
+        };
         // AWS is still at it; an emulator is done at once.
         let done = answer.state() == Some(&State::Active);
         Ok(done.then(|| Live {
@@ -214,6 +223,24 @@ impl Function {
             .send()
             .await?;
         Ok(())
+    }
+}
+
+/// A role made by now is known everywhere: that Lambda cannot assume it is then for good (aws-facts §2.3).
+const KNOWN_AFTER: Duration = Duration::from_secs(600);
+
+/// "Cannot be assumed" means "not yet" of a new role only.
+async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
+    if !fault.message.contains("cannot be assumed") {
+        return fault;
+    }
+    let name = role.rsplit('/').next().unwrap_or(role);
+    // Whoever may not ask for the role's age waits: no harm but time.
+    let made = aws.iam.get_role().role_name(name).send().await.ok().and_then(|answer| answer.role);
+    let made = made.and_then(|role| SystemTime::try_from(*role.create_date()).ok());
+    match made.and_then(|made| made.elapsed().ok()) {
+        Some(age) if age > KNOWN_AFTER => Fault { retry: Retry::Never, ..fault },
+        _ => fault,
     }
 }
 
