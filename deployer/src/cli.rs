@@ -160,6 +160,8 @@ pub enum LocalCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// List the bad sides of AWS that `local start --chaos` can show, and which of them are on
+    Faults,
     /// Print the variables with which the AWS CLI and other clients reach it
     Env,
     /// Run it in the foreground
@@ -172,4 +174,10 @@ pub struct LocalStart {
     /// The port on 127.0.0.1; 0 takes any free one
     #[arg(long, env = "DEPLOYER_LOCAL_PORT", default_value_t = 4566)]
     pub port: u16,
+    /// Bad sides of AWS to show, such as throttle,reset; `deployer local faults` lists them
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub chaos: Vec<String>,
+    /// What decides when they show: the same seed and the same calls give the same mishaps
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "chaos")]
+    pub seed: u64,
 }

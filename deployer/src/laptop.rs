@@ -47,7 +47,8 @@ impl Laptop {
     /// The running server, or a new one in the background.
     ///
     /// Errors: with the end of its log when it does not come up.
-    pub fn start(&self, port: u16, region: &str) -> anyhow::Result<Server> {
+    #[cfg(feature = "local")]
+    pub fn start(&self, port: u16, region: &str, chaos: &local::Chaos) -> anyhow::Result<Server> {
         if let Some(server) = self.running() {
             return Ok(server);
         }
@@ -55,6 +56,7 @@ impl Laptop {
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["local", "run", "--port", &port.to_string(), "--region", region])
+            .args(chaos_arguments(chaos))
             .arg("--file")
             .arg(self.folder().join("stack.yaml"))
             .env_remove("DEPLOYER_LOCAL_PORT")
@@ -106,6 +108,14 @@ impl Laptop {
         self.dir.join("state").exists()
     }
 
+    /// The bad sides of AWS that the running server shows.
+    #[cfg(feature = "local")]
+    pub fn chaos(&self) -> local::Chaos {
+        let shown = self.running().and_then(|server| get(server.address, "/_local/faults").ok()).unwrap_or_default();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
+        serde_json::from_value(shown["chaos"].clone()).unwrap_or_default()
+    }
+
     /// What runs in it, as the server says it.
     pub fn status(&self, server: &Server) -> anyhow::Result<serde_json::Value> {
         Ok(serde_json::from_str(&get(server.address, "/_local/status")?)?)
@@ -120,7 +130,7 @@ impl Laptop {
     ///
     /// Errors: another one runs on the same state, or the port is taken.
     #[cfg(feature = "local")]
-    pub async fn run(&self, port: u16, region: &str) -> anyhow::Result<()> {
+    pub async fn run(&self, port: u16, region: &str, chaos: local::Chaos) -> anyhow::Result<()> {
         make_private(&self.dir)?;
         let lock = File::create(self.dir.join("lock"))?;
         match lock.try_lock() {
@@ -129,7 +139,7 @@ impl Laptop {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         let options = local::Options { dir: self.dir.join("state"), port, region: region.into() };
-        let cloud = local::Cloud::start(options).await.with_context(|| {
+        let cloud = local::Cloud::start_with(options, chaos).await.with_context(|| {
             format!("cannot serve on 127.0.0.1:{port}; another port: --port, or DEPLOYER_LOCAL_PORT")
         })?;
         let server = Server { pid: std::process::id() as i32, address: cloud.address() };
@@ -174,6 +184,16 @@ impl Server {
             access_key: local::ACCESS_KEY.into(),
             secret_key: local::SECRET_KEY.into(),
         }
+    }
+}
+
+/// The arguments with which another process shows the same bad sides.
+#[cfg(feature = "local")]
+fn chaos_arguments(chaos: &local::Chaos) -> Vec<String> {
+    let kinds: Vec<&str> = chaos.kinds.iter().map(|kind| kind.name()).collect();
+    match kinds.is_empty() {
+        true => Vec::new(),
+        false => vec!["--chaos".into(), kinds.join(","), "--seed".into(), chaos.seed.to_string()],
     }
 }
 

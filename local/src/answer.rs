@@ -7,6 +7,27 @@ use serde_json::json;
 /// What every part of the server answers with.
 pub(crate) type Response = http::Response<Bytes>;
 
+/// What a client gets to see of an answer.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// All of it.
+    Whole(Response),
+    /// Its head and half of its body, and then a broken line.
+    Half(Response),
+    /// Nothing: the line is cut.
+    Nothing,
+}
+
+impl Reply {
+    /// The status that was decided on, or 0 where nobody sees one.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Reply::Whole(answer) | Reply::Half(answer) => answer.status().as_u16(),
+            Reply::Nothing => 0,
+        }
+    }
+}
+
 /// How a service writes its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {

@@ -146,17 +146,26 @@ fn is_form(request: &Request) -> bool {
         && request.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
-/// The service in the credential scope: `key/date/region/service/aws4_request`.
+/// The service in the credential scope.
 fn signed_for(request: &Request) -> Option<String> {
-    let scope = match request.header("authorization") {
+    // Read from the right: nothing but the key's id could hold another slash.
+    credential(request)?.rsplit('/').nth(1).map(str::to_owned)
+}
+
+/// The access key a request says it is signed with, whether or not it is.
+pub(crate) fn claimed_key(request: &Request) -> Option<String> {
+    credential(request)?.split('/').next().map(str::to_owned)
+}
+
+/// The key and its scope: `key/date/region/service/aws4_request`.
+fn credential(request: &Request) -> Option<String> {
+    match request.header("authorization") {
         Some(authorization) => {
             let (_, rest) = authorization.split_once("Credential=")?;
-            rest.split(',').next()?.trim().to_owned()
+            Some(rest.split(',').next()?.trim().to_owned())
         }
-        None => request.parameter("X-Amz-Credential")?,
-    };
-    // Read from the right: nothing but the key's id could hold another slash.
-    scope.rsplit('/').nth(1).map(str::to_owned)
+        None => request.parameter("X-Amz-Credential"),
+    }
 }
 
 fn by_target(request: &Request) -> Option<&'static str> {

@@ -41,6 +41,11 @@ impl Identity {
         }
     }
 
+    /// The role behind temporary credentials.
+    pub(crate) fn role(&self) -> Option<&str> {
+        self.session.as_ref()?.arn.rsplit('/').nth(1)
+    }
+
     /// The caller's unique id.
     pub(crate) fn user_id(&self) -> String {
         match &self.session {
@@ -132,6 +137,7 @@ mod tests {
         let identity = Access::open(file).unwrap().identity(&issued.access_key).unwrap();
         assert_eq!(identity.secret_key, issued.secret_key);
         assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
+        assert_eq!(identity.role(), Some("web"));
     }
 
     #[test]

@@ -18,7 +18,11 @@ pub(crate) struct Entry {
     pub service: String,
     pub operation: String,
     pub mutating: bool,
+    /// 0 when the connection was cut before there was an answer.
     pub status: u16,
+    /// What was done to it on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'static str>,
 }
 
 /// A bounded list of calls, newest last.
@@ -28,7 +32,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn note(&self, call: &Call, status: u16) {
+    pub(crate) fn note(&self, call: &Call, status: u16, fault: Option<&'static str>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let n = entries.back().map_or(1, |last| last.n + 1);
         if entries.len() == REMEMBERED {
@@ -40,6 +44,7 @@ impl Journal {
             operation: call.operation.clone(),
             mutating: call.mutating(),
             status,
+            fault,
         });
     }
 
@@ -58,7 +63,7 @@ mod tests {
         let journal = Journal::default();
         let call = Call { service: "s3".into(), operation: "PutObject".into(), protocol: Protocol::RestXml };
         for _ in 0..REMEMBERED + 5 {
-            journal.note(&call, 200);
+            journal.note(&call, 200, None);
         }
         let entries = journal.entries();
         assert_eq!(entries.len(), REMEMBERED);

@@ -7,8 +7,10 @@ mod answer;
 mod backend;
 mod call;
 pub mod compute;
+mod connection;
 mod credentials;
 mod dynamodb;
+mod faults;
 mod functions;
 mod iam;
 mod journal;
@@ -31,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 use services::Services;
 
 /// The only account there is.
@@ -64,6 +67,13 @@ impl Cloud {
     ///
     /// Assumes that no other server uses the same directory.
     pub async fn start(options: Options) -> anyhow::Result<Cloud> {
+        Cloud::start_with(options, Chaos::default()).await
+    }
+
+    /// The same on a bad day.
+    ///
+    /// Assumes that no other server uses the same directory.
+    pub async fn start_with(options: Options, chaos: Chaos) -> anyhow::Result<Cloud> {
         winterbaume_core::set_default_account_id(ACCOUNT);
         std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
@@ -72,7 +82,7 @@ impl Cloud {
             .await
             .with_context(|| format!("failed to listen on 127.0.0.1:{}", options.port))?;
         let address = listener.local_addr()?;
-        let services = Arc::new(Services::open(&options, &format!("http://{address}")).await?);
+        let services = Arc::new(Services::open(&options, chaos, &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
         let about = server::about(&options.dir, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::{HeaderValue, Method};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{Protocol, Refusal, Response, empty, json_answer, request_id};
+use crate::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
 use crate::call::Request;
+use crate::connection::{Content, Cut, Line};
+use crate::faults::{Chaos, Kind};
 use crate::services::Services;
 
 /// The largest body that is read: more than any artifact, less than the memory of a laptop.
@@ -38,7 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about:
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
                 let (services, about, stop) = (services.clone(), about.clone(), stop.clone());
-                connections.spawn(connection(TokioIo::new(stream), services, about, stop));
+                connections.spawn(connection(stream, services, about, stop));
             }
             Err(fault) => {
                 // Out of file descriptors, most likely: waiting is the only cure.
@@ -51,18 +56,24 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about:
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
 }
 
-async fn connection(
-    stream: TokioIo<tokio::net::TcpStream>,
-    services: Arc<Services>,
-    about: Arc<Value>,
-    stop: CancellationToken,
-) {
+async fn connection(stream: TcpStream, services: Arc<Services>, about: Arc<Value>, stop: CancellationToken) {
+    let cut = Cut::default();
+    let line = Line::new(stream, cut.clone());
     let service = service_fn(move |request| {
-        let (services, about) = (services.clone(), about.clone());
-        async move { Ok::<_, std::convert::Infallible>(respond(request, &services, &about).await.map(Full::new)) }
+        let (services, about, cut) = (services.clone(), about.clone(), cut.clone());
+        async move {
+            match respond(request, services, &about).await {
+                Reply::Whole(answer) => Ok(answer.map(Content::whole)),
+                Reply::Half(answer) => Ok(answer.map(Content::half)),
+                Reply::Nothing => {
+                    cut.now();
+                    Err("cut on purpose")
+                }
+            }
+        }
     });
     let builder = auto::Builder::new(TokioExecutor::new());
-    let served = builder.serve_connection(stream, service);
+    let served = builder.serve_connection(TokioIo::new(line), service);
     tokio::pin!(served);
     tokio::select! {
         ended = served.as_mut() => log_end(ended),
@@ -79,15 +90,38 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-async fn respond(request: http::Request<Incoming>, services: &Services, about: &Value) -> Response {
-    let head_only = request.method() == http::Method::HEAD;
-    let mut answer = match read(request).await {
-        Ok(request) if request.path.starts_with("/_local/") => inspect(&request.path, services, about),
-        Ok(request) => services.answer(&request).await,
-        Err(refusal) => refusal.answer(Protocol::RestXml),
+async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value) -> Reply {
+    let head_only = request.method() == Method::HEAD;
+    let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
+    let reply = match read(request).await {
+        Ok(request) if request.path.starts_with("/_local/") => Reply::Whole(own_page(&request, &services, about)),
+        Ok(request) => run(request, services).await,
+        Err(refusal) => Reply::Whole(refusal.answer(Protocol::RestXml)),
     };
+    match reply {
+        Reply::Whole(answer) => Reply::Whole(finish(answer, head_only, skewed)),
+        Reply::Half(answer) => Reply::Half(finish(answer, head_only, skewed)),
+        Reply::Nothing => Reply::Nothing,
+    }
+}
+
+/// A call that has arrived is carried out, whether or not its caller stays to hear the answer.
+async fn run(request: Request, services: Arc<Services>) -> Reply {
+    let task = tokio::spawn(async move { services.answer(&request).await });
+    task.await.unwrap_or_else(|fault| {
+        tracing::error!(%fault, "a call ended without an answer");
+        let text = "We encountered an internal error. Please try again.";
+        Reply::Whole(Refusal::new(500, "InternalError", text).answer(Protocol::RestXml))
+    })
+}
+
+/// What every answer has.
+fn finish(mut answer: Response, head_only: bool, now: Option<OffsetDateTime>) -> Response {
     if head_only && !answer.headers().contains_key(header::CONTENT_LENGTH) {
         *answer.body_mut() = Bytes::new();
+    }
+    if let Some(date) = now.and_then(http_date) {
+        answer.headers_mut().insert(header::DATE, date);
     }
     let id = request_id();
     for name in ["x-amz-request-id", "x-amzn-requestid"] {
@@ -140,15 +174,53 @@ fn is_local(host: &str) -> bool {
     matches!(name, "127.0.0.1" | "::1" | "localhost") || name.ends_with(".localhost")
 }
 
+fn http_date(now: OffsetDateTime) -> Option<HeaderValue> {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    now.format(format).ok()?.parse().ok()
+}
+
 /// The server's own pages, which are no AWS.
-fn inspect(path: &str, services: &Services, about: &Value) -> Response {
-    let page = match path {
-        "/_local/health" => about.clone(),
-        "/_local/requests" => json!(services.journal.entries()),
-        "/_local/status" => services.status(),
-        _ => return empty(404),
-    };
-    json_answer(200, Protocol::RestJson, &page)
+fn own_page(request: &Request, services: &Services, about: &Value) -> Response {
+    // A page in a browser may send something here even where it cannot read the answer.
+    if request.header("origin").is_some() {
+        return empty(403);
+    }
+    match control(request, services, about) {
+        Ok(Some(page)) => json_answer(200, Protocol::RestJson, &page),
+        Ok(None) => empty(404),
+        Err(told) => json_answer(400, Protocol::RestJson, &json!({ "message": told })),
+    }
+}
+
+/// What a page says; nothing means that there is no such page.
+fn control(request: &Request, services: &Services, about: &Value) -> Result<Option<Value>, String> {
+    let body = || serde_json::from_slice::<Value>(&request.body).map_err(|fault| fault.to_string());
+    let faults = &services.faults;
+    Ok(Some(match (request.method.as_str(), request.path.as_str()) {
+        ("GET", "/_local/health") => about.clone(),
+        ("GET", "/_local/requests") => json!(services.journal.entries()),
+        ("GET", "/_local/status") => services.status(),
+        ("GET", "/_local/faults") => faults.show(),
+        ("POST", "/_local/faults") => faults.add(&body()?)?,
+        ("DELETE", "/_local/faults") => {
+            faults.clear();
+            faults.show()
+        }
+        ("DELETE", path) => {
+            let id = path.strip_prefix("/_local/faults/").and_then(|id| id.parse().ok());
+            match id.is_some_and(|id| faults.remove(id)) {
+                true => faults.show(),
+                false => return Ok(None),
+            }
+        }
+        ("PUT", "/_local/chaos") => {
+            let chaos: Chaos = serde_json::from_value(body()?).map_err(|fault| fault.to_string())?;
+            faults.set_chaos(chaos);
+            faults.show()
+        }
+        _ => return Ok(None),
+    }))
 }
 
 /// What `/_local/health` says.

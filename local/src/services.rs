@@ -7,11 +7,12 @@ use bytes::Bytes;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
-use crate::answer::{Response, not_implemented};
+use crate::answer::{Refusal, Reply, Response, not_implemented};
 use crate::call::{self, Call, Request};
 use crate::compute::{self, Compute};
 use crate::credentials::{Access, Identity};
 use crate::dynamodb::DynamoDb;
+use crate::faults::{Act, Chaos, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::lambda::Lambda;
@@ -22,6 +23,7 @@ use crate::{ACCOUNT, Options, rekognition, signature, sts};
 /// What answers calls.
 pub(crate) struct Services {
     pub journal: Journal,
+    pub faults: Faults,
     access: Arc<Access>,
     compute: Arc<Compute>,
     dynamodb: DynamoDb,
@@ -33,8 +35,9 @@ pub(crate) struct Services {
 
 impl Services {
     /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
-    pub(crate) async fn open(options: &Options, endpoint: &str) -> anyhow::Result<Services> {
+    pub(crate) async fn open(options: &Options, chaos: Chaos, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
+        let faults = Faults::new(chaos);
         let state = dir.join("state");
         let access = Arc::new(Access::open(state.join("credentials.json"))?);
         let iam = Arc::new(Iam::open(&state, region).await?);
@@ -52,20 +55,75 @@ impl Services {
         })
         .await?;
         let dynamodb = DynamoDb::open(&state, region).await?;
-        Ok(Services { journal: Journal::default(), access, compute, dynamodb, iam, lambda, logs, s3 })
+        Ok(Services { journal: Journal::default(), faults, access, compute, dynamodb, iam, lambda, logs, s3 })
     }
 
-    /// Answers one request and notes it in the journal.
-    pub(crate) async fn answer(&self, request: &Request) -> Response {
+    /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
+    pub(crate) async fn answer(&self, request: &Request) -> Reply {
         let call = call::identify(request);
-        let answer = self.dispatch(&call, request).await;
-        self.journal.note(&call, answer.status().as_u16());
-        tracing::debug!(service = call.service, operation = call.operation, status = answer.status().as_u16());
-        answer
+        let fate = self.faults.judge(&call, &self.caller(request), request);
+        if !fate.latency.is_zero() {
+            tokio::time::sleep(fate.latency).await;
+        }
+        let fault = fate.act.as_ref().map(Act::name);
+        let reply = self.meet(fate.act, &call, request).await;
+        self.journal.note(&call, reply.status(), fault);
+        tracing::debug!(service = call.service, operation = call.operation, status = reply.status(), fault);
+        reply
+    }
+
+    /// Lets the call have its effect, or not, as `act` wants it.
+    async fn meet(&self, act: Option<Act>, call: &Call, request: &Request) -> Reply {
+        let effect = || self.dispatch(call, request);
+        match act {
+            None => Reply::Whole(effect().await),
+            Some(Act::Refuse(refusal)) => Reply::Whole(self.refuse(&refusal, call, request).await),
+            Some(Act::RefuseAfter(refusal)) => {
+                effect().await;
+                Reply::Whole(self.refuse(&refusal, call, request).await)
+            }
+            Some(Act::ResetBefore) => Reply::Nothing,
+            Some(Act::ResetAfter) => {
+                effect().await;
+                Reply::Nothing
+            }
+            Some(Act::Truncate) => match effect().await {
+                // Of nothing there is no half.
+                answer if answer.body().is_empty() => Reply::Nothing,
+                answer => Reply::Half(answer),
+            },
+            Some(Act::HoldBefore(released)) => match self.faults.hold(&released).await {
+                true => Reply::Whole(effect().await),
+                false => Reply::Nothing,
+            },
+            Some(Act::HoldAfter(released)) => {
+                let answer = effect().await;
+                match self.faults.hold(&released).await {
+                    true => Reply::Whole(answer),
+                    false => Reply::Nothing,
+                }
+            }
+        }
+    }
+
+    /// Who says to be calling: the role of temporary credentials, `account`, or nobody.
+    fn caller(&self, request: &Request) -> String {
+        let identity = call::claimed_key(request).and_then(|key| self.access.identity(&key));
+        match &identity {
+            Some(identity) => identity.role().unwrap_or("account").to_owned(),
+            None => String::new(),
+        }
+    }
+
+    /// What time it is here, which may be another than on this machine.
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        let skew = if self.faults.has(Kind::ClockSkew) { SKEW } else { Duration::ZERO };
+        OffsetDateTime::now_utc() + skew
     }
 
     /// Ends everything that runs and writes everything that is not yet on disk.
     pub(crate) async fn stop(&self) {
+        self.faults.close();
         self.compute.stop().await;
         self.lambda.stop().await;
         self.dynamodb.stop().await;
@@ -88,10 +146,16 @@ impl Services {
         if call.operation == "Preflight" {
             return self.s3.answer(&call.operation, request).await;
         }
-        match signature::verify(request, call, &self.access, OffsetDateTime::now_utc()) {
+        match signature::verify(request, call, &self.access, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
-            Err(refusal) if call.service == "s3" => self.s3.refuse(&refusal, request).await,
-            Err(refusal) => refusal.answer(call.protocol),
+            Err(refusal) => self.refuse(&refusal, call, request).await,
+        }
+    }
+
+    async fn refuse(&self, refusal: &Refusal, call: &Call, request: &Request) -> Response {
+        match call.service.as_str() {
+            "s3" => self.s3.refuse(refusal, request).await,
+            _ => refusal.answer(call.protocol),
         }
     }
 
@@ -122,6 +186,9 @@ impl compute::Objects for ObjectsOf {
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
 }
+
+/// How far this server's clock is ahead under `clock-skew`: more than signatures are allowed to be off.
+const SKEW: Duration = Duration::minutes(20);
 
 /// How long an instance uses one set of credentials.
 const SESSION: Duration = Duration::hours(6);

@@ -48,6 +48,11 @@ pub(crate) fn verify(
     Ok(identity)
 }
 
+/// The refusal of credentials whose time is over, as the called service writes it.
+pub(crate) fn expired(call: &Call) -> Refusal {
+    Words { protocol: call.protocol, s3: call.service == "s3" }.expired_token()
+}
+
 /// What a signed request says about its own signature.
 struct Signed {
     access_key: String,

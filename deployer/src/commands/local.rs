@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{find, folder, read};
 use crate::{
-    cli::{Global, LocalCommand},
+    cli::{Global, LocalCommand, LocalStart},
     exit::{Exit, Failure},
     laptop::{Laptop, Server},
     report,
@@ -17,10 +17,14 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     let laptop = Laptop::beside(&place(global)?);
     match command {
         LocalCommand::Start(args) => {
-            let server = laptop.start(args.port, &region(global))?;
+            let running = laptop.running();
+            let server = laptop.start(args.port, &region(global), &chaos(args)?)?;
+            if running.is_some() && !args.chaos.is_empty() {
+                report::say("it runs already, and goes on as it was started; `deployer local stop` ends it");
+            }
             report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
         }
-        LocalCommand::Run(args) => laptop.run(args.port, &region(global)).await?,
+        LocalCommand::Run(args) => laptop.run(args.port, &region(global), chaos(args)?).await?,
         LocalCommand::Stop => match laptop.stop()? {
             true => report::say("stopped; what is stored stays"),
             false => report::say("it is not running"),
@@ -40,6 +44,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
                 report::say("forgotten");
             }
         }
+        LocalCommand::Faults => report::answer(&faults(laptop.chaos())),
         LocalCommand::Env => report::answer(&variables(&running(&laptop)?, &region(global))),
     }
     Ok(Exit::Done)
@@ -48,6 +53,21 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
 /// The port in `DEPLOYER_LOCAL_PORT`, or the usual one.
 pub fn port() -> u16 {
     std::env::var("DEPLOYER_LOCAL_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT)
+}
+
+/// The bad sides that were asked for.
+fn chaos(args: &LocalStart) -> Result<local::Chaos, Failure> {
+    let kinds = args.chaos.iter().map(|name| name.parse()).collect::<Result<_, local::UnknownChaos>>();
+    Ok(local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed: args.seed })
+}
+
+/// Every bad side with what it does; a star marks those of the running server.
+fn faults(on: local::Chaos) -> String {
+    let line = |(kind, name, does): &(local::ChaosKind, &str, &str)| {
+        let mark = if on.kinds.contains(kind) { '*' } else { ' ' };
+        format!("{mark} {name:<20} {does}\n")
+    };
+    local::ChaosKind::ALL.iter().map(line).collect()
 }
 
 fn running(laptop: &Laptop) -> Result<Server, Failure> {

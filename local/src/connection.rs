@@ -1,0 +1,134 @@
+//! A connection that can be cut, and a body that can end too early: how faults look on the wire.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// How long half a body has to leave before its connection is closed.
+const LEAVE: Duration = Duration::from_millis(50);
+
+/// A TCP connection that says goodbye, or does not.
+pub(crate) struct Line {
+    stream: TcpStream,
+    cut: Cut,
+}
+
+/// Cuts a line: the other side reads "connection reset by peer".
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    pub(crate) fn now(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_made(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Line {
+    pub(crate) fn new(stream: TcpStream, cut: Cut) -> Line {
+        Line { stream, cut }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.cut.is_made() {
+            // Without time to linger the system sends a reset. If it cannot be set the line just closes.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.cut.is_made() {
+            // A goodbye would arrive before the reset.
+            true => Poll::Ready(Ok(())),
+            false => Pin::new(&mut self.stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// An answer's body: all of it, or the half that arrives before the line breaks.
+pub(crate) enum Content {
+    Whole(Option<Bytes>),
+    Half { announced: u64, half: Option<Bytes>, leaving: Pin<Box<Sleep>> },
+}
+
+impl Content {
+    pub(crate) fn whole(bytes: Bytes) -> Content {
+        Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// Announces everything and brings half.
+    pub(crate) fn half(mut bytes: Bytes) -> Content {
+        let announced = bytes.len() as u64;
+        bytes.truncate(bytes.len() / 2);
+        Content::Half { announced, half: Some(bytes), leaving: Box::pin(tokio::time::sleep(LEAVE)) }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut *self {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Half { half, leaving, .. } => match half.take() {
+                Some(half) if !half.is_empty() => Poll::Ready(Some(Ok(Frame::data(half)))),
+                // What was written leaves while this waits.
+                _ => leaving.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into()))),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Content::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Content::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Content::Half { announced, .. } => *announced,
+        })
+    }
+}

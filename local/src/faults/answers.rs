@@ -1,0 +1,47 @@
+//! How each service says that it is too much, that it failed, or that the credentials are over.
+
+use crate::answer::{Protocol, Refusal};
+use crate::call::Call;
+use crate::signature;
+
+/// Too many calls (aws-facts §2.2 and §14).
+pub(crate) fn throttled(call: &Call) -> Refusal {
+    let (status, code, message) = match (call.service.as_str(), call.protocol) {
+        ("s3", _) => (503, "SlowDown", "Please reduce your request rate."),
+        ("ec2", _) => (503, "RequestLimitExceeded", "Request limit exceeded."),
+        ("lambda", _) => (429, "TooManyRequestsException", "Rate exceeded"),
+        ("dynamodb", _) => (400, "ThrottlingException", "Rate of requests exceeds the allowed throughput."),
+        (_, Protocol::Query) => (400, "Throttling", "Rate exceeded"),
+        _ => (400, "ThrottlingException", "Rate exceeded"),
+    };
+    Refusal::new(status, code, message)
+}
+
+/// The service failed; whether the call had an effect, nobody knows.
+pub(crate) fn internal(call: &Call) -> Refusal {
+    let (code, message) = match call.service.as_str() {
+        "s3" => ("InternalError", "We encountered an internal error. Please try again."),
+        "ec2" => ("InternalError", "An internal error has occurred"),
+        "iam" => ("ServiceFailure", "The request processing has failed because of an unknown error."),
+        "lambda" => ("ServiceException", "The service encountered an internal error."),
+        "dynamodb" | "rekognition" => ("InternalServerError", "The request processing has failed."),
+        _ => ("InternalFailure", "The request processing has failed because of an unknown error."),
+    };
+    Refusal::new(500, code, message)
+}
+
+/// The service is not there for a moment.
+pub(crate) fn unavailable(call: &Call) -> Refusal {
+    let (code, message) = match call.service.as_str() {
+        "s3" => ("ServiceUnavailable", "Service is unable to handle request."),
+        "ec2" => ("Unavailable", "The server is overloaded and can't handle the request."),
+        "logs" | "lambda" => ("ServiceUnavailableException", "The service cannot complete the request."),
+        _ => ("ServiceUnavailable", "Service is unable to handle request."),
+    };
+    Refusal::new(503, code, message)
+}
+
+/// The session behind the credentials is over.
+pub(crate) fn expired(call: &Call) -> Refusal {
+    signature::expired(call)
+}

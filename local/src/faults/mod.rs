@@ -1,0 +1,358 @@
+//! Faults on demand: what a call meets before it has an effect, and after.
+//!
+//! Rules say precisely which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
+//! deterministic: a rule counts the calls it matches, and chaos decides over the nth call of an operation by its seed.
+
+mod answers;
+mod chaos;
+mod rule;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::Refusal;
+use crate::call::{Call, Request};
+pub use chaos::{Chaos, Kind, UnknownKind};
+use chaos::{Dice, Mishap};
+use rule::{Fault, Known, Rule};
+
+/// What a call meets on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    /// How long it is held up first.
+    pub latency: Duration,
+    /// What happens to it, if anything does.
+    pub act: Option<Act>,
+}
+
+/// Something that happens to a call.
+#[derive(Debug)]
+pub(crate) enum Act {
+    /// It is refused and has no effect.
+    Refuse(Refusal),
+    /// It has its effect, and is answered as if it had failed.
+    RefuseAfter(Refusal),
+    /// The connection is cut, and it has no effect.
+    ResetBefore,
+    /// It has its effect, and the connection is cut instead of an answer.
+    ResetAfter,
+    /// Half of the answer's body arrives.
+    Truncate,
+    /// It waits to have its effect until somebody lets it go.
+    HoldBefore(CancellationToken),
+    /// It has its effect, and the answer waits until somebody lets it go.
+    HoldAfter(CancellationToken),
+}
+
+impl Act {
+    /// What it is called where calls are listed.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Act::Refuse(_) => "refused",
+            Act::RefuseAfter(_) => "refused-after",
+            Act::ResetBefore => "reset-before",
+            Act::ResetAfter => "reset-after",
+            Act::Truncate => "truncate",
+            Act::HoldBefore(_) => "hold-before",
+            Act::HoldAfter(_) => "hold-after",
+        }
+    }
+}
+
+/// The faults of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    inner: Mutex<Inner>,
+    closing: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rules: Vec<Kept>,
+    last_id: u64,
+    chaos: Chaos,
+    dice: Dice,
+}
+
+/// A rule and what it has seen.
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    rule: Rule,
+    matched: u64,
+    fired: u64,
+    /// Cancelled when the rule goes: what it holds is let go.
+    released: CancellationToken,
+}
+
+impl Faults {
+    pub(crate) fn new(chaos: Chaos) -> Faults {
+        let faults = Faults::default();
+        faults.set_chaos(chaos);
+        faults
+    }
+
+    /// What happens to this call. Each question counts, so it is asked once for each call.
+    pub(crate) fn judge(&self, call: &Call, caller: &str, request: &Request) -> Fate {
+        let mut inner = self.inner();
+        let mut fate = Fate::default();
+        for kept in &mut inner.rules {
+            if kept.meets(call, caller, request) {
+                fate.latency += kept.rule.latency();
+                fate.act = fate.act.or_else(|| kept.act(call));
+            }
+        }
+        // A browser's question about origins is no call of an API.
+        if fate.act.is_none() && call.operation != "Preflight" {
+            let Inner { chaos, dice, .. } = &mut *inner;
+            match dice.throw(chaos, call) {
+                Some(Mishap::Known(known)) => fate.act = act(&known, call, None),
+                Some(Mishap::Slow(time)) => fate.latency += time,
+                None => (),
+            }
+        }
+        fate
+    }
+
+    /// Whether this kind of chaos is on.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.inner().chaos.kinds.contains(&kind)
+    }
+
+    /// Adds one rule or a list of them, all or none, and says their numbers.
+    pub(crate) fn add(&self, rules: &Value) -> Result<Value, String> {
+        let list = match rules {
+            Value::Array(list) => list.clone(),
+            one => vec![one.clone()],
+        };
+        let read = |rule| serde_json::from_value::<Rule>(rule).map_err(|fault| fault.to_string());
+        let list: Vec<Rule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
+        let mut inner = self.inner();
+        let ids: Vec<u64> = list.into_iter().map(|rule| inner.push(rule)).collect();
+        Ok(json!({ "ids": ids }))
+    }
+
+    /// Takes a rule away and lets go what it holds; whether it was there.
+    pub(crate) fn remove(&self, id: u64) -> bool {
+        let mut inner = self.inner();
+        let Some(at) = inner.rules.iter().position(|kept| kept.id == id) else {
+            return false;
+        };
+        inner.rules.remove(at).released.cancel();
+        true
+    }
+
+    /// Takes every rule away and lets go what they hold. Chaos stays.
+    pub(crate) fn clear(&self) {
+        for kept in self.inner().rules.drain(..) {
+            kept.released.cancel();
+        }
+    }
+
+    /// Replaces the chaos there was; its counting starts anew.
+    pub(crate) fn set_chaos(&self, chaos: Chaos) {
+        let mut inner = self.inner();
+        inner.chaos = chaos;
+        inner.dice = Dice::default();
+    }
+
+    /// Rules with what they have seen, and the chaos.
+    pub(crate) fn show(&self) -> Value {
+        let inner = self.inner();
+        let rules: Vec<Value> = inner.rules.iter().map(Kept::show).collect();
+        json!({ "rules": rules, "chaos": inner.chaos })
+    }
+
+    /// Ends every wait: whatever is held is cut.
+    pub(crate) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Waits until the rule that holds a call is taken away. Returns whether the call may go on.
+    pub(crate) async fn hold(&self, released: &CancellationToken) -> bool {
+        tokio::select! {
+            () = released.cancelled() => true,
+            () = self.closing.cancelled() => false,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, rule: Rule) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.rules.push(Kept { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });
+        id
+    }
+}
+
+impl Kept {
+    /// Counts the call if it is one of the rule's, and says whether it is hit.
+    fn meets(&mut self, call: &Call, caller: &str, request: &Request) -> bool {
+        if !self.rule.matching.fits(call, caller, request) {
+            return false;
+        }
+        self.matched += 1;
+        let hit = self.rule.matching.hits(self.matched);
+        self.fired += u64::from(hit);
+        hit
+    }
+
+    fn act(&self, call: &Call) -> Option<Act> {
+        match self.rule.fault.as_ref()? {
+            Fault::Known(known) => act(known, call, Some(&self.released)),
+            Fault::Custom(refusal) => Some(Act::Refuse(refusal.clone())),
+        }
+    }
+
+    fn show(&self) -> Value {
+        let mut shown = json!(self.rule);
+        shown["id"] = json!(self.id);
+        shown["matched"] = json!(self.matched);
+        shown["fired"] = json!(self.fired);
+        shown
+    }
+}
+
+fn act(known: &Known, call: &Call, released: Option<&CancellationToken>) -> Option<Act> {
+    let released = || released.cloned().unwrap_or_default();
+    Some(match known {
+        Known::Throttle => Act::Refuse(answers::throttled(call)),
+        Known::Internal => Act::Refuse(answers::internal(call)),
+        Known::InternalAfter => Act::RefuseAfter(answers::internal(call)),
+        Known::Unavailable => Act::Refuse(answers::unavailable(call)),
+        Known::ExpiredCredentials => Act::Refuse(answers::expired(call)),
+        Known::ResetBefore => Act::ResetBefore,
+        Known::ResetAfter => Act::ResetAfter,
+        Known::Truncate => Act::Truncate,
+        Known::HoldBefore => Act::HoldBefore(released()),
+        Known::HoldAfter => Act::HoldAfter(released()),
+        Known::Slow => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Protocol;
+
+    fn call(operation: &str) -> Call {
+        Call { service: "dynamodb".into(), operation: operation.into(), protocol: Protocol::Json10 }
+    }
+
+    fn request(body: &str) -> Request {
+        Request {
+            method: http::Method::POST,
+            path: "/".into(),
+            query: String::new(),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    /// Which of ten calls of an operation are hit.
+    fn hits(faults: &Faults, operation: &str) -> Vec<u32> {
+        let hit = |_: &u32| faults.judge(&call(operation), "account", &request("")).act.is_some();
+        (1..=10).filter(hit).collect()
+    }
+
+    #[test]
+    fn a_rule_hits_from_its_nth_call_as_often_as_it_says() {
+        for (matching, expected) in [
+            (json!({ "operation": "PutItem", "nth_call": 3 }), vec![3]),
+            (json!({ "operation": "Put*", "nth_call": 3, "times": 2 }), vec![3, 4]),
+            (json!({ "service": "dynamodb", "times": 2 }), vec![1, 2]),
+            (json!({ "mutating": true }), (1..=10).collect()),
+            (json!({ "mutating": false }), vec![]),
+            (json!({ "service": "s3" }), vec![]),
+            (json!({ "caller": "account", "nth_call": 10 }), vec![10]),
+            (json!({ "caller": "web" }), vec![]),
+            (json!({ "contains": "ada" }), vec![]),
+        ] {
+            let faults = Faults::default();
+            faults.add(&json!({ "match": matching, "fault": "throttle" })).unwrap();
+            assert_eq!(hits(&faults, "PutItem"), expected, "{matching}");
+        }
+    }
+
+    #[test]
+    fn latencies_add_up_and_the_first_fault_wins() {
+        let faults = Faults::default();
+        let rules = json!([
+            { "latency_ms": 20 },
+            { "fault": "reset-before", "latency_ms": 10 },
+            { "match": { "contains": "USER#ada" }, "fault": { "status": 400, "code": "ValidationException", "message": "no" } },
+        ]);
+        assert_eq!(faults.add(&rules).unwrap(), json!({ "ids": [1, 2, 3] }));
+        let fate = faults.judge(&call("PutItem"), "account", &request("a USER#ada b"));
+        assert_eq!(fate.latency, Duration::from_millis(30));
+        assert!(matches!(fate.act, Some(Act::ResetBefore)));
+        assert!(faults.remove(2) && !faults.remove(2));
+        let fate = faults.judge(&call("PutItem"), "account", &request("a USER#ada b"));
+        assert!(matches!(fate.act, Some(Act::Refuse(refusal)) if refusal.code == "ValidationException"));
+        assert_eq!(faults.show()["rules"][1]["fired"], 2);
+        faults.clear();
+        assert_eq!(faults.show()["rules"], json!([]));
+    }
+
+    #[test]
+    fn of_wrong_rules_none_is_kept_and_the_answer_says_what_there_is() {
+        let faults = Faults::default();
+        let told = faults.add(&json!([{ "fault": "500" }, { "fault": "explode" }])).unwrap_err();
+        assert!(told.contains("no fault \"explode\"") && told.contains("reset-before"), "{told}");
+        let told = faults.add(&json!({ "match": { "verb": "x" } })).unwrap_err();
+        assert!(told.contains("unknown field `verb`"), "{told}");
+        let told = faults.add(&json!({ "match": { "nth_call": 0 }, "fault": "500" })).unwrap_err();
+        assert!(told.contains("counts from 1"), "{told}");
+        assert!(faults.add(&json!({ "match": { "service": "s3" } })).is_err(), "a rule that does nothing");
+        assert_eq!(faults.show()["rules"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn what_is_held_goes_on_when_its_rule_goes_and_is_cut_when_the_server_ends() {
+        let faults = Faults::default();
+        faults.add(&json!({ "fault": "hold-before" })).unwrap();
+        let held = |fate: Fate| match fate.act {
+            Some(Act::HoldBefore(token)) => token,
+            other => panic!("{other:?}"),
+        };
+        let first = held(faults.judge(&call("PutItem"), "account", &request("")));
+        faults.remove(1);
+        assert!(faults.hold(&first).await);
+        faults.add(&json!({ "fault": "hold-before" })).unwrap();
+        let second = held(faults.judge(&call("PutItem"), "account", &request("")));
+        faults.close();
+        assert!(!faults.hold(&second).await);
+    }
+
+    #[test]
+    fn chaos_is_the_same_for_the_same_seed_and_another_for_another() {
+        let fates = |seed: u64| {
+            let faults = Faults::new(Chaos { kinds: [Kind::Throttle, Kind::Reset].into(), seed });
+            let fate = |_| format!("{:?}", faults.judge(&call("PutItem"), "account", &request("")).act);
+            (0..200).map(fate).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(1), fates(1));
+        assert_ne!(fates(1), fates(2));
+        let hit = fates(1).iter().filter(|fate| *fate != "None").count();
+        assert!((20..=60).contains(&hit), "{hit} of 200");
+    }
+
+    #[test]
+    fn another_operation_between_does_not_change_the_fate_of_the_nth() {
+        let chaos = || Chaos { kinds: [Kind::Errors].into(), seed: 7 };
+        let (alone, mixed) = (Faults::new(chaos()), Faults::new(chaos()));
+        for _ in 0..100 {
+            mixed.judge(&call("Query"), "account", &request(""));
+            let one = format!("{:?}", alone.judge(&call("PutItem"), "account", &request("")).act);
+            assert_eq!(one, format!("{:?}", mixed.judge(&call("PutItem"), "account", &request("")).act));
+        }
+    }
+}
