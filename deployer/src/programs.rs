@@ -84,8 +84,18 @@ impl Programs {
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
             let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
             let built = build_all(&here, folder, target, &mut progress).await?;
+            let mut shelf = Shelf::default();
             for source in here {
-                programs.add(source, folder, &built, target)?;
+                let path = match source.program {
+                    Program::Package(package) => built[package.as_str()].clone(),
+                    Program::Binary(path) => folder.join(path),
+                };
+                let entry = source.entry.to_owned();
+                if source.section == "functions" {
+                    programs.functions.insert(entry, shelf.function(path, target)?);
+                } else {
+                    programs.services.insert(entry, shelf.service(path, target)?);
+                }
             }
         }
         Ok(programs)
@@ -100,28 +110,35 @@ impl Programs {
     pub fn service(&self, entry: &str) -> ServiceProgram {
         self.services.get(entry).cloned().unwrap_or_default()
     }
+}
 
-    fn add(
-        &mut self,
-        source: &Source<'_>,
-        folder: &Path,
-        built: &BTreeMap<String, PathBuf>,
-        target: Target,
-    ) -> Result<(), Error> {
-        let path = match source.program {
-            Program::Package(package) => built[package.as_str()].clone(),
-            Program::Binary(path) => folder.join(path),
-        };
-        let bytes = package::read(&path, target)?;
-        if source.section == "functions" {
-            let zip: Arc<[u8]> = package::function_zip(&bytes).into();
-            let program = FunctionProgram { sha256: package::sha256_base64(&zip), zip };
-            self.functions.insert(source.entry.into(), program);
-        } else {
-            let (sha256, bytes) = (package::sha256_hex(&bytes), bytes.len() as u64);
-            self.services.insert(source.entry.into(), ServiceProgram { sha256, path, bytes });
+/// Programs that have been read: several entries may run the same one.
+#[derive(Default)]
+struct Shelf {
+    functions: BTreeMap<PathBuf, FunctionProgram>,
+    services: BTreeMap<PathBuf, ServiceProgram>,
+}
+
+impl Shelf {
+    fn function(&mut self, path: PathBuf, target: Target) -> Result<FunctionProgram, Error> {
+        if let Some(program) = self.functions.get(&path) {
+            return Ok(program.clone());
         }
-        Ok(())
+        let zip: Arc<[u8]> = package::function_zip(&package::read(&path, target)?).into();
+        let program = FunctionProgram { sha256: package::sha256_base64(&zip), zip };
+        self.functions.insert(path, program.clone());
+        Ok(program)
+    }
+
+    fn service(&mut self, path: PathBuf, target: Target) -> Result<ServiceProgram, Error> {
+        if let Some(program) = self.services.get(&path) {
+            return Ok(program.clone());
+        }
+        let bytes = package::read(&path, target)?;
+        let (sha256, bytes) = (package::sha256_hex(&bytes), bytes.len() as u64);
+        let program = ServiceProgram { sha256, path: path.clone(), bytes };
+        self.services.insert(path, program.clone());
+        Ok(program)
     }
 }
 

@@ -14,12 +14,13 @@ pub fn function_zip(program: &[u8]) -> Vec<u8> {
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(2)) // every plan compresses anew, and more effort saves a tenth of the size at most
         .last_modified_time(DateTime::default()) // 1980: the time of the build says nothing about the program
+        .large_file(program.len() > u32::MAX as usize)
         .unix_permissions(0o755);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("bootstrap", options)
         .and_then(|()| Ok(zip.write_all(program)?))
         .and_then(|()| zip.finish())
-        .expect("writing to memory does not fail, and a program is smaller than 4 GiB")
+        .expect("writing to memory does not fail")
         .into_inner()
 }
 
