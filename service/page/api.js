@@ -8,30 +8,53 @@ export class Refusal extends Error {
   }
 }
 
-/** Posts of one user, or of all, the newest last. */
-export function list(user) {
-  return call("GET", user ? `/posts?${new URLSearchParams({ user })}` : "/posts");
+let authorization = null;
+
+/** From now on calls are those of whom this header names; of nobody if it is null. */
+export function speakFor(header) {
+  authorization = header;
 }
 
-export function write(user, title, body) {
-  return call("POST", "/posts", user, { title, body });
+/** How people log in here: `{ auth: "header" }`, unless the service says otherwise. */
+export async function config() {
+  const answer = await call("GET", "/config").catch(() => null);
+  return answer?.data?.auth ? answer.data : { auth: "header" };
 }
 
-export function remove(user, id) {
-  return call("DELETE", `/posts/${id}`, user);
+/** At most `limit` posts of one user, or of all, newest first, and where the older ones begin; null if there are none. */
+export async function list(user, limit, cursor) {
+  const question = new URLSearchParams({ limit, order: "newest", ...(user && { user }), ...(cursor && { cursor }) });
+  const { data, headers } = await call("GET", `/posts?${question}`);
+  if (!Array.isArray(data)) throw new Refusal(0, "no list");
+  // While versions change, the one before may answer: it has no such order, but it gives all posts to who asks for all.
+  if (data.length > 1 && data[0].id < data.at(-1).id) return everything(user);
+  return { posts: data, next: headers.get("Next-Cursor") };
 }
 
-/** Sends a picture to a post of the user; `progress` hears of each percent. */
-export async function upload(user, id, file, progress) {
+async function everything(user) {
+  const { data } = await call("GET", user ? `/posts?${new URLSearchParams({ user })}` : "/posts");
+  return { posts: data.reverse(), next: null };
+}
+
+export async function write(title, body) {
+  return (await call("POST", "/posts", { title, body })).data;
+}
+
+export async function remove(id) {
+  await call("DELETE", `/posts/${id}`);
+}
+
+/** Sends a picture to a post of one's own; `progress` hears of each percent. */
+export async function upload(id, file, progress) {
   const filetype = file.type || "application/octet-stream";
   const question = new URLSearchParams({ filename: file.name || "picture", filetype, postId: id });
-  const { uploadURL } = await call("GET", `/signedUrlPut?${question}`, user);
-  await put(uploadURL, file, filetype, progress);
+  const { data } = await call("GET", `/signedUrlPut?${question}`);
+  await put(data.uploadURL, file, filetype, progress);
 }
 
-async function call(method, path, user, body) {
+async function call(method, path, body) {
   const headers = {};
-  if (user) headers.Authorization = asHeader(user);
+  if (authorization) headers.Authorization = authorization;
   if (body) headers["Content-Type"] = "application/json";
   const signal = AbortSignal.timeout(20_000);
   let answer;
@@ -40,10 +63,9 @@ async function call(method, path, user, body) {
   } catch (error) {
     throw new Refusal(0, error.message);
   }
-  const text = await answer.text().catch(() => "");
-  const data = parse(text);
+  const data = parse(await answer.text().catch(() => ""));
   if (!answer.ok) throw new Refusal(answer.status, data?.message ?? answer.statusText);
-  return data;
+  return { data, headers: answer.headers };
 }
 
 function parse(text) {
@@ -54,20 +76,16 @@ function parse(text) {
   }
 }
 
-/** Headers hold bytes, and browsers only take characters up to U+00FF: the name's UTF-8 bytes, one character each. */
-function asHeader(name) {
-  return Array.from(new TextEncoder().encode(name), (byte) => String.fromCharCode(byte)).join("");
-}
-
 /** Not `fetch`, because only this one tells how much has been sent. */
 function put(url, file, type, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("PUT", url);
     request.setRequestHeader("Content-Type", type);
+    request.timeout = 300_000;
     request.upload.onprogress = (event) => event.lengthComputable && progress(Math.floor((100 * event.loaded) / event.total));
     request.onload = () => (request.status < 300 ? resolve() : reject(new Refusal(request.status, request.statusText)));
-    request.onerror = () => reject(new Refusal(0, "upload failed"));
+    request.onerror = request.ontimeout = () => reject(new Refusal(0, "upload failed"));
     request.send(file);
   });
 }

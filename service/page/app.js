@@ -1,7 +1,7 @@
 // The page: what is shown follows from `state`, and everything that changes `state` ends in `render`.
 //
 // For browser tests these stay as they are:
-//   #login-form, #login-name            log in by name          #logout           log out
+//   #login-form, #login-name            log in by name or token   #logout         log out
 //   #post-form, #post-title, #post-body, #post-file             write a post, with a picture if wanted
 //   #show-all, #show-mine               which posts             #posts            the list, aria-busy while it loads
 //   article.post[data-id="<uuid>"]      a post, with .author, h3, .text, .picture img
@@ -9,26 +9,30 @@
 //     .labels li                        the labels, once there are any
 //     button.delete                     opens #confirm: #confirm-delete deletes, #cancel-delete does not
 //   #problem, #retry                    the list could not be loaded      #empty    it has no posts
+//   #more                               shows older posts, while there are any
 //   #notice                             what was just done, or why not
-// The logged-in name is localStorage["postagram.name"].
 
 import * as api from "/api.js";
 import { pictureIn, prepare } from "/picture.js";
-import { language, say, translate } from "/words.js";
+import * as session from "/session.js";
+import { has, language, say, translate } from "/words.js";
 
 const $ = (id) => document.getElementById(id);
-const NAME = "postagram.name";
+/** Posts that are asked for, and shown, at a time. */
 const PAGE = 40;
+/** Most posts that the service gives at a time. */
+const LARGEST = 1000;
 /** Seconds between looks for labels, and then no more: usually the second finds them. */
 const LOOKS = [1, 1, 1.5, 2, 3, 4, 6, 8, 10, 12, 15, 20];
 
 const state = {
-  user: localStorage.getItem(NAME) ?? "",
+  user: "",
   view: "all", // or "mine"
   posts: null, // the newest first; null until loaded
+  next: null, // where the posts begin that are older than these; null if there are none
   problem: null,
   shown: PAGE,
-  uploads: new Map(), // post id → { phase: preparing | sending | looking | late | failed, percent, preview, file }
+  uploads: new Map(), // post id → { phase: sending | looking | late | failed, percent, preview, file, before }
   going: new Set(), // ids of posts that are being deleted
 };
 
@@ -36,7 +40,7 @@ const state = {
 
 function render() {
   const { user, view, posts, problem } = state;
-  $("login").hidden = Boolean(user);
+  $("login").hidden = Boolean(user) || !session.hasBegun();
   $("compose").hidden = $("who").hidden = $("views").hidden = !user;
   $("who-name").textContent = user;
   dress($("who-avatar"), user);
@@ -46,7 +50,7 @@ function render() {
   $("problem-text").textContent = problem ? explain(problem) : "";
   $("empty").hidden = Boolean(problem) || posts?.length !== 0;
   $("empty-text").textContent = say(view === "mine" ? "emptyMine" : "emptyAll");
-  $("more").hidden = (posts?.length ?? 0) <= state.shown;
+  $("more").hidden = !posts || (posts.length <= state.shown && !state.next);
   $("posts").setAttribute("aria-busy", String(!posts && !problem));
   renderPosts();
 }
@@ -78,7 +82,7 @@ function renderPosts() {
 function cardOf(post) {
   const upload = state.uploads.get(post.id);
   const mine = post.user === state.user;
-  const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, mine, upload?.phase, upload?.preview]);
+  const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, post.reason, mine, upload?.phase, upload?.preview]);
   const known = cards.get(post.id);
   if (known?.look === look) {
     known.element.classList.toggle("going", state.going.has(post.id));
@@ -107,13 +111,15 @@ function drawCard(post, mine, upload) {
   const words = make("div", { className: "words" }, heading);
   if (post.body) words.append(make("p", { className: "text", textContent: post.body, dir: "auto" }));
   words.append(...drawLabels(post));
-  if (mine && !post.image && !upload) words.append(drawDrop(post));
+  const wanting = mine && (!post.image || post.reason);
+  if (wanting && !upload) words.append(drawDrop(post));
   const article = make("article", { className: "post card" }, drawHeader(post, mine, title));
   const picture = post.image || upload?.preview ? [drawPicture(post, title, upload)] : [];
   article.append(...picture, words);
   article.dataset.id = post.id;
   article.setAttribute("aria-labelledby", heading.id);
-  if (mine && !post.image) acceptDrops(article, (file) => attach(post.id, file));
+  article.tabIndex = -1;
+  if (wanting) acceptDrops(article, (file) => attach(post.id, file));
   return article;
 }
 
@@ -133,9 +139,8 @@ function drawHeader(post, mine, title) {
 
 function drawPicture(post, title, upload) {
   const image = make("img", { alt: post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title), loading: "lazy", decoding: "async", src: upload?.preview ?? post.image });
-  // Its address has ended, on a page that was open for long: the next list brings a new one.
-  if (!upload) image.addEventListener("error", () => refreshPicture(post.id, image), { once: true });
   const figure = make("figure", { className: "picture" }, image);
+  if (!upload) image.addEventListener("error", () => renewPicture(post.id, figure, image), { once: true });
   if (upload) {
     figure.classList.add("sending");
     figure.append(drawState(post, upload));
@@ -144,10 +149,9 @@ function drawPicture(post, title, upload) {
 }
 
 function drawState(post, upload) {
-  const text = { preparing: "preparing", sending: "sending", looking: "looking", late: "late", failed: "failed" }[upload.phase];
-  const box = make("div", { className: "state", role: "status" }, make("span", { className: "text-of-state", textContent: say(text, upload.percent) }));
-  if (upload.phase === "sending" || upload.phase === "preparing") {
-    box.append(make("progress", { max: 100, value: upload.percent, ariaLabel: say("sending", upload.percent) }));
+  const box = make("div", { className: "state" }, make("span", { className: "text-of-state", textContent: say(upload.phase, upload.percent) }));
+  if (upload.phase === "sending") {
+    box.append(make("progress", { max: 100, value: upload.percent, ariaLabel: say("progress") }));
   } else if (upload.phase === "looking") {
     box.prepend(make("i", { className: "spinner", ariaHidden: "true" }));
   } else {
@@ -167,13 +171,20 @@ function showPercent(element, upload) {
 
 function drawLabels(post) {
   if (!post.labels) return [];
-  if (!post.labels.length) return [make("p", { className: "nothing", textContent: say("nothing") })];
+  if (!post.labels.length) return [make("p", { className: "nothing", textContent: found(post) })];
   const items = post.labels.map((label) => make("li", { textContent: label }));
   return [make("ul", { className: "labels", ariaLabel: say("labels") }, ...items)];
 }
 
+/** What was found on a labelled picture, or why nothing was. */
+function found(post) {
+  if (post.labels?.length) return say("labelled", post.labels.join(", "));
+  if (!post.reason) return say("nothing");
+  return say(has(`refused_${post.reason}`) ? `refused_${post.reason}` : "refused_otherwise");
+}
+
 function drawDrop(post) {
-  const text = make("span", { textContent: say("drop") }, make("small", { textContent: say("dropMore") }));
+  const text = make("span", { textContent: say(post.image ? "otherPicture" : "drop") }, make("small", { textContent: say("dropMore") }));
   return fileLabel("drop", post.id, pictureIcon(), text);
 }
 
@@ -223,6 +234,10 @@ function ago(time) {
   return relative.format(Math.round(seconds / length) || 0, unit);
 }
 
+function tellTimes() {
+  for (const time of $("posts").querySelectorAll("time")) time.textContent = ago(new Date(time.dateTime));
+}
+
 /* Reading */
 
 let newest = 0;
@@ -230,11 +245,10 @@ let newest = 0;
 /** Loads the list; answers to earlier questions are dropped when a later one has been asked. */
 async function load() {
   const turn = ++newest;
-  const user = state.view === "mine" ? state.user : null;
   try {
-    const posts = await api.list(user);
+    const part = await api.list(whose(), Math.min(LARGEST, state.shown));
     if (turn !== newest) return;
-    accept(posts);
+    accept(part);
     state.problem = null;
   } catch (problem) {
     if (turn !== newest) return;
@@ -243,13 +257,47 @@ async function load() {
   render();
 }
 
-function accept(posts) {
+/** Only this user's posts; everybody's if null. */
+function whose() {
+  return state.view === "mine" ? state.user : null;
+}
+
+function accept({ posts, next }) {
   const known = state.posts && new Set(state.posts.map((post) => post.id));
-  state.posts = posts.map(read).reverse();
-  for (const post of state.posts) {
+  const part = posts.map(read);
+  // What is shown beyond this part stays.
+  const older = next ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
+  if (!older.length) state.next = next;
+  state.posts = [...part, ...older];
+  for (const post of part) {
     post.fresh = known ? !known.has(post.id) : false;
-    if (post.image && state.uploads.has(post.id)) finish(post);
+    const upload = state.uploads.get(post.id);
+    if (upload && post.image && picturePath(post) !== upload.before) finish(post, upload);
   }
+}
+
+/** Shows one part more, which may still have to be loaded. */
+async function showOlder() {
+  const [view, user, first] = [state.view, state.user, state.shown];
+  if (state.next && state.posts.length < first + PAGE) {
+    $("more").disabled = true;
+    try {
+      const { posts, next } = await api.list(whose(), PAGE, state.next);
+      if (view !== state.view || user !== state.user || !state.posts) return;
+      const last = state.posts.at(-1)?.id ?? "~";
+      state.posts.push(...posts.map(read).filter((post) => post.id < last));
+      state.next = next;
+    } catch (problem) {
+      announce(explain(problem));
+      return;
+    } finally {
+      $("more").disabled = false;
+    }
+  }
+  state.shown += PAGE;
+  render();
+  // The button has moved away or is gone: whoever works with the keyboard goes on where the new posts begin.
+  cards.get(state.posts[first]?.id)?.element.focus({ preventScroll: true });
 }
 
 function read(post) {
@@ -262,18 +310,27 @@ function timeOf(id) {
   return id[14] === "7" ? new Date(parseInt(id.replace("-", "").slice(0, 12), 16)) : null;
 }
 
-function finish(post) {
-  const { preview } = state.uploads.get(post.id);
+function finish(post, { preview }) {
   state.uploads.delete(post.id);
   // The picture's own address first needs to be loaded: the preview stays until then.
-  if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
-  announce(post.labels?.length ? say("labelled", post.labels.join(", ")) : say("nothing"));
+  setTimeout(() => URL.revokeObjectURL(preview), 10_000);
+  announce(found(post));
 }
 
-async function refreshPicture(id, image) {
-  const posts = await api.list(state.view === "mine" ? state.user : null).catch(() => []);
-  const post = posts.map(read).find((post) => post.id === id);
-  if (post?.image) image.src = post.image;
+let renewing = null;
+
+/**
+ * On a page that was open for long the addresses of pictures end, all at about the same time: one list brings new
+ * ones for all. A picture that does not load from its new address either is no picture.
+ */
+async function renewPicture(id, figure, image) {
+  renewing ??= api.list(whose(), Math.min(LARGEST, state.shown)).finally(() => setTimeout(() => (renewing = null), 1000));
+  const { posts } = await renewing.catch(() => ({ posts: [] }));
+  const address = posts.map(read).find((post) => post.id === id)?.image;
+  const give = () => figure.replaceChildren(make("p", { className: "broken", textContent: say("broken") }));
+  if (!address) return give();
+  image.addEventListener("error", give, { once: true });
+  image.src = address;
 }
 
 /* Writing */
@@ -285,7 +342,7 @@ async function publish() {
   button.disabled = true;
   button.textContent = say("publishing");
   try {
-    const post = read(await api.write(state.user, title.trim(), body.trim()));
+    const post = read(await api.write(title.trim(), body.trim()));
     $("post-form").reset();
     setDraft(null);
     announce(say("published"));
@@ -297,7 +354,7 @@ async function publish() {
     if (file) attach(post.id, file);
     else load();
   } catch (problem) {
-    announce(explain(problem));
+    refused(problem);
   } finally {
     button.disabled = false;
     button.textContent = say("publish");
@@ -329,20 +386,22 @@ async function attach(id, file) {
     announce(say("noPicture"));
     return;
   }
-  const before = state.uploads.get(id);
-  if (before?.preview) URL.revokeObjectURL(before.preview);
-  const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture };
+  const earlier = state.uploads.get(id);
+  if (earlier) URL.revokeObjectURL(earlier.preview);
+  // The picture that the post has until this one takes its place.
+  const before = picturePath(state.posts?.find((post) => post.id === id) ?? {});
+  const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture, before };
   state.uploads.set(id, upload);
   render();
   try {
-    await api.upload(state.user, id, picture, (percent) => {
+    await api.upload(id, picture, (percent) => {
       upload.percent = percent;
       render();
     });
     lookFor(id);
   } catch (problem) {
     upload.phase = "failed";
-    announce(explain(problem));
+    refused(problem);
     render();
   }
 }
@@ -386,13 +445,13 @@ async function erase(id) {
   state.going.add(id);
   render();
   try {
-    await api.remove(state.user, id);
+    await api.remove(id);
     gone(id);
     announce(say("deleted"));
   } catch (problem) {
     // It went in another window or on another machine.
     if (problem.status === 404) gone(id);
-    announce(explain(problem));
+    refused(problem);
   }
   state.going.delete(id);
   render();
@@ -400,12 +459,13 @@ async function erase(id) {
 }
 
 function gone(id) {
+  state.uploads.delete(id);
+  // Another view is being loaded.
+  if (!state.posts) return;
   const place = state.posts.findIndex((post) => post.id === id);
   state.posts = state.posts.filter((post) => post.id !== id);
-  state.uploads.delete(id);
   const next = state.posts[Math.min(place, state.posts.length - 1)];
-  const card = next && cards.get(next.id)?.element;
-  (card?.querySelector("button, input") ?? $("posts")).focus({ preventScroll: true });
+  (cards.get(next?.id)?.element ?? $("posts")).focus({ preventScroll: true });
 }
 
 /* Telling */
@@ -425,19 +485,48 @@ function explain(problem) {
   return problem.status >= 502 && problem.status <= 504 ? say("busy") : say("refused", problem.message);
 }
 
+/** Says why something of one's own did not work. A token that is refused is asked for again; what was written stays. */
+function refused(problem) {
+  if (problem.status !== 401 || !session.byToken()) return announce(explain(problem));
+  session.logOut();
+  state.user = "";
+  $("login-problem").textContent = say("tokenEnded");
+  show("all");
+  $("login-name").focus();
+}
+
 /* Who, and which posts */
 
-function logIn(name) {
-  state.user = name;
-  if (name) localStorage.setItem(NAME, name);
-  else localStorage.removeItem(NAME);
-  if (!name) state.uploads.clear();
+function logIn() {
+  const user = session.logIn($("login-name").value.trim());
+  $("login-problem").textContent = user ? "" : say("tokenOfNobody");
+  if (!user) return $("login-name").focus();
+  state.user = user;
+  $("login-form").reset();
   show("all");
-  $(name ? "post-title" : "login-name").focus();
+  $("post-title").focus();
+}
+
+function logOut() {
+  session.logOut();
+  state.user = "";
+  state.uploads.clear();
+  $("post-form").reset();
+  setDraft(null);
+  show("all");
+  $("login-name").focus();
+}
+
+function askForToken() {
+  const field = $("login-name");
+  Object.assign(field, { type: "password", autocomplete: "off", maxLength: 8192 });
+  $("login-label").textContent = say("token");
+  $("login-link").hidden = !session.tokensFrom();
+  if (session.tokensFrom()) $("login-link").href = session.tokensFrom();
 }
 
 function show(view) {
-  Object.assign(state, { view, posts: null, problem: null, shown: PAGE });
+  Object.assign(state, { view, posts: null, next: null, problem: null, shown: PAGE });
   render();
   load();
 }
@@ -478,10 +567,10 @@ function on(id, event, act) {
   });
 }
 
-function start() {
+async function start() {
   translate(document);
-  on("login-form", "submit", () => $("login-name").value.trim() && logIn($("login-name").value.trim()));
-  on("logout", "click", () => logIn(""));
+  on("login-form", "submit", () => $("login-name").value.trim() && logIn());
+  on("logout", "click", logOut);
   on("post-form", "submit", publish);
   on("post-body", "keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && $("post-form").requestSubmit());
   on("post-file", "change", () => $("post-file").files[0] && chooseForDraft($("post-file").files[0]));
@@ -489,10 +578,7 @@ function start() {
   on("show-all", "click", () => show("all"));
   on("show-mine", "click", () => show("mine"));
   on("retry", "click", () => show(state.view));
-  on("more", "click", () => {
-    state.shown += PAGE;
-    render();
-  });
+  on("more", "click", showOlder);
   on("cancel-delete", "click", () => $("confirm").close(""));
   on("confirm-delete", "click", () => $("confirm").close("delete"));
   acceptDrops($("compose"), chooseForDraft);
@@ -500,8 +586,12 @@ function start() {
   // A file dropped beside its place must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
+  setInterval(tellTimes, 60_000);
   render();
   load();
+  state.user = await session.begin();
+  if (session.byToken()) askForToken();
+  render();
 }
 
 start();

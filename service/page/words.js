@@ -5,6 +5,10 @@ const en = {
   hello: "Show what you see.",
   helloMore: "Write a post, add a picture, and find out what is on it.",
   yourName: "Your name",
+  token: "Access token",
+  getToken: "Get one here",
+  tokenOfNobody: "This token names nobody.",
+  tokenEnded: "Your token is no longer good. Please log in again: what you wrote is still here.",
   login: "Log in",
   logout: "Log out",
   newPost: "New post",
@@ -34,7 +38,7 @@ const en = {
   deleted: "Deleted.",
   drop: "Add a picture",
   dropMore: "Choose, drop or paste it here",
-  preparing: "Preparing…",
+  progress: "Picture sent",
   sending: (percent) => `Sending, ${percent} %`,
   looking: "Looking at what is on it…",
   late: "Nothing was recognised so far.",
@@ -45,6 +49,11 @@ const en = {
   labels: "On the picture",
   labelled: (labels) => `On the picture: ${labels}`,
   nothing: "Nothing was recognised.",
+  refused_unsupported: "Nothing was recognised: pictures need to be JPEG or PNG.",
+  refused_too_large: "Nothing was recognised: the picture is too large.",
+  refused_empty: "Nothing was recognised: the file is empty.",
+  refused_otherwise: "Nothing was recognised: the picture could not be read.",
+  broken: "This picture cannot be shown.",
   pictureOf: (title) => `Picture of “${title}”`,
   untitled: "Untitled",
 };
@@ -54,6 +63,10 @@ const fr = {
   hello: "Montrez ce que vous voyez.",
   helloMore: "Écrivez une publication, ajoutez une photo et découvrez ce qu’on y voit.",
   yourName: "Votre nom",
+  token: "Jeton d’accès",
+  getToken: "En obtenir un ici",
+  tokenOfNobody: "Ce jeton ne nomme personne.",
+  tokenEnded: "Votre jeton n’est plus valable. Reconnectez-vous : ce que vous avez écrit est encore là.",
   login: "Se connecter",
   logout: "Se déconnecter",
   newPost: "Nouvelle publication",
@@ -83,7 +96,7 @@ const fr = {
   deleted: "Supprimée.",
   drop: "Ajouter une photo",
   dropMore: "Choisissez-la, déposez-la ou collez-la ici",
-  preparing: "Préparation…",
+  progress: "Photo envoyée",
   sending: (percent) => `Envoi, ${percent} %`,
   looking: "On regarde ce qu’il y a dessus…",
   late: "Rien n’a été reconnu pour l’instant.",
@@ -94,6 +107,11 @@ const fr = {
   labels: "Sur la photo",
   labelled: (labels) => `Sur la photo : ${labels}`,
   nothing: "Rien n’a été reconnu.",
+  refused_unsupported: "Rien n’a été reconnu : les photos doivent être en JPEG ou PNG.",
+  refused_too_large: "Rien n’a été reconnu : la photo est trop grande.",
+  refused_empty: "Rien n’a été reconnu : le fichier est vide.",
+  refused_otherwise: "Rien n’a été reconnu : la photo n’a pas pu être lue.",
+  broken: "Cette photo ne peut pas être affichée.",
   pictureOf: (title) => `Photo de « ${title} »`,
   untitled: "Sans titre",
 };
@@ -103,6 +121,11 @@ export const language =
   (navigator.languages ?? []).map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "fr" || tag === "en") ?? "en";
 
 const words = language === "fr" ? fr : en;
+
+/** Whether there are words for this. */
+export function has(key) {
+  return Object.hasOwn(words, key);
+}
 
 /** What to say, with what belongs into it. */
 export function say(key, ...parts) {

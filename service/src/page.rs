@@ -1,7 +1,6 @@
 //! The page at `/`: files of `page/` inside the program, and what they may load.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-
 use std::sync::Arc;
 
 use poem::error::MethodNotAllowedError;
@@ -23,6 +22,11 @@ const FILES: &[File] = &[
         path: "/picture.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("../page/picture.js"),
+    },
+    File {
+        path: "/session.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("../page/session.js"),
     },
     File { path: "/words.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/words.js") },
     File { path: "/icon.svg", content_type: "image/svg+xml", text: include_str!("../page/icon.svg") },
