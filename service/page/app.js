@@ -109,7 +109,7 @@ function drawCard(post, mine, upload) {
   const title = post.title || say("untitled");
   const heading = make("h3", { id: `t-${post.id}`, textContent: title, dir: "auto" });
   const words = make("div", { className: "words" }, heading);
-  if (post.body) words.append(make("p", { className: "text", textContent: post.body, dir: "auto" }));
+  if (post.body) words.append(...drawText(post.body));
   words.append(...drawLabels(post));
   const wanting = mine && (!post.image || post.reason);
   if (wanting && !upload) words.append(drawDrop(post));
@@ -121,6 +121,20 @@ function drawCard(post, mine, upload) {
   article.tabIndex = -1;
   if (wanting) acceptDrops(article, (file) => attach(post.id, file));
   return article;
+}
+
+/** A text that would push everything else away is folded. */
+function drawText(body) {
+  const text = make("p", { className: "text", textContent: body, dir: "auto" });
+  if (body.length <= 600 && body.split("\n").length <= 9) return [text];
+  const button = make("button", { className: "quiet unfold", type: "button", textContent: say("unfold"), ariaExpanded: "false" });
+  text.classList.add("folded");
+  button.addEventListener("click", () => {
+    const folded = text.classList.toggle("folded");
+    button.textContent = say(folded ? "unfold" : "fold");
+    button.ariaExpanded = String(!folded);
+  });
+  return [text, button];
 }
 
 function drawHeader(post, mine, title) {

@@ -55,6 +55,8 @@ const en = {
   refused_otherwise: "Nothing was recognised: the picture could not be read.",
   broken: "This picture cannot be shown.",
   pictureOf: (title) => `Picture of “${title}”`,
+  unfold: "Read on",
+  fold: "Show less",
   untitled: "Untitled",
 };
 
@@ -113,6 +115,8 @@ const fr = {
   refused_otherwise: "Rien n’a été reconnu : la photo n’a pas pu être lue.",
   broken: "Cette photo ne peut pas être affichée.",
   pictureOf: (title) => `Photo de « ${title} »`,
+  unfold: "Lire la suite",
+  fold: "Replier",
   untitled: "Sans titre",
 };
 

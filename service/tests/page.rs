@@ -1,0 +1,889 @@
+//! The page in real browsers, in front of the service and a cloud of each test's own: what people do, and what can
+//! go wrong for them.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/front.rs"]
+mod front;
+#[path = "support/landscape.rs"]
+mod landscape;
+#[allow(dead_code)] // the contract's tests use the rest
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
+use browser::Browser;
+use front::{Answer, Front, token};
+use landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
+use serde_json::{Value, json};
+use support::{BUCKET, TABLE, World, uuid};
+
+const NONE: &[String] = &[];
+const TAB: char = '\u{e004}';
+const SHIFT: char = '\u{e008}';
+const CONTROL: char = '\u{e009}';
+const ENTER: char = '\u{e007}';
+const ESCAPE: char = '\u{e00c}';
+
+/// Two colour schemes and the words in which the page speaks.
+const SCHEMES: [&str; 2] = ["light", "dark"];
+const LANGUAGES: [&str; 2] = ["en", "fr"];
+
+/// A service with its page, what stands before it, a browser, and pictures on disk.
+struct Visit {
+    world: World,
+    front: Front,
+    page: Browser,
+    folder: tempfile::TempDir,
+}
+
+impl Visit {
+    async fn new() -> Visit {
+        Visit::with(Browser::chromium().await).await
+    }
+
+    async fn with(page: Browser) -> Visit {
+        let world = World::new().await;
+        let front = Front::of(&world.base).await;
+        front.answer("GET /config", Answer::Say(json!({ "auth": "header" })));
+        let rule = CorsRule::builder().allowed_origins(&front.url).allowed_headers("content-type");
+        let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
+        let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
+        world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
+        Visit { world, front, page, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// Opens the page, as whoever logged in last.
+    async fn open(&self) {
+        self.page.open(&self.front.url).await;
+        self.until("the list", "document.querySelector('#posts[aria-busy=false]')").await;
+    }
+
+    async fn open_as(&self, name: &str) {
+        self.open().await;
+        self.page.keys("#login-name", name).await;
+        self.page.click("#login-form [type=submit]").await;
+        self.until("the form", "document.querySelector('#compose:not([hidden])')").await;
+        self.until("the list", "document.querySelector('#posts[aria-busy=false]')").await;
+    }
+
+    async fn until(&self, what: &str, expression: &str) {
+        self.page.until(what, expression).await;
+    }
+
+    async fn titles(&self) -> Value {
+        self.page.value("[...document.querySelectorAll('#posts article.post h3')].map((it) => it.textContent)").await
+    }
+
+    async fn titles_are(&self, wanted: &[&str]) {
+        let wanted = json!(wanted);
+        let what = format!("the posts {wanted}");
+        self.page.eventually(&what, async || (self.titles().await == wanted).then_some(())).await;
+    }
+
+    /// Waits until this is said at the bottom of the page.
+    async fn told(&self, text: &str) {
+        let said = format!("document.querySelector('#notice').textContent.includes({})", json!(text));
+        self.until(&format!("the page to say {text:?}"), &said).await;
+    }
+
+    /// The selector of the post with this title.
+    async fn post(&self, title: &str) -> String {
+        let find = "return [...document.querySelectorAll('article.post')]
+            .find((it) => it.querySelector('h3').textContent === arguments[0])?.dataset.id";
+        let id = self.page.eventually("the post", async || {
+            let id = self.page.script(find, json!([title])).await;
+            id.as_str().map(str::to_owned)
+        });
+        format!("article.post[data-id='{}']", id.await)
+    }
+
+    /// A picture on disk.
+    fn picture(&self, name: &str, colours: &Colours) -> PathBuf {
+        let file = self.folder.path().join(name);
+        landscape(&file, colours);
+        file
+    }
+
+    /// A picture that is 900 KB large, because nothing in it repeats.
+    fn noise(&self) -> PathBuf {
+        let mut last = 1_u32;
+        let picture = image::RgbImage::from_fn(600, 500, |_, _| {
+            image::Rgb([0; 3].map(|_| {
+                last = last.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (last >> 24) as u8
+            }))
+        });
+        let file = self.folder.path().join("noise.png");
+        picture.save(&file).unwrap();
+        file
+    }
+
+    /// Does what the labeler does, once the upload of this user's only picture has arrived.
+    async fn label(&self, user: &str, labels: &[&str]) {
+        let object = self.page.eventually("the upload", async || self.world.objects().await.into_iter().next()).await;
+        let post = object.split('/').nth(1).unwrap().to_owned();
+        self.world.label(user, &post, &object, labels).await;
+    }
+
+    /// Nothing is wider than the window, and axe finds nothing that keeps anybody out.
+    async fn is_sound(&self, state: &str) {
+        let wider = self.page.value("document.documentElement.scrollWidth - innerWidth").await;
+        assert!(wider.as_i64() <= Some(0), "{state}: the page is {wider} pixels wider than its window");
+        let script = "const done = arguments[arguments.length - 1];
+            window.axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => done(violations
+                .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html}: ${node.failureSummary}`))),
+                (error) => done([String(error)]))";
+        self.page.until("a quiet page", "!document.getAnimations().some((it) => it.playState === 'running' && isFinite(it.effect.getComputedTiming().endTime))").await;
+        let faults = self.page.script_that_waits(&format!("{};\n{script}", axe()), json!([])).await;
+        assert_eq!(faults, json!([]), "{state}");
+    }
+
+    /// A window of this size. Not the real window's, which is never as narrow as a phone.
+    async fn size(&self, width: u32, height: u32) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.page.devtools("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
+    async fn scheme(&self, scheme: &str) {
+        let scheme = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.page.devtools("Emulation.setEmulatedMedia", scheme).await;
+    }
+
+    async fn language(&self, language: &str) {
+        let agent = self.page.value("navigator.userAgent").await;
+        let language = json!({ "userAgent": agent, "acceptLanguage": language });
+        self.page.devtools("Emulation.setUserAgentOverride", language).await;
+    }
+
+    /// Goes with the tabulator, or back, to what a selector names.
+    async fn tab_to(&self, selector: &str, back: bool) {
+        for _ in 0..60 {
+            if back {
+                self.page.press_with(SHIFT, TAB).await;
+            } else {
+                self.page.press(&TAB.to_string()).await;
+            }
+            if self.has_focus(selector).await {
+                return;
+            }
+        }
+        panic!("the tabulator does not lead to {selector}");
+    }
+
+    async fn has_focus(&self, selector: &str) -> bool {
+        self.page.script("return document.activeElement.matches(arguments[0])", json!([selector])).await == true
+    }
+
+    async fn end(self) {
+        assert_eq!(self.page.complaints().await, NONE);
+        drop(self.page);
+        self.world.end().await;
+    }
+
+    /// Complaints about answers of this status are what the test was for; there are no others.
+    async fn end_having_seen(self, status: &str) {
+        let complaints = self.page.complaints().await;
+        assert!(complaints.iter().all(|it| it.contains(&format!("status of {status}"))), "{complaints:?}");
+        drop(self.page);
+        self.world.end().await;
+    }
+}
+
+/// axe-core, which finds what keeps people from using a page.
+fn axe() -> String {
+    let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/lib");
+    let python = std::fs::read_dir(&environment).into_iter().flatten().flatten();
+    let script =
+        python.map(|it| it.path().join("site-packages/axe_playwright_python/axe.min.js")).find(|it| it.is_file());
+    let script =
+        script.unwrap_or_else(|| panic!("axe-core is not below {}: .ci/setup installs it", environment.display()));
+    std::fs::read_to_string(script).unwrap()
+}
+
+/// A post to be there before anybody looks.
+struct Seed<'a> {
+    user: &'a str,
+    title: &'a str,
+    body: &'a str,
+    minutes_ago: u64,
+    /// The object's name and the labels.
+    picture: Option<(String, &'a [&'a str])>,
+}
+
+const SEED: Seed<'_> = Seed { user: "Ada", title: "", body: "", minutes_ago: 0, picture: None };
+
+impl World {
+    async fn seed(&self, posts: &[Seed<'_>]) {
+        for (part, posts) in posts.chunks(25).enumerate() {
+            let rows = posts.iter().enumerate().map(|(place, post)| row(post, 25 * part + place)).collect();
+            self.dynamo.batch_write_item().request_items(TABLE, rows).send().await.unwrap();
+        }
+    }
+
+    async fn store(&self, key: &str, file: &Path) {
+        let body = ByteStream::from(std::fs::read(file).unwrap());
+        self.s3.put_object().bucket(BUCKET).key(key).content_type("image/jpeg").body(body).send().await.unwrap();
+    }
+}
+
+fn row(post: &Seed<'_>, number: usize) -> WriteRequest {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let ms = (now - Duration::from_secs(60 * post.minutes_ago)).as_millis();
+    let id = format!("POST#{:08x}-{:04x}-7000-8000-{number:012x}", ms >> 16, ms & 0xffff);
+    let mut put = PutRequest::builder()
+        .item("user", text(&format!("USER#{}", post.user)))
+        .item("id", text(&id))
+        .item("title", text(post.title))
+        .item("body", text(post.body));
+    if let Some((key, labels)) = &post.picture {
+        let labels = labels.iter().map(|label| text(label)).collect();
+        put = put.item("image", text(key)).item("labels", AttributeValue::L(labels));
+    }
+    WriteRequest::builder().put_request(put.build().unwrap()).build()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.world.write(b"Ada", "Hers").await;
+    visit.open_as("  Zoé ").await;
+    assert_eq!(page.text("#who-name").await, "Zoé");
+    assert!(visit.has_focus("#post-title").await);
+
+    // The preview is there before anything is sent, and can be taken back.
+    page.keys("#post-title", "Mine").await;
+    page.keys("#post-body", "Two\nlines").await;
+    let noise = visit.noise();
+    page.keys("#post-file", &noise.to_string_lossy()).await;
+    visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 600").await;
+    page.click("#post-preview-remove").await;
+    visit.until("no preview", "document.querySelector('#post-preview').hidden").await;
+    page.keys("#post-file", &noise.to_string_lossy()).await;
+    visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 600").await;
+
+    // On a slow line, the progress shows and only grows.
+    let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 600_000 });
+    page.devtools("Network.emulateNetworkConditions", slow).await;
+    let watch = "window.percents = [];
+        new MutationObserver(() => {
+            const bar = document.querySelector('#posts progress');
+            if (bar && bar.value !== percents.at(-1)) percents.push(bar.value);
+        }).observe(document.querySelector('#posts'), { subtree: true, childList: true, attributes: true, characterData: true })";
+    page.script(watch, json!([])).await;
+    page.click("#post-submit").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    let mine = visit.post("Mine").await;
+    assert_eq!(page.text(&format!("{mine} .author")).await, "Zoé");
+    assert_eq!(
+        page.value("document.querySelector('#post-title').value + document.querySelector('#post-body').value").await,
+        ""
+    );
+    visit.until("the upload's end", &format!("document.querySelector(\"{mine} .spinner\")")).await;
+    let percents = page.value("percents").await;
+    let percents: Vec<u64> = percents.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
+    assert!(percents.is_sorted() && percents.iter().any(|it| (1..100).contains(it)), "{percents:?}");
+
+    // Labels come by themselves, and the picture then comes from the bucket.
+    visit.label("Zoé", &["Noise", "Grain"]).await;
+    visit.until("labels", &format!("document.querySelectorAll(\"{mine} .labels li\").length === 2")).await;
+    let loaded = format!("document.querySelector(\"{mine} .picture img[src^='http']\")?.naturalWidth === 600");
+    visit.until("the picture", &loaded).await;
+    visit.told("Noise, Grain").await;
+
+    // All posts and one's own; both survive a reload, and so does the name.
+    page.click("#show-mine").await;
+    visit.titles_are(&["Mine"]).await;
+    page.click("#show-all").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    visit.open().await;
+    assert_eq!(page.text("#who-name").await, "Zoé");
+    let others = visit.post("Hers").await;
+    let offers = format!("document.querySelectorAll(\"{others} button, {others} input\").length");
+    assert_eq!(page.value(&offers).await, 0, "what others wrote is theirs");
+
+    // Deleting asks first, and takes the picture along.
+    page.click(&format!("{mine} button.delete")).await;
+    assert_eq!(page.text("#confirm-title").await, "Mine");
+    page.click("#cancel-delete").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    page.click(&format!("{mine} button.delete")).await;
+    page.click("#confirm-delete").await;
+    visit.titles_are(&["Hers"]).await;
+    visit.told("Deleted").await;
+    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (1, 0));
+
+    // Whoever logs out leaves nothing of what was being written.
+    page.keys("#post-title", "A secret").await;
+    page.click("#logout").await;
+    visit.until("the login", "!document.querySelector('#login').hidden").await;
+    assert_eq!(page.value("document.querySelector('#post-title').value").await, "");
+    assert_eq!(page.value("localStorage.length").await, 0);
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_can_be_chosen_dropped_and_pasted() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let lake = visit.picture("lake é.jpg", &LAKE);
+    for title in ["Chosen", "Dropped", "Pasted"] {
+        visit.world.write(b"Ada", title).await;
+    }
+    visit.open_as("Ada").await;
+    let sending = |post: &str| format!("document.querySelector(\"{post} .picture img\")?.naturalWidth === 640");
+
+    let chosen = visit.post("Chosen").await;
+    page.keys(&format!("{chosen} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the chosen picture", &sending(&chosen)).await;
+
+    let dropped = visit.post("Dropped").await;
+    drop_file(page, &dropped, &lake).await;
+    visit.until("the dropped picture", &sending(&dropped)).await;
+
+    // What is copied goes where the focus is.
+    let origin = json!({ "origin": visit.front.url, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
+    page.devtools("Browser.grantPermissions", origin).await;
+    let copy = "const done = arguments[arguments.length - 1];
+        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 400 });
+        canvas.getContext('2d').fillRect(0, 0, 64, 64);
+        canvas.toBlob((blob) => navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]).then(() => done('copied'), (error) => done(String(error))));";
+    assert_eq!(page.script_that_waits(copy, json!([])).await, "copied");
+    let pasted = visit.post("Pasted").await;
+    page.click(&format!("{pasted} h3")).await;
+    page.press_with(CONTROL, 'v').await;
+    visit.until("the pasted picture", &sending(&pasted)).await;
+    page.eventually("three uploads", async || (visit.world.objects().await.len() == 3).then_some(())).await;
+
+    // The form for a new post takes them as well; what is no picture is refused, and leaves the page where it is.
+    page.click("#post-title").await;
+    page.press_with(CONTROL, 'v').await;
+    visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 640").await;
+    page.click("#post-preview-remove").await;
+    drop_file(page, "#compose", &lake).await;
+    visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 640").await;
+    page.click("#post-preview-remove").await;
+    let text = visit.folder.path().join("notes.jpg");
+    std::fs::write(&text, "no picture").unwrap();
+    drop_file(page, "#compose", &text).await;
+    visit.told("not a picture").await;
+    assert_eq!(page.value("document.querySelector('#post-preview').hidden").await, true);
+    drop_file(page, ".views", &lake).await;
+    assert_eq!(visit.titles().await, json!(["Pasted", "Dropped", "Chosen"]));
+    visit.end().await;
+}
+
+/// Drags a file from outside the browser onto the middle of what a selector names.
+async fn drop_file(page: &Browser, selector: &str, file: &Path) {
+    let place = "const it = document.querySelector(arguments[0]);
+        it.scrollIntoView({ block: 'center' });
+        const { x, y, width, height } = it.getBoundingClientRect();
+        return [x + width / 2, y + height / 2]";
+    let place = page.script(place, json!([selector])).await;
+    for kind in ["dragEnter", "dragOver", "drop"] {
+        let data = json!({ "items": [], "files": [file], "dragOperationsMask": 1 });
+        let event = json!({ "type": kind, "x": place[0], "y": place[1], "data": data });
+        page.devtools("Input.dispatchDragEvent", event).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_more() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    // Seconds pass in hundredths, and what was waited for is written down.
+    let hurry = "window.waits = [];
+        const real = window.setTimeout;
+        window.setTimeout = (act, ms, ...more) => {
+            if (ms >= 1000) window.waits.push(ms);
+            return real(act, ms / 100, ...more);
+        };";
+    page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": hurry })).await;
+    visit.world.write(b"Ada", "Waiting").await;
+    visit.open_as("Ada").await;
+    let post = visit.post("Waiting").await;
+    page.script("window.waits.length = 0", json!([])).await;
+    visit.front.seen();
+    page.keys(&format!("{post} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.until("patience to end", &format!("document.querySelector(\"{post} .state button\")")).await;
+    let waits = page.value("window.waits.filter((ms) => ms !== 4500)").await; // a notice is shown for 4.5 s
+    let waits: Vec<u64> = waits.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
+    assert!(waits.is_sorted() && waits.len() > 5, "{waits:?}");
+    let sum: u64 = waits.iter().sum();
+    assert!((60_000..=300_000).contains(&sum), "looked for {sum} ms");
+    let looks = visit.front.seen().iter().filter(|it| it.starts_with("GET /posts?limit")).count();
+    assert_eq!(looks, waits.len());
+
+    // No more looks, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
+    page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
+    assert_eq!(visit.front.seen(), NONE);
+
+    // Asked to look again, it does, and finds them.
+    visit.label("Ada", &["Lake"]).await;
+    page.click(&format!("{post} .state button")).await;
+    visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.open_as("Ada").await;
+    assert_eq!(page.text("#empty:not([hidden]) p").await, "Nobody has written anything yet. Be the first!");
+    page.click("#show-mine").await;
+    visit.until("the other words", "document.querySelector('#empty-text').textContent.startsWith('You have')").await;
+
+    // While the list is on its way, and when it does not arrive.
+    visit.world.write(b"Ada", "First").await;
+    visit.front.answer("GET /posts", Answer::Wait);
+    page.click("#show-all").await;
+    visit.until("ghosts", "document.querySelector('#posts[aria-busy=true] .ghost')").await;
+    assert_eq!(page.value("document.querySelector('#empty').hidden").await, true);
+    page.screenshot("page-loading.png").await;
+    visit.front.answer("GET /posts", Answer::Refuse(503));
+    visit.front.pass("GET /posts");
+    visit.titles_are(&["First"]).await;
+    visit.front.answer("GET /posts", Answer::Refuse(503));
+    page.click("#show-all").await;
+    visit.until("the problem", "!document.querySelector('#problem').hidden").await;
+    assert_eq!(page.text("#problem-text").await, "The service is busy. Please try again in a moment.");
+    assert_eq!(page.value("document.querySelector('#posts .ghost')").await, Value::Null);
+    visit.is_sound("a problem").await;
+    page.screenshot("page-problem.png").await;
+    visit.front.pass("GET /posts");
+    page.click("#retry").await;
+    visit.titles_are(&["First"]).await;
+    assert_eq!(page.value("document.querySelector('#problem').hidden").await, true);
+
+    // A post that could not be sent is still in the form.
+    visit.front.answer("POST /posts", Answer::Refuse(503));
+    page.keys("#post-title", "Second").await;
+    page.click("#post-submit").await;
+    visit.told("busy").await;
+    assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
+    visit.front.pass("POST /posts");
+    page.click("#post-submit").await;
+    visit.titles_are(&["Second", "First"]).await;
+
+    // A picture that could not be sent is still there to be sent again.
+    visit.front.answer("GET /signedUrlPut", Answer::Refuse(503));
+    let second = visit.post("Second").await;
+    page.keys(&format!("{second} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.until("the failure", &format!("document.querySelector(\"{second} .state button\")")).await;
+    assert_eq!(page.text(&format!("{second} .text-of-state")).await, "The picture could not be sent.");
+    visit.front.pass("GET /signedUrlPut");
+    page.click(&format!("{second} .state button")).await;
+    visit.label("Ada", &["Lake"]).await;
+    visit.until("labels", &format!("document.querySelector(\"{second} .labels li\")")).await;
+
+    // A deletion that failed leaves the post; one that another window did, while this one changes views, does not.
+    visit.front.answer("DELETE /posts", Answer::Refuse(503));
+    let first = visit.post("First").await;
+    page.click(&format!("{first} button.delete")).await;
+    page.click("#confirm-delete").await;
+    visit.told("busy").await;
+    visit.titles_are(&["Second", "First"]).await;
+    visit.front.answer("DELETE /posts", Answer::Wait);
+    page.click(&format!("{first} button.delete")).await;
+    page.click("#confirm-delete").await;
+    visit.front.answer("GET /posts", Answer::Wait);
+    page.click("#show-mine").await;
+    visit.until("ghosts", "document.querySelector('#posts .ghost')").await;
+    visit.front.pass("DELETE /posts");
+    visit.told("Deleted").await;
+    visit.front.pass("GET /posts");
+    visit.titles_are(&["Second"]).await;
+    visit.end_having_seen("503").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let lake = visit.picture("lake.jpg", &LAKE);
+    visit.world.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
+    let (endless, long) = ("Donaudampfschifffahrtsgesellschaft".repeat(8), "many words ".repeat(400));
+    let name = "x".repeat(100);
+    let label = format!("A label that nobody would want to read in full, {}", "x".repeat(60));
+    let labels = [label.as_str(), "<b>Lake</b>"];
+    visit
+        .world
+        .seed(&[
+            Seed {
+                user: "محمد",
+                title: "مرحبا بالعالم",
+                body: "هذا نص من اليمين إلى اليسار.",
+                minutes_ago: 9000,
+                ..SEED
+            },
+            Seed {
+                user: "李小龙", title: "长江的早晨", body: "今天早上江上有很大的雾。", minutes_ago: 800, ..SEED
+            },
+            Seed {
+                user: "a/b#?&+%",
+                title: "<script>alert(1)</script>",
+                body: "<img src=x onerror=alert(2)> & \"quotes\"",
+                minutes_ago: 90,
+                picture: Some(("a/b#?&+%/1/lake é+1.jpg".to_owned(), &labels)),
+            },
+            Seed { user: "Zoé", title: &endless[..280], body: &endless, minutes_ago: 8, ..SEED },
+            Seed { user: &name, title: "👋🏽 hello 🎉", body: &long, minutes_ago: 7, ..SEED },
+            Seed { user: "Zoé", title: "", body: "  indented\n\n\nand apart", minutes_ago: 6, ..SEED },
+        ])
+        .await;
+    visit.size(320, 640).await;
+    visit.open().await;
+    visit.is_sound("before the login").await;
+    visit.open_as("Zoé").await;
+    for language in LANGUAGES {
+        visit.language(language).await;
+        for scheme in SCHEMES {
+            let state = format!("{scheme}, {language}");
+            visit.scheme(scheme).await;
+            visit.open().await;
+            assert_eq!(page.value("document.documentElement.lang").await, language);
+            visit.is_sound(&state).await;
+            page.click("button.delete").await;
+            visit.is_sound(&format!("{state}, asking")).await;
+            page.click("#cancel-delete").await;
+            page.click("#logout").await;
+            visit.until("the login", "!document.querySelector('#login').hidden").await;
+            visit.is_sound(&format!("{state}, logged out")).await;
+            visit.open_as("Zoé").await;
+        }
+    }
+    visit.language("en").await;
+    visit.open().await;
+
+    // Text is text.
+    let marked = visit.post("<script>alert(1)</script>").await;
+    assert_eq!(page.text(&format!("{marked} .text")).await, "<img src=x onerror=alert(2)> & \"quotes\"");
+    assert_eq!(page.text(&format!("{marked} .author")).await, "a/b#?&+%");
+    assert_eq!(page.text(&format!("{marked} .labels li:last-child")).await, "<b>Lake</b>");
+    page.script("document.querySelector(arguments[0]).scrollIntoView()", json!([marked])).await;
+    visit
+        .until("the picture", &format!("document.querySelector(\"{marked} .picture img\").naturalWidth === 640"))
+        .await;
+    let direction = "getComputedStyle([...document.querySelectorAll('.post h3')].at(-1)).direction";
+    assert_eq!(page.value(direction).await, "rtl");
+
+    // What is long is folded until somebody wants to read it.
+    let folded = visit.post("👋🏽 hello 🎉").await;
+    let height = format!("document.querySelector(\"{folded} .text\").getBoundingClientRect().height");
+    let before = page.value(&height).await.as_f64().unwrap();
+    page.click(&format!("{folded} .unfold")).await;
+    assert!(page.value(&height).await.as_f64().unwrap() > 3.0 * before);
+    assert_eq!(page.text(&format!("{folded} .text")).await, long);
+    visit.is_sound("unfolded").await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let lake = visit.picture("lake.jpg", &LAKE);
+    let titles: Vec<String> = (0..330).map(|number| format!("Post {number}")).collect();
+    let mut posts = Vec::new();
+    for (number, title) in titles.iter().enumerate() {
+        let key = format!("Ada/{number}/lake.jpg");
+        let picture = (number >= 290).then_some((key, &["Lake"][..]));
+        if let Some((key, _)) = &picture {
+            visit.world.store(key, &lake).await;
+        }
+        posts.push(Seed { title, minutes_ago: 330 - number as u64, picture, ..SEED });
+    }
+    visit.world.seed(&posts).await;
+    visit.open_as("Ada").await;
+    let count = "document.querySelectorAll('article.post').length";
+    assert_eq!(page.value(count).await, 40);
+    let loaded = "[...document.querySelectorAll('.picture img')].filter((it) => it.naturalWidth).length";
+    visit.until("the first picture", &format!("{loaded} > 0")).await;
+    let first = page.value(loaded).await.as_u64().unwrap();
+    assert!(first < 30, "{first} of 40 pictures were loaded at once");
+    visit.is_sound("forty posts").await;
+
+    // The button brings the next part, and the focus goes where it begins.
+    page.click("#more").await;
+    visit.until("the second part", &format!("{count} === 80")).await;
+    assert_eq!(page.value("document.activeElement.querySelector('h3').textContent").await, "Post 289");
+
+    // What is written meanwhile comes on top of all that is shown, and nothing is shown twice or lost.
+    page.keys("#post-title", "Post 330").await;
+    page.click("#post-submit").await;
+    visit.until("the new post", "document.querySelector('article.post h3').textContent === 'Post 330'").await;
+    while page.value("!document.querySelector('#more').hidden").await == true {
+        let before = page.value(count).await;
+        page.click("#more").await;
+        visit.until("more", &format!("{count} > {before}")).await;
+    }
+    let all: Vec<String> = (0..=330).rev().map(|number| format!("Post {number}")).collect();
+    assert_eq!(visit.titles().await, json!(all));
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_can_be_done_with_the_keyboard() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.open().await;
+    page.press(&TAB.to_string()).await;
+    assert!(visit.has_focus(".skip").await, "the first stop leads past what is the same on every visit");
+    visit.tab_to("#login-name", false).await;
+    page.press(&format!("Zoe{ENTER}")).await;
+    visit.until("the form", "document.activeElement.id === 'post-title'").await;
+    page.press(&format!("By hand{TAB}No mouse was there")).await;
+    page.press_with(CONTROL, ENTER).await;
+    visit.titles_are(&["By hand"]).await;
+    visit.tab_to("#show-mine", false).await;
+    page.press(" ").await;
+    visit.until("one's own", "document.querySelector('#show-mine[aria-pressed=true]')").await;
+    visit.titles_are(&["By hand"]).await;
+    visit.tab_to("#posts input[type=file]", false).await;
+    let ring = "getComputedStyle(document.activeElement.parentElement).outlineStyle";
+    assert_eq!(page.value(ring).await, "solid", "the focus is to be seen");
+
+    // The question traps the focus, begins at what does no harm, and gives the focus back.
+    visit.tab_to("#posts button.delete", true).await;
+    page.press(&ENTER.to_string()).await;
+    assert!(visit.has_focus("#cancel-delete").await);
+    page.press(&ESCAPE.to_string()).await;
+    assert!(visit.has_focus("#posts button.delete").await);
+    page.press(&ENTER.to_string()).await;
+    visit.tab_to("#confirm-delete", false).await;
+    page.press(&ENTER.to_string()).await;
+    visit.titles_are(&[]).await;
+    visit.until("a place for the focus", "document.activeElement.closest('main')").await;
+    visit.tab_to("#logout", true).await;
+    page.press(&ENTER.to_string()).await;
+    visit.until("the login", "document.activeElement.id === 'login-name'").await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.world.seed(&[Seed { title: "Hier", minutes_ago: 24 * 60, ..SEED }]).await;
+    for (languages, language, publish, when) in [
+        ("fr-CA,en", "fr", "Publier", "hier"),
+        ("de,fr", "fr", "Publier", "hier"),
+        ("en-GB,fr", "en", "Publish", "yesterday"),
+        ("ja", "en", "Publish", "yesterday"),
+    ] {
+        visit.language(languages).await;
+        visit.open().await;
+        assert_eq!(page.value("document.documentElement.lang").await, language, "{languages}");
+        assert_eq!(page.text("#post-submit").await, publish, "{languages}");
+        assert_eq!(page.text("#posts time").await, when, "{languages}");
+    }
+    // Every word is there in both: no key shows, and no word is left in the other language.
+    let words = "const done = arguments[arguments.length - 1];
+        fetch('/words.js').then((it) => it.text()).then((text) => done(['en', 'fr'].map((name) =>
+            [...text.split(`const ${name} = {`)[1].split('};')[0].matchAll(/^  (\\w+):/gm)].map((it) => it[1]))))";
+    let words = page.script_that_waits(words, json!([])).await;
+    assert_eq!(words[0], words[1]);
+    assert!(words[0].as_array().unwrap().len() > 40);
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when_it_ends() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let config = json!({ "auth": "jwt", "claim": "sub", "login": "https://login.example/" });
+    visit.front.answer("GET /config", Answer::Say(config));
+    visit.front.answer("POST /posts", Answer::ToToken("good"));
+    visit.open().await;
+    visit.until("the link", "!document.querySelector('#login-link').hidden").await;
+    assert_eq!(page.value("document.querySelector('#login-link').href").await, "https://login.example/");
+    visit.is_sound("asking for a token").await;
+    page.keys("#login-name", "nonsense").await;
+    page.click("#login-form [type=submit]").await;
+    assert_eq!(page.text("#login-problem").await, "This token names nobody.");
+
+    // A token that says who one is, and of which the service thinks otherwise.
+    page.script("document.querySelector('#login-name').value = ''", json!([])).await;
+    page.keys("#login-name", &token("Zoé", "bad")).await;
+    page.click("#login-form [type=submit]").await;
+    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    page.keys("#post-title", "Kept").await;
+    page.click("#post-submit").await;
+    visit.until("the login", "!document.querySelector('#login').hidden").await;
+    assert!(page.text("#login-problem").await.starts_with("Your token is no longer good"));
+    page.keys("#login-name", &token("Zoé", "good")).await;
+    page.click("#login-form [type=submit]").await;
+    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    assert_eq!(page.value("document.querySelector('#post-title').value").await, "Kept");
+    page.click("#post-submit").await;
+    visit.titles_are(&["Kept"]).await;
+    assert_eq!(visit.world.list("/posts?user=Zo%C3%A9").await.len(), 1);
+
+    // It is kept for this window, and nowhere else.
+    visit.open().await;
+    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    assert_eq!(page.value("localStorage.length").await, 0);
+    page.click("#logout").await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+    visit.end_having_seen("401").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let id = visit.world.write(b"Ada", "Refused").await;
+    let lake = visit.picture("lake.jpg", &LAKE);
+    visit.world.store("lake.jpg", &lake).await;
+    visit.world.label("Ada", &id, "lake.jpg", &[]).await;
+    let mut post = visit.world.list("/posts").await.remove(0);
+    assert_eq!(uuid(&post), id);
+    for (reason, words) in [
+        (Value::Null, "Nothing was recognised."),
+        (json!("unsupported"), "Nothing was recognised: pictures need to be JPEG or PNG."),
+        (json!("too_large"), "Nothing was recognised: the picture is too large."),
+        (json!("empty"), "Nothing was recognised: the file is empty."),
+        (json!("something new"), "Nothing was recognised: the picture could not be read."),
+    ] {
+        post["reason"] = reason;
+        visit.front.answer("GET /posts", Answer::Say(json!([post])));
+        if page.value("location.href").await == "data:,"
+            || page.value("document.querySelector('#who-name')?.textContent").await != "Ada"
+        {
+            visit.open_as("Ada").await;
+        }
+        page.click("#show-mine").await;
+        visit.until(words, &format!("document.querySelector('.nothing')?.textContent === {}", json!(words))).await;
+    }
+    // The picture that was refused does not count as the one that is awaited.
+    visit.front.pass("GET /posts");
+    let refused = visit.post("Refused").await;
+    page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
+    page.eventually("the upload", async || (visit.world.objects().await.len() == 2).then_some(())).await;
+    visit.until("the spinner", &format!("document.querySelector(\"{refused} .spinner\")")).await;
+    let object = visit.world.objects().await.into_iter().find(|key| key != "lake.jpg").unwrap();
+    visit.world.label("Ada", &id, &object, &["Lake"]).await;
+    visit.until("labels", &format!("document.querySelector(\"{refused} .labels li\")")).await;
+
+    // A picture that is none says so.
+    visit.world.s3.put_object().bucket(BUCKET).key(&object).body(ByteStream::from_static(b"?")).send().await.unwrap();
+    visit.world.label("Ada", &id, "lake.jpg.", &["Lake"]).await;
+    visit
+        .world
+        .s3
+        .put_object()
+        .bucket(BUCKET)
+        .key("lake.jpg.")
+        .body(ByteStream::from_static(b"?"))
+        .send()
+        .await
+        .unwrap();
+    visit.open().await;
+    visit.until("the words", "document.querySelector('.broken')").await;
+    assert_eq!(page.text(".broken").await, "This picture cannot be shown.");
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_works_in_firefox_as_well() {
+    let visit = Visit::with(Browser::firefox().await).await;
+    let page = &visit.page;
+    visit.world.write(b"Ada", "Hers").await;
+    visit.open_as("Zoé").await;
+    page.keys("#post-title", "Mine").await;
+    page.keys("#post-body", "From another browser").await;
+    page.keys("#post-file", &visit.picture("lake é.jpg", &LAKE).to_string_lossy()).await;
+    visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 640").await;
+    page.click("#post-submit").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    visit.label("Zoé", &["Lake"]).await;
+    let mine = visit.post("Mine").await;
+    visit.until("labels", &format!("document.querySelector(\"{mine} .labels li\")")).await;
+    visit
+        .until(
+            "the picture",
+            &format!("document.querySelector(\"{mine} .picture img[src^='http']\")?.naturalWidth === 640"),
+        )
+        .await;
+    visit.is_sound("in Firefox").await;
+    page.tell("window/rect", json!({ "width": 500, "height": 800 })).await;
+    visit.is_sound("in a narrow Firefox").await;
+    page.screenshot("page-firefox.png").await;
+    page.click("#show-mine").await;
+    visit.titles_are(&["Mine"]).await;
+    page.click(&format!("{mine} button.delete")).await;
+    page.click("#confirm-delete").await;
+    visit.titles_are(&[]).await;
+    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (1, 0));
+    // An upload on the way has its words.
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_a_page_to_show_to_friends() {
+    let visit = Visit::new().await;
+    for (name, colours) in [("lake", LAKE), ("meadow", MEADOW), ("dusk", DUSK)] {
+        visit.world.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;
+    }
+    let picture = |name: &str, labels: &'static [&'static str]| Some((format!("{name}.jpg"), labels));
+    visit
+        .world
+        .seed(&[
+            Seed {
+                user: "Benoît",
+                title: "Up on the meadow",
+                body: "Not a cloud, and nobody but us.",
+                minutes_ago: 3 * 24 * 60,
+                picture: picture("meadow", &["Grass", "Outdoors", "Nature", "Sky"]),
+            },
+            Seed {
+                user: "Ada",
+                title: "Does anybody have a spare tent?",
+                body: "For the first weekend of June. Two people, and it may rain.",
+                minutes_ago: 26 * 60,
+                ..SEED
+            },
+            Seed {
+                user: "Zoé",
+                title: "Blue hour",
+                body: "The lake, just before the boats go out.",
+                minutes_ago: 190,
+                picture: picture("lake", &["Lake", "Water", "Mountain", "Blue"]),
+            },
+            Seed {
+                user: "Zoé",
+                title: "Home before dark",
+                body: "The last light of a long day. Nobody wanted to leave.",
+                minutes_ago: 12,
+                picture: picture("dusk", &["Sunset", "Outdoors", "Landscape", "Sky", "Hill"]),
+            },
+        ])
+        .await;
+    visit.open_as("Zoé").await;
+    for (name, scheme, width, height) in [
+        ("page-desktop.png", "light", 1200, 860),
+        ("page-phone.png", "light", 390, 844),
+        ("page-dark.png", "dark", 1200, 860),
+        ("page-phone-dark.png", "dark", 390, 844),
+    ] {
+        visit.size(width, height).await;
+        visit.scheme(scheme).await;
+        visit.open().await;
+        visit.until("the first picture", "document.querySelector('.picture img').naturalWidth").await;
+        // A phone shows the form first; its picture is of the posts.
+        if width < 600 {
+            visit.page.script("document.querySelector('#views').scrollIntoView()", json!([])).await;
+        }
+        visit.page.script("document.activeElement.blur()", json!([])).await;
+        visit.is_sound(name).await;
+        visit.page.screenshot(name).await;
+    }
+    visit.end().await;
+}

@@ -1,0 +1,393 @@
+//! A headless browser of a test's own, Chromium or Firefox, driven by the commands of WebDriver.
+#![allow(dead_code)] // each test binary uses its part
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The key under which WebDriver names an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// Longer than anything takes that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A window of a browser. Dropping it ends the browser and whatever was started for it.
+pub struct Browser {
+    driver: Driver,
+}
+
+enum Driver {
+    Chromium(Chromium),
+    Firefox(Mutex<Firefox>),
+}
+
+impl Browser {
+    /// A Chromium behind its driver.
+    pub async fn chromium() -> Browser {
+        Browser { driver: Driver::Chromium(Chromium::start().await) }
+    }
+
+    /// A Firefox, which needs no driver: it takes the same commands at a port of its own.
+    pub async fn firefox() -> Browser {
+        Browser { driver: Driver::Firefox(Mutex::new(Firefox::start())) }
+    }
+
+    /// Sends a command, by the name that chromedriver has for it in paths.
+    pub async fn tell(&self, command: &str, body: Value) -> Value {
+        match &self.driver {
+            Driver::Chromium(chromium) => chromium.tell(command, body).await,
+            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").tell(command, body),
+        }
+    }
+
+    /// Sends a command of Chromium's own protocol, for what WebDriver has no words.
+    pub async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.tell("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+    }
+
+    /// Opens an address.
+    pub async fn open(&self, url: &str) {
+        self.tell("url", json!({ "url": url })).await;
+    }
+
+    /// What a script returns.
+    pub async fn script(&self, script: &str, arguments: Value) -> Value {
+        self.tell("execute/sync", json!({ "script": script, "args": arguments })).await
+    }
+
+    /// What a script gives to the function that is its last argument.
+    pub async fn script_that_waits(&self, script: &str, arguments: Value) -> Value {
+        self.tell("execute/async", json!({ "script": script, "args": arguments })).await
+    }
+
+    /// What an expression is.
+    pub async fn value(&self, expression: &str) -> Value {
+        self.script(&format!("return {expression}"), json!([])).await
+    }
+
+    /// Waits until an expression is true.
+    pub async fn until(&self, what: &str, expression: &str) {
+        let script = format!("return Boolean({expression})");
+        self.eventually(what, async || (self.script(&script, json!([])).await == true).then_some(())).await;
+    }
+
+    /// Asks again and again until there is an answer.
+    pub async fn eventually<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            if begun.elapsed() > PATIENCE {
+                let page = self.value("document.body.innerText").await;
+                panic!("still waiting for {what}; the page says: {page}");
+            }
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    }
+
+    /// Clicks on the element that a selector names.
+    pub async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.tell(&format!("element/{element}/click"), json!({})).await;
+    }
+
+    /// Types into a field; a file's field takes the path of the file.
+    pub async fn keys(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.tell(&format!("element/{element}/value"), json!({ "text": text })).await;
+    }
+
+    /// Presses keys one after the other, wherever the focus is.
+    pub async fn press(&self, keys: &str) {
+        let strokes =
+            keys.chars().flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key })));
+        self.strokes(strokes.collect()).await;
+    }
+
+    /// Presses a key while another is held.
+    pub async fn press_with(&self, held: char, key: char) {
+        let strokes = [("keyDown", held), ("keyDown", key), ("keyUp", key), ("keyUp", held)];
+        self.strokes(strokes.map(|(kind, key)| json!({ "type": kind, "value": key })).into()).await;
+    }
+
+    async fn strokes(&self, strokes: Vec<Value>) {
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.tell("actions", json!({ "actions": [keyboard] })).await;
+    }
+
+    /// The text of the first element that a selector names; empty if there is none.
+    pub async fn text(&self, selector: &str) -> String {
+        let text = self.script("return document.querySelector(arguments[0])?.textContent", json!([selector])).await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A picture of the window, kept beside what else the tests leave behind.
+    pub async fn screenshot(&self, name: &str) {
+        let png = self.tell("screenshot", json!({})).await;
+        let png = png.as_str().expect("a picture");
+        let png = base64::engine::general_purpose::STANDARD.decode(png).expect("it is Base64");
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(file, png).expect("the picture can be written");
+    }
+
+    /// What the browser itself complained about since it was asked last: scripts that fail, answers that are
+    /// errors, forbidden requests.
+    pub async fn complaints(&self) -> Vec<String> {
+        match &self.driver {
+            Driver::Chromium(chromium) => chromium.complaints().await,
+            Driver::Firefox(firefox) => firefox.lock().expect("one at a time").complaints(),
+        }
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let found = self.tell("element", json!({ "using": "css selector", "value": selector })).await;
+        found[ELEMENT].as_str().expect("an element").to_owned()
+    }
+}
+
+struct Chromium {
+    client: reqwest::Client,
+    port: u16,
+    session: String,
+    driver: Child,
+    _output: BufReader<ChildStdout>, // open, or else the driver could not write to it
+    _profile: TempDir,
+}
+
+impl Chromium {
+    async fn start() -> Chromium {
+        let browser = installed(&["chromium", "google-chrome"]);
+        let mut driver = Command::new(installed(&["chromedriver"]))
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver can be started");
+        let output = BufReader::new(driver.stdout.take().expect("its output is piped"));
+        let profile = tempfile::tempdir().expect("a temporary folder can be made");
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        // From here on, whatever goes wrong, Drop ends the driver.
+        let mut it = Chromium { client, port: 0, session: String::new(), driver, _output: output, _profile: profile };
+        it.port = port(&mut it._output);
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": {
+                "binary": browser,
+                "args": [
+                    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                    "--hide-scrollbars", "--accept-lang=en",
+                    "--window-size=1200,900", format!("--user-data-dir={}", it._profile.path().display()),
+                ],
+            },
+        }}});
+        let session = it.ask("/session", capabilities).await;
+        it.session = session["sessionId"].as_str().expect("a session").to_owned();
+        it
+    }
+
+    /// Sends a command to the driver.
+    async fn ask(&self, path: &str, body: Value) -> Value {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let call = if path.ends_with("/screenshot") { self.client.get(url) } else { self.client.post(url).json(&body) };
+        let answer = call.send().await.expect("the driver answers");
+        let status = answer.status();
+        let mut answer: Value = answer.json().await.expect("it answers with JSON");
+        let why = &answer["value"];
+        assert!(status.is_success(), "{path} {:.300}: {}: {}", body.to_string(), why["error"], why["message"]);
+        answer["value"].take()
+    }
+
+    /// Sends a command to the session.
+    async fn tell(&self, command: &str, body: Value) -> Value {
+        self.ask(&format!("/session/{}/{command}", self.session), body).await
+    }
+
+    async fn complaints(&self) -> Vec<String> {
+        let log = self.tell("se/log", json!({ "type": "browser" })).await;
+        let log = log.as_array().expect("a list").iter();
+        log.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Deletes the session, upon which the browser ends. By hand, because Drop cannot wait for a future.
+    fn leave(&self) -> std::io::Result<()> {
+        let mut driver = TcpStream::connect(("127.0.0.1", self.port))?;
+        driver.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let (session, port) = (&self.session, self.port);
+        write!(driver, "DELETE /session/{session} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+        driver.read_to_end(&mut Vec::new())?;
+        Ok(())
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            let _ = self.leave();
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// Speaks Marionette: every message is its length, a colon and JSON.
+struct Firefox {
+    line: BufReader<TcpStream>,
+    browser: Child,
+    last: u64,
+    _profile: TempDir,
+}
+
+impl Firefox {
+    /// What Firefox must not do by itself, and a port that is free.
+    const SETTINGS: &str = r#"
+        user_pref("marionette.port", 0);
+        user_pref("intl.accept_languages", "en");
+        user_pref("app.update.disabledForTesting", true);
+        user_pref("datareporting.policy.dataSubmissionEnabled", false);
+        user_pref("network.captive-portal-service.enabled", false);
+        user_pref("network.connectivity-service.enabled", false);
+        user_pref("services.settings.server", "");
+    "#;
+
+    fn start() -> Firefox {
+        let profile = tempfile::tempdir().expect("a temporary folder can be made");
+        std::fs::write(profile.path().join("user.js"), Self::SETTINGS).expect("its settings can be written");
+        let mut browser = Command::new(installed(&["firefox", "firefox-esr"]))
+            .args(["--marionette", "--headless", "--no-remote", "--remote-allow-system-access", "--profile"])
+            .arg(profile.path())
+            .env("HOME", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Firefox can be started");
+        let line = port_in(&profile.path().join("MarionetteActivePort"))
+            .and_then(|port| TcpStream::connect(("127.0.0.1", port)).ok())
+            .filter(|line| line.set_read_timeout(Some(PATIENCE)).is_ok());
+        let Some(line) = line else {
+            let _ = browser.kill();
+            let _ = browser.wait();
+            panic!("Firefox takes no commands");
+        };
+        let mut it = Firefox { line: BufReader::new(line), browser, last: 0, _profile: profile };
+        it.hear();
+        it.ask("WebDriver:NewSession", json!({ "capabilities": { "alwaysMatch": {} } }));
+        it
+    }
+
+    /// Sends a command under Firefox's name for it.
+    fn tell(&mut self, command: &str, mut body: Value) -> Value {
+        let name = match command {
+            "url" => "WebDriver:Navigate",
+            "execute/sync" => "WebDriver:ExecuteScript",
+            "execute/async" => "WebDriver:ExecuteAsyncScript",
+            "element" => "WebDriver:FindElement",
+            "actions" => "WebDriver:PerformActions",
+            "screenshot" => {
+                body = json!({ "full": false });
+                "WebDriver:TakeScreenshot"
+            }
+            "window/rect" => "WebDriver:SetWindowRect",
+            of_an_element => {
+                let (id, act) = of_an_element["element/".len()..].split_once('/').expect("an element and what to do");
+                body["id"] = id.into();
+                if act == "click" { "WebDriver:ElementClick" } else { "WebDriver:ElementSendKeys" }
+            }
+        };
+        let mut answer = self.ask(name, body);
+        if answer.get("value").is_some() { answer["value"].take() } else { answer }
+    }
+
+    fn ask(&mut self, name: &str, body: Value) -> Value {
+        self.last += 1;
+        let message = json!([0, self.last, name, body]).to_string();
+        write!(self.line.get_mut(), "{}:{message}", message.len()).expect("Firefox listens");
+        let mut answer = self.hear();
+        assert_eq!((&answer[1], &answer[2]), (&json!(self.last), &Value::Null), "{name}");
+        answer[3].take()
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut length = Vec::new();
+        self.line.read_until(b':', &mut length).expect("Firefox answers");
+        let length = String::from_utf8_lossy(&length).trim_end_matches(':').parse().expect("a length");
+        let mut message = vec![0; length];
+        self.line.read_exact(&mut message).expect("Firefox answers in full");
+        serde_json::from_slice(&message).expect("it answers with JSON")
+    }
+
+    /// Errors of scripts and styles of pages, from the browser's own console.
+    fn complaints(&mut self) -> Vec<String> {
+        self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
+        let script = "const seen = Services.console.getMessageArray();
+            Services.console.reset();
+            return seen.filter((it) => it.sourceName?.startsWith('http:')).map(String)";
+        let list = self.tell("execute/sync", json!({ "script": script, "args": [] }));
+        self.ask("Marionette:SetContext", json!({ "value": "content" }));
+        list.as_array().expect("a list").iter().map(Value::to_string).collect()
+    }
+}
+
+impl Firefox {
+    /// Ends it as a user would, so that its processes are gone before its profile is.
+    fn leave(&mut self) -> std::io::Result<()> {
+        let message = json!([0, self.last + 1, "Marionette:Quit", { "flags": ["eForceQuit"] }]).to_string();
+        write!(self.line.get_mut(), "{}:{message}", message.len())?;
+        let begun = Instant::now();
+        while self.browser.try_wait()?.is_none() && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Firefox {
+    fn drop(&mut self) {
+        let _ = self.leave();
+        let _ = self.browser.kill();
+        let _ = self.browser.wait();
+    }
+}
+
+/// The first of these programs that is there.
+fn installed(names: &[&str]) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    let places = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let found = places.into_iter().find(|place| place.is_file());
+    found.unwrap_or_else(|| panic!("{} is not in PATH: .ci/setup installs it", names.join(" or ")))
+}
+
+/// The port that the driver says it has.
+fn port(output: &mut impl BufRead) -> u16 {
+    for line in output.lines() {
+        let line = line.expect("the driver writes text");
+        if let Some((_, port)) = line.split_once("started successfully on port ") {
+            return port.trim_end_matches('.').parse().expect("a port");
+        }
+    }
+    panic!("chromedriver ended without a port");
+}
+
+/// The port that Firefox writes into a file once it listens.
+fn port_in(file: &Path) -> Option<u16> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(port) = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()) {
+            return Some(port);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    None
+}

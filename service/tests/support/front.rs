@@ -1,0 +1,146 @@
+//! What stands between a browser and the service: it sees every request, and answers some in the service's place.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::{Body, IntoResponse, Request, Response};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+/// Stands in front of one service. Everything it does not answer itself goes there.
+pub struct Front {
+    pub url: String,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    service: String,
+    client: reqwest::Client,
+    rules: Mutex<Vec<(&'static str, Answer)>>,
+    changed: Notify,
+    seen: Mutex<Vec<String>>,
+}
+
+/// What to answer in the service's place.
+#[derive(Clone)]
+pub enum Answer {
+    /// Nothing, until the rule ends.
+    Wait,
+    /// An error of the service's shape.
+    Refuse(u16),
+    /// This, with 200.
+    Say(Value),
+    /// What the service says, if the request carries a token with this signature; then its `sub` is the author.
+    ToToken(&'static str),
+}
+
+impl Front {
+    pub async fn of(service: &str) -> Front {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(State { service: service.to_owned(), ..State::default() });
+        let shared = state.clone();
+        let app = poem::endpoint::make(move |request| {
+            let state = shared.clone();
+            async move { Ok::<_, poem::Error>(state.answer(request).await) }
+        });
+        tokio::spawn(service::serve(listener, app, pending()));
+        Front { url, state }
+    }
+
+    /// From now on requests that begin like this, such as `GET /posts`, are answered so.
+    pub fn answer(&self, requests: &'static str, answer: Answer) {
+        self.state.rules().insert(0, (requests, answer));
+    }
+
+    /// From now on these are the service's again.
+    pub fn pass(&self, requests: &'static str) {
+        self.state.rules().retain(|(known, _)| *known != requests);
+        self.state.changed.notify_waiters();
+    }
+
+    /// Every request since this was asked last, such as `GET /posts?limit=40`.
+    pub fn seen(&self) -> Vec<String> {
+        std::mem::take(&mut *self.state.seen.lock().unwrap())
+    }
+}
+
+impl State {
+    fn rules(&self) -> MutexGuard<'_, Vec<(&'static str, Answer)>> {
+        self.rules.lock().unwrap()
+    }
+
+    async fn answer(&self, mut request: Request) -> Response {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let asked = format!("{} {path}", request.method());
+        self.seen.lock().unwrap().push(asked.clone());
+        loop {
+            let changed = self.changed.notified();
+            let rule =
+                self.rules().iter().find(|(begin, _)| asked.starts_with(begin)).map(|(_, answer)| answer.clone());
+            match rule {
+                Some(Answer::Wait) => changed.await,
+                Some(Answer::Refuse(status)) => return refusal(status),
+                Some(Answer::Say(value)) => return poem::web::Json(value).into_response(),
+                Some(Answer::ToToken(signature)) => match author(&request, signature) {
+                    None => return refusal(401),
+                    Some(name) => {
+                        request.headers_mut().insert(header::AUTHORIZATION, name);
+                        return self.forward(request, &asked).await;
+                    }
+                },
+                None => return self.forward(request, &asked).await,
+            }
+        }
+    }
+
+    async fn forward(&self, mut request: Request, asked: &str) -> Response {
+        let (method, path) = asked.split_once(' ').unwrap();
+        let body = request.take_body().into_vec().await.unwrap();
+        let mut call = self.client.request(method.parse().unwrap(), format!("{}{path}", self.service)).body(body);
+        for (name, value) in request.headers() {
+            if !of_the_line(name) {
+                call = call.header(name, value);
+            }
+        }
+        let answer = call.send().await.unwrap();
+        let mut response = Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            if !of_the_line(name) {
+                response = response.header(name, value);
+            }
+        }
+        response.body(Body::from(answer.bytes().await.unwrap()))
+    }
+}
+
+/// Headers that are about the connection rather than about what it carries.
+fn of_the_line(name: &HeaderName) -> bool {
+    [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH].contains(name)
+}
+
+fn refusal(status: u16) -> Response {
+    let body = json!({ "status_code": status, "message": "not today", "data": null });
+    poem::web::Json(body).with_status(StatusCode::from_u16(status).unwrap()).into_response()
+}
+
+/// The author that a token names, if its signature is this one.
+fn author(request: &Request, signature: &str) -> Option<HeaderValue> {
+    let token = request.header(header::AUTHORIZATION)?.strip_prefix("Bearer ")?;
+    let mut parts = token.split('.').skip(1);
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok()?;
+    let name = claims["sub"].as_str()?;
+    (parts.next()? == signature).then(|| HeaderValue::from_bytes(name.as_bytes()).unwrap())
+}
+
+/// A token of this user, as far as anybody can tell who does not check signatures.
+pub fn token(user: &str, signature: &str) -> String {
+    let [head, claims] =
+        [json!({ "alg": "none" }), json!({ "sub": user })].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    format!("{head}.{claims}.{signature}")
+}
