@@ -89,12 +89,15 @@ impl Browser {
                 let page = self.value("document.body.innerText").await;
                 panic!("still waiting for {what}; the page says: {page}");
             }
-            tokio::time::sleep(Duration::from_millis(40)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
     /// Clicks on the element that a selector names.
     pub async fn click(&self, selector: &str) {
+        // The browser would be content with a place behind the bar on top.
+        self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", json!([selector]))
+            .await;
         let element = self.element(selector).await;
         self.tell(&format!("element/{element}/click"), json!({})).await;
     }
@@ -165,19 +168,11 @@ struct Chromium {
 impl Chromium {
     async fn start() -> Chromium {
         let browser = installed(&["chromium", "google-chrome"]);
-        let mut driver = Command::new(installed(&["chromedriver"]))
-            .arg("--port=0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver can be started");
-        let output = BufReader::new(driver.stdout.take().expect("its output is piped"));
+        let (driver, output, port) = Self::driver();
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         // From here on, whatever goes wrong, Drop ends the driver.
-        let mut it = Chromium { client, port: 0, session: String::new(), driver, _output: output, _profile: profile };
-        it.port = port(&mut it._output);
+        let mut it = Chromium { client, port, session: String::new(), driver, _output: output, _profile: profile };
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "goog:loggingPrefs": { "browser": "ALL" },
@@ -194,6 +189,27 @@ impl Chromium {
         let session = it.ask("/session", capabilities).await;
         it.session = session["sessionId"].as_str().expect("a session").to_owned();
         it
+    }
+
+    /// Starts the driver at a free port, until it has one: it wants the same port on two addresses, and with several
+    /// starting at once, somebody else may have the second.
+    fn driver() -> (Child, BufReader<ChildStdout>, u16) {
+        for _ in 0..20 {
+            let mut driver = Command::new(installed(&["chromedriver"]))
+                .arg("--port=0")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("chromedriver can be started");
+            let mut output = BufReader::new(driver.stdout.take().expect("its output is piped"));
+            if let Some(port) = port(&mut output) {
+                return (driver, output, port);
+            }
+            let _ = driver.kill();
+            let _ = driver.wait();
+        }
+        panic!("chromedriver ends without a port");
     }
 
     /// Sends a command to the driver.
@@ -369,15 +385,12 @@ fn installed(names: &[&str]) -> PathBuf {
     found.unwrap_or_else(|| panic!("{} is not in PATH: .ci/setup installs it", names.join(" or ")))
 }
 
-/// The port that the driver says it has.
-fn port(output: &mut impl BufRead) -> u16 {
-    for line in output.lines() {
-        let line = line.expect("the driver writes text");
-        if let Some((_, port)) = line.split_once("started successfully on port ") {
-            return port.trim_end_matches('.').parse().expect("a port");
-        }
-    }
-    panic!("chromedriver ended without a port");
+/// The port that the driver says it has; none if it ends without one.
+fn port(output: &mut impl BufRead) -> Option<u16> {
+    output.lines().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("started successfully on port ")?;
+        port.trim_end_matches('.').parse().ok()
+    })
 }
 
 /// The port that Firefox writes into a file once it listens.
