@@ -29,6 +29,8 @@ const FILES: &[File] = &[
         text: include_str!("../page/session.js"),
     },
     File { path: "/words.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/words.js") },
+    // How people log in, which the page asks: by a name that is believed.
+    File { path: "/config", content_type: "application/json", text: include_str!("../page/config.json") },
     File { path: "/icon.svg", content_type: "image/svg+xml", text: include_str!("../page/icon.svg") },
     File {
         path: "/manifest.webmanifest",

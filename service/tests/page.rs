@@ -49,7 +49,6 @@ impl Visit {
     async fn with(page: Browser) -> Visit {
         let world = World::new().await;
         let front = Front::of(&world.base).await;
-        front.answer("GET /config", Answer::Say(json!({ "auth": "header" })));
         let rule = CorsRule::builder().allowed_origins(&front.url).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
         let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
