@@ -235,7 +235,8 @@ function pictureIcon() {
 /** The same person has the same colour everywhere. */
 function dress(avatar, user) {
   const sum = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 3600, 7);
-  avatar.style.setProperty("--hue", String(sum % 360));
+  // By the golden angle, which keeps names apart that differ little.
+  avatar.style.setProperty("--hue", String(Math.round(sum * 137.508) % 360));
   avatar.textContent = [...user][0]?.toLocaleUpperCase(language) ?? "";
 }
 
@@ -280,7 +281,7 @@ function accept({ posts, next }) {
   const known = state.posts && new Set(state.posts.map((post) => post.id));
   const part = posts.map(read);
   // What is shown beyond this part stays.
-  const older = next ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
+  const older = next && part.length ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
   if (!older.length) state.next = next;
   state.posts = [...part, ...older];
   for (const post of part) {
@@ -353,6 +354,8 @@ async function publish() {
   const [title, body] = [$("post-title").value, $("post-body").value];
   const file = draft.file;
   const button = $("post-submit");
+  // Keys can send a form whose button is disabled.
+  if (button.disabled) return;
   button.disabled = true;
   button.textContent = say("publishing");
   try {
@@ -412,7 +415,8 @@ async function attach(id, file) {
       upload.percent = percent;
       render();
     });
-    lookFor(id);
+    // Another picture may have been given meanwhile, which is still being sent.
+    if (state.uploads.get(id) === upload) lookFor(id);
   } catch (problem) {
     upload.phase = "failed";
     refused(problem);

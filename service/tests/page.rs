@@ -333,7 +333,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake é.jpg", &LAKE);
-    for title in ["Chosen", "Dropped", "Pasted"] {
+    for title in ["Chosen", "Dropped", "Pasted", "Twice"] {
         visit.world.write(b"Ada", title).await;
     }
     visit.open_as("Ada").await;
@@ -361,6 +361,26 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.until("the pasted picture", &sending(&pasted)).await;
     page.eventually("three uploads", async || (visit.world.objects().await.len() == 3).then_some(())).await;
 
+    // Another one may be given while the first is still on its way: the end of the first is not the other's.
+    let twice = visit.post("Twice").await;
+    visit.front.answer("GET /signedUrlPut?filename=lake", Answer::Wait);
+    visit.front.answer("GET /signedUrlPut?filename=dusk", Answer::Wait);
+    page.keys(&format!("{twice} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the first picture", &format!("document.querySelector(\"{twice} progress\")")).await;
+    drop_file(page, &twice, &visit.picture("dusk.jpg", &DUSK)).await;
+    page.eventually("two questions", async || {
+        let asked = visit.front.seen().into_iter().any(|it| it.starts_with("GET /signedUrlPut?filename=dusk"));
+        asked.then_some(())
+    })
+    .await;
+    visit.front.pass("GET /signedUrlPut?filename=lake");
+    let sent = "performance.getEntriesByType('resource').filter((it) => it.initiatorType === 'xmlhttprequest').length";
+    visit.until("the end of the first", &format!("{sent} === 4")).await;
+    assert_ne!(page.value(&format!("document.querySelector(\"{twice} progress\")")).await, Value::Null);
+    visit.front.pass("GET /signedUrlPut?filename=dusk");
+    visit.until("the end of the other", &format!("document.querySelector(\"{twice} .spinner\")")).await;
+    assert_eq!(visit.world.objects().await.len(), 5);
+
     // The form for a new post takes them as well; what is no picture is refused, and leaves the page where it is.
     page.click("#post-title").await;
     page.press_with(CONTROL, 'v').await;
@@ -375,7 +395,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.told("not a picture").await;
     assert_eq!(page.value("document.querySelector('#post-preview').hidden").await, true);
     drop_file(page, ".views", &lake).await;
-    assert_eq!(visit.titles().await, json!(["Pasted", "Dropped", "Chosen"]));
+    assert_eq!(visit.titles().await, json!(["Twice", "Pasted", "Dropped", "Chosen"]));
     visit.end().await;
 }
 
@@ -640,8 +660,12 @@ async fn everything_can_be_done_with_the_keyboard() {
     page.press(&format!("Zoe{ENTER}")).await;
     visit.until("the form", "document.activeElement.id === 'post-title'").await;
     page.press(&format!("By hand{TAB}No mouse was there")).await;
+    visit.front.answer("POST /posts", Answer::Wait);
     page.press_with(CONTROL, ENTER).await;
+    page.press_with(CONTROL, ENTER).await; // a nervous finger publishes nothing twice
+    visit.front.pass("POST /posts");
     visit.titles_are(&["By hand"]).await;
+    assert_eq!(visit.front.seen().iter().filter(|it| it.starts_with("POST")).count(), 1);
     visit.tab_to("#show-mine", false).await;
     page.press(" ").await;
     visit.until("one's own", "document.querySelector('#show-mine[aria-pressed=true]')").await;
