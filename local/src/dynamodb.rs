@@ -1,66 +1,143 @@
 //! DynamoDB: winterbaume's tables, kept on disk, with the answers AWS gives.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anyhow::Context;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::sync::RwLock;
 use winterbaume_dynamodb::DynamoDbService;
 
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
-use crate::backend::Backend;
+use crate::backend::{self, Remembered};
 use crate::call::{Call, Request};
+use crate::chronicle::{Chronicle, Past};
 use crate::store;
 
-/// Writes of items are gathered this long before the tables are written to disk.
-const GATHER: Duration = Duration::from_millis(50);
-
 /// The tables.
+///
+/// Guarantees: a write that was answered survives the kill of the server. Writes of items are calls whose effect
+/// depends on nothing but the items, so the calls are what is logged, and a restart makes them again; a change to a
+/// table as a whole is followed by a new snapshot.
 pub(crate) struct DynamoDb {
-    backend: Arc<Backend<DynamoDbService>>,
-    changed: Arc<Notify>,
-    saver: JoinHandle<()>,
+    service: DynamoDbService,
+    region: String,
+    kept: RwLock<Kept>,
     /// Tables that must not be deleted: winterbaume does not remember it.
     protected: Mutex<BTreeSet<String>>,
     protected_file: PathBuf,
 }
 
+/// What is on disk.
+struct Kept {
+    chronicle: Chronicle,
+    /// Whether memory has something that no file has, because a snapshot could not be written.
+    is_behind: bool,
+}
+
+/// Writes of items. Everything else that changes something changes tables.
+const ITEM_WRITES: &[&str] =
+    &["BatchWriteItem", "DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem"];
+
 impl DynamoDb {
     pub(crate) async fn open(dir: &Path, region: &str) -> anyhow::Result<DynamoDb> {
-        let file = dir.join("dynamodb.json");
-        let backend = Backend::open(DynamoDbService::new(), region, file).await?;
-        let changed = Arc::new(Notify::new());
-        let saver = tokio::spawn(save_on_change(backend.clone(), changed.clone()));
+        let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
+        let service = DynamoDbService::new();
+        if let Some(snapshot) = snapshot {
+            let damaged = || format!("{} does not hold tables", dir.join("dynamodb.json").display());
+            service.restore(region, snapshot).await.with_context(damaged)?;
+        }
         let protected_file = dir.join("protected-tables.json");
         let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
-        Ok(DynamoDb { backend, changed, saver, protected, protected_file })
+        let kept = RwLock::new(Kept { chronicle, is_behind: false });
+        let tables = DynamoDb { service, region: region.to_owned(), kept, protected, protected_file };
+        for change in changes {
+            let change: Value = serde_json::from_slice(&change).context("a logged write of an item is no JSON")?;
+            tables.sub_call(change["call"].as_str().unwrap_or_default(), &change["input"]).await;
+        }
+        Ok(tables)
     }
 
     pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
-        if !OPERATIONS.contains(&call.operation.as_str()) {
-            return not_implemented(Protocol::Json10, "dynamodb", &call.operation);
+        let operation = call.operation.as_str();
+        if !OPERATIONS.contains(&operation) {
+            return not_implemented(Protocol::Json10, "dynamodb", operation);
         }
         let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let answer = match call.operation.as_str() {
-            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
-                self.on_table(&call.operation, request, &input).await
-            }
-            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, &input).await,
-            "Scan" => self.scan(request, &input).await,
-            _ => Ok(self.backend.call(request).await),
+        let answer = if ITEM_WRITES.contains(&operation) {
+            self.write_items(operation, request, &input).await
+        } else if call.mutating() {
+            self.change_tables(operation, request, &input).await
+        } else {
+            let _kept = self.kept.read().await;
+            self.act(operation, request, &input).await
         };
         let mut answer = answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10));
         if input["Select"] == "COUNT" {
             leave_items_out(&mut answer);
         }
-        if call.mutating() && answer.status().is_success() {
-            self.changed.notify_one();
+        answer
+    }
+
+    /// The log comes first: what cannot be written there does not happen at all.
+    async fn write_items(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
+        let mut kept = self.kept.write().await;
+        self.catch_up(&mut kept).await?;
+        if input.is_object() {
+            let change = json!({ "call": operation, "input": input }).to_string();
+            kept.chronicle.append(change.as_bytes()).map_err(unwritten)?;
+        }
+        let answer = self.act(operation, request, input).await;
+        if kept.chronicle.is_long()
+            && let Err(fault) = self.snapshot(&mut kept.chronicle).await
+        {
+            // Nothing is lost: the log has it all, it only grows.
+            tracing::warn!(%fault, "failed to write a snapshot of the tables");
         }
         answer
+    }
+
+    async fn change_tables(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
+        let mut kept = self.kept.write().await;
+        self.catch_up(&mut kept).await?;
+        let answer = self.act(operation, request, input).await?;
+        if answer.status().is_success() {
+            kept.is_behind = true;
+            self.catch_up(&mut kept).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Writes what an earlier call could not: nothing is acknowledged on top of something that may be lost.
+    async fn catch_up(&self, kept: &mut Kept) -> Result<(), Refusal> {
+        if kept.is_behind {
+            self.snapshot(&mut kept.chronicle).await.map_err(unwritten)?;
+            kept.is_behind = false;
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&self, chronicle: &mut Chronicle) -> io::Result<()> {
+        let state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
+        chronicle.rewrite(&state)
+    }
+
+    async fn act(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
+        match operation {
+            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
+                self.on_table(operation, request, input).await
+            }
+            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, input).await,
+            "Scan" => self.scan(request, input).await,
+            _ => Ok(self.pass(request).await),
+        }
+    }
+
+    async fn pass(&self, request: &Request) -> Response {
+        backend::call(&self.service, &self.region, request).await
     }
 
     /// Calls about a table as a whole, which know whether it is protected (aws-facts §5.3).
@@ -70,7 +147,7 @@ impl DynamoDb {
             let text = "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.";
             return Err(Refusal::new(400, "ValidationException", text));
         }
-        let mut answer = self.backend.call(request).await;
+        let mut answer = self.pass(request).await;
         if !answer.status().is_success() {
             return Ok(answer);
         }
@@ -107,7 +184,7 @@ impl DynamoDb {
         let arn = input["ResourceArn"].as_str().unwrap_or_default();
         let table = self.sub_call("DescribeTable", &json!({ "TableName": plain_name(arn) })).await;
         if table["Table"].is_object() {
-            return Ok(self.backend.call(request).await);
+            return Ok(self.pass(request).await);
         }
         let text = format!("Requested resource not found: ResourcArn: {arn} not found");
         Err(Refusal::new(400, "ResourceNotFoundException", text))
@@ -121,7 +198,7 @@ impl DynamoDb {
         }
         let body = Bytes::from(input.to_string());
         let request = Request { method: http::Method::POST, path: "/".to_owned(), query: String::new(), headers, body };
-        let answer = self.backend.call(&request).await;
+        let answer = self.pass(&request).await;
         serde_json::from_slice(answer.body()).unwrap_or_default()
     }
 
@@ -150,7 +227,7 @@ impl DynamoDb {
     /// A table of a laptop lies in one place, so the first segment of a parallel scan holds everything.
     async fn scan(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
         match (input["Segment"].as_u64(), input["TotalSegments"].as_u64()) {
-            (None, None) | (Some(0), Some(1..)) => Ok(self.backend.call(request).await),
+            (None, None) | (Some(0), Some(1..)) => Ok(self.pass(request).await),
             (Some(segment), Some(total)) if segment < total => {
                 Ok(json_answer(200, Protocol::Json10, &json!({ "Items": [], "Count": 0, "ScannedCount": 0 })))
             }
@@ -158,14 +235,6 @@ impl DynamoDb {
                 let text = "The Segment parameter is required but was not present in the request when parameter TotalSegments is present, and must be less than it";
                 Err(Refusal::new(400, "ValidationException", text))
             }
-        }
-    }
-
-    /// Writes what is not yet on disk.
-    pub(crate) async fn stop(&self) {
-        self.saver.abort();
-        if let Err(fault) = self.backend.save().await {
-            tracing::error!(%fault, "failed to save the tables");
         }
     }
 
@@ -190,16 +259,9 @@ fn plain_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// A crash of the server loses at most the last moments; waiting for the disk with every item would cost more than it
-/// is worth on a laptop.
-async fn save_on_change(backend: Arc<Backend<DynamoDbService>>, changed: Arc<Notify>) {
-    loop {
-        changed.notified().await;
-        tokio::time::sleep(GATHER).await;
-        if let Err(fault) = backend.save().await {
-            tracing::error!(%fault, "failed to save the tables");
-        }
-    }
+fn unwritten(fault: io::Error) -> Refusal {
+    tracing::error!(%fault, "the tables could not be written");
+    Refusal::new(500, "InternalServerError", format!("the local AWS cannot write its tables: {fault}"))
 }
 
 /// What is answered; everything else is refused by name.

@@ -6,6 +6,7 @@
 mod answer;
 mod backend;
 mod call;
+mod chronicle;
 pub mod compute;
 mod connection;
 mod credentials;

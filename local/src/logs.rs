@@ -1,16 +1,20 @@
 //! CloudWatch Logs, the part functions and the deployer use: groups, their streams and what was written to them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
+use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
-use crate::{ACCOUNT, store};
+use crate::chronicle::{Chronicle, Past};
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -23,11 +27,63 @@ const RETENTIONS: &[u64] =
     &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// The groups of the region.
+///
+/// Guarantees: what was answered, and every line that a function has written, survives the kill of the server.
 #[derive(Debug)]
 pub(crate) struct Logs {
     region: String,
-    file: PathBuf,
-    groups: Mutex<BTreeMap<String, Group>>,
+    kept: Mutex<Kept>,
+}
+
+/// The groups, and what of them is on disk: lines are logged, all other changes are rare and make a new snapshot.
+#[derive(Debug)]
+struct Kept {
+    groups: BTreeMap<String, Group>,
+    chronicle: Chronicle,
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    groups: &'a BTreeMap<String, Group>,
+}
+
+/// One line in the log.
+#[derive(Serialize, Deserialize)]
+struct Written<'a> {
+    group: Cow<'a, str>,
+    stream: Cow<'a, str>,
+    at: i64,
+    text: Cow<'a, str>,
+}
+
+impl Kept {
+    fn write(&mut self, group: &str, stream: &str, at: i64, text: &str) -> io::Result<()> {
+        let line = Written { group: group.into(), stream: stream.into(), at, text: text.into() };
+        let change = serde_json::to_vec(&line).map_err(io::Error::other)?;
+        let logged = self.chronicle.append(&change);
+        add(&mut self.groups, line);
+        if self.chronicle.is_long() {
+            return self.save();
+        }
+        logged
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        self.chronicle.rewrite(&Snapshot { groups: &self.groups })
+    }
+}
+
+/// Its group is made if the user has not done so, as Lambda does.
+fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
+    let Written { group, stream, at, text } = line;
+    let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
+    group.make_room(&stream);
+    let stream =
+        group.streams.entry(stream.into_owned()).or_insert_with(|| Stream { created: at, ..Stream::default() });
+    if stream.lines.len() == KEPT_LINES {
+        stream.lines.pop_front();
+    }
+    stream.lines.push_back(Line { at, text: text.into_owned() });
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -65,40 +121,35 @@ struct Line {
 
 impl Logs {
     pub(crate) fn open(dir: &Path, region: &str) -> anyhow::Result<Logs> {
-        let file = dir.join("logs.json");
-        let groups = store::read_json(&file)?.unwrap_or_default();
-        Ok(Logs { region: region.to_owned(), file, groups: Mutex::new(groups) })
+        let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "log-groups")?;
+        let damaged = || format!("{} does not hold log groups", dir.join("log-groups.json").display());
+        let mut groups = match snapshot {
+            Some(mut state) => serde_json::from_value(state["groups"].take()).with_context(damaged)?,
+            None => BTreeMap::new(),
+        };
+        for change in &changes {
+            add(&mut groups, serde_json::from_slice(change).context("a logged line of a function is no JSON")?);
+        }
+        Ok(Logs { region: region.to_owned(), kept: Mutex::new(Kept { groups, chronicle }) })
     }
 
-    /// A function writes a line. Its group is made if the user has not done so, as Lambda does.
+    /// A function writes a line.
     pub(crate) fn write(&self, group: &str, stream: &str, text: &str) {
-        let now = now();
-        let mut groups = self.groups();
-        let group = groups.entry(group.to_owned()).or_insert_with(|| Group { created: now, ..Group::default() });
-        group.make_room(stream);
-        let stream =
-            group.streams.entry(stream.to_owned()).or_insert_with(|| Stream { created: now, ..Stream::default() });
-        if stream.lines.len() == KEPT_LINES {
-            stream.lines.pop_front();
+        if let Err(fault) = self.kept().write(group, stream, now(), text) {
+            // The function cannot be told; whoever reads the logs now still sees the line.
+            tracing::error!(%fault, "a line of a function could not be kept");
         }
-        stream.lines.push_back(Line { at: now, text: text.to_owned() });
     }
 
     /// The last lines of a stream, as `Invoke` shows them.
     pub(crate) fn tail(&self, group: &str, stream: &str, lines: usize) -> String {
-        let groups = self.groups();
+        let kept = self.kept();
+        let groups = &kept.groups;
         let Some(stream) = groups.get(group).and_then(|group| group.streams.get(stream)) else {
             return String::new();
         };
         let skipped = stream.lines.len().saturating_sub(lines);
         stream.lines.iter().skip(skipped).map(|line| format!("{}\n", line.text)).collect()
-    }
-
-    /// Writes everything to disk. Lines are written when the server stops; groups with every change.
-    pub(crate) fn save(&self) {
-        if let Err(fault) = store::write_json(&self.file, &*self.groups()) {
-            tracing::error!(%fault, "failed to save the logs");
-        }
     }
 
     pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
@@ -120,10 +171,11 @@ impl Logs {
             "UntagResource" => self.untag(input),
             operation => return not_implemented(Protocol::Json11, "logs", operation),
         };
-        if call.mutating() && answer.is_ok() {
-            self.save();
-        }
-        match answer {
+        let saved = match call.mutating() && call.operation != "PutLogEvents" && answer.is_ok() {
+            true => self.kept().save().map_err(unwritten),
+            false => Ok(()),
+        };
+        match saved.and(answer) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         }
@@ -135,7 +187,8 @@ impl Logs {
         if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
             return Err(invalid("the name of the log group is not valid"));
         }
-        let mut groups = self.groups();
+        let mut kept = self.kept();
+        let groups = &mut kept.groups;
         if groups.contains_key(name) {
             let text = "The specified log group already exists";
             return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
@@ -146,7 +199,7 @@ impl Logs {
     }
 
     fn delete_group(&self, input: Input) -> Result<Value, Refusal> {
-        self.groups().remove(input.required("logGroupName")?).ok_or_else(no_group)?;
+        self.kept().groups.remove(input.required("logGroupName")?).ok_or_else(no_group)?;
         Ok(json!({}))
     }
 
@@ -157,7 +210,8 @@ impl Logs {
     }
 
     fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
-        let mut groups = self.groups();
+        let mut kept = self.kept();
+        let groups = &mut kept.groups;
         let group = groups.get_mut(input.required("logGroupName")?).ok_or_else(no_group)?;
         group.retention_days = days;
         Ok(json!({}))
@@ -168,7 +222,8 @@ impl Logs {
         let pattern = input.text("logGroupNamePattern").unwrap_or_default();
         let after = input.text("nextToken");
         let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
-        let groups = self.groups();
+        let kept = self.kept();
+        let groups = &kept.groups;
         let mut found: Vec<(&String, &Group)> = groups
             .iter()
             .filter(|(name, _)| name.starts_with(prefix) && name.contains(pattern))
@@ -222,8 +277,10 @@ impl Logs {
         let group = input.required("logGroupName")?;
         let stream = input.required("logStreamName")?;
         self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
+        let mut kept = self.kept();
         for event in input.0["logEvents"].as_array().into_iter().flatten() {
-            self.write(group, stream, event["message"].as_str().unwrap_or_default());
+            let at = event["timestamp"].as_i64().unwrap_or_else(now);
+            kept.write(group, stream, at, event["message"].as_str().unwrap_or_default()).map_err(unwritten)?;
         }
         Ok(json!({}))
     }
@@ -317,18 +374,22 @@ impl Logs {
             Some(name) => name,
             None => name_in(input.required("logGroupIdentifier")?),
         };
-        act(self.groups().get_mut(name).ok_or_else(no_group)?)
+        act(self.kept().groups.get_mut(name).ok_or_else(no_group)?)
     }
 
     /// Tag calls name the group by its ARN.
     fn in_resource(&self, input: Input, act: impl FnOnce(&mut Group) -> Value) -> Result<Value, Refusal> {
         let name = name_in(input.required("resourceArn")?);
-        self.groups().get_mut(name).map(act).ok_or_else(no_group)
+        self.kept().groups.get_mut(name).map(act).ok_or_else(no_group)
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
-        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unwritten(fault: io::Error) -> Refusal {
+    Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
 }
 
 /// The fields of a call.
@@ -455,7 +516,7 @@ mod tests {
         for number in 0..KEPT_STREAMS + 5 {
             logs.write("group", &format!("stream {number}"), "line");
         }
-        assert_eq!(logs.groups()["group"].streams.len(), KEPT_STREAMS);
+        assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
     }
 
     #[test]

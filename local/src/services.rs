@@ -55,6 +55,7 @@ impl Services {
         })
         .await?;
         let dynamodb = DynamoDb::open(&state, region).await?;
+        lambda.resume()?;
         Ok(Services { journal: Journal::default(), faults, access, compute, dynamodb, iam, lambda, logs, s3 })
     }
 
@@ -121,13 +122,11 @@ impl Services {
         OffsetDateTime::now_utc() + skew
     }
 
-    /// Ends everything that runs and writes everything that is not yet on disk.
+    /// Ends everything that runs. There is nothing to write: everything that was answered is on disk.
     pub(crate) async fn stop(&self) {
         self.faults.close();
         self.compute.stop().await;
         self.lambda.stop().await;
-        self.dynamodb.stop().await;
-        self.logs.save();
     }
 
     /// What runs, for people and tests.

@@ -11,8 +11,11 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent)?;
     let beside = beside(path);
-    std::fs::write(&beside, bytes)?;
-    std::fs::rename(&beside, path)
+    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
 }
 
 /// Writes `value` as JSON.
@@ -35,8 +38,28 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Opti
 /// A name nobody else writes to at the same time.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
+    name.push(format!(".{}{UNFINISHED}", uuid::Uuid::new_v4().simple()));
     path.with_file_name(name)
+}
+
+/// How the names of files end that are not yet whole.
+const UNFINISHED: &str = ".new";
+
+/// Removes the files below `dir` that a killed server had not finished to write.
+pub(crate) fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    let listing = match std::fs::read_dir(dir) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(()),
+        listing => listing?,
+    };
+    for entry in listing {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_unfinished(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Compute {
             (_, Some(fault)) => Err(fault),
             (Operation::Reads(call), None) => self.read(|state| call(state, &self.site, &params)),
             (Operation::Writes(call), None) => {
-                let answer = self.change(|state, site| call(state, site, &params));
+                let answer = self.try_change(|state, site| call(state, site, &params));
                 self.wake.notify_one();
                 answer
             }
@@ -250,10 +250,26 @@ impl Compute {
         let result = change(&mut kept.state, &self.site);
         let Kept { state, saved } = &mut *kept;
         if let Err(error) = state.save_if_new(&self.site.dir.join("compute.json"), saved) {
-            // The call has taken effect; only a restart would not remember it.
+            // What is really so cannot be undone by not writing it; the next change writes it along.
             tracing::error!("failed to keep the state of compute: {error:#}");
         }
         result
+    }
+
+    /// Changes the state as a call wants it, if the change can be kept on disk. Otherwise nothing has happened.
+    fn try_change(&self, change: impl FnOnce(&mut State, &Site) -> Answer) -> Answer {
+        let mut kept = self.kept();
+        let before = kept.state.clone();
+        let answer = change(&mut kept.state, &self.site);
+        let Kept { state, saved } = &mut *kept;
+        match state.save_if_new(&self.site.dir.join("compute.json"), saved) {
+            Ok(()) => answer,
+            Err(error) => {
+                tracing::error!("failed to keep the state of compute: {error:#}");
+                *state = before;
+                Err(Fault::new("InternalFailure", format!("the local AWS cannot write its state: {error:#}")))
+            }
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

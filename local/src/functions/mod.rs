@@ -2,6 +2,7 @@
 
 mod code;
 mod environment;
+mod events;
 mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use crate::credentials::Access;
 use crate::lambda::Function;
 use crate::logs::Logs;
 use environment::Environment;
+pub(crate) use events::Event;
 
 /// How many processes one function may have at a time, as in a new account (aws-facts §3.4).
 const CONCURRENCY: usize = 10;
@@ -31,6 +33,9 @@ const OLD: Duration = Duration::from_secs(6 * 3600);
 const CREDENTIALS: time::Duration = time::Duration::hours(12);
 /// Before the first retry of an event; twice as long before the second. AWS waits minutes, a laptop's user does not.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long an event waits unless the function says otherwise (aws-facts §7.5).
+const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
 
 /// What a call brought.
 #[derive(Debug)]
@@ -109,13 +114,26 @@ impl Functions {
         Some(self.run(&pool, function, payload, client_context).await)
     }
 
-    /// Calls a function later, and again if it fails (aws-facts §7.5).
-    pub(crate) fn send(self: &Arc<Self>, function: Function, payload: Bytes) {
+    /// Accepts an event, which is on disk when this returns, and calls the function with it later.
+    pub(crate) fn send(self: &Arc<Self>, function: Function, payload: Bytes) -> std::io::Result<()> {
+        let event = Event::accept(&self.site.dir, &function.name, payload)?;
+        self.handle(function, event);
+        Ok(())
+    }
+
+    /// What an earlier server accepted and did not get done.
+    pub(crate) fn events_left(&self) -> anyhow::Result<Vec<Event>> {
+        Event::left(&self.site.dir)
+    }
+
+    /// Calls a function with an event, and again if it fails (aws-facts §7.5).
+    pub(crate) fn handle(self: &Arc<Self>, function: Function, event: Event) {
         let this = self.clone();
         let stop = self.site.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = this.deliver(&function, payload) => (),
+                () = this.deliver(&function, &event) => event.forget(),
+                // The next server goes on with it.
                 () = stop.cancelled() => (),
             }
         });
@@ -168,14 +186,21 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    async fn deliver(self: &Arc<Self>, function: &Function, payload: Bytes) {
-        let retries = function.on_event.as_ref().and_then(|on_event| on_event.retries).unwrap_or(2);
+    /// Returns when the event was handled, or has to be given up: too many failures, or too old.
+    async fn deliver(self: &Arc<Self>, function: &Function, event: &Event) {
+        let on_event = function.on_event.as_ref();
+        let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
+        let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
         for attempt in 0..=retries {
             let pool = self.pool(function);
             let Ok(_place) = pool.places.acquire().await else {
                 return;
             };
-            let outcome = self.run(&pool, function, payload.clone(), None).await;
+            if event.age() > oldest {
+                tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
+                return;
+            }
+            let outcome = self.run(&pool, function, event.payload.clone(), None).await;
             if !outcome.failed {
                 return;
             }

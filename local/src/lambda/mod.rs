@@ -75,15 +75,42 @@ impl Lambda {
         self.find(function).is_ok_and(|found| policy::permits(&found.statements, service, source))
     }
 
-    /// Invokes a function later, if its policy still lets `service` do so.
-    pub(crate) async fn send_event(&self, function: &str, service: &str, source: &str, event: Value) {
+    /// Invokes a function later, if its policy still lets `service` do so. A permitted event is on disk when this returns.
+    pub(crate) async fn send_event(
+        &self,
+        function: &str,
+        service: &str,
+        source: &str,
+        event: Value,
+    ) -> Result<(), Refusal> {
         if !self.permits(function, service, source).await {
             tracing::warn!(function, source, "an event was dropped: the function's policy does not permit it");
-            return;
+            return Ok(());
         }
-        if let Ok(found) = self.find(function) {
-            self.running.send(found, Bytes::from(event.to_string()));
+        match self.find(function) {
+            Ok(found) => self.accept(found, Bytes::from(event.to_string())),
+            Err(_) => Ok(()),
         }
+    }
+
+    fn accept(&self, function: Function, payload: Bytes) -> Result<(), Refusal> {
+        self.running.send(function, payload).map_err(|fault| {
+            tracing::error!(%fault, "an event could not be kept");
+            Refusal::new(500, "ServiceException", fault.to_string())
+        })
+    }
+
+    /// Goes on with the events that an earlier server had accepted; those of functions that are gone are dropped.
+    ///
+    /// Assumes that everything functions call is there to answer.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        for event in self.running.events_left()? {
+            match self.find(&event.function) {
+                Ok(function) => self.running.handle(function, event),
+                Err(_) => event.forget(),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
@@ -301,7 +328,7 @@ impl Lambda {
         match kind {
             "DryRun" => Ok(empty(204)),
             "Event" => {
-                self.running.send(function, payload);
+                self.accept(function, payload)?;
                 Ok(empty(202))
             }
             _ => self.call(function, payload, request).await,

@@ -1,5 +1,7 @@
 //! Where the bytes of objects are: files under one directory, whatever their keys look like.
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -18,12 +20,44 @@ pub(crate) struct Blobs {
     root: PathBuf,
 }
 
+tokio::task_local! {
+    /// What went wrong on the disk during the call this task works on.
+    static TROUBLE: RefCell<Option<String>>;
+}
+
+/// Does some work and tells whether every write of it has reached the disk; winterbaume ignores some that have not.
+///
+/// After the first failure nothing is removed any more: what the failed write was to replace stays.
+pub(super) async fn watched<T>(work: impl Future<Output = T>) -> (T, Option<String>) {
+    let watched = async {
+        let done = work.await;
+        (done, TROUBLE.with(RefCell::take))
+    };
+    TROUBLE.scope(RefCell::new(None), watched).await
+}
+
+fn note_trouble(path: &str, fault: &io::Error) {
+    let text = format!("{path}: {fault}");
+    // Nobody may be watching: then the fault itself is all there is.
+    let _ = TROUBLE.try_with(|trouble| trouble.borrow_mut().get_or_insert(text).len());
+}
+
+fn in_trouble() -> bool {
+    TROUBLE.try_with(|trouble| trouble.borrow().is_some()).unwrap_or(false)
+}
+
 impl Blobs {
     pub(crate) fn new(root: PathBuf) -> Blobs {
         Blobs { root }
     }
 
-    fn file(&self, path: &str) -> PathBuf {
+    /// Removes what a killed server had not finished to write.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        store::remove_unfinished(&self.root)
+    }
+
+    /// The file in which a path's bytes are.
+    pub(super) fn place(&self, path: &str) -> PathBuf {
         self.root.join(encode(path))
     }
 }
@@ -37,27 +71,30 @@ impl Vfs for Blobs {
         data: &'a mut (dyn AsyncRead + Unpin + Send),
     ) -> BoxFuture<'a, Result<u64, VfsError>> {
         Box::pin(async move {
-            let file = self.file(path);
-            let beside = store::beside(&file);
-            let mut writer = create(&beside).await?;
-            let written = tokio::io::copy(data, &mut writer).await?;
-            writer.flush().await?;
-            tokio::fs::rename(&beside, &file).await?;
-            Ok(written)
+            let written = write(&self.place(path), data).await;
+            written.inspect_err(|fault| note_trouble(path, fault)).map_err(VfsError::Io)
         })
     }
 
     fn get<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Reader, VfsError>> {
         Box::pin(async move {
-            let file = tokio::fs::File::open(self.file(path)).await.map_err(|fault| named(fault, path))?;
+            let file = tokio::fs::File::open(self.place(path)).await.map_err(|fault| named(fault, path))?;
             Ok(Box::new(file) as Reader)
         })
     }
 
     fn delete<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<(), VfsError>> {
         Box::pin(async move {
-            let file = self.file(path);
-            tokio::fs::remove_file(&file).await.map_err(|fault| named(fault, path))?;
+            if in_trouble() {
+                return Err(VfsError::Io(io::Error::other("a write before this one failed")));
+            }
+            let file = self.place(path);
+            if let Err(fault) = tokio::fs::remove_file(&file).await {
+                if fault.kind() != ErrorKind::NotFound {
+                    note_trouble(path, &fault);
+                }
+                return Err(named(fault, path));
+            }
             remove_empty_parents(&self.root, &file);
             Ok(())
         })
@@ -76,13 +113,30 @@ impl Vfs for Blobs {
 
     fn stat<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<Option<VfsStat>, VfsError>> {
         Box::pin(async move {
-            match tokio::fs::metadata(self.file(path)).await {
+            match tokio::fs::metadata(self.place(path)).await {
                 Ok(found) => Ok(Some(VfsStat { size: found.len() })),
                 Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
                 Err(fault) => Err(VfsError::Io(fault)),
             }
         })
     }
+}
+
+/// Writes beside `file` and renames over it; what could not be written leaves nothing behind.
+async fn write(file: &Path, data: &mut (dyn AsyncRead + Unpin + Send)) -> io::Result<u64> {
+    let beside = store::beside(file);
+    let mut writer = create(&beside).await?;
+    let written = async {
+        let written = tokio::io::copy(data, &mut writer).await?;
+        writer.flush().await?;
+        tokio::fs::rename(&beside, file).await?;
+        Ok(written)
+    };
+    let written = written.await;
+    if written.is_err() {
+        let _ = tokio::fs::remove_file(&beside).await;
+    }
+    written
 }
 
 /// Makes the file and the directories above it, which a deletion at the same time may take away again.

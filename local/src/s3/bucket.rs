@@ -149,10 +149,11 @@ impl S3 {
             "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" => {
                 self.act_on_setting(operation, bucket, request).await
             }
+            "ListMultipartUploads" => self.list_uploads(bucket, request),
             _ => {
-                let mut answer = self.pass(bucket, None, request).await;
-                if operation == "ListMultipartUploads" {
-                    straighten_body(&mut answer);
+                let answer = self.pass(bucket, None, request).await;
+                if operation == "DeleteBucket" && answer.status().is_success() {
+                    self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
             }
@@ -204,8 +205,16 @@ impl S3 {
         }
         let mut passed = Request { body: Bytes::from(crooked_delete(&delete)), ..request.clone() };
         passed.headers.remove("content-md5");
+        let keys: Vec<&str> = delete.objects.iter().map(|doomed| doomed.key.as_str()).collect();
+        let _turn = self.turns.writing(bucket, &keys).await;
         let mut answer = self.pass(bucket, None, &passed).await;
         straighten_body(&mut answer);
+        let versions =
+            delete.objects.iter().filter(|doomed| doomed.version_id.as_deref().is_some_and(|id| id != "null"));
+        let versions: Vec<&str> = versions.map(|doomed| doomed.key.as_str()).collect();
+        if answer.status().is_success() && !versions.is_empty() {
+            self.write_records(bucket, &versions).await?;
+        }
         Ok(answer)
     }
 }

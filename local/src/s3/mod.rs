@@ -6,15 +6,20 @@ mod bucket;
 mod cors;
 mod events;
 mod listing;
+mod multipart;
 mod notification;
 mod operation;
+mod records;
+mod turns;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::sync::RwLock;
 use winterbaume_core::StatefulService;
 use winterbaume_s3::{S3Service, S3StateView};
 
@@ -24,7 +29,10 @@ use crate::backend;
 use crate::call::Request;
 use crate::lambda::Lambda;
 use blobs::Blobs;
+use multipart::Uploads;
 pub(crate) use operation::operation;
+use records::Records;
+use turns::{Turn, Turns};
 
 /// Headers of an upload that S3 gives back with the object and winterbaume forgets.
 const KEPT_HEADERS: &[&str] =
@@ -33,33 +41,73 @@ const KEPT_HEADERS: &[&str] =
 const KEPT_AS: &str = "local-kept-";
 
 /// The buckets.
+///
+/// Guarantees: what was answered with success is in the hands of the operating system, so killing the server loses
+/// nothing of it; only the machine itself may, when its power goes. What could not be written is answered with 500.
 pub(crate) struct S3 {
     service: S3Service,
     region: String,
     lambda: Arc<Lambda>,
+    records: Records,
+    uploads: Uploads,
+    turns: Turns,
+    /// Whether a write has failed, so that memory knows of something the disk does not have.
+    astray: AtomicBool,
+    /// Held by calls, and alone by who reads the memory anew.
+    calls: RwLock<()>,
 }
 
 impl S3 {
     /// Finds again what an earlier server stored below `dir`.
     pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>) -> anyhow::Result<S3> {
-        let service = S3Service::recover_with_vfs(Arc::new(Blobs::new(dir.join("s3")))).await?;
-        let mut view = service.snapshot(ACCOUNT, region).await;
-        for bucket in view.buckets.values_mut().filter(|bucket| bucket.versioning_status.is_none()) {
-            // Recovery lists every object as a version; a bucket without versions has only objects.
-            bucket.object_history.clear();
-        }
-        service.restore(ACCOUNT, region, view).await?;
-        Ok(S3 { service, region: region.to_owned(), lambda })
+        let blobs = Arc::new(Blobs::new(dir.join("s3")));
+        blobs.remove_unfinished()?;
+        let records = Records::new(blobs.clone(), region);
+        let service = S3Service::with_vfs(blobs);
+        service.restore(ACCOUNT, region, records.read().await?).await?;
+        let uploads = Uploads::open(dir.join("uploads"))?;
+        Ok(S3 {
+            service,
+            region: region.to_owned(),
+            lambda,
+            records,
+            uploads,
+            turns: Turns::new(),
+            astray: AtomicBool::new(false),
+            calls: RwLock::new(()),
+        })
     }
 
     /// Answers a request whose sender is known; `operation` is its name.
     pub(crate) async fn answer(&self, operation: &str, request: &Request) -> Response {
-        let mut answer = match self.act(operation, request).await {
+        let call = self.calls.read().await;
+        let acted = self.act(operation, request).await;
+        drop(call);
+        if self.astray.load(Ordering::Acquire) {
+            self.come_back().await;
+        }
+        let mut answer = match acted {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse(&refusal, request).await,
         };
         self.let_page_read(request, &mut answer).await;
         answer
+    }
+
+    /// After a failed write the disk is right and the memory is not: it is read again.
+    async fn come_back(&self) {
+        let _alone = self.calls.write().await;
+        if !self.astray.load(Ordering::Acquire) {
+            return;
+        }
+        let restored = async {
+            let view = self.records.read().await?;
+            Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
+        };
+        match restored.await {
+            Ok(()) => self.astray.store(false, Ordering::Release),
+            Err(fault) => tracing::error!("the buckets could not be read again after a failed write: {fault:#}"),
+        }
     }
 
     /// A refusal that a page of an allowed origin can read.
@@ -71,6 +119,7 @@ impl S3 {
 
     /// The whole of an object.
     pub(crate) async fn object(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
+        let _turn = self.turns.reading(bucket, key).await;
         let answer = self.sub_call(Method::GET, bucket, Some(key), "", Bytes::new()).await;
         if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refusal_in(&answer)) }
     }
@@ -112,35 +161,98 @@ impl S3 {
         match operation {
             "GetObjectAcl" => return Ok(bucket::owners_acl()),
             "PutObjectAcl" => return Err(bucket::no_acls()),
-            "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
-            "CopyObject" | "UploadPartCopy" => straight_copy_source(&mut passed.headers)?,
+            "AbortMultipartUpload" | "CreateMultipartUpload" | "ListParts" | "UploadPart" | "UploadPartCopy" => {
+                let mut answer = self.act_on_upload(operation, bucket, key, &passed).await?;
+                give_back_checksums(request, &mut answer);
+                return Ok(answer);
+            }
+            "CopyObject" => straight_copy_source(&mut passed.headers)?,
             _ => (),
         }
-        let mut answer = self.pass(bucket, Some(key), &passed).await;
-        match operation {
-            "GetObject" => finish_object(&mut answer, request),
-            _ => straighten_body(&mut answer),
-        }
-        if operation == "PutObject" && answer.status().is_success() {
-            self.tag_object(bucket, key, request).await;
-            give_back_checksums(request, &mut answer);
-        }
-        if let Some(event) = events::of(operation).filter(|_| answer.status().is_success())
-            && !answer.body().starts_with(b"<Error")
-        {
-            self.announce(event, bucket, key).await;
+        let _turn = self.turn(operation, bucket, key, request).await?;
+        let answer = match operation {
+            "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
+            "CompleteMultipartUpload" => self.act_on_upload(operation, bucket, key, &passed).await?,
+            _ => self.act_on_whole(operation, bucket, key, request, &passed).await?,
+        };
+        if let Some(event) = events::of(operation).filter(|_| answer.status().is_success()) {
+            self.announce(event, bucket, key).await?;
         }
         Ok(answer)
     }
 
-    /// The tags an upload brings along as a form in a header.
-    async fn tag_object(&self, bucket: &str, key: &str, request: &Request) {
-        let Some(tags) = request.header("x-amz-tagging").filter(|tags| !tags.is_empty()) else {
-            return;
-        };
+    async fn act_on_whole(
+        &self,
+        operation: &str,
+        bucket: &str,
+        key: &str,
+        request: &Request,
+        passed: &Request,
+    ) -> Result<Response, Refusal> {
+        let mut answer = self.pass(bucket, Some(key), passed).await;
+        match operation {
+            "GetObject" => finish_object(&mut answer, request),
+            _ => straighten_body(&mut answer),
+        }
+        if !answer.status().is_success() || answer.body().starts_with(b"<Error") {
+            return Ok(answer);
+        }
+        match operation {
+            "PutObject" => {
+                if let Some(tags) = request.header("x-amz-tagging").filter(|tags| !tags.is_empty()) {
+                    self.tag_object(bucket, key, tags).await?;
+                }
+                give_back_checksums(request, &mut answer);
+            }
+            "DeleteObjectTagging" | "PutObjectLegalHold" | "PutObjectRetention" | "PutObjectTagging" => {
+                self.write_records(bucket, &[key]).await?;
+            }
+            "DeleteObject" if request.has("versionId") => self.write_records(bucket, &[key]).await?,
+            _ => (),
+        }
+        Ok(answer)
+    }
+
+    /// Waits for this call's turn at its keys.
+    async fn turn(&self, operation: &str, bucket: &str, key: &str, request: &Request) -> Result<Turn<'_>, Refusal> {
+        if operation == "CopyObject" {
+            let source = copy_source(&request.headers)?;
+            return Ok(self.turns.writing_both((bucket, key), (&source.bucket, &source.key)).await);
+        }
+        match operation.starts_with("Get") || operation.starts_with("Head") {
+            true => Ok(self.turns.reading(bucket, key).await),
+            false => Ok(self.turns.writing(bucket, &[key]).await),
+        }
+    }
+
+    /// The tags an upload brings along as a form.
+    async fn tag_object(&self, bucket: &str, key: &str, tags: &str) -> Result<(), Refusal> {
         let tags = url::form_urlencoded::parse(tags.as_bytes());
         let document = bucket::tagging(tags.map(|(key, value)| (key.into_owned(), value.into_owned())));
-        self.sub_call(Method::PUT, bucket, Some(key), "tagging", document).await;
+        let tagged = self.sub_call(Method::PUT, bucket, Some(key), "tagging", document).await;
+        if !tagged.status().is_success() {
+            return Err(refusal_in(&tagged));
+        }
+        self.write_records(bucket, &[key]).await
+    }
+
+    /// Writes down what winterbaume has only in memory of these keys.
+    async fn write_records(&self, bucket: &str, keys: &[&str]) -> Result<(), Refusal> {
+        let view = self.view().await;
+        let Some(content) = view.buckets.get(bucket) else {
+            return Ok(());
+        };
+        for key in keys {
+            self.records.write(content, &crooked(key)).await.map_err(|fault| self.unwritten(&format!("{fault:#}")))?;
+        }
+        Ok(())
+    }
+
+    /// The refusal of a call whose effect is not on disk.
+    fn unwritten(&self, why: &str) -> Refusal {
+        self.astray.store(true, Ordering::Release);
+        tracing::error!("S3 could not write: {why}");
+        Refusal::new(500, "InternalError", format!("We encountered an internal error. Please try again. ({why})"))
     }
 
     /// winterbaume's `HEAD` forgets the metadata, so it is asked for the first byte instead.
@@ -168,18 +280,19 @@ impl S3 {
     }
 
     /// Tells the functions that wait for it about a new object.
-    async fn announce(&self, event: &'static str, bucket: &str, key: &str) {
+    async fn announce(&self, event: &'static str, bucket: &str, key: &str) -> Result<(), Refusal> {
         let waiting = self.notifications(bucket).await;
         let waiting: Vec<_> = waiting.into_iter().filter(|one| one.wants(event, key)).collect();
         if waiting.is_empty() {
-            return;
+            return Ok(());
         }
         let head = self.head_object(bucket, key, &bare(Method::HEAD)).await;
         for notification in waiting {
             let document = events::document(event, &notification.id, bucket, key, &head, &self.region);
             let source = format!("arn:aws:s3:::{bucket}");
-            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document).await;
+            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document).await?;
         }
+        Ok(())
     }
 
     async fn let_page_read(&self, request: &Request, answer: &mut Response) {
@@ -223,7 +336,14 @@ impl S3 {
             None => format!("/{bucket}"),
         };
         passed.headers.remove(header::HOST);
-        backend::call(&self.service, &self.region, &passed).await
+        let call = backend::call(&self.service, &self.region, &passed);
+        if matches!(request.method, Method::GET | Method::HEAD) {
+            return call.await;
+        }
+        match blobs::watched(call).await {
+            (answer, None) => answer,
+            (_, Some(why)) => self.unwritten(&why).answer(Protocol::RestXml),
+        }
     }
 }
 
@@ -265,19 +385,34 @@ fn straighten_body(answer: &mut Response) {
     }
 }
 
-/// Unlike other values, the source of a copy may be sent unencoded; winterbaume reads a plus as a blank there.
-fn straight_copy_source(headers: &mut HeaderMap) -> Result<(), Refusal> {
+/// Where a copy comes from.
+struct Source {
+    bucket: String,
+    key: String,
+    version: Option<String>,
+}
+
+/// Unlike other values, the source of a copy may be sent unencoded.
+fn copy_source(headers: &HeaderMap) -> Result<Source, Refusal> {
     let refused = || Refusal::new(400, "InvalidArgument", "x-amz-copy-source is malformed");
     let source = headers.get("x-amz-copy-source").ok_or_else(refused)?;
     let source = String::from_utf8_lossy(source.as_bytes()).into_owned();
     let (path, version) = match source.split_once("?versionId=") {
-        Some((path, version)) => (path, format!("?versionId={version}")),
-        None => (source.as_str(), String::new()),
+        Some((path, version)) => (path, Some(version.to_owned())),
+        None => (source.as_str(), None),
     };
     let decoded = percent_decode_str(path).decode_utf8_lossy().into_owned();
     let (bucket, key) = decoded.strip_prefix('/').unwrap_or(&decoded).split_once('/').ok_or_else(refused)?;
-    let value = format!("/{bucket}/{}{version}", utf8_percent_encode(key, NON_ALPHANUMERIC));
-    headers.insert("x-amz-copy-source", value.parse().map_err(|_| refused())?);
+    Ok(Source { bucket: bucket.to_owned(), key: key.to_owned(), version })
+}
+
+/// winterbaume reads a plus as a blank there.
+fn straight_copy_source(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    let Source { bucket, key, version } = copy_source(headers)?;
+    let version = version.map(|version| format!("?versionId={version}")).unwrap_or_default();
+    let value = format!("/{bucket}/{}{version}", utf8_percent_encode(&key, NON_ALPHANUMERIC));
+    let refused = |_| Refusal::new(400, "InvalidArgument", "x-amz-copy-source is malformed");
+    headers.insert("x-amz-copy-source", value.parse().map_err(refused)?);
     Ok(())
 }
 
@@ -335,16 +470,19 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
 
 /// The refusal winterbaume wrote.
 fn refusal_in(answer: &Response) -> Refusal {
-    let body = straight(&String::from_utf8_lossy(answer.body()));
-    let part = |tag: &str| {
-        let (_, rest) = body.split_once(&format!("<{tag}>"))?;
-        Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
-    };
+    let part = |tag: &str| part_of(answer.body(), tag);
     Refusal {
         status: answer.status().as_u16(),
         code: part("Code").unwrap_or_else(|| "InternalError".to_owned()),
         message: part("Message").unwrap_or_default(),
     }
+}
+
+/// The text of the first element of this name.
+fn part_of(body: &[u8], tag: &str) -> Option<String> {
+    let body = straight(&String::from_utf8_lossy(body));
+    let (_, rest) = body.split_once(&format!("<{tag}>"))?;
+    Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
 }
 
 #[cfg(test)]

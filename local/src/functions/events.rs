@@ -1,0 +1,93 @@
+//! Events that functions have yet to handle, kept on disk until they have: what was accepted is delivered at least once.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::store;
+
+/// An accepted event and the file it is in.
+#[derive(Debug)]
+pub(crate) struct Event {
+    /// The function's name.
+    pub function: String,
+    pub payload: Bytes,
+    accepted: OffsetDateTime,
+    file: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    function: String,
+    payload: String,
+    accepted_ms: i64,
+}
+
+impl Event {
+    /// Accepts an event: it is on disk when this returns.
+    pub(super) fn accept(dir: &Path, function: &str, payload: Bytes) -> io::Result<Event> {
+        let accepted = OffsetDateTime::now_utc();
+        let accepted_ms = (accepted.unix_timestamp_nanos() / 1_000_000) as i64;
+        // By name the oldest comes first.
+        let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
+        let text = String::from_utf8_lossy(&payload).into_owned();
+        store::write_json(&file, &Kept { function: function.to_owned(), payload: text, accepted_ms })?;
+        Ok(Event { function: function.to_owned(), payload, accepted, file })
+    }
+
+    /// What an earlier server had accepted and not yet seen handled, the oldest first.
+    pub(super) fn left(dir: &Path) -> anyhow::Result<Vec<Event>> {
+        let place = place(dir);
+        store::remove_unfinished(&place)?;
+        let mut files = match std::fs::read_dir(&place) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listing => listing?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?,
+        };
+        files.sort();
+        let mut left = Vec::new();
+        for file in files {
+            if let Some(Kept { function, payload, accepted_ms }) = store::read_json(&file)? {
+                let accepted = OffsetDateTime::from_unix_timestamp_nanos(i128::from(accepted_ms) * 1_000_000)?;
+                left.push(Event { function, payload: payload.into(), accepted, file });
+            }
+        }
+        Ok(left)
+    }
+
+    /// How long it has been waiting.
+    pub(super) fn age(&self) -> Duration {
+        (OffsetDateTime::now_utc() - self.accepted).try_into().unwrap_or_default()
+    }
+
+    /// It was handled, or given up.
+    pub(crate) fn forget(self) {
+        if let Err(fault) = std::fs::remove_file(&self.file) {
+            tracing::warn!(%fault, "a handled event could not be removed; it will be delivered once more");
+        }
+    }
+}
+
+fn place(dir: &Path) -> PathBuf {
+    dir.join("events")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_there_until_it_was_handled() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Event::left(dir.path()).unwrap().is_empty());
+        Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}")).unwrap();
+        let mut left = Event::left(dir.path()).unwrap();
+        assert_eq!((left[0].function.as_str(), &left[0].payload[..]), ("labeler", &b"{\"n\":1}"[..]));
+        left.remove(0).forget();
+        assert!(Event::left(dir.path()).unwrap().is_empty());
+    }
+}
