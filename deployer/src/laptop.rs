@@ -71,7 +71,10 @@ impl Laptop {
             if let Some(server) = self.running() {
                 return Ok(server);
             }
-            if let Some(status) = child.try_wait()? {
+            // When two start at once the one that loses ends; the other one is just as good.
+            if let Some(status) = child.try_wait()?
+                && !self.is_taken()
+            {
                 bail!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -132,7 +135,7 @@ impl Laptop {
     #[cfg(feature = "local")]
     pub async fn run(&self, port: u16, region: &str, chaos: local::Chaos) -> anyhow::Result<()> {
         make_private(&self.dir)?;
-        let lock = File::create(self.dir.join("lock"))?;
+        let lock = File::create(self.lock_file())?;
         match lock.try_lock() {
             Ok(()) => (),
             Err(TryLockError::WouldBlock) => bail!("a local AWS already runs on {}", self.dir.display()),
@@ -151,12 +154,21 @@ impl Laptop {
         Ok(())
     }
 
+    /// Whether a server has this state for itself, even if it does not answer yet.
+    fn is_taken(&self) -> bool {
+        File::open(self.lock_file()).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
     fn folder(&self) -> &Path {
         self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
     }
 
     fn server_file(&self) -> PathBuf {
         self.dir.join("server.json")
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.dir.join("lock")
     }
 
     fn log_file(&self) -> PathBuf {

@@ -29,6 +29,8 @@ pub(crate) struct Chronicle {
     /// How much of the log is whole.
     length: u64,
     snapshot_length: u64,
+    /// The checksum of the last change, over which that of the next one goes on: no line can be missing unnoticed.
+    checksum: u32,
     /// Whether the log's end may be in disorder, so that nothing can be added to it.
     broken: bool,
 }
@@ -60,6 +62,7 @@ impl Chronicle {
             log: None,
             length: 0,
             snapshot_length: 0,
+            checksum: 0,
             broken: false,
         };
         let mut snapshot: Option<Value> = store::read_json(&chronicle.snapshot_file())?;
@@ -80,7 +83,8 @@ impl Chronicle {
         if self.broken {
             return Err(io::Error::other("an earlier change was cut off in the middle"));
         }
-        let mut line = format!("{:08x} ", crc32fast::hash(change)).into_bytes();
+        let checksum = checksum_after(self.checksum, change);
+        let mut line = format!("{checksum:08x} ").into_bytes();
         line.extend_from_slice(change);
         line.push(b'\n');
         let file = self.log_file();
@@ -94,6 +98,7 @@ impl Chronicle {
             return Err(fault);
         }
         self.length += line.len() as u64;
+        self.checksum = checksum;
         Ok(())
     }
 
@@ -108,7 +113,7 @@ impl Chronicle {
         let text = serde_json::to_vec(&Snapshot { generation, state }).map_err(io::Error::other)?;
         store::write(&self.snapshot_file(), &text)?;
         let old = self.log_file();
-        (self.generation, self.log, self.length, self.broken) = (generation, None, 0, false);
+        (self.generation, self.log, self.length, self.checksum, self.broken) = (generation, None, 0, 0, false);
         self.snapshot_length = text.len() as u64;
         match std::fs::remove_file(old) {
             Err(fault) if fault.kind() != ErrorKind::NotFound => {
@@ -128,9 +133,10 @@ impl Chronicle {
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut changes = Vec::new();
         for (at, line) in text[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let Some(change) = change_in(&line[..line.len() - 1]) else {
+            let Some((checksum, change)) = change_in(self.checksum, &line[..line.len() - 1]) else {
                 bail!("{} is damaged: line {} does not have the checksum it begins with", path.display(), at + 1);
             };
+            self.checksum = checksum;
             changes.push(change.to_owned());
         }
         if whole < text.len() {
@@ -165,11 +171,18 @@ impl Chronicle {
     }
 }
 
-/// `CHECKSUM CHANGE`
-fn change_in(line: &[u8]) -> Option<&[u8]> {
+/// `CHECKSUM CHANGE`, if they fit together and to the checksum before them.
+fn change_in(before: u32, line: &[u8]) -> Option<(u32, &[u8])> {
     let (checksum, change) = line.split_at_checked(9)?;
     let checksum = std::str::from_utf8(checksum).ok()?.strip_suffix(' ')?;
-    (u32::from_str_radix(checksum, 16) == Ok(crc32fast::hash(change))).then_some(change)
+    let checksum = u32::from_str_radix(checksum, 16).ok()?;
+    (checksum == checksum_after(before, change)).then_some((checksum, change))
+}
+
+fn checksum_after(before: u32, change: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(change);
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -227,6 +240,9 @@ mod tests {
             chronicle.append(b"more").unwrap();
             assert_eq!(changes(dir.path()).last().unwrap(), "more");
         }
+        std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err();
+        assert!(fault.to_string().contains("tables-0.log is damaged: line 1 "), "the first change is missing: {fault}");
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x01;

@@ -24,9 +24,11 @@ mod services;
 mod signature;
 mod store;
 mod sts;
+mod warden;
 
+use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -61,12 +63,14 @@ pub struct Cloud {
     services: Arc<Services>,
     server: JoinHandle<()>,
     stop: CancellationToken,
+    /// Held as long as anything may write to the directory.
+    _lock: File,
 }
 
 impl Cloud {
     /// Starts the server and everything its state says should run.
     ///
-    /// Assumes that no other server uses the same directory.
+    /// Errors: another one uses the same directory, a file in it is damaged, or the port is taken.
     pub async fn start(options: Options) -> anyhow::Result<Cloud> {
         Cloud::start_with(options, Chaos::default()).await
     }
@@ -78,6 +82,7 @@ impl Cloud {
         winterbaume_core::set_default_account_id(ACCOUNT);
         std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
+        let lock = lock(&dir)?;
         let options = Options { dir, ..options };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
             .await
@@ -87,7 +92,7 @@ impl Cloud {
         let stop = CancellationToken::new();
         let about = server::about(&options.dir, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
-        Ok(Cloud { address, services, server, stop })
+        Ok(Cloud { address, services, server, stop, _lock: lock })
     }
 
     /// Where it listens.
@@ -106,5 +111,15 @@ impl Cloud {
         self.services.stop().await;
         self.stop.cancel();
         let _ = self.server.await;
+    }
+}
+
+/// Takes the directory for this server alone. The system gives it back when the process ends, however that happens.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let lock = File::create(dir.join("lock"))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("a local AWS already runs on {}", dir.display()),
+        Err(TryLockError::Error(fault)) => Err(fault.into()),
     }
 }

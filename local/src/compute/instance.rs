@@ -291,6 +291,7 @@ impl Host {
         let Some(pid) = child.id() else {
             return Some(Exit::Code(1));
         };
+        self.compute.warden.watch(pid);
         self.machine.note(name, Some(pid));
         let record = Record::write(&self.dir, name, pid);
         let exit = tokio::select! {
@@ -304,6 +305,7 @@ impl Host {
         };
         process::end_group(pid, Duration::from_millis(200)).await;
         drop(child.wait().await);
+        self.compute.warden.release(pid);
         self.machine.note(name, None);
         if let Ok(record) = record {
             drop(std::fs::remove_file(record));

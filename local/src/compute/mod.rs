@@ -35,6 +35,8 @@ use ports::Ports;
 use state::{Health, State};
 use wire::{Answer, Envelope, Fault, Params};
 
+use crate::warden::Warden;
+
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
     /// Where state and the instances' root directories are kept.
@@ -111,6 +113,7 @@ pub struct Compute {
     roles: Arc<dyn Roles>,
     state: Mutex<Kept>,
     machines: Mutex<BTreeMap<String, Machine>>,
+    warden: Warden,
     requests: Requests,
     wake: Notify,
     stop: CancellationToken,
@@ -139,6 +142,7 @@ impl Compute {
             roles,
             state: Mutex::new(Kept { state, saved: Vec::new() }),
             machines: Mutex::default(),
+            warden: Warden::default(),
             requests: Requests::default(),
             wake: Notify::new(),
             stop: CancellationToken::new(),
@@ -147,6 +151,10 @@ impl Compute {
         let ids: BTreeSet<String> = compute.read(|state| state.instances.keys().cloned().collect());
         for id in ids {
             instance::reap_leftovers(&compute.site.instance_dir(&id)).await;
+        }
+        // A server killed right after it had started a process has not written it down.
+        for group in process::groups_below(&compute.site.dir) {
+            process::end_group(group, Duration::from_secs(2)).await;
         }
         compute.change(restore);
         compute.tasks.spawn(workings::run(compute.clone()));

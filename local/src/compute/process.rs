@@ -1,5 +1,6 @@
 //! Processes of this machine: which are ours, how much they compute, how they end.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +26,14 @@ pub fn processor_seconds(group: u32) -> Option<f64> {
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let ticks: u64 = pids.filter_map(stat).filter(|stat| stat.group == group).map(|stat| stat.ticks).sum();
     Some(ticks as f64 / TICKS_PER_SECOND)
+}
+
+/// The groups of processes whose program lies below a directory; none where the system does not tell.
+pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let ours = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(dir));
+    pids.filter(ours).filter_map(stat).map(|stat| stat.group).collect()
 }
 
 struct Stat {

@@ -78,6 +78,9 @@ impl Environment {
         let mut child = spawn(&mut command).await?;
         let pid = child.id();
         let record = pid.map(|pid| remember(&site.dir, pid));
+        if let Some(pid) = pid {
+            site.warden.watch(pid);
+        }
         let log = Log { site: site.clone(), group: function.log_group.clone(), stream: log_stream.clone() };
         copy_lines(child.stdout.take(), log.clone());
         copy_lines(child.stderr.take(), log);
@@ -87,7 +90,7 @@ impl Environment {
         let stop = site.stop.child_token();
         tokio::spawn(runtime_api::serve(listener, desk.clone(), stop.clone()));
         let (end, ended) = watch::channel(None);
-        let keeper = tokio::spawn(keep(child, pid, record, end, stop.clone()));
+        let keeper = tokio::spawn(keep(child, pid, record, end, site.clone(), stop.clone()));
         Ok(Environment {
             revision: function.revision.clone(),
             started: Instant::now(),
@@ -229,6 +232,7 @@ async fn keep(
     group: Option<u32>,
     record: Option<PathBuf>,
     end: watch::Sender<Option<String>>,
+    site: Arc<Site>,
     stop: CancellationToken,
 ) {
     let reason = tokio::select! {
@@ -239,6 +243,7 @@ async fn keep(
     if let Some(group) = group {
         // The child is reaped at the same time, so that its group is seen to be gone.
         let _ = tokio::join!(process::end_group(group, PATIENCE), child.wait());
+        site.warden.release(group);
     }
     if let Some(record) = record {
         let _ = std::fs::remove_file(record);
@@ -270,6 +275,10 @@ pub(super) async fn end_orphans(dir: &Path) {
             process::end_group(pid, PATIENCE).await;
         }
         let _ = std::fs::remove_file(file);
+    }
+    // A server killed right after it had started a process has not written it down.
+    for group in process::groups_below(dir) {
+        process::end_group(group, PATIENCE).await;
     }
 }
 

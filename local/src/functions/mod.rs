@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::credentials::Access;
 use crate::lambda::Function;
 use crate::logs::Logs;
+use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
 
@@ -54,6 +55,7 @@ struct Site {
     endpoint: String,
     access: Arc<Access>,
     logs: Arc<Logs>,
+    warden: Warden,
     stop: CancellationToken,
 }
 
@@ -87,6 +89,7 @@ impl Functions {
             endpoint: endpoint.to_owned(),
             access,
             logs,
+            warden: Warden::default(),
             stop: CancellationToken::new(),
         };
         let functions =

@@ -286,7 +286,10 @@ impl S3 {
 impl Uploads {
     pub(super) fn open(dir: PathBuf) -> io::Result<Uploads> {
         store::remove_unfinished(&dir)?;
-        Ok(Uploads { dir })
+        let uploads = Uploads { dir };
+        // A damaged description is said now rather than when the last part has been sent.
+        uploads.all()?;
+        Ok(uploads)
     }
 
     /// A bucket is gone, and with it what was on its way there.

@@ -40,10 +40,14 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
 }
 
 pub async fn config(cloud: &Cloud, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
+    config_at(&cloud.endpoint(), key, secret, token).await
+}
+
+pub async fn config_at(endpoint: &str, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
     let credentials = aws_sdk_s3::config::Credentials::new(key, secret, token, None, "test");
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .endpoint_url(cloud.endpoint())
+        .endpoint_url(endpoint)
         .credentials_provider(credentials)
         .load()
         .await

@@ -1,0 +1,382 @@
+"""The whole Postagram stack by boto3 on the AWS at the endpoint given: made, read back, used, deleted.
+
+Everything here is as one would write it for the real AWS; only where things have to be waited for, the patience is
+that of a laptop.
+"""
+
+import base64
+import io
+import json
+import sys
+import time
+import urllib.request
+import zipfile
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ENDPOINT, REGION, NAME = sys.argv[1], "us-east-1", "postagram"
+SESSION = boto3.Session("LOCALACCESSKEY000000", "local", region_name=REGION)
+TAGS = {"deployer:stack": NAME, "author": "Zoé"}
+
+SERVICE = """#!/usr/bin/env python3
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        body = os.environ.get("TABLE", "").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+address = (os.environ.get("HOST", "0.0.0.0"), int(os.environ["PORT"]))
+print("service listens on", address, flush=True)
+http.server.ThreadingHTTPServer(address, Handler).serve_forever()
+"""
+
+FUNCTION = """#!/usr/bin/env python3
+import json, os, urllib.request
+
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
+while True:
+    with urllib.request.urlopen(api + "next") as job:
+        number, event = job.headers["Lambda-Runtime-Aws-Request-Id"], json.load(job)
+    keys = [record["s3"]["object"]["key"] for record in event.get("Records", [])]
+    print("labelled", keys, flush=True)
+    answer = json.dumps({"keys": keys}).encode()
+    urllib.request.urlopen(urllib.request.Request(api + number + "/response", data=answer, method="POST"))
+"""
+
+USER_DATA = """#cloud-config
+write_files:
+- path: /etc/web.env
+  permissions: '0600'
+  content: |
+    TABLE="{table}"
+    PORT="8080"
+- path: /etc/systemd/system/web.service
+  permissions: '0644'
+  content: |
+    [Service]
+    EnvironmentFile=/etc/web.env
+    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://{bucket}/service /opt/web/service
+    ExecStartPre=+/usr/bin/chmod 0755 /opt/web/service
+    ExecStart=/opt/web/service
+    Restart=always
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- [mkdir, -p, /opt/web]
+- [systemctl, daemon-reload]
+- [systemctl, enable, --now, web.service]
+"""
+
+
+def client(service):
+    config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2})
+    return SESSION.client(service, endpoint_url=ENDPOINT, config=config)
+
+
+S3, DYNAMODB, IAM, LAMBDA, LOGS, EC2, ELB, SCALING, STS = map(
+    client, ["s3", "dynamodb", "iam", "lambda", "logs", "ec2", "elbv2", "autoscaling", "sts"]
+)
+
+
+def listed(key="Key", value="Value"):
+    return [{key: name, value: text} for name, text in TAGS.items()]
+
+
+def same(found, wanted, what):
+    """What is wanted is found; AWS may say more than was asked for."""
+    if isinstance(wanted, dict):
+        for key, value in wanted.items():
+            assert key in found, f"{what}: {key} is missing in {found}"
+            same(found[key], value, f"{what}.{key}")
+    else:
+        assert found == wanted, f"{what}: {found!r} instead of {wanted!r}"
+
+
+def eventually(what, is_so):
+    for _ in range(600):
+        found = is_so()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never: {what}")
+
+
+def refused(code, call, **arguments):
+    try:
+        call(**arguments)
+    except ClientError as fault:
+        assert fault.response["Error"]["Code"] == code, fault
+    else:
+        raise AssertionError(f"{call.__name__} was not refused with {code}")
+
+
+def zipped(program):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = 0o755 << 16
+        archive.writestr(entry, program)
+    return packed.getvalue()
+
+
+def trust(service):
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def everything(resource):
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": resource}]}
+
+
+class Stack:
+    def __init__(self):
+        self.account = STS.get_caller_identity()["Account"]
+        self.images = f"{NAME}-images-{self.account}-{REGION}"
+        self.artifacts = f"{NAME}-artifacts-{self.account}-{REGION}"
+        self.table = f"{NAME}-posts"
+
+    def buckets(self):
+        for name in [self.images, self.artifacts]:
+            S3.create_bucket(Bucket=name)
+            S3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": listed()})
+            tags = S3.get_bucket_tagging(Bucket=name)["TagSet"]
+            assert {tag["Key"]: tag["Value"] for tag in tags} == TAGS, tags
+        rule = {"AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"], "MaxAgeSeconds": 60}
+        S3.put_bucket_cors(Bucket=self.images, CORSConfiguration={"CORSRules": [rule]})
+        same(S3.get_bucket_cors(Bucket=self.images)["CORSRules"][0], rule, "cors")
+        block = dict.fromkeys(
+            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"], True
+        )
+        same(S3.get_public_access_block(Bucket=self.images)["PublicAccessBlockConfiguration"], block, "access")
+        S3.put_object(Bucket=self.artifacts, Key="service", Body=SERVICE.encode())
+        refused("PreconditionFailed", S3.put_object, Bucket=self.artifacts, Key="service", Body=b"", IfNoneMatch="*")
+        assert S3.get_object(Bucket=self.artifacts, Key="service")["Body"].read() == SERVICE.encode()
+
+    def posts(self):
+        schema = [("user", "HASH"), ("id", "RANGE")]
+        keys = [{"AttributeName": name, "KeyType": kind} for name, kind in schema]
+        DYNAMODB.create_table(
+            TableName=self.table,
+            KeySchema=keys,
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name, _ in schema],
+            BillingMode="PAY_PER_REQUEST",
+            Tags=listed(),
+        )
+        DYNAMODB.get_waiter("table_exists").wait(TableName=self.table, WaiterConfig={"Delay": 1})
+        table = DYNAMODB.describe_table(TableName=self.table)["Table"]
+        same(table, {"KeySchema": keys, "TableStatus": "ACTIVE", "ItemCount": 0}, "table")
+        recovery = {"PointInTimeRecoveryEnabled": True}
+        DYNAMODB.update_continuous_backups(TableName=self.table, PointInTimeRecoverySpecification=recovery)
+        backups = DYNAMODB.describe_continuous_backups(TableName=self.table)["ContinuousBackupsDescription"]
+        same(backups["PointInTimeRecoveryDescription"], {"PointInTimeRecoveryStatus": "ENABLED"}, "recovery")
+        item = {"user": {"S": "USER#ada"}, "id": {"S": "POST#1"}, "likes": {"N": "2"}, "labels": {"SS": ["a", "b"]}}
+        DYNAMODB.put_item(TableName=self.table, Item=item)
+        key = {name: item[name] for name, _ in schema}
+        assert DYNAMODB.get_item(TableName=self.table, Key=key)["Item"] == item
+
+    def roles(self):
+        self.role = {}
+        for name, service in [("labeler", "lambda.amazonaws.com"), ("web", "ec2.amazonaws.com")]:
+            full = f"{NAME}-{name}"
+            path = f"/deployer/{NAME}/"
+            made = IAM.create_role(RoleName=full, Path=path, AssumeRolePolicyDocument=trust(service), Tags=listed())
+            self.role[name] = made["Role"]["Arn"]
+            IAM.put_role_policy(RoleName=full, PolicyName="uses", PolicyDocument=json.dumps(everything("*")))
+            read = IAM.get_role(RoleName=full)["Role"]
+            same(read, {"Arn": self.role[name], "Path": path, "AssumeRolePolicyDocument": json.loads(trust(service))}, full)
+            same(IAM.get_role_policy(RoleName=full, PolicyName="uses")["PolicyDocument"], everything("*"), "policy")
+        IAM.create_instance_profile(InstanceProfileName=f"{NAME}-web")
+        IAM.add_role_to_instance_profile(InstanceProfileName=f"{NAME}-web", RoleName=f"{NAME}-web")
+        profile = IAM.get_instance_profile(InstanceProfileName=f"{NAME}-web")["InstanceProfile"]
+        same(profile["Roles"][0], {"RoleName": f"{NAME}-web"}, "profile")
+
+    def labeler(self):
+        group = f"/aws/lambda/{NAME}-labeler"
+        LOGS.create_log_group(logGroupName=group, tags=TAGS)
+        LOGS.put_retention_policy(logGroupName=group, retentionInDays=14)
+        same(LOGS.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0], {"retentionInDays": 14}, "logs")
+        settings = {
+            "FunctionName": f"{NAME}-labeler", "Runtime": "provided.al2023", "Handler": "bootstrap",
+            "Role": self.role["labeler"], "Timeout": 30, "MemorySize": 256, "Architectures": ["x86_64"],
+            "Environment": {"Variables": {"TABLE": self.table}},
+        }
+        made = LAMBDA.create_function(**settings, Code={"ZipFile": zipped(FUNCTION)}, Tags=TAGS)
+        LAMBDA.get_waiter("function_active_v2").wait(FunctionName=settings["FunctionName"], WaiterConfig={"Delay": 1})
+        read = LAMBDA.get_function(FunctionName=settings["FunctionName"])
+        same(read["Configuration"], settings, "function")
+        same(read, {"Tags": TAGS}, "function")
+        LAMBDA.add_permission(
+            FunctionName=settings["FunctionName"], StatementId="images", Action="lambda:InvokeFunction",
+            Principal="s3.amazonaws.com", SourceArn=f"arn:aws:s3:::{self.images}", SourceAccount=self.account,
+        )
+        told = {"LambdaFunctionArn": made["FunctionArn"], "Events": ["s3:ObjectCreated:*"]}
+        wanted = {"LambdaFunctionConfigurations": [told]}
+        S3.put_bucket_notification_configuration(Bucket=self.images, NotificationConfiguration=wanted)
+        read = S3.get_bucket_notification_configuration(Bucket=self.images)
+        same(read["LambdaFunctionConfigurations"][0], told, "notification")
+        answer = LAMBDA.invoke(FunctionName=settings["FunctionName"], Payload=b"{}")
+        assert json.load(answer["Payload"]) == {"keys": []} and "FunctionError" not in answer, answer
+        S3.put_object(Bucket=self.images, Key="ada/é 1.jpg", Body=b"picture")
+        eventually(
+            "the upload is labelled",
+            lambda: LOGS.filter_log_events(logGroupName=group, filterPattern="%C3%A9+1.jpg")["events"],
+        )
+
+    def network(self):
+        vpc = EC2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+        subnets = EC2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
+        self.vpc, self.subnets = vpc, [subnet["SubnetId"] for subnet in subnets]
+        self.firewalls = {}
+        for name in ["balancer", "web"]:
+            specification = [{"ResourceType": "security-group", "Tags": listed()}]
+            made = EC2.create_security_group(
+                GroupName=f"{NAME}-{name}", Description=name, VpcId=vpc, TagSpecifications=specification
+            )
+            self.firewalls[name] = made["GroupId"]
+        self.allow("balancer", 80, {"IpRanges": [{"CidrIp": "0.0.0.0/0"}]})
+        self.allow("web", 8080, {"UserIdGroupPairs": [{"GroupId": self.firewalls["balancer"]}]})
+        again = {"GroupId": self.firewalls["balancer"], "IpPermissions": [self.rule]}
+        read = EC2.describe_security_groups(GroupIds=[self.firewalls["web"]])["SecurityGroups"][0]
+        same(read["IpPermissions"][0], {"FromPort": 8080, "ToPort": 8080, "IpProtocol": "tcp"}, "firewall")
+        same(read["IpPermissions"][0]["UserIdGroupPairs"][0], {"GroupId": self.firewalls["balancer"]}, "firewall")
+        again["IpPermissions"][0] = {**self.rule, "FromPort": 80, "ToPort": 80, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+        again["IpPermissions"][0].pop("UserIdGroupPairs")
+        refused("InvalidPermission.Duplicate", EC2.authorize_security_group_ingress, **again)
+
+    def allow(self, name, port, sources):
+        self.rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, **sources}
+        EC2.authorize_security_group_ingress(GroupId=self.firewalls[name], IpPermissions=[self.rule])
+
+    def service(self):
+        parameter = "/aws/service/ami-amazon-linux-latest"
+        image = EC2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-ami-2023*x86_64"]}])
+        assert image["Images"], parameter
+        data = {
+            "ImageId": image["Images"][0]["ImageId"], "InstanceType": "t3.micro",
+            "IamInstanceProfile": {"Name": f"{NAME}-web"}, "SecurityGroupIds": [self.firewalls["web"]],
+            "UserData": base64.b64encode(USER_DATA.format(table=self.table, bucket=self.artifacts).encode()).decode(),
+        }
+        template = EC2.create_launch_template(LaunchTemplateName=f"{NAME}-web", LaunchTemplateData=data)
+        template = template["LaunchTemplate"]["LaunchTemplateId"]
+        read = EC2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"][0]
+        same(read, {"VersionNumber": 1, "DefaultVersion": True, "LaunchTemplateData": data}, "template")
+        check = {"HealthCheckPath": "/", "HealthCheckIntervalSeconds": 5, "HealthyThresholdCount": 2}
+        made = ELB.create_target_group(
+            Name=f"{NAME}-web", Protocol="HTTP", Port=8080, VpcId=self.vpc, TargetType="instance", Tags=listed(), **check
+        )["TargetGroups"][0]
+        self.targets = made["TargetGroupArn"]
+        same(ELB.describe_target_groups(TargetGroupArns=[self.targets])["TargetGroups"][0], check, "target group")
+        balancer = ELB.create_load_balancer(
+            Name=f"{NAME}-web", Subnets=self.subnets, SecurityGroups=[self.firewalls["balancer"]], Tags=listed()
+        )["LoadBalancers"][0]
+        self.balancer = balancer["LoadBalancerArn"]
+        forward = [{"Type": "forward", "TargetGroupArn": self.targets}]
+        ELB.create_listener(LoadBalancerArn=self.balancer, Protocol="HTTP", Port=80, DefaultActions=forward)
+        eventually("the load balancer is active", lambda: self.described()["State"]["Code"] == "active")
+        listener = ELB.describe_listeners(LoadBalancerArn=self.balancer)["Listeners"][0]
+        same(listener["DefaultActions"][0], forward[0], "listener")
+        group = {"MinSize": 1, "MaxSize": 4, "HealthCheckType": "ELB", "HealthCheckGracePeriod": 60}
+        SCALING.create_auto_scaling_group(
+            AutoScalingGroupName=f"{NAME}-web", TargetGroupARNs=[self.targets], **group,
+            LaunchTemplate={"LaunchTemplateId": template, "Version": "1"}, VPCZoneIdentifier=",".join(self.subnets),
+            Tags=[{**tag, "PropagateAtLaunch": True} for tag in listed()],
+        )
+        read = SCALING.describe_auto_scaling_groups(AutoScalingGroupNames=[f"{NAME}-web"])["AutoScalingGroups"][0]
+        same(read, {**group, "DesiredCapacity": 1, "TargetGroupARNs": [self.targets]}, "group")
+        tracking = {"PredefinedMetricSpecification": {"PredefinedMetricType": "ASGAverageCPUUtilization"}, "TargetValue": 60.0}
+        SCALING.put_scaling_policy(
+            AutoScalingGroupName=f"{NAME}-web", PolicyName="cpu", PolicyType="TargetTrackingScaling",
+            TargetTrackingConfiguration=tracking,
+        )
+        policy = SCALING.describe_policies(AutoScalingGroupName=f"{NAME}-web")["ScalingPolicies"][0]
+        same(policy["TargetTrackingConfiguration"], tracking, "policy")
+
+    def described(self):
+        return ELB.describe_load_balancers(LoadBalancerArns=[self.balancer])["LoadBalancers"][0]
+
+    def use(self):
+        def healthy():
+            found = ELB.describe_target_health(TargetGroupArn=self.targets)["TargetHealthDescriptions"]
+            return [one for one in found if one["TargetHealth"]["State"] == "healthy"]
+
+        target = eventually("a target is healthy", healthy)[0]["Target"]["Id"]
+        with urllib.request.urlopen(f"http://{self.described()['DNSName']}/") as answer:
+            assert answer.read().decode() == self.table
+        instance = EC2.describe_instances(InstanceIds=[target])["Reservations"][0]["Instances"][0]
+        assert instance["State"]["Name"] == "running", instance
+        assert {"Key": "author", "Value": "Zoé"} in instance["Tags"], instance["Tags"]
+        assert "service listens on" in EC2.get_console_output(InstanceId=target)["Output"]
+        activity = SCALING.describe_scaling_activities(AutoScalingGroupName=f"{NAME}-web")["Activities"][-1]
+        same(activity, {"StatusCode": "Successful"}, "activity")
+
+    def delete(self):
+        SCALING.delete_auto_scaling_group(AutoScalingGroupName=f"{NAME}-web", ForceDelete=True)
+        eventually("the group is gone", lambda: not SCALING.describe_auto_scaling_groups()["AutoScalingGroups"])
+        ELB.delete_load_balancer(LoadBalancerArn=self.balancer)
+        ELB.delete_target_group(TargetGroupArn=self.targets)
+        EC2.delete_launch_template(LaunchTemplateName=f"{NAME}-web")
+        for name in ["web", "balancer"]:
+            eventually(f"the firewall {name} can go", lambda: self.gone(self.firewalls[name]))
+        S3.put_bucket_notification_configuration(Bucket=self.images, NotificationConfiguration={})
+        LAMBDA.delete_function(FunctionName=f"{NAME}-labeler")
+        LOGS.delete_log_group(logGroupName=f"/aws/lambda/{NAME}-labeler")
+        IAM.remove_role_from_instance_profile(InstanceProfileName=f"{NAME}-web", RoleName=f"{NAME}-web")
+        IAM.delete_instance_profile(InstanceProfileName=f"{NAME}-web")
+        for name in ["labeler", "web"]:
+            refused("DeleteConflict", IAM.delete_role, RoleName=f"{NAME}-{name}")
+            IAM.delete_role_policy(RoleName=f"{NAME}-{name}", PolicyName="uses")
+            IAM.delete_role(RoleName=f"{NAME}-{name}")
+        DYNAMODB.delete_table(TableName=self.table)
+        for name in [self.images, self.artifacts]:
+            refused("BucketNotEmpty", S3.delete_bucket, Bucket=name)
+            for one in S3.list_objects_v2(Bucket=name)["Contents"]:
+                S3.delete_object(Bucket=name, Key=one["Key"])
+            S3.delete_bucket(Bucket=name)
+
+    def gone(self, firewall):
+        try:
+            EC2.delete_security_group(GroupId=firewall)
+        except ClientError as fault:
+            if fault.response["Error"]["Code"] == "DependencyViolation":
+                return False
+            raise
+        return True
+
+    def nothing_is_left(self):
+        assert not S3.list_buckets()["Buckets"]
+        assert not DYNAMODB.list_tables()["TableNames"]
+        assert not IAM.list_roles(PathPrefix=f"/deployer/{NAME}/")["Roles"]
+        assert not IAM.list_instance_profiles()["InstanceProfiles"]
+        assert not LAMBDA.list_functions()["Functions"]
+        assert not LOGS.describe_log_groups()["logGroups"]
+        assert not ELB.describe_load_balancers()["LoadBalancers"]
+        assert not ELB.describe_target_groups()["TargetGroups"]
+        assert not EC2.describe_launch_templates()["LaunchTemplates"]
+        groups = EC2.describe_security_groups()["SecurityGroups"]
+        assert [group["GroupName"] for group in groups] == ["default"], groups
+        running = EC2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}])
+        assert not running["Reservations"], running
+        refused("ResourceNotFoundException", DYNAMODB.describe_table, TableName=self.table)
+        refused("NoSuchEntity", IAM.get_role, RoleName=f"{NAME}-web")
+        refused("LoadBalancerNotFound", ELB.describe_load_balancers, LoadBalancerArns=[self.balancer])
+
+
+def main():
+    stack = Stack()
+    steps = [stack.buckets, stack.posts, stack.roles, stack.labeler, stack.network, stack.service, stack.use]
+    for step in [*steps, stack.delete, stack.nothing_is_left]:
+        begun = time.monotonic()
+        step()
+        print(f"{step.__name__} {time.monotonic() - begun:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

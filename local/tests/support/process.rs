@@ -1,0 +1,75 @@
+//! A local AWS that is another process, and can be killed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+
+/// A server in a process of its own. Dropping it kills it.
+pub struct Server {
+    process: Child,
+    pub endpoint: String,
+}
+
+/// The words with which one is started.
+fn command(before: &str, dir: &Path) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("{before} exec \"$0\" \"$1\""), env!("CARGO_BIN_EXE_local-aws")]).arg(dir);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Server {
+    pub fn start(dir: &Path) -> Server {
+        Server::start_after("", dir).unwrap_or_else(|why| panic!("the server does not start: {why}"))
+    }
+
+    /// After some words of the shell, or what the server said instead of where it is.
+    pub fn start_after(before: &str, dir: &Path) -> Result<Server, String> {
+        let mut process = command(before, dir).spawn().expect("a shell can be started");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it can be read");
+        let mut errors = process.stderr.take().expect("it is piped");
+        if line.is_empty() {
+            let mut said = String::new();
+            errors.read_to_string(&mut said).expect("it can be read");
+            assert!(!process.wait().expect("it ends").success());
+            return Err(said);
+        }
+        // What it says must be read, or it stops when the pipe is full.
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        Ok(Server { process, endpoint: line.trim().to_owned() })
+    }
+
+    /// Ends it without a chance to do anything about it.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends it in order.
+    pub fn stop(mut self) {
+        drop(self.process.stdin.take());
+        assert!(self.process.wait().expect("it ends").success());
+    }
+
+    fn end(&mut self) {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it ends");
+    }
+
+    /// Clients that try once: whoever tries again does not know what has happened.
+    pub async fn config(&self) -> SdkConfig {
+        let config = super::config_at(&self.endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        config.into_builder().retry_config(RetryConfig::disabled()).build()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            self.end();
+        }
+    }
+}
