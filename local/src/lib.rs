@@ -76,8 +76,6 @@ impl Cloud {
     }
 
     /// The same on a bad day.
-    ///
-    /// Assumes that no other server uses the same directory.
     pub async fn start_with(options: Options, chaos: Chaos) -> anyhow::Result<Cloud> {
         winterbaume_core::set_default_account_id(ACCOUNT);
         std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;

@@ -94,7 +94,7 @@ impl Label {
             "Instances": [],
             "Parents": [{ "Name": self.parent }],
             "Aliases": [],
-            "Categories": [{ "Name": self.parent }],
+            "Categories": [{ "Name": "Colors and Visual Composition" }],
         })
     }
 }

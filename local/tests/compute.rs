@@ -38,6 +38,7 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
     {
         assert!(headers.contains(name), "{name} is missing in {headers}");
     }
+    world.another_protocol_is_carried_both_ways(&stack.address).await;
     let long = "x".repeat(300_000);
     let echoed = world.send(&stack.address, "POST", "/echo", &long).await;
     assert_eq!((echoed.status, echoed.body.len()), (200, long.len()));
@@ -755,6 +756,24 @@ runcmd:
         let leaving = |member: &&str| member.split("</member>").next().is_some_and(|one| one.contains(">Terminating<"));
         let members = group.text.split("<InstanceId>").skip(1).filter(|member| !leaving(member));
         members.map(|member| member.split('<').next().unwrap().to_owned()).collect()
+    }
+
+    async fn another_protocol_is_carried_both_ways(&self, address: &str) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let ask = "GET /upgrade HTTP/1.1\r\nHost: web\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap().to_lowercase();
+        assert!(answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: echo"), "{answer}");
+        for word in ["one", "another"] {
+            stream.write_all(word.as_bytes()).await.unwrap();
+            let mut back = vec![0; word.len()];
+            stream.read_exact(&mut back).await.unwrap();
+            assert_eq!(back, word.as_bytes());
+        }
     }
 
     async fn metadata_needs_a_token_and_gives_credentials(&self, endpoint: &str) {

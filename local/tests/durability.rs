@@ -1,8 +1,9 @@
 //! What was acknowledged is there after `kill -9`, whatever was going on; and what cannot be kept is not acknowledged.
 
+#[path = "support/client.rs"]
+mod client;
 #[path = "support/process.rs"]
 mod process;
-mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,10 +16,10 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime};
 use aws_sdk_s3::primitives::{Blob, ByteStream};
+use client::config_at;
 use fastrand::Rng;
 use local::{Cloud, Options};
 use process::Server;
-use support::config_at;
 
 /// What must not be lost, each kept in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,7 +191,7 @@ impl Clients {
     fn new(config: &SdkConfig, upload: &str) -> Clients {
         Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
-            s3: support::s3(config),
+            s3: client::s3(config),
             logs: aws_sdk_cloudwatchlogs::Client::new(config),
             iam: aws_sdk_iam::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),

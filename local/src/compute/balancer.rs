@@ -14,15 +14,17 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +33,9 @@ use super::elb::{Place, idle_timeout_s, routable, seen_by};
 use super::state::{Action, new_hex};
 use super::{Compute, elb};
 
-type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+/// Why a body ended before its end.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Response<BoxBody<Bytes, Broken>>;
 
 /// What concerns one connection only and is not passed on.
 const HOP_BY_HOP: &[&str] = &[
@@ -142,7 +146,7 @@ async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: 
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
-    let connection = builder.serve_connection(TokioIo::new(stream), answer);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
         // How a client leaves is its own affair.
@@ -165,9 +169,15 @@ enum Choice {
 }
 
 impl Front {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, port: u16) -> Answer {
+    async fn answer(&self, mut request: Request<Incoming>, peer: SocketAddr, port: u16) -> Answer {
+        let upgrade = wanted_upgrade(request.headers());
+        let client = hyper::upgrade::on(&mut request);
         let (mut head, body) = request.into_parts();
         forwarded(&mut head.headers, peer, port);
+        if let Some(protocol) = upgrade {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(header::UPGRADE, protocol);
+        }
         let relay = Relay::new(body);
         let mut tried: Vec<String> = Vec::new();
         loop {
@@ -195,12 +205,35 @@ impl Front {
             };
             match outcome {
                 None => return refusal(StatusCode::GATEWAY_TIMEOUT),
-                Some(Ok(response)) => return passed_on(response, open),
+                Some(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return self.joined(client, response, open, patience);
+                }
+                Some(Ok(response)) => return passed_on(response, open, patience),
                 // Nothing of the request has been read by anybody: another target may have it.
                 Some(Err(error)) if error.is_connect() => tried.push(key),
                 Some(Err(_)) => return refusal(StatusCode::BAD_GATEWAY),
             }
         }
+    }
+
+    /// Both sides have agreed to speak something else, WebSocket most likely: from here on bytes are only carried.
+    fn joined(&self, client: OnUpgrade, mut response: Response<Incoming>, open: Open, patience: Duration) -> Answer {
+        let target = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        let protocol = head.headers.get(header::UPGRADE).cloned();
+        strip(&mut head.headers);
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+        let stop = self.compute.stop.clone();
+        self.compute.tasks.spawn(async move {
+            let _open = open;
+            if let Some(Ok((client, target))) =
+                stop.run_until_cancelled(futures::future::try_join(client, target)).await
+            {
+                carry(client, target, patience, stop).await;
+            }
+        });
+        Response::from_parts(head, empty_body())
     }
 
     /// Picks the next target in turn. A request counts as open from here on, so that draining sees it.
@@ -266,6 +299,52 @@ fn uri_at(address: SocketAddr, uri: &Uri) -> Option<Uri> {
     Uri::builder().scheme(Scheme::HTTP).authority(address.to_string()).path_and_query(path).build().ok()
 }
 
+/// The protocol a client asks to go over to.
+fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = headers.get(header::CONNECTION)?.to_str().ok()?;
+    let asks = asks.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
+    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Carries bytes both ways until one side closes, or nothing has come for as long as the load balancer is patient.
+async fn carry(client: Upgraded, target: Upgraded, patience: Duration, stop: CancellationToken) {
+    let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
+    let (mut from_target, mut to_target) = tokio::io::split(TokioIo::new(target));
+    let seen = Mutex::new(Instant::now());
+    let idle = async {
+        loop {
+            let end = *seen.lock().expect("nothing panics while it looks at the time") + patience;
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    };
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_target, &seen) => (),
+        _ = copy(&mut from_target, &mut to_client, &seen) => (),
+        () = idle => (),
+        () = stop.cancelled() => (),
+    }
+    drop(timeout(FAREWELL, futures::future::join(to_client.shutdown(), to_target.shutdown())).await);
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    seen: &Mutex<Instant>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        *seen.lock().expect("nothing panics while it looks at the time") = Instant::now();
+        match read {
+            0 => return Ok(()),
+            read => to.write_all(&buffer[..read]).await?,
+        }
+    }
+}
+
 /// What the load balancer adds to a request and takes from it.
 fn forwarded(headers: &mut HeaderMap, peer: SocketAddr, port: u16) {
     strip(headers);
@@ -307,11 +386,11 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 /// A target's answer on its way to the client; the request stays open until its body has gone.
-fn passed_on(response: Response<Incoming>, open: Open) -> Answer {
+fn passed_on(response: Response<Incoming>, open: Open, patience: Duration) -> Answer {
     let (mut head, body) = response.into_parts();
     strip(&mut head.headers);
     head.version = Version::HTTP_11;
-    Response::from_parts(head, Held { body, _open: open }.boxed())
+    Response::from_parts(head, Held { body, idle: Box::pin(sleep(patience)), patience, _open: open }.boxed())
 }
 
 /// The load balancer's own answer to what it cannot pass on.
@@ -372,6 +451,10 @@ fn own(status: StatusCode, content_type: Option<&str>, body: String) -> Answer {
     response
 }
 
+fn empty_body() -> BoxBody<Bytes, Broken> {
+    Empty::new().map_err(|never| match never {}).boxed()
+}
+
 /// A request's body that can be offered to another target as long as nothing of it has been read.
 #[derive(Clone)]
 struct Relay(Arc<Mutex<Source>>);
@@ -418,18 +501,28 @@ impl Body for Relay {
     }
 }
 
-/// An answer's body, with the request it belongs to.
+/// An answer's body, with the request it belongs to. A target that stops in the middle of it is not waited for longer
+/// than the load balancer is patient.
 struct Held {
     body: Incoming,
+    idle: Pin<Box<Sleep>>,
+    patience: Duration,
     _open: Open,
 }
 
 impl Body for Held {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                let end = Instant::now() + self.patience;
+                self.idle.as_mut().reset(end);
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
+            }
+            Poll::Pending => self.idle.as_mut().poll(cx).map(|()| Some(Err("the target has stopped to answer".into()))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,8 @@
 //! A local AWS of a test's own, and clients that use it.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+mod client;
+
+use aws_config::SdkConfig;
 use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
 use tempfile::TempDir;
 
@@ -35,20 +37,9 @@ impl World {
 }
 
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
-    aws_sdk_s3::Client::from_conf(builder.build())
+    client::s3(config)
 }
 
 pub async fn config(cloud: &Cloud, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
-    config_at(&cloud.endpoint(), key, secret, token).await
-}
-
-pub async fn config_at(endpoint: &str, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
-    let credentials = aws_sdk_s3::config::Credentials::new(key, secret, token, None, "test");
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .credentials_provider(credentials)
-        .load()
-        .await
+    client::config_at(&cloud.endpoint(), key, secret, token).await
 }

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 
+use super::client::config_at;
+
 /// A server in a process of its own. Dropping it kills it.
 pub struct Server {
     process: Child,
@@ -61,7 +63,7 @@ impl Server {
 
     /// Clients that try once: whoever tries again does not know what has happened.
     pub async fn config(&self) -> SdkConfig {
-        let config = super::config_at(&self.endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        let config = config_at(&self.endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await;
         config.into_builder().retry_config(RetryConfig::disabled()).build()
     }
 }

@@ -21,6 +21,9 @@ fn serve(mut stream: TcpStream) {
     let mut pending = Vec::new();
     while let Some((head, body)) = request(&mut stream, &mut pending) {
         let path = head.split_whitespace().nth(1).unwrap_or("/");
+        if path == "/upgrade" {
+            return echo_bytes(stream, &head);
+        }
         let (status, answer) = match path {
             "/environment" => ("200 OK", environment()),
             "/headers" => ("200 OK", headers(&head)),
@@ -33,6 +36,18 @@ fn serve(mut stream: TcpStream) {
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }
+    }
+}
+
+/// Goes over to a protocol of its own: everything comes back.
+fn echo_bytes(mut stream: TcpStream, head: &str) {
+    let asked = head.to_lowercase();
+    assert!(asked.contains("upgrade: echo") && asked.contains("connection: upgrade"), "{head}");
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+    let mut buffer = [0; 1024];
+    let mut written = stream.write_all(agreed.as_bytes());
+    while let (Ok(()), Ok(read @ 1..)) = (written, stream.read(&mut buffer)) {
+        written = stream.write_all(&buffer[..read]);
     }
 }
 
