@@ -7,6 +7,8 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -74,6 +76,7 @@ async fn every_acknowledged_write_survives_a_kill_at_any_moment() {
         for round in 0..5 {
             let server = Server::start(dir.path());
             let world = Clients::new(&server.config().await, &upload);
+            let end = Arc::new(AtomicBool::new(false));
             for model in &mut models {
                 for ((kind, name), known) in model.iter_mut() {
                     let found = world.read(*kind, name).await.unwrap();
@@ -90,9 +93,13 @@ async fn every_acknowledged_write_survives_a_kill_at_any_moment() {
             let writers: Vec<_> = models
                 .drain(..)
                 .enumerate()
-                .map(|(number, model)| tokio::spawn(write_until_the_end(world.clone(), number, model, random.fork())))
+                .map(|(number, model)| {
+                    let writer = Writer { world: world.clone(), number, random: random.fork(), end: end.clone() };
+                    tokio::spawn(writer.write_until_the_end(model))
+                })
                 .collect();
             tokio::time::sleep(Duration::from_millis(random.u64(50..500))).await;
+            end.store(true, Ordering::SeqCst);
             server.kill();
             for writer in writers {
                 let (model, count) = writer.await.unwrap();
@@ -104,22 +111,34 @@ async fn every_acknowledged_write_survives_a_kill_at_any_moment() {
     }
 }
 
-/// Writes this and that until a write is not acknowledged.
-async fn write_until_the_end(world: Clients, number: usize, mut model: Model, mut random: Rng) -> (Model, usize) {
-    for count in 0.. {
-        let kind = *random.choice(&KINDS).unwrap();
-        let name = format!("writer-{number}-{}", random.usize(..NAMES));
-        let known = model.entry((kind, name.clone())).or_default();
-        let value = new_value(kind, known.acknowledged.as_deref(), &mut random);
-        match world.write(kind, &name, value.as_deref()).await {
-            Ok(()) => known.acknowledged = value,
-            Err(_) => {
-                known.under_way = Some(value);
-                return (model, count);
+/// Somebody who writes this and that.
+struct Writer {
+    world: Clients,
+    number: usize,
+    random: Rng,
+    /// Whether the server is being killed.
+    end: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Goes on until a write is not acknowledged, which only the end of the server may cause.
+    async fn write_until_the_end(mut self, mut model: Model) -> (Model, usize) {
+        for count in 0.. {
+            let kind = *self.random.choice(&KINDS).unwrap();
+            let name = format!("writer-{}-{}", self.number, self.random.usize(..NAMES));
+            let known = model.entry((kind, name.clone())).or_default();
+            let value = new_value(kind, known.acknowledged.as_deref(), &mut self.random);
+            match self.world.write(kind, &name, value.as_deref()).await {
+                Ok(()) => known.acknowledged = value,
+                Err(fault) => {
+                    assert!(self.end.load(Ordering::SeqCst), "{kind:?} {name} was refused: {fault:?}");
+                    known.under_way = Some(value);
+                    return (model, count);
+                }
             }
         }
+        unreachable!("the server is killed at some time")
     }
-    unreachable!("the server is killed at some time")
 }
 
 fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<String> {

@@ -269,6 +269,7 @@ class Stack:
         read = EC2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"][0]
         same(read, {"VersionNumber": 1, "DefaultVersion": True, "LaunchTemplateData": data}, "template")
         check = {"HealthCheckPath": "/", "HealthCheckIntervalSeconds": 5, "HealthyThresholdCount": 2}
+        check["HealthCheckTimeoutSeconds"] = 2
         made = ELB.create_target_group(
             Name=f"{NAME}-web", Protocol="HTTP", Port=8080, VpcId=self.vpc, TargetType="instance", Tags=listed(), **check
         )["TargetGroups"][0]
