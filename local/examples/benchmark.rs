@@ -158,7 +158,10 @@ async fn round_trips(endpoint: &str, program: &Path) -> Result<(f64, f64)> {
         let client = client.clone();
         move |_| {
             let get = client.get(&url);
-            async move { Ok(drop(get.send().await?.error_for_status()?.bytes().await?)) }
+            async move {
+                get.send().await?.error_for_status()?.bytes().await?;
+                Ok(())
+            }
         }
     };
     let direct = rate(get(format!("http://127.0.0.1:{port}/"))).await?;

@@ -8,7 +8,7 @@ mod process;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -72,43 +72,55 @@ async fn every_acknowledged_write_survives_a_kill_at_any_moment() {
         let server = Server::start(dir.path());
         let upload = prepare(&server.config().await).await;
         server.kill();
-        let mut written = 0;
         for round in 0..5 {
             let server = Server::start(dir.path());
             let world = Clients::new(&server.config().await, &upload);
-            let end = Arc::new(AtomicBool::new(false));
-            for model in &mut models {
-                for ((kind, name), known) in model.iter_mut() {
-                    let found = world.read(*kind, name).await.unwrap();
-                    let possible = [Some(known.acknowledged.clone()), known.under_way.clone()];
-                    let held = possible.into_iter().flatten().find(|value| shown(*kind, value.as_deref()) == found);
-                    let Some(held) = held else {
-                        panic!(
-                            "seed {seed}, round {round}: {kind:?} {name} holds {found:.60?} instead of {known:.60?}"
-                        );
-                    };
-                    *known = Known { acknowledged: held, under_way: None };
-                }
-            }
-            let writers: Vec<_> = models
-                .drain(..)
-                .enumerate()
-                .map(|(number, model)| {
-                    let writer = Writer { world: world.clone(), number, random: random.fork(), end: end.clone() };
-                    tokio::spawn(writer.write_until_the_end(model))
-                })
-                .collect();
-            tokio::time::sleep(Duration::from_millis(random.u64(50..500))).await;
-            end.store(true, Ordering::SeqCst);
-            server.kill();
-            for writer in writers {
-                let (model, count) = writer.await.unwrap();
-                models.push(model);
-                written += count;
-            }
+            compare(&world, &mut models, &format!("seed {seed}, round {round}")).await;
+            models = write_and_kill(server, &world, models, &mut random).await;
         }
-        assert!(written > 100, "only {written} writes have been tried");
+        let server = Server::start(dir.path());
+        let world = Clients::new(&server.config().await, &upload);
+        compare(&world, &mut models, &format!("seed {seed}, at the end")).await;
+        server.stop();
     }
+}
+
+/// Everything holds what was acknowledged last, or what was just being written.
+async fn compare(world: &Clients, models: &mut [Model], when: &str) {
+    for ((kind, name), known) in models.iter_mut().flatten() {
+        let found = world.read(*kind, name).await.unwrap();
+        let possible = [Some(known.acknowledged.clone()), known.under_way.clone()];
+        let held = possible.into_iter().flatten().find(|value| shown(*kind, value.as_deref()) == found);
+        let Some(held) = held else {
+            panic!("{when}: {kind:?} {name} holds {found:.60?} instead of {known:.60?}");
+        };
+        *known = Known { acknowledged: held, under_way: None };
+    }
+}
+
+/// Lets everybody write, and kills the server in the middle of it.
+async fn write_and_kill(server: Server, world: &Clients, models: Vec<Model>, random: &mut Rng) -> Vec<Model> {
+    let end = Arc::new(AtomicBool::new(false));
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let mut writers = Vec::new();
+    for (number, model) in models.into_iter().enumerate() {
+        let (world, end, acknowledged) = (world.clone(), end.clone(), acknowledged.clone());
+        let writer = Writer { world, number, random: random.fork(), end, acknowledged };
+        writers.push(tokio::spawn(writer.write_until_the_end(model)));
+    }
+    // By count rather than by time: a busy machine only takes longer.
+    let enough = random.usize(20..150);
+    while acknowledged.load(Ordering::SeqCst) < enough {
+        assert!(!writers.iter().any(|writer| writer.is_finished()), "a writer has given up");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    end.store(true, Ordering::SeqCst);
+    server.kill();
+    let mut models = Vec::new();
+    for writer in writers {
+        models.push(writer.await.unwrap());
+    }
+    models
 }
 
 /// Somebody who writes this and that.
@@ -118,26 +130,29 @@ struct Writer {
     random: Rng,
     /// Whether the server is being killed.
     end: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
 }
 
 impl Writer {
     /// Goes on until a write is not acknowledged, which only the end of the server may cause.
-    async fn write_until_the_end(mut self, mut model: Model) -> (Model, usize) {
-        for count in 0.. {
+    async fn write_until_the_end(mut self, mut model: Model) -> Model {
+        loop {
             let kind = *self.random.choice(&KINDS).unwrap();
             let name = format!("writer-{}-{}", self.number, self.random.usize(..NAMES));
             let known = model.entry((kind, name.clone())).or_default();
             let value = new_value(kind, known.acknowledged.as_deref(), &mut self.random);
             match self.world.write(kind, &name, value.as_deref()).await {
-                Ok(()) => known.acknowledged = value,
+                Ok(()) => {
+                    known.acknowledged = value;
+                    self.acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
                 Err(fault) => {
                     assert!(self.end.load(Ordering::SeqCst), "{kind:?} {name} was refused: {fault:?}");
                     known.under_way = Some(value);
-                    return (model, count);
+                    return model;
                 }
             }
         }
-        unreachable!("the server is killed at some time")
     }
 }
 
