@@ -8,6 +8,7 @@ mod events;
 mod listing;
 mod notification;
 mod operation;
+mod precondition;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct S3 {
     service: S3Service,
     region: String,
     lambda: Arc<Lambda>,
+    /// Held from a look at an object to the write that depends on it.
+    conditional: tokio::sync::Mutex<()>,
 }
 
 impl S3 {
@@ -49,7 +52,7 @@ impl S3 {
             bucket.object_history.clear();
         }
         service.restore(ACCOUNT, region, view).await?;
-        Ok(S3 { service, region: region.to_owned(), lambda })
+        Ok(S3 { service, region: region.to_owned(), lambda, conditional: tokio::sync::Mutex::default() })
     }
 
     /// Answers a request whose sender is known; `operation` is its name.
@@ -116,6 +119,14 @@ impl S3 {
             "CopyObject" | "UploadPartCopy" => straight_copy_source(&mut passed.headers)?,
             _ => (),
         }
+        let _turn = match precondition::of(operation, request) {
+            Some(precondition) => {
+                let turn = self.conditional.lock().await;
+                precondition.check(&self.head_object(bucket, key, &bare(Method::HEAD)).await)?;
+                Some(turn)
+            }
+            None => None,
+        };
         let mut answer = self.pass(bucket, Some(key), &passed).await;
         match operation {
             "GetObject" => finish_object(&mut answer, request),
