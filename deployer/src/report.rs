@@ -47,16 +47,11 @@ pub fn failure(failure: &Failure) {
     for cause in failure.error.chain().skip(1) {
         say(format!("  caused by: {cause}"));
     }
-<<<<<<< HEAD
     if let Some(place) = &failure.place {
         say(format!("  {place}"));
     }
-    if let Some(hint) = &failure.hint {
-        say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
-=======
     if let Some(remedy) = &failure.hint {
         hint(remedy);
->>>>>>> 411eee1 (Keep data until it is named; let one run at a time change a stack; know where it lives)
     }
 }
 
@@ -316,23 +311,3 @@ fn past(verb: &str) -> &str {
 fn template(text: &str) -> ProgressStyle {
     ProgressStyle::with_template(text).expect("the templates here are constants that parse")
 }
-<<<<<<< HEAD
-=======
-
-/// Prints the outcomes that were not reached: what failed, AWS's words, the place in `stack.yaml`, the remedy.
-pub fn failed(address: &Address, error: &crate::engine::Error, place: Option<String>) {
-    let chain = anyhow::Chain::new(error);
-    for (depth, cause) in chain.enumerate() {
-        match depth {
-            0 => say(format!("{} {cause}", style().red().bold().apply_to("error:"))),
-            _ => say(format!("  caused by: {cause}")),
-        }
-    }
-    if let Some(place) = place {
-        say(format!("  {place} ({address})"));
-    }
-    if let Some(remedy) = crate::exit::hint_for(error) {
-        hint(&remedy);
-    }
-}
->>>>>>> 411eee1 (Keep data until it is named; let one run at a time change a stack; know where it lives)
