@@ -12,8 +12,10 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::engine::{Fault, Retry};
 
 mod journal;
+mod server_time;
 
 pub use journal::{Journal, Tally};
+pub use server_time::ServerTime;
 
 /// The clients of one account and region.
 pub struct Aws {

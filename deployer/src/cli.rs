@@ -33,7 +33,9 @@ Exit codes:
   0    done
   1    failed: what and why is on stderr; the same command continues
   2    there are changes (plan --detailed-exitcode)
+  3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage of the command line, or a question that nobody could be asked
+  75   another run is changing this stack; --wait waits for it
   77   no credentials, or credentials that AWS refuses
   78   stack.yaml is missing or has errors
   130  interrupted; the same command continues";
@@ -104,6 +106,15 @@ pub struct Up {
     /// Do not wait until the load balancers' targets are healthy
     #[arg(long)]
     pub no_wait: bool,
+    /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
+    #[arg(long, value_name = "KIND.NAME")]
+    pub delete: Vec<String>,
+    /// Take over this resource, which has our name and nobody's tags, such as `bucket.images`; may be repeated
+    #[arg(long, value_name = "KIND.NAME")]
+    pub adopt: Vec<String>,
+    /// Wait for another run that is changing this stack, rather than exit with 75
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of `plan`.
@@ -114,6 +125,9 @@ pub struct PlanArgs {
     /// Print the plan as JSON on stdout
     #[arg(long)]
     pub json: bool,
+    /// Take over this resource, as `up --adopt` does
+    #[arg(long, value_name = "KIND.NAME")]
+    pub adopt: Vec<String>,
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -125,9 +139,12 @@ pub struct Down {
     /// Do not ask for the stack's name
     #[arg(short, long)]
     pub yes: bool,
-    /// Keep this entry of stack.yaml and what it needs, such as `buckets.images`; may be repeated
-    #[arg(long, value_name = "TARGET")]
+    /// Keep this entry or resource and what it needs, such as `buckets.images` or `table.posts`; may be repeated
+    #[arg(long, value_name = "KIND.NAME")]
     pub keep: Vec<String>,
+    /// Wait for another run that is changing this stack, rather than exit with 75
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Arguments of `outputs`.

@@ -14,8 +14,12 @@ pub enum Exit {
     Failed = 1,
     /// There are changes (`plan --detailed-exitcode`).
     Changes = 2,
+    /// Everything else is done: tables or buckets that are no longer in `stack.yaml` were kept.
+    Kept = 3,
     /// The command line is wrong, or nobody could be asked (`EX_USAGE`).
     Usage = 64,
+    /// Another run is changing the stack (`EX_TEMPFAIL`).
+    Busy = 75,
     /// No credentials, or refused ones (`EX_NOPERM`).
     Credentials = 77,
     /// `stack.yaml` is missing or has errors (`EX_CONFIG`).
@@ -101,16 +105,33 @@ impl From<Error> for Failure {
 fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { source, .. } => hint(source),
+        Error::Foreign { what, is_free: true, .. } => Some(format!(
+            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
+             another `name`"
+        )),
         Error::Foreign { .. } => Some(
             "nothing of it was changed. Give the stack another `name`, or remove that resource by hand if it is yours"
                 .into(),
         ),
-        Error::MustReplace { name, .. } => Some(format!(
-            "these settings are fixed when {name} is created, and replacing it would lose its data. \
-             Save what you need, remove it by hand, and run the same command again"
-        )),
+        Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),
         Error::TimedOut { .. } => Some("the same command continues where this one stopped".into()),
         Error::Interrupted { .. } => Some("the same command continues where this one stopped".into()),
+    }
+}
+
+/// How to change what is fixed at creation.
+fn by_hand(kind: &str, name: &str) -> String {
+    match kind {
+        "table" => format!(
+            "a table's keys are fixed when it is created, and replacing {name} would lose its rows. Add a second table \
+             under another name to stack.yaml, run `up`, copy the rows (`aws dynamodb scan`, `aws dynamodb \
+             batch-write-item`), let everything use the new table, then take the old one out and name it with \
+             `up --delete`"
+        ),
+        _ => format!(
+            "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
+             comes before the old one goes; or remove {name} by hand and run the same command again"
+        ),
     }
 }
 

@@ -50,9 +50,14 @@ pub fn failure(failure: &Failure) {
     if let Some(place) = &failure.place {
         say(format!("  {place}"));
     }
-    if let Some(hint) = &failure.hint {
-        say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
+    if let Some(remedy) = &failure.hint {
+        hint(remedy);
     }
+}
+
+/// Prints what to do now.
+pub fn hint(hint: &str) {
+    say(format!("{} {hint}", style().cyan().bold().apply_to("hint:")));
 }
 
 /// Prints where a command is about to act, before it does.
@@ -86,6 +91,7 @@ fn mark(step: &Step) -> (String, String) {
         Step::Delete { loss: None } => ("-", style().red(), String::new()),
         Step::Wait(state) => ("…", style().yellow(), format!(" is {state}")),
         Step::Leave(why) => ("=", style().dim(), format!(" stays: {why}")),
+        Step::Protected => ("=", style().red(), " stays: it is protected against deletion".into()),
     };
     (style.bold().apply_to(mark).to_string(), words)
 }

@@ -64,6 +64,7 @@ fn bucket() -> Value {
     let properties = json!({
         "cors": object("Which web pages may use it, and how.", cors, &["methods"]),
         "on_upload": object("Which function is told of uploads.", upload, &["function"]),
+        "protect": boolean("Whether the deployer refuses to delete it."),
     });
     // `logs:` alone is a bucket, too.
     let mut bucket = object("A private bucket.", properties, &[]);

@@ -131,7 +131,11 @@ impl Layout<'_> {
             self.stack.section(format!("buckets.{entry}"));
             let cors: Vec<bucket::CorsRule> = wanted.cors.iter().map(cors_rule).collect();
             let bucket = Bucket { name: self.names.bucket(entry.as_str()), account: self.site.account.clone() };
-            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings::private(cors.clone()));
+            let protected = wanted.protect;
+            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings {
+                protected,
+                ..bucket::Settings::private(cors.clone())
+            });
             self.offer(
                 "buckets",
                 entry.as_str(),

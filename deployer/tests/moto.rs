@@ -35,7 +35,7 @@ async fn plan_up_again_change_and_down() {
     assert_eq!(moto.run(&project, &["plan", "--detailed-exitcode"]).code, 0);
 
     project.edit("  likes: { partition_key: post }\n", "");
-    let removed = moto.done(&project, &["up", "--yes"]);
+    let removed = moto.done(&project, &["up", "--yes", "--delete", "table.postagram-likes"]);
     assert!(removed.stderr.contains("- table.postagram-likes"), "{}", removed.all());
 
     let down = moto.done(&project, &["down", "--yes"]);

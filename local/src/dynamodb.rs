@@ -1,6 +1,6 @@
 //! DynamoDB: winterbaume's tables, kept on disk, with the answers AWS gives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,8 @@ pub(crate) struct DynamoDb {
     /// Tables that must not be deleted: winterbaume does not remember it.
     protected: Mutex<BTreeSet<String>>,
     protected_file: PathBuf,
+    /// Tables whose backups are not ready yet, with how often they will still say so.
+    unready: Mutex<BTreeMap<String, u8>>,
 }
 
 /// What is on disk.
@@ -42,6 +44,9 @@ struct Kept {
 const ITEM_WRITES: &[&str] =
     &["BatchWriteItem", "DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem"];
 
+/// A new table always refuses its first requests for point-in-time recovery (aws-facts §2.3).
+const REFUSALS_OF_BACKUPS: u8 = 2;
+
 impl DynamoDb {
     pub(crate) async fn open(dir: &Path, region: &str) -> anyhow::Result<DynamoDb> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
@@ -53,7 +58,8 @@ impl DynamoDb {
         let protected_file = dir.join("protected-tables.json");
         let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
         let kept = RwLock::new(Kept { chronicle, is_behind: false });
-        let tables = DynamoDb { service, region: region.to_owned(), kept, protected, protected_file };
+        let (region, unready) = (region.to_owned(), Mutex::default());
+        let tables = DynamoDb { service, region, kept, protected, protected_file, unready };
         for change in changes {
             let change: Value = serde_json::from_slice(&change).context("a logged write of an item is no JSON")?;
             tables.sub_call(change["call"].as_str().unwrap_or_default(), &change["input"]).await;
@@ -130,6 +136,7 @@ impl DynamoDb {
             "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
                 self.on_table(operation, request, input).await
             }
+            "UpdateContinuousBackups" => self.on_backups(request, input).await,
             "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, input).await,
             "Scan" => self.scan(request, input).await,
             _ => Ok(self.pass(request).await),
@@ -152,7 +159,10 @@ impl DynamoDb {
             return Ok(answer);
         }
         match operation {
-            "CreateTable" => self.start_afresh(&answer, &input["Tags"]).await,
+            "CreateTable" => {
+                self.unready().insert(name.to_owned(), REFUSALS_OF_BACKUPS);
+                self.start_afresh(&answer, &input["Tags"]).await;
+            }
             "DeleteTable" => self.start_afresh(&answer, &Value::Null).await,
             _ => (),
         }
@@ -177,6 +187,20 @@ impl DynamoDb {
         if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
             self.sub_call("TagResource", &json!({ "ResourceArn": arn, "Tags": tags })).await;
         }
+    }
+
+    async fn on_backups(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
+        let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
+        if let Some(left) = self.unready().get_mut(name).filter(|left| **left > 0) {
+            *left -= 1;
+            let text = format!("Backups are being enabled for the table: {name}. Please retry later");
+            return Err(Refusal::new(400, "ContinuousBackupsUnavailableException", text));
+        }
+        Ok(self.pass(request).await)
+    }
+
+    fn unready(&self) -> MutexGuard<'_, BTreeMap<String, u8>> {
+        self.unready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// winterbaume tags what is not there.

@@ -1,52 +1,146 @@
 //! `down`: remove everything the stack owns.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Instant;
 
-use super::{Session, Wake, observer, watched};
+use super::{
+    Session, Wake, observer,
+    turn::{Turn, overtaken},
+    watched,
+};
 use crate::{
     cli::{Down, Global},
-    engine::{Plan, Step},
+    engine::{Outcome, Plan, Step},
     exit::{Exit, Failure},
+    lease::Lease,
     programs::Programs,
     report,
+    stack::Page,
 };
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let Some(session) = Session::open(global, Wake::Only).await? else {
+    let Some(mut session) = Session::open(global, Wake::Only).await? else {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
-    let page = session.page_with_orphans(&Programs::none()).await?;
-    let kept = session.chosen(&page, &args.keep)?.unwrap_or_default();
-    let plan = page.stack.plan_removal(&session.aws, &kept).await.map_err(|error| session.located(error))?;
-    if !report::plan(&plan) || goes(&plan) == 0 {
-        report::say("nothing to do: nothing of this stack is there");
-        session.tally(global);
-        return Ok(Exit::Done);
-    }
-    if !args.yes
-        && report::ask(&format!("Type {} to remove all this: ", session.config.name))? != session.config.name.as_str()
-    {
-        report::say("nothing was changed");
-        return Ok(Exit::Done);
-    }
-    let outcomes =
-        watched(goes(&plan), async |pace, board| page.stack.remove(&session.aws, plan, &pace, &observer(&board)).await)
-            .await;
-    let mut exit = session.conclude(outcomes);
-    if exit == Exit::Done {
-        exit = read_back(&session, &kept).await?;
-        report::say(format!("down in {}", report::seconds(begun.elapsed())));
+    let exit = match agree(&session, args).await? {
+        Agreed::Refused => {
+            report::say("nothing was changed");
+            return Ok(Exit::Done);
+        }
+        Agreed::Nothing => Exit::Done,
+        Agreed::Remove { page, plan, lease } => {
+            let outcomes = carry_out(&session, &page, plan, lease).await?;
+            let mut exit = session.conclude(outcomes);
+            if exit == Exit::Done {
+                exit = read_back(&session, &args.keep).await?;
+                report::say(format!("down in {}", report::seconds(begun.elapsed())));
+            }
+            exit
+        }
+    };
+    if exit == Exit::Done && args.keep.is_empty() {
+        session.forget_home();
     }
     session.tally(global);
     Ok(exit)
 }
 
-/// Looks once more at everything, so that "gone" is what AWS says and not what we think.
-async fn read_back(session: &Session, kept: &BTreeSet<usize>) -> Result<Exit, Failure> {
+/// What is to be removed, as the user has agreed to it.
+enum Agreed {
+    Refused,
+    Nothing,
+    Remove {
+        page: Page,
+        plan: Plan,
+        /// Nothing, where there is no bucket to keep one in.
+        lease: Option<Lease>,
+    },
+}
+
+/// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
+async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
+    let (page, plan) = removal(session, &args.keep).await?;
+    if !report::plan(&plan) {
+        report::say("nothing to do: nothing of this stack is there");
+        return Ok(Agreed::Nothing);
+    }
+    if !is_agreed(session, args, &plan)? {
+        return Ok(Agreed::Refused);
+    }
+    if goes(&plan) == 0 {
+        report::say("nothing to do: everything that is there stays");
+        return Ok(Agreed::Nothing);
+    }
+    let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
+        return Ok(Agreed::Remove { page, plan, lease: None });
+    };
+    match agree_again(session, args, plan).await {
+        Ok(Some((page, plan))) => Ok(Agreed::Remove { page, plan, lease: Some(lease) }),
+        refused => {
+            session.end_turn(Some(lease)).await;
+            refused.map(|_| Agreed::Refused)
+        }
+    }
+}
+
+/// Looks again now that nobody else changes anything.
+async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Option<(Page, Plan)>, Failure> {
+    let (page, plan) = removal(session, &args.keep).await?;
+    if plan.is_like(&before) {
+        return Ok(Some((page, plan)));
+    }
+    report::say("meanwhile somebody has changed the stack:");
+    report::plan(&plan);
+    Ok(is_agreed(session, args, &plan)?.then_some((page, plan)))
+}
+
+fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failure> {
+    refuse_protected(plan)?;
+    let name = session.config.name.as_str();
+    Ok(args.yes || goes(plan) == 0 || report::ask(&format!("Type {name} to remove all this: "))? == name)
+}
+
+/// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
+async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = watched(goes(&plan), lease.as_ref(), async |pace, board| {
+        page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
+    })
+    .await;
+    if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
+        return Err(overtaken());
+    }
+    session.end_turn(lease).await;
+    if outcomes.iter().all(Outcome::is_done) {
+        let last = watched(1, None, async |pace, board| {
+            page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
+        });
+        outcomes.extend(last.await);
+    }
+    Ok(outcomes)
+}
+
+/// Everything that goes, but not what is to be kept and what that needs.
+async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     let page = session.page_with_orphans(&Programs::none()).await?;
-    let left = page.stack.plan_removal(&session.aws, kept).await?;
+    let (wanted, unwanted): (Vec<_>, Vec<_>) =
+        keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
+    let mut kept = session.chosen(&page, &wanted)?.unwrap_or_default();
+    if !unwanted.is_empty() {
+        // What is no longer in stack.yaml is found again by its stack's anchor alone.
+        kept.extend(page.stack.anchor());
+    }
+    let mut plan = page.stack.plan_removal(&session.aws, &kept).await.map_err(|error| session.located(error))?;
+    let mut strangers = unwanted.iter().filter(|name| !session.keep_orphans(&mut plan, name));
+    match strangers.next() {
+        Some(stranger) => Err(session.unknown(&page, stranger)),
+        None => Ok((page, plan)),
+    }
+}
+
+/// Looks once more at everything, so that "gone" is what AWS says and not what we think.
+async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> {
+    let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {
         report::say("read back: nothing is left");
         return Ok(Exit::Done);
@@ -56,6 +150,16 @@ async fn read_back(session: &Session, kept: &BTreeSet<usize>) -> Result<Exit, Fa
     Ok(Exit::Failed)
 }
 
+/// What is protected keeps everything else, too: half a stack is of no use to anybody.
+fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
+    let protected: Vec<String> =
+        plan.lines.iter().filter(|line| line.step == Step::Protected).map(|line| line.address.to_string()).collect();
+    let Some(first) = protected.first() else { return Ok(()) };
+    let what = protected.join(" and ");
+    Err(Failure::new(Exit::Failed, anyhow::anyhow!("{what}: protected against deletion, so nothing was changed"))
+        .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `down --keep {first}`")))
+}
+
 fn goes(plan: &Plan) -> usize {
-    plan.lines.iter().filter(|line| matches!(line.step, Step::Delete { .. })).count()
+    plan.doomed().count()
 }

@@ -1,9 +1,11 @@
 //! One file per command, and what they begin with: the description read, the clients made, the page laid out.
 
+mod data;
 mod down;
 mod local;
 mod outputs;
 mod plan;
+mod turn;
 mod up;
 
 use std::{
@@ -18,9 +20,11 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{self, Address, Event, Outcome, Pace, Plan},
+    engine::{self, Address, Event, Outcome, Pace, Plan, Planned},
     exit::{Exit, Failure},
     laptop::Laptop,
+    lease::Lease,
+    pin::{Elsewhere, Pin, Place},
     programs::{Destination, Programs},
     report::{self, Board},
     resources,
@@ -50,6 +54,7 @@ struct Session {
     file: PathBuf,
     aws: Aws,
     site: Site,
+    pin: Pin,
     network: Option<Network>,
     destination: Destination,
 }
@@ -81,13 +86,13 @@ impl Session {
         };
         let aws = Aws::connect(&access).await;
         let site = Site::identity(&aws).await?;
-        check_account(&config, &site)?;
+        let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
             false => Some(Network::discover(&aws, &instance_types(&config)).await?),
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
-        Ok(Some(Session { config, file, aws, site, network, destination }))
+        Ok(Some(Session { config, file, aws, site, pin, network, destination }))
     }
 
     fn folder(&self) -> &Path {
@@ -128,23 +133,38 @@ impl Session {
         if targets.is_empty() {
             return Ok(None);
         }
-        page.stack.select(targets).map(Some).map_err(|target| {
-            let sections = page.stack.all_sections();
-            Failure::usage(format!("stack.yaml has nothing called {target:?}"))
-                .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
-        })
+        page.stack.select(targets).map(Some).map_err(|target| self.unknown(page, &target))
     }
 
-    /// The plan for the chosen targets, with the page it is for.
-    async fn plan(&self, targets: &[String]) -> Result<(Page, Plan), Failure> {
-        let programs = self.programs(targets).await?;
-        let page = match targets.is_empty() {
-            true => self.page_with_orphans(&programs).await?,
-            false => self.page(&programs),
+    fn unknown(&self, page: &Page, target: &str) -> Failure {
+        let sections = page.stack.all_sections();
+        Failure::usage(format!("stack.yaml has nothing called {target:?}"))
+            .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
+    }
+
+    /// The plan for the chosen targets, with the page it is for. What is to be adopted is taken for ours.
+    async fn plan(&self, programs: &Programs, targets: &[String], adopt: &[String]) -> Result<(Page, Plan), Failure> {
+        let mut page = match targets.is_empty() {
+            true => self.page_with_orphans(programs).await?,
+            false => self.page(programs),
         };
+        if let Some(stranger) = adopt.iter().find(|name| !page.stack.adopt(name)) {
+            return Err(Failure::usage(format!("--adopt {stranger}: stack.yaml makes no such resource"))
+                .hint("name it as the plan does, such as `bucket.images`"));
+        }
         let chosen = self.chosen(&page, targets)?;
         let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
         Ok((page, plan))
+    }
+
+    /// Refuses a plan that would have to replace something, before anything is done.
+    fn refuse_replacements(&self, plan: &Plan) -> Result<(), Failure> {
+        let mut errors = plan.lines.iter().filter_map(Planned::must_replace).peekable();
+        if errors.peek().is_none() {
+            return Ok(());
+        }
+        errors.for_each(|error| report::failure(&self.located(error)));
+        Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
     }
 
     /// Prints what was not done, and says how the command ends.
@@ -167,6 +187,27 @@ impl Session {
         }
         report::say(format!("{done} of {all} done; the same command continues"));
         exit
+    }
+
+    /// Remembers where this stack lives. Without that it works as well, only less carefully.
+    fn remember_home(&mut self) {
+        let home = self.home();
+        if let Err(error) = self.pin.remember(&home) {
+            report::say(format!("where this stack lives cannot be remembered: {error:#}"));
+        }
+    }
+
+    /// Forgets it, because nothing is left there.
+    fn forget_home(&mut self) {
+        let home = self.home();
+        if let Err(error) = self.pin.forget(&home) {
+            report::say(format!("where this stack lived cannot be forgotten: {error:#}"));
+        }
+    }
+
+    /// Where this stack lives.
+    fn home(&self) -> Place {
+        home(&self.config, &self.site)
     }
 
     /// An error with the line of stack.yaml that its resource comes from.
@@ -210,13 +251,27 @@ impl Session {
 }
 
 /// Watches for signals and draws progress while `work` is done.
-async fn watched<F>(resources: usize, work: impl FnOnce(Pace, Board) -> F) -> F::Output
+///
+/// A lease that is lost stops the work as a signal does.
+async fn watched<F>(resources: usize, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
 where
     F: Future,
 {
     let pace = Pace { stop: crate::signals::watch(), ..Pace::default() };
     let board = Board::new(resources);
-    let output = work(pace, board.clone()).await;
+    let stop = pace.stop.clone();
+    let lost = async {
+        match lease {
+            Some(lease) => lease.lost().cancelled().await,
+            None => std::future::pending().await,
+        }
+        stop.cancel();
+        std::future::pending().await
+    };
+    let output = tokio::select! {
+        output = work(pace, board.clone()) => output,
+        never = lost => never,
+    };
     board.close();
     output
 }
@@ -247,6 +302,53 @@ fn folder(file: &Path) -> &Path {
 
 fn instance_types(config: &Config) -> BTreeSet<String> {
     config.services.values().map(|service| service.instance_type.to_string()).collect()
+}
+
+fn home(config: &Config, site: &Site) -> Place {
+    Place { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
+}
+
+/// What is on this machine is remembered beside it, and forgotten with it.
+fn pin_file(file: &Path, destination: Destination) -> PathBuf {
+    let folder = folder(file).join(".deployer");
+    match destination {
+        Destination::Aws => folder.join("pin"),
+        Destination::Laptop => folder.join("local").join("pin"),
+    }
+}
+
+/// Refuses another account than `stack.yaml` names, or another place than the one where the stack is known to live.
+fn check_place(config: &Config, site: &Site, file: &Path, region_is_meant: bool) -> Result<Pin, Failure> {
+    check_account(config, site)?;
+    let pin = Pin::read(file.to_owned()).map_err(|error| {
+        Failure::new(Exit::Failed, error)
+            .hint("remove the file if the account and region of these credentials are right")
+    })?;
+    let (name, file, here) = (&config.name, pin.file().display(), home(config, site));
+    let refusal = match pin.contradicts(&here, region_is_meant) {
+        None => None,
+        Some(Elsewhere::Account(_)) if config.account.is_some() => None,
+        Some(Elsewhere::Account(there)) => Some(
+            Failure::usage(format!(
+                "{name} lives in account {there} ({file}), but these credentials are of account {}",
+                here.account
+            ))
+            .hint(format!("use the other account's profile, or say `account: \"{}\"` in stack.yaml", here.account)),
+        ),
+        Some(Elsewhere::Regions(there)) => Some(
+            Failure::usage(format!(
+                "{name} lives in {} ({file}), but stack.yaml says {}",
+                there.join(", "),
+                here.region
+            ))
+            .hint(format!(
+                "nothing moves to another region: bring up a second stack there with `--region {}`, take over by \
+                     hand what you need, then remove the first with `down --region {}`",
+                here.region, there[0]
+            )),
+        ),
+    };
+    refusal.map_or(Ok(pin), Err)
 }
 
 fn check_account(config: &Config, site: &Site) -> Result<(), Failure> {

@@ -9,7 +9,8 @@ use crate::{
 
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     let session = Session::open(global, Wake::Start).await?.expect("`plan` starts what is not running");
-    let (_, plan) = session.plan(&args.targets).await?;
+    let programs = session.programs(&args.targets).await?;
+    let (_, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
     if args.json {
         report::answer(&report::plan_json(&plan));
     } else if !report::plan(&plan) {

@@ -2,18 +2,26 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Session, Wake, observer, watched};
+use super::{
+    Session, Wake,
+    data::{Ask, Kept},
+    observer,
+    turn::{Turn, overtaken},
+    watched,
+};
 use crate::{
     cli::{Global, Up},
     engine::{Applied, Outcome, Outputs, Pace, Plan, Progress},
     exit::{Exit, Failure},
     health,
+    lease::Lease,
+    programs::Programs,
     report::{self, Board},
     stack::{Front, Page},
 };
 
-/// A plan older than this is looked at again before it is carried out.
-const FRESH: Duration = Duration::from_secs(60);
+/// A bucket that was made is seen everywhere by now (aws-facts §2.3).
+const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// A service that is not healthy by now has a reason, and the user wants to know it.
 const USUAL: Duration = Duration::from_secs(180);
 /// When to stop waiting for a service (aws-facts §0.2, `ASG_CAPACITY`).
@@ -21,22 +29,16 @@ const LIMIT: Duration = Duration::from_secs(600);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
-    let (page, mut plan) = session.plan(&args.targets).await?;
-    let planned = Instant::now();
-    if !report::plan(&plan) {
-        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
-    } else if !args.yes && !report::confirm("Go ahead?")? {
+    let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    let Some(Agreed { page, plan, kept, lease }) = agree(&session, args).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
-    }
-    if planned.elapsed() > FRESH {
-        plan.forget();
-    }
+    };
+    session.remember_home();
     let chosen = session.chosen(&page, &args.targets)?;
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
-    let (outcomes, outputs) = carry_out(&session, &page, plan, &fronts, args.no_wait).await;
+    let (outcomes, outputs) = carry_out(&session, &page, plan, lease, &fronts, args.no_wait).await?;
     let exit = session.conclude(outcomes);
     session.tally(global);
     if exit == Exit::Done {
@@ -44,27 +46,132 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
         report::say(format!("up in {}", report::seconds(begun.elapsed())));
     }
-    Ok(exit)
+    Ok(kept.conclude(exit))
+}
+
+/// What is to be done, as the user has agreed to it and as it was seen when nobody else could change it.
+struct Agreed {
+    page: Page,
+    plan: Plan,
+    kept: Kept,
+    /// Nothing, if nothing is to be done.
+    lease: Option<Lease>,
+}
+
+/// Shows what is to be done and asks, then takes the lease and looks again: what was shown is what is done.
+async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> {
+    let programs = session.programs(&args.targets).await?;
+    let begun = Instant::now();
+    loop {
+        let (page, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
+        let Some((mut plan, kept)) = shown_and_agreed(session, args, plan)? else { return Ok(None) };
+        if plan.is_empty() {
+            session.sweep().await;
+            return Ok(Some(Agreed { page, plan, kept, lease: None }));
+        }
+        let is_first = plan.is_first();
+        if let Some(failed) = bring_anchor(session, &page, &mut plan).await {
+            return Err(failed);
+        }
+        match session.take_turn("up", args.wait).await? {
+            // Where there was no bucket, nothing was: there is nothing to be looked at again.
+            Turn::Ours(lease) if is_first => return Ok(Some(Agreed { page, plan, kept, lease: Some(lease) })),
+            Turn::Ours(lease) | Turn::AfterOthers(lease) => {
+                let agreed = agree_again(session, args, &programs, plan, kept).await;
+                match agreed {
+                    Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
+                        session.end_turn(Some(lease)).await;
+                        return Ok(Some(Agreed { page, plan, kept, lease: None }));
+                    }
+                    Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), ..agreed })),
+                    refused => {
+                        session.end_turn(Some(lease)).await;
+                        return refused;
+                    }
+                }
+            }
+            Turn::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
+            Turn::NoBucket => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+/// Looks again now that nobody else changes anything. What differs from what was shown is shown and asked for again.
+async fn agree_again(
+    session: &Session,
+    args: &Up,
+    programs: &Programs,
+    before: Plan,
+    kept: Kept,
+) -> Result<Option<Agreed>, Failure> {
+    let (page, mut plan) = session.plan(programs, &args.targets, &args.adopt).await?;
+    kept.leave(&mut plan);
+    if plan.is_like(&before) {
+        return Ok(Some(Agreed { page, plan, kept, lease: None }));
+    }
+    report::say("meanwhile somebody has changed the stack:");
+    let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
+    let agreed = shown_and_agreed(session, args, plan)?;
+    Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None }))
+}
+
+fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
+    let shown = report::plan(&plan);
+    session.refuse_replacements(&plan)?;
+    session.check_named(&plan, &args.delete)?;
+    if !shown {
+        report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
+    } else if !args.yes && !report::confirm("Go ahead?")? {
+        return Ok(None);
+    }
+    let kept = session.keep_unnamed(&mut plan, &args.delete, if args.yes { Ask::Nobody } else { Ask::Each })?;
+    Ok(Some((plan, kept)))
+}
+
+/// The bucket comes before the lease that is kept in it.
+async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option<Failure> {
+    let brought = watched(1, None, async |pace, board| {
+        page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
+    });
+    match brought.await?.result {
+        Some(Err(error)) => Some(session.located(error)),
+        _ => None,
+    }
+}
+
+fn no_bucket() -> Failure {
+    Failure::new(Exit::Failed, anyhow::anyhow!("the stack's artifact bucket cannot be seen, although it has been made"))
+        .hint("the same command continues")
 }
 
 async fn carry_out(
     session: &Session,
     page: &Page,
     plan: Plan,
+    lease: Option<Lease>,
     fronts: &[&Front],
     no_wait: bool,
-) -> (Vec<Outcome>, Outputs) {
+) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let work = plan.work();
-    watched(work, async |pace, board| {
-        let Applied { mut outcomes, outputs } = page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await;
-        if !no_wait && outcomes.iter().all(Outcome::is_done) {
-            for front in fronts {
-                outcomes.extend(await_healthy(session, front, &outputs, &pace, &board).await);
-            }
-        }
-        (outcomes, outputs)
+    let Applied { mut outcomes, outputs } = watched(work, lease.as_ref(), async |pace, board| {
+        page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
-    .await
+    .await;
+    if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
+        return Err(overtaken());
+    }
+    session.end_turn(lease).await;
+    if !no_wait && outcomes.iter().all(Outcome::is_done) {
+        let waited = watched(fronts.len(), None, async |pace, board| {
+            let mut waited = Vec::new();
+            for front in fronts {
+                waited.extend(await_healthy(session, front, &outputs, &pace, &board).await);
+            }
+            waited
+        });
+        outcomes.extend(waited.await);
+    }
+    Ok((outcomes, outputs))
 }
 
 /// Waits until enough targets of a service are healthy, as AWS reports it, and says what it waits for.

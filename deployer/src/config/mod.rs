@@ -99,6 +99,8 @@ pub struct Bucket {
     pub cors: Option<Cors>,
     /// Which function is told of uploads.
     pub on_upload: Option<Upload>,
+    /// Whether the deployer refuses to delete it.
+    pub protect: bool,
 }
 
 /// Which web pages may use a bucket, and how.

@@ -117,10 +117,10 @@ impl Reader<'_> {
         if matches!(value.node, Node::Null) {
             return Some(Bucket::default());
         }
-        let fields = self.fields(path, value, &["cors", "on_upload"])?;
+        let fields = self.fields(path, value, &["cors", "on_upload", "protect"])?;
         let cors = fields.get("cors").and_then(|value| self.cors(&fields.path("cors"), value));
         let on_upload = fields.get("on_upload").and_then(|value| self.upload(&fields.path("on_upload"), value));
-        Some(Bucket { cors, on_upload })
+        Some(Bucket { cors, on_upload, protect: self.boolean(&fields, "protect") })
     }
 
     fn cors(&mut self, path: &str, value: &Located) -> Option<Cors> {

@@ -49,6 +49,8 @@ pub(super) struct Subject {
     pub address: Address,
     pub stack: String,
     pub tags: Tags,
+    /// Whether it is taken over if it carries nobody's tags.
+    pub adopts: bool,
 }
 
 impl Subject {
@@ -166,8 +168,11 @@ impl Subject {
 
     /// Refuses what is not ours.
     pub fn check_owner<R: Resource>(&self, resource: &R, live: &Live<R>) -> Result<(), Error> {
-        match live.owner.foreign_to(&self.stack) {
-            Some(owner) => Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner }),
+        let is_free = live.owner.is_nobody();
+        match live.owner.foreign_to(&self.stack).filter(|_| !(is_free && self.adopts)) {
+            Some(owner) => {
+                Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner, is_free })
+            }
             None => Ok(()),
         }
     }

@@ -63,6 +63,8 @@ pub enum Error {
         name: String,
         /// Whose it is.
         owner: String,
+        /// Whether nobody has said whose it is, so that it can be taken over.
+        is_free: bool,
     },
     /// The change cannot be made in place, and we do not destroy data.
     #[error("{what} ({name}) would have to be replaced to change {}", paths(.changes))]

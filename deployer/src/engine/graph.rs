@@ -106,6 +106,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
                 address: Address { kind: R::KIND, key: resource.name().to_owned() },
                 stack: self.name.clone(),
                 tags: Tags::new(),
+                adopts: false,
             },
             known: Some(Arc::new(resource)),
             inputs: (),
@@ -114,20 +115,33 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.orphans.push((rank, Box::new(node)));
     }
 
-    /// The nodes that belong to one of these entries or sections of `stack.yaml`, with all they need.
+    /// The nodes that have one of these addresses, or belong to one of these entries or sections of `stack.yaml`,
+    /// with all they need.
     ///
     /// Errors: the first target that names nothing.
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
         let mut chosen = BTreeSet::new();
         for target in targets {
             let hits: Vec<usize> =
-                (0..self.nodes.len()).filter(|&index| belongs(self.nodes[index].section(), target)).collect();
+                (0..self.nodes.len()).filter(|&index| is_meant(&*self.nodes[index], target)).collect();
             if hits.is_empty() {
                 return Err(target.clone());
             }
             hits.into_iter().for_each(|index| self.choose(index, &mut chosen));
         }
         Ok(chosen)
+    }
+
+    /// Takes over what has this name, if it carries nobody's tags. Returns whether the page wants such a thing.
+    pub fn adopt(&mut self, name: &str) -> bool {
+        let mut known = false;
+        self.nodes.iter_mut().for_each(|node| known |= node.adopt(name));
+        known
+    }
+
+    /// The node that everything needs, if there is any.
+    pub fn anchor(&self) -> Option<usize> {
+        (!self.nodes.is_empty()).then_some(0)
     }
 
     /// These nodes with all they need.
@@ -173,21 +187,26 @@ impl<C: Send + Sync + 'static> Stack<C> {
         needs.sort_unstable();
         needs.dedup();
         self.needs.push(needs);
-        let subject = Subject { address, stack: self.name.clone(), tags };
+        let subject = Subject { address, stack: self.name.clone(), tags, adopts: false };
         self.nodes.push(Box::new(Entry { index, section: self.section.clone(), subject, known, inputs, make }));
         Handle::new(index)
     }
 }
 
-/// `buckets` names every entry of its section, `buckets.images` one of them.
-fn belongs(section: &str, target: &str) -> bool {
-    section == target || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
+/// `buckets` names every entry of its section, `buckets.images` one of them, `bucket.images` one resource.
+fn is_meant<C>(node: &dyn Node<C>, target: &str) -> bool {
+    let section = node.section();
+    node.address().to_string() == target
+        || section == target
+        || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// A resource with its type forgotten.
 pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
     fn section(&self) -> &str;
+    /// Takes it over from nobody, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
+    fn adopt(&mut self, name: &str) -> bool;
     /// What would have to be done to make it as wanted.
     fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;
     /// What would have to be done to remove it; nothing when it is not there.
@@ -230,6 +249,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
             section: self.section.clone(),
             name: name.to_owned(),
             step,
+            holds_data: R::HOLDS_DATA,
             seen,
         }
     }
@@ -285,6 +305,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 }
                 match live.owner.foreign_to(&self.subject.stack) {
                     Some(owner) => Step::Leave(format!("belongs to {owner}")),
+                    None if R::is_protected(&live.settings) => Step::Protected,
                     None => Step::Delete { loss: self.subject.loss(&*resource, cloud).await? },
                 }
             }
@@ -300,6 +321,13 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
 
     fn section(&self) -> &str {
         &self.section
+    }
+
+    fn adopt(&mut self, name: &str) -> bool {
+        let in_the_cloud = self.known.as_ref().map(|resource| format!("{}.{}", R::KIND, resource.name()));
+        let is_meant = self.subject.address.to_string() == name || in_the_cloud.is_some_and(|it| it == name);
+        self.subject.adopts |= is_meant;
+        is_meant
     }
 
     fn plan<'a>(&'a self, cloud: &'a R::Cloud, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>> {

@@ -33,14 +33,21 @@ pub enum Step {
     },
     /// It is on its way somewhere: wait, then look again.
     Wait(String),
-    /// It is not ours.
+    /// It stays as it is, for this reason.
     Leave(String),
+    /// It is not wanted any more, and has been told that it must not be deleted.
+    Protected,
 }
 
 impl Step {
     /// An update whose fields cannot be known before other resources have been dealt with.
     pub(super) fn pending(on: &[usize]) -> Step {
         Step::Update(on.iter().map(|index| Change::pending(format!("#{index}"))).collect())
+    }
+
+    /// Whether anything is to be done.
+    fn is_work(&self) -> bool {
+        !matches!(self, Step::Keep | Step::Leave(_) | Step::Protected)
     }
 
     /// Whether those who use its output can already be planned.
@@ -63,7 +70,18 @@ pub struct Planned {
     pub name: String,
     /// What is to be done.
     pub step: Step,
+    /// Whether it holds what cannot be made again.
+    pub holds_data: bool,
     pub(super) seen: Option<Seen>,
+}
+
+impl Planned {
+    /// Why this line cannot be carried out, if it cannot.
+    pub fn must_replace(&self) -> Option<Error> {
+        let Step::Replace(changes) = &self.step else { return None };
+        let (what, name, changes) = (self.address.clone(), self.name.clone(), changes.clone());
+        Some(Error::MustReplace { what, name, changes })
+    }
 }
 
 /// What would be done, resource by resource.
@@ -76,12 +94,30 @@ pub struct Plan {
 impl Plan {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        self.lines.iter().all(|line| matches!(line.step, Step::Keep | Step::Leave(_)))
+        self.work() == 0
     }
 
     /// How many resources have something done to them.
     pub fn work(&self) -> usize {
-        self.lines.iter().filter(|line| !matches!(line.step, Step::Keep | Step::Leave(_))).count()
+        self.lines.iter().filter(|line| line.step.is_work()).count()
+    }
+
+    /// Whether it would do the same as another one, as far as that can be told beforehand.
+    pub fn is_like(&self, other: &Plan) -> bool {
+        let steps = |plan: &Plan| -> Vec<(Address, Step)> {
+            plan.lines.iter().map(|line| (line.address.clone(), line.step.clone())).collect()
+        };
+        steps(self) == steps(other)
+    }
+
+    /// Whether it begins with the anchor: then nothing of the stack was there.
+    pub fn is_first(&self) -> bool {
+        self.lines.first().is_some_and(|line| line.step == Step::Create)
+    }
+
+    /// What is to be removed.
+    pub fn doomed(&self) -> impl Iterator<Item = &Planned> {
+        self.lines.iter().filter(|line| matches!(line.step, Step::Delete { .. }))
     }
 
     /// What the resources that are there have to offer.
@@ -210,28 +246,65 @@ impl<C: Send + Sync + 'static> Stack<C> {
     /// Carries out a plan: first everything that comes or changes, then, if all went well, what goes.
     pub async fn apply(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Applied {
         let Plan { lines, outputs } = plan;
-        let orphans = lines.iter().any(|line| matches!(line.step, Step::Delete { .. }));
+        let doomed = doomed(&lines);
         let run = Run { cloud, outputs: &outputs, pace, observer };
         let work: Work = self.work(lines);
         let mut outcomes = self.forward(&run, work).await;
-        if orphans && outcomes.iter().all(Outcome::is_done) {
-            outcomes.extend(self.remove_orphans(&run).await);
+        if outcomes.iter().all(Outcome::is_done) {
+            outcomes.extend(self.remove_orphans(&run, &doomed).await);
         }
         Applied { outcomes, outputs }
+    }
+
+    /// Makes the anchor as wanted, before everything else: from then on others can see that somebody is at work.
+    /// Returns what became of it, if there was anything to do.
+    pub async fn bring_anchor(&self, cloud: &C, plan: &mut Plan, pace: &Pace, observer: &Observer) -> Option<Outcome> {
+        let node = self.nodes.first()?;
+        let line = plan.lines.iter_mut().find(|line| line.address == *node.address() && line.step.is_work())?;
+        let run = Run { cloud, outputs: &plan.outputs, pace, observer };
+        let seen = line.seen.take();
+        let result = begin(&run, &**node, |run| node.converge(run, seen)).await;
+        if result.is_ok() {
+            line.step = Step::Keep;
+        }
+        Some(Outcome { address: node.address().clone(), result: Some(result) })
+    }
+
+    /// Removes what the plan says goes, except the anchor: what uses something goes before it.
+    pub async fn remove_all_but_anchor(
+        &self,
+        cloud: &C,
+        plan: &Plan,
+        pace: &Pace,
+        observer: &Observer,
+    ) -> Vec<Outcome> {
+        let mut doomed = doomed(&plan.lines);
+        if let Some(anchor) = self.nodes.first() {
+            doomed.remove(anchor.address());
+        }
+        self.remove_these(&Run { cloud, outputs: &plan.outputs, pace, observer }, &doomed).await
+    }
+
+    /// Removes the anchor, if the plan says that it goes.
+    pub async fn remove_anchor(&self, cloud: &C, plan: &Plan, pace: &Pace, observer: &Observer) -> Option<Outcome> {
+        let node = self.nodes.first().filter(|node| doomed(&plan.lines).contains(node.address()))?;
+        let run = Run { cloud, outputs: &plan.outputs, pace, observer };
+        let result = begin(&run, &**node, |run| node.vanish(run)).await;
+        Some(Outcome { address: node.address().clone(), result: Some(result) })
     }
 
     /// Removes what the plan says goes: what uses something goes before it.
     pub async fn remove(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
         let Plan { lines, outputs } = plan;
-        let run = Run { cloud, outputs: &outputs, pace, observer };
-        let doomed: BTreeSet<&Address> =
-            lines.iter().filter(|line| matches!(line.step, Step::Delete { .. })).map(|line| &line.address).collect();
-        let mut outcomes = self.remove_orphans(&run).await;
+        self.remove_these(&Run { cloud, outputs: &outputs, pace, observer }, &doomed(&lines)).await
+    }
+
+    async fn remove_these(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
+        let mut outcomes = self.remove_orphans(run, doomed).await;
         let (needs, nodes) = (reversed(&self.needs), &self.nodes);
-        let visited = walk_nodes(&run, &needs, nodes.iter().map(|node| &**node).collect(), |node| {
-            doomed.contains(node.address())
-        })
-        .await;
+        let visited =
+            walk_nodes(run, &needs, nodes.iter().map(|node| &**node).collect(), |node| doomed.contains(node.address()))
+                .await;
         outcomes.extend(visited);
         outcomes
     }
@@ -282,13 +355,14 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(futures::future::try_join_all(looks).await?.into_iter().flatten().collect())
     }
 
-    async fn remove_orphans(&self, run: &Run<'_, C>) -> Vec<Outcome> {
+    async fn remove_orphans(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
         let before =
             |rank: usize| (0..self.orphans.len()).filter(|&other| self.orphans[other].0 < rank).collect::<Vec<_>>();
         let needs: Vec<Vec<usize>> = self.orphans.iter().map(|(rank, _)| before(*rank)).collect();
         let nothing = Outputs::new(1);
         let run = Run { outputs: &nothing, ..*run };
-        walk_nodes(&run, &needs, self.orphans.iter().map(|(_, node)| &**node).collect(), |_| true).await
+        let nodes = self.orphans.iter().map(|(_, node)| &**node).collect();
+        walk_nodes(&run, &needs, nodes, |node| doomed.contains(node.address())).await
     }
 
     /// Gives the resources that pending changes wait for their names.
@@ -304,6 +378,11 @@ impl<C: Send + Sync + 'static> Stack<C> {
             }
         }
     }
+}
+
+fn doomed(lines: &[Planned]) -> BTreeSet<Address> {
+    let doomed = lines.iter().filter(|line| matches!(line.step, Step::Delete { .. }));
+    doomed.map(|line| line.address.clone()).collect()
 }
 
 /// What was seen of each node that has work to do.

@@ -33,6 +33,8 @@ pub trait Resource: Sized + Send + Sync + 'static {
     const FIXED: &'static [&'static str] = &[];
     /// Whether an update gives another output, as a new version number is.
     const UPDATE_MOVES_OUTPUT: bool = false;
+    /// Whether it holds what cannot be made again. Such a thing goes with the whole stack, or when it is named.
+    const HOLDS_DATA: bool = false;
     /// How long it may take to settle or to vanish, at the most.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -86,6 +88,11 @@ pub trait Resource: Sized + Send + Sync + 'static {
         false
     }
 
+    /// Whether it has been told that it must not be deleted.
+    fn is_protected(_live: &Self::Settings) -> bool {
+        false
+    }
+
     /// Everything of this kind that carries this stack's tag, except what has one of the names in `but`: that is
     /// wanted, read on its own, and need not be asked for its tags here. Kinds that live inside another resource,
     /// and vanish with it, keep this default.
@@ -135,6 +142,11 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Whether nobody has said whose it is.
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Owner::Tags(tags) if !tags.contains_key(STACK_TAG))
+    }
+
     /// The stack that the tags name, if the resource is not that of `stack`.
     pub fn foreign_to(&self, stack: &str) -> Option<String> {
         let Owner::Tags(tags) = self else { return None };

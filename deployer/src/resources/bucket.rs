@@ -40,6 +40,8 @@ pub struct Settings {
     pub ownership: String,
     /// Which web pages may use it. The order counts: the first rule that matches wins.
     pub cors: Vec<CorsRule>,
+    /// Whether we refuse to delete it. S3 has no such switch, so that a tag says it.
+    pub protected: bool,
 }
 
 /// Which web pages may use a bucket, and how.
@@ -56,6 +58,9 @@ pub struct CorsRule {
     /// How long a browser may remember the answer.
     pub max_age_s: Option<i32>,
 }
+
+/// The tag that says that a bucket must not be deleted.
+const PROTECTED_TAG: &str = "deployer:protected";
 
 /// What a bucket offers to others.
 #[derive(Debug, Clone)]
@@ -76,12 +81,14 @@ impl Settings {
             encryption: ServerSideEncryption::Aes256.to_string(),
             ownership: ObjectOwnership::BucketOwnerEnforced.to_string(),
             cors: cors.into_iter().map(CorsRule::sorted).collect(),
+            protected: false,
         }
     }
 }
 
 impl Resource for Bucket {
     const KIND: &'static str = "bucket";
+    const HOLDS_DATA: bool = true;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -99,12 +106,14 @@ impl Resource for Bucket {
             self.ownership(aws),
             self.cors(aws),
         )?;
-        let settings = Settings { public_access_blocked, encryption, ownership, cors };
+        let protected = tags.contains_key(PROTECTED_TAG);
+        let settings = Settings { public_access_blocked, encryption, ownership, cors, protected };
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
     }
 
     /// Ownership and tags come with the creation, and encryption by default (aws-facts §4.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let tags = &with_protection(tags.clone(), want.protected);
         let configuration = CreateBucketConfiguration::builder()
             // us-east-1 refuses to be named, all others insist (aws-facts §4.1).
             .set_location_constraint(
@@ -135,7 +144,7 @@ impl Resource for Bucket {
 
     /// One after the other: parallel writes answer `OperationAborted` (aws-facts §4.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { public_access_blocked, encryption, ownership, cors } = &live.settings;
+        let Settings { public_access_blocked, encryption, ownership, cors, protected } = &live.settings;
         if want.public_access_blocked != *public_access_blocked {
             self.block_public_access(aws, want.public_access_blocked).await?;
         }
@@ -148,6 +157,10 @@ impl Resource for Bucket {
         if want.cors != *cors {
             self.put_cors(aws, &want.cors).await?;
         }
+        if want.protected != *protected {
+            let tags = self.tags(aws).await?.unwrap_or_default();
+            self.put_tags(aws, &with_protection(tags, want.protected)).await?;
+        }
         Ok(())
     }
 
@@ -158,8 +171,16 @@ impl Resource for Bucket {
         self.put_tags(aws, &all).await
     }
 
+    fn is_protected(live: &Settings) -> bool {
+        live.protected
+    }
+
     /// Without its notification first: emptying must not set off functions (aws-facts §4.5).
-    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        if live.settings.protected {
+            let message = "the bucket is protected against deletion: give it `protect: false` and run `up`";
+            return Err(Fault::new("DeleteBucket", "Protected", message));
+        }
         gone(self.empty(aws).await)?;
         let call = aws.s3.delete_bucket().bucket(&self.name).set_expected_bucket_owner(self.owner());
         gone(call.send().await)
@@ -373,6 +394,15 @@ impl CorsRule {
             .build()
             .expect("origins and methods are given")
     }
+}
+
+fn with_protection(mut tags: Tags, protected: bool) -> Tags {
+    if protected {
+        tags.insert(PROTECTED_TAG.into(), "true".into());
+    } else {
+        tags.remove(PROTECTED_TAG);
+    }
+    tags
 }
 
 fn tag_list(tags: &Tags) -> Vec<Tag> {

@@ -81,8 +81,8 @@ impl Resource for LoadBalancer {
         }))
     }
 
-    /// A load balancer of the same name and settings would be answered as if it were new (aws-facts §9.1): the
-    /// engine has read before that there is none.
+    /// A load balancer of the same name and settings is answered as if it were new (aws-facts §9.1): somebody may have
+    /// been faster, so that the engine reads whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         aws.elb
             .create_load_balancer()

@@ -53,6 +53,7 @@ const COUNTED: i32 = 1_000;
 
 impl Resource for Table {
     const KIND: &'static str = "table";
+    const HOLDS_DATA: bool = true;
     const FIXED: &'static [&'static str] = &["partition_key", "sort_key"];
     const LIMIT: Duration = Duration::from_secs(30 * 60);
     type Cloud = Aws;
@@ -121,6 +122,10 @@ impl Resource for Table {
         let call = aws.dynamodb.tag_resource().resource_arn(&live.output.arn);
         call.set_tags(Some(tag_list(tags))).send().await?;
         Ok(())
+    }
+
+    fn is_protected(live: &Settings) -> bool {
+        live.protected
     }
 
     /// Protection is never switched off silently: whoever switched it on meant it (aws-facts §5.3).

@@ -9,7 +9,7 @@ use super::tags;
 use crate::{
     aws::{Aws, found, gone},
     config,
-    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
 /// Known by its name.
@@ -112,8 +112,8 @@ impl Resource for TargetGroup {
         }))
     }
 
-    /// A group of the same name and settings would be answered as if it were new (aws-facts §9.1): the engine has
-    /// read before that there is none.
+    /// A group of the same name and settings is answered as if it were new (aws-facts §9.1): somebody may have been
+    /// faster, and only the tags tell whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let check = &want.health_check;
         let answer = aws
@@ -134,6 +134,9 @@ impl Resource for TargetGroup {
             .send()
             .await?;
         let arn = answer.target_groups().first().and_then(Described::target_group_arn).unwrap_or_default();
+        if tags::of_arn(aws, arn).await?.get(STACK_TAG) != tags.get(STACK_TAG) {
+            return Ok(None);
+        }
         // What goes wrong here goes wrong in `update` again, and is told there.
         let finished = set_deregistration_delay(aws, arn, want.deregistration_delay_s).await.is_ok();
         let output = Output { arn: arn.into(), name: self.name.clone() };

@@ -1,6 +1,7 @@
 //! A project folder of a test's own, with its own local AWS, and the real binary to run in it.
 #![allow(dead_code)] // each test binary uses its part
 
+pub mod cloud;
 pub mod line;
 pub mod moto;
 pub mod protocol;

@@ -9,6 +9,7 @@ mod listing;
 mod multipart;
 mod notification;
 mod operation;
+mod precondition;
 mod records;
 mod turns;
 
@@ -170,6 +171,9 @@ impl S3 {
             _ => (),
         }
         let _turn = self.turn(operation, bucket, key, request).await?;
+        if let Some(precondition) = precondition::of(operation, request) {
+            precondition.check(&self.head_object(bucket, key, &bare(Method::HEAD)).await)?;
+        }
         let answer = match operation {
             "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
             "CompleteMultipartUpload" => self.act_on_upload(operation, bucket, key, &passed).await?,

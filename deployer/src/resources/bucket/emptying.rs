@@ -7,6 +7,7 @@ use super::Bucket;
 use crate::{
     aws::{Aws, found, gone},
     engine::Fault,
+    lease,
 };
 
 /// Objects are counted up to here: ten calls.
@@ -54,6 +55,10 @@ impl Bucket {
             .send()
             .await?;
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
+        // Whoever has come here meanwhile keeps what is theirs.
+        if page.versions().iter().any(|version| version.key() == Some(lease::KEY)) {
+            return Err(Fault::new("DeleteBucket", "Leased", "another run has begun to work on this stack"));
+        }
         let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
         let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
         let doomed: Vec<(String, Option<String>)> = versions

@@ -1,0 +1,45 @@
+//! The time as a service tells it: with it, ages need no clock of our own to be right.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef, dyn_dispatch_hint},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+
+/// What the `Date` of an answer says. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct ServerTime(Arc<Mutex<Option<SystemTime>>>);
+
+impl ServerTime {
+    /// The time of the answer, or our own when it did not tell.
+    pub fn get(&self) -> SystemTime {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(SystemTime::now)
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ServerTime {
+    fn name(&self) -> &'static str {
+        "server time"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time.and_then(|time| SystemTime::try_from(time).ok());
+        Ok(())
+    }
+}

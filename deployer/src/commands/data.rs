@@ -1,0 +1,129 @@
+//! Tables and buckets that `stack.yaml` no longer wants: `up` deletes them only when they are named.
+
+use super::Session;
+use crate::{
+    engine::{Address, Plan, Planned, Step},
+    exit::{Exit, Failure},
+    report,
+};
+
+/// Whether somebody can be asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// About each on its own.
+    Each,
+    /// Nobody: then only what `--delete` names may go.
+    Nobody,
+}
+
+const UNNAMED: &str = "nobody has named it for deletion";
+
+/// What was kept although nobody wants it any more.
+#[derive(Default)]
+pub struct Kept {
+    unnamed: Vec<(Address, String)>,
+    protected: Vec<Address>,
+}
+
+impl Session {
+    /// Refuses to delete what is still wanted, and says which names stand for nothing. That is no mistake: it may be
+    /// gone already, and the same command continues.
+    pub fn check_named(&self, plan: &Plan, named: &[String]) -> Result<(), Failure> {
+        for name in named {
+            let meant: Vec<&Planned> = plan.lines.iter().filter(|line| self.means(name, line)).collect();
+            if meant.iter().any(|line| !is_unwanted(line)) {
+                return Err(Failure::usage(format!("--delete {name}: that is still in stack.yaml"))
+                    .hint("take it out of stack.yaml first: what is described there is never deleted"));
+            }
+            if meant.is_empty() {
+                report::say(format!("--delete {name}: there is no such table or bucket to delete"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out of the plan what holds data and nobody has named for deletion.
+    pub fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
+        let mut kept = Kept::default();
+        for line in plan.lines.iter_mut().filter(|line| line.holds_data) {
+            match &line.step {
+                Step::Protected => kept.protected.push(line.address.clone()),
+                Step::Delete { loss } => {
+                    let is_named = named.iter().any(|name| self.means(name, line));
+                    if !is_named && !(ask == Ask::Each && is_typed(line, loss.as_deref())?) {
+                        kept.unnamed.push((line.address.clone(), with(loss.as_deref())));
+                        line.step = Step::Leave(UNNAMED.into());
+                    }
+                }
+                _ => (),
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Keeps what has this name and is no longer in `stack.yaml`. Returns whether there was such a thing.
+    pub fn keep_orphans(&self, plan: &mut Plan, name: &str) -> bool {
+        let mut found = false;
+        for line in plan.lines.iter_mut().filter(|line| line.section.is_empty() && self.means(name, line)) {
+            line.step = Step::Leave("kept".into());
+            found = true;
+        }
+        found
+    }
+
+    /// `table.postagram-likes` as plans show it, `table.likes` or `tables.likes` as it was in `stack.yaml`.
+    fn means(&self, name: &str, line: &Planned) -> bool {
+        let Some((kind, name)) = name.split_once('.') else { return false };
+        let kind = kind.strip_suffix('s').unwrap_or(kind);
+        kind == line.address.kind && [&*line.address.key, &line.name, self.entry_of(line)].contains(&name)
+    }
+
+    /// What its entry in `stack.yaml` is, or was, called.
+    fn entry_of<'a>(&self, line: &'a Planned) -> &'a str {
+        let name = line.name.strip_prefix(&format!("{}-", self.config.name)).unwrap_or(&line.name);
+        name.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
+    }
+}
+
+impl Kept {
+    /// Keeps the same again, in a plan that was made later.
+    pub fn leave(&self, plan: &mut Plan) {
+        for line in &mut plan.lines {
+            if matches!(line.step, Step::Delete { .. }) && self.unnamed.iter().any(|(kept, _)| *kept == line.address) {
+                line.step = Step::Leave(UNNAMED.into());
+            }
+        }
+    }
+
+    /// Says what was kept and how it can go. Returns how the command ends.
+    pub fn conclude(self, exit: Exit) -> Exit {
+        let Kept { unnamed, protected } = self;
+        for (address, loss) in &unnamed {
+            report::say(format!("kept {address}{loss}, which is no longer in stack.yaml"));
+        }
+        if !unnamed.is_empty() {
+            let names: Vec<String> = unnamed.iter().map(|(address, _)| format!("--delete {address}")).collect();
+            report::hint(&format!("to delete it for good: deployer up {}", names.join(" ")));
+        }
+        for address in &protected {
+            report::say(format!("kept {address}, which is protected against deletion"));
+            report::hint("put it back into stack.yaml with `protect: false`, run `up`, and take it out again");
+        }
+        if exit == Exit::Done && !(unnamed.is_empty() && protected.is_empty()) { Exit::Kept } else { exit }
+    }
+}
+
+fn is_unwanted(line: &Planned) -> bool {
+    matches!(line.step, Step::Delete { .. } | Step::Protected | Step::Leave(_))
+}
+
+/// Whether the user types its name.
+fn is_typed(line: &Planned, loss: Option<&str>) -> Result<bool, Failure> {
+    let Planned { address, name, .. } = line;
+    let question = format!("{address} is no longer in stack.yaml. Type {name} to delete it{}: ", with(loss));
+    Ok(report::ask(&question)? == *name)
+}
+
+fn with(loss: Option<&str>) -> String {
+    loss.map(|loss| format!(" with {loss}")).unwrap_or_default()
+}

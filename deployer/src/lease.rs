@@ -1,0 +1,344 @@
+//! Who may change a stack now: whoever has written an object into its artifact bucket where there was none.
+//!
+//! It is a lease and no lock. It ends a minute after its holder's last sign of life, so that a run that died frees
+//! the stack without anybody's help; at once, if it died on this machine. S3 decides who was first: every write and
+//! deletion here names the state it expects to find.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{Client, primitives::ByteStream};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    aws::{Aws, ServerTime, found, gone},
+    engine::Fault,
+    process::Process,
+};
+
+/// The object. Whoever finds it in a bucket leaves that bucket alone.
+pub const KEY: &str = "deployer/lease";
+/// How long it holds after the last sign of life.
+const TERM: Duration = Duration::from_secs(60);
+/// How often there is one: two may be lost.
+const RENEW: Duration = Duration::from_secs(20);
+
+/// How many leases this process has asked for.
+static RUNS: AtomicU64 = AtomicU64::new(1);
+
+/// Who holds a lease, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Whose run it is.
+    pub owner: String,
+    /// Where it runs.
+    pub host: String,
+    /// What it does: `up`, `down`.
+    pub command: String,
+    /// When it began, in seconds since 1970 by its own clock.
+    pub since: u64,
+    /// When it ends unless it is renewed.
+    pub expires: u64,
+    /// Which of the process's runs it is.
+    pub run: u64,
+    /// Which process it is.
+    pub process: Process,
+}
+
+/// What came of asking for a lease.
+pub enum Answer {
+    /// It is ours.
+    Taken(Lease),
+    /// Somebody else is at work.
+    Held(Holder),
+    /// There is no bucket to keep it in.
+    NoBucket,
+}
+
+/// The right to change a stack, renewed until it is released.
+pub struct Lease {
+    place: Place,
+    mine: Arc<Mine>,
+    renewals: JoinHandle<()>,
+}
+
+/// Where leases of a stack are kept.
+#[derive(Clone)]
+struct Place {
+    s3: Client,
+    bucket: String,
+    account: String,
+}
+
+/// What this run has written.
+struct Mine {
+    holder: Holder,
+    /// The state of the object that we wrote.
+    etag: Mutex<String>,
+    lost: CancellationToken,
+}
+
+/// What was found at the place.
+struct There {
+    holder: Option<Holder>,
+    etag: String,
+    /// How long ago it was written, by S3's own clock alone.
+    age: Duration,
+}
+
+impl Lease {
+    /// Asks once. A lease whose holder is dead, or has not been heard of for a minute, is taken over.
+    pub async fn take(aws: &Aws, bucket: &str, account: &str, command: &str) -> Result<Answer, Fault> {
+        let place = Place::of(aws, bucket, account);
+        let holder = Holder::this_run(command);
+        match place.put(&holder, If::Nothing).await? {
+            Put::Done(etag) => return Ok(Answer::Taken(Lease::begin(place, holder, etag))),
+            Put::NoBucket => return Ok(Answer::NoBucket),
+            Put::Refused => (),
+        }
+        let Some(there) = place.look().await? else { return Ok(Answer::Held(holder.unknown())) };
+        if there.is_of(&holder) {
+            // The call was repeated: it had taken effect, and only its answer was lost.
+            return Ok(Answer::Taken(Lease::begin(place, holder, there.etag)));
+        }
+        if !there.is_dead() {
+            return Ok(Answer::Held(there.holder.unwrap_or_else(|| holder.unknown())));
+        }
+        Ok(match place.put(&holder, If::Is(&there.etag)).await? {
+            Put::Done(etag) => Answer::Taken(Lease::begin(place, holder, etag)),
+            Put::NoBucket => Answer::NoBucket,
+            Put::Refused => Answer::Held(there.holder.unwrap_or_else(|| holder.unknown())),
+        })
+    }
+
+    /// Removes what a run has left that died after its last change. Nobody's work is touched.
+    pub async fn sweep(aws: &Aws, bucket: &str, account: &str) -> Result<(), Fault> {
+        let place = Place::of(aws, bucket, account);
+        match place.look().await? {
+            Some(there) if there.is_dead() => place.delete(&there.etag).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// Is cancelled when somebody else has taken it over: then nothing more may be begun.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.mine.lost
+    }
+
+    /// Gives it back.
+    pub async fn release(mut self) -> Result<(), Fault> {
+        self.renewals.abort();
+        let _ = (&mut self.renewals).await;
+        let etag = self.mine.etag().clone();
+        if self.place.delete(&etag).await? == Deleted::Gone {
+            return Ok(());
+        }
+        // A renewal was under way, whose answer never came.
+        match self.place.look().await? {
+            Some(there) if there.is_of(&self.mine.holder) => self.place.delete(&there.etag).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(place: Place, holder: Holder, etag: String) -> Lease {
+        let mine = Arc::new(Mine { holder, etag: Mutex::new(etag), lost: CancellationToken::new() });
+        let renewals = tokio::spawn(renew(place.clone(), mine.clone()));
+        Lease { place, mine, renewals }
+    }
+}
+
+/// Says every now and then that this run is alive. Nobody waits for it, and no answer of AWS makes it give up but that
+/// the lease is another's.
+async fn renew(place: Place, mine: Arc<Mine>) {
+    let mut alive = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(RENEW).await;
+        let etag = mine.etag().clone();
+        match place.put(&mine.holder.renewed(), If::Is(&etag)).await {
+            Ok(Put::Done(etag)) => {
+                *mine.etag() = etag;
+                alive = tokio::time::Instant::now();
+                continue;
+            }
+            Ok(Put::Refused) => match place.look().await {
+                // Ours after all: an earlier answer was lost.
+                Ok(Some(there)) if there.is_of(&mine.holder) => {
+                    *mine.etag() = there.etag;
+                    alive = tokio::time::Instant::now();
+                    continue;
+                }
+                Ok(_) => return mine.lost.cancel(),
+                Err(_) => (),
+            },
+            Ok(Put::NoBucket) | Err(_) => (),
+        }
+        // Others may count it as ended by now.
+        if alive.elapsed() > TERM {
+            return mine.lost.cancel();
+        }
+    }
+}
+
+impl Mine {
+    fn etag(&self) -> MutexGuard<'_, String> {
+        self.etag.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a write or deletion expects to find.
+enum If<'a> {
+    Nothing,
+    Is(&'a str),
+}
+
+/// What came of a write.
+enum Put {
+    Done(String),
+    Refused,
+    NoBucket,
+}
+
+/// What came of a deletion.
+#[derive(PartialEq)]
+enum Deleted {
+    Gone,
+    Refused,
+}
+
+impl Place {
+    fn of(aws: &Aws, bucket: &str, account: &str) -> Place {
+        Place { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into() }
+    }
+
+    async fn put(&self, holder: &Holder, expected: If<'_>) -> Result<Put, Fault> {
+        let body = serde_json::to_vec(holder).expect("a holder is plain data");
+        let call = self.s3.put_object().bucket(&self.bucket).expected_bucket_owner(&self.account).key(KEY);
+        let call = call.content_type("application/json").body(ByteStream::from(body));
+        let call = match expected {
+            If::Nothing => call.if_none_match("*"),
+            If::Is(etag) => call.if_match(etag),
+        };
+        match call.send().await.map_err(Fault::from) {
+            Ok(answer) => Ok(Put::Done(answer.e_tag.unwrap_or_default())),
+            Err(fault) if fault.code == "NoSuchBucket" => Ok(Put::NoBucket),
+            Err(fault) if is_other_than_expected(&fault) => Ok(Put::Refused),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    async fn look(&self) -> Result<Option<There>, Fault> {
+        let now = ServerTime::default();
+        let call = self.s3.get_object().bucket(&self.bucket).expected_bucket_owner(&self.account).key(KEY);
+        let Some(answer) = found(call.customize().interceptor(now.clone()).send().await)? else { return Ok(None) };
+        let written = answer.last_modified.and_then(|written| SystemTime::try_from(written).ok());
+        let age = written.and_then(|written| now.get().duration_since(written).ok()).unwrap_or_default();
+        let etag = answer.e_tag.unwrap_or_default();
+        let body = answer.body.collect().await.map(|body| body.into_bytes()).unwrap_or_default();
+        Ok(Some(There { holder: serde_json::from_slice(&body).ok(), etag, age }))
+    }
+
+    async fn delete(&self, etag: &str) -> Result<Deleted, Fault> {
+        let call = self.s3.delete_object().bucket(&self.bucket).expected_bucket_owner(&self.account).key(KEY);
+        match call.if_match(etag).send().await.map_err(Fault::from) {
+            Err(fault) if is_other_than_expected(&fault) => Ok(Deleted::Refused),
+            answer => gone(answer).map(|()| Deleted::Gone),
+        }
+    }
+}
+
+/// 412, or 409 when two came at the same moment, or that there is nothing of which it could be the state.
+fn is_other_than_expected(fault: &Fault) -> bool {
+    ["PreconditionFailed", "ConditionalRequestConflict", "HTTP 412", "NoSuchKey"].contains(&fault.code.as_str())
+}
+
+impl There {
+    /// Whether nobody is behind it any more.
+    fn is_dead(&self) -> bool {
+        self.age > TERM || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
+    }
+
+    fn is_of(&self, run: &Holder) -> bool {
+        self.holder.as_ref().is_some_and(|holder| holder.is(run))
+    }
+}
+
+impl Holder {
+    fn this_run(command: &str) -> Holder {
+        let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+        let now = seconds(SystemTime::now());
+        Holder {
+            owner: user.unwrap_or_else(|| "somebody".into()),
+            host: host.map_or_else(|| "an unknown host".into(), |host| host.trim().to_owned()),
+            command: command.into(),
+            run: RUNS.fetch_add(1, Ordering::Relaxed),
+            since: now,
+            expires: now + TERM.as_secs(),
+            process: Process::this(),
+        }
+    }
+
+    fn renewed(&self) -> Holder {
+        Holder { expires: seconds(SystemTime::now()) + TERM.as_secs(), ..self.clone() }
+    }
+
+    /// Somebody of whom nothing can be said: the object was gone again, or is none of ours.
+    fn unknown(&self) -> Holder {
+        Holder {
+            owner: "somebody".into(),
+            host: "an unknown host".into(),
+            command: "another command".into(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether both are the same run: a renewal changes nothing but the end.
+    fn is(&self, other: &Holder) -> bool {
+        Holder { expires: 0, ..self.clone() } == Holder { expires: 0, ..other.clone() }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Holder { owner, host, command, process, .. } = self;
+        write!(f, "{owner} at {host} (`{command}`, process {})", process.pid)
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn there(holder: Holder, age_s: u64) -> There {
+        There { holder: Some(holder), etag: "1".into(), age: Duration::from_secs(age_s) }
+    }
+
+    #[test]
+    fn a_lease_is_over_when_its_holder_is_dead_or_silent_for_a_minute() {
+        let alive = Holder::this_run("up");
+        assert!(!there(alive.clone(), 59).is_dead());
+        assert!(there(alive.clone(), 61).is_dead(), "silent for too long, wherever it runs");
+        let dead = Holder { process: Process::ended(), ..alive };
+        assert!(there(dead, 0).is_dead());
+    }
+
+    #[test]
+    fn a_renewed_lease_is_the_same_and_another_run_of_the_process_is_not() {
+        let holder = Holder::this_run("up");
+        assert!(Holder { expires: 1, ..holder.clone() }.is(&holder));
+        assert!(!Holder::this_run("up").is(&holder));
+        let read: Holder = serde_json::from_slice(&serde_json::to_vec(&holder).unwrap()).unwrap();
+        assert!(read.is(&holder));
+    }
+}

@@ -1,0 +1,152 @@
+//! Nothing deletes data by the way: tables and buckets go when they are named, and only then.
+
+mod support;
+
+use support::{
+    Project, Said,
+    cloud::{Ours, ours},
+};
+
+const TWO_TABLES: &str = "\
+name: data
+region: us-east-1
+buckets:
+  files: {}
+tables:
+  posts: { partition_key: user }
+  likes: { partition_key: post }
+";
+
+async fn up_with(description: &str) -> (Ours, Project) {
+    let (cloud, project) = (ours().await, Project::with(description));
+    cloud.done(&project, &["up", "--yes"]).await;
+    (cloud, project)
+}
+
+fn says(said: &Said, text: &str) {
+    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_data_is_kept_until_it_is_named() {
+    let (cloud, project) = up_with(TWO_TABLES).await;
+    let row = aws_sdk_dynamodb::types::AttributeValue::S("1".into());
+    cloud.aws.dynamodb.put_item().table_name("data-likes").item("post", row).send().await.expect("a row can be put");
+    project.edit("  likes: { partition_key: post }\n", "");
+    project.edit("buckets:\n  files: {}\n", "");
+
+    // The plan shows both, and `--yes` alone deletes neither, while everything else is done.
+    let plan = cloud.run(&project, &["plan"]).await;
+    says(&plan, "- table.data-likes");
+    says(&plan, "with 1 row");
+    project.edit("tables:\n", "tables:\n  more: { partition_key: k }\n");
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!(up.code, 3, "{}", up.all());
+    says(&up, "table.more  created");
+    says(&up, "kept table.data-likes with 1 row, which is no longer in stack.yaml");
+    says(&up, "--delete table.data-likes");
+    assert_eq!(cloud.tables().await, ["data-likes", "data-more", "data-posts"]);
+    assert_eq!(cloud.run(&project, &["up", "--yes"]).await.code, 3, "it is said every time");
+
+    // Only what is named goes, by the name in the plan or the one it had in stack.yaml.
+    let refused = cloud.run(&project, &["up", "--yes", "--delete", "tables.posts"]).await;
+    assert_eq!(refused.code, 64, "{}", refused.all());
+    says(&refused, "still in stack.yaml");
+    let up = cloud.run(&project, &["up", "--yes", "--delete", "tables.likes"]).await;
+    assert_eq!(up.code, 3, "the bucket is still kept: {}", up.all());
+    assert_eq!(cloud.tables().await, ["data-more", "data-posts"]);
+    let up = cloud.done(&project, &["up", "--yes", "--delete", "tables.likes", "--delete", "bucket.files"]).await;
+    says(&up, "--delete tables.likes: there is no such table");
+    assert_eq!(cloud.buckets().await, ["data-artifacts-000000000000-us-east-1"]);
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_key_is_refused_before_anything_is_changed_and_the_way_is_told() {
+    let (cloud, project) = up_with(TWO_TABLES).await;
+    project.edit("{ partition_key: user }", "{ partition_key: user, sort_key: id }");
+    project.edit("  files: {}", "  files: {}\n  other: {}");
+    let plan = cloud.run(&project, &["plan"]).await;
+    says(&plan, "± table.posts");
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!(up.code, 1, "{}", up.all());
+    says(&up, "would have to be replaced to change sort_key");
+    says(&up, "under another name");
+    says(&up, "stack.yaml:");
+    assert!(!cloud.buckets().await.iter().any(|bucket| bucket.contains("other")), "nothing else was done either");
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_protected_stays_whatever_is_said() {
+    let protected = "\
+name: data
+region: us-east-1
+buckets:
+  files: { protect: true }
+tables:
+  posts: { partition_key: user, protect: true, point_in_time_recovery: true }
+";
+    let (cloud, project) = up_with(protected).await;
+    let table = cloud.aws.dynamodb.describe_table().table_name("data-posts").send().await.expect("it is there");
+    assert_eq!(table.table().and_then(|table| table.deletion_protection_enabled()), Some(true));
+    let backups = cloud.aws.dynamodb.describe_continuous_backups().table_name("data-posts").send().await;
+    let backups = format!("{:?}", backups.expect("an answer"));
+    assert!(backups.contains("point_in_time_recovery_status: Some(Enabled)"), "{backups}");
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
+
+    // `down` does nothing at all, not even when everything is named; `up` neither.
+    let down = cloud.run(&project, &["down", "--yes"]).await;
+    assert_eq!(down.code, 1, "{}", down.all());
+    says(&down, "bucket.files and table.posts: protected against deletion, so nothing was changed");
+    let one = cloud.run(&project, &["down", "--yes", "--keep", "bucket.files"]).await;
+    assert_eq!(one.code, 1, "{}", one.all());
+    let both = project.description();
+    project.describe("name: data\nregion: us-east-1\n");
+    let up = cloud.run(&project, &["up", "--yes", "--delete", "table.posts", "--delete", "bucket.files"]).await;
+    assert_eq!(up.code, 3, "{}", up.all());
+    says(&up, "protect: false");
+    assert_eq!(cloud.tables().await, ["data-posts"]);
+    assert_eq!(cloud.buckets().await.len(), 2);
+
+    // Without the protection it goes like everything else.
+    project.describe(&both.replace("protect: true", "protect: false"));
+    let up = cloud.done(&project, &["up", "--yes"]).await;
+    says(&up, "protected: true → false");
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!((cloud.tables().await.len(), cloud.buckets().await.len()), (0, 0));
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn down_keeps_what_it_is_told_to_keep() {
+    let (cloud, project) = up_with(TWO_TABLES).await;
+    project.edit("  likes: { partition_key: post }\n", "");
+    let nothing = cloud.run(&project, &["down", "--yes", "--keep", "table.nothing"]).await;
+    assert_eq!(nothing.code, 64, "{}", nothing.all());
+    cloud.done(&project, &["down", "--yes", "--keep", "bucket.files", "--keep", "table.likes"]).await;
+    assert_eq!(cloud.tables().await, ["data-likes"], "it was kept although stack.yaml does not know it any more");
+    assert_eq!(cloud.buckets().await.len(), 2, "the kept one, and the one by which the stack is found again");
+    let up = cloud.run(&project, &["up", "--yes"]).await;
+    says(&up, "kept table.data-likes");
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!((cloud.tables().await.len(), cloud.buckets().await.len()), (0, 0));
+    cloud.end().await;
+}
+
+/// The question about each is put to a terminal: `script` lends it one.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_each_is_asked_about_by_name() {
+    let (cloud, project) = up_with(TWO_TABLES).await;
+    project.edit("  likes: { partition_key: post }\n", "");
+    project.edit("buckets:\n  files: {}\n", "");
+    let bucket = "data-files-000000000000-us-east-1";
+    let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes", bucket]).await;
+    let (table, asked) = ("Type data-likes to delete it", format!("Type {bucket} to delete it"));
+    assert!(said.stdout.contains(table) && said.stdout.contains(&asked), "{}", said.all());
+    assert_eq!(said.code, 3, "a yes is not a name: {}", said.all());
+    assert_eq!(cloud.tables().await, ["data-likes", "data-posts"]);
+    assert_eq!(cloud.buckets().await, ["data-artifacts-000000000000-us-east-1"]);
+    cloud.end().await;
+}

@@ -1,0 +1,325 @@
+//! Several runs at once, other people's things, other accounts and regions: nobody harms anybody.
+
+mod support;
+
+use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
+use deployer::{
+    engine::{Observed, Owner, Resource, STACK_TAG, Tags},
+    lease::{self, Answer, Lease},
+    resources::{load_balancer, target_group},
+};
+use support::{
+    Project, Said,
+    cloud::{Ours, ours},
+    moto::Moto,
+    world,
+};
+
+const SMALL: &str = "\
+name: small
+region: us-east-1
+buckets:
+  files: {}
+tables:
+  posts: { partition_key: user }
+";
+const ARTIFACTS: &str = "small-artifacts-000000000000-us-east-1";
+const KEYS: (&str, &str) = (local::ACCESS_KEY, local::SECRET_KEY);
+
+fn says(said: &Said, text: &str) {
+    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
+}
+
+async fn at_once(cloud: &Ours, projects: &[(&Project, &[&str])]) -> Vec<Said> {
+    let runs = projects.iter().map(|(project, arguments)| cloud.run(project, arguments));
+    futures::future::join_all(runs).await
+}
+
+async fn inventory(cloud: &Ours) -> world::Inventory {
+    world::inventory(&cloud.endpoint(), KEYS).await
+}
+
+/// What a single undisturbed run makes.
+async fn alone(project: &Project) -> world::Inventory {
+    let cloud = ours().await;
+    cloud.done(project, &["up", "--yes", "--no-wait"]).await;
+    let goal = inventory(&cloud).await;
+    cloud.done(project, &["down", "--yes"]).await;
+    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    cloud.end().await;
+    goal
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_first_ups_at_once_make_one_stack() {
+    let project = Project::light();
+    let goal = alone(&project).await;
+    for arguments in [&["up", "--yes", "--no-wait"][..], &["up", "--yes", "--no-wait", "--wait"]] {
+        let cloud = ours().await;
+        let all = at_once(&cloud, &[(&project, arguments); 8]).await;
+        let done = all.iter().filter(|said| said.code == 0).count();
+        assert!(done >= 1, "{}", all[0].all());
+        for said in all.iter().filter(|said| said.code != 0) {
+            assert_eq!(said.code, 75, "{}", said.all());
+            assert!(!arguments.contains(&"--wait"), "who waits gets a turn: {}", said.all());
+            says(said, "is changing this stack");
+            says(said, "`up`, process ");
+        }
+        assert_eq!(inventory(&cloud).await, goal);
+        assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
+        cloud.done(&project, &["down", "--yes"]).await;
+        assert_eq!(inventory(&cloud).await, world::Inventory::new());
+        cloud.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
+    let (cloud, first) = (ours().await, Project::with(SMALL));
+    let other = Project::with(&SMALL.replace("  posts: {", "  likes: { partition_key: post }\n  posts: {"));
+    for round in 0..4 {
+        let up: &[&str] = &["up", "--yes", "--wait", "--delete", "table.likes"];
+        let all = at_once(&cloud, &[(&first, up), (&other, &up[..3]), (&first, &["down", "--yes", "--wait"])]).await;
+        for said in &all {
+            assert_eq!(said.code, 0, "round {round}: {}", said.all());
+        }
+        let there = inventory(&cloud).await;
+        if !there.is_empty() {
+            let wanted = if there.contains_key("table small-likes") { &other } else { &first };
+            let plan = cloud.run(wanted, &["plan", "--detailed-exitcode"]).await;
+            assert_eq!(plan.code, 0, "round {round}: {}", plan.all());
+        }
+    }
+    cloud.done(&first, &["down", "--yes"]).await;
+    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    cloud.end().await;
+}
+
+/// Writes a lease as a run on another machine would.
+async fn leased_by_somebody_else(cloud: &Ours) {
+    let holder = serde_json::json!({
+        "owner": "ada", "host": "analytical", "command": "down", "since": 0, "expires": 60, "run": 1,
+        "process": { "machine": "elsewhere", "pid": 1843, "began": 1 },
+    });
+    let put = cloud.aws.s3.put_object().bucket(ARTIFACTS).key(lease::KEY).body(holder.to_string().into_bytes().into());
+    put.send().await.expect("it can be written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    cloud.done(&project, &["up", "--yes"]).await;
+    leased_by_somebody_else(&cloud).await;
+    let before = inventory(&cloud).await;
+
+    // Looking is free, and so is a run that has nothing to do.
+    cloud.done(&project, &["plan"]).await;
+    says(&cloud.done(&project, &["up", "--yes", "-v"]).await, " calls, 0 of them mutating");
+    project.edit("  files: {}", "  files: {}\n  more: {}");
+    for command in ["up", "down"] {
+        let refused = cloud.run(&project, &[command, "--yes"]).await;
+        assert_eq!(refused.code, 75, "{}", refused.all());
+        says(&refused, "ada at analytical (`down`, process 1843) is changing this stack");
+        says(&refused, "--wait");
+    }
+    assert_eq!(inventory(&cloud).await, before);
+
+    // Who waits gets its turn when the other one has finished.
+    let waiting = cloud.run(&project, &["up", "--yes", "--wait"]);
+    let finishing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        cloud.aws.s3.delete_object().bucket(ARTIFACTS).key(lease::KEY).send().await.expect("it can be deleted");
+    };
+    let (up, ()) = tokio::join!(waiting, finishing);
+    assert_eq!(up.code, 0, "{}", up.all());
+    assert!(cloud.buckets().await.iter().any(|bucket| bucket.contains("more")));
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    let ask = || Lease::take(&cloud.aws, ARTIFACTS, "000000000000", "test");
+    assert!(matches!(ask().await, Ok(Answer::NoBucket)));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let answers = futures::future::join_all((0..8).map(|_| ask())).await;
+    let taken: Vec<Lease> = answers
+        .into_iter()
+        .filter_map(|answer| if let Ok(Answer::Taken(lease)) = answer { Some(lease) } else { None })
+        .collect();
+    assert_eq!(taken.len(), 1);
+    for lease in taken {
+        lease.release().await.expect("it can be given back");
+    }
+    let Ok(Answer::Taken(lease)) = ask().await else { panic!("it is free again") };
+    lease.release().await.expect("it can be given back");
+    assert!(!inventory(&cloud).await.keys().any(|thing| thing.contains(lease::KEY)));
+
+    // A bucket in which somebody has just begun is not removed.
+    leased_by_somebody_else(&cloud).await;
+    cloud.aws.s3.delete_object().bucket(ARTIFACTS).key("x").send().await.expect("an answer");
+    let bucket = deployer::resources::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
+    let Ok(Observed::Present(live)) = bucket.read(&cloud.aws).await else { panic!("it is there") };
+    assert_eq!(bucket.delete(&cloud.aws, &live).await.expect_err("it is refused").code, "Leased");
+    cloud.end().await;
+}
+
+async fn make_table(cloud: &Ours, name: &str) {
+    let key = KeySchemaElement::builder().attribute_name("user").key_type(KeyType::Hash).build().expect("whole");
+    let attribute = AttributeDefinition::builder().attribute_name("user").attribute_type(ScalarAttributeType::S);
+    let call = cloud.aws.dynamodb.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    let call = call.key_schema(key).attribute_definitions(attribute.build().expect("whole"));
+    call.send().await.expect("a table can be made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    let ours = cloud.aws.s3.create_bucket().bucket("small-files-000000000000-us-east-1");
+    ours.send().await.expect("a bucket can be made");
+    let before = inventory(&cloud).await;
+
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    says(&refused, "bucket.files (small-files-000000000000-us-east-1) exists but belongs to nobody");
+    says(&refused, "`up --adopt bucket.files`");
+    assert_eq!(inventory(&cloud).await, before, "nothing was changed");
+    assert_eq!(cloud.run(&project, &["up", "--yes", "--adopt", "bucket.nothing"]).await.code, 64);
+    assert_eq!(
+        cloud.run(&project, &["up", "--yes", "--adopt", "table.posts"]).await.code,
+        1,
+        "the bucket is not named"
+    );
+
+    let plan = cloud.run(&project, &["plan", "--adopt", "bucket.files"]).await;
+    says(&plan, "tags.deployer:stack: small");
+    let up = cloud.done(&project, &["up", "--yes", "--adopt", "bucket.small-files-000000000000-us-east-1"]).await;
+    says(&up, "bucket.files  updated");
+    assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "from now on it is ours");
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    make_table(&cloud, "small-posts").await;
+    let theirs = aws_sdk_dynamodb::types::Tag::builder().key(STACK_TAG).value("large").build().expect("whole");
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/small-posts";
+    cloud.aws.dynamodb.tag_resource().resource_arn(arn).tags(theirs).send().await.expect("it can be tagged");
+    let before = inventory(&cloud).await;
+    let refused = cloud.run(&project, &["up", "--yes", "--adopt", "table.posts"]).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    says(&refused, "belongs to stack \"large\"");
+    assert!(!refused.stderr.contains("--adopt"), "{}", refused.all());
+    let down = cloud.done(&project, &["down", "--yes"]).await;
+    says(&down, "stays: belongs to stack \"large\"");
+    assert_eq!(inventory(&cloud).await, before);
+    cloud.end().await;
+}
+
+/// Elastic Load Balancing answers a creation as if it were new when somebody was faster with the same settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
+    let cloud = ours().await;
+    let vpcs = cloud.aws.ec2.describe_vpcs().send().await.expect("networks");
+    let vpc = vpcs.vpcs()[0].vpc_id().expect("an id").to_owned();
+    let subnets = cloud.aws.ec2.describe_subnets().send().await.expect("subnets");
+    let subnets = subnets.subnets().iter().take(2).filter_map(|subnet| subnet.subnet_id().map(str::to_owned)).collect();
+    let firewalls = cloud.aws.ec2.describe_security_groups().send().await.expect("security groups");
+    let firewall = firewalls.security_groups()[0].group_id().expect("an id").to_owned();
+    let (theirs, tags) = (tags("large"), tags("small"));
+
+    let group = target_group::TargetGroup { name: "small-web-80".into() };
+    let check = deployer::config::HealthCheck {
+        path: "/".into(),
+        interval_s: 10,
+        timeout_s: 5,
+        healthy: 2,
+        unhealthy: 2,
+        matcher: "200".into(),
+    };
+    let want = target_group::Settings::http(80, &vpc, &check);
+    let slow = target_group::Settings { deregistration_delay_s: 300, ..want.clone() };
+    group.create(&cloud.aws, &slow, &theirs).await.expect("theirs is made");
+    let made = group.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
+    assert!(made.is_none(), "it is looked at before it is believed");
+    let Ok(Observed::Present(live)) = group.read(&cloud.aws).await else { panic!("it is there") };
+    assert_eq!(live.owner.foreign_to("small").as_deref(), Some("stack \"large\""));
+    assert_eq!(live.settings.deregistration_delay_s, 300, "nothing of it was changed");
+
+    let balancer = load_balancer::LoadBalancer { name: "small-web".into() };
+    let want = load_balancer::Settings::public(subnets, [firewall].into());
+    balancer.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
+    let made = balancer.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
+    assert!(made.is_none(), "it is looked at before it is believed");
+    let Ok(Observed::Present(live)) = balancer.read(&cloud.aws).await else { panic!("it is there") };
+    assert_eq!(live.owner, Owner::Tags(theirs));
+    cloud.end().await;
+}
+
+fn tags(stack: &str) -> Tags {
+    [(STACK_TAG.to_owned(), stack.to_owned())].into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_account_or_region_is_refused_naming_both() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let pin = project.path().join(".deployer/pin");
+    assert_eq!(std::fs::read_to_string(&pin).expect("it is remembered"), "small 000000000000 us-east-1\n");
+
+    std::fs::write(&pin, "small 111122223333 us-east-1\n").expect("a file can be written");
+    for command in ["plan", "up", "down", "outputs"] {
+        let refused = cloud.run(&project, &[command]).await;
+        assert_eq!(refused.code, 64, "{}", refused.all());
+        says(&refused, "account 111122223333");
+        says(&refused, "account 000000000000");
+    }
+    project.edit("name: small\n", "name: small\naccount: \"000000000000\"\n");
+    project.edit("  files: {}", "  files: {}\n  more: {}");
+    cloud.done(&project, &["up", "--yes"]).await;
+    assert_eq!(std::fs::read_to_string(&pin).expect("it is remembered"), "small 000000000000 us-east-1\n");
+    project.edit("\"000000000000\"", "\"111122223333\"");
+    let refused = cloud.run(&project, &["plan"]).await;
+    assert_eq!(refused.code, 64, "{}", refused.all());
+    says(&refused, "111122223333");
+
+    project.edit("account: \"111122223333\"\n", "");
+    project.edit("region: us-east-1", "region: eu-west-1");
+    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    assert_eq!(refused.code, 64, "{}", refused.all());
+    says(&refused, "small lives in us-east-1");
+    says(&refused, "stack.yaml says eu-west-1");
+    says(&refused, "--region eu-west-1");
+
+    project.edit("region: eu-west-1", "region: us-east-1");
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert!(!pin.exists(), "where nothing is left, nothing is remembered");
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_region_and_a_second_name_never_meet_the_first() {
+    let (moto, project) = (Moto::start(), Project::light());
+    moto.done(&project, &["up", "--yes", "--no-wait"]);
+    let second = Project::light();
+    second.edit("name: postagram", "name: postagram-two");
+    moto.done(&second, &["up", "--yes", "--no-wait"]);
+    moto.done(&project, &["up", "--yes", "--no-wait", "--region", "eu-west-1"]);
+    let settled = |project: &Project, place: &[&str]| {
+        let plan = moto.run(project, &[&["plan", "--detailed-exitcode"], place].concat());
+        assert_eq!(plan.code, 0, "{}", plan.all());
+    };
+    settled(&project, &[]);
+    settled(&second, &[]);
+    moto.done(&project, &["down", "--yes"]);
+    settled(&second, &[]);
+    settled(&project, &["--region", "eu-west-1"]);
+    moto.done(&second, &["down", "--yes"]);
+    settled(&project, &["--region", "eu-west-1"]);
+    moto.done(&project, &["down", "--yes", "--region", "eu-west-1"]);
+    let roles = moto.ask("iam", "Action=ListRoles&Version=2010-05-08").await;
+    assert!(!roles.contains("postagram"), "{roles}");
+}
