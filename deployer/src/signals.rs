@@ -1,5 +1,7 @@
 //! Ctrl-C and SIGTERM: the first finishes the calls in flight, the second leaves at once.
 
+use std::sync::OnceLock;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -29,18 +31,24 @@ pub async fn stop_requested() {
     }
 }
 
-/// A token that the first signal cancels. The second ends the process: every state between two calls is one
-/// from which the next run continues.
+/// A token that the first signal cancels, the same for all parts of a command. The second signal ends the process:
+/// every state between two calls is one from which the next run continues.
 pub fn watch() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let Ok(mut signals) = Signals::listen() else { return stop };
-    let cancelled = stop.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        cancelled.cancel();
-        report::say("stopping after the calls in flight; once more leaves at once");
-        signals.next().await;
-        std::process::exit(Exit::Interrupted as i32);
-    });
-    stop
+    static STOP: OnceLock<CancellationToken> = OnceLock::new();
+    STOP.get_or_init(|| {
+        let stop = CancellationToken::new();
+        if let Ok(signals) = Signals::listen() {
+            tokio::spawn(heed(signals, stop.clone()));
+        }
+        stop
+    })
+    .clone()
+}
+
+async fn heed(mut signals: Signals, stop: CancellationToken) {
+    signals.next().await;
+    stop.cancel();
+    report::say("stopping after the calls in flight; once more leaves at once");
+    signals.next().await;
+    std::process::exit(Exit::Interrupted as i32);
 }

@@ -29,8 +29,8 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
             return Ok(Exit::Done);
         }
         Agreed::Nothing => Exit::Done,
-        Agreed::Remove { page, plan, lease } => {
-            let outcomes = carry_out(&session, &page, plan, lease).await?;
+        Agreed::Remove(removal) => {
+            let outcomes = carry_out(&session, *removal).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
                 exit = read_back(&session, &args.keep).await?;
@@ -46,16 +46,19 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// What is to be removed, as the user has agreed to it.
+/// What the user has said to what was shown.
 enum Agreed {
     Refused,
     Nothing,
-    Remove {
-        page: Page,
-        plan: Plan,
-        /// Nothing, where there is no bucket to keep one in.
-        lease: Option<Lease>,
-    },
+    Remove(Box<Removal>),
+}
+
+/// What is to be removed.
+struct Removal {
+    page: Page,
+    plan: Plan,
+    /// Nothing, where there is no bucket to keep one in.
+    lease: Option<Lease>,
 }
 
 /// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
@@ -73,10 +76,10 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         return Ok(Agreed::Nothing);
     }
     let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
-        return Ok(Agreed::Remove { page, plan, lease: None });
+        return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
-        Ok(Some((page, plan))) => Ok(Agreed::Remove { page, plan, lease: Some(lease) }),
+        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
         refused => {
             session.end_turn(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
@@ -102,7 +105,8 @@ fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failur
 }
 
 /// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
-async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
+async fn carry_out(session: &Session, removal: Removal) -> Result<Vec<Outcome>, Failure> {
+    let Removal { page, plan, lease } = removal;
     let mut outcomes = watched(goes(&plan), lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })

@@ -257,7 +257,7 @@ async fn watched<F>(resources: usize, lease: Option<&Lease>, work: impl FnOnce(P
 where
     F: Future,
 {
-    let pace = Pace { stop: crate::signals::watch(), ..Pace::default() };
+    let pace = Pace { stop: crate::signals::watch().child_token(), ..Pace::default() };
     let board = Board::new(resources);
     let stop = pace.stop.clone();
     let lost = async {
