@@ -276,3 +276,75 @@ async fn strange_hosts_and_missing_operations_are_refused_by_name() {
     assert_eq!(calls[1], (&"GetObjectTorrent".into(), &false.into(), &501.into()));
     world.cloud.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_write_only_where_nothing_is_one_wins() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let writers = (0..16).map(|number: u8| {
+        let put = s3.put_object().bucket(name).key("page").if_none_match("*").body(ByteStream::from(vec![number; 9]));
+        tokio::spawn(async move { put.send().await.map(|_| number) })
+    });
+    let mut winners = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        match writer.await.unwrap() {
+            Ok(number) => winners.push(number),
+            Err(fault) => {
+                assert_eq!(fault.code(), Some("PreconditionFailed"));
+                assert_eq!(fault.raw_response().unwrap().status().as_u16(), 412);
+            }
+        }
+    }
+    let got = s3.get_object().bucket(name).key("page").send().await.unwrap();
+    let etag = got.e_tag().unwrap().to_owned();
+    let held = got.body.collect().await.unwrap().into_bytes();
+    assert_eq!((winners.len(), held), (1, vec![winners[0]; 9].into()));
+
+    let stale = s3.put_object().bucket(name).key("page").if_match("\"0\"").send().await;
+    assert_eq!(code(stale), "PreconditionFailed");
+    s3.put_object().bucket(name).key("page").if_match(etag).send().await.unwrap();
+    s3.delete_object().bucket(name).key("page").send().await.unwrap();
+    s3.put_object().bucket(name).key("page").if_none_match("*").send().await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_goes_on_after_a_restart_and_is_checked_as_on_aws() {
+    let world = World::new().await;
+    let name = bucket(&world.s3()).await;
+    let begun = world.s3().create_multipart_upload().bucket(name).key("é").content_type("image/png").tagging("a=b");
+    let begun = begun.send().await.unwrap();
+    let id = begun.upload_id().unwrap();
+    let sizes = [(1, 5 << 20), (3, 10), (7, 20)];
+    let mut parts = Vec::new();
+    for (number, size) in sizes {
+        let part = world.s3().upload_part().bucket(name).key("é").upload_id(id).part_number(number);
+        let part = part.body(ByteStream::from(vec![b'x'; size])).send().await.unwrap();
+        parts.push(CompletedPart::builder().part_number(number).e_tag(part.e_tag().unwrap()).build());
+    }
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let listed = s3.list_parts().bucket(name).key("é").upload_id(id).max_parts(2).send().await.unwrap();
+    assert_eq!((listed.parts().len(), listed.is_truncated()), (2, Some(true)));
+    let complete = |parts: Vec<CompletedPart>| {
+        let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        s3.complete_multipart_upload().bucket(name).key("é").upload_id(id).multipart_upload(whole).send()
+    };
+    assert_eq!(code(complete(parts.clone()).await), "EntityTooSmall");
+    assert_eq!(code(complete(parts.iter().rev().cloned().collect()).await), "InvalidPartOrder");
+    let unknown = CompletedPart::builder().part_number(2).e_tag("\"0\"").build();
+    assert_eq!(code(complete(vec![unknown]).await), "InvalidPart");
+    complete(vec![parts[0].clone(), parts[2].clone()]).await.unwrap();
+    assert_eq!(code(complete(vec![parts[0].clone()]).await), "NoSuchUpload");
+
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let head = s3.head_object().bucket(name).key("é").send().await.unwrap();
+    assert_eq!((head.content_length(), head.content_type()), (Some((5 << 20) + 20), Some("image/png")));
+    assert!(head.e_tag().unwrap().ends_with("-2\""), "{:?}", head.e_tag());
+    let tags = s3.get_object_tagging().bucket(name).key("é").send().await.unwrap();
+    assert_eq!(tags.tag_set()[0].value(), "b");
+    assert!(s3.list_multipart_uploads().bucket(name).send().await.unwrap().uploads().is_empty());
+    world.cloud.stop().await;
+}
