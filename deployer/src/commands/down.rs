@@ -29,7 +29,8 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
             return Ok(Exit::Done);
         }
         Agreed::Nothing => Exit::Done,
-        Agreed::Remove { page, plan, lease } => {
+        Agreed::Remove(removal) => {
+            let Removal { page, plan, lease } = *removal;
             let outcomes = carry_out(&session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
@@ -50,12 +51,15 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
 enum Agreed {
     Refused,
     Nothing,
-    Remove {
-        page: Page,
-        plan: Plan,
-        /// Nothing, where there is no bucket to keep one in.
-        lease: Option<Lease>,
-    },
+    Remove(Box<Removal>),
+}
+
+/// What goes, as it was seen when nobody else could change it.
+struct Removal {
+    page: Page,
+    plan: Plan,
+    /// Nothing, where there is no bucket to keep one in.
+    lease: Option<Lease>,
 }
 
 /// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
@@ -73,10 +77,10 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         return Ok(Agreed::Nothing);
     }
     let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
-        return Ok(Agreed::Remove { page, plan, lease: None });
+        return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
-        Ok(Some((page, plan))) => Ok(Agreed::Remove { page, plan, lease: Some(lease) }),
+        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
         refused => {
             session.end_turn(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
