@@ -29,6 +29,8 @@ pub const KEY: &str = "deployer/lease";
 const TERM: Duration = Duration::from_secs(60);
 /// How often there is one: two may be lost.
 const RENEW: Duration = Duration::from_secs(20);
+/// How often it is tried to be faster than others who come and go.
+const ROUNDS: usize = 5;
 
 /// How many leases this process has asked for.
 static RUNS: AtomicU64 = AtomicU64::new(1);
@@ -56,8 +58,8 @@ pub struct Holder {
 pub enum Answer {
     /// It is ours.
     Taken(Lease),
-    /// Somebody else is at work.
-    Held(Holder),
+    /// Somebody else is at work: who, in words.
+    Held(String),
     /// There is no bucket to keep it in.
     NoBucket,
 }
@@ -98,24 +100,26 @@ impl Lease {
     pub async fn take(aws: &Aws, bucket: &str, account: &str, command: &str) -> Result<Answer, Fault> {
         let place = Place::of(aws, bucket, account);
         let holder = Holder::this_run(command);
-        match place.put(&holder, If::Nothing).await? {
-            Put::Done(etag) => return Ok(Answer::Taken(Lease::begin(place, holder, etag))),
-            Put::NoBucket => return Ok(Answer::NoBucket),
-            Put::Refused => (),
+        // Whoever was in the way may be gone when we look, and somebody else there when we write again.
+        for _ in 0..ROUNDS {
+            let there = match place.put(&holder, If::Nothing).await? {
+                Put::Done(etag) => return Ok(Answer::Taken(Lease::begin(place, holder, etag))),
+                Put::NoBucket => return Ok(Answer::NoBucket),
+                Put::Refused => place.look().await?,
+            };
+            let Some(there) = there else { continue };
+            if there.is_of(&holder) {
+                // The call was repeated: it had taken effect, and only its answer was lost.
+                return Ok(Answer::Taken(Lease::begin(place, holder, there.etag)));
+            }
+            if !there.is_dead() {
+                return Ok(Answer::Held(there.to_string()));
+            }
+            if let Put::Done(etag) = place.put(&holder, If::Is(&there.etag)).await? {
+                return Ok(Answer::Taken(Lease::begin(place, holder, etag)));
+            }
         }
-        let Some(there) = place.look().await? else { return Ok(Answer::Held(holder.unknown())) };
-        if there.is_of(&holder) {
-            // The call was repeated: it had taken effect, and only its answer was lost.
-            return Ok(Answer::Taken(Lease::begin(place, holder, there.etag)));
-        }
-        if !there.is_dead() {
-            return Ok(Answer::Held(there.holder.unwrap_or_else(|| holder.unknown())));
-        }
-        Ok(match place.put(&holder, If::Is(&there.etag)).await? {
-            Put::Done(etag) => Answer::Taken(Lease::begin(place, holder, etag)),
-            Put::NoBucket => Answer::NoBucket,
-            Put::Refused => Answer::Held(there.holder.unwrap_or_else(|| holder.unknown())),
-        })
+        Ok(Answer::Held("one run after another".into()))
     }
 
     /// Removes what a run has left that died after its last change. Nobody's work is touched.
@@ -289,19 +293,18 @@ impl Holder {
         Holder { expires: seconds(SystemTime::now()) + TERM.as_secs(), ..self.clone() }
     }
 
-    /// Somebody of whom nothing can be said: the object was gone again, or is none of ours.
-    fn unknown(&self) -> Holder {
-        Holder {
-            owner: "somebody".into(),
-            host: "an unknown host".into(),
-            command: "another command".into(),
-            ..self.clone()
-        }
-    }
-
     /// Whether both are the same run: a renewal changes nothing but the end.
     fn is(&self, other: &Holder) -> bool {
         Holder { expires: 0, ..self.clone() } == Holder { expires: 0, ..other.clone() }
+    }
+}
+
+impl std::fmt::Display for There {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.holder {
+            Some(holder) => holder.fmt(f),
+            None => f.write_str("somebody who has not said who they are"),
+        }
     }
 }
 

@@ -294,7 +294,7 @@ impl Layout<'_> {
         let key = format!("services/{entry}/{}", program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
         let bytes = program.bytes;
-        self.stack.add(entry, artifact, anchor, move |_| artifact::Settings { bytes })
+        self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), artifact::Settings { bytes }))
     }
 
     /// The instance profile a service runs with: one of its own, with just what it uses, or the one that exists.

@@ -58,8 +58,8 @@ impl DynamoDb {
         let protected_file = dir.join("protected-tables.json");
         let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
         let kept = RwLock::new(Kept { chronicle, is_behind: false });
-        let (region, unready) = (region.to_owned(), Mutex::default());
-        let tables = DynamoDb { service, region, kept, protected, protected_file, unready };
+        let tables =
+            DynamoDb { service, region: region.to_owned(), kept, protected, protected_file, unready: Mutex::default() };
         for change in changes {
             let change: Value = serde_json::from_slice(&change).context("a logged write of an item is no JSON")?;
             tables.sub_call(change["call"].as_str().unwrap_or_default(), &change["input"]).await;

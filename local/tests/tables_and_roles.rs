@@ -70,6 +70,13 @@ async fn a_table_shows_its_settings() {
     assert_eq!(state(backups.continuous_backups_description()), "DISABLED");
     let enabled = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build().unwrap();
     let backups = client.update_continuous_backups().table_name("posts").point_in_time_recovery_specification(enabled);
+    for _ in 0..2 {
+        let refused = backups.clone().send().await.unwrap_err().into_service_error();
+        assert!(
+            refused.is_continuous_backups_unavailable_exception(),
+            "a new table is not ready at first: {refused:?}"
+        );
+    }
     assert_eq!(state(backups.send().await.unwrap().continuous_backups_description()), "ENABLED");
     let ttl = client.describe_time_to_live().table_name("posts").send().await.unwrap();
     assert_eq!(ttl.time_to_live_description().unwrap().time_to_live_status().unwrap().as_str(), "DISABLED");

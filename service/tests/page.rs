@@ -29,6 +29,10 @@ const CONTROL: char = '\u{e009}';
 const ENTER: char = '\u{e007}';
 const ESCAPE: char = '\u{e00c}';
 
+/// Two colour schemes and the words in which the page speaks.
+const SCHEMES: [&str; 2] = ["light", "dark"];
+const LANGUAGES: [&str; 2] = ["en", "fr"];
+
 /// A service with its page, what stands before it, a browser, and pictures on disk.
 struct Visit {
     world: World,
@@ -558,20 +562,22 @@ async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
     visit.open().await;
     visit.is_sound("before the login").await;
     visit.open_as("Zoé").await;
-    // Languages differ in their lengths and schemes in their contrasts: two pairs have all of both.
-    for (language, scheme) in [("en", "light"), ("fr", "dark")] {
+    for language in LANGUAGES {
         visit.language(language).await;
-        visit.scheme(scheme).await;
-        visit.open().await;
-        assert_eq!(page.value("document.documentElement.lang").await, language);
-        visit.is_sound(scheme).await;
-        page.click("button.delete").await;
-        visit.is_sound(&format!("{scheme}, asking")).await;
-        page.click("#cancel-delete").await;
-        page.click("#logout").await;
-        visit.until("the login", "!document.querySelector('#login').hidden").await;
-        visit.is_sound(&format!("{scheme}, logged out")).await;
-        visit.open_as("Zoé").await;
+        for scheme in SCHEMES {
+            let state = format!("{scheme}, {language}");
+            visit.scheme(scheme).await;
+            visit.open().await;
+            assert_eq!(page.value("document.documentElement.lang").await, language);
+            visit.is_sound(&state).await;
+            page.click("button.delete").await;
+            visit.is_sound(&format!("{state}, asking")).await;
+            page.click("#cancel-delete").await;
+            page.click("#logout").await;
+            visit.until("the login", "!document.querySelector('#login').hidden").await;
+            visit.is_sound(&format!("{state}, logged out")).await;
+            visit.open_as("Zoé").await;
+        }
     }
     visit.language("en").await;
     visit.open().await;

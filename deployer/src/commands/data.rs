@@ -50,8 +50,8 @@ impl Session {
                 Step::Protected => kept.protected.push(line.address.clone()),
                 Step::Delete { loss } => {
                     let is_named = named.iter().any(|name| self.means(name, line));
-                    let may_go = is_named || (ask == Ask::Each && is_typed(line, loss.as_deref())?);
-                    if !may_go {
+                    let goes = is_named || (ask == Ask::Each && is_typed(line, loss.as_deref())?);
+                    if !goes {
                         kept.unnamed.push((line.address.clone(), with(loss.as_deref())));
                         line.step = Step::Leave(UNNAMED.into());
                     }

@@ -30,7 +30,8 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         }
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
-            let outcomes = carry_out(&session, *removal).await?;
+            let Removal { page, plan, lease } = *removal;
+            let outcomes = carry_out(&session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
                 exit = read_back(&session, &args.keep).await?;
@@ -46,14 +47,14 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// What the user has said to what was shown.
+/// What is to be removed, as the user has agreed to it.
 enum Agreed {
     Refused,
     Nothing,
     Remove(Box<Removal>),
 }
 
-/// What is to be removed.
+/// What goes, as it was seen when nobody else could change it.
 struct Removal {
     page: Page,
     plan: Plan,
@@ -105,8 +106,7 @@ fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failur
 }
 
 /// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
-async fn carry_out(session: &Session, removal: Removal) -> Result<Vec<Outcome>, Failure> {
-    let Removal { page, plan, lease } = removal;
+async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = watched(goes(&plan), lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::Session;
 use crate::{
     exit::{Exit, Failure},
-    lease::{Answer, Holder, Lease},
+    lease::{Answer, Lease},
     names::Names,
     report, signals,
 };
@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-fn busy(holder: &Holder) -> Failure {
+fn busy(holder: &str) -> Failure {
     Failure::new(Exit::Busy, anyhow!("{holder} is changing this stack")).hint(
         "wait for it with --wait, or try again later; if it has died, its lease ends within a minute of its last sign \
          of life",

@@ -70,9 +70,10 @@ impl Resource for Notification {
         Ok(Observed::Present(Live { settings: Settings { uploads }, output: Output, owner: Owner::Parent }))
     }
 
+    /// Only a bucket that was not there has none: nobody else can have written into it.
     async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         if !want.uploads.is_empty() {
-            self.write(aws, want, false).await?;
+            self.put(aws, merged(Document::builder().build(), want), false).await?;
         }
         Ok(Some(Live { settings: want.clone(), output: Output, owner: Owner::Parent }))
     }
@@ -113,6 +114,10 @@ impl Notification {
     /// The document is replaced as a whole, so that what others have written is read and written again.
     async fn write(&self, aws: &Aws, want: &Settings, unchecked: bool) -> Result<(), Fault> {
         let document = merged(self.document(aws).await?, want);
+        self.put(aws, document, unchecked).await
+    }
+
+    async fn put(&self, aws: &Aws, document: NotificationConfiguration, unchecked: bool) -> Result<(), Fault> {
         let call = aws.s3.put_bucket_notification_configuration().bucket(&self.bucket);
         let call = call.set_expected_bucket_owner(self.owner()).notification_configuration(document);
         call.set_skip_destination_validation(unchecked.then_some(true)).send().await?;

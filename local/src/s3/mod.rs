@@ -41,6 +41,9 @@ const KEPT_HEADERS: &[&str] =
 /// They travel as metadata of this name, which no user's metadata has.
 const KEPT_AS: &str = "local-kept-";
 
+/// The key that no object has stands for the bucket itself: one that is being made is not seen before it has its tags.
+const THE_BUCKET: &str = "";
+
 /// The buckets.
 ///
 /// Guarantees: what was answered with success is in the hands of the operating system, so killing the server loses
@@ -137,9 +140,15 @@ impl S3 {
             return Ok(cors::preflight(request, &self.cors_rules(&bucket).await));
         }
         if operation == "CreateBucket" {
+            let _turn = self.turns.writing(&bucket, &[THE_BUCKET]).await;
             return self.create_bucket(&bucket, request).await;
         }
+        let turn = self.turns.reading(&bucket, THE_BUCKET).await;
         self.check_bucket(&bucket, request).await?;
+        if operation == "GetBucketTagging" {
+            return self.act_on_bucket(operation, &bucket, request).await;
+        }
+        drop(turn);
         let Some(key) = key else {
             return self.act_on_bucket(operation, &bucket, request).await;
         };
