@@ -170,12 +170,14 @@ pub fn tiny_service() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (program, made) =
-            (folder.join("tiny_service"), folder.join(format!("tiny_service.{}", std::process::id())));
+        let (program, own) = (folder.join("tiny_service"), tempfile::tempdir_in(folder).expect("a folder can be made"));
+        // Under the same name and without symbols, which tell of the compilation: the same bytes every time.
+        let made = own.path().join("tiny_service");
         let source = root().join("local/tests/support/tiny_service.rs");
         let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let done = Command::new(compiler).args(["--edition", "2024", "-O", "-o"]).arg(&made).arg(&source).status();
-        assert!(done.is_ok_and(|status| status.success()), "{} does not compile", source.display());
+        let mut compile = Command::new(compiler);
+        compile.args(["--edition", "2024", "-O", "-C", "strip=symbols", "-o"]).arg(&made).arg(&source);
+        assert!(compile.status().is_ok_and(|status| status.success()), "{} does not compile", source.display());
         // Renamed, because another test may be about to start the one that is there.
         std::fs::rename(made, &program).expect("a file can be renamed");
         program

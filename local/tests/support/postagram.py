@@ -174,7 +174,7 @@ class Stack:
         table = DYNAMODB.describe_table(TableName=self.table)["Table"]
         same(table, {"KeySchema": keys, "TableStatus": "ACTIVE", "ItemCount": 0}, "table")
         recovery = {"PointInTimeRecoveryEnabled": True}
-        DYNAMODB.update_continuous_backups(TableName=self.table, PointInTimeRecoverySpecification=recovery)
+        enable_backups(self.table, recovery)
         backups = DYNAMODB.describe_continuous_backups(TableName=self.table)["ContinuousBackupsDescription"]
         same(backups["PointInTimeRecoveryDescription"], {"PointInTimeRecoveryStatus": "ENABLED"}, "recovery")
         item = {"user": {"S": "USER#ada"}, "id": {"S": "POST#1"}, "likes": {"N": "2"}, "labels": {"SS": ["a", "b"]}}
@@ -368,6 +368,18 @@ class Stack:
         refused("ResourceNotFoundException", DYNAMODB.describe_table, TableName=self.table)
         refused("NoSuchEntity", IAM.get_role, RoleName=f"{NAME}-web")
         refused("LoadBalancerNotFound", ELB.describe_load_balancers, LoadBalancerArns=[self.balancer])
+
+
+def enable_backups(table, recovery):
+    """A new table always refuses at first (aws-facts §2.3)."""
+    for _ in range(50):
+        try:
+            return DYNAMODB.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ContinuousBackupsUnavailableException":
+                raise
+            time.sleep(0.02)
+    raise AssertionError("backups of a new table were never enabled")
 
 
 def main():
