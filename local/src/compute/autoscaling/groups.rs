@@ -461,6 +461,12 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
             crate::compute::elb::deregister(state, arn, id, None);
         }
     }
+    // Attached again, it registers them again.
+    for id in &members {
+        if let Some(one) = state.instances.get_mut(id) {
+            one.registered.retain(|arn| !arns.contains(arn));
+        }
+    }
     Ok(Xml::new())
 }
 
