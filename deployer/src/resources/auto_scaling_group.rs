@@ -135,7 +135,7 @@ impl Resource for AutoScalingGroup {
             self.detach(aws, there.target_groups.difference(&want.target_groups)).await?;
         }
         if want.template != there.template {
-            self.roll_out(aws, &want.template).await?;
+            self.roll_out(aws, &want.template, &there.template).await?;
         }
         Ok(())
     }
@@ -225,11 +225,11 @@ impl AutoScalingGroup {
 
     /// Replaces the instances by such of the wanted version. When that has succeeded, AWS writes the version into the
     /// group, and nothing is left to do; until then the answer is "not yet".
-    async fn roll_out(&self, aws: &Aws, template: &Template) -> Result<(), Fault> {
+    async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
         match RollOut::of(answer.instance_refreshes().first(), template, SystemTime::now()) {
-            RollOut::Due => self.start(aws, template).await,
+            RollOut::Due => self.start(aws, template, there).await,
             RollOut::Outdated => {
                 let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
                 gone(call.send().await)
@@ -242,13 +242,13 @@ impl AutoScalingGroup {
     }
 
     /// A new instance is healthy before an old one goes, so that a group of one stays up; what already is of the
-    /// wanted version stays; what fails is undone (aws-facts §10.5).
-    async fn start(&self, aws: &Aws, template: &Template) -> Result<(), Fault> {
+    /// wanted version stays; what fails is undone, if what is there has a number to go back to (aws-facts §10.5).
+    async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let preferences = RefreshPreferences::builder()
             .min_healthy_percentage(100)
             .max_healthy_percentage(200)
             .skip_matching(true)
-            .auto_rollback(true);
+            .auto_rollback(there.version.parse::<u64>().is_ok());
         let wanted = DesiredConfiguration::builder().launch_template(specification(template));
         aws.autoscaling
             .start_instance_refresh()
