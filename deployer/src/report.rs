@@ -105,16 +105,35 @@ fn changes(step: &Step) -> &[Change] {
 
 fn field(change: &Change) -> String {
     match (&change.from, &change.to) {
-        (Some(from), Some(to)) => format!("{}: {} → {}", change.path, short(from), short(to)),
+        (Some(from), Some(to)) => {
+            let (from, to) = from_where_they_differ(from, to);
+            format!("{}: {} → {}", change.path, short(&from), short(&to))
+        }
         (None, Some(to)) => format!("{}: {}", change.path, short(to)),
         (Some(from), None) => format!("{}: {} → nothing", change.path, short(from)),
         (None, None) => change.path.clone(),
     }
 }
 
-/// One line of a value: long ones, such as user data, would hide the rest of the plan.
+/// The longest value that is shown whole: longer ones, such as user data, would hide the rest of the plan.
+const MOST: usize = 60;
+
+/// Two values of which one is too long, without the beginning that both have: what differs is to be seen.
+fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
+    const BEFORE: usize = 12;
+    let same = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
+    let is_long = from.chars().nth(MOST).or(to.chars().nth(MOST)).is_some();
+    match same.checked_sub(BEFORE) {
+        Some(skipped) if is_long && skipped > 1 => {
+            let rest = |text: &str| format!("…{}", text.chars().skip(skipped).collect::<String>());
+            (rest(from), rest(to))
+        }
+        _ => (from.to_owned(), to.to_owned()),
+    }
+}
+
+/// One line of a value.
 fn short(value: &str) -> String {
-    const MOST: usize = 60;
     let line = value.replace('\n', "⏎");
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -310,4 +329,26 @@ fn past(verb: &str) -> &str {
 
 fn template(text: &str) -> ProgressStyle {
     ProgressStyle::with_template(text).expect("the templates here are constants that parse")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(from: &str, to: &str, expected: &str) {
+        let change = Change { path: "it".into(), from: Some(from.into()), to: Some(to.into()) };
+        assert_eq!(field(&change), format!("it: {expected}"));
+    }
+
+    #[test]
+    fn of_long_values_what_differs_is_shown() {
+        check("a", "b", "a → b");
+        check("", "b", " → b");
+        let arn = "arn:aws:iam::000000000000:role/deployer/postagram/postagram-us-east-1";
+        let (from, to) = (format!("{arn}-labeler-fn"), format!("{arn}-other"));
+        check(&from, &to, "…-us-east-1-labeler-fn → …-us-east-1-other");
+        check(&"é".repeat(70), &"ü".repeat(2), &format!("{}… → üü", "é".repeat(60)));
+        let (from, to) = (format!("{}\nA=1", "x".repeat(80)), format!("{}\nA=2", "x".repeat(80)));
+        check(&from, &to, "…xxxxxxxxx⏎A=1 → …xxxxxxxxx⏎A=2");
+    }
 }
