@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod cloud;
+pub mod hands;
 pub mod line;
 pub mod moto;
 pub mod protocol;

@@ -1,0 +1,307 @@
+//! What somebody changes by hand is seen, field by field, and put right: every managed field of every kind.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use deployer::{
+    engine::{Observed, Resource},
+    resources::{
+        artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
+        instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
+        load_balancer::LoadBalancer, log_group::LogGroup, notification::Notification, permissions::Permissions,
+        role::Role, scaling_policy::ScalingPolicy, security_group::SecurityGroup, table::Table,
+        target_group::TargetGroup,
+    },
+};
+use serde_json::Value;
+use support::{
+    Project, Said,
+    cloud::{Ours, ours},
+    hands::Hands,
+    moto::Moto,
+    world,
+};
+
+/// Each is changed by hand in this order; then exactly this line more is in the plan. A `*` stands for anything.
+///
+/// What the launch template offers moves with it, so that its users cannot be compared until it is right again:
+/// it comes last.
+const CHANGED: &[(&str, &str)] = &[
+    ("bucket.images", "public_access_blocked: false → true"),
+    ("bucket.images", "encryption: aws:kms → AES256"),
+    ("bucket.images", "ownership: BucketOwnerPreferred → BucketOwnerEnforced"),
+    ("bucket.images", "cors: [] → [*"),
+    ("bucket.images", "protected: true → false"),
+    ("bucket.images", "tags.course: cloud"),
+    ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),
+    ("table.posts", "protected: true → false"),
+    ("table.posts", "point_in_time_recovery: true → false"),
+    ("table.posts", "tags.course: cloud"),
+    ("log_group.labeler", "retention_days: 30 → 14"),
+    ("log_group.labeler", "tags.course: cloud"),
+    ("role.labeler-fn", "trusted_service: ec2.amazonaws.com → lambda.amazonaws.com"),
+    ("role.labeler-fn", "policy.Statement: * → [*"),
+    ("role.labeler-fn", "policy.Version: 2008-10-17 → 2012-10-17"),
+    ("role.labeler-fn", "tags.course: cloud"),
+    ("instance_profile.web", "tags.course: cloud"),
+    ("function.labeler", "code_sha256: * → *"),
+    ("function.labeler", "runtime: provided.al2 → provided.al2023"),
+    ("function.labeler", "handler: other → bootstrap"),
+    ("function.labeler", "architecture: arm64 → x86_64"),
+    ("function.labeler", "memory_mb: 512 → 256"),
+    ("function.labeler", "timeout_s: 60 → 30"),
+    ("function.labeler", "role: *-other → *"),
+    ("function.labeler", "environment.BUCKET: elsewhere → postagram-images-*"),
+    ("function.labeler", "environment.DEBUG: 1 → nothing"),
+    ("function.labeler", "log_group: /elsewhere → /aws/lambda/postagram-labeler"),
+    ("function.labeler", "tags.course: cloud"),
+    ("permissions.labeler", "statements.deployer-images.action: lambda:GetFunction → lambda:InvokeFunction"),
+    ("permissions.labeler", "statements.deployer-images.principal: sns.amazonaws.com → s3.amazonaws.com"),
+    ("permissions.labeler", "statements.deployer-images.source_arn: arn:aws:s3:::other → arn:aws:s3:::postagram-*"),
+    ("permissions.labeler", "statements.deployer-images.source_account: 999999999999 → 000000000000"),
+    ("notification.images", "uploads.deployer-upload.function: *:other → *:postagram-labeler"),
+    ("notification.images", "uploads.deployer-upload.prefix: in/ → nothing"),
+    ("notification.images", "uploads.deployer-upload.suffix: .png → nothing"),
+    ("security_group.web-lb", "ingress: [\"tcp 22 from 0.0.0.0/0\",* → [*"),
+    ("security_group.web-lb", "tags.course: cloud"),
+    ("target_group.web", "health_check.path: /elsewhere → /health"),
+    ("target_group.web", "health_check.interval_s: 60 → *"),
+    ("target_group.web", "health_check.timeout_s: 7 → *"),
+    ("target_group.web", "health_check.healthy: 9 → *"),
+    ("target_group.web", "health_check.unhealthy: 8 → *"),
+    ("target_group.web", "health_check.matcher: 204 → *"),
+    ("target_group.web", "deregistration_delay_s: 300 → 30"),
+    ("target_group.web", "tags.course: cloud"),
+    ("load_balancer.web", "subnets: [* → [*"),
+    ("load_balancer.web", "security_groups: [* → [*"),
+    ("load_balancer.web", "tags.course: cloud"),
+    ("listener.web", "port: 81 → 80"),
+    ("listener.web", "target_group: *other* → *web*"),
+    ("listener.web", "tags.course: cloud"),
+    ("scaling_policy.web", "target_percent: 70.0 → 50.0"),
+    ("scaling_policy.web", "metric: ASGAverageNetworkIn → ASGAverageCPUUtilization"),
+    ("auto_scaling_group.web", "min: 0 → 1"),
+    ("auto_scaling_group.web", "max: 5 → 4"),
+    ("auto_scaling_group.web", "subnets: [* → [*"),
+    ("auto_scaling_group.web", "target_groups: [] → [*"),
+    ("auto_scaling_group.web", "health_check_type: EC2 → ELB"),
+    ("auto_scaling_group.web", "grace_period_s: 0 → *"),
+    ("auto_scaling_group.web", "warmup_s: 10 → 60"),
+    ("auto_scaling_group.web", "template.version: $Latest → 1"),
+    ("auto_scaling_group.web", "template.id: lt-* → lt-*"),
+    ("auto_scaling_group.web", "tags.course: cloud"),
+    ("artifact.web", "bytes: 5 → *"),
+    // A launch template that names a profile without a role could not be chosen any more: it comes after the group.
+    ("instance_profile.web", "role: postagram-us-east-1-web-svc"),
+];
+
+/// The launch template's part, whose first change also moves what the group is made of.
+const RETEMPLATED: &[(&str, &str)] = &[
+    ("launch_template.web", "image: ami-* → nothing"),
+    ("launch_template.web", "instance_type: t3.small → t3.micro"),
+    ("launch_template.web", "instance_profile: other → postagram-us-east-1-web-svc"),
+    ("launch_template.web", "security_groups: [* → [*"),
+    ("launch_template.web", "user_data: *loud-config⏎ → *⏎write_files:*"),
+    ("launch_template.web", "disk.device: /dev/sdb → /dev/xvda"),
+    ("launch_template.web", "disk.gb: 99 → *"),
+    ("launch_template.web", "disk.volume_type: gp2 → gp3"),
+    ("launch_template.web", "disk.encrypted: false → true"),
+    ("launch_template.web", "disk.ends_with_instance: false → true"),
+    ("launch_template.web", "metadata_tokens: optional → required"),
+    ("launch_template.web", "metadata_hops: 2 → 1"),
+    ("launch_template.web", "instance_tags.course: other → cloud"),
+    ("launch_template.web", "volume_tags.course: other → cloud"),
+    ("launch_template.web", "tags.course: cloud"),
+];
+
+/// What is gone altogether.
+const GONE: &[(&str, &str)] = &[
+    ("log_group.labeler", "+"),
+    ("role.labeler-fn", "policy: {*"),
+    ("permissions.labeler", "statements.deployer-images: {*"),
+    ("notification.images", "uploads.deployer-upload: {*"),
+    ("listener.web", "+"),
+    ("scaling_policy.web", "+"),
+    ("artifact.web", "+"),
+];
+
+/// What can only be chosen at creation, and is refused then.
+const FIXED: &[(&str, &str)] = &[
+    ("table.posts", "partition_key: other → user"),
+    ("table.posts", "sort_key: also → id"),
+    ("security_group.web", "description: another → Whom the instances answer: the load balancer"),
+    ("target_group.web", "port: 9090 → 8080"),
+    ("target_group.web", "protocol: HTTPS → HTTP"),
+    ("load_balancer.web", "scheme: internal → internet-facing"),
+];
+
+/// Fields that nobody can change behind our back, and why.
+const UNCHANGEABLE: &[(&str, &str)] = &[
+    ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
+    ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
+    ("target_group.vpc", "the account's default network is the only one there"),
+    ("load_balancer.failure", "only AWS fails; it is no choice"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_by_hand_is_one_more_line_of_the_plan_and_is_put_right() {
+    let (cloud, project) = (ours().await, Project::light());
+    cloud.done(&project, &["up", "--yes"]).await;
+    let hands = Hands::of(&cloud.aws);
+    for rows in [CHANGED, RETEMPLATED, GONE] {
+        let mut seen = BTreeSet::new();
+        for (address, line) in rows {
+            hands.change(address, field(line)).await;
+            let now = lines(&cloud.run(&project, &["plan"]).await);
+            let new: Vec<_> = now.difference(&seen).filter(|(_, line)| !line.starts_with("inputs: ")).collect();
+            let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
+            assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");
+            seen = now;
+        }
+        cloud.done(&project, &["up", "--yes"]).await;
+        let plan = cloud.run(&project, &["plan", "--detailed-exitcode"]).await;
+        assert_eq!(plan.code, 0, "{}", plan.all());
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// On moto, whose target groups may speak HTTPS.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_changed_in_place_is_shown_and_refused() {
+    let (moto, keys, project) = (Moto::start(), ("testing", "testing"), Project::light());
+    let whole = project.description();
+    project.describe("name: postagram\nregion: us-east-1\n");
+    moto.done(&project, &["up", "--yes"]);
+    let aws = world::connect(&moto.endpoint, keys).await;
+    Hands::of(&aws).make_otherwise().await;
+    project.describe(&whole);
+    let plan = moto.run(&project, &["plan"]);
+    let shown = lines(&plan);
+    for (address, line) in FIXED {
+        let found = shown.iter().any(|(where_, what)| where_ == address && is_like(what, line));
+        assert!(found && plan.stderr.contains(&format!("± {address}")), "{address} {line}: {}", plan.all());
+    }
+    let before = world::inventory(&moto.endpoint, keys).await;
+    let up = moto.run(&project, &["up", "--yes"]);
+    assert_eq!(up.code, 1, "{}", up.all());
+    assert!(up.stderr.contains("would have to be replaced"), "{}", up.all());
+    assert_eq!(world::inventory(&moto.endpoint, keys).await, before, "nothing was done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_managed_field_is_left_out_of_these_tables() {
+    let (cloud, project) = (ours().await, Project::light());
+    cloud.done(&project, &["up", "--yes"]).await;
+    let rows = [CHANGED, RETEMPLATED, FIXED].concat();
+    let told: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
+    let excused: BTreeSet<&str> = UNCHANGEABLE.iter().map(|(field, _)| *field).collect();
+    let managed = managed(&cloud).await;
+    let forgotten: Vec<_> =
+        managed.iter().filter(|field| !told.contains(*field) && !excused.contains(field.as_str())).collect();
+    assert!(forgotten.is_empty(), "nobody changes {forgotten:?}");
+    assert!(excused.iter().all(|field| managed.contains(*field)), "an excuse for what is not there");
+    cloud.end().await;
+}
+
+fn kind(address: &str) -> &str {
+    address.split('.').next().unwrap_or(address)
+}
+
+/// The path of the field a line of the plan is about.
+fn field(line: &str) -> &str {
+    line.split(": ").next().unwrap_or(line)
+}
+
+/// Settings whose keys are the user's own: one of them stands for all.
+fn within(kind: &str, field: &str) -> String {
+    match field.split_once('.') {
+        Some((map @ ("environment" | "instance_tags" | "volume_tags"), _)) => format!("{kind}.{map}"),
+        _ => format!("{kind}.{field}"),
+    }
+}
+
+/// What a plan shows below each resource; for one that is to be created, a plus.
+fn lines(plan: &Said) -> BTreeSet<(String, String)> {
+    let mut lines = BTreeSet::new();
+    let mut address = String::new();
+    for line in plan.stderr.lines() {
+        if let Some(field) = line.strip_prefix("      ") {
+            lines.insert((address.clone(), field.to_owned()));
+        } else if let Some((mark, rest)) = line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
+            address = rest.split_whitespace().next().unwrap_or_default().to_owned();
+            if mark == "+" {
+                lines.insert((address.clone(), "+".into()));
+            }
+        }
+    }
+    lines
+}
+
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let mut last = "";
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        (rest, last) = (&rest[at + piece.len()..], piece);
+    }
+    rest.is_empty() || pattern.ends_with('*') || (pattern.contains('*') && text.ends_with(last))
+}
+
+/// Every managed field there is, as `kind.path`: read off the live settings of the whole stack.
+async fn managed(cloud: &Ours) -> BTreeSet<String> {
+    let aws = &cloud.aws;
+    let name = |entry: &str| format!("postagram-{entry}");
+    let bucket = |entry: &str| format!("postagram-{entry}-000000000000-us-east-1");
+    let account = || "000000000000".to_owned();
+    let hands = Hands::of(aws);
+    let mut fields = Fields { cloud, found: BTreeSet::new() };
+    fields.of(Bucket { name: bucket("images"), account: account() }).await;
+    fields.of(Table { name: name("posts") }).await;
+    fields.of(LogGroup { name: "/aws/lambda/postagram-labeler".into() }).await;
+    fields.of(Role { name: name("us-east-1-labeler-fn"), path: "/deployer/postagram/".into() }).await;
+    fields.of(InstanceProfile { name: name("us-east-1-web-svc"), path: "/deployer/postagram/".into() }).await;
+    fields.of(Function { name: name("labeler") }).await;
+    fields.of(Permissions { function: name("labeler") }).await;
+    fields.of(Notification { bucket: bucket("images"), account: account() }).await;
+    fields.of(SecurityGroup { name: name("web-lb"), vpc: hands.vpc().await }).await;
+    fields.of(LaunchTemplate { name: name("web") }).await;
+    fields.of(TargetGroup { name: name("web-8080") }).await;
+    fields.of(LoadBalancer { name: name("web") }).await;
+    fields.of(Listener { load_balancer: hands.load_balancer().await }).await;
+    fields.of(AutoScalingGroup { name: name("web") }).await;
+    fields.of(ScalingPolicy { group: name("web") }).await;
+    let (bucket, key) = hands.artifact().await;
+    fields.of(Artifact { bucket, key, program: "unread".into() }).await;
+    fields.found
+}
+
+struct Fields<'a> {
+    cloud: &'a Ours,
+    found: BTreeSet<String>,
+}
+
+impl Fields<'_> {
+    async fn of<R: Resource<Cloud = deployer::aws::Aws>>(&mut self, resource: R) {
+        let Ok(Observed::Present(live)) = resource.read(&self.cloud.aws).await else {
+            panic!("{} {} is not there", R::KIND, resource.name());
+        };
+        let settings = serde_json::to_value(&live.settings).expect("settings are plain data");
+        let mut leaves = BTreeMap::new();
+        flatten("", &settings, &mut leaves);
+        self.found.extend(leaves.keys().map(|path| within(R::KIND, path)));
+    }
+}
+
+fn flatten(path: &str, value: &Value, leaves: &mut BTreeMap<String, Value>) {
+    let Value::Object(fields) = value else {
+        leaves.insert(path.to_owned(), value.clone());
+        return;
+    };
+    for (key, value) in fields {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        flatten(&path, value, leaves);
+    }
+}
