@@ -346,7 +346,7 @@ mod tests {
         check("", "b", " → b");
         let arn = "arn:aws:iam::000000000000:role/deployer/postagram/postagram-us-east-1";
         let (from, to) = (format!("{arn}-labeler-fn"), format!("{arn}-other"));
-        check(&from, &to, "…-us-east-1-labeler-fn → …-us-east-1-other");
+        check(&from, &to, "…m-us-east-1-labeler-fn → …m-us-east-1-other");
         check(&"é".repeat(70), &"ü".repeat(2), &format!("{}… → üü", "é".repeat(60)));
         let (from, to) = (format!("{}\nA=1", "x".repeat(80)), format!("{}\nA=2", "x".repeat(80)));
         check(&from, &to, "…xxxxxxxxx⏎A=1 → …xxxxxxxxx⏎A=2");
