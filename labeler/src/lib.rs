@@ -31,6 +31,13 @@ pub struct Labeler {
     table: String,
 }
 
+/// The new pictures an event is about, and why its other records are none.
+///
+/// No event makes this fail as a whole: every record is read for itself.
+pub fn pictures(event: &Value, our_bucket: &str) -> impl Iterator<Item = Result<Picture, Skipped>> {
+    event::records(event).map(move |record| Picture::from_record(record, our_bucket))
+}
+
 /// How it ended for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,11 +84,11 @@ impl Labeler {
     /// record has had its turn; the rest is logged. Handling an event again changes nothing.
     pub async fn handle(&self, event: &Value) -> Result<(), Unfinished> {
         let mut faults = Vec::new();
-        for record in event::records(event) {
-            let picture = match Picture::from_record(record, &self.bucket) {
+        for picture in pictures(event, &self.bucket) {
+            let picture = match picture {
                 Ok(picture) => picture,
                 Err(skipped) => {
-                    warn!(%skipped, %record, "not a new picture");
+                    warn!(%skipped, "not a new picture");
                     continue;
                 }
             };

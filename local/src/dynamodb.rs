@@ -1,5 +1,7 @@
 //! DynamoDB: winterbaume's tables, kept on disk, with the answers AWS gives.
 
+mod expressions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,6 +75,9 @@ impl DynamoDb {
             return not_implemented(Protocol::Json10, "dynamodb", operation);
         }
         let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if let Err(refusal) = expressions::check(&input) {
+            return refusal.answer(Protocol::Json10);
+        }
         let answer = if ITEM_WRITES.contains(&operation) {
             self.write_items(operation, request, &input).await
         } else if call.mutating() {
@@ -143,8 +148,16 @@ impl DynamoDb {
         }
     }
 
+    /// What winterbaume cannot do with an input it calls an internal error, which clients would repeat. Tables in
+    /// memory have no other: it is the input.
     async fn pass(&self, request: &Request) -> Response {
-        backend::call(&self.service, &self.region, request).await
+        let answer = backend::call(&self.service, &self.region, request).await;
+        if answer.status() != 500 {
+            return answer;
+        }
+        let said: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        let text = ["message", "Message"].iter().find_map(|name| said[*name].as_str());
+        Refusal::new(400, "ValidationException", text.unwrap_or("The input is not valid")).answer(Protocol::Json10)
     }
 
     /// Calls about a table as a whole, which know whether it is protected (aws-facts §5.3).

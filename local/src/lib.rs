@@ -14,6 +14,8 @@ mod dynamodb;
 mod faults;
 mod functions;
 mod iam;
+#[doc(hidden)]
+pub mod inputs;
 mod journal;
 mod lambda;
 mod logs;

@@ -111,10 +111,10 @@ impl Signed {
     fn check_time(&self, words: &Words, now: OffsetDateTime) -> Result<(), Refusal> {
         let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let date = PrimitiveDateTime::parse(&self.date, format).map_err(|_| words.malformed())?.assume_utc();
+        // A time that no calendar holds has not come.
+        let is_over = |seconds| date.checked_add(Duration::seconds(seconds)).is_some_and(|end| end <= now);
         match self.expires {
-            Some(seconds) if date + Duration::seconds(seconds) <= now => {
-                Err(Refusal::new(403, "AccessDenied", "Request has expired"))
-            }
+            Some(seconds) if is_over(seconds) => Err(Refusal::new(403, "AccessDenied", "Request has expired")),
             Some(_) if date > now + SKEW => Err(Refusal::new(403, "AccessDenied", "Request is not valid yet")),
             None if (date - now).abs() > SKEW => Err(words.skewed()),
             _ => Ok(()),

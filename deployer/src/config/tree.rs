@@ -52,6 +52,9 @@ impl Node {
     }
 }
 
+/// The most levels of lists and mappings: a description has six, and every one uses some of the stack.
+const MOST_LEVELS: usize = 16;
+
 /// Parses a text.
 ///
 /// Errors: the first thing that is not YAML, or all keys that stand twice.
@@ -61,6 +64,7 @@ pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         strict_booleans: true,
+        budget: serde_yaml::budget! { max_depth: MOST_LEVELS },
         with_snippet: false,
     };
     let root = serde_yaml::from_str_with_options(text, options).map_err(|error| vec![syntax(&error)])?;

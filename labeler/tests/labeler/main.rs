@@ -2,4 +2,5 @@
 
 mod cloud;
 mod function;
+mod inputs;
 mod stories;

@@ -14,6 +14,9 @@ use super::commands::{below, parse_mode, perform};
 /// Where systemd looks for units.
 const UNITS: &str = "/etc/systemd/system";
 
+/// The most levels of lists and mappings in user data: every one uses some of the stack.
+const MOST_LEVELS: usize = 16;
+
 /// Where an enabled unit is linked.
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
@@ -58,7 +61,9 @@ fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
             "the user data does not begin with #cloud-config; scripts do not run on a local instance".to_owned()
         );
     }
-    serde_yaml::from_str(user_data).map_err(|error| format!("the user data is no YAML: {error}"))
+    let options = serde_yaml::options! { budget: serde_yaml::budget! { max_depth: MOST_LEVELS } };
+    let read = serde_yaml::from_str_with_options(user_data, options);
+    read.map_err(|error| format!("the user data is no YAML: {error}"))
 }
 
 fn write_files(root: &Path, files: &Value, log: &impl Fn(&str)) {

@@ -88,7 +88,8 @@ async fn aws(root: &Path, objects: &dyn Objects, arguments: &[&str]) -> Result<(
         .ok_or_else(|| format!("aws s3 cp: only downloads are possible, and '{from}' is no object"))?;
     let mut real = below(root, to)?;
     if to.ends_with('/') || real.is_dir() {
-        real.push(key.rsplit('/').next().unwrap_or(key));
+        let name = Path::new(key).file_name().ok_or_else(|| format!("aws s3 cp: '{from}' names no file"))?;
+        real.push(name);
     }
     let bytes = objects.get(bucket, key).await.map_err(|why| format!("fatal error: {from}: {why}"))?;
     replace(&real, &bytes).await.map_err(|error| format!("aws s3 cp: cannot write '{to}': {error}"))

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::clock::Moment;
 use super::commands::{below, perform};
 use super::state::{Instance, InstanceState};
-use super::systemd::{self, Exit, Unit};
+use super::systemd::{Exit, Unit};
 use super::{Compute, cloud_init, imds, ports, process};
 
 /// Where a service listens unless its environment says otherwise.
@@ -188,7 +188,7 @@ impl Host {
 
     /// Starts a unit and waits for its end. No answer means that it was ended by us.
     async fn run_once(&self, name: &str, unit: &Unit) -> Option<Exit> {
-        let environment = match self.environment_of(unit) {
+        let environment = match unit.whole_environment(&self.root) {
             Ok(environment) => environment,
             Err(why) => {
                 self.log(&format!("systemd: {name}: {why}"));
@@ -218,23 +218,6 @@ impl Host {
             }
         };
         self.attend(name, unit, child).await
-    }
-
-    /// The environment that the unit's file gives.
-    fn environment_of(&self, unit: &Unit) -> Result<BTreeMap<String, String>, String> {
-        let mut environment = unit.environment.clone();
-        for (path, may_be_missing) in &unit.environment_files {
-            match std::fs::read_to_string(below(&self.root, path)?) {
-                Ok(text) => {
-                    environment.extend(systemd::environment_file(&text).map_err(|why| format!("{path}: {why}"))?)
-                }
-                Err(_) if *may_be_missing => (),
-                Err(error) => {
-                    return Err(format!("Failed to load environment file {path}: {error}"));
-                }
-            }
-        }
-        Ok(environment)
     }
 
     /// Remembers where on AWS the service would listen: only there does the load balancer find it.

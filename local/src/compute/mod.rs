@@ -18,7 +18,7 @@ mod wire;
 mod workings;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -81,6 +81,15 @@ pub struct Credentials {
     pub session_token: String,
     /// When they stop to work.
     pub expires: time::OffsetDateTime,
+}
+
+/// Does with user data what an instance does, and reads the units it starts without starting their programs.
+pub(crate) async fn rehearse(root: &Path, objects: &dyn Objects, user_data: &str) {
+    for unit in cloud_init::run(root, objects, user_data, |line| tracing::trace!("{line}")).await {
+        let unit = cloud_init::unit_file(root, &unit).and_then(|text| systemd::Unit::parse(&text));
+        let words = unit.and_then(|unit| Ok(unit.main.expanded(&unit.whole_environment(root)?)));
+        tracing::trace!(?words);
+    }
 }
 
 /// What every operation may know beside the state.

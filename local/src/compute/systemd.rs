@@ -1,7 +1,10 @@
 //! Units as systemd reads them: enough of it to run a service as it would run on an instance.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
+
+use super::commands::below;
 
 /// A service unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +149,19 @@ impl Unit {
             true => Err("the service has no ExecStart=".to_owned()),
             false => Ok(unit),
         }
+    }
+
+    /// The variables of the unit and of its files, which are below `root`.
+    pub fn whole_environment(&self, root: &Path) -> Result<BTreeMap<String, String>, String> {
+        let mut environment = self.environment.clone();
+        for (path, may_be_missing) in &self.environment_files {
+            match std::fs::read_to_string(below(root, path)?) {
+                Ok(text) => environment.extend(environment_file(&text).map_err(|why| format!("{path}: {why}"))?),
+                Err(_) if *may_be_missing => (),
+                Err(error) => return Err(format!("Failed to load environment file {path}: {error}")),
+            }
+        }
+        Ok(environment)
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -357,19 +373,21 @@ fn span(value: &str) -> Result<Duration, String> {
     if value == "infinity" {
         return Ok(Duration::MAX);
     }
+    let no_span = || format!("'{value}' is no span of time");
     let mut total = Duration::ZERO;
     for part in value.split_whitespace() {
         let at = part.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(part.len());
         let (number, unit) = part.split_at(at);
-        let number: f64 = number.parse().map_err(|_| format!("'{value}' is no span of time"))?;
+        let number: f64 = number.parse().map_err(|_| no_span())?;
         let seconds = match unit {
             "" | "s" | "sec" | "second" | "seconds" => 1.0,
             "ms" | "msec" => 0.001,
             "m" | "min" | "minute" | "minutes" => 60.0,
             "h" | "hr" | "hour" | "hours" => 3600.0,
-            _ => return Err(format!("'{value}' is no span of time")),
+            _ => return Err(no_span()),
         };
-        total += Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("'{value}' is no span of time"))?;
+        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| no_span())?;
+        total = total.saturating_add(part);
     }
     Ok(total)
 }
@@ -465,5 +483,7 @@ WantedBy=multi-user.target
         assert_eq!(span("1min 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(span("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(span("infinity"), Ok(Duration::MAX));
+        assert_eq!(span("18446744073709549568 18446744073709549568"), Ok(Duration::MAX));
+        assert!(span("99999999999999999999").is_err());
     }
 }

@@ -34,13 +34,17 @@ pub struct Params {
     inner: BTreeMap<String, Params>,
 }
 
+/// More steps than any parameter of any operation has. Others are passed over, as AWS does with what it does not know.
+const MOST_STEPS: usize = 16;
+
 static NOTHING: Params = Params { text: None, inner: BTreeMap::new() };
 
 impl Params {
     /// The parameters of a form.
     pub fn parse(form: &BTreeMap<String, String>) -> Params {
         let mut root = Params::default();
-        for (path, value) in form {
+        let known = |path: &str| path.split('.').take(MOST_STEPS + 1).count() <= MOST_STEPS;
+        for (path, value) in form.iter().filter(|(path, _)| known(path)) {
             let mut at = &mut root;
             for step in path.split('.') {
                 at = at.inner.entry(step.to_owned()).or_default();

@@ -1,0 +1,97 @@
+//! Files people may hand to the deployer: the corpus of the fuzzers once more, and what is too large to be kept in it.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use deployer::{config::Config, env_file};
+
+/// What the deployer may use for a file it refuses, in KiB of address space: its threads' stacks count in full.
+const MEMORY: u64 = 2 << 20;
+
+fn corpus(target: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("the corpus is there").map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() > 5, "{target}: a corpus of {} files", files.len());
+    files
+}
+
+#[test]
+fn every_description_of_the_corpus_is_read_or_refused_with_its_place() {
+    let (mut read, mut refused) = (0, 0);
+    for file in corpus("stack") {
+        match Config::read(&file) {
+            Ok(_) => read += 1,
+            Err(errors) => {
+                refused += 1;
+                let said = errors.to_string();
+                let name = file.file_name().unwrap().to_string_lossy();
+                assert!(!errors.problems.is_empty() && said.contains(&*name), "{name}: {said}");
+                // A terminal shows it in full, and no more of it than a person reads.
+                assert!(said.len() < 20_000, "{}: {} bytes of errors", file.display(), said.len());
+                assert!(!said.contains('\0') && !said.contains('\u{202e}'), "{}: {said:?}", file.display());
+            }
+        }
+    }
+    assert!(read >= 2 && refused > 10, "{read} read, {refused} refused");
+}
+
+#[test]
+fn an_env_file_of_any_kind_keeps_its_lines_and_takes_ours_once() {
+    let values =
+        BTreeMap::from([("BUCKET".to_owned(), "a \"b\" $c\\".to_owned()), ("TABLE".to_owned(), String::new())]);
+    for file in corpus("env") {
+        let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
+        let once = env_file::merge(&text, &values);
+        assert_eq!(env_file::merge(&once, &values), once, "{}", file.display());
+    }
+}
+
+/// The program itself, with little memory: exit code 78 (a bad description) and nothing else.
+#[test]
+fn large_deep_and_multiplying_descriptions_are_refused_in_little_memory() {
+    let bomb = |width: usize| {
+        let level = |(from, to): (char, char)| format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); width].join(","));
+        let levels: String = ('a'..'z').zip('b'..='z').map(level).collect();
+        format!("a: &a [x]\n{levels}name: *z\n")
+    };
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("10 MB of a comment", "# comment\n".repeat(1 << 20).into()),
+        ("10 MB of NUL", vec![0; 10 << 20]),
+        ("a megabyte of one line", "a".repeat(1_000_000).into()),
+        ("a megabyte of lists", "[".repeat(1_000_000).into()),
+        ("a megabyte of dashes", "- ".repeat(500_000).into()),
+        ("a megabyte of keys", (0..80_000).map(|n| format!("k{n}: {n}\n")).collect::<String>().into()),
+        (
+            "a megabyte of tables",
+            format!(
+                "name: a\nregion: us-east-1\ntables:\n{}",
+                (0..40_000).map(|n| format!("  t{n}: {{}}\n")).collect::<String>()
+            )
+            .into(),
+        ),
+        ("a bomb of aliases", bomb(9).into()),
+        ("a wide bomb of aliases", bomb(300).into()),
+        ("not UTF-8", b"name: \xff\xfe".repeat(1000)),
+    ];
+    for (what, text) in cases {
+        let project = support::Project::with("");
+        fs::write(project.path().join("stack.yaml"), text).unwrap();
+        let plain = project.command(&["plan"], &[]);
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -v {MEMORY} && exec \"$@\"")).arg("sh").arg(plain.get_program());
+        limited.args(plain.get_args()).current_dir(project.path()).env_clear();
+        limited.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = limited.output().expect("a shell can be started");
+        let text = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(78), "{what}: {}", text.chars().take(2000).collect::<String>());
+        assert!(text.len() < 20_000, "{what}: {} bytes of errors", text.len());
+    }
+}
