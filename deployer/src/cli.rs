@@ -106,6 +106,9 @@ pub struct Up {
     /// Do not wait until the load balancers' targets are healthy
     #[arg(long)]
     pub no_wait: bool,
+    /// How many seconds a service may take to become healthy before `up` gives the reason and ends with an error
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
+    pub healthy_within: u64,
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,

@@ -38,13 +38,35 @@ pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// Why a `.env` file was not updated.
+/// Why a `.env` file was not updated. It is as it was.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {verb} {}", .path.display())]
-pub struct Error {
-    verb: &'static str,
-    path: PathBuf,
-    source: io::Error,
+pub enum Error {
+    /// It cannot be read or written.
+    #[error("failed to {verb} {}", .path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It is no `.env` file.
+    #[error("{}: {source}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: OpenQuote,
+    },
+}
+
+/// A value begins with a quote that is never closed. Whatever is added below it would become part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the quote in line {line} is never closed: close it, or take it away")]
+pub struct OpenQuote {
+    /// From 1.
+    pub line: usize,
 }
 
 /// Updates a `.env` file in place, or creates it for its owner alone since such files come to hold secrets.
@@ -52,18 +74,19 @@ pub struct Error {
 ///
 /// Guarantees: a reader sees the old file or the new one, whatever happens meanwhile; the permissions stay.
 pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Error> {
-    let failed = |verb| move |source| Error { verb, path: path.to_owned(), source };
+    let failed = |verb| move |source| Error::Io { verb, path: path.to_owned(), source };
+    let malformed = |source| Error::Malformed { path: path.to_owned(), source };
     // A link stays a link: what it points to is replaced.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let existing = match fs::read_to_string(&path) {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let existing = match fs::read_to_string(&real) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         read => Some(read.map_err(failed("read"))?),
     };
-    let merged = merge(existing.as_deref().unwrap_or_default(), values);
+    let merged = merge(existing.as_deref().unwrap_or_default(), values).map_err(malformed)?;
     if existing.as_deref() == Some(&merged) {
         return Ok(false);
     }
-    replace(&path, &merged).map_err(failed("write"))?;
+    replace(&real, &merged).map_err(failed("write"))?;
     Ok(true)
 }
 
@@ -71,12 +94,18 @@ pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Err
 ///
 /// Guarantees: every other line, comment and blank stays as it is, and so do the order, `export`, the kind of quotes
 /// and the line ends; a value that is right already is not touched. New names come last.
-pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> String {
+///
+/// Errors: a quote is never closed.
+pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> Result<String, OpenQuote> {
     let mut merged = String::with_capacity(existing.len());
     let mut found = BTreeSet::new();
     let mut rest = existing;
     while !rest.is_empty() {
         let (entry, after) = Entry::first(rest);
+        if Quote::is_open(entry.value) {
+            let before = &existing[..existing.len() - rest.len()];
+            return Err(OpenQuote { line: before.matches('\n').count() + 1 });
+        }
         match entry.name.and_then(|name| values.get_key_value(name)) {
             Some((name, value)) => {
                 found.insert(name);
@@ -87,7 +116,7 @@ pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> String {
         rest = after;
     }
     append(&mut merged, values.iter().filter(|(name, _)| !found.contains(name)));
-    merged
+    Ok(merged)
 }
 
 fn append<'a>(text: &mut String, values: impl Iterator<Item = (&'a String, &'a String)>) {
@@ -142,7 +171,7 @@ impl<'a> Entry<'a> {
             let other = Self { text: line, name: None, before: line, value: "", after: "" };
             return (other, &text[line.len()..]);
         };
-        // Quotes may end on a later line; without an end they are no quotes.
+        // Quotes may end on a later line.
         let value = match quoted(&text[before.len()..]) {
             Some(value) => value,
             None => bare(&line[before.len()..]),
@@ -221,6 +250,11 @@ impl Quote {
         }
     }
 
+    /// Whether a value begins with a quote and does not end with it.
+    fn is_open(value: &str) -> bool {
+        value.starts_with(['"', '\'']) && quoted(value) != Some(value)
+    }
+
     /// What a reader of the file makes of a value with these quotes.
     fn inside(self, value: &str) -> String {
         match self {
@@ -291,6 +325,10 @@ fn for_yaml(value: &str) -> String {
 mod tests {
     use super::*;
 
+    fn merged(existing: &str, values: &BTreeMap<String, String>) -> String {
+        merge(existing, values).unwrap()
+    }
+
     fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
         pairs.iter().map(owned).collect()
@@ -329,15 +367,21 @@ mod tests {
             ("a longer name", "AB=1\nA=1\n", &[("A", "2")], "AB=1\nA=2\n"),
             ("quotes over lines", "K=\"x\nA=1\ny\"\nA=2\n", &[("A", "3")], "K=\"x\nA=1\ny\"\nA=3\n"),
             ("a value over lines goes whole", "A='x\ny' # z\nB=1\n", &[("A", "1")], "A='1' # z\nB=1\n"),
-            ("quotes without an end", "K=\"x\nA=1\n", &[("A", "2")], "K=\"x\nA=2\n"),
             ("lines that mean nothing", "what is this\n=1\nA=1\n", &[("A", "2")], "what is this\n=1\nA=2\n"),
             ("an equals sign in the value", "A=b=c\n", &[("A", "d=e")], "A=d=e\n"),
             ("other alphabets", "É=1\nA=\"é\"\n", &[("A", "ü")], "É=1\nA=\"ü\"\n"),
         ];
         for (what, existing, new, expected) in table {
-            let merged = merge(existing, &values(new));
-            assert_eq!(&merged, expected, "{what}");
-            assert_eq!(&merge(&merged, &values(new)), expected, "{what}, again");
+            let once = merged(existing, &values(new));
+            assert_eq!(&once, expected, "{what}");
+            assert_eq!(&merged(&once, &values(new)), expected, "{what}, again");
+        }
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_told_by_its_line() {
+        for (existing, line) in [("K=\"x\nA=1\n", 1), ("A=1\n\nK='", 3), ("A=\"1\n2\"\nexport K=\"x\\\"\n", 3)] {
+            assert_eq!(merge(existing, &values(&[("A", "2")])), Err(OpenQuote { line }), "{existing}");
         }
     }
 

@@ -47,7 +47,6 @@ impl Laptop {
     /// The running server, or a new one in the background.
     ///
     /// Errors: with the end of its log when it does not come up.
-    #[cfg(feature = "local")]
     pub fn start(&self, port: u16, region: &str, chaos: &local::Chaos) -> anyhow::Result<Server> {
         if let Some(server) = self.running() {
             return Ok(server);
@@ -112,7 +111,6 @@ impl Laptop {
     }
 
     /// The bad sides of AWS that the running server shows.
-    #[cfg(feature = "local")]
     pub fn chaos(&self) -> local::Chaos {
         let shown = self.running().and_then(|server| get(server.address, "/_local/faults").ok()).unwrap_or_default();
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
@@ -132,7 +130,6 @@ impl Laptop {
     /// Runs it in this process until it is told to stop.
     ///
     /// Errors: another one runs on the same state, or the port is taken.
-    #[cfg(feature = "local")]
     pub async fn run(&self, port: u16, region: &str, chaos: local::Chaos) -> anyhow::Result<()> {
         make_private(&self.dir)?;
         let lock = File::create(self.lock_file())?;
@@ -189,7 +186,6 @@ impl Server {
     }
 
     /// The account's own access to it.
-    #[cfg(feature = "local")]
     pub fn access(&self) -> aws::Local {
         aws::Local {
             endpoint: self.endpoint(),
@@ -200,7 +196,6 @@ impl Server {
 }
 
 /// The arguments with which another process shows the same bad sides.
-#[cfg(feature = "local")]
 fn chaos_arguments(chaos: &local::Chaos) -> Vec<String> {
     let kinds: Vec<&str> = chaos.kinds.iter().map(|kind| kind.name()).collect();
     match kinds.is_empty() {
@@ -210,7 +205,6 @@ fn chaos_arguments(chaos: &local::Chaos) -> Vec<String> {
 }
 
 /// The state holds keys and pictures: it is nobody else's business.
-#[cfg(feature = "local")]
 fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;

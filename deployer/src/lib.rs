@@ -8,6 +8,7 @@ pub mod engine;
 pub mod env_file;
 pub mod exit;
 pub mod health;
+#[cfg(feature = "local")]
 pub mod laptop;
 pub mod lease;
 pub mod names;

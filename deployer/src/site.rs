@@ -75,16 +75,15 @@ async fn default_vpc(aws: &Aws) -> Result<Option<String>, Fault> {
 
 /// The default subnets with the networks they are in.
 async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
-    let answer = aws
+    let call = aws
         .ec2
         .describe_subnets()
         .filters(is_true("default-for-az"))
-        .filters(Filter::builder().name("state").values("available").build())
-        .send()
-        .await?;
-    let subnets = answer.subnets().iter().filter_map(|subnet| {
-        let known = Subnet { id: subnet.subnet_id()?.into(), zone: subnet.availability_zone()?.into() };
-        Some((subnet.vpc_id()?.to_owned(), known))
+        .filters(Filter::builder().name("state").values("available").build());
+    let found = call.into_paginator().items().send().try_collect().await?;
+    let subnets = found.into_iter().filter_map(|subnet| {
+        let known = Subnet { id: subnet.subnet_id?, zone: subnet.availability_zone? };
+        Some((subnet.vpc_id?, known))
     });
     Ok(subnets.collect())
 }

@@ -10,7 +10,7 @@ use support::{
     line::Trouble,
     protocol,
     scene::{Phase, Scene},
-    world::Inventory,
+    world::{self, Inventory},
 };
 
 /// AWS answers "not yet" `times` times: the command waits, and completes.
@@ -321,6 +321,71 @@ async fn an_empty_marker_ends_a_list() {
     scene.line.spoil(["ListTables"], listed, usize::MAX);
     scene.done(Phase::Up).await;
     scene.done(Phase::Down).await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+/// §19: the targets stay ill until the limit, and the wait ends with the reason (§9.4).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason() {
+    let ill = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
+               <Description>Health checks failed with these codes: [500]</Description>";
+    let answers = Trouble::reworded(&[("<State>healthy</State>", ill)]);
+    let said = up_with_fleet(&[("DescribeTargetHealth", answers)], &["--healthy-within", "3"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    let advice = "does not answer the health check's path with the expected status";
+    for wanted in ["within 3 s", "codes: [500]", advice, "stack.yaml:", "the same command continues"] {
+        assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
+    }
+}
+
+/// §19: every list of more than one item goes on on another page.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_is_read_to_its_last_page() {
+    const LISTS: &[&str] = &[
+        "DescribeAutoScalingGroups",
+        "DescribeLaunchTemplates",
+        "DescribeLoadBalancers",
+        "DescribeLogGroups",
+        "DescribeSecurityGroups",
+        "DescribeTargetGroups",
+        "ListBuckets",
+        "ListFunctions",
+        "ListInstanceProfiles",
+        "ListRoles",
+        "ListTables",
+    ];
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    // A neighbour with everything the stack has, function and service twice, so that no list is shorter than two.
+    scene.project.edit("name: postagram", "name: neighbour");
+    let described = scene.project.description();
+    for (section, name, next) in [("functions:\n", "  labeler:", "services:"), ("services:\n", "  web:", "outputs:")] {
+        let (_, first) = described.split_once(section).unwrap();
+        let (first, _) = first.split_once(next).unwrap();
+        scene.project.edit(section, &format!("{section}{}", first.replace(name, "  second:")));
+    }
+    scene.done(Phase::Up).await;
+    for key in ["a", "b", "c + d%/é"] {
+        world::upload(&scene.endpoint(), scene.keys, key).await;
+    }
+    let asked = |operation: &str| {
+        let of = |call: &&String| call.split('#').next() == Some(operation);
+        scene.line.calls().iter().filter(of).count()
+    };
+    scene.assert_nothing_to_do("whole lists").await;
+    let whole: Vec<usize> = LISTS.iter().map(|operation| asked(operation)).collect();
+    scene.put_chaos("short-pages").await;
+    scene.assert_nothing_to_do("pages of one").await;
+    for (operation, whole) in LISTS.iter().zip(whole) {
+        assert!(asked(operation) > whole, "{operation} was asked {} times before and after", whole);
+    }
+    scene.done(Phase::Down).await;
+    scene.restore();
+    scene.assert_nothing_to_do("the neighbour's end").await;
+    scene.done(Phase::Change).await;
+    scene.done(Phase::Down).await;
+    scene.put_chaos("").await;
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }

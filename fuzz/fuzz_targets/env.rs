@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     let values = BTreeMap::from([("BUCKET".to_owned(), "a \"b\" $c\\".to_owned()), ("TABLE".to_owned(), String::new())]);
-    let once = merge(&String::from_utf8_lossy(text), &values);
-    assert_eq!(merge(&once, &values), once);
+    if let Ok(once) = merge(&String::from_utf8_lossy(text), &values) {
+        assert_eq!(merge(&once, &values).as_ref(), Ok(&once));
+    }
 });

@@ -19,6 +19,7 @@ pub mod inputs;
 mod journal;
 mod lambda;
 mod logs;
+mod pages;
 mod rekognition;
 mod s3;
 mod server;

@@ -18,7 +18,7 @@ use crate::journal::Journal;
 use crate::lambda::Lambda;
 use crate::logs::Logs;
 use crate::s3::S3;
-use crate::{ACCESS_KEY, ACCOUNT, Options, rekognition, signature, sts};
+use crate::{ACCESS_KEY, ACCOUNT, Options, pages, rekognition, signature, sts};
 
 /// What answers calls.
 pub(crate) struct Services {
@@ -166,6 +166,13 @@ impl Services {
     }
 
     async fn answer_known(&self, call: &Call, request: &Request, caller: &Identity) -> Response {
+        let short = self.faults.has(Kind::ShortPages);
+        let shortened = if short { pages::shorten(call, request) } else { None };
+        let request = shortened.as_ref().unwrap_or(request);
+        pages::cut(call, request, self.answer_whole(call, request, caller).await, short)
+    }
+
+    async fn answer_whole(&self, call: &Call, request: &Request, caller: &Identity) -> Response {
         match call.service.as_str() {
             "s3" => self.s3.answer(&call.operation, request).await,
             "dynamodb" => self.dynamodb.answer(call, request).await,

@@ -2,6 +2,7 @@
 
 mod data;
 mod down;
+#[cfg(feature = "local")]
 mod local;
 mod outputs;
 mod plan;
@@ -22,7 +23,6 @@ use crate::{
     config::Config,
     engine::{self, Address, Event, Outcome, Pace, Plan, Planned},
     exit::{Exit, Failure},
-    laptop::Laptop,
     lease::Lease,
     pin::{Elsewhere, Pin, Place},
     programs::{Destination, Programs},
@@ -44,7 +44,10 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
             report::answer(&crate::schema::schema());
             Ok(Exit::Done)
         }
+        #[cfg(feature = "local")]
         Command::Local(command) => local::run(global, &command).await,
+        #[cfg(not(feature = "local"))]
+        Command::Local(_) => Err(no_local_aws()),
     }
 }
 
@@ -373,10 +376,13 @@ fn local_access(
         return Ok(Some(None));
     }
     #[cfg(not(feature = "local"))]
-    return Err(Failure::usage("this build has no local AWS (cargo feature `local`)"));
+    {
+        let _ = (file, config, wake);
+        Err(no_local_aws())
+    }
     #[cfg(feature = "local")]
     {
-        let laptop = Laptop::beside(folder(file));
+        let laptop = crate::laptop::Laptop::beside(folder(file));
         let server = match (laptop.running(), wake) {
             (Some(server), _) => server,
             (None, Wake::Only) if !laptop.has_state() => return Ok(None),
@@ -384,4 +390,9 @@ fn local_access(
         };
         Ok(Some(Some(server.access())))
     }
+}
+
+#[cfg(not(feature = "local"))]
+fn no_local_aws() -> Failure {
+    Failure::usage("this build has no local AWS (cargo feature `local`)")
 }

@@ -24,9 +24,6 @@ use crate::{
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// A service that is not healthy by now has a reason, and the user wants to know it.
 const USUAL: Duration = Duration::from_secs(180);
-/// When to stop waiting for a service (aws-facts §0.2, `ASG_CAPACITY`).
-const LIMIT: Duration = Duration::from_secs(600);
-
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
@@ -38,7 +35,8 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let chosen = session.chosen(&page, &args.targets)?;
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
-    let (outcomes, outputs) = carry_out(&session, &page, plan, lease, &fronts, args.no_wait).await?;
+    let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
+    let (outcomes, outputs) = carry_out(&session, &page, plan, lease, &fronts, healthy_within).await?;
     let exit = session.conclude(outcomes);
     session.tally(global);
     if exit == Exit::Done {
@@ -150,7 +148,7 @@ async fn carry_out(
     plan: Plan,
     lease: Option<Lease>,
     fronts: &[&Front],
-    no_wait: bool,
+    healthy_within: Option<Duration>,
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let work = plan.work();
     let Applied { mut outcomes, outputs } = watched(work, lease.as_ref(), async |pace, board| {
@@ -161,11 +159,11 @@ async fn carry_out(
         return Err(overtaken());
     }
     session.end_turn(lease).await;
-    if !no_wait && outcomes.iter().all(Outcome::is_done) {
+    if let Some(limit) = healthy_within.filter(|_| outcomes.iter().all(Outcome::is_done)) {
         let waited = watched(fronts.len(), None, async |pace, board| {
             let mut waited = Vec::new();
             for front in fronts {
-                waited.extend(await_healthy(session, front, &outputs, &pace, &board).await);
+                waited.extend(await_healthy(session, front, &outputs, limit, &pace, &board).await);
             }
             waited
         });
@@ -174,11 +172,13 @@ async fn carry_out(
     Ok((outcomes, outputs))
 }
 
-/// Waits until enough targets of a service are healthy, as AWS reports it, and says what it waits for.
+/// Waits until enough targets of a service are healthy, as AWS reports it, and says what it waits for. The usual limit
+/// is that of aws-facts §0.2 (`ASG_CAPACITY`).
 async fn await_healthy(
     session: &Session,
     front: &Front,
     outputs: &Outputs,
+    limit: Duration,
     pace: &Pace,
     board: &Board,
 ) -> Option<Outcome> {
@@ -204,7 +204,7 @@ async fn await_healthy(
             explained = true;
             explain(session, &targets.arn, &group.name).await;
         }
-        let error = error.or_else(|| (begun.elapsed() > LIMIT).then(|| health::never_healthy(&front.name, LIMIT)));
+        let error = error.or_else(|| (begun.elapsed() > limit).then(|| health::never_healthy(&front.name, limit)));
         if let Some(fault) = error {
             board.show_row(name, Progress::Failed);
             explain(session, &targets.arn, &group.name).await;

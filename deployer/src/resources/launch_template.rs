@@ -223,16 +223,15 @@ fn image_to_keep<'a>(want: &'a Settings, live: &'a Live<LaunchTemplate>) -> Opti
 async fn newest(aws: &Aws, instance_type: &str) -> Result<String, Fault> {
     let architecture = architecture(instance_type).unwrap_or(Architecture::X86_64).name();
     let name = format!("al2023-ami-2023.*-{architecture}");
-    let answer = aws
+    let call = aws
         .ec2
         .describe_images()
         .owners("amazon")
         .filters(tags::ec2_filter("name", [name.as_str()]))
-        .filters(tags::ec2_filter("state", ["available"]))
-        .send()
-        .await?;
-    let newest = answer.images().iter().max_by_key(|image| image.creation_date());
-    newest.and_then(|image| image.image_id().map(str::to_owned)).ok_or_else(|| {
+        .filters(tags::ec2_filter("state", ["available"]));
+    let images = call.into_paginator().items().send().try_collect().await?;
+    let newest = images.into_iter().max_by(|one, other| one.creation_date().cmp(&other.creation_date()));
+    newest.and_then(|image| image.image_id).ok_or_else(|| {
         let message = format!(
             "{} offers no Amazon Linux 2023 for {architecture}; name a machine image of yours with `image:` in stack.yaml",
             aws.region

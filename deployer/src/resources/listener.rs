@@ -56,9 +56,10 @@ impl Resource for Listener {
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let call = aws.elb.describe_listeners().load_balancer_arn(&self.load_balancer);
-        let Some(answer) = found(call.send().await)? else { return Ok(Observed::Absent) };
+        let all = call.into_paginator().items().send().try_collect().await;
+        let Some(all) = found(all)? else { return Ok(Observed::Absent) };
         let listeners: Vec<(&str, &Described)> =
-            answer.listeners().iter().filter_map(|listener| Some((listener.listener_arn()?, listener))).collect();
+            all.iter().filter_map(|listener| Some((listener.listener_arn()?, listener))).collect();
         if listeners.is_empty() {
             return Ok(Observed::Absent);
         }

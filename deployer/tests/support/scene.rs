@@ -148,12 +148,25 @@ impl Scene {
         self.project.edit("    health_check: /health\n", "    health_check: /ready\n    disk_gb: 12\n");
     }
 
+    /// Goes back to the description it began with.
+    pub fn restore(&self) {
+        self.project.describe(&self.original);
+    }
+
+    /// From now on our own cloud shows this bad side, or none.
+    pub async fn put_chaos(&self, kind: &str) {
+        let kinds: Vec<&str> = [kind].into_iter().filter(|kind| !kind.is_empty()).collect();
+        let chaos = serde_json::json!({ "kinds": kinds }).to_string();
+        let put = reqwest::Client::new().put(format!("{}/_local/chaos", self.endpoint())).body(chaos).send().await;
+        assert!(put.expect("the cloud answers").status().is_success());
+    }
+
     /// Removes everything, and sees that nothing is left.
     pub async fn clear(&self) {
         self.line.mend();
         self.done(Phase::Down).await;
         assert_eq!(self.inventory().await, Inventory::new(), "something is left after `down`");
-        self.project.describe(&self.original);
+        self.restore();
     }
 
     /// What a run makes that nobody disturbs, and by which calls. Nothing is left of it.

@@ -39,6 +39,8 @@ pub enum Kind {
     ExpiredCredentials,
     /// This machine's clock is wrong.
     ClockSkew,
+    /// Lists come in many pages.
+    ShortPages,
 }
 
 impl Kind {
@@ -69,6 +71,11 @@ impl Kind {
             Kind::ClockSkew,
             "clock-skew",
             "AWS's clock is twenty minutes ahead of this machine's: signatures are refused as too old (aws-facts §3.1)",
+        ),
+        (
+            Kind::ShortPages,
+            "short-pages",
+            "every list comes in pages of one item, as AWS may at any time give less than was asked for (aws-facts §19)",
         ),
     ];
 

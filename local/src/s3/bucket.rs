@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{S3, listing, notification, refusal_in, straighten_body};
 use crate::answer::{Refusal, Response, empty, escape, xml};
@@ -146,7 +147,7 @@ impl S3 {
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
             "DeleteObjects" => self.delete_objects(bucket, request).await,
-            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" => {
+            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" | "PutBucketPolicy" => {
                 self.act_on_setting(operation, bucket, request).await
             }
             "ListMultipartUploads" => self.list_uploads(bucket, request),
@@ -161,6 +162,10 @@ impl S3 {
     }
 
     async fn act_on_setting(&self, operation: &str, bucket: &str, request: &Request) -> Result<Response, Refusal> {
+        if operation == "PutBucketPolicy" && serde_json::from_slice::<Map<String, Value>>(&request.body).is_err() {
+            let text = "Policies must be valid JSON and the first byte must be '{'";
+            return Err(Refusal::new(400, "MalformedPolicy", text));
+        }
         let answer = self.pass(bucket, None, request).await;
         let found = answer.status().is_success();
         match operation {

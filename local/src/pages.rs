@@ -1,0 +1,273 @@
+//! Lists in pages, as every AWS client must expect them.
+//!
+//! What answers a list in one piece has it cut here: EC2, load balancing, IAM and the smaller lists of Auto Scaling.
+//! The rest counts its pages itself.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde_json::Value;
+
+use crate::answer::{Refusal, Response};
+use crate::call::{Call, Request};
+
+/// How the lists of a service come in pages.
+struct Style {
+    service: &'static str,
+    /// The parameter with the length of a page, and the one that asks for the next.
+    size: &'static str,
+    from: &'static str,
+    /// The element that says where the next page begins.
+    next: &'static str,
+    /// The most that a page holds.
+    most: usize,
+    /// Each operation with the element its items are in.
+    lists: &'static [(&'static str, &'static str)],
+}
+
+const STYLES: &[Style] = &[
+    Style {
+        service: "ec2",
+        size: "MaxResults",
+        from: "NextToken",
+        next: "nextToken",
+        most: 1000,
+        lists: &[
+            ("DescribeImages", "imagesSet"),
+            ("DescribeInstances", "reservationSet"),
+            ("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet"),
+            ("DescribeLaunchTemplates", "launchTemplates"),
+            ("DescribeLaunchTemplateVersions", "launchTemplateVersionSet"),
+            ("DescribeNetworkInterfaces", "networkInterfaceSet"),
+            ("DescribeSecurityGroupRules", "securityGroupRuleSet"),
+            ("DescribeSecurityGroups", "securityGroupInfo"),
+            ("DescribeSubnets", "subnetSet"),
+            ("DescribeTags", "tagSet"),
+            ("DescribeVpcs", "vpcSet"),
+        ],
+    },
+    Style {
+        service: "elasticloadbalancing",
+        size: "PageSize",
+        from: "Marker",
+        next: "NextMarker",
+        most: 400,
+        lists: &[
+            ("DescribeListeners", "Listeners"),
+            ("DescribeLoadBalancers", "LoadBalancers"),
+            ("DescribeRules", "Rules"),
+            ("DescribeTargetGroups", "TargetGroups"),
+        ],
+    },
+    Style {
+        service: "autoscaling",
+        size: "MaxRecords",
+        from: "NextToken",
+        next: "NextToken",
+        most: 100,
+        lists: &[("DescribePolicies", "ScalingPolicies"), ("DescribeTags", "Tags")],
+    },
+    Style {
+        service: "iam",
+        size: "MaxItems",
+        from: "Marker",
+        next: "Marker",
+        most: 1000,
+        lists: &[
+            ("ListAttachedRolePolicies", "AttachedPolicies"),
+            ("ListInstanceProfiles", "InstanceProfiles"),
+            ("ListInstanceProfilesForRole", "InstanceProfiles"),
+            ("ListInstanceProfileTags", "Tags"),
+            ("ListPolicies", "Policies"),
+            ("ListRolePolicies", "PolicyNames"),
+            ("ListRoles", "Roles"),
+            ("ListRoleTags", "Tags"),
+        ],
+    },
+];
+
+/// Gives of a list the page that was asked for. `short` leaves one item on each.
+pub(crate) fn cut(call: &Call, request: &Request, answer: Response, short: bool) -> Response {
+    let style = STYLES.iter().find(|style| style.service == call.service);
+    let list = style.and_then(|style| {
+        let (_, items) = style.lists.iter().find(|(operation, _)| *operation == call.operation)?;
+        Some((style, *items))
+    });
+    match list {
+        Some((style, items)) if answer.status().is_success() => {
+            style.cut(items, request, answer, short).unwrap_or_else(|refusal| refusal.answer(call.protocol))
+        }
+        _ => answer,
+    }
+}
+
+impl Style {
+    fn cut(&self, items: &str, request: &Request, mut answer: Response, short: bool) -> Result<Response, Refusal> {
+        let form = request.form();
+        let asked = form.get(self.size).and_then(|size| size.parse().ok());
+        let size = if short { 1 } else { asked.unwrap_or(self.most).clamp(1, self.most) };
+        let start = match form.get(self.from).filter(|token| !token.is_empty()) {
+            None => 0,
+            Some(token) => token.parse().map_err(|_| self.bad_token(token))?,
+        };
+        let text = String::from_utf8_lossy(answer.body());
+        let Some(found) = within(&text, items) else {
+            return Ok(answer);
+        };
+        if start == 0 && found.items.len() <= size {
+            return Ok(answer);
+        }
+        let shown = found.items.get(start..).unwrap_or_default();
+        let next = (shown.len() > size).then(|| start + size);
+        let shown = &shown[..shown.len().min(size)];
+        let mut cut = text[..found.inside.start].to_owned();
+        shown.iter().for_each(|item| cut += &text[item.clone()]);
+        let (inside, outside) = text[found.inside.end..].split_at(found.end - found.inside.end);
+        cut += inside;
+        if let Some(next) = next {
+            cut += &format!("<{0}>{next}</{0}>", self.next);
+        }
+        match next {
+            Some(_) => cut += &outside.replacen("<IsTruncated>false<", "<IsTruncated>true<", 1),
+            None => cut += outside,
+        }
+        *answer.body_mut() = Bytes::from(cut);
+        Ok(answer)
+    }
+
+    fn bad_token(&self, token: &str) -> Refusal {
+        let code = if self.service == "ec2" { "InvalidParameterValue" } else { "ValidationError" };
+        Refusal::new(400, code, format!("Value ({token}) for parameter {} is invalid.", self.from))
+    }
+}
+
+/// Where a list and its items stand in a document.
+struct Found {
+    inside: Range<usize>,
+    items: Vec<Range<usize>>,
+    /// Behind the list's closing tag.
+    end: usize,
+}
+
+/// The first element of this name that is not inside an item, with its children.
+fn within(text: &str, list: &str) -> Option<Found> {
+    let mut reader = Reader::from_str(text);
+    let at = |reader: &Reader<&[u8]>| usize::try_from(reader.buffer_position()).ok();
+    let mut start = None;
+    let mut items = Vec::new();
+    let (mut depth, mut item) = (0_usize, 0);
+    loop {
+        let before = at(&reader)?;
+        match reader.read_event().ok()? {
+            Event::Start(tag) if start.is_none() => {
+                if tag.name().as_ref() == list.as_bytes() {
+                    start = Some(at(&reader)?);
+                }
+            }
+            Event::Start(_) => {
+                if depth == 0 {
+                    item = before;
+                }
+                depth += 1;
+            }
+            Event::Empty(_) if start.is_some() && depth == 0 => items.push(before..at(&reader)?),
+            Event::End(_) if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    items.push(item..at(&reader)?);
+                }
+            }
+            Event::End(_) if start.is_some() => {
+                return Some(Found { inside: start?..before, items, end: at(&reader)? });
+            }
+            Event::Eof => return None,
+            _ => (),
+        }
+    }
+}
+
+/// The same request, asking for pages of one item, of what counts its pages itself.
+pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
+    let mut shortened = request.clone();
+    match (call.service.as_str(), call.operation.as_str()) {
+        ("autoscaling", "DescribeAutoScalingGroups" | "DescribeInstanceRefreshes" | "DescribeScalingActivities") => {
+            // Of two values the last counts.
+            shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
+        }
+        ("dynamodb", "ListTables" | "Query" | "Scan") => shortened.body = with(&request.body, "Limit")?,
+        ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents") => {
+            shortened.body = with(&request.body, "limit")?;
+        }
+        ("lambda", "ListFunctions") => shortened.query = format!("MaxItems=1&{}", request.query),
+        ("s3", "ListObjects" | "ListObjectsV2" | "ListObjectVersions") => {
+            shortened.query = format!("max-keys=1&{}", request.query);
+        }
+        ("s3", "ListBuckets") => shortened.query = format!("max-buckets=1&{}", request.query),
+        ("s3", "ListMultipartUploads") => shortened.query = format!("max-uploads=1&{}", request.query),
+        _ => return None,
+    }
+    Some(shortened)
+}
+
+fn with(body: &[u8], size: &str) -> Option<Bytes> {
+    let mut input: Value = serde_json::from_slice(body).ok()?;
+    input.as_object_mut()?.insert(size.to_owned(), 1.into());
+    Some(Bytes::from(input.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::answer::{Protocol, xml};
+
+    const ROLES: &str = "<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member><member><Tags><member/></Tags></member><member/></Roles><IsTruncated>false</IsTruncated></ListRolesResult></ListRolesResponse>";
+
+    fn page(body: &str, short: bool) -> (u16, String) {
+        let call = Call { service: "iam".into(), operation: "ListRoles".into(), protocol: Protocol::Query };
+        let request = Request {
+            method: Method::POST,
+            path: "/".into(),
+            query: String::new(),
+            headers: Default::default(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        };
+        let answer = cut(&call, &request, xml(200, ROLES.to_owned()), short);
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        let (_, document) = text.split_once('\n').unwrap_or(("", &text));
+        (answer.status().as_u16(), document.replace("ListRoles", ""))
+    }
+
+    #[test]
+    fn a_short_list_stays_as_it_is() {
+        assert_eq!(page("", false).1, ROLES.replace("ListRoles", ""));
+        assert_eq!(page("MaxItems=3", false).1, ROLES.replace("ListRoles", ""));
+    }
+
+    #[test]
+    fn pages_follow_each_other_to_the_end() {
+        assert_eq!(
+            page("MaxItems=2", false).1,
+            "<Response><Result><Roles><member><RoleName>a</RoleName></member><member><Tags><member/></Tags></member></Roles><Marker>2</Marker><IsTruncated>true</IsTruncated></Result></Response>"
+        );
+        assert_eq!(
+            page("MaxItems=2&Marker=2", false).1,
+            "<Response><Result><Roles><member/></Roles><IsTruncated>false</IsTruncated></Result></Response>"
+        );
+        assert_eq!(
+            page("MaxItems=2&Marker=1", true).1,
+            "<Response><Result><Roles><member><Tags><member/></Tags></member></Roles><Marker>2</Marker><IsTruncated>true</IsTruncated></Result></Response>"
+        );
+        assert!(page("Marker=18446744073709551615", false).1.contains("<Roles></Roles>"));
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused() {
+        let (status, text) = page("Marker=x", false);
+        assert_eq!(status, 400);
+        assert!(text.contains("ValidationError") && text.contains("(x)"), "{text}");
+    }
+}
