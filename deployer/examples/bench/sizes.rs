@@ -12,7 +12,7 @@ const LATENCY_MS: u64 = 80;
 pub async fn run(sizes: &[usize]) -> Result<()> {
     println!("every call takes {LATENCY_MS} ms\n");
     println!(
-        "| resources | command | time | calls | calls per resource | processor time | peak memory |\n|---|---|---|---|---|---|---|"
+        "| resources | command | time | at best | calls | calls per resource | throttled | processor time | peak memory |\n|---|---|---|---|---|---|---|---|---|"
     );
     for &size in sizes {
         let stack = Project::new(&description(size)?).await?;
@@ -23,9 +23,15 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
             ("`up`, nothing to do", &["up", "--yes", "--no-wait"]),
             ("`down`", &["down", "--yes"]),
         ] {
-            let Run { took, used, peak_kib, calls, .. } = stack.run(arguments).await?;
+            let before = throttled(&stack).await?;
+            let Run { took, used, peak_kib, calls, at_best, .. } = stack.run(arguments).await?;
+            let throttled = throttled(&stack).await? - before;
             let (took, used, each) = (took.as_secs_f64(), used.as_secs_f64(), calls as f64 / size as f64);
-            println!("| {size} | {what} | {took:.1} s | {calls} | {each:.1} | {used:.2} s | {} MiB |", peak_kib / 1024);
+            let at_best = at_best.map_or(String::new(), |time| format!("{:.1} s", time.as_secs_f64()));
+            println!(
+                "| {size} | {what} | {took:.1} s | {at_best} | {calls} | {each:.1} | {throttled} | {used:.2} s | {} MiB |",
+                peak_kib / 1024
+            );
         }
         stack.end().await;
     }
@@ -53,10 +59,20 @@ fn description(size: usize) -> Result<String> {
     Ok(text)
 }
 
+/// How many calls have been refused because they were too many.
+async fn throttled(stack: &Project) -> Result<u64> {
+    let faults: serde_json::Value = reqwest::get(format!("{}/_local/faults", stack.endpoint())).await?.json().await?;
+    Ok(faults["over_rate"].as_u64().unwrap_or_default())
+}
+
+/// Makes every call as long as it takes over the internet, and refuses what is more than AWS's published rates.
 async fn slow_down(stack: &Project) -> Result<()> {
     let faults = format!("{}/_local/faults", stack.endpoint());
     let rule = serde_json::json!({ "latency_ms": LATENCY_MS }).to_string();
     let answer = reqwest::Client::new().post(faults).body(rule).send().await?;
+    ensure!(answer.status().is_success(), "{}", answer.text().await?);
+    let rates = serde_json::json!({ "kinds": ["rates"] }).to_string();
+    let answer = reqwest::Client::new().put(format!("{}/_local/chaos", stack.endpoint())).body(rates).send().await?;
     ensure!(answer.status().is_success(), "{}", answer.text().await?);
     Ok(())
 }

@@ -12,7 +12,8 @@ mod up;
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
@@ -21,7 +22,7 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{self, Address, Event, Outcome, Pace, Plan, Planned},
+    engine::{self, Address, Event, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
     lease::Lease,
     pin::{Elsewhere, Pin, Place},
@@ -60,6 +61,9 @@ struct Session {
     pin: Pin,
     network: Option<Network>,
     destination: Destination,
+    begun: Instant,
+    /// Time that walks over the stack lost because only so many resources are dealt with at once.
+    slack: Mutex<Duration>,
 }
 
 /// Whether a command needs the local AWS to run, or is content to find that it does not.
@@ -72,6 +76,7 @@ enum Wake {
 impl Session {
     /// Reads `stack.yaml`, connects, and finds out whose account it is.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+        let begun = Instant::now();
         let file = find(global)?;
         let mut config = read(&file)?;
         if let Some(region) = &global.region {
@@ -95,7 +100,7 @@ impl Session {
             false => Some(Network::discover(&aws, &instance_types(&config)).await?),
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
-        Ok(Some(Session { config, file, aws, site, pin, network, destination }))
+        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, slack: Mutex::default() }))
     }
 
     fn folder(&self) -> &Path {
@@ -157,6 +162,7 @@ impl Session {
         }
         let chosen = self.chosen(&page, targets)?;
         let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
+        self.note(plan.span);
         Ok((page, plan))
     }
 
@@ -240,7 +246,23 @@ impl Session {
         here.and_then(|here| self.file.strip_prefix(here).ok()).unwrap_or(&self.file)
     }
 
-    /// With `-v`: how many calls were made; of which kinds.
+    /// Remembers how long a walk over the stack took.
+    fn note(&self, span: Span) {
+        *self.slack.lock().unwrap_or_else(PoisonError::into_inner) += span.slack();
+    }
+
+    /// With `-v`: how long it took, and had to take.
+    fn timing(&self, global: &Global) {
+        if global.verbose == 0 {
+            return;
+        }
+        let took = self.begun.elapsed();
+        let at_best = took.saturating_sub(*self.slack.lock().unwrap_or_else(PoisonError::into_inner));
+        let [took, at_best] = [took, at_best].map(|time| time.as_secs_f64());
+        report::say(format!("{took:.2} s; what waits for each other takes {at_best:.2} s"));
+    }
+
+    /// With `-v`: how many calls were made, and of which kinds.
     fn tally(&self, global: &Global) {
         if global.verbose == 0 {
             return;

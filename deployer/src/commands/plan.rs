@@ -16,6 +16,7 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     } else if !report::plan(&plan) {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
     }
+    session.timing(global);
     session.tally(global);
     Ok(if args.detailed_exitcode && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }

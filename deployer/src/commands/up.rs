@@ -25,7 +25,6 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// A service that is not healthy by now has a reason, and the user wants to know it.
 const USUAL: Duration = Duration::from_secs(180);
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let begun = Instant::now();
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
     let Some(Agreed { page, plan, kept, lease }) = agree(&session, args).await? else {
         report::say("nothing was changed");
@@ -38,11 +37,12 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
     let (outcomes, outputs) = carry_out(&session, &page, plan, lease, &fronts, healthy_within).await?;
     let exit = session.conclude(outcomes);
+    session.timing(global);
     session.tally(global);
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
-        report::say(format!("up in {}", report::seconds(begun.elapsed())));
+        report::say(format!("up in {}", report::seconds(session.begun.elapsed())));
     }
     Ok(kept.conclude(exit))
 }
@@ -151,10 +151,11 @@ async fn carry_out(
     healthy_within: Option<Duration>,
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let work = plan.work();
-    let Applied { mut outcomes, outputs } = watched(work, lease.as_ref(), async |pace, board| {
+    let Applied { mut outcomes, outputs, span } = watched(work, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;
+    session.note(span);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }

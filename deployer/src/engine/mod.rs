@@ -16,3 +16,4 @@ pub use graph::{Address, Stack};
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
 pub use plan::{Applied, Event, Observer, Outcome, Plan, Planned, Progress, Step};
 pub use resource::{Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags};
+pub use walk::Span;

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
 use super::{
     Address, Change, Error, Outputs, Pace, Resource, Stack,
     converge::Run,
     graph::{Node, Seen},
-    walk::{Visit, reversed, walk},
+    walk::{Span, Visit, Walked, reversed, walk},
 };
 
 /// How many resources are dealt with at once: more would meet AWS's rate limits (aws-facts §14).
@@ -88,6 +89,8 @@ impl Planned {
 pub struct Plan {
     /// In the order of the page, what is no longer wanted last.
     pub lines: Vec<Planned>,
+    /// How long it took to look at everything.
+    pub span: Span,
     outputs: Outputs,
 }
 
@@ -137,6 +140,8 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// What the resources that are there have to offer.
     pub outputs: Outputs,
+    /// How long it took to make everything as wanted.
+    pub span: Span,
 }
 
 /// What became of one resource.
@@ -188,7 +193,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         let outputs = Outputs::new(self.nodes.len());
         let lines = Slots::new(self.nodes.len());
         let error = Mutex::new(None);
-        walk(&self.needs, AT_ONCE, |index| {
+        let Walked { span, .. } = walk(&self.needs, AT_ONCE, |index| {
             let (outputs, lines, error) = (&outputs, &lines, &error);
             async move {
                 if chosen.is_some_and(|chosen| !chosen.contains(&index)) {
@@ -210,7 +215,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         if chosen.is_none() {
             lines.extend(self.plan_orphans(cloud).await?);
         }
-        Ok(Plan { lines, outputs })
+        Ok(Plan { lines, outputs, span })
     }
 
     /// What would remove everything, except `kept` entries of `stack.yaml`. Changes nothing.
@@ -218,7 +223,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         let outputs = Outputs::new(self.nodes.len());
         let lines = Slots::new(self.nodes.len());
         let error = Mutex::new(None);
-        walk(&self.needs, AT_ONCE, |index| {
+        let Walked { span, .. } = walk(&self.needs, AT_ONCE, |index| {
             let (outputs, lines, error) = (&outputs, &lines, &error);
             async move {
                 match self.nodes[index].plan_removal(cloud, outputs).await {
@@ -240,20 +245,20 @@ impl<C: Send + Sync + 'static> Stack<C> {
         }
         let mut lines = lines.into_values();
         lines.extend(self.plan_orphans(cloud).await?);
-        Ok(Plan { lines, outputs })
+        Ok(Plan { lines, outputs, span })
     }
 
     /// Carries out a plan: first everything that comes or changes, then, if all went well, what goes.
     pub async fn apply(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Applied {
-        let Plan { lines, outputs } = plan;
+        let Plan { lines, outputs, .. } = plan;
         let doomed = doomed(&lines);
         let run = Run { cloud, outputs: &outputs, pace, observer };
         let work: Work = self.work(lines);
-        let mut outcomes = self.forward(&run, work).await;
+        let (mut outcomes, span) = self.forward(&run, work).await;
         if outcomes.iter().all(Outcome::is_done) {
             outcomes.extend(self.remove_orphans(&run, &doomed).await);
         }
-        Applied { outcomes, outputs }
+        Applied { outcomes, outputs, span }
     }
 
     /// Makes the anchor as wanted, before everything else: from then on others can see that somebody is at work.
@@ -295,7 +300,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     /// Removes what the plan says goes: what uses something goes before it.
     pub async fn remove(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
-        let Plan { lines, outputs } = plan;
+        let Plan { lines, outputs, .. } = plan;
         self.remove_these(&Run { cloud, outputs: &outputs, pace, observer }, &doomed(&lines)).await
     }
 
@@ -322,9 +327,9 @@ impl<C: Send + Sync + 'static> Stack<C> {
         work
     }
 
-    async fn forward(&self, run: &Run<'_, C>, work: Work) -> Vec<Outcome> {
+    async fn forward(&self, run: &Run<'_, C>, work: Work) -> (Vec<Outcome>, Span) {
         let outcomes = Slots::new(self.nodes.len());
-        let visits = walk(&self.needs, AT_ONCE, |index| {
+        let Walked { visits, span } = walk(&self.needs, AT_ONCE, |index| {
             let (node, work, outcomes) = (&self.nodes[index], &work, &outcomes);
             async move {
                 let Some(seen) = lock(&work[index]).take() else { return true };
@@ -336,7 +341,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         })
         .await;
         self.skipped(run, &visits, &work, &outcomes);
-        outcomes.into_values()
+        (outcomes.into_values(), span)
     }
 
     fn skipped(&self, run: &Run<'_, C>, visits: &[Visit], work: &Work, outcomes: &Slots<Outcome>) {
@@ -352,7 +357,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
     async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
         let nothing = Outputs::new(1);
         let looks = self.orphans.iter().map(|(_, node)| node.plan_removal(cloud, &nothing));
-        Ok(futures::future::try_join_all(looks).await?.into_iter().flatten().collect())
+        let seen: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        Ok(seen.into_iter().flatten().collect())
     }
 
     async fn remove_orphans(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
@@ -395,7 +401,7 @@ async fn walk_nodes<C: Send + Sync + 'static>(
     wanted: impl Fn(&dyn Node<C>) -> bool,
 ) -> Vec<Outcome> {
     let outcomes = Slots::new(nodes.len());
-    let visits = walk(needs, AT_ONCE, |index| {
+    let Walked { visits, .. } = walk(needs, AT_ONCE, |index| {
         let (node, outcomes, wanted) = (nodes[index], &outcomes, wanted(nodes[index]));
         async move {
             if !wanted {

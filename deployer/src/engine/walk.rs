@@ -1,6 +1,9 @@
 //! Visits the nodes of a graph, each after those it needs, as many at once as allowed.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
@@ -15,13 +18,58 @@ pub enum Visit {
     Skipped,
 }
 
+/// A walk that is over.
+pub struct Walked {
+    /// What became of each node.
+    pub visits: Vec<Visit>,
+    /// How long it took.
+    pub span: Span,
+}
+
+/// How long a walk took, and how long it must have taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// From the first visit's beginning to the last one's end.
+    pub took: Duration,
+    /// No order of the same visits is quicker than this: it is the longest chain of visits that need each other, and
+    /// at least all visits shared out evenly among as many as were allowed at once.
+    pub at_best: Duration,
+}
+
+impl Span {
+    fn of(needs: &[Vec<usize>], limit: usize, visits: &[Duration], took: Duration) -> Span {
+        let evenly = visits.iter().sum::<Duration>() / u32::try_from(limit).unwrap_or(u32::MAX).max(1);
+        Span { took, at_best: critical_path(needs, visits).max(evenly) }
+    }
+
+    /// Time that better use of the places would have saved.
+    pub fn slack(&self) -> Duration {
+        self.took.saturating_sub(self.at_best)
+    }
+}
+
+/// The longest chain of visits of which each needs the one before it.
+fn critical_path(needs: &[Vec<usize>], visits: &[Duration]) -> Duration {
+    fn end(node: usize, needs: &[Vec<usize>], visits: &[Duration], ends: &mut [Option<Duration>]) -> Duration {
+        if let Some(end) = ends[node] {
+            return end;
+        }
+        let begin = needs[node].iter().map(|&need| end(need, needs, visits, ends)).max().unwrap_or_default();
+        *ends[node].insert(begin + visits[node])
+    }
+    let mut ends = vec![None; needs.len()];
+    (0..needs.len()).map(|node| end(node, needs, visits, &mut ends)).max().unwrap_or_default()
+}
+
 /// Visits each of `needs.len()` nodes once, after the nodes it needs, `limit` at once.
 ///
 /// *Guarantees:* a failure skips only what waits for it, directly or not. *Assumes:* no cycle.
-pub async fn walk<F>(needs: &[Vec<usize>], limit: usize, visit: impl Fn(usize) -> F) -> Vec<Visit>
+pub async fn walk<F>(needs: &[Vec<usize>], limit: usize, visit: impl Fn(usize) -> F) -> Walked
 where
     F: Future<Output = bool>,
 {
+    let begin = Instant::now();
+    let mut visits = vec![Duration::ZERO; needs.len()];
     let mut found: Vec<Option<Visit>> = vec![None; needs.len()];
     let mut begun = vec![false; needs.len()];
     let mut running = FuturesUnordered::new();
@@ -31,14 +79,17 @@ where
             let ready = needs[node].iter().all(|&need| found[need] == Some(Visit::Passed));
             if ready && !begun[node] && running.len() < limit {
                 begun[node] = true;
-                let visited = visit(node);
-                running.push(async move { (node, visited.await) });
+                let (begun, visited) = (Instant::now(), visit(node));
+                running.push(async move { (node, visited.await, begun.elapsed()) });
             }
         }
-        let Some((node, passed)) = running.next().await else { break };
+        let Some((node, passed, took)) = running.next().await else { break };
+        visits[node] = took;
         found[node] = Some(if passed { Visit::Passed } else { Visit::Failed });
     }
-    found.into_iter().map(|visit| visit.expect("without a cycle every node is visited or skipped")).collect()
+    let span = Span::of(needs, limit, &visits, begin.elapsed());
+    let known = |visit: Option<Visit>| visit.expect("without a cycle every node is visited or skipped");
+    Walked { visits: found.into_iter().map(known).collect(), span }
 }
 
 fn settle_skipped(needs: &[Vec<usize>], found: &mut [Option<Visit>], begun: &[bool]) {
@@ -74,7 +125,8 @@ mod tests {
             order.borrow_mut().push(node);
             async move { node != 1 }
         })
-        .await;
+        .await
+        .visits;
         assert_eq!(found, [Visit::Passed, Visit::Failed, Visit::Skipped, Visit::Passed]);
         assert_eq!(*order.borrow(), [0, 1, 3]);
     }
@@ -86,7 +138,20 @@ mod tests {
             barrier.wait().await;
             true
         })
-        .await;
+        .await
+        .visits;
         assert_eq!(found, [Visit::Passed; 3]);
+    }
+
+    #[test]
+    fn no_order_is_quicker_than_the_longest_chain_or_an_even_share() {
+        let needs = vec![vec![], vec![0], vec![], vec![1, 2]];
+        let seconds = |numbers: [u64; 4]| numbers.map(Duration::from_secs);
+        let best = |limit, visits| Span::of(&needs, limit, &seconds(visits), Duration::from_secs(20)).at_best.as_secs();
+        assert_eq!(best(8, [1, 2, 9, 3]), 12);
+        assert_eq!(best(8, [4, 2, 5, 3]), 9);
+        assert_eq!(best(1, [4, 2, 5, 3]), 14);
+        let span = Span::of(&needs, 8, &seconds([1, 2, 9, 3]), Duration::from_secs(20));
+        assert_eq!(span.slack(), Duration::from_secs(8));
     }
 }

@@ -41,6 +41,8 @@ pub enum Kind {
     ClockSkew,
     /// Lists come in many pages.
     ShortPages,
+    /// Calls are too many, if they are.
+    Rates,
 }
 
 impl Kind {
@@ -76,6 +78,11 @@ impl Kind {
             Kind::ShortPages,
             "short-pages",
             "every list comes in pages of one item, as AWS may at any time give less than was asked for (aws-facts §19)",
+        ),
+        (
+            Kind::Rates,
+            "rates",
+            "calls above the rates that AWS publishes are refused, as in an account of its own (aws-facts §14)",
         ),
     ];
 

@@ -5,10 +5,11 @@
 
 mod answers;
 mod chaos;
+mod rates;
 mod rule;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use crate::answer::Refusal;
 use crate::call::{Call, Request};
 pub use chaos::{Chaos, Kind, UnknownKind};
 use chaos::{Dice, Mishap};
+use rates::Buckets;
 use rule::{Fault, Known, Rule};
 
 /// What a call meets on its way.
@@ -75,6 +77,7 @@ struct Inner {
     last_id: u64,
     chaos: Chaos,
     dice: Dice,
+    rates: Buckets,
 }
 
 /// A rule and what it has seen.
@@ -107,7 +110,11 @@ impl Faults {
         }
         // A browser's question about origins is no call of an API.
         if fate.act.is_none() && call.operation != "Preflight" {
-            let Inner { chaos, dice, .. } = &mut *inner;
+            let Inner { chaos, dice, rates, .. } = &mut *inner;
+            if chaos.kinds.contains(&Kind::Rates) && !rates.take(call, Instant::now()) {
+                fate.act = act(&Known::Throttle, call, None);
+                return fate;
+            }
             match dice.throw(chaos, call) {
                 Some(Mishap::Known(known)) => fate.act = act(&known, call, None),
                 Some(Mishap::Slow(time)) => fate.latency += time,
@@ -157,13 +164,14 @@ impl Faults {
         let mut inner = self.inner();
         inner.chaos = chaos;
         inner.dice = Dice::default();
+        inner.rates = Buckets::default();
     }
 
     /// Rules with what they have seen, and the chaos.
     pub(crate) fn show(&self) -> Value {
         let inner = self.inner();
         let rules: Vec<Value> = inner.rules.iter().map(Kept::show).collect();
-        json!({ "rules": rules, "chaos": inner.chaos })
+        json!({ "rules": rules, "chaos": inner.chaos, "over_rate": inner.rates.refused })
     }
 
     /// Ends every wait: whatever is held is cut.
