@@ -12,6 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::engine::{Fault, Retry};
 
 mod journal;
+mod pace;
 mod server_time;
 
 pub use journal::{Journal, Tally};
@@ -57,6 +58,8 @@ pub struct Access {
     pub local: Option<Local>,
     /// How long a call may go unanswered before it is made again.
     pub answer_within: Duration,
+    /// Whether to keep to AWS's rates even with a cloud on this machine.
+    pub paced: bool,
 }
 
 /// Our local AWS, as a client sees it.
@@ -80,11 +83,15 @@ impl Aws {
             // Bucket names as host names need DNS that only AWS has.
             .force_path_style(endpoint.is_some())
             .interceptor(journal.clone())
+            .interceptor(pace::Label)
             .build();
         macro_rules! client {
             ($service:ident) => {
                 $service::Client::from_conf(
-                    $service::config::Builder::from(&config).interceptor(journal.clone()).build(),
+                    $service::config::Builder::from(&config)
+                        .interceptor(journal.clone())
+                        .interceptor(pace::Label)
+                        .build(),
                 )
             };
         }
@@ -136,12 +143,14 @@ async fn configuration(access: &Access) -> SdkConfig {
     let config = loader.load().await;
     // More than the default three: a deployment is worth the patience (aws-facts §2.2).
     let retries = RetryConfig::standard().with_max_attempts(8);
-    let retries = match config.endpoint_url() {
-        // Rests spare the AWS that all share; one on this machine serves us alone.
-        Some(endpoint) if is_on_this_machine(endpoint) => retries.with_initial_backoff(Duration::from_millis(20)),
-        _ => retries,
-    };
-    config.into_builder().retry_config(retries).build()
+    // Rests spare the AWS that all share; one on this machine serves us alone.
+    let is_ours = config.endpoint_url().is_some_and(is_on_this_machine);
+    let retries = if is_ours { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries };
+    let config = config.into_builder().retry_config(retries);
+    match is_ours && !access.paced {
+        true => config.build(),
+        false => config.http_client(pace::client(pace::Rates::default())).build(),
+    }
 }
 
 fn is_on_this_machine(endpoint: &str) -> bool {

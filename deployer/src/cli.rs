@@ -58,6 +58,9 @@ pub struct Global {
     /// How many seconds a call to AWS may go unanswered before it is made again
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub timeout: u32,
+    /// Keep to AWS's rates with a cloud on this machine too, which has none
+    #[arg(long, global = true)]
+    pub paced: bool,
     /// Colours on stderr; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

@@ -18,10 +18,10 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
         let stack = Project::new(&description(size)?).await?;
         slow_down(&stack).await?;
         for (what, arguments) in [
-            ("`plan`", ["plan"].as_slice()),
-            ("`up`", &["up", "--yes", "--no-wait"]),
-            ("`up`, nothing to do", &["up", "--yes", "--no-wait"]),
-            ("`down`", &["down", "--yes"]),
+            ("`plan`", ["plan", "--paced"].as_slice()),
+            ("`up`", &["up", "--yes", "--no-wait", "--paced"]),
+            ("`up`, nothing to do", &["up", "--yes", "--no-wait", "--paced"]),
+            ("`down`", &["down", "--yes", "--paced"]),
         ] {
             let before = throttled(&stack).await?;
             let Run { took, used, peak_kib, calls, at_best, .. } = stack.run(arguments).await?;

@@ -91,6 +91,7 @@ impl Session {
             profile: global.profile.clone(),
             local,
             answer_within: Duration::from_secs(global.timeout.into()),
+            paced: global.paced,
         };
         let aws = Aws::connect(&access).await;
         let site = Site::identity(&aws).await?;

@@ -32,6 +32,7 @@ async fn connect(endpoint: &str, region: &str) -> Aws {
         profile: None,
         local: Some(local),
         answer_within: std::time::Duration::from_secs(30),
+        paced: false,
     })
     .await
 }

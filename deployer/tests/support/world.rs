@@ -35,7 +35,8 @@ pub async fn upload(endpoint: &str, keys: (&str, &str), key: &str) {
 pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
     let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
     let answer_within = std::time::Duration::from_secs(30);
-    Aws::connect(&Access { region: "us-east-1".into(), profile: None, local: Some(local), answer_within }).await
+    Aws::connect(&Access { region: "us-east-1".into(), profile: None, local: Some(local), answer_within, paced: false })
+        .await
 }
 
 #[derive(Default)]

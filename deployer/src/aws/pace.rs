@@ -1,0 +1,158 @@
+//! Asks no faster than AWS takes it: calls beyond a published rate wait here rather than be refused there.
+//!
+//! A refused call costs a rest of the SDK's retries and a share of their budget, and takes a place from whoever else
+//! uses the account (aws-facts §14).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
+        interceptors::{Intercept, context::BeforeTransmitInterceptorContextMut, dyn_dispatch_hint},
+        orchestrator::{HttpRequest, Metadata},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
+
+/// A rate that is kept: four fifths of what AWS publishes, since calls do not arrive as evenly as they are sent.
+struct Rate {
+    service: &'static str,
+    /// Nothing is every operation that has no rate of its own.
+    operation: Option<&'static str>,
+    /// Calls a second.
+    calls: f64,
+}
+
+/// Those that a large stack reaches with eight resources at once (aws-facts §14).
+const RATES: &[Rate] = &[
+    Rate { service: "Lambda", operation: Some("GetFunction"), calls: 80.0 },
+    Rate { service: "Lambda", operation: None, calls: 12.0 },
+    Rate { service: "CloudWatch Logs", operation: Some("CreateLogGroup"), calls: 8.0 },
+    Rate { service: "CloudWatch Logs", operation: Some("DescribeLogGroups"), calls: 8.0 },
+    Rate { service: "DynamoDB", operation: Some("TagResource"), calls: 4.0 },
+];
+
+/// What may be asked when. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Rates(Arc<Mutex<HashMap<usize, Instant>>>);
+
+impl Rates {
+    /// Takes the next free moment for a call, and says how long it is until then.
+    fn reserve(&self, called: &Called, now: Instant) -> Duration {
+        let of = |operation: Option<&str>| {
+            RATES.iter().position(|rate| rate.service == called.service && rate.operation == operation)
+        };
+        let Some(row) = of(Some(&called.operation)).or_else(|| of(None)) else { return Duration::ZERO };
+        let every = Duration::from_secs_f64(1.0 / RATES[row].calls);
+        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = next.entry(row).or_insert(now);
+        let moment = (*free).max(now);
+        *free = moment + every;
+        moment - now
+    }
+}
+
+/// Which operation a request is of. The connection sees only HTTP.
+#[derive(Debug, Clone)]
+struct Called {
+    service: String,
+    operation: String,
+}
+
+/// Writes on each request which operation it is of.
+#[derive(Debug, Clone, Copy)]
+pub struct Label;
+
+#[dyn_dispatch_hint]
+impl Intercept for Label {
+    fn name(&self) -> &'static str {
+        "label"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(metadata) = config.load::<Metadata>() {
+            let called = Called { service: metadata.service().into(), operation: metadata.name().into() };
+            context.request_mut().add_extension(called);
+        }
+        Ok(())
+    }
+}
+
+/// The SDK's own HTTP client, with calls held back as the rates want it.
+pub fn client(rates: Rates) -> SharedHttpClient {
+    let inner = Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    });
+    SharedHttpClient::new(Paced { inner, rates })
+}
+
+#[derive(Debug)]
+struct Paced<T> {
+    inner: T,
+    rates: Rates,
+}
+
+impl HttpClient for Paced<SharedHttpClient> {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Paced { inner, rates: self.rates.clone() })
+    }
+}
+
+impl HttpConnector for Paced<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let rest = request.extension::<Called>().map(|called| self.rates.reserve(called, Instant::now()));
+        match rest.filter(|rest| !rest.is_zero()) {
+            None => self.inner.call(request),
+            Some(rest) => {
+                let inner = self.inner.clone();
+                HttpConnectorFuture::new(async move {
+                    tokio::time::sleep(rest).await;
+                    inner.call(request).await
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_one_rate_are_spread_and_others_do_not_wait() {
+        let rates = Rates::default();
+        let now = Instant::now();
+        let wait = |service: &str, operation: &str, at: Instant| {
+            rates.reserve(&Called { service: service.into(), operation: operation.into() }, at).as_millis()
+        };
+        let create = |at| wait("Lambda", "CreateFunction", at);
+        assert_eq!([create(now), wait("Lambda", "AddPermission", now), create(now)], [0, 83, 166]);
+        assert_eq!(wait("Lambda", "GetFunction", now), 0);
+        assert_eq!(wait("S3", "PutObject", now), 0);
+        assert_eq!([wait("Lambda", "GetFunction", now), wait("CloudWatch Logs", "DescribeLogGroups", now)], [12, 0]);
+        assert_eq!(create(now + Duration::from_secs(1)), 0, "what was not used is not saved up");
+    }
+}
