@@ -161,12 +161,10 @@ fn within(text: &str, list: &str) -> Option<Found> {
     loop {
         let before = at(&reader)?;
         match reader.read_event().ok()? {
-            Event::Start(tag) if start.is_none() => {
-                if tag.name().as_ref() == list.as_bytes() {
-                    start = Some(at(&reader)?);
-                }
+            Event::Start(tag) if start.is_none() && tag.name().as_ref() == list.as_bytes() => {
+                start = Some(at(&reader)?);
             }
-            Event::Start(_) => {
+            Event::Start(_) if start.is_some() => {
                 if depth == 0 {
                     item = before;
                 }
