@@ -61,7 +61,7 @@ fn an_env_file_of_any_kind_keeps_its_lines_and_takes_ours_once() {
 fn large_deep_and_multiplying_descriptions_are_refused_in_little_memory() {
     let bomb = |width: usize| {
         let level = |(from, to): (char, char)| format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); width].join(","));
-        let levels: String = ('a'..'z').zip('b'..='z').map(level).collect();
+        let levels: String = ('a'..='y').zip('b'..='z').map(level).collect();
         format!("a: &a [x]\n{levels}name: *z\n")
     };
     let cases: Vec<(&str, Vec<u8>)> = vec![
