@@ -9,12 +9,14 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::engine::{Fault, Retry};
+use crate::engine::{Fault, Retry, Tags};
 
+mod batch;
 mod journal;
 mod pace;
 mod server_time;
 
+pub use batch::Batch;
 pub use journal::{Journal, Tally};
 pub use server_time::ServerTime;
 
@@ -42,9 +44,28 @@ pub struct Aws {
     pub region: String,
     /// The endpoint, when it is not AWS's own.
     pub endpoint: Option<String>,
+    /// Reads that go out together.
+    pub together: Together,
     /// Every call made through these clients.
     pub journal: Journal,
     answer_within: Duration,
+}
+
+/// The reads that AWS answers for many names at once, by kind.
+#[derive(Default)]
+pub struct Together {
+    /// Load balancers with their tags; one call for tags answers for twenty (aws-facts §2.5).
+    pub load_balancers: Batch<(aws_sdk_elasticloadbalancingv2::types::LoadBalancer, Tags), 20>,
+    /// Target groups with their tags.
+    pub target_groups: Batch<(aws_sdk_elasticloadbalancingv2::types::TargetGroup, Tags), 20>,
+    /// Auto Scaling groups.
+    pub auto_scaling_groups: Batch<aws_sdk_autoscaling::types::AutoScalingGroup, 50>,
+    /// Launch templates, without what their versions say.
+    pub launch_templates: Batch<aws_sdk_ec2::types::LaunchTemplate, 100>,
+    /// Security groups, by `VPC/NAME`.
+    pub security_groups: Batch<aws_sdk_ec2::types::SecurityGroup, 100>,
+    /// Log groups, which are found by what their names begin with.
+    pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
 /// Where to connect and as whom; what is left out comes from the standard AWS configuration.
@@ -107,6 +128,7 @@ impl Aws {
             sts: client!(aws_sdk_sts),
             region: access.region.clone(),
             endpoint,
+            together: Together::default(),
             journal,
             answer_within: access.answer_within,
         }
@@ -284,11 +306,22 @@ const ABSENT: &[&str] = &[
     "ActiveInstanceRefreshNotFound",
 ];
 
+/// What one call of a look found and another does not, is on its way: after this long both agree (aws-facts §18).
+const SEEN_BY_ALL_WITHIN: Duration = Duration::from_secs(30);
+
 impl Fault {
     /// Whether the answer means that the thing is not there.
     pub fn is_absent(&self) -> bool {
-        ABSENT.contains(&self.code.as_str()) || (self.code == "ValidationError" && self.message.contains("not found"))
+        means_absent(&self.code, &self.message)
     }
+}
+
+fn means_absent(code: &str, message: &str) -> bool {
+    ABSENT.contains(&code) || (code == "ValidationError" && message.contains("not found"))
+}
+
+fn is_reading(operation: &str) -> bool {
+    ["Describe", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
 }
 
 /// Turns "not there" into `None`.
@@ -365,7 +398,11 @@ fn retry(operation: &str, code: &str, message: &str) -> Retry {
         .find(|row| {
             (row.operation == "*" || row.operation == operation) && row.code == code && message.contains(row.message)
         })
-        .map_or(Retry::Never, |row| Retry::Within(row.budget))
+        .map(|row| Retry::Within(row.budget))
+        .unwrap_or(match is_reading(operation) && means_absent(code, message) {
+            true => Retry::Within(SEEN_BY_ALL_WITHIN),
+            false => Retry::Never,
+        })
 }
 
 #[cfg(test)]
@@ -383,6 +420,16 @@ mod tests {
         let budget = Retry::Within(Duration::from_secs(120));
         assert_eq!(retry("CreateFunction", "InvalidParameterValueException", text), budget);
         assert_eq!(retry("CreateFunction", "InvalidParameterValueException", "bad handler"), Retry::Never);
+    }
+
+    #[test]
+    fn what_another_call_has_just_seen_is_looked_for_again() {
+        let budget = Retry::Within(SEEN_BY_ALL_WITHIN);
+        assert_eq!(retry("ListTagsOfResource", "ResourceNotFoundException", "no such table"), budget);
+        assert_eq!(retry("DescribeTags", "TargetGroupNotFound", ""), budget);
+        assert_eq!(retry("DescribePolicies", "ValidationError", "Group name not found"), budget);
+        assert_eq!(retry("DescribePolicies", "AccessDenied", ""), Retry::Never);
+        assert_eq!(retry("DeleteTable", "ResourceNotFoundException", ""), Retry::Never);
     }
 
     #[test]

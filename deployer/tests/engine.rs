@@ -23,6 +23,7 @@ struct Cloud {
     is_down_for_one: AtomicBool,
     forbidden: Mutex<Option<&'static str>>,
     refusals: AtomicUsize,
+    half_seen: AtomicUsize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +103,11 @@ impl Resource for Crate {
     }
 
     async fn read(&self, cloud: &Cloud) -> Result<Observed<Self>, Fault> {
+        if cloud.half_seen.load(Ordering::SeqCst) > 0 {
+            cloud.half_seen.fetch_sub(1, Ordering::SeqCst);
+            let fault = Fault::new("tags", "NotFound", "it was there a moment ago");
+            return Err(fault.within(std::time::Duration::from_secs(30)));
+        }
         cloud.call(format!("read {}", self.name), |boxes| {
             let Some(found) = boxes.get_mut(&self.name) else { return Ok(Observed::Absent) };
             if found.rounds_to_settle > 0 {
@@ -283,6 +289,18 @@ async fn not_yet_is_waited_for_and_no_longer_than_its_budget() {
     let outcomes = apply(&stack(1), &cloud).await.unwrap();
     let Some(Err(Error::Fault { source, .. })) = &outcomes[0].result else { panic!("{outcomes:?}") };
     assert_eq!((source.code.as_str(), source.retry != Retry::Never), ("NotYet", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_while_it_is_looked_at_is_looked_at_again() {
+    let cloud = Cloud::default();
+    cloud.half_seen.store(5, Ordering::SeqCst);
+    assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
+    cloud.half_seen.store(5, Ordering::SeqCst);
+    let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
+    assert!(all_done(&stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await));
+    cloud.half_seen.store(usize::MAX, Ordering::SeqCst);
+    assert!(matches!(plan(&stack(1), &cloud).await, Err(Error::Fault { .. })));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The two loops: one makes a resource as wanted, the other makes it vanish.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,21 @@ impl Default for Pace {
 
 /// After our own create, "not there" means "not visible yet" for this long (aws-facts §18).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
+
+/// Asks, and asks again for as long as the answer is "not yet".
+///
+/// A look is made of several calls. What the first one found may be gone for the second, because somebody else has
+/// just removed it: the next look finds nothing, or what is there then.
+pub async fn look<T, F: Future<Output = Result<T, Fault>>>(mut ask: impl FnMut() -> F) -> Result<T, Fault> {
+    let mut patience = Patience::new(Duration::ZERO);
+    loop {
+        match ask().await {
+            Err(fault) if patience.bears(&fault) => {}
+            answer => return answer,
+        }
+        tokio::time::sleep(patience.next_rest(&Pace::default())).await;
+    }
+}
 
 /// What all nodes of one walk share.
 pub(super) struct Run<'a, C> {
@@ -144,11 +159,11 @@ impl Subject {
     }
 
     pub async fn read<R: Resource>(&self, resource: &R, cloud: &R::Cloud) -> Result<Observed<R>, Error> {
-        resource.read(cloud).await.map_err(|fault| self.failed(resource, "read", fault))
+        look(|| resource.read(cloud)).await.map_err(|fault| self.failed(resource, "read", fault))
     }
 
     pub async fn loss<R: Resource>(&self, resource: &R, cloud: &R::Cloud) -> Result<Option<String>, Error> {
-        resource.loss(cloud).await.map_err(|fault| self.failed(resource, "read", fault))
+        look(|| resource.loss(cloud)).await.map_err(|fault| self.failed(resource, "read", fault))
     }
 
     /// What would make this resource as wanted.

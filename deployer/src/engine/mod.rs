@@ -9,7 +9,7 @@ mod plan;
 mod resource;
 mod walk;
 
-pub use converge::Pace;
+pub use converge::{Pace, look};
 pub use diff::Change;
 pub use error::{Error, Fault, Retry};
 pub use graph::{Address, Stack};

@@ -3,7 +3,7 @@
 //! How many that is at the moment is for the scaling policy to say, and no setting of ours.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -85,16 +85,15 @@ impl Resource for AutoScalingGroup {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let call = aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(&self.name);
-        let answer = call.send().await?;
-        let Some(group) = answer.auto_scaling_groups().first() else { return self.remains(aws).await };
+        let found = aws.together.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?;
+        let Some(group) = found else { return self.remains(aws).await };
         if group.status().is_some_and(|status| !status.is_empty()) {
             return Ok(Observed::Settling("being deleted".into()));
         }
         Ok(Observed::Present(Live {
-            settings: settings(group),
+            settings: settings(&group),
             output: Output { name: self.name.clone() },
-            owner: Owner::Tags(tags_of(group)),
+            owner: Owner::Tags(tags_of(&group)),
         }))
     }
 
@@ -167,6 +166,13 @@ impl Resource for AutoScalingGroup {
         }
         Ok(owned)
     }
+}
+
+/// Those of these names that are there.
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let call = aws.autoscaling.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(names));
+    let groups = call.into_paginator().items().send().try_collect().await?;
+    Ok(groups.into_iter().filter_map(|group| Some((group.auto_scaling_group_name.clone()?, group))).collect())
 }
 
 impl AutoScalingGroup {

@@ -1,13 +1,13 @@
 //! A launch template: what an instance is made of. Every change is a new, numbered version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_ec2::types::{
-    InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
-    LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
-    LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
-    LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType,
-    ResponseLaunchTemplateData, VolumeType,
+    InstanceType, LaunchTemplate as Described, LaunchTemplateBlockDeviceMappingRequest,
+    LaunchTemplateEbsBlockDeviceRequest, LaunchTemplateHttpTokensState,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataEndpointState,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion,
+    RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -127,11 +127,8 @@ impl Resource for LaunchTemplate {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let call = aws.ec2.describe_launch_templates().launch_template_names(&self.name);
-        let answer = found(call.send().await)?;
-        let Some(template) = answer.as_ref().and_then(|answer| answer.launch_templates().first()) else {
-            return Ok(Observed::Absent);
-        };
+        let template = aws.together.launch_templates.read(&self.name, |names| described(aws, names)).await?;
+        let Some(template) = template else { return Ok(Observed::Absent) };
         let id = template.launch_template_id().unwrap_or_default();
         let call = aws.ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
         let answer = found(call.send().await)?;
@@ -206,6 +203,14 @@ impl Resource for LaunchTemplate {
         owned.retain(|template| !but.contains(&template.name));
         Ok(owned)
     }
+}
+
+/// Those of these names that are there. Asks by filter: then "not there" fails for none of the others (aws-facts §8.2).
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let call = aws.ec2.describe_launch_templates();
+    let call = call.filters(tags::ec2_filter("launch-template-name", names.iter().map(String::as_str)));
+    let templates = call.into_paginator().items().send().try_collect().await?;
+    Ok(templates.into_iter().filter_map(|template| Some((template.launch_template_name.clone()?, template))).collect())
 }
 
 /// The image for a new version, if it is not to be looked for. To take `image` out of `stack.yaml` is to ask for the

@@ -2,7 +2,10 @@
 //!
 //! Its attributes are AWS's defaults, which are right for us and would cost two calls to say again.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer as Described, LoadBalancerSchemeEnum, LoadBalancerStateEnum, LoadBalancerTypeEnum,
@@ -66,18 +69,16 @@ impl Resource for LoadBalancer {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let answer = found(aws.elb.describe_load_balancers().names(&self.name).send().await)?;
-        let Some(balancer) = answer.as_ref().and_then(|answer| answer.load_balancers().first()) else {
-            return Ok(Observed::Absent);
-        };
-        if is(balancer, &LoadBalancerStateEnum::Provisioning) {
+        let found = aws.together.load_balancers.read(&self.name, |names| described(aws, names)).await?;
+        let Some((balancer, tags)) = found else { return Ok(Observed::Absent) };
+        if is(&balancer, &LoadBalancerStateEnum::Provisioning) {
             return Ok(Observed::Settling("provisioning".into()));
         }
         let arn = balancer.load_balancer_arn().unwrap_or_default();
         Ok(Observed::Present(Live {
-            settings: settings(balancer),
+            settings: settings(&balancer),
             output: Output { arn: arn.into(), dns_name: balancer.dns_name().unwrap_or_default().into() },
-            owner: Owner::Tags(tags::of_arn(aws, arn).await?),
+            owner: Owner::Tags(tags),
         }))
     }
 
@@ -135,6 +136,25 @@ impl Resource for LoadBalancer {
         let names = tags::names_in_elb(aws, stack, but, named).await?;
         Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
     }
+}
+
+/// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
+/// (aws-facts §9.1); then all that there are are listed.
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
+    let call = aws.elb.describe_load_balancers().set_names(Some(names.clone()));
+    let balancers = match found(call.send().await)? {
+        Some(answer) => answer.load_balancers.unwrap_or_default(),
+        None if names.len() == 1 => Vec::new(),
+        None => aws.elb.describe_load_balancers().into_paginator().items().send().try_collect().await?,
+    };
+    let wanted = |it: &Described| it.load_balancer_name().is_some_and(|name| names.iter().any(|wanted| wanted == name));
+    let balancers: Vec<Described> = balancers.into_iter().filter(wanted).collect();
+    let mut tags = tags::of_arns(aws, balancers.iter().filter_map(|it| it.load_balancer_arn.clone()).collect()).await?;
+    let with_tags = |balancer: Described| {
+        let tags = tags.remove(balancer.load_balancer_arn()?).unwrap_or_default();
+        Some((balancer.load_balancer_name.clone()?, (balancer, tags)))
+    };
+    Ok(balancers.into_iter().filter_map(with_tags).collect())
 }
 
 fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {

@@ -1,5 +1,7 @@
 //! CloudWatch log groups.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
@@ -97,11 +99,8 @@ impl LogGroup {
         Output { name: self.name.clone() }
     }
 
-    /// AWS only searches by prefix (aws-facts §7.6). The exact name sorts before all longer ones.
     async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
-        let page = aws.logs.describe_log_groups().log_group_name_prefix(&self.name).send().await?;
-        let mut groups = page.log_groups.unwrap_or_default().into_iter();
-        Ok(groups.find(|group| group.log_group_name() == Some(&self.name)))
+        aws.together.log_groups.read(&self.name, |names| described(aws, names)).await
     }
 
     async fn retain(&self, aws: &Aws, days: Option<i32>) -> Result<(), Fault> {
@@ -118,6 +117,35 @@ impl LogGroup {
     }
 }
 
+/// Those of these names that are there. AWS only searches by prefix, and answers in the order of the names
+/// (aws-facts §7.6).
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
+    let last = names.iter().max();
+    let mut pages = call.into_paginator().send();
+    let mut there = HashMap::new();
+    while let Some(page) = pages.next().await {
+        let groups = page?.log_groups.unwrap_or_default();
+        let is_enough = groups.last().and_then(Described::log_group_name) >= last.map(String::as_str);
+        let named = groups.into_iter().filter_map(|group| Some((group.log_group_name.clone()?, group)));
+        there.extend(named.filter(|(name, _)| names.contains(name)));
+        if is_enough {
+            break;
+        }
+    }
+    Ok(there)
+}
+
+/// What all these names begin with.
+fn common_prefix(names: &[String]) -> &str {
+    let Some((first, others)) = names.split_first() else { return "" };
+    others.iter().fold(first.as_str(), |prefix, name| {
+        let shared = prefix.char_indices().zip(name.chars()).find(|((_, ours), theirs)| ours != theirs);
+        let end = shared.map_or(prefix.len().min(name.len()), |((at, _), _)| at);
+        &prefix[..end]
+    })
+}
+
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     let answer = aws.logs.list_tags_for_resource().resource_arn(arn).send().await?;
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
@@ -132,6 +160,16 @@ fn arn(group: &Described) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_looked_for_by_what_they_share() {
+        let prefix =
+            |names: &[&str]| common_prefix(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).to_owned();
+        assert_eq!(prefix(&["/aws/lambda/a-one", "/aws/lambda/a-two", "/aws/lambda/a-"]), "/aws/lambda/a-");
+        assert_eq!(prefix(&["/aws/lambda/a"]), "/aws/lambda/a");
+        assert_eq!(prefix(&["a", "b"]), "");
+        assert_eq!(prefix(&["ä", "äö"]), "ä");
+    }
 
     #[test]
     fn an_arn_has_no_star_whichever_one_is_given() {

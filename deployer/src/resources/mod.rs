@@ -3,7 +3,6 @@
 pub mod artifact;
 pub mod auto_scaling_group;
 pub mod bucket;
-
 pub mod function;
 pub mod instance_profile;
 pub mod launch_template;
@@ -21,7 +20,7 @@ pub mod target_group;
 
 use crate::{
     aws::Aws,
-    engine::{Fault, Resource, Stack},
+    engine::{Fault, Resource, Stack, look},
 };
 
 /// Finds everything that carries the stack's tag and adds what the page does not want, in the order in which it
@@ -66,7 +65,8 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
 }
 
 async fn unwanted<R: Resource<Cloud = Aws>>(stack: &Stack<Aws>, aws: &Aws) -> Result<Vec<R>, Fault> {
-    R::owned(aws, stack.name(), &stack.names::<R>()).await
+    let wanted = stack.names::<R>();
+    look(|| R::owned(aws, stack.name(), &wanted)).await
 }
 
 fn doom<R: Resource<Cloud = Aws>>(stack: &mut Stack<Aws>, rank: usize, doomed: Vec<R>) {

@@ -1,8 +1,13 @@
 //! A security group: whom a network interface answers. What it may call itself is AWS's default, everything.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
-use aws_sdk_ec2::types::{IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, UserIdGroupPair};
+use aws_sdk_ec2::types::{
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup as Described, UserIdGroupPair,
+};
 use serde::{Serialize, Serializer};
 
 use super::tags;
@@ -98,12 +103,10 @@ impl Resource for SecurityGroup {
         &self.name
     }
 
-    /// Asks by filter: then "not there" is an empty list (aws-facts §8.2).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let name = tags::ec2_filter("group-name", [self.name.as_str()]);
-        let vpc = tags::ec2_filter("vpc-id", [self.vpc.as_str()]);
-        let answer = aws.ec2.describe_security_groups().filters(name).filters(vpc).send().await?;
-        let Some(group) = answer.security_groups().first() else { return Ok(Observed::Absent) };
+        let place = format!("{}/{}", self.vpc, self.name);
+        let group = aws.together.security_groups.read(&place, |places| described(aws, places)).await?;
+        let Some(group) = group else { return Ok(Observed::Absent) };
         Ok(Observed::Present(Live {
             settings: Settings {
                 description: group.description().unwrap_or_default().into(),
@@ -165,6 +168,17 @@ impl Resource for SecurityGroup {
         owned.retain(|group| !but.contains(&group.name));
         Ok(owned)
     }
+}
+
+/// The groups at these places, `VPC/NAME`. Asks by filter: then "not there" fails for none of the others
+/// (aws-facts §8.2).
+async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let (vpcs, names): (BTreeSet<&str>, BTreeSet<&str>) = places.iter().filter_map(|it| it.split_once('/')).unzip();
+    let call = aws.ec2.describe_security_groups();
+    let call = call.filters(tags::ec2_filter("group-name", names)).filters(tags::ec2_filter("vpc-id", vpcs));
+    let groups = call.into_paginator().items().send().try_collect().await?;
+    let placed = |group: Described| Some((format!("{}/{}", group.vpc_id()?, group.group_name()?), group));
+    Ok(groups.into_iter().filter_map(placed).collect())
 }
 
 async fn authorize(aws: &Aws, id: &str, rules: impl Iterator<Item = &Rule>) -> Result<(), Fault> {

@@ -1,5 +1,7 @@
 //! A target group: the instances behind a load balancer, and how their health is asked for.
 
+use std::collections::HashMap;
+
 use aws_sdk_elasticloadbalancingv2::types::{
     Matcher, ProtocolEnum, TargetGroup as Described, TargetGroupAttribute, TargetTypeEnum,
 };
@@ -98,15 +100,12 @@ impl Resource for TargetGroup {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let answer = found(aws.elb.describe_target_groups().names(&self.name).send().await)?;
-        let Some(group) = answer.as_ref().and_then(|answer| answer.target_groups().first()) else {
-            return Ok(Observed::Absent);
-        };
+        let found = aws.together.target_groups.read(&self.name, |names| described(aws, names)).await?;
+        let Some((group, tags)) = found else { return Ok(Observed::Absent) };
         let arn = group.target_group_arn().unwrap_or_default();
-        let (tags, deregistration_delay_s) =
-            futures::try_join!(tags::of_arn(aws, arn), deregistration_delay_s(aws, arn))?;
+        let deregistration_delay_s = deregistration_delay_s(aws, arn).await?;
         Ok(Observed::Present(Live {
-            settings: settings(group, deregistration_delay_s),
+            settings: settings(&group, deregistration_delay_s),
             output: Output { arn: arn.into(), name: self.name.clone() },
             owner: Owner::Tags(tags),
         }))
@@ -183,6 +182,26 @@ impl Resource for TargetGroup {
         let names = tags::names_in_elb(aws, stack, but, named).await?;
         Ok(names.into_iter().map(|name| TargetGroup { name }).collect())
     }
+}
+
+/// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
+/// (aws-facts §9.1); then all that there are are listed.
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
+    let call = aws.elb.describe_target_groups().set_names(Some(names.clone()));
+    let groups = match found(call.send().await)? {
+        Some(answer) => answer.target_groups.unwrap_or_default(),
+        None if names.len() == 1 => Vec::new(),
+        None => aws.elb.describe_target_groups().into_paginator().items().send().try_collect().await?,
+    };
+    let wanted = |group: &Described| group.target_group_name().is_some_and(|name| names.iter().any(|it| it == name));
+    let groups: Vec<Described> = groups.into_iter().filter(wanted).collect();
+    let mut tags =
+        tags::of_arns(aws, groups.iter().filter_map(|group| group.target_group_arn.clone()).collect()).await?;
+    let with_tags = |group: Described| {
+        let tags = tags.remove(group.target_group_arn()?).unwrap_or_default();
+        Some((group.target_group_name.clone()?, (group, tags)))
+    };
+    Ok(groups.into_iter().filter_map(with_tags).collect())
 }
 
 async fn deregistration_delay_s(aws: &Aws, arn: &str) -> Result<i64, Fault> {

@@ -1,0 +1,131 @@
+//! Questions that AWS answers for many names in one call, put together while an earlier call is on its way.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::oneshot;
+
+use crate::engine::Fault;
+
+/// Reads of one kind. At most `MOST` names go into one call.
+///
+/// A call is only sent for questions that were there before it: whoever has just written and reads gets an answer
+/// from after the write.
+pub struct Batch<T, const MOST: usize> {
+    waiting: Mutex<Vec<Question<T>>>,
+    /// Held by whoever asks for the others, too.
+    line: tokio::sync::Mutex<()>,
+}
+
+struct Question<T> {
+    name: String,
+    answer: oneshot::Sender<Result<Option<T>, Fault>>,
+}
+
+impl<T, const MOST: usize> Default for Batch<T, MOST> {
+    fn default() -> Self {
+        Batch { waiting: Mutex::default(), line: tokio::sync::Mutex::default() }
+    }
+}
+
+impl<T: Clone, const MOST: usize> Batch<T, MOST> {
+    /// What `ask` finds for a name, asked together with all names that wait by then. What it does not find is `None`;
+    /// its fault is everybody's.
+    pub async fn read<F>(&self, name: &str, ask: impl Fn(Vec<String>) -> F) -> Result<Option<T>, Fault>
+    where
+        F: Future<Output = Result<HashMap<String, T>, Fault>>,
+    {
+        loop {
+            let (answer, mut answered) = oneshot::channel();
+            self.waiting().push(Question { name: name.to_owned(), answer });
+            // Those that are about to ask get the chance to be in the first call already.
+            tokio::task::yield_now().await;
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answered => break answer,
+                    _line = self.line.lock() => self.ask_for_all(&ask).await,
+                }
+            };
+            // Whoever asked for us may have been stopped before the answer came.
+            if let Ok(answer) = answer {
+                return answer;
+            }
+        }
+    }
+
+    async fn ask_for_all<F>(&self, ask: impl Fn(Vec<String>) -> F)
+    where
+        F: Future<Output = Result<HashMap<String, T>, Fault>>,
+    {
+        let questions: Vec<Question<T>> = {
+            let mut waiting = self.waiting();
+            waiting.retain(|question| !question.answer.is_closed());
+            let most = waiting.len().min(MOST);
+            waiting.drain(..most).collect()
+        };
+        if questions.is_empty() {
+            return;
+        }
+        let found = ask(questions.iter().map(|question| question.name.clone()).collect()).await;
+        for Question { name, answer } in questions {
+            // One that has stopped waiting needs no answer.
+            let _ = answer.send(found.as_ref().map(|found| found.get(&name).cloned()).map_err(Fault::clone));
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Question<T>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// Answers every name that begins with a letter, after a second, and notes what was asked.
+    async fn upper(asked: &Mutex<Vec<usize>>, names: Vec<String>) -> Result<HashMap<String, String>, Fault> {
+        asked.lock().unwrap().push(names.len());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if names.iter().any(|name| name == "forbidden") {
+            return Err(Fault::new("Describe", "AccessDenied", "no"));
+        }
+        let there = names.into_iter().filter(|name| name.starts_with(char::is_alphabetic));
+        Ok(there.map(|name| (name.clone(), name.to_uppercase())).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_that_come_together_are_asked_together_and_each_gets_its_own_answer() {
+        let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
+        let names: Vec<String> = ('a'..='i').map(String::from).chain(["1".into()]).collect();
+        let answers = join_all(names.iter().map(|name| batch.read(name, |names| upper(&asked, names)))).await;
+        for (name, answer) in names.iter().zip(answers) {
+            assert_eq!(answer.unwrap(), (name != "1").then(|| name.to_uppercase()));
+        }
+        assert_eq!(*asked.lock().unwrap(), [4, 4, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_everybodys() {
+        let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
+        let answers = join_all(["a", "forbidden"].map(|name| batch.read(name, |names| upper(&asked, names)))).await;
+        assert!(answers.into_iter().all(|answer| answer.unwrap_err().code == "AccessDenied"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_left_without_an_answer_asks_again() {
+        let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
+        let stopped = tokio::time::timeout(Duration::from_millis(500), batch.read("a", |names| upper(&asked, names)));
+        let (stopped, answer) = futures::join!(stopped, batch.read("b", |names| upper(&asked, names)));
+        assert!(stopped.is_err());
+        assert_eq!(answer.unwrap().as_deref(), Some("B"));
+        assert_eq!(*asked.lock().unwrap(), [2, 1]);
+    }
+}
