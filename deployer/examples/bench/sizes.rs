@@ -38,23 +38,34 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// A stack of about so many resources: three tenths tables, two tenths buckets, half functions with their roles and log
-/// groups.
+/// A stack of about so many resources: a quarter tables, a sixth buckets, almost half functions with their roles and
+/// log groups, and a service with its load balancer for every hundred.
 fn description(size: usize) -> Result<String> {
     let mut text = String::from("name: sizes\nregion: us-east-1\nbuckets:\n");
+    let services = size / 100;
+    let rest = size - services * 12;
     // One more bucket holds what the functions run.
-    for number in 0..(size / 5).saturating_sub(1) {
+    for number in 0..(rest / 5).saturating_sub(1) {
         writeln!(text, "  b{number}: {{}}")?;
     }
     text += "tables:\n";
-    for number in 0..size * 3 / 10 {
+    for number in 0..rest * 3 / 10 {
         writeln!(text, "  t{number}: {{ partition_key: id }}")?;
     }
     text += "functions:\n";
-    let program = program("labeler")?;
-    for number in 0..size / 6 {
-        writeln!(text, "  f{number}:\n    binary: {}", program.display())?;
+    let labeler = program("labeler")?;
+    for number in 0..rest / 6 {
+        writeln!(text, "  f{number}:\n    binary: {}", labeler.display())?;
         writeln!(text, "    uses: {{ tables: {{ t{number}: read_write }} }}")?;
+    }
+    if services > 0 {
+        text += "services:\n";
+    }
+    let service = program("service")?;
+    for number in 0..services {
+        writeln!(text, "  s{number}:\n    binary: {}\n    port: 8080", service.display())?;
+        text += "    instance_type: t3.micro\n    instances: { min: 1, max: 1 }\n";
+        text += "    load_balancer: { port: 80, allow: [0.0.0.0/0] }\n";
     }
     Ok(text)
 }
