@@ -37,23 +37,31 @@ impl Identity {
     pub(crate) fn arn(&self) -> String {
         match &self.session {
             Some(issued) => issued.arn.clone(),
-            None => format!("arn:aws:iam::{ACCOUNT}:user/local"),
+            None => user_arn(),
         }
     }
 
     /// The role behind temporary credentials.
     pub(crate) fn role(&self) -> Option<&str> {
-        self.session.as_ref()?.arn.rsplit('/').nth(1)
+        let (_, session) = self.session.as_ref()?.arn.split_once(":assumed-role/")?;
+        session.split('/').next()
     }
 
     /// The caller's unique id.
     pub(crate) fn user_id(&self) -> String {
         match &self.session {
             Some(issued) => issued.user_id.clone(),
-            None => "AIDALOCAL00000000000".to_owned(),
+            None => USER_ID.to_owned(),
         }
     }
 }
+
+/// The one user there is, who owns the account.
+pub(crate) fn user_arn() -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/local")
+}
+
+const USER_ID: &str = "AIDALOCAL00000000000";
 
 /// Every key this server knows; what it issued survives a restart.
 #[derive(Debug)]
@@ -80,14 +88,22 @@ impl Access {
 
     /// New credentials for `role`, given by name or ARN.
     pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> Issued {
-        let name = role.rsplit('/').next().unwrap_or(role);
+        self.new_session(session_arn(role, session), session_id(session), life)
+    }
+
+    /// Temporary credentials of the user.
+    pub(crate) fn issue_to_user(&self, life: Duration) -> Issued {
+        self.new_session(user_arn(), USER_ID.to_owned(), life)
+    }
+
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> Issued {
         let fresh = Issued {
             access_key: format!("ASIA{}", &letters()[..16]),
             secret_key: letters().chars().take(40).collect(),
             token: format!("{}{}", letters(), letters()),
             expires: OffsetDateTime::now_utc() + life,
-            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"),
-            user_id: format!("AROALOCAL00000000000:{session}"),
+            arn,
+            user_id,
         };
         self.remember(fresh.clone());
         fresh
@@ -103,6 +119,17 @@ impl Access {
             tracing::warn!(%fault, "issued credentials will not survive a restart");
         }
     }
+}
+
+/// Who somebody is in a role given by name or ARN.
+pub(crate) fn session_arn(role: &str, session: &str) -> String {
+    let name = role.rsplit('/').next().unwrap_or(role);
+    format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
+}
+
+/// The unique id of a session.
+pub(crate) fn session_id(session: &str) -> String {
+    format!("AROALOCAL00000000000:{session}")
 }
 
 /// Forty-eight capital letters and digits nobody can guess.

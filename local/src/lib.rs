@@ -20,6 +20,7 @@ mod journal;
 mod lambda;
 mod logs;
 mod pages;
+mod permissions;
 mod rekognition;
 mod s3;
 mod server;

@@ -16,9 +16,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::credentials::Access;
+use crate::credentials::{Access, session_arn, session_id};
+use crate::iam::Iam;
 use crate::lambda::Function;
 use crate::logs::Logs;
+use crate::permissions::{to_make_logs, to_write_logs};
 use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
@@ -54,6 +56,7 @@ struct Site {
     region: String,
     endpoint: String,
     access: Arc<Access>,
+    iam: Arc<Iam>,
     logs: Arc<Logs>,
     warden: Warden,
     stop: CancellationToken,
@@ -80,6 +83,7 @@ impl Functions {
         region: &str,
         endpoint: &str,
         access: Arc<Access>,
+        iam: Arc<Iam>,
         logs: Arc<Logs>,
     ) -> anyhow::Result<Arc<Functions>> {
         environment::end_orphans(&dir).await;
@@ -88,6 +92,7 @@ impl Functions {
             region: region.to_owned(),
             endpoint: endpoint.to_owned(),
             access,
+            iam,
             logs,
             warden: Warden::default(),
             stop: CancellationToken::new(),
@@ -242,7 +247,7 @@ impl Functions {
                 Err(fault) => return failed(&format!("Couldn't start bootstrap: {fault}")),
             },
         };
-        let (outcome, goes_on) = environment.run(function, payload, client_context, &self.site).await;
+        let (outcome, goes_on) = environment.run(function, payload, client_context).await;
         if goes_on && !pool.retired.is_cancelled() {
             environment.idle_since = std::time::Instant::now();
             pool.idle().push(environment);
@@ -302,6 +307,16 @@ impl Pool {
 }
 
 impl Site {
+    /// Whether the role of `function` lets what it prints be kept: without it there are no logs (aws-facts §7.6).
+    fn may_log(&self, function: &Function, stream: &str) -> bool {
+        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
+        let arn = session_arn(role, &function.name);
+        let caller = self.iam.in_role(role, arn, session_id(&function.name));
+        let needs = to_write_logs(&self.region, &function.log_group, stream);
+        let mut needs = needs.into_iter().chain(self.logs.lacks(&function.log_group).then(|| to_make_logs(&self.region, &function.log_group)));
+        needs.all(|need| caller.may(&need).is_ok())
+    }
+
     /// The environment Lambda gives every process, beside the function's own variables.
     fn variables(&self, function: &Function, place: &Path, log_stream: &str, api: &str) -> Vec<(&'static str, String)> {
         let credentials = self.access.issue(&function.role, &function.name, CREDENTIALS);
