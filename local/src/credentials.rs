@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::faults::{Faults, Kind};
 use crate::{ACCESS_KEY, ACCOUNT, SECRET_KEY, store};
 
 /// Temporary credentials of a role.
@@ -67,13 +68,22 @@ const USER_ID: &str = "AIDALOCAL00000000000";
 #[derive(Debug)]
 pub(crate) struct Access {
     file: PathBuf,
+    faults: Arc<Faults>,
     issued: Mutex<BTreeMap<String, Issued>>,
 }
 
+/// How long the credentials of roles live under `short-sessions`.
+const SHORT: Duration = Duration::seconds(12);
+
 impl Access {
-    pub(crate) fn open(file: PathBuf) -> anyhow::Result<Access> {
+    pub(crate) fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
-        Ok(Access { file, issued: Mutex::new(issued) })
+        Ok(Access { file, faults, issued: Mutex::new(issued) })
+    }
+
+    /// How long the credentials of a role that usually live this long live today.
+    pub(crate) fn life(&self, usual: Duration) -> Duration {
+        if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
     }
 
     /// Who owns `access_key`, whether or not its time is over.
@@ -160,8 +170,8 @@ mod tests {
     fn issued_credentials_are_known_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let issued = Access::open(file.clone()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
-        let identity = Access::open(file).unwrap().identity(&issued.access_key).unwrap();
+        let issued = Access::open(file.clone(), Arc::default()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
+        let identity = Access::open(file, Arc::default()).unwrap().identity(&issued.access_key).unwrap();
         assert_eq!(identity.secret_key, issued.secret_key);
         assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
         assert_eq!(identity.role(), Some("web"));
@@ -170,7 +180,7 @@ mod tests {
     #[test]
     fn only_known_keys_have_an_identity() {
         let dir = tempfile::tempdir().unwrap();
-        let access = Access::open(dir.path().join("credentials.json")).unwrap();
+        let access = Access::open(dir.path().join("credentials.json"), Arc::default()).unwrap();
         assert_eq!(access.identity(ACCESS_KEY).unwrap().secret_key, SECRET_KEY);
         assert_eq!(access.identity("AKIAUNKNOWN"), None);
     }

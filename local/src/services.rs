@@ -42,7 +42,7 @@ impl Services {
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
-        let access = Arc::new(Access::open(state.join("credentials.json"))?);
+        let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
         let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
         let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone()).await?;
@@ -152,7 +152,7 @@ impl Services {
         if call.operation == "Preflight" {
             return self.s3.answer(&call.operation, request, &self.owner()).await;
         }
-        match signature::verify(request, call, &self.access, self.now()) {
+        match signature::verify(request, call, &self.access, &self.region, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
             Err(refusal) => self.refuse(&refusal, call, request).await,
         }
@@ -246,7 +246,7 @@ impl compute::Roles for RolesOf {
     }
 
     async fn credentials(&self, role: &str, session: &str) -> compute::Credentials {
-        let issued = self.access.issue(role, session, SESSION);
+        let issued = self.access.issue(role, session, self.access.life(SESSION));
         compute::Credentials {
             access_key_id: issued.access_key,
             secret_access_key: issued.secret_key,

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::runtime_api::{self, Desk, Job, Reply};
-use super::{Outcome, Site, code};
+use super::{CREDENTIALS, Outcome, Site, code};
 use crate::compute::process;
 use crate::lambda::Function;
 use crate::store;
@@ -39,7 +39,8 @@ const TAIL: usize = 40;
 pub(super) struct Environment {
     /// Of the function when it was started: another revision needs another process.
     pub revision: String,
-    pub started: Instant,
+    /// Its credentials live longer than that, so that no invocation outlives them.
+    pub good_until: Instant,
     pub idle_since: Instant,
     jobs: mpsc::Sender<Job>,
     desk: Arc<Desk>,
@@ -65,11 +66,13 @@ impl Environment {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let log_stream = log_stream();
         let place = code::place(&site.dir, function);
+        let life = site.access.life(CREDENTIALS);
+        let credentials = site.access.issue(&function.role, &function.name, life);
         let mut command = Command::new(place.join("bootstrap"));
         command
             .env_clear()
             .envs(&function.variables)
-            .envs(site.variables(function, &place, &log_stream, &listener.local_addr()?.to_string()))
+            .envs(site.variables(function, credentials, &place, &log_stream, &listener.local_addr()?.to_string()))
             .current_dir(&place)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -94,7 +97,7 @@ impl Environment {
         let keeper = tokio::spawn(keep(child, pid, record, end, site.clone(), stop.clone()));
         Ok(Environment {
             revision: function.revision.clone(),
-            started: Instant::now(),
+            good_until: Instant::now() + life.unsigned_abs() / 2,
             idle_since: Instant::now(),
             jobs,
             desk,

@@ -32,7 +32,7 @@ enum Many {
     AnyOf,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Test {
     Equal,
     EqualInAnyCase,
@@ -111,7 +111,7 @@ impl Condition {
     /// Whether it holds for a call that says this of itself.
     pub(super) fn holds(&self, keys: &Keys) -> bool {
         let found = keys.all(&self.key);
-        if self.test == Test::Null {
+        if matches!(self.test, Test::Null) {
             return self.values.iter().any(|value| value.eq_ignore_ascii_case("true") == found.is_empty());
         }
         match self.many {
