@@ -73,7 +73,7 @@ pub(crate) struct Access {
 }
 
 /// How long the credentials of roles live under `short-sessions`.
-const SHORT: Duration = Duration::seconds(12);
+const SHORT: Duration = Duration::seconds(20);
 
 impl Access {
     pub(crate) fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {

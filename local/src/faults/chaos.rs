@@ -97,7 +97,7 @@ impl Kind {
         (
             Kind::ShortSessions,
             "short-sessions",
-            "the credentials of instances and functions end after 12 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (aws-facts §4.4)",
+            "the credentials of instances and functions end after 20 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (aws-facts §4.4)",
         ),
     ];
 
