@@ -39,17 +39,28 @@ impl Laptop {
 
     /// The server that runs, if one does. A file left by a killed one does not count.
     pub fn running(&self) -> Option<Server> {
+        self.look().map(|(server, _)| server)
+    }
+
+    /// The server that runs, and what it says of itself.
+    fn look(&self) -> Option<(Server, serde_json::Value)> {
         let server: Server = serde_json::from_slice(&std::fs::read(self.server_file()).ok()?).ok()?;
         let health: serde_json::Value = serde_json::from_str(&get(server.address, "/_local/health").ok()?).ok()?;
-        (health["pid"].as_i64() == Some(server.pid.into())).then_some(server)
+        (health["pid"].as_i64() == Some(server.pid.into())).then_some((server, health))
     }
 
     /// The running server, or a new one in the background.
     ///
-    /// Errors: with the end of its log when it does not come up.
+    /// Errors: it runs for another region; with the end of its log when it does not come up.
     pub fn start(&self, port: u16, region: &str, chaos: &local::Chaos) -> anyhow::Result<Server> {
-        if let Some(server) = self.running() {
-            return Ok(server);
+        if let Some((server, health)) = self.look() {
+            // It answers for one region, as every endpoint of AWS does, and refuses what is signed for another.
+            match health["region"].as_str() {
+                Some(theirs) if theirs != region => bail!(
+                    "the local AWS runs for {theirs}, not for {region}: `deployer local stop` ends it, and the same command starts it for {region}"
+                ),
+                _ => return Ok(server),
+            }
         }
         std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;

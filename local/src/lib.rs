@@ -20,6 +20,7 @@ mod journal;
 mod lambda;
 mod logs;
 mod pages;
+mod permissions;
 mod rekognition;
 mod s3;
 mod server;
@@ -31,6 +32,7 @@ mod warden;
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,7 +83,7 @@ impl Cloud {
     /// The same on a bad day.
     pub async fn start_with(options: Options, chaos: Chaos) -> anyhow::Result<Cloud> {
         winterbaume_core::set_default_account_id(ACCOUNT);
-        std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
+        make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
         let lock = lock(&dir)?;
         let options = Options { dir, ..options };
@@ -91,7 +93,7 @@ impl Cloud {
         let address = listener.local_addr()?;
         let services = Arc::new(Services::open(&options, chaos, &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
-        let about = server::about(&options.dir, address);
+        let about = server::about(&options.dir, &options.region, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }
@@ -113,6 +115,12 @@ impl Cloud {
         self.stop.cancel();
         let _ = self.server.await;
     }
+}
+
+/// What is stored holds keys, rows and pictures: it is nobody else's business.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Takes the directory for this server alone. The system gives it back when the process ends, however that happens.

@@ -480,6 +480,11 @@ impl Roles for OneRole {
         (profile == "web-profile").then(|| "web-role".to_owned())
     }
 
+    async fn may_read(&self, role: &str, _session: &str, bucket: &str, _key: &str) -> Result<(), String> {
+        let may = role == "web-role" && bucket == "artifacts";
+        if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
+    }
+
     async fn credentials(&self, role: &str, session: &str) -> Credentials {
         Credentials {
             access_key_id: "ASIALOCAL".to_owned(),
@@ -779,6 +784,15 @@ runcmd:
     async fn metadata_needs_a_token_and_gives_credentials(&self, endpoint: &str) {
         let address = endpoint.strip_prefix("http://").unwrap();
         assert_eq!(self.get(address, "/latest/meta-data/instance-id").await.status, 401);
+        let new_token = async |life: &str| self.raw(address, "PUT", "/latest/api/token", life, "").await.unwrap();
+        for wrong in ["", "X-aws-ec2-metadata-token-ttl-seconds: 0\r\n", "X-aws-ec2-metadata-token-ttl-seconds: 21601\r\n"] {
+            assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
+        }
+        let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;
+        let brief = format!("X-aws-ec2-metadata-token: {brief}\r\n");
+        while self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status != 401 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
         let token = self
             .raw(address, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n", "")
             .await

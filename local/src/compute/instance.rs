@@ -9,6 +9,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -20,7 +22,7 @@ use super::clock::Moment;
 use super::commands::{below, perform};
 use super::state::{Instance, InstanceState};
 use super::systemd::{Exit, Unit};
-use super::{Compute, cloud_init, imds, ports, process};
+use super::{Compute, Objects, cloud_init, imds, ports, process};
 
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
@@ -58,6 +60,7 @@ struct Host {
     compute: Arc<Compute>,
     machine: Machine,
     id: String,
+    profile: Option<String>,
     dir: PathBuf,
     root: PathBuf,
     /// What every process gets and no file can change.
@@ -107,10 +110,25 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         compute: compute.clone(),
         machine: machine.clone(),
         id: instance.id.clone(),
+        profile: instance.profile.clone(),
         dir,
         root,
         environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }))
+}
+
+/// What the instance's own tools read, they read with its role.
+#[async_trait]
+impl Objects for Host {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        let Some(profile) = &self.profile else {
+            return Err("Unable to locate credentials".to_owned());
+        };
+        let roles = &self.compute.roles;
+        let role = roles.role_of_profile(profile).await.ok_or("Unable to locate credentials")?;
+        roles.may_read(&role, &self.id, bucket, key).await?;
+        self.compute.objects.get(bucket, key).await
+    }
 }
 
 impl Host {
@@ -133,8 +151,7 @@ impl Host {
             return cloud_init::enabled_units(&self.root);
         }
         self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
-        let objects = self.compute.objects.as_ref();
-        let units = cloud_init::run(&self.root, objects, &instance.user_data, |line| self.log(line)).await;
+        let units = cloud_init::run(&self.root, self, &instance.user_data, |line| self.log(line)).await;
         let marked = mark.parent().map(std::fs::create_dir_all).transpose().and_then(|_| std::fs::write(&mark, ""));
         if let Err(error) = marked {
             self.log(&format!("cloud-init: ERROR: {error}"));
@@ -200,7 +217,7 @@ impl Host {
         for command in &unit.before {
             let words = command.expanded(&visible);
             let done = tokio::select! {
-                done = perform(&self.root, self.compute.objects.as_ref(), &words) => done,
+                done = perform(&self.root, self, &words) => done,
                 () = self.machine.stop.cancelled() => return None,
             };
             if let Err(why) = done {

@@ -66,6 +66,9 @@ pub trait Roles: Send + Sync {
     /// The role inside an instance profile, which is given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
+    /// Whether a session of a role may read an object, or how AWS says that it may not.
+    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String>;
+
     /// Fresh temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> Credentials;
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::rule::Known;
+use crate::answer::Protocol;
 use crate::call::Call;
 
 /// Which bad sides are on, and the seed that decides when they show.
@@ -43,6 +44,10 @@ pub enum Kind {
     ShortPages,
     /// Calls are too many, if they are.
     Rates,
+    /// Roles are known late.
+    IamLag,
+    /// Credentials of roles end soon.
+    ShortSessions,
 }
 
 impl Kind {
@@ -84,6 +89,16 @@ impl Kind {
             "rates",
             "calls above the rates that AWS publishes are refused, as in an account of its own (aws-facts §14)",
         ),
+        (
+            Kind::IamLag,
+            "iam-lag",
+            "new and changed roles, policies and instance profiles are known to Lambda, EC2 and Auto Scaling only after 0.3 to 1.5 seconds, as after some seconds on AWS (aws-facts §2.3, §6.3)",
+        ),
+        (
+            Kind::ShortSessions,
+            "short-sessions",
+            "the credentials of instances and functions end after 20 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (aws-facts §4.4)",
+        ),
     ];
 
     /// Its name in lists.
@@ -120,6 +135,15 @@ pub(super) enum Mishap {
     Known(Known),
     Slow(Duration),
 }
+
+/// How long the nth change of something in IAM takes to be seen everywhere.
+pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
+    let call = Call { service: "iam".to_owned(), operation: name.to_owned(), protocol: Protocol::Query };
+    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, &call, count))
+}
+
+const SHORTEST_LAG: Duration = Duration::from_millis(300);
+const LAG_RANGE: Duration = Duration::from_millis(1200);
 
 /// Counts the calls of each operation, so that the nth has its own fate whatever else is called in between.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ mod chaos;
 mod rates;
 mod rule;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,8 @@ struct Inner {
     chaos: Chaos,
     dice: Dice,
     rates: Buckets,
+    /// How often each role and profile has changed.
+    changes: BTreeMap<String, u64>,
 }
 
 /// A rule and what it has seen.
@@ -124,6 +127,18 @@ impl Faults {
         fate
     }
 
+    /// How long a change of a role or profile takes to be seen by other services.
+    pub(crate) fn iam_lag(&self, name: &str) -> Duration {
+        let mut inner = self.inner();
+        if !inner.chaos.kinds.contains(&Kind::IamLag) {
+            return Duration::ZERO;
+        }
+        let count = inner.changes.entry(name.to_owned()).or_default();
+        *count += 1;
+        let count = *count;
+        chaos::lag(inner.chaos.seed, name, count)
+    }
+
     /// Whether this kind of chaos is on.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.inner().chaos.kinds.contains(&kind)
@@ -165,6 +180,7 @@ impl Faults {
         inner.chaos = chaos;
         inner.dice = Dice::default();
         inner.rates = Buckets::default();
+        inner.changes.clear();
     }
 
     /// Rules with what they have seen, and the chaos.
