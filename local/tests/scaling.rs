@@ -172,7 +172,8 @@ async fn a_bad_version_is_rolled_back_and_the_old_instances_serve_on() {
     let mut seen = BTreeSet::new();
     world
         .eventually("it is rolled back", async || {
-            assert_eq!(world.get(&stack.address, "/").await.status, 200, "the old instance serves all the time");
+            let answer = world.get(&stack.address, "/").await.status;
+            assert_eq!(answer, 200, "the old instance serves all the time: {:#}", world.compute.status());
             let status = refresh_status(&world).await;
             seen.insert(status.clone());
             status == "RollbackSuccessful"
