@@ -190,6 +190,7 @@ async fn a_bad_version_is_rolled_back_and_the_old_instances_serve_on() {
 async fn a_refresh_is_cancelled_or_rolled_back_when_somebody_says_so() {
     let world = World::start().await;
     let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+    let before = world.instance_ids().await;
     let group = [("AutoScalingGroupName", "web")];
     for operation in ["CancelInstanceRefresh", "RollbackInstanceRefresh"] {
         let refused = world.call("autoscaling", operation, &group).await;
@@ -200,8 +201,10 @@ async fn a_refresh_is_cancelled_or_rolled_back_when_somebody_says_so() {
     let attach = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", &stack.target_group)];
     let refused = world.call("autoscaling", "AttachLoadBalancerTargetGroups", &attach).await;
     assert_eq!(refused.field("Code"), "InstanceRefreshInProgress");
+    world.eventually("the new one is there beside the old one", async || world.instance_ids().await.len() == 2).await;
     world.ok("autoscaling", "CancelInstanceRefresh", &group).await;
     world.eventually("it is cancelled", async || refresh_status(&world).await == "Cancelled").await;
+    world.eventually("the old one serves on", async || world.instance_ids().await == before).await;
 
     refresh(&world, &version, &[]).await;
     world.ok("autoscaling", "RollbackInstanceRefresh", &group).await;

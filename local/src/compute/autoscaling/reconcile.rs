@@ -217,8 +217,10 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     let Some(refresh) = group.refresh().cloned() else {
         return desired;
     };
+    let warmup = site.speed.lasts(refresh.warmup_s.or(group.warmup_s).unwrap_or(group.grace_s));
     if refresh.status == RefreshStatus::Cancelling {
         end_refresh(state, group, RefreshStatus::Cancelled, Some("Cancelled by user.".to_owned()));
+        drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
     let wanted = refresh_template(group);
@@ -238,7 +240,6 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         let other = one.template.id != wanted.id || one.template.version != number;
         other || (!keeps_matching && one.launched < refresh.started)
     };
-    let warmup = site.speed.lasts(refresh.warmup_s.or(group.warmup_s).unwrap_or(group.grace_s));
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
     let ready: Vec<&Instance> =
         serving.iter().filter(|one| is_ready(state, site, group, one, refresh.started, warmup)).collect();
@@ -251,6 +252,7 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     if refresh.progressed.age() > site.speed.lasts(STUCK_S) {
         fail(state, group);
+        drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
     let (least, most) = healthy_range(desired, refresh.min_healthy, refresh.max_healthy);
@@ -271,6 +273,20 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     let left = self::serving(state, group).into_iter().filter(|one| is_outdated(one)).count();
     desired + left.min(most - desired)
+}
+
+/// A refresh that ends early may have launched more than the group needs: those that have not come up go again, and
+/// not the ones that serve.
+fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, warmup: Duration) {
+    let serving = serving(state, group);
+    let surplus = serving.len().saturating_sub(group.desired as usize);
+    let idle = serving.into_iter().filter(|one| !is_ready(state, site, group, one, since, warmup));
+    let idle: Vec<String> = idle.take(surplus).map(|one| one.id.clone()).collect();
+    let now = Moment::now().seconds();
+    for id in idle {
+        let cause = format!("At {now} an instance was taken out of service in response to an instance refresh.");
+        release(state, site, &id, cause);
+    }
 }
 
 /// What new instances are made of: during a refresh its template, but the old one when it is being rolled back.
