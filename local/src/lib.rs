@@ -26,6 +26,7 @@ mod s3;
 mod server;
 mod services;
 mod signature;
+mod speed;
 mod store;
 mod sts;
 mod warden;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 use services::Services;
+pub use speed::{NoSpeed, Speed};
 
 /// The only account there is.
 pub const ACCOUNT: &str = "000000000000";
@@ -60,6 +62,21 @@ pub struct Options {
     pub port: u16,
     /// The one region it answers for.
     pub region: String,
+}
+
+/// What the day is like: which bad sides AWS shows, and how long everything takes.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// The bad sides.
+    pub chaos: Chaos,
+    /// The speed.
+    pub speed: Speed,
+}
+
+impl From<Chaos> for Conditions {
+    fn from(chaos: Chaos) -> Conditions {
+        Conditions { chaos, ..Conditions::default() }
+    }
 }
 
 /// A running local AWS.
@@ -80,8 +97,8 @@ impl Cloud {
         Cloud::start_with(options, Chaos::default()).await
     }
 
-    /// The same on a bad day.
-    pub async fn start_with(options: Options, chaos: Chaos) -> anyhow::Result<Cloud> {
+    /// The same on a bad day, or on a slow one.
+    pub async fn start_with(options: Options, conditions: impl Into<Conditions>) -> anyhow::Result<Cloud> {
         winterbaume_core::set_default_account_id(ACCOUNT);
         make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
@@ -91,7 +108,7 @@ impl Cloud {
             .await
             .with_context(|| format!("failed to listen on 127.0.0.1:{}", options.port))?;
         let address = listener.local_addr()?;
-        let services = Arc::new(Services::open(&options, chaos, &format!("http://{address}")).await?);
+        let services = Arc::new(Services::open(&options, conditions.into(), &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
         let about = server::about(&options.dir, &options.region, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));

@@ -12,14 +12,14 @@ use crate::call::{self, Call, Request};
 use crate::compute::{self, Compute};
 use crate::credentials::{Access, Identity, session_arn, session_id, user_arn};
 use crate::dynamodb::DynamoDb;
-use crate::faults::{Act, Chaos, Faults, Kind};
+use crate::faults::{Act, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::lambda::Lambda;
 use crate::logs::Logs;
 use crate::permissions::{Caller, Denial, Place, needs, object_need};
 use crate::s3::{self, S3};
-use crate::{ACCESS_KEY, ACCOUNT, Options, pages, rekognition, signature, sts};
+use crate::{ACCESS_KEY, ACCOUNT, Conditions, Options, pages, rekognition, signature, sts};
 
 /// What answers calls.
 pub(crate) struct Services {
@@ -37,8 +37,9 @@ pub(crate) struct Services {
 
 impl Services {
     /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
-    pub(crate) async fn open(options: &Options, chaos: Chaos, endpoint: &str) -> anyhow::Result<Services> {
+    pub(crate) async fn open(options: &Options, conditions: Conditions, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
+        let Conditions { chaos, speed } = conditions;
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
@@ -55,11 +56,24 @@ impl Services {
             endpoint: endpoint.to_owned(),
             objects: Arc::new(ObjectsOf(s3.clone())),
             roles: Arc::new(RolesOf { access: access.clone(), iam: iam.clone() }),
+            chaos: faults.chaos(),
+            speed,
         })
         .await?;
         let dynamodb = DynamoDb::open(&state, region).await?;
         lambda.resume()?;
-        Ok(Services { journal: Journal::default(), faults, region: region.clone(), access, compute, dynamodb, iam, lambda, logs, s3 })
+        Ok(Services {
+            journal: Journal::default(),
+            faults,
+            region: region.clone(),
+            access,
+            compute,
+            dynamodb,
+            iam,
+            lambda,
+            logs,
+            s3,
+        })
     }
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.

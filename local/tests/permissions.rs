@@ -253,12 +253,8 @@ async fn rekognition_reads_pictures_with_the_permissions_of_who_asks() {
     assert_eq!(refusal(look().await).0, "InvalidS3ObjectException");
     stage.allow(json!([detect, allow(&["s3:GetObject"], "arn:aws:s3:::images/*")])).await;
     assert!(!look().await.unwrap().labels().is_empty());
-    let denied: Value = reqwest::get(format!("{}/_local/requests", stage.world.cloud.endpoint()))
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let denied: Value =
+        reqwest::get(format!("{}/_local/requests", stage.world.cloud.endpoint())).await.unwrap().json().await.unwrap();
     let told = denied.as_array().unwrap().iter().filter_map(|call| call["denied"].as_str());
     assert_eq!(told.filter(|told| told.contains("s3:GetObject")).count(), 1, "the journal tells what the answer hides");
     stage.world.cloud.stop().await;

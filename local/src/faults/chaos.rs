@@ -48,6 +48,16 @@ pub enum Kind {
     IamLag,
     /// Credentials of roles end soon.
     ShortSessions,
+    /// A zone has no room.
+    Capacity,
+    /// Instances do not come up.
+    BootFail,
+    /// Services die at once.
+    CrashLoop,
+    /// Network interfaces stay.
+    EniLinger,
+    /// Only a few types may be launched.
+    FreePlan,
 }
 
 impl Kind {
@@ -99,11 +109,43 @@ impl Kind {
             "short-sessions",
             "the credentials of instances and functions end after 20 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (aws-facts §4.4)",
         ),
+        (
+            Kind::Capacity,
+            "capacity",
+            "one zone has no room for new instances: a scaling activity says so, and the group goes to another zone if it may (aws-facts §3.3)",
+        ),
+        (
+            Kind::BootFail,
+            "boot-fail",
+            "half of all new instances fail in their user data and never become healthy, as without a way to what they download; the group replaces them after its grace period (aws-facts §10.3)",
+        ),
+        (
+            Kind::CrashLoop,
+            "crash-loop",
+            "on half of all new instances the service dies whenever it is started: systemd starts it again as its unit says, and the load balancer never sees it healthy (aws-facts §9.4, §10.3)",
+        ),
+        (
+            Kind::EniLinger,
+            "eni-linger",
+            "a load balancer's network interfaces outlive it by half an hour of AWS instead of a minute, and its security group cannot be deleted until then (aws-facts §9.6)",
+        ),
+        (
+            Kind::FreePlan,
+            "free-plan",
+            "the account may only launch the instance types of the free plan; a scaling activity refuses every other (aws-facts §3.3)",
+        ),
     ];
 
     /// Its name in lists.
     pub fn name(self) -> &'static str {
         Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+}
+
+impl Chaos {
+    /// What is drawn for a thing that this kind may befall: a number from 0 to 1, or nothing while the kind is off.
+    pub(crate) fn lot(&self, kind: Kind, thing: &str) -> Option<f64> {
+        self.kinds.contains(&kind).then(|| drawn(&format!("{} {} {thing}", self.seed, kind.name())))
     }
 }
 
@@ -183,7 +225,10 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
 
 /// A number from 0 to 1 that depends on these things only.
 fn share(seed: u64, kind: Kind, call: &Call, count: u64) -> f64 {
-    let text = format!("{seed} {} {} {} {count}", kind.name(), call.service, call.operation);
+    drawn(&format!("{seed} {} {} {} {count}", kind.name(), call.service, call.operation))
+}
+
+fn drawn(text: &str) -> f64 {
     let digest = Sha256::digest(text.as_bytes());
     let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     number as f64 / u64::MAX as f64

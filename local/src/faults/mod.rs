@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Refusal;
@@ -69,6 +70,8 @@ impl Act {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     inner: Mutex<Inner>,
+    /// For those whose bad sides are no answers to calls.
+    chaos: watch::Sender<Chaos>,
     closing: CancellationToken,
 }
 
@@ -144,6 +147,11 @@ impl Faults {
         self.inner().chaos.kinds.contains(&kind)
     }
 
+    /// The chaos as it is at any time.
+    pub(crate) fn chaos(&self) -> watch::Receiver<Chaos> {
+        self.chaos.subscribe()
+    }
+
     /// Adds one rule or a list of them, all or none, and says their numbers.
     pub(crate) fn add(&self, rules: &Value) -> Result<Value, String> {
         let list = match rules {
@@ -177,6 +185,7 @@ impl Faults {
     /// Replaces the chaos there was; its counting starts anew.
     pub(crate) fn set_chaos(&self, chaos: Chaos) {
         let mut inner = self.inner();
+        self.chaos.send_replace(chaos.clone());
         inner.chaos = chaos;
         inner.dice = Dice::default();
         inner.rates = Buckets::default();

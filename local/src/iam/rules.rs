@@ -117,7 +117,9 @@ pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) ->
     let reads = operation.starts_with("Get") || operation.starts_with("List");
     if role.path.starts_with("/aws-service-role/") && !reads {
         let name = &role.name;
-        let text = format!("Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS");
+        let text = format!(
+            "Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
+        );
         return Err(Refusal::new(400, "UnmodifiableEntity", text));
     }
     if let ("PutRolePolicy", Some(document)) = (operation, form.get("PolicyDocument")) {

@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn what_is_allowed_is_what_a_statement_says() {
-        const IMAGES: &str = r#"{"Effect":"Allow","Action":["s3:Get*","s3:PutObject"],"Resource":"arn:aws:s3:::images/*"}"#;
+        const IMAGES: &str =
+            r#"{"Effect":"Allow","Action":["s3:Get*","s3:PutObject"],"Resource":"arn:aws:s3:::images/*"}"#;
         for (action, resource, expected) in [
             ("s3:GetObject", "arn:aws:s3:::images/a", Verdict::Allowed),
             ("S3:getobject", "arn:aws:s3:::images/a", Verdict::Allowed),
