@@ -32,6 +32,12 @@ pub enum BadSettings {
     /// Neither the environment nor a profile nor the machine names a region.
     #[error("no AWS region is known: set AWS_REGION")]
     NoRegion,
+    /// The configuration says that there are no credentials.
+    #[error("no source of AWS credentials is known")]
+    NoCredentials,
+    /// Such as the buckets of S3 Express, whose requests are signed with the keys of a session.
+    #[error("addresses of bucket {0} cannot be signed here: use a general purpose bucket")]
+    Signature(String),
     /// No bucket of this name can have an address.
     #[error("bucket {0} has no address: {1}")]
     Endpoint(String, String),

@@ -12,7 +12,9 @@ mod layers;
 mod page;
 mod pictures;
 mod rows;
+mod scan;
 mod server;
+mod signing;
 
 pub use clients::Clients;
 pub use config::{BadSettings, Settings};

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use posts::{PostId, User, attribute};
 
 use crate::error::Error;
+use crate::scan::Scan;
 
 /// A post as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +38,14 @@ pub(crate) struct Part {
 pub(crate) struct Rows {
     client: Client,
     table: String,
+    all: Scan,
 }
 
 type Item = HashMap<String, AttributeValue>;
 
 impl Rows {
     pub(crate) fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { all: Scan::new(client.clone(), table.clone()), client, table }
     }
 
     /// Adds a post. The id is new, so nothing can be overwritten, and a repeated call writes the same.
@@ -111,12 +113,8 @@ impl Rows {
 
     /// A scan has no order, so a part of all posts costs as much as all of them: what a part saves is the answer.
     async fn scan(&self, part: Part) -> Result<Vec<Post>, Error> {
-        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
-        let mut items = scan.into_paginator().items().send();
-        let mut posts = Vec::new();
-        while let Some(item) = items.next().await {
-            posts.extend(post(item?).filter(|post| part.after.is_none_or(|after| post.id > after)));
-        }
+        let mut posts = self.all.rows(post).await?;
+        posts.retain(|post| part.after.is_none_or(|after| post.id > after));
         Ok(posts)
     }
 }
@@ -137,10 +135,7 @@ fn item(post: &Post) -> Item {
 
 /// A row that is no post is left out: one stray row must not take the list from everybody.
 fn post(mut item: Item) -> Option<Post> {
-    let mut text = |name| match item.remove(name) {
-        Some(AttributeValue::S(text)) => Some(text),
-        _ => None,
-    };
+    let mut text = |name| item.remove(name).and_then(text);
     Some(Post {
         user: User::from_key(&text(attribute::USER)?)?,
         id: PostId::from_key(&text(attribute::ID)?)?,
@@ -156,8 +151,15 @@ fn post(mut item: Item) -> Option<Post> {
 /// Labels are a list; a set of strings, as other programs may write it, reads the same.
 fn texts(value: AttributeValue) -> Option<Vec<String>> {
     match value {
-        AttributeValue::L(values) => values.into_iter().map(|value| value.as_s().cloned().ok()).collect(),
+        AttributeValue::L(values) => values.into_iter().map(text).collect(),
         AttributeValue::Ss(values) => Some(values),
+        _ => None,
+    }
+}
+
+fn text(value: AttributeValue) -> Option<String> {
+    match value {
+        AttributeValue::S(text) => Some(text),
         _ => None,
     }
 }
