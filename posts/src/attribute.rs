@@ -12,3 +12,5 @@ pub const BODY: &str = "body";
 pub const IMAGE: &str = "image";
 /// What is on the picture, a list of strings; absent before.
 pub const LABELS: &str = "labels";
+/// Why nothing was recognised, a string; absent if the picture was looked at.
+pub const REFUSED: &str = "refused";

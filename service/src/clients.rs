@@ -134,13 +134,13 @@ mod tests {
 
     async fn origin_of(bucket: &str, region: &'static str, endpoint: Option<&str>) -> String {
         let shared = SdkConfig::builder().region(aws_config::Region::new(region)).build();
-        let settings = Settings {
-            bucket: bucket.to_owned(),
-            table: "posts".to_owned(),
-            host: String::new(),
-            port: 0,
-            s3_endpoint: endpoint.map(str::to_owned),
-        };
+        let settings = Settings::read(|name| match name {
+            "BUCKET" => Some(bucket.to_owned()),
+            "DYNAMO_TABLE" => Some("posts".to_owned()),
+            "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
+            _ => None,
+        });
+        let settings = settings.unwrap();
         origin(&shared, &settings).await.unwrap()
     }
 
