@@ -87,7 +87,7 @@ impl Api {
     async fn delete(
         &self,
         author: Author,
-        /// The UUID behind the `#` of the post's `id`.
+        /// The post's `id`, or the UUID behind its `#`.
         id: Path<String>,
     ) -> Result<Deleted, Error> {
         let id = read_id(&id.0)?;
@@ -119,7 +119,7 @@ impl Api {
         filename: Query<String>,
         /// Its type, an image's.
         filetype: Query<String>,
-        /// The UUID of the post, which must be the caller's.
+        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
@@ -135,7 +135,7 @@ impl Api {
         filename: Query<String>,
         /// Its type, an image's.
         filetype: Query<String>,
-        /// The UUID of the post, which must be the caller's.
+        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
@@ -331,9 +331,9 @@ fn read_text(object: &Value, name: &'static str, longest: usize) -> Result<Strin
     }
 }
 
-/// What is no UUID names no post.
+/// A post's UUID, or its `id` as answers have it, which holds the UUID. What is neither names no post.
 fn read_id(text: &str) -> Result<PostId, Error> {
-    text.parse().map_err(|_| Error::NoPost)
+    text.parse().ok().or_else(|| PostId::from_key(text)).ok_or(Error::NoPost)
 }
 
 fn read_cursor(text: Option<String>) -> Result<Option<PostId>, Error> {

@@ -138,7 +138,8 @@ impl Settings {
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSettings> {
         let variable = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let needed = |name| variable(name).ok_or(BadSettings::Missing(name));
-        let port = |name| variable(name).map(|port| port.parse().map_err(|_| BadSettings::Port(name, port))).transpose();
+        let port =
+            |name| variable(name).map(|port| port.parse().map_err(|_| BadSettings::Port(name, port))).transpose();
         Ok(Self {
             bucket: variable("BUCKET").or_else(|| variable("S3_BUCKET")).ok_or(BadSettings::Missing("BUCKET"))?,
             table: needed("DYNAMO_TABLE")?,
@@ -154,8 +155,7 @@ impl Settings {
 }
 
 /// What is said about tokens, and nowhere but where there are tokens.
-const OF_TOKENS: &[&str] =
-    &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_CLAIM", "JWT_LOGIN_URL"];
+const OF_TOKENS: &[&str] = &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_CLAIM", "JWT_LOGIN_URL"];
 
 fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth, BadSettings> {
     match variable("AUTH").as_deref() {

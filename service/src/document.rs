@@ -39,7 +39,8 @@ impl Document {
         let file = |content_type: &'static str, text: fn(&Interface) -> &str| {
             let document = self.clone();
             get(make_sync(move |_| {
-                let interface = document.interface.get_or_init(|| Interface::cut_out_of(&document.api.swagger_ui_html()));
+                let interface =
+                    document.interface.get_or_init(|| Interface::cut_out_of(&document.api.swagger_ui_html()));
                 Response::builder()
                     .content_type(content_type)
                     .header(header::CACHE_CONTROL, "max-age=3600")
@@ -80,7 +81,10 @@ struct Interface {
 
 impl Interface {
     fn cut_out_of(page: &str) -> Self {
-        Self { style: between(page, "<style charset=\"UTF-8\">", "</style>"), script: between(page, "<script charset=\"UTF-8\">", "</script>") }
+        Self {
+            style: between(page, "<style charset=\"UTF-8\">", "</style>"),
+            script: between(page, "<script charset=\"UTF-8\">", "</script>"),
+        }
     }
 }
 
@@ -100,7 +104,11 @@ const ERRORS: &[(u16, &str, &str)] = &[
     (422, "The named field or parameter is missing or unusable", "title: it is missing"),
     (431, "The headers are over 16 KiB", "the headers are larger than 16 KiB"),
     (500, "The service is set up wrongly", "the storage refused what the service asked for"),
-    (503, "Busy, or the storage is: try again after `Retry-After` seconds", "the storage cannot be reached now, please try again"),
+    (
+        503,
+        "Busy, or the storage is: try again after `Retry-After` seconds",
+        "the storage cannot be reached now, please try again",
+    ),
 ];
 
 /// Which errors each operation may answer with, besides those of every request.
@@ -121,7 +129,7 @@ const UUID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 /// What the checks of the parameters take.
 fn parameters() -> Vec<(&'static str, Value, Value)> {
     let id = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
-    let id_only = format!("^{id}$");
+    let post = json!({ "pattern": format!("^(POST#)?{id}$") });
     let file = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f/\\\s][^\x00-\x1f\x7f-\x9f/\\]*$";
     let image = r"^([Ii][Mm][Aa][Gg][Ee]/[A-Za-z0-9!#$&^_.+-]{1,127}|application/octet-stream)?$";
     vec![
@@ -130,10 +138,10 @@ fn parameters() -> Vec<(&'static str, Value, Value)> {
         ("limit", json!({ "minimum": 1, "maximum": 1000 }), json!(40)),
         ("cursor", json!({ "pattern": format!("^({id})?$") }), json!(UUID)),
         ("order", json!({ "enum": ["oldest", "newest"], "default": "oldest" }), json!("newest")),
-        ("id", json!({ "format": "uuid", "pattern": id_only }), json!(UUID)),
+        ("id", post.clone(), json!(UUID)),
         ("filename", json!({ "pattern": file }), json!("cat.jpg")),
         ("filetype", json!({ "pattern": image }), json!("image/jpeg")),
-        ("postId", json!({ "format": "uuid", "pattern": id_only }), json!(UUID)),
+        ("postId", post, json!(UUID)),
     ]
 }
 
@@ -153,15 +161,22 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "Post",
-            json!({ "example": {
-                "id": id, "user": "ada", "title": "My cat", "body": "She sleeps.",
-                "image": address, "labels": labels, "label": labels,
-            } }),
+            json!({
+                "properties": {
+                    "image": { "nullable": true },
+                    "labels": { "nullable": true },
+                    "label": { "nullable": true },
+                },
+                "example": {
+                    "id": id, "user": "ada", "title": "My cat", "body": "She sleeps.",
+                    "image": address, "labels": labels, "label": labels,
+                },
+            }),
         ),
         ("Upload", json!({ "example": { "uploadURL": address, "objectName": key } })),
         ("Config", json!({ "properties": { "auth": { "enum": ["header", "jwt"] } }, "example": { "auth": "header" } })),
         ("Health", json!({ "example": { "status": "ok" } })),
-        ("Error", json!({ "example": { "status_code": 404, "message": "you have no post with this id", "data": null } })),
+        ("Error", json!({ "properties": { "data": { "nullable": true } } })),
     ]
 }
 
@@ -182,7 +197,7 @@ fn complete(document: &mut Value, with_tokens: bool) {
     }
     let parameters = parameters();
     for operation in operations(document) {
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
             let known = parameters.iter().find(|(name, ..)| parameter["name"] == *name);
             if let Some((_, schema, example)) = known {
                 merge(&mut parameter["schema"], schema.clone());
@@ -190,7 +205,9 @@ fn complete(document: &mut Value, with_tokens: bool) {
             }
         }
         let own = OPERATIONS.iter().find(|(id, _)| operation["operationId"] == *id).map_or(&[][..], |(_, own)| *own);
-        for status in OF_EVERY_REQUEST.iter().chain(own) {
+        let mut all = [OF_EVERY_REQUEST, own].concat();
+        all.sort_unstable();
+        for status in all {
             operation["responses"][status.to_string()] = json!({ "$ref": format!("#/components/responses/{status}") });
         }
     }

@@ -204,7 +204,10 @@ mod tests {
     fn a_request_is_called_as_the_load_balancer_calls_it() {
         let root = "1-67891233-abcdef012345678912345678";
         assert_eq!(id("Root=1-67891233-abcdef012345678912345678"), root);
-        assert_eq!(id("Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=0"), root);
+        assert_eq!(
+            id("Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=0"),
+            root
+        );
     }
 
     #[test]

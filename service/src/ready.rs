@@ -29,8 +29,7 @@ impl Readiness {
         let missing = match known {
             Some(missing) => missing,
             None => {
-                let (rows, pictures) =
-                    tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
+                let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
                 let missing = rows.or(pictures);
                 *last = Some((Instant::now(), missing));
                 missing

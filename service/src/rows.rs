@@ -204,10 +204,11 @@ fn post(mut item: Item) -> Option<Post> {
         id: PostId::from_key(&text(attribute::ID)?)?,
         title: text(attribute::TITLE).unwrap_or_default(),
         body: text(attribute::BODY).unwrap_or_default(),
-        picture: text(attribute::IMAGE)
-            .filter(|key| !key.is_empty())
-            .zip(labels)
-            .map(|(key, labels)| Picture { key, labels, reason: text(attribute::REFUSED) }),
+        picture: text(attribute::IMAGE).filter(|key| !key.is_empty()).zip(labels).map(|(key, labels)| Picture {
+            key,
+            labels,
+            reason: text(attribute::REFUSED),
+        }),
     })
 }
 

@@ -43,7 +43,10 @@ impl Check {
             return Err(ErrorKind::InvalidAlgorithm.into());
         }
         let curve = |way: &'static dyn VerificationAlgorithm| {
-            Ok::<_, jsonwebtoken::errors::Error>(Way::Curve(UnparsedPublicKey::new(way, key.try_get_as_bytes()?.to_vec())))
+            Ok::<_, jsonwebtoken::errors::Error>(Way::Curve(UnparsedPublicKey::new(
+                way,
+                key.try_get_as_bytes()?.to_vec(),
+            )))
         };
         let way = match algorithm {
             Algorithm::HS256 => Way::Secret(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?)),

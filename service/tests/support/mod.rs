@@ -1,4 +1,5 @@
 //! A world for a test: a cloud of its own, the service in front of it, and a client.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::future::pending;
 use std::sync::Arc;
