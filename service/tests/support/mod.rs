@@ -59,6 +59,11 @@ impl World {
         start(&shared, &settings(s3.unwrap_or(&self.endpoint), &[]), Limits::default()).await
     }
 
+    /// A service that has these limits and reaches all of AWS at another address.
+    pub async fn elsewhere_with(&self, endpoint: &str, limits: Limits) -> String {
+        start(&shared(endpoint).await, &settings(endpoint, &[]), limits).await
+    }
+
     /// A service in the same world that is set up otherwise.
     pub async fn otherwise(&self, more: &[(&str, &str)], limits: Limits) -> String {
         start(&self.shared, &settings(&self.endpoint, more), limits).await
