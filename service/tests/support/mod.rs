@@ -4,6 +4,7 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -59,9 +60,10 @@ impl World {
         start(&shared, &settings(s3.unwrap_or(&self.endpoint), &[]), Limits::default()).await
     }
 
-    /// A service that has these limits and reaches all of AWS at another address.
+    /// A service that has these limits, reaches all of AWS at another address, and tries nothing twice.
     pub async fn elsewhere_with(&self, endpoint: &str, limits: Limits) -> String {
-        start(&shared(endpoint).await, &settings(endpoint, &[]), limits).await
+        let shared = shared(endpoint).await.into_builder().retry_config(RetryConfig::disabled()).build();
+        start(&shared, &settings(endpoint, &[]), limits).await
     }
 
     /// A service in the same world that is set up otherwise.
@@ -118,24 +120,11 @@ impl World {
     }
 
     pub async fn put(&self, address: &str, content_type: &str) -> StatusCode {
-        let put = self.http.put(address).header(CONTENT_TYPE, content_type).body("picture");
-        put.send().await.unwrap().status()
+        put(&self.http, address, content_type).await
     }
 
-    /// Does what the labeler does.
     pub async fn label(&self, user: &str, post: &str, object: &str, labels: &[&str]) {
-        let labels = labels.iter().map(|label| AttributeValue::S((*label).to_owned())).collect();
-        self.dynamo
-            .update_item()
-            .table_name(TABLE)
-            .key("user", AttributeValue::S(format!("USER#{user}")))
-            .key("id", AttributeValue::S(format!("POST#{post}")))
-            .update_expression("SET image = :image, labels = :labels")
-            .expression_attribute_values(":image", AttributeValue::S(object.to_owned()))
-            .expression_attribute_values(":labels", AttributeValue::L(labels))
-            .send()
-            .await
-            .unwrap();
+        label(&self.dynamo, user, post, object, labels).await;
     }
 
     pub async fn objects(&self) -> Vec<String> {
@@ -158,6 +147,28 @@ impl World {
         }
         table.send().await.unwrap();
     }
+}
+
+/// Does what a browser does with a picture.
+pub async fn put(http: &Client, address: &str, content_type: &str) -> StatusCode {
+    let put = http.put(address).header(CONTENT_TYPE, content_type).body("picture");
+    put.send().await.unwrap().status()
+}
+
+/// Does what the labeler does.
+pub async fn label(dynamo: &aws_sdk_dynamodb::Client, user: &str, post: &str, object: &str, labels: &[&str]) {
+    let labels = labels.iter().map(|label| AttributeValue::S((*label).to_owned())).collect();
+    dynamo
+        .update_item()
+        .table_name(TABLE)
+        .key("user", AttributeValue::S(format!("USER#{user}")))
+        .key("id", AttributeValue::S(format!("POST#{post}")))
+        .update_expression("SET image = :image, labels = :labels")
+        .expression_attribute_values(":image", AttributeValue::S(object.to_owned()))
+        .expression_attribute_values(":labels", AttributeValue::L(labels))
+        .send()
+        .await
+        .unwrap();
 }
 
 pub fn uuid(post: &Value) -> String {
