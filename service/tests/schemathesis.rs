@@ -14,7 +14,7 @@ use tokens::{SETTINGS, bearer, claims};
 
 /// Which cases are tried, the same in every run.
 const SEED: &str = "7";
-const CASES_OF_EACH_OPERATION: &str = "15";
+const CASES_OF_EACH_OPERATION: &str = "10";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_the_document_allows_or_forbids_surprises_the_service() {
