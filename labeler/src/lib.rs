@@ -68,8 +68,7 @@ impl Labeler {
     #[must_use]
     pub fn new(config: &SdkConfig, bucket: String, table: String) -> Self {
         // Whoever serves S3 elsewhere than AWS seldom has a host name per bucket.
-        let elsewhere = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(elsewhere);
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::new(config),

@@ -9,7 +9,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Endpoint, Params, ResolveEndpoint};
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_types::Document;
 use poem::http::Uri;
 
@@ -17,6 +19,9 @@ use crate::config::{BadSettings, Settings};
 use crate::pictures::{PROMISED, Pictures};
 use crate::rows::Rows;
 use crate::signing::{Place, Signer};
+
+/// What the SDK uses by default.
+const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
 
 /// Where posts and pictures are.
 #[derive(Debug, Clone)]
@@ -35,6 +40,8 @@ impl Clients {
             .timeout_config(patience())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .credentials_provider(Renewed(credentials))
+            // One for all clients: their connections, and the certificates that are trusted, are there once.
+            .http_client(aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https())
             .load()
             .await;
         Self::new(&shared, settings).await
@@ -47,7 +54,7 @@ impl Clients {
         let picture_origin = place.origin.clone();
         let signer = Signer::new(place, shared.credentials_provider().ok_or(BadSettings::NoCredentials)?);
         Ok(Self {
-            rows: Rows::new(aws_sdk_dynamodb::Client::new(shared), settings.table.clone()),
+            rows: Rows::new(aws_sdk_dynamodb::Client::from_conf(dynamodb_config(shared)), settings.table.clone()),
             picture_origin,
             pictures: Pictures::new(s3, settings.bucket.clone(), signer),
         })
@@ -61,6 +68,12 @@ fn patience() -> TimeoutConfig {
         .operation_attempt_timeout(Duration::from_secs(4))
         .operation_timeout(Duration::from_secs(10))
         .build()
+}
+
+fn dynamodb_config(shared: &SdkConfig) -> aws_sdk_dynamodb::Config {
+    // Answers come whole and every call has its time limit: nothing is gained from watching each stream as well.
+    let config = aws_sdk_dynamodb::config::Builder::from(shared);
+    config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build()
 }
 
 fn s3_config(shared: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Config {
@@ -158,14 +171,13 @@ mod tests {
 
     async fn place_of(bucket: &str, region: &str, endpoint: Option<&str>) -> Place {
         let shared = SdkConfig::builder().region(aws_config::Region::new(region.to_owned())).build();
-        let settings = Settings {
-            bucket: bucket.to_owned(),
-            table: "posts".to_owned(),
-            host: String::new(),
-            port: 0,
-            s3_endpoint: endpoint.map(str::to_owned),
-        };
-        place(&shared, &settings).await.unwrap()
+        let settings = Settings::read(|name| match name {
+            "BUCKET" => Some(bucket.to_owned()),
+            "DYNAMO_TABLE" => Some("posts".to_owned()),
+            "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
+            _ => None,
+        });
+        place(&shared, &settings.unwrap()).await.unwrap()
     }
 
     #[tokio::test]

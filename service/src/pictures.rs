@@ -73,6 +73,12 @@ impl Pictures {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks for the bucket, to see whether there is an answer.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        self.client.head_bucket().bucket(&self.bucket).send().await?;
+        Ok(())
+    }
+
     /// Removes every picture of a post, also those that never were labelled.
     pub(crate) async fn remove(&self, user: &User, post: PostId) -> Result<(), Error> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(ObjectName::prefix(user, post));

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::{Digest, Sha256};
 use time::{Date, OffsetDateTime};
 use tokio::sync::RwLock;
 
@@ -127,7 +127,7 @@ impl Keys {
             query => (format!("{query}&"), format!("&{query}")),
         };
         let request = format!("{method}\n{path}\n{parameters}{behind}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD");
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex::encode(Sha256::digest(request)));
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex::encode(digest(&SHA256, request.as_bytes())));
         let signature = calculate_signature(&self.key, text.as_bytes());
         format!("{origin}{path}?{before}{parameters}&X-Amz-Signature={signature}")
     }

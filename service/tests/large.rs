@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use service::{Clients, Settings, app, serve};
+use service::{Clients, Limits, Metrics, Settings, app, serve};
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
@@ -104,10 +104,12 @@ async fn service(dynamodb: &str) -> String {
         .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
         .load()
         .await;
-    let settings = Settings::read(|name| matches!(name, "BUCKET" | "DYNAMO_TABLE").then(|| "posts".to_owned()));
-    let clients = Clients::new(&shared, &settings.unwrap()).await.unwrap();
+    let settings =
+        Settings::read(|name| matches!(name, "BUCKET" | "DYNAMO_TABLE").then(|| "posts".to_owned())).unwrap();
+    let (limits, counts) = (Limits::default(), Arc::new(Metrics::default()));
+    let app = app(Clients::new(&shared, &settings).await.unwrap(), &settings, &limits, counts).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(serve(listener, app(clients), pending()));
+    tokio::spawn(async move { serve("service", listener, app, &limits, pending()).await });
     base
 }

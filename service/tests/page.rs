@@ -7,7 +7,6 @@ mod browser;
 mod front;
 #[path = "support/landscape.rs"]
 mod landscape;
-#[allow(dead_code)] // the contract's tests use the rest
 mod support;
 
 use std::path::{Path, PathBuf};

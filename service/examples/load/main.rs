@@ -1,16 +1,15 @@
 //! Measures the service as it is shipped, with a constant stand-in for DynamoDB, and prints the tables of the README.
 //!
 //! ```sh
-//! cargo install --locked oha@1.16.0
 //! cargo build --release --bin service
 //! cargo run --release --example load                 # every case; or some, by a part of their names
 //! ```
 //!
 //! What is measured is the program beside this one, or the one that `SERVICE` names. The steady figure on a noisy
-//! machine is the processor time of its process: time and latency also hold what oha and the stand-in use.
+//! machine is the processor time of its process: latency also holds what the load and the stand-in use.
 
 mod cases;
-mod oha;
+mod fire;
 mod service;
 mod stand_in;
 
@@ -25,7 +24,6 @@ fn main() -> Result<()> {
     if words == ["stand-in"] {
         return stand_in::serve();
     }
-    oha::look()?;
     let stand_in = StandIn::start()?;
     load(&stand_in, &words)?;
     memory(&stand_in)
@@ -38,14 +36,14 @@ fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
     );
     for case in CASES.iter().filter(|case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word))) {
         let service = Service::start(&stand_in.endpoint)?;
-        let target = case.prepare(&service)?;
+        let request = case.request(&service)?;
+        let fire = |manner| fire::fire(service.address, &request, manner);
         // Its connections, caches and branch predictions are there before it is measured.
-        oha::fire(&target, oha::WARM_UP)?;
+        fire(fire::WARM_UP)?;
         let before = service.used()?;
-        let fired = oha::fire(&target, oha::MEASURED)?;
-        let per_request = (service.used()? - before).as_secs_f64() / fired.answers as f64;
-        // Unhurried, so that what waits for its turn does not hide how long an answer takes.
-        let calm = oha::fire(&target, oha::CALM)?;
+        let fired = fire(fire::MEASURED)?;
+        let per_request = (service.used()? - before).as_secs_f64() / fired.answers() as f64;
+        let calm = fire(fire::CALM)?;
         println!(
             "| {} | {:.3} | {} | {} | {:.0} | {:.2} ms | {:.2} ms |",
             case.name,
@@ -53,8 +51,8 @@ fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
             case.aim,
             case.original,
             1.0 / per_request,
-            calm.p50_ms,
-            calm.p99_ms,
+            calm.percentile_ms(50),
+            calm.percentile_ms(99),
         );
     }
     Ok(())
@@ -70,7 +68,7 @@ fn memory(stand_in: &StandIn) -> Result<()> {
     let service = Service::start(&stand_in.endpoint)?;
     let idle = service.memory_mib("VmRSS:")?;
     for case in CASES {
-        oha::fire(&case.prepare(&service)?, oha::WARM_UP)?;
+        fire::fire(service.address, &case.request(&service)?, fire::WARM_UP)?;
     }
     let (peak, after) = (service.memory_mib("VmHWM:")?, service.memory_mib("VmRSS:")?);
     println!("\n| | | aim | original |\n|---|---|---|---|");

@@ -1,13 +1,14 @@
 //! The service under measurement, in a process of its own.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::fire::{ask, request};
 
 /// How long it may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,31 +44,14 @@ impl Service {
         ]);
         let process = service.spawn()?;
         let mut service = Self { address, answered_after: Duration::ZERO, process, _said: folder };
-        while service.ask("GET", "/health", "", "").is_err() {
+        let health = request("GET", "/health", &[], "");
+        while ask(address, &health).is_err() {
             ensure!(begun.elapsed() < PATIENCE, "the service does not answer at {address}");
             ensure!(service.process.try_wait()?.is_none(), "the service has ended");
             std::thread::sleep(Duration::from_micros(200));
         }
         service.answered_after = begun.elapsed();
         Ok(service)
-    }
-
-    /// Asks once, over a connection of its own, and returns the body of the answer.
-    pub fn ask(&self, method: &str, path: &str, header: &str, body: &str) -> Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(self.address)?;
-        let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{header}\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len(),
-        )?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        ensure!(answer.starts_with(b"HTTP/1.1 2"), "{method} {path}: {}", String::from_utf8_lossy(&answer));
-        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").context("the answer has no end of its head")?;
-        Ok(answer.split_off(head + 4))
     }
 
     /// The processor time of all its threads so far.

@@ -109,8 +109,8 @@ fn row(number: u128) -> Value {
     });
     if number % PICTURES == 0 {
         row["image"] = json!({ "S": format!("{user}/{id}/{}photo {number}.jpg", uuid(number)) });
-        row["labels"] =
-            json!({ "L": ["Sea", "Outdoors", "Nature", "Lighthouse", "Cake"].map(|one| json!({ "S": one })) });
+        let labels = ["Sea", "Outdoors", "Nature", "Lighthouse", "Cake"].map(|label| json!({ "S": label }));
+        row["labels"] = json!({ "L": labels });
         row["uploaded"] = json!({ "N": (1_790_000_000_000 + number).to_string() });
     }
     row

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
 use serde_json::{Value, json};
+use service::Limits;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -49,7 +50,7 @@ impl Front {
             let state = shared.clone();
             async move { Ok::<_, poem::Error>(state.answer(request).await) }
         });
-        tokio::spawn(service::serve(listener, app, pending()));
+        tokio::spawn(async move { service::serve("front", listener, app, &Limits::default(), pending()).await });
         Front { url, state }
     }
 
