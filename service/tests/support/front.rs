@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
 use serde_json::{Value, json};
 use service::Limits;
