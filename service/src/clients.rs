@@ -1,6 +1,5 @@
 //! The AWS clients, made once.
 
-use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -105,7 +104,7 @@ async fn place(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSett
         .map_err(|error| BadSettings::endpoint(settings, &error))?;
     let address = DefaultResolver::new().resolve_endpoint(&params).await;
     let address = address.map_err(|error| BadSettings::endpoint(settings, &*error))?;
-    let (region, service) = scheme(&address).ok_or_else(|| BadSettings::Signature(settings.bucket.clone()))?;
+    let (region, service) = signed_for(&address).ok_or_else(|| BadSettings::Signature(settings.bucket.clone()))?;
     let address: Uri = address.url().parse().map_err(|error| BadSettings::endpoint(settings, &error))?;
     let (Some(scheme), Some(authority)) = (address.scheme_str(), address.authority()) else {
         return Err(BadSettings::NotAbsolute(address.to_string()));
@@ -120,14 +119,10 @@ async fn place(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSett
 }
 
 /// The region and the service in whose names requests to this address are signed; nothing if not as usual.
-fn scheme(address: &Endpoint) -> Option<(String, String)> {
-    let schemes = address.properties().get("authSchemes")?.as_array()?;
-    let scheme = schemes.iter().filter_map(Document::as_object).find(|scheme| text(scheme, "name") == Some("sigv4"))?;
-    Some((text(scheme, "signingRegion")?.to_owned(), text(scheme, "signingName")?.to_owned()))
-}
-
-fn text<'a>(object: &'a HashMap<String, Document>, name: &str) -> Option<&'a str> {
-    object.get(name)?.as_string()
+fn signed_for(address: &Endpoint) -> Option<(String, String)> {
+    let scheme = address.auth_schemes().iter().find(|scheme| scheme.name() == "sigv4")?;
+    let text = |name| scheme.get(name).and_then(Document::as_string).map(str::to_owned);
+    Some((text("signingRegion")?, text("signingName")?))
 }
 
 /// The standard credentials, renewed while they still last as long as an address is promised to: a signed address
