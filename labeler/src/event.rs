@@ -31,6 +31,8 @@ pub(crate) struct Bucket {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Object {
     pub(crate) key: String,
+    /// In bytes.
+    pub(crate) size: Option<u64>,
 }
 
 /// Why a record is not a picture to look at.

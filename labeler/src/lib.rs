@@ -11,6 +11,7 @@ mod row;
 use aws_config::SdkConfig;
 use aws_sdk_rekognition::operation::detect_labels::DetectLabelsError;
 use aws_sdk_rekognition::types::{Image, S3Object};
+use posts::Refusal;
 use serde_json::Value;
 use tracing::{error, info, warn};
 
@@ -43,8 +44,8 @@ pub fn pictures(event: &Value, our_bucket: &str) -> impl Iterator<Item = Result<
 pub enum Outcome {
     /// Its labels are in the row.
     Labelled(Vec<String>),
-    /// Rekognition does not take it; the row says why, and has no labels.
-    Refused(String),
+    /// Nothing can be recognised on it; the row says why, and has no labels.
+    Refused(Refusal),
     /// The row had it already: the event came twice.
     Known,
     /// A newer picture of the post is in the row; this one was removed.
@@ -67,8 +68,7 @@ impl Labeler {
     #[must_use]
     pub fn new(config: &SdkConfig, bucket: String, table: String) -> Self {
         // Whoever serves S3 elsewhere than AWS seldom has a host name per bucket.
-        let elsewhere = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(elsewhere);
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             dynamodb: aws_sdk_dynamodb::Client::new(config),
@@ -136,12 +136,15 @@ impl Labeler {
         }
         Ok(Some(match content {
             Content::Labels(labels) => Outcome::Labelled(labels),
-            Content::Refused(reason) => Outcome::Refused(reason),
+            Content::Refused(refusal) => Outcome::Refused(refusal),
         }))
     }
 
     /// Asks Rekognition what is on a picture; nothing if the picture is not there any more.
     async fn look(&self, picture: &Picture) -> Result<Option<Content>, Fault> {
+        if picture.bytes == Some(0) {
+            return Ok(Some(Content::Refused(Refusal::Empty)));
+        }
         let object = S3Object::builder().bucket(&self.bucket).name(picture.key());
         let seen = self
             .rekognition

@@ -2,16 +2,25 @@
 
 use std::env;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::SharedCredentialsProvider;
 use labeler::Labeler;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
+use tracing::Level;
+
+/// How often a call is made before the queue is asked for another try. The waits between them come to some 15 s at
+/// most, half of what the function may take, and the queue itself tries only twice more.
+const CALLS: u32 = 5;
 
 // One event at a time, and hardly any work between the calls: one thread starts quickest.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let config = aws_config::load_from_env().await;
-    let labeler = Labeler::new(&config, variable("BUCKET")?, variable("DYNAMO_TABLE")?);
+    log();
+    let (bucket, table) = (variable("BUCKET")?, variable("DYNAMO_TABLE")?);
+    let labeler = Labeler::new(&configuration()?, bucket, table);
     run(service_fn(|event: LambdaEvent<Value>| {
         let labeler = &labeler;
         async move { labeler.handle(&event.payload).await }
@@ -19,9 +28,33 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
+/// Lambda says in the environment which region it is and in whose name the function acts. The SDK's own loading also
+/// knows profiles, containers, machines and single sign-on, and brings a client for each along: a third of the program.
+fn configuration() -> Result<SdkConfig, Error> {
+    let configuration = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(variable("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .retry_config(RetryConfig::standard().with_max_attempts(CALLS));
+    Ok(match variable("AWS_ENDPOINT_URL") {
+        Ok(elsewhere) => configuration.endpoint_url(elsewhere).build(),
+        Err(_) => configuration.build(),
+    })
+}
+
 fn variable(name: &str) -> Result<String, Error> {
     match env::var(name) {
         Ok(value) if !value.is_empty() => Ok(value),
         _ => Err(format!("the environment variable {name} is not set").into()),
+    }
+}
+
+/// As Lambda's logging controls ask for it. Lambda itself writes the time of every line.
+fn log() {
+    let level = variable("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).without_time().with_ansi(false);
+    match variable("AWS_LAMBDA_LOG_FORMAT") {
+        Ok(format) if format.eq_ignore_ascii_case("json") => lines.json().flatten_event(true).init(),
+        _ => lines.init(),
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 
 use aws_sdk_rekognition::operation::detect_labels::{DetectLabelsError, DetectLabelsOutput};
 use aws_smithy_types::{DateTime, date_time::Format};
-use posts::ObjectName;
+use posts::{ObjectName, Refusal};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::event::{Record, Skipped};
+use crate::event::{Object, Record, Skipped};
 
 /// A picture that was uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Picture {
     pub object: ObjectName,
     /// When it was uploaded, in milliseconds since 1970: the newest picture of a post is the one it shows.
     pub uploaded_ms: i64,
+    /// How large it is, in bytes, if the event says so.
+    pub bytes: Option<u64>,
 }
 
 /// What is on a picture.
@@ -24,8 +26,8 @@ pub struct Picture {
 pub(crate) enum Content {
     /// What Rekognition sees, the surest first.
     Labels(Vec<String>),
-    /// Rekognition does not take it and never will: why.
-    Refused(String),
+    /// Nothing can be recognised on it, ever: why.
+    Refused(Refusal),
 }
 
 impl Picture {
@@ -38,10 +40,10 @@ impl Picture {
         if s3.bucket.name != our_bucket {
             return Err(Skipped::OtherBucket(s3.bucket.name));
         }
-        let key = s3.object.key;
+        let Object { key, size: bytes } = s3.object;
         let object = ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
         match milliseconds(&event_time) {
-            Some(uploaded_ms) => Ok(Self { object, uploaded_ms }),
+            Some(uploaded_ms) => Ok(Self { object, uploaded_ms, bytes }),
             None => Err(Skipped::NoTime(event_time)),
         }
     }
@@ -62,13 +64,13 @@ impl fmt::Display for Picture {
 impl Content {
     /// What Rekognition says about a picture it cannot use; nothing for every other error.
     pub(crate) fn refused(error: &DetectLabelsError) -> Option<Self> {
-        let reason = match error {
-            DetectLabelsError::InvalidImageFormatException(_) => "the file is not a JPEG or PNG picture",
-            DetectLabelsError::ImageTooLargeException(_) => "the picture is larger than 15 MB",
-            DetectLabelsError::InvalidParameterException(_) => "the picture cannot be analysed",
+        let refusal = match error {
+            DetectLabelsError::InvalidImageFormatException(_) => Refusal::Unsupported,
+            DetectLabelsError::ImageTooLargeException(_) => Refusal::TooLarge,
+            DetectLabelsError::InvalidParameterException(_) => Refusal::Unreadable,
             _ => return None,
         };
-        Some(Self::Refused(reason.into()))
+        Some(Self::Refused(refusal))
     }
 }
 

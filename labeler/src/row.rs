@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use posts::attribute::{ID, IMAGE, LABELS, USER};
+use posts::attribute::{ID, IMAGE, LABELS, REFUSED, USER};
 
 use crate::{Fault, Labeler, Picture, picture::Content};
 
 /// When the picture in the row was uploaded, a number of milliseconds since 1970; written together with
 /// [`IMAGE`]. Only the labeler reads it.
 const UPLOADED: &str = "uploaded";
-/// Why a picture has no labels, a string; only for pictures Rekognition refuses.
-const REFUSED: &str = "refused";
 
 /// How a picture stands to the row of its post.
 pub(crate) enum Standing {
@@ -88,10 +86,10 @@ impl Labeler {
             Content::Labels(labels) => write
                 .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded REMOVE #refused")
                 .expression_attribute_values(":labels", list(labels)),
-            Content::Refused(reason) => write
+            Content::Refused(refusal) => write
                 .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded, #refused = :refused")
                 .expression_attribute_values(":labels", list(&[]))
-                .expression_attribute_values(":refused", AttributeValue::S(reason.clone())),
+                .expression_attribute_values(":refused", AttributeValue::S(refusal.word().into())),
         };
         // Without a row UpdateItem would make one: a deleted post would come back.
         let write = match before {

@@ -12,3 +12,6 @@ pub const BODY: &str = "body";
 pub const IMAGE: &str = "image";
 /// What is on the picture, a list of strings; absent before.
 pub const LABELS: &str = "labels";
+/// Why nothing was recognised on the picture, a string: [`Refusal::word`](crate::Refusal::word); absent if it was
+/// looked at.
+pub const REFUSED: &str = "refused";

@@ -5,8 +5,10 @@
 pub mod attribute;
 mod object;
 mod post;
+mod refusal;
 mod user;
 
 pub use object::{BadFileName, BadObject, FileName, ObjectName};
 pub use post::{BadPost, PostId};
+pub use refusal::Refusal;
 pub use user::{BadUser, User};

@@ -1,19 +1,24 @@
 //! The endpoints: who asks, for what, and what the answer is.
 
-use poem::http::HeaderValue;
+use std::sync::Arc;
+
 use poem::{Request, RequestBody};
 use poem_openapi::error::ParseRequestPayloadError;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload::Json;
+use poem_openapi::payload;
 use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
 use posts::{FileName, ObjectName, PostId, User};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::author::Author;
+use crate::config::{Auth, Settings};
 use crate::error::Error;
+use crate::json::Json;
 use crate::pictures::Pictures;
-use crate::rows::{Part, Post, Rows};
+use crate::ready::Readiness;
+use crate::rows::{Order, Part, Picture, Post, Rows};
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -21,13 +26,18 @@ const MAX_TITLE: usize = 300;
 const MAX_BODY: usize = 10_000;
 /// Most posts in one part of a list.
 const MAX_LIMIT: usize = 1000;
+/// How often a picture may come in between while its post is deleted.
+const ATTEMPTS: usize = 5;
 /// What browsers send for a file whose type they do not know.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// What the page calls.
+#[derive(Clone)]
 pub(crate) struct Api {
     pub rows: Rows,
     pub pictures: Pictures,
+    pub readiness: Arc<Readiness>,
+    pub login: Config,
 }
 
 #[OpenApi]
@@ -41,7 +51,7 @@ impl Api {
         Ok(Written::Post(Json(self.shown(post).await?)))
     }
 
-    /// List posts, the newest last
+    /// List posts, the newest last unless asked otherwise
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn list(
         &self,
@@ -53,8 +63,11 @@ impl Api {
         limit: Query<Option<usize>>,
         /// Go on after what the `Next-Cursor` header of the part before named.
         cursor: Query<Option<String>>,
+        /// Which posts come first: the `oldest`, unless the `newest` are asked for.
+        order: Query<Option<String>>,
     ) -> Result<Listed, Error> {
-        let part = Part { after: read_cursor(cursor.0)?, limit: read_limit(limit.0)? };
+        let part =
+            Part { after: read_cursor(cursor.0)?, limit: read_limit(limit.0)?, order: read_order(order.0.as_deref())? };
         let name = [user.0, id_user.0].into_iter().flatten().find(|name| !name.trim().is_empty());
         let user = match name.map(|name| User::parse(&name)) {
             None => None,
@@ -76,18 +89,25 @@ impl Api {
     async fn delete(
         &self,
         author: Author,
-        /// The UUID behind the `#` of the post's `id`.
+        /// The post's `id`, or the UUID behind its `#`.
         id: Path<String>,
     ) -> Result<Deleted, Error> {
         let id = read_id(&id.0)?;
-        self.rows.require(&author.0, id).await?;
-        // Pictures first: if the storage fails between the two, the row is still there, and deleting again finishes
-        // the work. The other way round the pictures would stay for ever, because nothing would name them any more.
-        self.pictures.remove(&author.0, id).await?;
-        self.rows.remove(&author.0, id).await?;
-        // Once more for an upload that ended meanwhile; the labeler removes those that end after the row is gone.
-        self.pictures.remove(&author.0, id).await?;
-        Ok(Deleted::Gone)
+        // No picture is left without a post for good, wherever this ends and whatever is uploaded meanwhile:
+        // - Pictures go before the row. If the storage fails or the service dies in between, the row is still there, and
+        //   deleting again finishes the work.
+        // - The row goes only as it was read before its pictures were listed. A picture that came later and was labelled
+        //   before the row is gone has changed the row, and all begins anew.
+        // - A picture that is labelled after the row is gone is removed by the labeler, which finds no row.
+        for _ in 0..ATTEMPTS {
+            let shown = self.rows.shown(&author.0, id).await?;
+            self.pictures.remove(&author.0, id).await?;
+            if self.rows.remove(&author.0, id, shown).await? {
+                self.sweep(&author.0, id).await;
+                return Ok(Deleted::Gone);
+            }
+        }
+        Err(Error::Late)
     }
 
     /// Get the address to PUT a post's picture to
@@ -101,7 +121,7 @@ impl Api {
         filename: Query<String>,
         /// Its type, an image's.
         filetype: Query<String>,
-        /// The UUID of the post, which must be the caller's.
+        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
@@ -117,11 +137,17 @@ impl Api {
         filename: Query<String>,
         /// Its type, an image's.
         filetype: Query<String>,
-        /// The UUID of the post, which must be the caller's.
+        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
         self.upload_to(author.0, &filename.0, &filetype.0, &post_id.0).await
+    }
+
+    /// Ask how people log in
+    #[oai(path = "/config", method = "get", operation_id = "config")]
+    async fn config(&self) -> Json<Config> {
+        Json(self.login.clone())
     }
 
     /// Tell that the service runs
@@ -131,9 +157,25 @@ impl Api {
     async fn health(&self) -> Json<Health> {
         Json(Health { status: "ok".to_owned() })
     }
+
+    /// Tell whether the storage answers the service
+    ///
+    /// It is asked every few seconds at most, however often this is.
+    #[oai(path = "/ready", method = "get", operation_id = "ready")]
+    async fn ready(&self) -> Result<Json<Health>, Error> {
+        self.readiness.check(&self.rows, &self.pictures).await?;
+        Ok(Json(Health { status: "ready".to_owned() }))
+    }
 }
 
 impl Api {
+    /// Removes pictures whose upload ended after they were listed: soon, and not only when the labeler gets to them.
+    async fn sweep(&self, user: &User, id: PostId) {
+        if let Err(error) = self.pictures.remove(user, id).await {
+            tracing::warn!(cause = error.why(), "pictures of a deleted post may be left to the labeler");
+        }
+    }
+
     async fn upload_to(&self, user: User, file: &str, content_type: &str, post: &str) -> Result<Json<Upload>, Error> {
         let file: FileName = file.parse().map_err(|why| Error::field("filename", why))?;
         let content_type = read_type(content_type)?;
@@ -146,11 +188,11 @@ impl Api {
 
     async fn shown(&self, post: Post) -> Result<Shown, Error> {
         let Post { id, user, title, body, picture } = post;
-        let (image, labels) = match picture {
-            Some(picture) => (Some(self.pictures.address(&picture.key).await?), Some(picture.labels)),
-            None => (None, None),
+        let (image, labels, reason) = match picture {
+            Some(Picture { key, labels, reason }) => (Some(self.pictures.address(&key).await?), Some(labels), reason),
+            None => (None, None, None),
         };
-        Ok(Shown { id: id.key(), user: user.to_string(), title, body, image, label: labels.clone(), labels })
+        Ok(Shown { id: id.key(), user: user.to_string(), title, body, image, label: labels.clone(), labels, reason })
     }
 }
 
@@ -163,7 +205,7 @@ struct NewPost {
 }
 
 /// A post as people see it
-#[derive(Object)]
+#[derive(Object, Serialize)]
 #[oai(rename = "Post")]
 struct Shown {
     /// `POST#` and a UUID that grows with time.
@@ -178,19 +220,53 @@ struct Shown {
     labels: Option<Vec<String>>,
     /// The same as `labels`.
     label: Option<Vec<String>>,
+    /// Why nothing was recognised; absent if the picture was looked at.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
-#[derive(Object)]
+#[derive(Object, Serialize)]
 struct Upload {
     /// Where to PUT the picture.
     #[oai(rename = "uploadURL")]
+    #[serde(rename = "uploadURL")]
     upload_url: String,
     /// What it will be called in the bucket.
     #[oai(rename = "objectName")]
+    #[serde(rename = "objectName")]
     object_name: String,
 }
 
-#[derive(Object)]
+/// How people log in
+#[derive(Debug, Clone, Object, Serialize)]
+pub(crate) struct Config {
+    /// `header`: by a name that is believed; `jwt`: with a token.
+    auth: String,
+    /// Which claim of a token holds the user's name.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<String>,
+    /// Where people get a token.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<String>,
+}
+
+impl Config {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        match &settings.auth {
+            Auth::Header => Self { auth: "header".to_owned(), claim: None, login: None },
+            Auth::Jwt(jwt) => Self {
+                auth: "jwt".to_owned(),
+                claim: Some(jwt.claim.clone()),
+                login: jwt.login.as_ref().map(ToString::to_string),
+            },
+        }
+    }
+}
+
+#[derive(Object, Serialize)]
 struct Health {
     status: String,
 }
@@ -204,7 +280,7 @@ enum Written {
 
 #[derive(ApiResponse)]
 enum Listed {
-    /// The posts, the newest last
+    /// The posts
     #[oai(status = 200)]
     Posts(
         Json<Vec<Shown>>,
@@ -230,11 +306,11 @@ impl<'a> ApiExtractor<'a> for Draft {
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        <Json<NewPost> as ApiExtractor>::register(registry);
+        <payload::Json<NewPost> as ApiExtractor>::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        <Json<NewPost> as ApiExtractor>::request_meta()
+        <payload::Json<NewPost> as ApiExtractor>::request_meta()
     }
 
     async fn from_request(
@@ -242,7 +318,7 @@ impl<'a> ApiExtractor<'a> for Draft {
         body: &mut RequestBody,
         options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let Json(value) = <Json<Value> as ApiExtractor>::from_request(request, body, options).await?;
+        let payload::Json(value) = <payload::Json<Value> as ApiExtractor>::from_request(request, body, options).await?;
         if !value.is_object() {
             return Err(ParseRequestPayloadError { reason: "it must be a JSON object".to_owned() }.into());
         }
@@ -262,9 +338,9 @@ fn read_text(object: &Value, name: &'static str, longest: usize) -> Result<Strin
     }
 }
 
-/// What is no UUID names no post.
+/// A post's UUID, or its `id` as answers have it, which holds the UUID. What is neither names no post.
 fn read_id(text: &str) -> Result<PostId, Error> {
-    text.parse().map_err(|_| Error::NoPost)
+    text.parse().ok().or_else(|| PostId::from_key(text)).ok_or(Error::NoPost)
 }
 
 fn read_cursor(text: Option<String>) -> Result<Option<PostId>, Error> {
@@ -283,16 +359,27 @@ fn read_limit(limit: Option<usize>) -> Result<Option<usize>, Error> {
     }
 }
 
+fn read_order(text: Option<&str>) -> Result<Order, Error> {
+    match text {
+        None | Some("oldest") => Ok(Order::OldestFirst),
+        Some("newest") => Ok(Order::NewestFirst),
+        Some(_) => Err(Error::field("order", "it must be oldest or newest")),
+    }
+}
+
 /// An image's type, or that of a file whose type the browser does not know.
 fn read_type(text: &str) -> Result<&str, Error> {
-    let known = text.trim();
-    if known.is_empty() || known == UNKNOWN_TYPE {
+    if text.is_empty() || text == UNKNOWN_TYPE {
         return Ok(UNKNOWN_TYPE);
     }
-    let image = known.get(..6).is_some_and(|kind| kind.eq_ignore_ascii_case("image/")) && known.len() > 6;
-    if image && HeaderValue::from_str(known).is_ok() {
-        Ok(known)
-    } else {
-        Err(Error::field("filetype", "it must be an image's, such as image/jpeg"))
+    match text.split_once('/') {
+        Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_a_name(name) => Ok(text),
+        _ => Err(Error::field("filetype", "it must be an image's, such as image/jpeg")),
     }
+}
+
+/// What may stand in a type behind the slash (RFC 6838, section 4.2).
+fn is_a_name(text: &str) -> bool {
+    (1..=127).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
 }

@@ -7,13 +7,20 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, future};
-use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_sdk_s3::config::endpoint::{DefaultResolver, Endpoint, Params, ResolveEndpoint};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_types::Document;
 use poem::http::Uri;
 
 use crate::config::{BadSettings, Settings};
 use crate::pictures::{PROMISED, Pictures};
 use crate::rows::Rows;
+use crate::signing::{Place, Signer};
+
+/// What the SDK uses by default.
+const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
 
 /// Where posts and pictures are.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ impl Clients {
             .timeout_config(patience())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .credentials_provider(Renewed(credentials))
+            // One for all clients: their connections, and the certificates that are trusted, are there once.
+            .http_client(aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https())
             .load()
             .await;
         Self::new(&shared, settings).await
@@ -39,11 +48,14 @@ impl Clients {
 
     /// The clients for these settings, with a configuration made elsewhere.
     pub async fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, BadSettings> {
-        let s3 = s3_config(shared, settings);
+        let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings));
+        let place = place(shared, settings).await?;
+        let picture_origin = place.origin.clone();
+        let signer = Signer::new(place, shared.credentials_provider().ok_or(BadSettings::NoCredentials)?);
         Ok(Self {
-            rows: Rows::new(aws_sdk_dynamodb::Client::new(shared), settings.table.clone()),
-            picture_origin: origin(shared, settings).await?,
-            pictures: Pictures::new(aws_sdk_s3::Client::from_conf(s3), settings.bucket.clone()),
+            rows: Rows::new(aws_sdk_dynamodb::Client::from_conf(dynamodb_config(shared)), settings.table.clone()),
+            picture_origin,
+            pictures: Pictures::new(s3, settings.bucket.clone(), signer),
         })
     }
 }
@@ -55,6 +67,12 @@ fn patience() -> TimeoutConfig {
         .operation_attempt_timeout(Duration::from_secs(4))
         .operation_timeout(Duration::from_secs(10))
         .build()
+}
+
+fn dynamodb_config(shared: &SdkConfig) -> aws_sdk_dynamodb::Config {
+    // Answers come whole and every call has its time limit: nothing is gained from watching each stream as well.
+    let config = aws_sdk_dynamodb::config::Builder::from(shared);
+    config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build()
 }
 
 fn s3_config(shared: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Config {
@@ -74,7 +92,7 @@ fn endpoint<'a>(shared: &'a SdkConfig, settings: &'a Settings) -> Option<&'a str
 }
 
 /// Asks the rules by which the client itself finds the bucket's address.
-async fn origin(shared: &SdkConfig, settings: &Settings) -> Result<String, BadSettings> {
+async fn place(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?;
     let endpoint = endpoint(shared, settings);
     let params = Params::builder()
@@ -86,11 +104,25 @@ async fn origin(shared: &SdkConfig, settings: &Settings) -> Result<String, BadSe
         .map_err(|error| BadSettings::endpoint(settings, &error))?;
     let address = DefaultResolver::new().resolve_endpoint(&params).await;
     let address = address.map_err(|error| BadSettings::endpoint(settings, &*error))?;
+    let (region, service) = signed_for(&address).ok_or_else(|| BadSettings::Signature(settings.bucket.clone()))?;
     let address: Uri = address.url().parse().map_err(|error| BadSettings::endpoint(settings, &error))?;
-    match (address.scheme_str(), address.authority()) {
-        (Some(scheme), Some(authority)) => Ok(format!("{scheme}://{authority}")),
-        _ => Err(BadSettings::NotAbsolute(address.to_string())),
-    }
+    let (Some(scheme), Some(authority)) = (address.scheme_str(), address.authority()) else {
+        return Err(BadSettings::NotAbsolute(address.to_string()));
+    };
+    // Clients do not name the port that goes without saying, and what they name is what is signed.
+    let authority = match (scheme, authority.port_u16()) {
+        ("http", Some(80)) | ("https", Some(443)) => authority.host(),
+        _ => authority.as_str(),
+    };
+    let path = address.path().trim_end_matches('/').to_owned();
+    Ok(Place { origin: format!("{scheme}://{authority}"), path, region, service })
+}
+
+/// The region and the service in whose names requests to this address are signed; nothing if not as usual.
+fn signed_for(address: &Endpoint) -> Option<(String, String)> {
+    let scheme = address.auth_schemes().iter().find(|scheme| scheme.name() == "sigv4")?;
+    let text = |name| scheme.get(name).and_then(Document::as_string).map(str::to_owned);
+    Some((text("signingRegion")?, text("signingName")?))
 }
 
 /// The standard credentials, renewed while they still last as long as an address is promised to: a signed address
@@ -132,22 +164,28 @@ mod tests {
         assert_eq!(renew_at(now, now), now);
     }
 
-    async fn origin_of(bucket: &str, region: &'static str, endpoint: Option<&str>) -> String {
-        let shared = SdkConfig::builder().region(aws_config::Region::new(region)).build();
-        let settings = Settings {
-            bucket: bucket.to_owned(),
-            table: "posts".to_owned(),
-            host: String::new(),
-            port: 0,
-            s3_endpoint: endpoint.map(str::to_owned),
-        };
-        origin(&shared, &settings).await.unwrap()
+    async fn place_of(bucket: &str, region: &str, endpoint: Option<&str>) -> Place {
+        let shared = SdkConfig::builder().region(aws_config::Region::new(region.to_owned())).build();
+        let settings = Settings::read(|name| match name {
+            "BUCKET" => Some(bucket.to_owned()),
+            "DYNAMO_TABLE" => Some("posts".to_owned()),
+            "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
+            _ => None,
+        });
+        place(&shared, &settings.unwrap()).await.unwrap()
     }
 
     #[tokio::test]
     async fn pictures_come_from_where_the_client_reaches_the_bucket() {
-        assert_eq!(origin_of("b-1", "eu-west-3", None).await, "https://b-1.s3.eu-west-3.amazonaws.com");
-        assert_eq!(origin_of("b.1", "us-east-1", None).await, "https://s3.us-east-1.amazonaws.com");
-        assert_eq!(origin_of("b-1", "us-east-1", Some("http://127.0.0.1:4566/")).await, "http://127.0.0.1:4566");
+        for (bucket, region, endpoint, origin, path) in [
+            ("b-1", "eu-west-3", None, "https://b-1.s3.eu-west-3.amazonaws.com", ""),
+            ("b.1", "us-east-1", None, "https://s3.us-east-1.amazonaws.com", "/b.1"),
+            ("b-1", "us-east-1", Some("http://127.0.0.1:4566/"), "http://127.0.0.1:4566", "/b-1"),
+            ("b-1", "us-east-1", Some("http://aws:80"), "http://aws", "/b-1"),
+        ] {
+            let [origin, path, region] = [origin, path, region].map(str::to_owned);
+            let place = place_of(bucket, &region, endpoint).await;
+            assert_eq!(place, Place { origin, path, region, service: "s3".to_owned() });
+        }
     }
 }

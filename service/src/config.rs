@@ -1,6 +1,8 @@
 //! What the environment, or a `.env` beside the program's user, says.
 
-use std::env;
+use std::{env, fmt};
+
+use poem::http::Uri;
 
 /// Everything that differs between deployments, apart from what the AWS SDK reads itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,62 @@ pub struct Settings {
     pub port: u16,
     /// An AWS that is not Amazon's: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
+    /// How callers are known: `AUTH`, by the course's bare header unless told otherwise.
+    pub auth: Auth,
+    /// The address of the metrics: `METRICS_HOST`, only this machine unless told otherwise.
+    pub metrics_host: String,
+    /// The port of the metrics: `METRICS_PORT`; nowhere unless told otherwise.
+    pub metrics_port: Option<u16>,
+    /// How many requests may be under way at once: `MAX_REQUESTS`, 256 unless told otherwise.
+    pub max_requests: usize,
+}
+
+/// How callers are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// `header`: whoever says a name is believed.
+    Header,
+    /// `jwt`: whoever has a token, signed by somebody whom we trust.
+    Jwt(Jwt),
+}
+
+/// Which tokens are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwt {
+    /// What their signatures are checked with.
+    pub keys: Keys,
+    /// For whom they must be made: `JWT_AUDIENCE`.
+    pub audience: String,
+    /// Who must have made them: `JWT_ISSUER`; anyone with the key unless told otherwise.
+    pub issuer: Option<String>,
+    /// Which claim holds the user's name: `JWT_CLAIM`, `sub` unless told otherwise.
+    pub claim: String,
+    /// Where people get a token, for the page to tell them: `JWT_LOGIN_URL`.
+    pub login: Option<Uri>,
+}
+
+/// What signatures are checked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// The public keys that the issuer publishes: `JWT_JWKS_URL`.
+    Published(Uri),
+    /// A secret that the issuer shares with us: `JWT_SECRET`.
+    Shared(Secret),
+}
+
+/// What no log line may show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Secret {
+    /// The shortest secret with which HS256 is as strong as its hash, in bytes (RFC 7518, section 3.2).
+    pub const MIN_BYTES: usize = 32;
 }
 
 /// Why the service cannot start as it is configured.
@@ -23,15 +81,39 @@ pub enum BadSettings {
     /// A variable without a default is not there.
     #[error("{0} is not set: put it into the environment or into a file .env in the working directory")]
     Missing(&'static str),
-    /// `PORT` is something else.
-    #[error("PORT is {0:?}, which is not a port number")]
-    Port(String),
+    /// A variable for a port holds something else.
+    #[error("{0} is {1:?}, which is not a port number")]
+    Port(&'static str, String),
+    /// A variable for a number holds something else, or 0.
+    #[error("{0} is {1:?}, which is not a number from 1 to {max}", max = u32::MAX)]
+    Number(&'static str, String),
+    /// `AUTH` names no way to know callers.
+    #[error("AUTH is {0:?}: it must be header or jwt")]
+    Auth(String),
+    /// Tokens cannot be checked, or in two ways.
+    #[error("AUTH is jwt: set JWT_JWKS_URL or JWT_SECRET, one of the two")]
+    Keys,
+    /// Anybody could try all of them.
+    #[error("JWT_SECRET is shorter than {} bytes: make one with `openssl rand -hex 32`", Secret::MIN_BYTES)]
+    WeakSecret,
+    /// The variable holds no address on the web.
+    #[error("{0} is {1:?}, which is no https:// address (http:// is enough on this machine only)")]
+    Address(&'static str, String),
+    /// A variable says something about tokens where there are none.
+    #[error("{0} is set, but AUTH is not jwt")]
+    NoTokens(&'static str),
     /// The `.env` is there and cannot be read.
     #[error("cannot read .env: {0}")]
     DotEnv(#[from] dotenvy::Error),
     /// Neither the environment nor a profile nor the machine names a region.
     #[error("no AWS region is known: set AWS_REGION")]
     NoRegion,
+    /// The configuration says that there are no credentials.
+    #[error("no source of AWS credentials is known")]
+    NoCredentials,
+    /// Such as the buckets of S3 Express, whose requests are signed with the keys of a session.
+    #[error("addresses of bucket {0} cannot be signed here: use a general purpose bucket")]
+    Signature(String),
     /// No bucket of this name can have an address.
     #[error("bucket {0} has no address: {1}")]
     Endpoint(String, String),
@@ -61,14 +143,67 @@ impl Settings {
     /// The settings from any source of variables; an empty variable is one that is not set.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSettings> {
         let variable = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let needed = |name| variable(name).ok_or(BadSettings::Missing(name));
+        let port =
+            |name| variable(name).map(|port| port.parse().map_err(|_| BadSettings::Port(name, port))).transpose();
         Ok(Self {
             bucket: variable("BUCKET").or_else(|| variable("S3_BUCKET")).ok_or(BadSettings::Missing("BUCKET"))?,
-            table: variable("DYNAMO_TABLE").ok_or(BadSettings::Missing("DYNAMO_TABLE"))?,
+            table: needed("DYNAMO_TABLE")?,
             host: variable("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
-            port: variable("PORT").map_or(Ok(8080), |port| port.parse().map_err(|_| BadSettings::Port(port)))?,
+            port: port("PORT")?.unwrap_or(8080),
             s3_endpoint: variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL")),
+            auth: read_auth(&variable)?,
+            metrics_host: variable("METRICS_HOST").unwrap_or_else(|| "127.0.0.1".to_owned()),
+            metrics_port: port("METRICS_PORT")?,
+            max_requests: variable("MAX_REQUESTS").map_or(Ok(256), |number| read_number("MAX_REQUESTS", number))?,
         })
     }
+}
+
+/// What is said about tokens, and nowhere but where there are tokens.
+const OF_TOKENS: &[&str] = &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_CLAIM", "JWT_LOGIN_URL"];
+
+fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth, BadSettings> {
+    match variable("AUTH").as_deref() {
+        // Whoever sets up tokens and forgets to turn them on must not believe that somebody is kept out.
+        None | Some("header") => match OF_TOKENS.iter().find(|name| variable(name).is_some()) {
+            Some(name) => Err(BadSettings::NoTokens(name)),
+            None => Ok(Auth::Header),
+        },
+        Some("jwt") => Ok(Auth::Jwt(Jwt {
+            keys: read_keys(variable)?,
+            audience: variable("JWT_AUDIENCE").ok_or(BadSettings::Missing("JWT_AUDIENCE"))?,
+            issuer: variable("JWT_ISSUER"),
+            claim: variable("JWT_CLAIM").unwrap_or_else(|| "sub".to_owned()),
+            login: variable("JWT_LOGIN_URL").map(|url| read_address("JWT_LOGIN_URL", url)).transpose()?,
+        })),
+        Some(other) => Err(BadSettings::Auth(other.to_owned())),
+    }
+}
+
+fn read_keys(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Keys, BadSettings> {
+    match (variable("JWT_JWKS_URL"), variable("JWT_SECRET")) {
+        (Some(url), None) => Ok(Keys::Published(read_address("JWT_JWKS_URL", url)?)),
+        (None, Some(secret)) if secret.len() < Secret::MIN_BYTES => Err(BadSettings::WeakSecret),
+        (None, Some(secret)) => Ok(Keys::Shared(Secret(secret))),
+        _ => Err(BadSettings::Keys),
+    }
+}
+
+/// Whoever stands in between could put keys of his own into what comes unencrypted.
+fn read_address(name: &'static str, text: String) -> Result<Uri, BadSettings> {
+    let address: Option<Uri> = text.parse().ok();
+    let good = address.filter(|address| match (address.scheme_str(), address.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => matches!(host, "localhost" | "127.0.0.1" | "[::1]"),
+        _ => false,
+    });
+    good.ok_or(BadSettings::Address(name, text))
+}
+
+fn read_number(name: &'static str, text: String) -> Result<usize, BadSettings> {
+    let number = text.parse::<u32>().ok().filter(|number| *number > 0).and_then(|number| number.try_into().ok());
+    number.ok_or(BadSettings::Number(name, text))
 }
 
 #[cfg(test)]
@@ -105,7 +240,59 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         assert!(read(&[("DYNAMO_TABLE", "t")]).unwrap_err().starts_with("BUCKET is not set"));
         assert!(read(&[("BUCKET", "b")]).unwrap_err().starts_with("DYNAMO_TABLE is not set"));
-        let port = read(&[("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("PORT", "http")]);
-        assert_eq!(port.unwrap_err(), "PORT is \"http\", which is not a port number");
+        for (name, value, told) in [
+            ("PORT", "http", "PORT is \"http\", which is not a port number"),
+            ("METRICS_PORT", "70000", "METRICS_PORT is \"70000\", which is not a port number"),
+            ("MAX_REQUESTS", "0", "MAX_REQUESTS is \"0\", which is not a number from 1 to 4294967295"),
+            ("AUTH", "JWT", "AUTH is \"JWT\": it must be header or jwt"),
+            ("JWT_SECRET", "s", "JWT_SECRET is set, but AUTH is not jwt"),
+        ] {
+            let wrong = read(&[("BUCKET", "b"), ("DYNAMO_TABLE", "t"), (name, value)]);
+            assert_eq!(wrong.unwrap_err(), told);
+        }
+    }
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn read_jwt(variables: &[(&str, &str)]) -> Result<Jwt, String> {
+        let enough = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AUTH", "jwt"), ("JWT_AUDIENCE", "postagram")];
+        match read(&[&enough, variables].concat())?.auth {
+            Auth::Jwt(jwt) => Ok(jwt),
+            Auth::Header => Err("header".to_owned()),
+        }
+    }
+
+    #[test]
+    fn tokens_need_a_key_and_an_audience() {
+        let jwt = read_jwt(&[("JWT_SECRET", SECRET)]).unwrap();
+        assert_eq!((jwt.keys, jwt.claim.as_str()), (Keys::Shared(Secret(SECRET.to_owned())), "sub"));
+        let url = "https://login.example/jwks.json";
+        let jwt = read_jwt(&[("JWT_JWKS_URL", url), ("JWT_ISSUER", "i"), ("JWT_CLAIM", "email")]).unwrap();
+        assert_eq!(jwt.keys, Keys::Published(Uri::from_static(url)));
+        assert_eq!((jwt.issuer.as_deref(), jwt.claim.as_str()), (Some("i"), "email"));
+    }
+
+    #[test]
+    fn bad_settings_of_tokens_are_named() {
+        let one_of_two = "AUTH is jwt: set JWT_JWKS_URL or JWT_SECRET, one of the two";
+        assert_eq!(read_jwt(&[]).unwrap_err(), one_of_two);
+        let both = [("JWT_SECRET", SECRET), ("JWT_JWKS_URL", "https://login.example/")];
+        assert_eq!(read_jwt(&both).unwrap_err(), one_of_two);
+        assert!(read_jwt(&[("JWT_SECRET", &SECRET[1..])]).unwrap_err().starts_with("JWT_SECRET is shorter than 32"));
+        for url in ["http://login.example/keys", "login.example", "ftp://login.example/", "https://"] {
+            let wrong = read_jwt(&[("JWT_JWKS_URL", url)]).unwrap_err();
+            assert!(wrong.starts_with(&format!("JWT_JWKS_URL is {url:?}, which is no https:// address")), "{wrong}");
+        }
+        assert!(read_jwt(&[("JWT_JWKS_URL", "http://127.0.0.1:1/keys")]).is_ok());
+        let login = [("JWT_SECRET", SECRET), ("JWT_LOGIN_URL", "javascript:alert(1)")];
+        assert!(read_jwt(&login).unwrap_err().starts_with("JWT_LOGIN_URL is "));
+        let nobody = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AUTH", "jwt"), ("JWT_SECRET", SECRET)];
+        assert!(read(&nobody).unwrap_err().starts_with("JWT_AUDIENCE is not set"));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let jwt = read_jwt(&[("JWT_SECRET", SECRET)]).unwrap();
+        assert!(!format!("{jwt:?}").contains(SECRET));
     }
 }

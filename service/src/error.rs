@@ -5,11 +5,11 @@ use std::error::Error as StdError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use poem::error::ResponseError;
-use poem::http::{StatusCode, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::error::{ParseParamError, ParseRequestPayloadError};
 use poem_openapi::payload::{Json, Payload};
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object};
 
 /// A request that is not answered with what it asked for; what is displayed may be told to anyone.
@@ -17,14 +17,34 @@ use poem_openapi::{ApiResponse, Object};
 pub(crate) enum Error {
     #[error("say who you are: the Authorization header holds your name")]
     NoAuthor,
+    #[error("say who you are: the Authorization header holds `Bearer` and a token")]
+    NoToken,
+    #[error("the token is not accepted: {0}")]
+    BadToken(&'static str),
     #[error("{0}: {1}")]
     Field(&'static str, String),
     #[error("you have no post with this id")]
     NoPost,
     #[error("the request is larger than 64 KiB")]
     TooLarge,
+    #[error("the address is longer than 8 KiB")]
+    LongAddress,
+    #[error("the headers are larger than 16 KiB")]
+    LargeHead,
+    #[error("the request did not come to its end in time")]
+    SlowRequest,
+    #[error("this can be done here: {0}")]
+    NotAllowed(&'static str),
     #[error("{1}")]
     Request(StatusCode, String),
+    #[error("too much is asked at once, please try again")]
+    Crowded,
+    #[error("this took too long, please try again")]
+    Late,
+    #[error("{0} cannot be used now")]
+    NotReady(&'static str),
+    #[error("tokens cannot be checked now, please try again")]
+    NoKeys(#[source] Cause),
     #[error("the storage cannot be reached now, please try again")]
     Unavailable(#[source] Cause),
     #[error("the storage refused what the service asked for")]
@@ -69,14 +89,25 @@ impl Error {
         Self::Field(name, why.to_string())
     }
 
+    /// What is behind it, for the log.
+    pub(crate) fn why(&self) -> String {
+        chain(self)
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoAuthor => StatusCode::UNAUTHORIZED,
+            Self::NoAuthor | Self::NoToken | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::Field(..) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoPost => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::LongAddress => StatusCode::URI_TOO_LONG,
+            Self::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
+            Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Request(status, _) => *status,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Crowded | Self::Late | Self::NotReady(_) | Self::NoKeys(_) | Self::Unavailable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -84,28 +115,40 @@ impl Error {
     fn response(&self) -> Response {
         let (status, message) = (self.status(), self.to_string());
         let told = Told { status_code: status.as_u16(), message, data: None };
-        let response = Json(told).with_status(status);
-        match self {
-            Self::Unavailable(_) => response.with_header(header::RETRY_AFTER, RETRY_AFTER_S).into_response(),
-            Self::NoAuthor => {
-                response.with_header(header::WWW_AUTHENTICATE, "Name realm=\"postagram\"").into_response()
+        let mut response = Json(told).with_status(status).into_response();
+        let more = match self {
+            Self::NoAuthor => Some((header::WWW_AUTHENTICATE, "Name realm=\"postagram\"")),
+            Self::NoToken => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"postagram\"")),
+            Self::BadToken(_) => {
+                Some((header::WWW_AUTHENTICATE, "Bearer realm=\"postagram\", error=\"invalid_token\""))
             }
-            _ => response.into_response(),
+            Self::NotAllowed(methods) => Some((header::ALLOW, *methods)),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
+            _ => None,
+        };
+        if let Some((name, value)) = more {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        response
     }
 }
 
-/// The answer to whatever went wrong; what people are not told goes to the log.
-pub(crate) fn answer(error: poem::Error) -> Response {
-    let error = understand(error);
+/// Why an answer is an error, for the log and nobody else.
+#[derive(Debug, Clone)]
+pub(crate) struct Why(pub String);
+
+/// The answer to whatever went wrong where only these methods can be used.
+pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
+    let error = understand(error, methods);
+    let mut response = error.response();
     if let Some(cause) = error.source() {
-        tracing::error!(cause = chain(cause), "{error}");
+        response.extensions_mut().insert(Why(chain(cause)));
     }
-    error.response()
+    response
 }
 
 /// poem's own errors come with other statuses, and without the field's name in front.
-fn understand(error: poem::Error) -> Error {
+fn understand(error: poem::Error, methods: &'static str) -> Error {
     if error.is::<Error>() {
         return error.downcast().expect("it has just been asked for its type");
     }
@@ -117,7 +160,7 @@ fn understand(error: poem::Error) -> Error {
     }
     let message = match error.status() {
         StatusCode::NOT_FOUND => "there is nothing here".to_owned(),
-        StatusCode::METHOD_NOT_ALLOWED => "this cannot be done here".to_owned(),
+        StatusCode::METHOD_NOT_ALLOWED => return Error::NotAllowed(methods),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body must be application/json".to_owned(),
         _ => error.to_string(),
     };
@@ -160,27 +203,10 @@ where
     }
 }
 
-/// What the OpenAPI document says of errors.
+/// Every answer of the API that is an error has this shape; which ones an operation has is in `document`.
 impl ApiResponse for Error {
     fn meta() -> MetaResponses {
-        let statuses = [
-            (401, "Nobody says who asks"),
-            (404, "The caller has no such post"),
-            (413, "The body is over 64 KiB"),
-            (422, "The named field or parameter is missing or unusable"),
-            (503, "The storage is busy: try again after `Retry-After` seconds"),
-        ];
-        let response = |(status, description)| MetaResponse {
-            description,
-            status: Some(status),
-            status_range: None,
-            content: vec![MetaMediaType {
-                content_type: Json::<Told>::CONTENT_TYPE,
-                schema: Json::<Told>::schema_ref(),
-            }],
-            headers: Vec::new(),
-        };
-        MetaResponses { responses: statuses.map(response).into() }
+        MetaResponses { responses: Vec::new() }
     }
 
     fn register(registry: &mut Registry) {

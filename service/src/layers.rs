@@ -1,83 +1,186 @@
-//! What is around every endpoint: log lines, cross-origin headers, one shape of errors, a limit on bodies.
+//! What is around every endpoint: log lines and counts, headers, one shape of errors, and limits.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
-use crate::error::{self, Error};
+use crate::error::{self, Error, Why};
+use crate::metrics::Metrics;
+use crate::route::Route;
+
+/// How much a request may be, and how long it may take.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many requests may be under way at once.
+    pub requests: usize,
+    /// How many connections may be open at once.
+    pub connections: usize,
+    /// How long the next request of a connection may take to begin and to send its headers.
+    pub head: Duration,
+    /// How long a request may take to send its body.
+    pub body: Duration,
+    /// How long a request may take from its headers to its answer.
+    pub whole: Duration,
+    /// How long a client may take to read the next part of an answer.
+    pub reading: Duration,
+    /// How long what has begun may take when the service is told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests: 256,
+            // Below the 1,024 files that a process may usually open.
+            connections: 800,
+            // Longer than a load balancer keeps a silent connection (60 s), so that it never sends into a closing one.
+            head: Duration::from_secs(75),
+            body: Duration::from_secs(10),
+            // Longer than the 10 s that a call to AWS may take with all its repetitions.
+            whole: Duration::from_secs(15),
+            reading: Duration::from_secs(30),
+            // Longer than a whole request, shorter than the deregistration delay of 30 s after which the machine goes.
+            drain: Duration::from_secs(20),
+        }
+    }
+}
 
 /// The largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The longest address of a request; what pages send stays below 2 KiB.
+const MAX_ADDRESS_BYTES: usize = 8 * 1024;
+/// The largest headers of a request, names and values.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// One line for each request. Paths hold ids, queries names and answers secrets: none of them is written.
-pub(crate) async fn logged<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
-    let (method, route, start) = (request.method().clone(), route(request.uri().path()), Instant::now());
-    let response = next.call(request).await?.into_response();
-    let (status, ms) = (response.status().as_u16(), start.elapsed().as_secs_f64() * 1000.0);
-    match route {
-        // Load balancers ask every few seconds.
-        "/health" => tracing::debug!(%method, route, status, ms, "answered"),
-        _ => tracing::info!(%method, route, status, ms, "answered"),
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// Counts requests, names each, and writes one line for it. Paths hold ids, queries names, and bodies what people
+/// write: none of them is written.
+pub(crate) async fn watched<E: Endpoint>(next: Arc<E>, request: Request, metrics: Arc<Metrics>) -> Result<Response> {
+    let (route, start) = (Route::of(request.method(), request.uri().path()), Instant::now());
+    let id = request_id(request.headers());
+    let under_way = metrics.begin();
+    let mut response = next.call(request).await?.into_response();
+    drop(under_way);
+    let (status, took) = (response.status(), start.elapsed());
+    metrics.answered(&route, status, took);
+    let (method, path, status, ms) = (route.method, route.path, status.as_u16(), took.as_secs_f64() * 1000.0);
+    let request = id.to_str().unwrap_or_default();
+    match response.extensions_mut().remove::<Why>() {
+        Some(Why(cause)) => tracing::error!(request, method, path, status, ms, cause, "answered"),
+        // Load balancers ask every few seconds, and browsers before every call.
+        None if route.is_chatter() => tracing::debug!(request, method, path, status, ms, "answered"),
+        None => tracing::info!(request, method, path, status, ms, "answered"),
     }
+    response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
 }
 
-fn route(path: &str) -> &'static str {
-    const ROUTES: &[&str] = &["/", "/posts", "/signedUrlPut", "/getSignedUrlPut", "/health", "/docs", "/openapi.json"];
-    match ROUTES.iter().find(|route| **route == path) {
-        Some(route) => route,
-        None if path.starts_with("/posts/") => "/posts/:id",
-        None => "other",
-    }
+/// What the load balancer calls the request, so that its log and ours can be read together, or a name of our own.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    // `Self=…;Root=1-67891233-abcdef012345678912345678`: the root is what the way through all machines has in common.
+    let given = headers.get(TRACE_ID).and_then(|value| value.to_str().ok());
+    let root = given.and_then(|value| value.split(';').find_map(|part| part.trim().strip_prefix("Root=")));
+    let root = root.filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(is_of_an_id));
+    let id = root.map_or_else(|| HeaderValue::from_str(&format!("{:032x}", fastrand::u128(..))), HeaderValue::from_str);
+    id.expect("letters, digits and hyphens may stand in a header")
 }
 
-/// Lets pages of other origins read every answer, errors included, and answers their preflights without
-/// asking anything behind it.
-pub(crate) async fn cross_origin<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+fn is_of_an_id(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
+}
+
+/// What browsers may do with our answers: pages of other origins may read every one, errors included; no other page
+/// may frame them, nothing in them runs unless they say so, and nothing guesses what they are.
+///
+/// Preflights are answered here, without asking anything behind.
+pub(crate) async fn guarded<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     if request.method() == Method::OPTIONS {
         let mut response = Response::from(StatusCode::NO_CONTENT);
-        preflight(response.headers_mut());
+        add(response.headers_mut(), OF_PREFLIGHTS);
         return Ok(response);
     }
     let mut response = next.call(request).await?.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Next-Cursor, Retry-After"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    add(headers, OF_ANSWERS);
     // Signed addresses and lists that others may have changed since.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
     Ok(response)
 }
 
-fn preflight(headers: &mut HeaderMap) {
-    let answers = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
-        // `*` would not cover Authorization.
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
-        // A day; browsers that allow less take what they allow.
-        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
-    ];
-    for (name, value) in answers {
+const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
+    // `*` would not cover Authorization.
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+    // A day; browsers that allow less take what they allow.
+    (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+];
+
+const OF_ANSWERS: &[(HeaderName, &str)] = &[
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Next-Cursor, Retry-After, X-Request-Id"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+fn add(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)]) {
+    for (name, value) in more {
         headers.insert(name, HeaderValue::from_static(value));
     }
 }
 
 /// Turns every error into an answer of the one shape.
 pub(crate) async fn explained<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let methods = Route::methods_at(request.uri().path());
     Ok(match next.call(request).await {
         Ok(response) => response.into_response(),
-        Err(error) => error::answer(error),
+        Err(error) => error::answer(error, methods),
     })
 }
 
-/// Refuses bodies that are too large.
-///
-/// It reads somewhat further than it allows: a client that is still sending does not hear a refusal.
-pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request) -> Result<E::Output> {
-    let body = request.take_body().into_bytes_limit(16 * MAX_BODY_BYTES).await;
+/// Refuses what is more than the service can do at once: some are told soon to come back, rather than all of them to
+/// wait until nobody has an answer in time. Whether the service lives is answered always, or the busiest would be
+/// replaced first.
+pub(crate) async fn uncrowded<E: Endpoint>(
+    next: Arc<E>,
+    request: Request,
+    places: Arc<Semaphore>,
+) -> Result<E::Output> {
+    if request.uri().path() == "/health" {
+        return next.call(request).await;
+    }
+    let Ok(_place) = places.try_acquire() else {
+        return Err(Error::Crowded.into());
+    };
+    next.call(request).await
+}
+
+/// Gives up what takes too long, wherever it is. Every endpoint leaves what it was about in a state from which the same
+/// request made again goes on.
+pub(crate) async fn in_time<E: Endpoint>(next: Arc<E>, request: Request, limit: Duration) -> Result<E::Output> {
+    timeout(limit, next.call(request)).await.unwrap_or_else(|_| Err(Error::Late.into()))
+}
+
+/// Refuses what is too large, or does not come.
+pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request, limit: Duration) -> Result<E::Output> {
+    if request.uri().path_and_query().is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES) {
+        return Err(Error::LongAddress.into());
+    }
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if head > MAX_HEAD_BYTES {
+        return Err(Error::LargeHead.into());
+    }
+    // Somewhat more is read than is allowed: a client that is still sending does not hear a refusal.
+    let body = request.take_body().into_bytes_limit(16 * MAX_BODY_BYTES);
+    let body = timeout(limit, body).await.map_err(|_| Error::SlowRequest)?;
     match body {
         Ok(body) if body.len() <= MAX_BODY_BYTES => request.set_body(body),
         Ok(_) | Err(poem::error::ReadBodyError::PayloadTooLarge) => {
@@ -86,4 +189,33 @@ pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request) -> 
         Err(error) => return Err(error.into()),
     }
     next.call(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(trace: &'static str) -> String {
+        let headers = HeaderMap::from_iter([(TRACE_ID, HeaderValue::from_static(trace))]);
+        request_id(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_request_is_called_as_the_load_balancer_calls_it() {
+        let root = "1-67891233-abcdef012345678912345678";
+        assert_eq!(id("Root=1-67891233-abcdef012345678912345678"), root);
+        assert_eq!(
+            id("Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=0"),
+            root
+        );
+    }
+
+    #[test]
+    fn what_is_no_trace_gets_a_name_of_its_own() {
+        for other in ["", "Root=", "Root=a b", "Root=\"}{", "Self=1-2-3", "garbage"] {
+            let given = id(other);
+            assert!(given.len() == 32 && given.bytes().all(|byte| byte.is_ascii_hexdigit()), "{other}: {given}");
+        }
+        assert_ne!(id(""), id(""));
+    }
 }

@@ -1,9 +1,11 @@
 //! The program: settings, clients, a listener, and then it serves until SIGTERM or Ctrl-C.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use service::{Clients, Settings, app, serve};
+use service::{Clients, Limits, Metrics, Settings, app, metrics, serve};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 /// The settings are missing or unusable (`EX_CONFIG` of sysexits): starting again changes nothing.
@@ -25,13 +27,39 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind((settings.host.as_str(), settings.port))
-        .await
-        .map_err(|error| format!("cannot listen on {}:{}: {error}", settings.host, settings.port))?;
-    let clients = Clients::connect(&settings).await?;
+    let listener = listen(&settings.host, settings.port).await?;
+    let of_metrics = match settings.metrics_port {
+        Some(port) => Some(listen(&settings.metrics_host, port).await?),
+        None => None,
+    };
+    let limits = Limits { requests: settings.max_requests, ..Limits::default() };
+    let counts = Arc::new(Metrics::default());
+    let app = app(Clients::connect(&settings).await?, &settings, &limits, counts.clone())?;
     let stop = told_to_stop()?;
-    serve(listener, app(clients), stop).await?;
+    let (stopping, stopped) = watch::channel(());
+    let of_all = async {
+        let served = serve("service", listener, app, &limits, stop).await;
+        drop(stopping);
+        served
+    };
+    let of_metrics = async {
+        match of_metrics {
+            Some(listener) => serve("metrics", listener, metrics(counts), &limits, until(stopped)).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(of_all, of_metrics)?;
     Ok(())
+}
+
+async fn listen(host: &str, port: u16) -> Result<TcpListener, Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind((host, port)).await;
+    Ok(listener.map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?)
+}
+
+/// Comes back when the other end of the channel is gone.
+async fn until(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
 }
 
 fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {

@@ -29,8 +29,6 @@ const FILES: &[File] = &[
         text: include_str!("../page/session.js"),
     },
     File { path: "/words.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/words.js") },
-    // How people log in, which the page asks: by a name that is believed.
-    File { path: "/config", content_type: "application/json", text: include_str!("../page/config.json") },
     File { path: "/icon.svg", content_type: "image/svg+xml", text: include_str!("../page/icon.svg") },
     File {
         path: "/manifest.webmanifest",
@@ -38,6 +36,11 @@ const FILES: &[File] = &[
         text: include_str!("../page/manifest.webmanifest"),
     },
 ];
+
+/// Whether a file of the page is there.
+pub(crate) fn has(path: &str) -> bool {
+    FILES.iter().any(|file| file.path == path)
+}
 
 /// The page, ready to be sent.
 pub(crate) struct Page {
@@ -68,7 +71,6 @@ impl Page {
             // Asked for each time, sent only when a new version of the service has another.
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy)
-            .header(header::REFERRER_POLICY, "no-referrer")
             .content_type(file.content_type);
         match known {
             Some(known) if known.contains(&tag) => response.status(StatusCode::NOT_MODIFIED).finish(),

@@ -1,12 +1,15 @@
 //! Pictures as objects of the bucket: addresses for browsers, and removal.
 
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::presigning::PresigningConfig;
+use lru::LruCache;
 use posts::{ObjectName, PostId, User};
 
 use crate::error::Error;
+use crate::signing::{Keys, Signer, Use};
 
 /// How long a picture's address lives.
 const LIFE: Duration = Duration::from_secs(3600);
@@ -16,37 +19,64 @@ const WINDOW: Duration = Duration::from_secs(1800);
 pub(crate) const PROMISED: Duration = Duration::from_secs(LIFE.as_secs() - WINDOW.as_secs());
 /// How long an upload may begin after it was asked for.
 const UPLOAD_LIFE: Duration = Duration::from_secs(900);
+/// Addresses that are kept, about 1 KB each; of those not asked for the longest the next are signed anew.
+const KEPT: NonZeroUsize = NonZeroUsize::new(2000).expect("it is more than none");
 
 /// The bucket of the pictures.
 #[derive(Debug, Clone)]
 pub(crate) struct Pictures {
     client: Client,
     bucket: String,
+    signer: Arc<Signer>,
+    given: Arc<Mutex<Given>>,
 }
 
 impl Pictures {
-    pub(crate) fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+    pub(crate) fn new(client: Client, bucket: String, signer: Signer) -> Self {
+        Self { client, bucket, signer: Arc::new(signer), given: Arc::default() }
     }
 
     /// The address at which anybody can see a picture for a while.
     pub(crate) async fn address(&self, key: &str) -> Result<String, Error> {
-        let get = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key)
-            // A picture never changes under its name: while its address is the same, no browser asks twice.
-            .response_cache_control(format!("private, max-age={}, immutable", WINDOW.as_secs()));
-        let signed = get.presigned(signing(window_start(SystemTime::now()), LIFE)).await?;
-        Ok(signed.uri().to_owned())
+        self.address_at(SystemTime::now(), key).await
+    }
+
+    async fn address_at(&self, now: SystemTime, key: &str) -> Result<String, Error> {
+        let (keys, window) = (self.signer.keys(now).await?, window_start(now));
+        if let Some(address) = self.given().find(&keys, window, key) {
+            return Ok(address);
+        }
+        // Thousands of new pictures in a list are some milliseconds of work: others have their turns in between.
+        tokio::task::consume_budget().await;
+        // A picture never changes under its name: while its address is the same, no browser asks twice.
+        let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
+        let query = format!("response-cache-control={cached}&x-id=GetObject");
+        let show = Use { method: "GET", query: &query, content_type: None, from: window, life: LIFE };
+        let address = self.signer.address(&keys, key, &show);
+        self.given().keep(&keys, window, key, &address);
+        Ok(address)
     }
 
     /// The address to which the author can PUT a picture with exactly this content type.
     pub(crate) async fn upload_address(&self, name: &ObjectName, content_type: &str) -> Result<String, Error> {
-        let put = self.client.put_object().bucket(&self.bucket).key(name.to_string()).content_type(content_type);
-        let signed = put.presigned(signing(SystemTime::now(), UPLOAD_LIFE)).await?;
-        Ok(signed.uri().to_owned())
+        self.upload_address_at(SystemTime::now(), name, content_type).await
+    }
+
+    async fn upload_address_at(&self, now: SystemTime, name: &ObjectName, content_type: &str) -> Result<String, Error> {
+        let keys = self.signer.keys(now).await?;
+        let (query, content_type) = ("x-id=PutObject", Some(content_type));
+        let upload = Use { method: "PUT", query, content_type, from: now, life: UPLOAD_LIFE };
+        Ok(self.signer.address(&keys, &name.to_string(), &upload))
+    }
+
+    fn given(&self) -> std::sync::MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for the bucket, to see whether there is an answer.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        self.client.head_bucket().bucket(&self.bucket).send().await?;
+        Ok(())
     }
 
     /// Removes every picture of a post, also those that never were labelled.
@@ -64,73 +94,214 @@ impl Pictures {
     }
 }
 
-fn signing(start: SystemTime, life: Duration) -> PresigningConfig {
-    PresigningConfig::builder().start_time(start).expires_in(life).build().expect("every lifetime here is under a week")
-}
-
 fn window_start(now: SystemTime) -> SystemTime {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since - since % WINDOW.as_secs())
 }
 
+/// The addresses that were given in a window: whoever asks again is given the same, and nothing is signed.
+///
+/// Guarantees: none outlives its window or the keys that signed it, so that each is good for as long as is promised.
+#[derive(Debug)]
+struct Given {
+    window: SystemTime,
+    keys: Option<Arc<Keys>>,
+    addresses: LruCache<String, String>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self { window: SystemTime::UNIX_EPOCH, keys: None, addresses: LruCache::new(KEPT) }
+    }
+}
+
+impl Given {
+    fn find(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str) -> Option<String> {
+        self.forget_unless(keys, window);
+        self.addresses.get(key).cloned()
+    }
+
+    fn keep(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str, address: &str) {
+        self.forget_unless(keys, window);
+        self.addresses.put(key.to_owned(), address.to_owned());
+    }
+
+    fn forget_unless(&mut self, keys: &Arc<Keys>, window: SystemTime) {
+        let same_keys = self.keys.as_ref().is_some_and(|before| Arc::ptr_eq(before, keys));
+        if !same_keys || self.window != window {
+            self.addresses.clear();
+            (self.keys, self.window) = (Some(keys.clone()), window);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_sdk_s3::config::{Credentials, Region};
-    use poem::http::Uri;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::{ProvideCredentials, future};
+    use aws_sdk_s3::config::{Credentials, Region, SharedCredentialsProvider};
+    use aws_sdk_s3::presigning::PresigningConfig;
 
     use super::*;
 
+    const KEY: &str = "ada/x/cat.jpg";
+
     /// Made as the program makes it, so that what is tested is what is used.
-    async fn pictures() -> Pictures {
+    async fn pictures(
+        bucket: &str,
+        endpoint: Option<&str>,
+        credentials: impl ProvideCredentials + 'static,
+    ) -> Pictures {
         let shared = aws_config::SdkConfig::builder()
             .behavior_version(aws_config::BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(Credentials::for_tests()))
+            .region(Region::new("eu-west-3"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .build();
-        let settings = crate::Settings::read(|name| matches!(name, "BUCKET" | "DYNAMO_TABLE").then(|| "b".to_owned()));
+        let settings = crate::Settings::read(|name| match name {
+            "BUCKET" => Some(bucket.to_owned()),
+            "DYNAMO_TABLE" => Some("posts".to_owned()),
+            "AWS_ENDPOINT_URL" => endpoint.map(str::to_owned),
+            _ => None,
+        });
         crate::Clients::new(&shared, &settings.unwrap()).await.unwrap().pictures
     }
 
-    fn parameters(address: &str) -> Vec<(String, String)> {
-        let address: Uri = address.parse().unwrap();
-        let pairs = address.query().unwrap().split('&').map(|pair| pair.split_once('=').unwrap());
-        let mut pairs: Vec<_> = pairs.map(|(name, value)| (name.to_lowercase(), value.to_lowercase())).collect();
-        pairs.sort();
-        pairs
+    fn credentials(token: Option<&str>) -> Credentials {
+        Credentials::new(
+            "AKIDEXAMPLE",
+            "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+            token.map(str::to_owned),
+            None,
+            "test",
+        )
     }
 
-    fn value(address: &str, name: &str) -> String {
-        parameters(address).into_iter().find(|(key, _)| key == name).unwrap().1
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    /// As the SDK signs.
+    fn signing(from: SystemTime, life: Duration) -> PresigningConfig {
+        PresigningConfig::builder().start_time(from).expires_in(life).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn addresses_are_those_of_the_sdk_to_the_byte() {
+        let ascii: String = (' '..='~').filter(|letter| *letter != '/').collect();
+        let keys = ["cat.jpg", "Zoé Мария/猫 🐱.jpg", "a//b/./c+d%41&e=f?g#h", &format!("x/{ascii}/y")];
+        let types = ["image/jpeg", "image/svg+xml", "image/x;  a=\"b\"   c", "application/octet-stream"];
+        for (bucket, endpoint) in
+            [("b-1", None), ("b.1", None), ("b", Some("http://127.0.0.1:4566")), ("b", Some("http://aws:80/sub"))]
+        {
+            for token in [None, Some("AQoDYXdzEPT//////////wEXAMPLE+token=/==")] {
+                let pictures = pictures(bucket, endpoint, credentials(token)).await;
+                let (now, client) = (at(1_790_000_123), &pictures.client);
+                for key in keys {
+                    let get = client.get_object().bucket(bucket).key(key);
+                    let get = get.response_cache_control("private, max-age=1800, immutable");
+                    let sdk = get.presigned(signing(window_start(now), LIFE)).await.unwrap();
+                    assert_eq!(pictures.address_at(now, key).await.unwrap(), sdk.uri(), "{bucket} {key}");
+                }
+                for (file, content_type) in keys.iter().zip(types) {
+                    let file = file.parse().unwrap();
+                    let name = ObjectName::new(User::parse("ada b").unwrap(), PostId::new(), &file);
+                    let put = client.put_object().bucket(bucket).key(name.to_string()).content_type(content_type);
+                    let sdk = put.presigned(signing(now, UPLOAD_LIFE)).await.unwrap();
+                    let ours = pictures.upload_address_at(now, &name, content_type).await.unwrap();
+                    assert_eq!(ours, sdk.uri(), "{bucket} {name} {content_type}");
+                }
+            }
+        }
     }
 
     #[tokio::test]
     async fn an_upload_signs_the_content_type_and_nothing_else() {
-        let id = PostId::new();
-        let name = ObjectName::new(User::parse("ada").unwrap(), id, &"cat.jpg".parse().unwrap());
-        let address = pictures().await.upload_address(&name, "image/jpeg").await.unwrap();
-        assert_eq!(value(&address, "x-amz-signedheaders"), "content-type%3bhost");
-        assert_eq!(value(&address, "x-amz-expires"), "900");
-        assert!(parameters(&address).iter().all(|(name, _)| !name.contains("checksum")), "{address}");
+        let name = ObjectName::new(User::parse("ada").unwrap(), PostId::new(), &"cat.jpg".parse().unwrap());
+        let pictures = pictures("b", None, credentials(None)).await;
+        let address = pictures.upload_address(&name, "image/jpeg").await.unwrap();
+        assert!(address.contains("&X-Amz-SignedHeaders=content-type%3Bhost&"), "{address}");
+        assert!(address.contains("&X-Amz-Expires=900&"), "{address}");
+        assert!(!address.to_lowercase().contains("checksum"), "{address}");
     }
 
     #[tokio::test]
     async fn a_picture_needs_no_header() {
-        let address = pictures().await.address("ada/x/cat.jpg").await.unwrap();
-        assert_eq!(value(&address, "x-amz-signedheaders"), "host");
-        assert_eq!(value(&address, "x-amz-expires"), "3600");
-        assert!(parameters(&address).iter().all(|(name, _)| !name.contains("checksum")), "{address}");
+        let address = pictures("b", None, credentials(None)).await.address(KEY).await.unwrap();
+        assert!(address.contains("&X-Amz-SignedHeaders=host&"), "{address}");
+        assert!(address.contains("&X-Amz-Expires=3600&"), "{address}");
+        assert!(!address.to_lowercase().contains("checksum"), "{address}");
     }
 
-    #[test]
-    fn an_address_is_the_same_for_a_window_and_never_older_than_half_its_life() {
-        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        let start = window_start(at(1_700_000_000));
+    #[tokio::test]
+    async fn an_address_is_the_same_for_a_window_and_never_older_than_half_its_life() {
+        let pictures = pictures("b", None, credentials(None)).await;
+        let start = window_start(at(1_790_000_000));
+        let first = pictures.address_at(start, KEY).await.unwrap();
         for late in [0, 1, WINDOW.as_secs() - 1] {
             let now = start + Duration::from_secs(late);
-            assert_eq!(window_start(now), start);
+            assert_eq!(pictures.address_at(now, KEY).await.unwrap(), first);
             assert!(start + LIFE > now + PROMISED);
         }
-        assert_eq!(window_start(start + WINDOW), start + WINDOW);
+        assert_ne!(pictures.address_at(start + WINDOW, KEY).await.unwrap(), first);
         assert!(PROMISED * 2 >= LIFE);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_signed_to_the_same_address_again() {
+        let pictures = pictures("b", None, credentials(None)).await;
+        let first = pictures.address_at(at(1_790_000_000), KEY).await.unwrap();
+        for number in 0..=KEPT.get() {
+            pictures.address_at(at(1_790_000_000), &number.to_string()).await.unwrap();
+        }
+        assert_eq!(pictures.given().addresses.len(), KEPT.get());
+        assert!(!pictures.given().addresses.contains(KEY));
+        assert_eq!(pictures.address_at(at(1_790_000_000), KEY).await.unwrap(), first);
+    }
+
+    /// Each time it is asked it has a new key, which ends an hour after the first asking, then an hour later, and so on.
+    #[derive(Debug, Default)]
+    struct Rolling(Arc<AtomicU64>);
+
+    impl ProvideCredentials for Rolling {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let turn = self.0.fetch_add(1, Ordering::Relaxed);
+            let end = at(1_790_000_000 + 3600 * (turn + 1));
+            future::ProvideCredentials::ready(Ok(Credentials::new(format!("KEY{turn}"), "s", None, Some(end), "test")))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_address_outlives_the_credentials_that_signed_it() {
+        let rolling = Rolling::default();
+        let asked = rolling.0.clone();
+        let pictures = pictures("b", None, rolling).await;
+        for (second, key) in [(0, "KEY0"), (3599, "KEY0"), (3600, "KEY1"), (3601, "KEY1")] {
+            let address = pictures.address_at(at(1_790_000_000 + second), KEY).await.unwrap();
+            assert!(address.contains(&format!("X-Amz-Credential={key}%2F")), "{second}: {address}");
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl ProvideCredentials for Nobody {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("there are none")))
+        }
+    }
+
+    #[tokio::test]
+    async fn without_credentials_the_storage_is_unavailable() {
+        let refused = pictures("b", None, Nobody).await.address(KEY).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     }
 }

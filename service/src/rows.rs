@@ -1,12 +1,16 @@
 //! Posts as rows of the table.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use posts::{PostId, User, attribute};
 
 use crate::error::Error;
+use crate::known::Known;
+use crate::scan::Scan;
 
 /// A post as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) struct Post {
 pub(crate) struct Picture {
     pub key: String,
     pub labels: Vec<String>,
+    /// Why there are none; absent if the picture was looked at.
+    pub reason: Option<String>,
 }
 
 /// Which part of a list is asked for; without either, all of it.
@@ -30,6 +36,25 @@ pub(crate) struct Picture {
 pub(crate) struct Part {
     pub after: Option<PostId>,
     pub limit: Option<usize>,
+    pub order: Order,
+}
+
+/// Which posts come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Part {
+    /// Whether a post comes after the one that this part begins after.
+    fn holds(&self, id: PostId) -> bool {
+        match self.order {
+            Order::OldestFirst => self.after.is_none_or(|after| id > after),
+            Order::NewestFirst => self.after.is_none_or(|after| id < after),
+        }
+    }
 }
 
 /// The table of the posts.
@@ -37,29 +62,35 @@ pub(crate) struct Part {
 pub(crate) struct Rows {
     client: Client,
     table: String,
+    all: Scan,
+    known: Arc<Known>,
 }
 
 type Item = HashMap<String, AttributeValue>;
 
 impl Rows {
     pub(crate) fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { all: Scan::new(client.clone(), table.clone()), known: Arc::default(), client, table }
     }
 
     /// Adds a post. The id is new, so nothing can be overwritten, and a repeated call writes the same.
     pub(crate) async fn add(&self, post: &Post) -> Result<(), Error> {
         let put = self.client.put_item().table_name(&self.table).set_item(Some(item(post)));
         put.send().await?;
+        self.known.remember(&post.user, post.id);
         Ok(())
     }
 
-    /// The posts of one user or of all, oldest first, and whether there are more after this part.
+    /// The posts of one user or of all, and whether there are more after this part.
     pub(crate) async fn list(&self, user: Option<&User>, part: Part) -> Result<(Vec<Post>, bool), Error> {
         let mut posts: Vec<Post> = match user {
             Some(user) => self.query(user, part).await?,
             None => self.scan(part).await?,
         };
-        posts.sort_unstable_by_key(|post| post.id);
+        match part.order {
+            Order::OldestFirst => posts.sort_unstable_by_key(|post| post.id),
+            Order::NewestFirst => posts.sort_unstable_by_key(|post| Reverse(post.id)),
+        }
         let more = part.limit.is_some_and(|limit| posts.len() > limit);
         posts.truncate(part.limit.unwrap_or(usize::MAX));
         Ok((posts, more))
@@ -67,27 +98,67 @@ impl Rows {
 
     /// Fails with `NoPost` unless this user has this post.
     pub(crate) async fn require(&self, user: &User, id: PostId) -> Result<(), Error> {
+        if self.known.holds(user, id) {
+            return Ok(());
+        }
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(user, id))).consistent_read(true);
         let found = get.projection_expression("#id").expression_attribute_names("#id", attribute::ID).send().await?;
-        found.item.map(|_| ()).ok_or(Error::NoPost)
+        found.item.ok_or(Error::NoPost)?;
+        self.known.remember(user, id);
+        Ok(())
     }
 
-    /// Removes a row; one that is gone already is as good.
-    pub(crate) async fn remove(&self, user: &User, id: PostId) -> Result<(), Error> {
+    /// What a row says of its picture, if anything; fails with `NoPost` unless this user has this post.
+    pub(crate) async fn shown(&self, user: &User, id: PostId) -> Result<Option<AttributeValue>, Error> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(user, id))).consistent_read(true);
+        let get = get.projection_expression("#id, #image").expression_attribute_names("#id", attribute::ID);
+        let found = get.expression_attribute_names("#image", attribute::IMAGE).send().await?;
+        let mut item = found.item.ok_or(Error::NoPost)?;
+        Ok(item.remove(attribute::IMAGE))
+    }
+
+    /// Removes a row unless it shows something else by now; whether it is gone, which it may have been before.
+    pub(crate) async fn remove(&self, user: &User, id: PostId, shown: Option<AttributeValue>) -> Result<bool, Error> {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(key(user, id)));
-        delete.send().await?;
+        let delete = delete.expression_attribute_names("#image", attribute::IMAGE);
+        let delete = match shown {
+            None => delete.condition_expression("attribute_not_exists(#image)"),
+            Some(shown) => delete
+                .condition_expression("attribute_not_exists(#image) OR #image = :shown")
+                .expression_attribute_values(":shown", shown),
+        };
+        let deleted = delete.send().await;
+        // Also if it failed: the answer may have been lost, and not what was done.
+        self.known.forget(id);
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(error) if error.as_service_error().is_some_and(|it| it.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks for a row that is not there, to see whether there is an answer.
+    pub(crate) async fn reach(&self) -> Result<(), Error> {
+        let nobody = [attribute::USER, attribute::ID].map(|name| (name.to_owned(), AttributeValue::S("?".to_owned())));
+        self.client.get_item().table_name(&self.table).set_key(Some(nobody.into())).send().await?;
         Ok(())
     }
 
     async fn query(&self, user: &User, part: Part) -> Result<Vec<Post>, Error> {
-        // The least id that is one: text after it sorts after it.
         let after = part.after.map_or_else(String::new, |id| id.key());
-        let condition = if part.after.is_some() { "#user = :user AND #id > :after" } else { "#user = :user" };
+        let condition = match (part.after, part.order) {
+            (None, _) => "#user = :user",
+            (Some(_), Order::OldestFirst) => "#user = :user AND #id > :after",
+            (Some(_), Order::NewestFirst) => "#user = :user AND #id < :after",
+        };
         let mut query = self
             .client
             .query()
             .table_name(&self.table)
             .consistent_read(true)
+            .scan_index_forward(part.order == Order::OldestFirst)
             .key_condition_expression(condition)
             .expression_attribute_names("#user", attribute::USER)
             .expression_attribute_values(":user", AttributeValue::S(user.key()));
@@ -111,12 +182,8 @@ impl Rows {
 
     /// A scan has no order, so a part of all posts costs as much as all of them: what a part saves is the answer.
     async fn scan(&self, part: Part) -> Result<Vec<Post>, Error> {
-        let scan = self.client.scan().table_name(&self.table).consistent_read(true);
-        let mut items = scan.into_paginator().items().send();
-        let mut posts = Vec::new();
-        while let Some(item) = items.next().await {
-            posts.extend(post(item?).filter(|post| part.after.is_none_or(|after| post.id > after)));
-        }
+        let mut posts = self.all.rows(post).await?;
+        posts.retain(|post| part.holds(post.id));
         Ok(posts)
     }
 }
@@ -137,27 +204,33 @@ fn item(post: &Post) -> Item {
 
 /// A row that is no post is left out: one stray row must not take the list from everybody.
 fn post(mut item: Item) -> Option<Post> {
-    let mut text = |name| match item.remove(name) {
-        Some(AttributeValue::S(text)) => Some(text),
-        _ => None,
-    };
+    let labels = item.remove(attribute::LABELS).and_then(texts);
+    let mut text = |name| item.remove(name).and_then(text);
     Some(Post {
         user: User::from_key(&text(attribute::USER)?)?,
         id: PostId::from_key(&text(attribute::ID)?)?,
         title: text(attribute::TITLE).unwrap_or_default(),
         body: text(attribute::BODY).unwrap_or_default(),
-        picture: text(attribute::IMAGE)
-            .filter(|key| !key.is_empty())
-            .zip(item.remove(attribute::LABELS).and_then(texts))
-            .map(|(key, labels)| Picture { key, labels }),
+        picture: text(attribute::IMAGE).filter(|key| !key.is_empty()).zip(labels).map(|(key, labels)| Picture {
+            key,
+            labels,
+            reason: text(attribute::REFUSED),
+        }),
     })
 }
 
 /// Labels are a list; a set of strings, as other programs may write it, reads the same.
 fn texts(value: AttributeValue) -> Option<Vec<String>> {
     match value {
-        AttributeValue::L(values) => values.into_iter().map(|value| value.as_s().cloned().ok()).collect(),
+        AttributeValue::L(values) => values.into_iter().map(text).collect(),
         AttributeValue::Ss(values) => Some(values),
+        _ => None,
+    }
+}
+
+fn text(value: AttributeValue) -> Option<String> {
+    match value {
+        AttributeValue::S(text) => Some(text),
         _ => None,
     }
 }
@@ -185,7 +258,7 @@ mod tests {
         item.insert("image".into(), AttributeValue::S("ada/x/y".into()));
         assert_eq!(post(item.clone()).unwrap().picture, None);
         item.insert("labels".into(), AttributeValue::L(vec![AttributeValue::S("Cat".into())]));
-        let picture = Picture { key: "ada/x/y".into(), labels: vec!["Cat".into()] };
+        let picture = Picture { key: "ada/x/y".into(), labels: vec!["Cat".into()], reason: None };
         assert_eq!(post(item.clone()).unwrap().picture, Some(picture));
         item.insert("image".into(), AttributeValue::S(String::new()));
         assert_eq!(post(item).unwrap().picture, None);

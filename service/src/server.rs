@@ -1,55 +1,147 @@
 //! All routes under all layers, and running them.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use poem::listener::TcpAcceptor;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use poem::endpoint::BoxEndpoint;
+use poem::http::uri::Scheme;
 use poem::middleware::Compression;
-use poem::{Endpoint, EndpointExt, Response, Route, Server};
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::OpenApiService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
-use crate::api::Api;
+use crate::api::{Api, Config};
+use crate::author::Authors;
 use crate::clients::Clients;
-use crate::layers;
+use crate::config::{BadSettings, Settings};
+use crate::document::Document;
+use crate::layers::{self, Limits};
+use crate::metrics::Metrics;
 use crate::page::Page;
+use crate::ready::Readiness;
 
-/// How long answers in the making may take after the service was told to stop.
-const DRAIN: Duration = Duration::from_secs(20);
-/// Longer than a load balancer keeps a silent connection (60 s), so that it never sends into a closing one.
-const IDLE: Duration = Duration::from_secs(75);
+/// The most that is read of a request before its headers are complete.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Everything that answers requests.
-pub fn app(clients: Clients) -> impl Endpoint<Output = Response> + 'static {
+pub fn app(
+    clients: Clients,
+    settings: &Settings,
+    limits: &Limits,
+    metrics: Arc<Metrics>,
+) -> Result<BoxEndpoint<'static>, BadSettings> {
     let Clients { rows, pictures, picture_origin } = clients;
-    let api = OpenApiService::new(Api { rows, pictures }, "Postagram", env!("CARGO_PKG_VERSION"))
-        .description("Posts with pictures, and what is on the pictures.");
-    let page = Arc::new(Page::new(&picture_origin));
+    let api = Api { rows, pictures, readiness: Arc::new(Readiness::default()), login: Config::of(settings) };
+    let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
+    let document = Document::of(api.clone(), &settings.auth);
+    let (page, authors) = (Arc::new(Page::new(&picture_origin)), Arc::new(Authors::new(&settings.auth)?));
+    let (body, whole, places) = (limits.body, limits.whole, Arc::new(Semaphore::new(limits.requests)));
     // From the innermost to the outermost.
-    Route::new()
-        .at("/openapi.json", api.spec_endpoint())
-        .nest("/docs", api.swagger_ui())
-        .nest("/", api)
-        .around(layers::bounded)
+    let app = Route::new()
+        .at("/openapi.json", document.endpoint())
+        .nest("/docs", document.page())
+        .nest("/", api.data(authors))
+        .around(move |next, request| layers::bounded(next, request, body))
+        .around(move |next, request| layers::in_time(next, request, whole))
+        .around(move |next, request| layers::uncrowded(next, request, places.clone()))
         .around(move |next, request| {
             let page = page.clone();
             async move { page.before(next, request).await }
         })
         .with(Compression::new())
         .around(layers::explained)
-        .around(layers::cross_origin)
-        .around(layers::logged)
+        .around(layers::guarded)
+        .around(move |next, request| layers::watched(next, request, metrics.clone()));
+    // The type of all this is more than the compiler likes to say in full.
+    Ok(app.boxed())
 }
 
 /// Answers on this listener until `stop`, then finishes what has begun.
+///
+/// This and not poem's own server, because that one waits for ever for a client that is slow to say what it wants or to
+/// hear what it gets.
 pub async fn serve(
+    what: &'static str,
     listener: TcpListener,
     app: impl Endpoint + 'static,
+    limits: &Limits,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "listening");
-    let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?).idle_timeout(IDLE);
-    server.run_with_graceful_shutdown(app, stop, Some(DRAIN)).await?;
-    tracing::info!("stopped");
+    let app = Arc::new(app.map_to_response());
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let connections = GracefulShutdown::new();
+    tracing::info!(what, address = %listener.local_addr()?, "listening");
+    tokio::pin!(stop);
+    loop {
+        // Whoever comes when all places are taken waits where the operating system keeps new connections.
+        let accepted = async {
+            let place = places.clone().acquire_owned().await.expect("nobody closes it");
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accepted => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            // Out of file descriptors, most likely: some come back when connections end.
+            Err(error) => {
+                tracing::warn!(cause = %error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let connection = connections.watch(connection(stream, RemoteAddr(peer.into()), app.clone(), limits));
+        tokio::spawn(async move {
+            // How a connection ends is its client's business; what was asked on it has its own lines in the log.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if timeout(limits.drain, connections.shutdown()).await.is_err() {
+        tracing::warn!(what, "stopped before every answer was given");
+    }
+    tracing::info!(what, "stopped");
     Ok(())
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn connection<E: Endpoint<Output = Response> + 'static>(
+    stream: TcpStream,
+    peer: RemoteAddr,
+    app: Arc<E>,
+    limits: &Limits,
+) -> impl GracefulConnection + use<E> {
+    // Answers are small, and waiting for more to send only makes them late.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.reading));
+    let answer = service_fn(move |request| {
+        let (app, peer) = (app.clone(), peer.clone());
+        async move {
+            let request = Request::from((request, LocalAddr::default(), peer, Scheme::HTTP));
+            Ok::<_, Infallible>(hyper::Response::from(app.get_response(request).await))
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        // What a request may be in all is said by our own limits, in our own words, to whoever stays below this one.
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(Box::pin(stream)), answer)
 }

@@ -189,7 +189,7 @@ async fn parts_of_a_list_make_up_the_whole() {
         let mut cursor = String::new();
         for sizes in 1.. {
             let answer = world.get(&format!("/posts?{who}limit=2&cursor={cursor}")).await;
-            assert_eq!(answer.headers()["access-control-expose-headers"], "Next-Cursor, Retry-After");
+            assert_eq!(answer.headers()["access-control-expose-headers"], "Next-Cursor, Retry-After, X-Request-Id");
             let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
             parts.extend(answer.json::<Vec<Value>>().await.unwrap());
             assert_eq!(parts.len(), whole.len().min(2 * sizes));
@@ -306,7 +306,8 @@ async fn a_preflight_is_answered_without_asking_the_cloud() {
 #[tokio::test]
 async fn an_outage_is_a_503_that_says_when_to_come_back() {
     let mut world = World::new().await;
-    world.base = world.without_anything().await;
+    let nowhere = support::nowhere().await;
+    world.base = world.elsewhere(Some(&nowhere), Some(&nowhere)).await;
     for answer in [world.get("/posts").await, world.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
         assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
         told(answer, 503).await;
@@ -323,7 +324,7 @@ async fn a_deletion_that_fails_halfway_can_be_repeated() {
     assert_eq!(world.put(&address, "image/jpeg").await, 200);
     let delete = format!("/posts/{post}");
     let whole = std::mem::take(&mut world.base);
-    world.base = world.without_s3().await;
+    world.base = world.elsewhere(Some(&support::nowhere().await), None).await;
     told(world.ask(Method::DELETE, &delete, b"ada").await, 503).await;
     assert_eq!((world.rows().await, world.objects().await.len()), (1, 1));
     world.base = whole;
@@ -363,12 +364,179 @@ async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
 }
 
 #[tokio::test]
-async fn the_api_describes_itself() {
+async fn the_api_describes_itself_in_full() {
     let world = World::new().await;
-    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
-    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(paths, ["/posts", "/posts/{id}", "/signedUrlPut", "/getSignedUrlPut", "/health"]);
-    assert_eq!(document["components"]["securitySchemes"]["Name"]["name"], "Authorization");
-    assert!(world.get("/docs").await.text().await.unwrap().contains("SwaggerUIBundle"));
+    let answer = world.get("/openapi.json").await;
+    assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
+    let document: Value = answer.json().await.unwrap();
+    assert!(text(&document["openapi"]).starts_with("3."));
+    assert_eq!(document["components"]["securitySchemes"]["Author"]["name"], "Authorization");
+    let paths = document["paths"].as_object().unwrap();
+    let names: Vec<_> = paths.keys().collect();
+    assert_eq!(names, ["/posts", "/posts/{id}", "/signedUrlPut", "/getSignedUrlPut", "/config", "/health", "/ready"]);
+    for (path, operation) in
+        paths.iter().flat_map(|(path, all)| all.as_object().unwrap().values().map(move |it| (path, it)))
+    {
+        let id = text(&operation["operationId"]);
+        assert!(operation["summary"].is_string(), "{path}");
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string() && !parameter["example"].is_null(), "{id}: {parameter}");
+        }
+        let responses = operation["responses"].as_object().unwrap();
+        let errors = responses.keys().filter(|status| !status.starts_with('2')).map(String::as_str);
+        let expected: &[&str] = match id.as_str() {
+            "writePost" => &["401", "408", "413", "414", "415", "422", "431", "500", "503"],
+            "listPosts" => &["414", "422", "431", "500", "503"],
+            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => {
+                &["401", "404", "414", "422", "431", "500", "503"]
+            }
+            "config" | "ready" => &["414", "431", "503"],
+            "health" => &["414", "431"],
+            other => panic!("what {other} may answer is written nowhere"),
+        };
+        assert_eq!(errors.collect::<Vec<_>>(), expected, "{id}");
+        let secured = ["writePost", "deletePost", "uploadAddress", "uploadAddressByItsOtherName"].contains(&&*id);
+        assert_eq!(operation["security"], if secured { json!([{ "Author": [] }]) } else { Value::Null }, "{id}");
+    }
+    for (status, response) in document["components"]["responses"].as_object().unwrap() {
+        let example = &response["content"]["application/json; charset=utf-8"]["example"];
+        assert_eq!(example["status_code"].to_string(), *status);
+        assert!(example["message"].is_string() && response["description"].is_string());
+    }
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        assert!(schema["example"].is_object() || name == "Error", "{name} has no example");
+    }
+    let page = world.get("/docs").await;
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(page.text().await.unwrap().contains("swagger-ui.js"));
+    assert!(world.get("/docs/swagger-ui.js").await.text().await.unwrap().contains("SwaggerUIBundle"));
+    assert!(world.get("/docs/swagger-ui.css").await.text().await.unwrap().contains(".swagger-ui"));
+    assert!(world.get("/docs/start.js").await.text().await.unwrap().contains("/openapi.json"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn rows_and_objects_are_named_as_everybody_expects_them() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let rows = world.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
+    let row = &rows.items()[0];
+    let string = |name: &str| row[name].as_s().unwrap().clone();
+    assert_eq!((string("user"), string("id")), ("USER#ada".to_owned(), format!("POST#{post}")));
+    assert_eq!((string("title"), string("body"), row.len()), ("t".to_owned(), String::new(), 4));
+    let (_, object) = world.upload("ada", &post, "cat.jpg").await;
+    let unique = object.strip_prefix(&format!("ada/{post}/")).unwrap().strip_suffix("cat.jpg").unwrap();
+    assert_eq!((unique.len(), unique.matches('-').count()), (36, 4), "{object}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_accented_name_uploads_and_deletes_in_either_spelling() {
+    let world = World::new().await;
+    let post = world.write(b"Zo\xe9", "t").await;
+    let upload = format!("/signedUrlPut?filename=%C3%A9t%C3%A9+1.jpg&filetype=image/jpeg&postId={post}");
+    let answer: Value = world.ask(Method::GET, &upload, b"Zo\xe9").await.json().await.unwrap();
+    let object = text(&answer["objectName"]);
+    assert!(object.starts_with(&format!("Zoé/{post}/")) && object.ends_with("été 1.jpg"), "{object}");
+    assert_eq!(world.put(&text(&answer["uploadURL"]), "image/jpeg").await, 200);
+    assert_eq!(world.objects().await, [object]);
+    let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), "Zoé".as_bytes()).await;
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_picture_keeps_its_address_for_a_while() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    world.label("ada", &post, &object, &["Cat"]).await;
+    let image = async || text(&world.list("/posts").await[0]["image"]);
+    // A window may end between two looks, but not between each of three.
+    let (first, second, third) = (image().await, image().await, image().await);
+    assert!(first == second || second == third, "{first}\n{second}\n{third}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_newest_come_first_when_they_are_asked_for() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.write(b"ada", "t").await;
+        world.write(b"bob", "t").await;
+    }
+    for who in ["", "user=ada&"] {
+        let mut newest = world.list(&format!("/posts?{who}")).await;
+        assert_eq!(world.list(&format!("/posts?{who}order=oldest")).await, newest);
+        newest.reverse();
+        assert_eq!(world.list(&format!("/posts?{who}order=newest")).await, newest);
+        let (mut parts, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let answer = world.get(&format!("/posts?{who}order=newest&limit=2&cursor={cursor}")).await;
+            let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
+            let part: Vec<Value> = answer.json().await.unwrap();
+            assert!(part.len() <= 2);
+            parts.extend(part);
+            match next {
+                Some(next) => cursor = next,
+                None => break,
+            }
+        }
+        assert_eq!(parts, newest);
+    }
+    assert!(told(world.get("/posts?order=random").await, 422).await.starts_with("order: "));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn why_nothing_was_recognised_is_passed_on() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    world.label("ada", &post, &format!("ada/{post}/x.gif"), &[]).await;
+    let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let update = world.dynamo.update_item().table_name(support::TABLE).update_expression("SET refused = :why");
+    let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
+    update.expression_attribute_values(":why", stored("it is no picture")).send().await.unwrap();
+    let shown = &world.list("/posts").await[0];
+    assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("it is no picture")));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn every_answer_says_what_browsers_may_do_with_it() {
+    let world = World::new().await;
+    for path in ["/", "/app.js", "/posts", "/posts?limit=0", "/nothing", "/health", "/config", "/docs", "/openapi.json"]
+    {
+        let answer = world.get(path).await;
+        let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("access-control-allow-origin"), "*", "{path}");
+        assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(header("referrer-policy"), "no-referrer", "{path}");
+        assert!(header("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        assert!(header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert!(answer.headers().contains_key("cache-control"), "{path}");
+        assert_eq!(header("x-request-id").len(), 32, "{path}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
+    let world = World::new().await;
+    for (method, path, allowed) in [
+        (Method::PUT, "/posts", "GET, POST, OPTIONS"),
+        (Method::GET, "/posts/7", "DELETE, OPTIONS"),
+        (Method::POST, "/signedUrlPut", "GET, OPTIONS"),
+        (Method::DELETE, "/", "GET, HEAD, OPTIONS"),
+        (Method::POST, "/docs", "GET, OPTIONS"),
+        (Method::POST, "/openapi.json", "GET, OPTIONS"),
+    ] {
+        let answer = world.ask(method, path, b"ada").await;
+        assert_eq!(answer.headers()["allow"], allowed, "{path}");
+        assert_eq!(told(answer, 405).await, format!("this can be done here: {allowed}"));
+    }
     world.end().await;
 }

@@ -7,8 +7,9 @@ mod browser;
 mod front;
 #[path = "support/landscape.rs"]
 mod landscape;
-#[allow(dead_code)] // the contract's tests use the rest
 mod support;
+#[path = "support/tokens.rs"]
+mod tokens;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -17,10 +18,12 @@ use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use browser::Browser;
-use front::{Answer, Front, token};
+use front::{Answer, Front};
 use landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
 use serde_json::{Value, json};
+use service::Limits;
 use support::{BUCKET, TABLE, World, uuid};
+use tokens::{SETTINGS, claims, shared};
 
 const NONE: &[String] = &[];
 const TAB: char = '\u{e004}';
@@ -43,11 +46,13 @@ struct Visit {
 
 impl Visit {
     async fn new() -> Visit {
-        Visit::with(Browser::chromium().await).await
+        Visit::with(Browser::chromium().await, &[]).await
     }
 
-    async fn with(page: Browser) -> Visit {
-        let world = World::new().await;
+    /// A visit in this browser, of a service with these settings.
+    async fn with(page: Browser, settings: &[(&str, &str)]) -> Visit {
+        let mut world = World::new().await;
+        world.base = world.otherwise(settings, Limits::default()).await;
         let front = Front::of(&world.base).await;
         let rule = CorsRule::builder().allowed_origins(&front.url).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
@@ -720,11 +725,9 @@ async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when_it_ends() {
-    let visit = Visit::new().await;
+    let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/")]].concat();
+    let visit = Visit::with(Browser::chromium().await, &more).await;
     let page = &visit.page;
-    let config = json!({ "auth": "jwt", "claim": "sub", "login": "https://login.example/" });
-    visit.front.answer("GET /config", Answer::Say(config));
-    visit.front.answer("POST /posts", Answer::ToToken("good"));
     visit.open().await;
     visit.until("the link", "!document.querySelector('#login-link').hidden").await;
     assert_eq!(page.value("document.querySelector('#login-link').href").await, "https://login.example/");
@@ -735,20 +738,30 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
 
     // A token that says who one is, and of which the service thinks otherwise.
     page.script("document.querySelector('#login-name').value = ''", json!([])).await;
-    page.keys("#login-name", &token("Zoé", "bad")).await;
+    page.keys("#login-name", &shared("a secret that the service does not know", &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
     visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
     page.keys("#post-title", "Kept").await;
     page.click("#post-submit").await;
     visit.until("the login", "!document.querySelector('#login').hidden").await;
     assert!(page.text("#login-problem").await.starts_with("Your token is no longer good"));
-    page.keys("#login-name", &token("Zoé", "good")).await;
+    page.keys("#login-name", &shared(tokens::SECRET, &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
     visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Kept");
     page.click("#post-submit").await;
     visit.titles_are(&["Kept"]).await;
     assert_eq!(visit.world.list("/posts?user=Zo%C3%A9").await.len(), 1);
+
+    // Pictures and deletions are Zoé's as well.
+    let lake = visit.picture("lake.jpg", &LAKE);
+    page.keys("#posts input[type=file]", &lake.to_string_lossy()).await;
+    page.eventually("the upload", async || (visit.world.objects().await.len() == 1).then_some(())).await;
+    assert!(visit.world.objects().await[0].starts_with("Zoé/"));
+    page.click("#posts button.delete").await;
+    page.click("#confirm-delete").await;
+    visit.titles_are(&[]).await;
+    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (0, 0));
 
     // It is kept for this window, and nowhere else.
     visit.open().await;
@@ -816,8 +829,18 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_shown_with_nothing_inline() {
+    let visit = Visit::new().await;
+    visit.page.open(&format!("{}/docs", visit.front.url)).await;
+    visit.until("its operations", "document.querySelectorAll('.opblock').length === 8").await;
+    visit.page.click("#operations-default-listPosts button").await;
+    visit.until("what it takes", "document.querySelectorAll('.parameters tbody tr').length === 5").await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_works_in_firefox_as_well() {
-    let visit = Visit::with(Browser::firefox().await).await;
+    let visit = Visit::with(Browser::firefox().await, &[]).await;
     let page = &visit.page;
     visit.world.write(b"Ada", "Hers").await;
     visit.open_as("Zoé").await;

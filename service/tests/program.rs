@@ -1,10 +1,11 @@
-//! The program as a machine runs it: its exit codes, and how it stops.
+//! The program as a machine runs it: its exit codes, what it writes down, and how it stops.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// The program with these variables and nothing else, in a directory without a `.env`.
 fn program(dir: &tempfile::TempDir, variables: &[(&str, &str)]) -> Command {
@@ -41,38 +42,183 @@ fn a_dot_env_is_read_and_the_environment_wins() {
     let output = program(&dir, &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stdout).unwrap().contains("which is not a port number"));
-    let (mut child, address) = start(program(&dir, &ENOUGH[2..]));
-    assert!(TcpStream::connect(address).is_ok());
-    assert_eq!(stop(&mut child, Signal::TERM), Some(0));
+    let mut running = start(program(&dir, &ENOUGH[2..]));
+    assert!(TcpStream::connect(&running.address).is_ok());
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+}
+
+#[test]
+fn bad_settings_are_named_and_it_exits_with_78() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("PORT", "http"),
+        ("METRICS_PORT", "-1"),
+        ("MAX_REQUESTS", "many"),
+        ("AUTH", "password"),
+        ("JWT_AUDIENCE", "postagram"),
+    ] {
+        let variables = [ENOUGH, &[(name, value)]].concat();
+        let output = program(&dir, &variables).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{name}");
+        let log = String::from_utf8(output.stdout).unwrap();
+        assert!(log.contains(&format!("\"message\":\"{name} is ")), "{log}");
+    }
+    let secret = [ENOUGH, &[("AUTH", "jwt"), ("JWT_AUDIENCE", "postagram"), ("JWT_SECRET", "too short")]].concat();
+    let output = program(&dir, &secret).output().unwrap();
+    let log = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(log.contains("JWT_SECRET is shorter than 32 bytes") && !log.contains("too short"), "{log}");
 }
 
 #[test]
 fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
-        let (mut child, address) = start(program(&dir, ENOUGH));
-        let mut idle = TcpStream::connect(&address).unwrap();
+        let mut running = start(program(&dir, ENOUGH));
+        let mut idle = TcpStream::connect(&running.address).unwrap();
         idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
         let mut answer = [0; 15];
         idle.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
-        assert_eq!(stop(&mut child, signal), Some(0));
-        assert!(TcpStream::connect(&address).is_err());
+        let _silent = TcpStream::connect(&running.address).unwrap();
+        assert_eq!(running.stop(signal), Some(0));
+        assert!(TcpStream::connect(&running.address).is_err());
     }
 }
 
-/// Starts it and returns where it listens, which is in its first log line.
-fn start(mut command: Command) -> (Child, String) {
-    let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(line["message"], "listening");
-    (child, line["address"].as_str().unwrap().to_owned())
+#[test]
+fn what_has_begun_is_finished_after_it_was_told_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = start(program(&dir, ENOUGH));
+    let mut slow = TcpStream::connect(&running.address).unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").unwrap();
+    // Asked for its body, it has begun.
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    running.tell(Signal::TERM);
+    while TcpStream::connect(&running.address).is_ok() {}
+    slow.write_all(b"{}").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 
-fn stop(child: &mut Child, signal: Signal) -> Option<i32> {
-    let pid = Pid::from_child(child);
-    kill_process(pid, signal).unwrap();
-    child.wait().unwrap().code()
+#[test]
+fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody is there, and it is a machine that answers at once that this is so.
+    let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
+    let mut running = start(program(&dir, &[ENOUGH, &nowhere].concat()));
+    let root = "1-67891233-abcdef012345678912345678";
+    let trace = format!("X-Amzn-Trace-Id: Self=1-67891234-12456789abcdef012345678;Root={root}\r\n");
+    let answer = ask(&running.address, "GET /posts?user=Discreet", &trace, "");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(&format!("x-request-id: {root}\r\n")), "{answer}");
+    let author = "Authorization: Discreet\r\nContent-Type: application/json\r\n";
+    let body = r#"{"title":"Discreet","body":"Discreet"}"#;
+    let answer = ask(&running.address, "POST /posts", author, body);
+    let (_, id) = answer.split_once("x-request-id: ").unwrap();
+    let id = id[..32].to_owned();
+    ask(&running.address, "DELETE /posts/Discreet", author, "");
+    ask(&running.address, "GET /Discreet", "", "");
+    // These are so many that only who asks for more lines sees them.
+    ask(&running.address, "GET /health", "", "");
+    ask(&running.address, "OPTIONS /posts", "", "");
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+
+    let log = running.rest_of_the_log();
+    assert!(!log.iter().any(|line| line.to_string().contains("Discreet")), "{log:?}");
+    let lines: Vec<&Value> = log.iter().filter(|line| line["message"] == "answered").collect();
+    let of = |name| lines.iter().map(|line| line[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("method"), ["GET", "POST", "DELETE", "GET"]);
+    assert_eq!(of("path"), ["/posts", "/posts", "/posts/:id", "other"]);
+    assert_eq!(of("status"), [503, 503, 404, 404]);
+    assert_eq!(of("request")[..2], [root, &id]);
+    assert!(lines.iter().all(|line| line["ms"].is_f64()));
+    assert!(lines[0]["cause"].is_string() && lines[0]["level"] == "ERROR" && lines[3]["level"] == "INFO");
+}
+
+#[test]
+fn metrics_are_told_on_a_listener_of_their_own_and_nowhere_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = start(program(&dir, &[ENOUGH, &[("METRICS_PORT", "0")]].concat()));
+    let metrics = running.next_line();
+    assert_eq!((&metrics["message"], &metrics["what"]), (&"listening".into(), &"metrics".into()));
+    let metrics = metrics["address"].as_str().unwrap();
+    assert!(metrics.starts_with("127.0.0.1:"), "{metrics}");
+    assert!(ask(&running.address, "GET /metrics", "", "").starts_with("HTTP/1.1 404 "));
+    assert!(ask(&running.address, "GET /health", "", "").starts_with("HTTP/1.1 200 "));
+    let told = ask(metrics, "GET /metrics", "", "");
+    for line in [
+        r#"postagram_requests_total{method="GET",path="other",status="404"} 1"#,
+        r#"postagram_requests_total{method="GET",path="/health",status="200"} 1"#,
+        r#"postagram_request_duration_seconds_count{method="GET",path="/health"} 1"#,
+        "postagram_requests_under_way 0",
+        "# EOF",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+    }
+    assert!(ask(metrics, "GET /posts", "", "").starts_with("HTTP/1.1 404 "));
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+}
+
+/// The whole answer to a request.
+fn ask(address: &str, what: &str, headers: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head = format!("{what} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n");
+    stream.write_all((head + body).as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The program, from its first line to its end.
+struct Running {
+    child: Child,
+    address: String,
+    log: BufReader<ChildStdout>,
+}
+
+/// Starts it; where it listens is in its first line.
+fn start(mut command: Command) -> Running {
+    let mut child = command.spawn().unwrap();
+    let log = BufReader::new(child.stdout.take().unwrap());
+    let mut running = Running { child, address: String::new(), log };
+    let line = running.next_line();
+    assert_eq!((&line["message"], &line["what"]), (&"listening".into(), &"service".into()));
+    running.address = line["address"].as_str().unwrap().to_owned();
+    running
+}
+
+/// Whatever a test ends with, it leaves no process.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    fn next_line(&mut self) -> Value {
+        let mut line = String::new();
+        self.log.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// What it wrote until its end.
+    fn rest_of_the_log(&mut self) -> Vec<Value> {
+        let lines = self.log.by_ref().lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
+        lines.collect()
+    }
+
+    fn tell(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn stop(&mut self, signal: Signal) -> Option<i32> {
+        self.tell(signal);
+        self.child.wait().unwrap().code()
+    }
 }

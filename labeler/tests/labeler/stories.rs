@@ -203,7 +203,7 @@ async fn what_is_no_picture_ends_without_labels_and_with_a_reason() {
     cloud.upload(&text, "just some words");
     labeler.handle(&event(&[(&text, NOON)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "the file is not a JPEG or PNG picture" }));
+    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "unsupported" }));
     assert_eq!(attribute(&cloud, "image"), json!({ "S": text }));
     // A picture in its place takes the reason away.
     let cat = picture("cat.jpg");
@@ -215,14 +215,37 @@ async fn what_is_no_picture_ends_without_labels_and_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_too_large_ends_without_labels_too() {
+async fn what_rekognition_refuses_for_good_ends_without_labels_too() {
+    for (code, reason) in [
+        ("ImageTooLargeException", "too_large"),
+        ("InvalidImageFormatException", "unsupported"),
+        ("InvalidParameterException", "unreadable"),
+    ] {
+        let (cloud, labeler) = with_post().await;
+        let key = picture("wall.jpg");
+        cloud.upload(&key, "Wall 99");
+        cloud.refuse("DetectLabels", 400, code);
+        let event = event(&[(&key, NOON)]);
+        labeler.handle(&event).await.unwrap();
+        labeler.handle(&event).await.unwrap();
+        assert_eq!(attribute(&cloud, "labels"), labels(&[]), "{code}");
+        assert_eq!(attribute(&cloud, "refused"), json!({ "S": reason }), "{code}");
+        assert_eq!(attribute(&cloud, "image"), json!({ "S": key }), "{code}");
+        assert_eq!(cloud.calls("DetectLabels"), 1, "{code}: it is not looked at again");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_known_as_such_without_a_look() {
     let (cloud, labeler) = with_post().await;
-    let key = picture("wall.jpg");
-    cloud.upload(&key, "Wall 99");
-    cloud.refuse("DetectLabels", 400, "ImageTooLargeException");
-    labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
+    let key = picture("void.jpg");
+    cloud.upload(&key, "");
+    let mut event = event(&[(&key, NOON)]);
+    event["Records"][0]["s3"]["object"]["size"] = 0.into();
+    labeler.handle(&event).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "the picture is larger than 15 MB" }));
+    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "empty" }));
+    assert_eq!(cloud.calls("DetectLabels"), 0);
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 //! A world for a test: a cloud of its own, the service in front of it, and a client.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::future::pending;
+use std::sync::Arc;
 
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -11,7 +14,7 @@ use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use service::{Clients, Settings, app, serve};
+use service::{Clients, Limits, Settings, app, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -24,7 +27,7 @@ pub struct World {
     pub dynamo: aws_sdk_dynamodb::Client,
     pub s3: aws_sdk_s3::Client,
     shared: SdkConfig,
-    endpoint: String,
+    pub endpoint: String,
     cloud: Cloud,
     _dir: TempDir,
 }
@@ -38,7 +41,7 @@ impl World {
         let shared = shared(&endpoint).await;
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build();
         let world = Self {
-            base: start(&shared, &endpoint).await,
+            base: start(&shared, &settings(&endpoint, &[]), Limits::default()).await,
             http: Client::new(),
             dynamo: aws_sdk_dynamodb::Client::new(&shared),
             s3: aws_sdk_s3::Client::from_conf(s3),
@@ -51,15 +54,21 @@ impl World {
         world
     }
 
-    /// The same world, seen through a service that cannot reach S3.
-    pub async fn without_s3(&self) -> String {
-        start(&self.shared, &nowhere().await).await
+    /// A service in the same world that reaches S3, `DynamoDB` or both elsewhere, where nobody may be.
+    pub async fn elsewhere(&self, s3: Option<&str>, dynamodb: Option<&str>) -> String {
+        let shared = shared(dynamodb.unwrap_or(&self.endpoint)).await;
+        start(&shared, &settings(s3.unwrap_or(&self.endpoint), &[]), Limits::default()).await
     }
 
-    /// A service that cannot reach anything.
-    pub async fn without_anything(&self) -> String {
-        let nowhere = nowhere().await;
-        start(&shared(&nowhere).await, &nowhere).await
+    /// A service that has these limits, reaches all of AWS at another address, and tries nothing twice.
+    pub async fn elsewhere_with(&self, endpoint: &str, limits: Limits) -> String {
+        let shared = shared(endpoint).await.into_builder().retry_config(RetryConfig::disabled()).build();
+        start(&shared, &settings(endpoint, &[]), limits).await
+    }
+
+    /// A service in the same world that is set up otherwise.
+    pub async fn otherwise(&self, more: &[(&str, &str)], limits: Limits) -> String {
+        start(&self.shared, &settings(&self.endpoint, more), limits).await
     }
 
     pub async fn end(self) {
@@ -111,24 +120,11 @@ impl World {
     }
 
     pub async fn put(&self, address: &str, content_type: &str) -> StatusCode {
-        let put = self.http.put(address).header(CONTENT_TYPE, content_type).body("picture");
-        put.send().await.unwrap().status()
+        put(&self.http, address, content_type).await
     }
 
-    /// Does what the labeler does.
     pub async fn label(&self, user: &str, post: &str, object: &str, labels: &[&str]) {
-        let labels = labels.iter().map(|label| AttributeValue::S((*label).to_owned())).collect();
-        self.dynamo
-            .update_item()
-            .table_name(TABLE)
-            .key("user", AttributeValue::S(format!("USER#{user}")))
-            .key("id", AttributeValue::S(format!("POST#{post}")))
-            .update_expression("SET image = :image, labels = :labels")
-            .expression_attribute_values(":image", AttributeValue::S(object.to_owned()))
-            .expression_attribute_values(":labels", AttributeValue::L(labels))
-            .send()
-            .await
-            .unwrap();
+        label(&self.dynamo, user, post, object, labels).await;
     }
 
     pub async fn objects(&self) -> Vec<String> {
@@ -151,6 +147,28 @@ impl World {
         }
         table.send().await.unwrap();
     }
+}
+
+/// Does what a browser does with a picture.
+pub async fn put(http: &Client, address: &str, content_type: &str) -> StatusCode {
+    let put = http.put(address).header(CONTENT_TYPE, content_type).body("picture");
+    put.send().await.unwrap().status()
+}
+
+/// Does what the labeler does.
+pub async fn label(dynamo: &aws_sdk_dynamodb::Client, user: &str, post: &str, object: &str, labels: &[&str]) {
+    let labels = labels.iter().map(|label| AttributeValue::S((*label).to_owned())).collect();
+    dynamo
+        .update_item()
+        .table_name(TABLE)
+        .key("user", AttributeValue::S(format!("USER#{user}")))
+        .key("id", AttributeValue::S(format!("POST#{post}")))
+        .update_expression("SET image = :image, labels = :labels")
+        .expression_attribute_values(":image", AttributeValue::S(object.to_owned()))
+        .expression_attribute_values(":labels", AttributeValue::L(labels))
+        .send()
+        .await
+        .unwrap();
 }
 
 pub fn uuid(post: &Value) -> String {
@@ -187,23 +205,24 @@ async fn shared(endpoint: &str) -> SdkConfig {
         .await
 }
 
-async fn start(shared: &SdkConfig, s3_endpoint: &str) -> String {
-    let settings = Settings {
-        bucket: BUCKET.to_owned(),
-        table: TABLE.to_owned(),
-        host: String::new(),
-        port: 0,
-        s3_endpoint: Some(s3_endpoint.to_owned()),
-    };
-    let clients = Clients::new(shared, &settings).await.unwrap();
+/// The settings of a test's service, with more of them.
+pub fn settings(s3_endpoint: &str, more: &[(&str, &str)]) -> Settings {
+    let enough = [("BUCKET", BUCKET), ("DYNAMO_TABLE", TABLE), ("AWS_ENDPOINT_URL_S3", s3_endpoint)];
+    let all = [&enough, more].concat();
+    Settings::read(|name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).unwrap()
+}
+
+async fn start(shared: &SdkConfig, settings: &Settings, limits: Limits) -> String {
+    let clients = Clients::new(shared, settings).await.unwrap();
+    let app = app(clients, settings, &limits, Arc::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(serve(listener, app(clients), pending()));
+    tokio::spawn(async move { serve("test", listener, app, &limits, pending()).await });
     base
 }
 
 /// An address where nobody listens.
-async fn nowhere() -> String {
+pub async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }

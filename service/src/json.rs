@@ -1,0 +1,45 @@
+//! JSON in answers, written straight into bytes: poem-openapi's own payload builds a tree of all values first.
+
+use poem::http::header;
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::payload::{self, Payload};
+use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
+use poem_openapi::types::{ToJSON, Type};
+use serde::Serialize;
+
+/// A value that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
+pub(crate) struct Json<T>(pub T);
+
+impl<T: Type> Payload for Json<T> {
+    const CONTENT_TYPE: &'static str = payload::Json::<T>::CONTENT_TYPE;
+
+    fn check_content_type(content_type: &str) -> bool {
+        payload::Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        payload::Json::<T>::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        <payload::Json<T> as Payload>::register(registry);
+    }
+}
+
+impl<T: Serialize + Send> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        let bytes = serde_json::to_vec(&self.0).expect("what is told has texts as keys and nothing that can fail");
+        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(bytes)
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Json<T> {
+    fn meta() -> MetaResponses {
+        payload::Json::<T>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        <payload::Json<T> as ApiResponse>::register(registry);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the service counts, for Prometheus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::http::{StatusCode, header};
+use poem::{Endpoint, EndpointExt, Response, Route, get};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::route;
+
+/// The counts since the start.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Answered, Counter>,
+    durations: Family<Asked, Histogram, fn() -> Histogram>,
+    under_way: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    method: &'static str,
+    path: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: &'static str,
+    path: &'static str,
+    status: u16,
+}
+
+/// Upper ends of the ranges in which durations are counted, in seconds: from what needs no storage to the time limit.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("postagram");
+        let requests = Family::default();
+        let durations: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let under_way = Gauge::default();
+        registry.register("requests", "Requests that were answered", requests.clone());
+        let help = "How long answers took to make";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
+        registry.register("requests_under_way", "Requests that are being answered", under_way.clone());
+        registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self { registry, requests, durations, under_way }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that begins, until the returned value is dropped.
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
+        self.under_way.inc();
+        UnderWay(&self.under_way)
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, route: &route::Route, status: StatusCode, took: Duration) {
+        let route::Route { method, path } = *route;
+        self.requests.get_or_create(&Answered { method, path, status: status.as_u16() }).inc();
+        self.durations.get_or_create(&Asked { method, path }).observe(took.as_secs_f64());
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes everything");
+        text
+    }
+}
+
+/// A request that is being answered, or was when its client went away.
+pub(crate) struct UnderWay<'a>(&'a Gauge);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Answers at `/metrics`. It is for a listener of its own, which the world cannot reach.
+pub fn metrics(metrics: Arc<Metrics>) -> impl Endpoint<Output = Response> + 'static {
+    let text = poem::endpoint::make_sync(move |_| {
+        Response::builder()
+            .header(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(metrics.text())
+    });
+    Route::new().at("/metrics", get(text)).map_to_response()
+}

@@ -1,0 +1,205 @@
+//! The keys that an issuer of tokens publishes: read when they are needed, kept, and read again when they change.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use aws_smithy_http_client::default_connector;
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use http_body_util::{BodyExt, Limited};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use poem::http::Uri;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::error::{Cause, Error};
+use crate::tokens::{Expected, Key};
+
+/// How long keys are good without asking whether they still are: so long lives a key that was withdrawn.
+const FRESH: Duration = Duration::from_secs(600);
+/// How long keys are good when their issuer cannot be asked.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// How long the issuer may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest list of keys that is read, in bytes.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// The keys at an address.
+pub(crate) struct Published {
+    url: Uri,
+    http: SharedHttpConnector,
+    expected: Expected,
+    known: RwLock<Arc<Known>>,
+    /// Held by whoever asks the issuer, so that one asks for all who wait.
+    pace: Mutex<Pace>,
+}
+
+#[derive(Default)]
+struct Known {
+    keys: Vec<Arc<Key>>,
+    since: Option<Instant>,
+}
+
+impl Published {
+    pub(crate) fn new(url: &Uri, expected: Expected) -> Self {
+        let http = default_connector(&HttpConnectorSettings::default(), None);
+        Self {
+            url: url.clone(),
+            http: http.expect("the TLS library is among this crate's features"),
+            expected,
+            known: RwLock::default(),
+            pace: Mutex::default(),
+        }
+    }
+
+    /// The key with this id that is good for this algorithm.
+    ///
+    /// A key that is not known may be new: the issuer is asked, but only so often, because anybody can make up ids.
+    pub(crate) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
+        let known = self.known();
+        match known.find(id, algorithm) {
+            Some(key) if known.is_younger_than(FRESH) => return Ok(key),
+            _ => (),
+        }
+        let failure = self.ask_again(&known).await.err();
+        let known = self.known();
+        if !known.is_younger_than(LONGEST) {
+            let cause = failure.unwrap_or_else(|| "the keys could not be read a moment ago".into());
+            return Err(Error::NoKeys(cause));
+        }
+        known.find(id, algorithm).ok_or(Error::BadToken("nobody who is trusted here signed it"))
+    }
+
+    fn known(&self) -> Arc<Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks the issuer, unless somebody did since `known` was, or too often.
+    async fn ask_again(&self, known: &Arc<Known>) -> Result<(), Cause> {
+        let mut pace = self.pace.lock().await;
+        if !Arc::ptr_eq(known, &self.known()) || !pace.allows(Instant::now()) {
+            return Ok(());
+        }
+        let keys = timeout(PATIENCE, self.ask()).await.unwrap_or_else(|late| Err(late.into()));
+        let keys = keys.inspect_err(|error| tracing::warn!(cause = %error, url = %self.url, "no keys of tokens"))?;
+        let fresh = Arc::new(Known { keys, since: Some(Instant::now()) });
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<Vec<Arc<Key>>, Cause> {
+        let answer = self.http.call(HttpRequest::get(self.url.to_string())?).await?;
+        if !answer.status().is_success() {
+            return Err(format!("it answers {}", answer.status().as_u16()).into());
+        }
+        let text = Limited::new(answer.into_body(), MAX_BYTES).collect().await?.to_bytes();
+        let set: Value = serde_json::from_slice(&text)?;
+        let keys = set["keys"].as_array().ok_or("it has no list `keys`")?;
+        // What cannot be read is a key for others.
+        let keys = keys.iter().filter_map(|key| self.key(&serde_json::from_value(key.clone()).ok()?));
+        Ok(keys.map(Arc::new).collect())
+    }
+
+    fn key(&self, jwk: &Jwk) -> Option<Key> {
+        let common = &jwk.common;
+        let signs = common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature)
+            && common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
+        let algorithm = algorithm(jwk).filter(|_| signs)?;
+        Some(Key::new(common.key_id.clone(), algorithm, DecodingKey::from_jwk(jwk).ok()?, &self.expected))
+    }
+}
+
+impl Known {
+    fn is_younger_than(&self, age: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < age)
+    }
+
+    /// A token that names no key is checked with the only one there can be.
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<Key>> {
+        let mut fit = self.keys.iter().filter(|key| key.algorithm == algorithm);
+        match id {
+            Some(_) => fit.find(|key| key.id.as_deref() == id).cloned(),
+            None => fit.next().filter(|_| fit.next().is_none()).cloned(),
+        }
+    }
+}
+
+/// The one algorithm that a key is good for: what it says itself, or what is usual for its kind. A secret that
+/// somebody published is none.
+fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
+    let usual = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        AlgorithmParameters::EllipticCurve(key) => match key.curve {
+            EllipticCurve::P256 => Algorithm::ES256,
+            EllipticCurve::P384 => Algorithm::ES384,
+            _ => return None,
+        },
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        _ => return None,
+    };
+    match &jwk.common.key_algorithm {
+        None => Some(usual),
+        Some(said) => said.to_string().parse().ok().filter(|said: &Algorithm| said.family() == usual.family()),
+    }
+}
+
+/// How often the issuer is asked: three times at once, and then every ten seconds.
+#[derive(Default)]
+struct Pace {
+    /// When all that was asked is paid for.
+    settled: Option<Instant>,
+}
+
+impl Pace {
+    const EACH: Duration = Duration::from_secs(10);
+    const AT_ONCE: u32 = 3;
+
+    fn allows(&mut self, now: Instant) -> bool {
+        let settled = self.settled.map_or(now, |settled| settled.max(now)) + Self::EACH;
+        let allowed = settled <= now + Self::EACH * Self::AT_ONCE;
+        if allowed {
+            self.settled = Some(settled);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_issuer_is_asked_three_times_at_once_and_then_every_ten_seconds() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let mut allows = |seconds| pace.allows(start + Duration::from_secs(seconds));
+        assert_eq!([0, 0, 0, 0, 9].map(&mut allows), [true, true, true, false, false]);
+        assert_eq!([10, 10, 20, 25].map(&mut allows), [true, false, true, false]);
+        assert_eq!([600, 600, 600, 600].map(&mut allows), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_key_is_good_for_one_algorithm_and_a_published_secret_for_none() {
+        let rsa = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" });
+        let ec = json!({ "kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB" });
+        let ed = json!({ "kty": "OKP", "crv": "Ed25519", "x": "AQAB" });
+        let secret = json!({ "kty": "oct", "k": "AQAB" });
+        let read = |mut key: Value, said: Option<&str>| {
+            if let Some(said) = said {
+                key["alg"] = said.into();
+            }
+            algorithm(&serde_json::from_value(key).unwrap())
+        };
+        assert_eq!(read(rsa.clone(), None), Some(Algorithm::RS256));
+        assert_eq!(read(rsa.clone(), Some("PS512")), Some(Algorithm::PS512));
+        assert_eq!(read(rsa, Some("HS256")), None);
+        assert_eq!(read(ec.clone(), None), Some(Algorithm::ES256));
+        assert_eq!(read(ec, Some("RS256")), None);
+        assert_eq!(read(ed, None), Some(Algorithm::EdDSA));
+        assert_eq!(read(secret.clone(), None), None);
+        assert_eq!(read(secret, Some("HS256")), None);
+    }
+}

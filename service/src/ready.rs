@@ -1,0 +1,51 @@
+//! Whether the service can do its work now: `DynamoDB` and S3 answer it.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::error::Error;
+use crate::pictures::Pictures;
+use crate::rows::Rows;
+
+/// How long an answer is good: however often somebody asks, AWS is asked every so often.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// How long both may take: whoever asks waits for as little as this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is known of both.
+#[derive(Default)]
+pub(crate) struct Readiness {
+    /// Held by whoever asks AWS, so that one asks for all who wait.
+    last: Mutex<Option<(Instant, Option<&'static str>)>>,
+}
+
+impl Readiness {
+    /// Fails with `NotReady` if one of them cannot be used, and names it.
+    pub(crate) async fn check(&self, rows: &Rows, pictures: &Pictures) -> Result<(), Error> {
+        let mut last = self.last.lock().await;
+        let known = last.filter(|(since, _)| since.elapsed() < GOOD_FOR).map(|(_, missing)| missing);
+        let missing = match known {
+            Some(missing) => missing,
+            None => {
+                let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
+                let missing = rows.or(pictures);
+                *last = Some((Instant::now(), missing));
+                missing
+            }
+        };
+        missing.map_or(Ok(()), |missing| Err(Error::NotReady(missing)))
+    }
+}
+
+/// The name, if there is no good answer in time.
+async fn answers(name: &'static str, call: impl Future<Output = Result<(), Error>>) -> Option<&'static str> {
+    let problem = match timeout(PATIENCE, call).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => error.why(),
+        Err(late) => late.to_string(),
+    };
+    tracing::warn!(cause = problem, "{name} cannot be used");
+    Some(name)
+}

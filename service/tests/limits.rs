@@ -1,0 +1,169 @@
+//! What happens to those who ask too much, too much at once, or too slowly.
+
+mod support;
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use service::{Limits, serve};
+use support::{World, told};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// A limit that is reached soon.
+const SOON: Duration = Duration::from_millis(50);
+
+async fn connect(base: &str) -> TcpStream {
+    TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap()
+}
+
+/// Everything that is said until the other side ends the connection.
+async fn all_of(mut stream: TcpStream) -> String {
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).await.unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_more_than_can_be_done_at_once_is_told_to_come_back() {
+    let mut world = World::new().await;
+    world.base = world.otherwise(&[], Limits { requests: 1, ..Limits::default() }).await;
+    let mut slow = connect(&world.base).await;
+    let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
+    slow.write_all(format!("{head}Content-Length: 25\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    // Until it has taken its place.
+    let refused = loop {
+        let answer = world.get("/posts").await;
+        if answer.status() != StatusCode::OK {
+            break answer;
+        }
+    };
+    assert_eq!(refused.headers()["retry-after"], "2");
+    told(refused, 503).await;
+    // What needs no place: whether the service lives, what browsers ask before every call, and the page.
+    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
+    assert_eq!(world.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(world.get("/").await.status(), StatusCode::OK);
+    slow.write_all(br#"{"title":"t","body":"b" }"#).await.unwrap();
+    assert!(all_of(slow).await.starts_with("HTTP/1.1 201 Created\r\n"));
+    assert_eq!(world.list("/posts").await.len(), 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let mut world = World::new().await;
+    world.base = world.otherwise(&[], Limits { body: SOON, ..Limits::default() }).await;
+    let mut slow = connect(&world.base).await;
+    let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
+    slow.write_all(format!("{head}Content-Length: 25\r\n\r\n{{").as_bytes()).await.unwrap();
+    let answer = all_of(slow).await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: *"), "{answer}");
+    assert_eq!(world.rows().await, 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_says_what_it_wants_is_left() {
+    let mut world = World::new().await;
+    world.base = world.otherwise(&[], Limits { head: SOON, ..Limits::default() }).await;
+    let silent = connect(&world.base).await;
+    assert_eq!(all_of(silent).await, "");
+    let mut slow = connect(&world.base).await;
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    assert!(!all_of(slow).await.contains("200 OK"));
+    let mut idle = connect(&world.base).await;
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(all_of(idle).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_left() {
+    let (done, more_than_fits) = (Arc::new(Notify::new()), vec![b'x'; 64 * 1024 * 1024]);
+    let told = done.clone();
+    /// Tells when the answer it belongs to is dropped.
+    struct Tells(Arc<Notify>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let app = poem::endpoint::make_sync(move |_| {
+        let (tells, text) = (Tells(told.clone()), more_than_fits.clone());
+        let parts = futures::stream::iter([Ok::<_, std::io::Error>(text)]).chain(futures::stream::once(async move {
+            drop(tells);
+            Ok(Vec::new())
+        }));
+        poem::Body::from_bytes_stream(parts)
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let limits = Limits { reading: SOON, ..Limits::default() };
+    tokio::spawn(async move { serve("test", listener, app, &limits, pending()).await });
+    let mut deaf = connect(&base).await;
+    deaf.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    done.notified().await;
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_given_up() {
+    let mut world = World::new().await;
+    // An AWS that takes calls and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    world.base = world.elsewhere_with(&endpoint, Limits { whole: SOON, ..Limits::default() }).await;
+    let answer = world.get("/posts").await;
+    assert_eq!(answer.headers()["retry-after"], "2");
+    assert_eq!(told(answer, 503).await, "this took too long, please try again");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_in_the_words_of_the_service() {
+    let world = World::new().await;
+    told(world.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
+    let large = world.http.get(format!("{}/posts", world.base)).header("X-Large", "x".repeat(17 * 1024));
+    told(large.send().await.unwrap(), 431).await;
+    // What is beyond every measure is not read to its end.
+    let mut endless = connect(&world.base).await;
+    endless.write_all(format!("GET /posts HTTP/1.1\r\nX-Large: {}", "x".repeat(65 * 1024)).as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    endless.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 431");
+    // As much as browsers send.
+    assert_eq!(world.get(&format!("/posts?user={}", "u".repeat(4 * 1024))).await.status(), StatusCode::OK);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn whether_it_is_ready_is_whether_the_storage_answers_and_asked_of_it_seldom() {
+    let mut world = World::new().await;
+    let before = world.calls().await;
+    for _ in 0..10 {
+        let answer = world.get("/ready").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "status": "ready" }));
+    }
+    assert_eq!(world.calls().await, before + 2);
+    let nowhere = support::nowhere().await;
+    for (base, missing) in
+        [(world.elsewhere(Some(&nowhere), None).await, "S3"), (world.elsewhere(None, Some(&nowhere)).await, "DynamoDB")]
+    {
+        world.base = base;
+        for _ in 0..2 {
+            let answer = world.get("/ready").await;
+            assert_eq!(answer.headers()["retry-after"], "2");
+            assert_eq!(told(answer, 503).await, format!("{missing} cannot be used now"));
+        }
+        assert_eq!(world.get("/health").await.status(), StatusCode::OK);
+    }
+    world.end().await;
+}

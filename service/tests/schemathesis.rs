@@ -1,0 +1,66 @@
+//! Somebody else's tests: schemathesis reads the OpenAPI document and tries everything that it allows, and what it does
+//! not, with all of its checks.
+
+mod support;
+#[path = "support/tokens.rs"]
+mod tokens;
+
+use std::path::Path;
+
+use serde_json::json;
+use service::Limits;
+use support::World;
+use tokens::{SETTINGS, bearer, claims};
+
+/// Which cases are tried, the same in every run.
+const SEED: &str = "7";
+const CASES_OF_EACH_OPERATION: &str = "10";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_the_document_allows_or_forbids_surprises_the_service() {
+    let world = World::new().await;
+    let with_tokens = world.otherwise(&SETTINGS, Limits::default()).await;
+    let token = bearer(&claims("ada"));
+    let all = schemathesis(&with_tokens, &token, &[]);
+    // Who is believed whatever he says cannot be refused for what he says.
+    let believing = schemathesis(&world.base, "ada", &["--exclude-checks", "ignored_auth"]);
+    let (all, believing) = tokio::join!(all, believing);
+    assert!(all.is_none(), "{}", all.unwrap());
+    assert!(believing.is_none(), "{}", believing.unwrap());
+    world.end().await;
+}
+
+/// Runs it as this author; what it says if it is not content.
+async fn schemathesis(base: &str, author: &str, more: &[&str]) -> Option<String> {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/schemathesis");
+    assert!(program.is_file(), "schemathesis is not there: run .ci/setup");
+    // Upload addresses are for posts that are there.
+    let post = reqwest::Client::new().post(format!("{base}/posts")).header("Authorization", author);
+    let post = post.json(&json!({ "title": "t", "body": "b" })).send().await.unwrap().json().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!(
+        "[[operations]]\ninclude-path = [\"/signedUrlPut\", \"/getSignedUrlPut\"]\nparameters = {{ postId = {:?} }}\n",
+        support::uuid(&post)
+    );
+    std::fs::write(dir.path().join("schemathesis.toml"), config).unwrap();
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(["--config-file", "schemathesis.toml", "run", &format!("{base}/openapi.json"), "--checks", "all"])
+        .args([
+            "--seed",
+            SEED,
+            "--max-examples",
+            CASES_OF_EACH_OPERATION,
+            "--generation-database",
+            "none",
+            "--no-color",
+        ])
+        .args(["--header", &format!("Authorization: {author}")])
+        .args(more)
+        .current_dir(&dir)
+        .kill_on_drop(true);
+    let said = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
+    let content = said.status.success() && text.contains("No issues found");
+    (!content).then(|| text.into_owned())
+}
