@@ -170,7 +170,8 @@ mod tests {
     fn issued_credentials_are_known_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let issued = Access::open(file.clone(), Arc::default()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
+        let issued =
+            Access::open(file.clone(), Arc::default()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
         let identity = Access::open(file, Arc::default()).unwrap().identity(&issued.access_key).unwrap();
         assert_eq!(identity.secret_key, issued.secret_key);
         assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");

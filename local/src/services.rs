@@ -59,7 +59,18 @@ impl Services {
         .await?;
         let dynamodb = DynamoDb::open(&state, region).await?;
         lambda.resume()?;
-        Ok(Services { journal: Journal::default(), faults, region: region.clone(), access, compute, dynamodb, iam, lambda, logs, s3 })
+        Ok(Services {
+            journal: Journal::default(),
+            faults,
+            region: region.clone(),
+            access,
+            compute,
+            dynamodb,
+            iam,
+            lambda,
+            logs,
+            s3,
+        })
     }
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.

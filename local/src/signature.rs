@@ -326,7 +326,9 @@ impl Words {
             Protocol::RestXml => Refusal::new(
                 400,
                 "AuthorizationHeaderMalformed",
-                format!("The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{region}'"),
+                format!(
+                    "The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{region}'"
+                ),
             ),
             Protocol::Query => Refusal::new(403, "SignatureDoesNotMatch", text),
             Protocol::Ec2 => self.unsigned(),
@@ -350,8 +352,8 @@ impl Words {
 mod tests {
     use aws_credential_types::Credentials;
     use aws_sigv4::http_request::{
-        PayloadChecksumKind, PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-        UriPathNormalizationMode, sign,
+        PayloadChecksumKind, PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation,
+        SigningSettings, UriPathNormalizationMode, sign,
     };
     use aws_sigv4::sign::v4;
     use bytes::Bytes;

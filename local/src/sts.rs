@@ -57,8 +57,7 @@ fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity)
     }
     let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
     if !iam.trusts_principal(role, &principal) {
-        let text =
-            format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
+        let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
         return Err(Refusal::new(403, "AccessDenied", text));
     }
     let issued = access.issue(role, session, life(request, 3600));

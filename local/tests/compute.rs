@@ -785,7 +785,9 @@ runcmd:
         let address = endpoint.strip_prefix("http://").unwrap();
         assert_eq!(self.get(address, "/latest/meta-data/instance-id").await.status, 401);
         let new_token = async |life: &str| self.raw(address, "PUT", "/latest/api/token", life, "").await.unwrap();
-        for wrong in ["", "X-aws-ec2-metadata-token-ttl-seconds: 0\r\n", "X-aws-ec2-metadata-token-ttl-seconds: 21601\r\n"] {
+        for wrong in
+            ["", "X-aws-ec2-metadata-token-ttl-seconds: 0\r\n", "X-aws-ec2-metadata-token-ttl-seconds: 21601\r\n"]
+        {
             assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
         }
         let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;

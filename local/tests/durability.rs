@@ -275,8 +275,7 @@ impl Clients {
             }
             (Kind::RolePolicy, Some(value)) => {
                 let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
-                let document =
-                    format!("{{\"Version\":\"2012-10-17\",\"Id\":\"{value}\",\"Statement\":{statement}}}");
+                let document = format!("{{\"Version\":\"2012-10-17\",\"Id\":\"{value}\",\"Statement\":{statement}}}");
                 iam.put_role_policy().role_name("kept").policy_name(name).policy_document(document).send().await?;
             }
             (Kind::InstanceTag, value) => {

@@ -245,7 +245,10 @@ async fn what_iam_does_not_take_it_refuses_in_its_own_words() {
     create("third", &nobody).await.unwrap();
     let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(r#"{"Version":"2012-10-17"}"#);
     let refused = put.send().await.unwrap_err();
-    assert_eq!((refused.code(), refused.message()), (Some("MalformedPolicyDocument"), Some("Syntax errors in policy.")));
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Some("MalformedPolicyDocument"), Some("Syntax errors in policy."))
+    );
     let refused = iam.get_role().role_name("second").send().await.unwrap_err();
     assert_eq!(refused.message(), Some("The role with name second cannot be found."));
     let refused = iam.get_instance_profile().instance_profile_name("second").send().await.unwrap_err();

@@ -297,7 +297,12 @@ struct Log {
 
 impl Log {
     fn new(site: &Arc<Site>, function: &Function, stream: &str) -> Log {
-        Log { site: site.clone(), function: Arc::new(function.clone()), stream: stream.to_owned(), last: Arc::default() }
+        Log {
+            site: site.clone(),
+            function: Arc::new(function.clone()),
+            stream: stream.to_owned(),
+            last: Arc::default(),
+        }
     }
 
     fn write(&self, line: &str) {

@@ -295,7 +295,8 @@ impl Pool {
     /// The process that worked last: the others may grow idle and end.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
-        let fits = |one: &Environment| one.lives() && one.revision == function.revision && Instant::now() < one.good_until;
+        let fits =
+            |one: &Environment| one.lives() && one.revision == function.revision && Instant::now() < one.good_until;
         let at = idle.iter().rposition(fits)?;
         Some(idle.remove(at))
     }
@@ -312,7 +313,9 @@ impl Site {
         let arn = session_arn(role, &function.name);
         let caller = self.iam.in_role(role, arn, session_id(&function.name));
         let needs = to_write_logs(&self.region, &function.log_group, stream);
-        let mut needs = needs.into_iter().chain(self.logs.lacks(&function.log_group).then(|| to_make_logs(&self.region, &function.log_group)));
+        let mut needs = needs
+            .into_iter()
+            .chain(self.logs.lacks(&function.log_group).then(|| to_make_logs(&self.region, &function.log_group)));
         needs.all(|need| caller.may(&need).is_ok())
     }
 

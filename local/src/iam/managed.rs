@@ -8,17 +8,25 @@ const POLICIES: &[(&str, &[&str])] = &[
     ("AmazonDynamoDBFullAccess", &["dynamodb:*"]),
     (
         "AmazonDynamoDBReadOnlyAccess",
-        &["dynamodb:BatchGetItem", "dynamodb:Describe*", "dynamodb:GetItem", "dynamodb:List*", "dynamodb:PartiQLSelect", "dynamodb:Query", "dynamodb:Scan"],
+        &[
+            "dynamodb:BatchGetItem",
+            "dynamodb:Describe*",
+            "dynamodb:GetItem",
+            "dynamodb:List*",
+            "dynamodb:PartiQLSelect",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+        ],
     ),
     ("AmazonRekognitionFullAccess", &["rekognition:*"]),
     ("AmazonRekognitionReadOnlyAccess", &["rekognition:Detect*", "rekognition:List*", "rekognition:Describe*"]),
     ("AmazonS3FullAccess", &["s3:*", "s3-object-lambda:*"]),
-    ("AmazonS3ReadOnlyAccess", &["s3:Get*", "s3:List*", "s3:Describe*", "s3-object-lambda:Get*", "s3-object-lambda:List*"]),
-    ("CloudWatchLogsFullAccess", &["logs:*", "cloudwatch:GenerateQuery"]),
     (
-        "service-role/AWSLambdaBasicExecutionRole",
-        &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"],
+        "AmazonS3ReadOnlyAccess",
+        &["s3:Get*", "s3:List*", "s3:Describe*", "s3-object-lambda:Get*", "s3-object-lambda:List*"],
     ),
+    ("CloudWatchLogsFullAccess", &["logs:*", "cloudwatch:GenerateQuery"]),
+    ("service-role/AWSLambdaBasicExecutionRole", &["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]),
 ];
 
 /// The policy with this ARN, if it is one of these.
@@ -39,7 +47,10 @@ pub(super) fn policy(arn: &str) -> Option<ManagedPolicyView> {
     };
     Some(ManagedPolicyView {
         policy_name: name.to_owned(),
-        policy_id: format!("ANPA{:0>17}", name.to_ascii_uppercase().chars().filter(char::is_ascii_alphanumeric).take(17).collect::<String>()),
+        policy_id: format!(
+            "ANPA{:0>17}",
+            name.to_ascii_uppercase().chars().filter(char::is_ascii_alphanumeric).take(17).collect::<String>()
+        ),
         arn: arn.to_owned(),
         path,
         default_version_id: "v1".to_owned(),

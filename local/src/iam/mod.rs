@@ -177,7 +177,10 @@ const WORDS: &[(&str, &str)] = &[
 const DELETIONS: &[(&str, &str)] = &[
     ("must detach all policies first", "Cannot delete entity, must detach all policies first."),
     ("must delete all inline policies first", "Cannot delete entity, must delete policies first."),
-    ("must remove role from all instance profiles first", "Cannot delete entity, must remove roles from instance profile first."),
+    (
+        "must remove role from all instance profiles first",
+        "Cannot delete entity, must remove roles from instance profile first.",
+    ),
     ("must remove all roles first", "Cannot delete entity, must remove roles from instance profile first."),
 ];
 

@@ -85,7 +85,10 @@ fn check_documents(operation: &str, form: &Form) -> Result<(), Refusal> {
         Trust::parse(text).map_err(malformed)?;
     }
     if let Some(text) = policy {
-        Policy::parse(text).map_err(malformed)?;
+        let policy = Policy::parse(text).map_err(malformed)?;
+        if operation == "CreatePolicy" && !policy.is_current {
+            return Err(malformed("Policy document must be version 2012-10-17 or greater.".to_owned()));
+        }
     }
     Ok(())
 }
@@ -117,7 +120,9 @@ pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) ->
     let reads = operation.starts_with("Get") || operation.starts_with("List");
     if role.path.starts_with("/aws-service-role/") && !reads {
         let name = &role.name;
-        let text = format!("Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS");
+        let text = format!(
+            "Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"
+        );
         return Err(Refusal::new(400, "UnmodifiableEntity", text));
     }
     if let ("PutRolePolicy", Some(document)) = (operation, form.get("PolicyDocument")) {

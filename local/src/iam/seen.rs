@@ -78,8 +78,7 @@ impl Role {
                 None
             }
         });
-        let grants =
-            Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies: policies.collect() };
+        let grants = Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies: policies.collect() };
         Role { trust: Trust::parse(&plain(&facts.trust)).unwrap_or_default(), grants: Arc::new(grants) }
     }
 }

@@ -144,7 +144,9 @@ impl Test {
                 let numbers = found.parse().ok().zip(wanted.parse().ok());
                 numbers.and_then(|(found, wanted)| order(found, wanted)).is_some_and(holds)
             }
-            Test::Date(holds) => moment(found).zip(moment(wanted)).is_some_and(|(found, wanted)| holds(found.cmp(&wanted))),
+            Test::Date(holds) => {
+                moment(found).zip(moment(wanted)).is_some_and(|(found, wanted)| holds(found.cmp(&wanted)))
+            }
             Test::Bool => wanted.eq_ignore_ascii_case(found),
             Test::Address => is_in_network(wanted, found),
             Test::Arn => is_like_arn(wanted, found, keys),

@@ -19,8 +19,8 @@ use crate::answer::{Protocol, Refusal, Response};
 use crate::call::Call;
 pub(crate) use needs::{Place, needs, object_need, to_make_logs, to_write_logs};
 pub(crate) use pattern::Pattern;
-use policy::{Verdict, judge};
 pub(crate) use policy::Policy;
+use policy::{Verdict, judge};
 pub(crate) use trust::Trust;
 
 /// An action on a resource, which is `*` where the action knows none.

@@ -30,7 +30,9 @@ pub(crate) fn needs(call: &Call, request: &Request, place: &Place) -> Vec<Need> 
         "iam" => iam_needs(operation, &request.form(), place),
         "sts" => sts_needs(operation, &request.form()),
         "ec2" => ec2_needs(operation, &request.form(), place),
-        "autoscaling" => vec![Need::new(format!("autoscaling:{operation}"), group_arn(operation, &request.form(), place))],
+        "autoscaling" => {
+            vec![Need::new(format!("autoscaling:{operation}"), group_arn(operation, &request.form(), place))]
+        }
         "elasticloadbalancing" => elb_needs(operation, &request.form(), place),
         service => vec![Need::new(format!("{service}:{operation}"), "*")],
     }
@@ -123,7 +125,8 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
     }
     if action == "PutObject" {
         // A write that depends on what is there tells what is there.
-        let and = [("if-match", "s3:GetObject"), ("x-amz-acl", "s3:PutObjectAcl"), ("x-amz-tagging", "s3:PutObjectTagging")];
+        let and =
+            [("if-match", "s3:GetObject"), ("x-amz-acl", "s3:PutObjectAcl"), ("x-amz-tagging", "s3:PutObjectTagging")];
         let and = and.iter().filter(|(name, _)| request.headers.contains_key(*name));
         needs.extend(and.map(|(_, action)| Need::new(*action, &object)));
     }
@@ -226,10 +229,7 @@ fn log_resource(operation: &str, input: &Value, place: &Place) -> String {
 /// What a function's runtime needs to write a line: its stream, once, and then the line.
 pub(crate) fn to_write_logs(region: &str, group: &str, stream: &str) -> [Need; 2] {
     let group = format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:");
-    [
-        Need::new("logs:CreateLogStream", group.clone()),
-        Need::new("logs:PutLogEvents", format!("{group}{stream}")),
-    ]
+    [Need::new("logs:CreateLogStream", group.clone()), Need::new("logs:PutLogEvents", format!("{group}{stream}"))]
 }
 
 /// What it needs before, where nobody has made the group.
@@ -254,7 +254,9 @@ fn lambda_needs(operation: &str, request: &Request, place: &Place) -> Vec<Need> 
     };
     let mut needs = vec![Need::new(format!("lambda:{action}"), resource)];
     if let ("CreateFunction" | "UpdateFunctionConfiguration", Some(role)) = (operation, input["Role"].as_str()) {
-        needs.push(Need::new("iam:PassRole", role).knowing("iam:PassedToService", Some("lambda.amazonaws.com".to_owned())));
+        needs.push(
+            Need::new("iam:PassRole", role).knowing("iam:PassedToService", Some("lambda.amazonaws.com".to_owned())),
+        );
     }
     needs
 }
@@ -309,7 +311,9 @@ fn ec2_needs(operation: &str, form: &Form, place: &Place) -> Vec<Need> {
     };
     let mut resources: Vec<String> = listed("ResourceId").map(|id| arn(kind_of(&id), &id)).collect();
     resources.extend(listed("InstanceId").map(|id| arn("instance", &id)));
-    for (field, kind) in [("GroupId", "security-group"), ("LaunchTemplateId", "launch-template"), ("InstanceId", "instance")] {
+    for (field, kind) in
+        [("GroupId", "security-group"), ("LaunchTemplateId", "launch-template"), ("InstanceId", "instance")]
+    {
         resources.extend(form.get(field).map(|id| arn(kind, id)));
     }
     if resources.is_empty() {
@@ -377,7 +381,9 @@ mod tests {
     /// The needs of a call as lines of `action resource`.
     fn of(service: &str, method: Method, path: &str, headers: &[(&'static str, &str)], body: &str) -> Vec<String> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let scope = format!("AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0");
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=K/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
         let mut request = Request {
             method,
             path: path.to_owned(),
@@ -482,7 +488,8 @@ mod tests {
                 "lambda:InvokeFunction arn:aws:lambda:us-east-1:000000000000:function:f",
             ),
             (
-                of("lambda", Method::POST, "/2015-03-31/functions", &[], r#"{"FunctionName":"f","Role":"r"}"#).join(" + "),
+                of("lambda", Method::POST, "/2015-03-31/functions", &[], r#"{"FunctionName":"f","Role":"r"}"#)
+                    .join(" + "),
                 "lambda:CreateFunction arn:aws:lambda:us-east-1:000000000000:function:f + iam:PassRole r",
             ),
             (query("sts", "Action=GetCallerIdentity"), ""),

@@ -73,7 +73,8 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
     if !actions.iter().all(|action| action.to_ascii_lowercase().starts_with("sts:")) {
         return Err("AssumeRole policy may only specify STS AssumeRole actions.".to_owned());
     }
-    let principal = written.get("Principal").or(written.get("NotPrincipal")).ok_or("Missing required field Principal")?;
+    let principal =
+        written.get("Principal").or(written.get("NotPrincipal")).ok_or("Missing required field Principal")?;
     let (services, principals) = match principal {
         Value::String(all) if all == "*" => (Vec::new(), vec!["*".to_owned()]),
         Value::Object(kinds) => {
@@ -108,9 +109,12 @@ mod tests {
     #[test]
     fn people_and_roles_are_named_by_themselves_or_as_the_account() {
         let me = "arn:aws:iam::000000000000:user/local";
-        for principal in
-            [r#""*""#, r#"{"AWS":"000000000000"}"#, r#"{"AWS":["arn:aws:iam::000000000000:root"]}"#, &format!(r#"{{"AWS":"{me}"}}"#)]
-        {
+        for principal in [
+            r#""*""#,
+            r#"{"AWS":"000000000000"}"#,
+            r#"{"AWS":["arn:aws:iam::000000000000:root"]}"#,
+            &format!(r#"{{"AWS":"{me}"}}"#),
+        ] {
             assert!(trust(principal).lets_principal(me), "{principal}");
         }
         let other = trust(r#"{"AWS":"arn:aws:iam::000000000000:role/web"}"#);

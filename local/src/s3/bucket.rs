@@ -212,7 +212,10 @@ impl S3 {
         }
         let denied = refuse_some(&mut delete.objects, bucket, caller);
         if delete.objects.is_empty() {
-            return Ok(answer_denied(xml(200, format!("<DeleteResult xmlns=\"{NAMESPACE}\"></DeleteResult>")), &denied));
+            return Ok(answer_denied(
+                xml(200, format!("<DeleteResult xmlns=\"{NAMESPACE}\"></DeleteResult>")),
+                &denied,
+            ));
         }
         let mut passed = Request { body: Bytes::from(crooked_delete(&delete)), ..request.clone() };
         passed.headers.remove("content-md5");
@@ -253,7 +256,8 @@ fn answer_denied(mut answer: Response, denied: &[(Doomed, Denial)]) -> Response 
             format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>{text}</Message></Error>")
         })
         .collect();
-    let body = String::from_utf8_lossy(answer.body()).replacen("</DeleteResult>", &format!("{errors}</DeleteResult>"), 1);
+    let body =
+        String::from_utf8_lossy(answer.body()).replacen("</DeleteResult>", &format!("{errors}</DeleteResult>"), 1);
     *answer.body_mut() = body.into();
     answer
 }
