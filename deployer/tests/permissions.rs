@@ -365,7 +365,8 @@ impl Stage {
             let console = self.aws.ec2.get_console_output().instance_id(&id).send().await.expect("a console");
             let text = BASE64_STANDARD.decode(console.output().unwrap_or_default()).expect("base64");
             let text = String::from_utf8_lossy(&text).into_owned();
-            text.lines().rev().find(|line| line.contains("is not authorized to perform")).map(str::to_owned)
+            let told = |line: &&str| line.contains("fatal error") && line.contains("is not authorized to perform");
+            text.lines().rev().find(told).map(str::to_owned)
         })
         .await
     }
