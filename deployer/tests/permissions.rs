@@ -214,9 +214,8 @@ impl Stage {
         let (mut roles, mut policies) = (BTreeMap::new(), BTreeMap::new());
         for role in aws.iam.list_roles().send().await.expect("roles").roles() {
             let name = role.role_name();
-            let Some(program) = ["labeler", "web"].into_iter().find(|program| name.ends_with(program)) else {
-                continue;
-            };
+            let programs = [("labeler", "-labeler-fn"), ("web", "-web-svc")];
+            let Some((program, _)) = programs.into_iter().find(|(_, end)| name.ends_with(end)) else { continue };
             let policy = aws.iam.get_role_policy().role_name(name).policy_name("deployer").send().await;
             let policy = policy.expect("its policy");
             let policy = percent_decode_str(policy.policy_document()).decode_utf8().expect("text").into_owned();
@@ -366,7 +365,8 @@ impl Stage {
             let console = self.aws.ec2.get_console_output().instance_id(&id).send().await.expect("a console");
             let text = BASE64_STANDARD.decode(console.output().unwrap_or_default()).expect("base64");
             let text = String::from_utf8_lossy(&text).into_owned();
-            text.lines().rev().find(|line| line.contains("is not authorized to perform")).map(str::to_owned)
+            let told = |line: &&str| line.contains("fatal error") && line.contains("is not authorized to perform");
+            text.lines().rev().find(told).map(str::to_owned)
         })
         .await
     }

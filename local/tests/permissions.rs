@@ -297,7 +297,10 @@ async fn foreign_names_are_refused_and_what_is_stored_is_private() {
     assert!(refused.text().await.unwrap().contains("rebound.example.org"));
     let page = reqwest::Client::new().get(format!("{}/_local/status", world.cloud.endpoint()));
     assert_eq!(page.header("host", "rebound.example.org").send().await.unwrap().status(), 403);
-    let mode = std::fs::metadata(world.dir.path()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    let mode = |world: &World| std::fs::metadata(world.dir.path()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&world), 0o700);
+    std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let world = world.restarted().await;
+    assert_eq!(mode(&world), 0o700);
     world.cloud.stop().await;
 }

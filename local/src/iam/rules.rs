@@ -85,7 +85,10 @@ fn check_documents(operation: &str, form: &Form) -> Result<(), Refusal> {
         Trust::parse(text).map_err(malformed)?;
     }
     if let Some(text) = policy {
-        Policy::parse(text).map_err(malformed)?;
+        let policy = Policy::parse(text).map_err(malformed)?;
+        if operation == "CreatePolicy" && !policy.is_current {
+            return Err(malformed("Policy document must be version 2012-10-17 or greater.".to_owned()));
+        }
     }
     Ok(())
 }

@@ -106,6 +106,11 @@ impl Caller {
         Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants) }
     }
 
+    /// Whether nothing has to be asked.
+    pub(crate) fn may_everything(&self) -> bool {
+        matches!(self.power, Power::Everything)
+    }
+
     /// Whether this one may do this now.
     ///
     /// Errors: how AWS says that it may not (aws-facts §3.1).

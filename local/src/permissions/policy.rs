@@ -26,11 +26,13 @@ pub(crate) fn judge<'a>(
 ) -> Verdict {
     let action = action.to_ascii_lowercase();
     let mut verdict = Verdict::Unmentioned;
-    for statement in policies.into_iter().flat_map(|policy| &policy.statements) {
-        if statement.speaks_of(&action, resource, keys) {
-            match statement.effect {
-                Effect::Allow => verdict = Verdict::Allowed,
-                Effect::Deny => return Verdict::Denied,
+    for policy in policies {
+        for statement in &policy.statements {
+            if statement.speaks_of(&action, resource, keys, policy.is_current) {
+                match statement.effect {
+                    Effect::Allow => verdict = Verdict::Allowed,
+                    Effect::Deny => return Verdict::Denied,
+                }
             }
         }
     }
@@ -40,6 +42,8 @@ pub(crate) fn judge<'a>(
 /// An identity-based policy.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Policy {
+    /// Whether it is of the version that knows variables.
+    pub is_current: bool,
     statements: Vec<Statement>,
 }
 
@@ -74,9 +78,13 @@ impl<T> Listed<T> {
 }
 
 impl Statement {
-    fn speaks_of(&self, action: &str, resource: &str, keys: &Keys) -> bool {
+    fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
         let names = |pattern: &String| {
-            Pattern::with_variables(pattern, |key| keys.one(key)).is_some_and(|pattern| pattern.fits(resource))
+            let pattern = match has_variables {
+                true => Pattern::with_variables(pattern, |key| keys.one(key)),
+                false => Some(Pattern::new(pattern)),
+            };
+            pattern.is_some_and(|pattern| pattern.fits(resource))
         };
         self.actions.has(|pattern| pattern.fits(action))
             && self.resources.has(names)
@@ -93,14 +101,11 @@ impl Policy {
     /// Errors: the sentence that IAM answers with `MalformedPolicyDocument`.
     pub(crate) fn parse(text: &str) -> Result<Policy, String> {
         let document = document(text)?;
-        match document.get("Version").and_then(Value::as_str) {
-            Some("2012-10-17") => (),
-            _ => return Err("Policy document must be version 2012-10-17 or greater.".to_owned()),
-        }
+        let is_current = document.get("Version").is_some_and(|version| version == "2012-10-17");
         let written = statements(&document)?;
         unique_ids(&written)?;
         let statements = written.into_iter().map(statement).collect::<Result<_, _>>()?;
-        Ok(Policy { statements })
+        Ok(Policy { is_current, statements })
     }
 }
 
@@ -270,10 +275,12 @@ mod tests {
     fn resources_may_speak_of_the_caller() {
         let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::homes/${aws:PrincipalTag/team}/*"}}"#;
         let policies = [Policy::parse(text).unwrap()];
+        let older = [Policy::parse(&text.replace("2012-10-17", "2008-10-17")).unwrap()];
         let mut keys = Keys::default();
         assert_eq!(judge(&policies, "s3:GetObject", "arn:aws:s3:::homes/red/a", &keys), Verdict::Unmentioned);
         keys.set("aws:PrincipalTag/team", "red");
         assert_eq!(judge(&policies, "s3:GetObject", "arn:aws:s3:::homes/red/a", &keys), Verdict::Allowed);
+        assert_eq!(judge(&older, "s3:GetObject", "arn:aws:s3:::homes/red/a", &keys), Verdict::Unmentioned);
     }
 
     #[test]
@@ -283,7 +290,7 @@ mod tests {
         for (text, expected) in [
             ("no JSON".to_owned(), "This policy contains invalid Json"),
             ("[]".to_owned(), "This policy contains invalid Json"),
-            (r#"{"Statement":[]}"#.to_owned(), "Policy document must be version 2012-10-17 or greater."),
+            ("{}".to_owned(), SYNTAX),
             (r#"{"Version":"2030-01-01","Statement":[]}"#.to_owned(), SYNTAX),
             (whole("[]"), SYNTAX),
             (whole(r#"{"Action":"s3:*","Resource":"*"}"#), SYNTAX),
