@@ -23,28 +23,28 @@ use crate::{ACCESS_KEY, ACCOUNT, Options, pages, rekognition, signature, sts};
 /// What answers calls.
 pub(crate) struct Services {
     pub journal: Journal,
-    pub faults: Faults,
+    pub faults: Arc<Faults>,
     access: Arc<Access>,
     compute: Arc<Compute>,
     dynamodb: DynamoDb,
     iam: Arc<Iam>,
     lambda: Arc<Lambda>,
     logs: Arc<Logs>,
-    s3: Arc<S3>,
+    pub s3: Arc<S3>,
 }
 
 impl Services {
     /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
     pub(crate) async fn open(options: &Options, chaos: Chaos, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
-        let faults = Faults::new(chaos);
+        let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let access = Arc::new(Access::open(state.join("credentials.json"))?);
         let iam = Arc::new(Iam::open(&state, region).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
         let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone()).await?;
-        let s3 = Arc::new(S3::open(&state, region, lambda.clone()).await?);
+        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), faults.clone()).await?);
         lambda.connect(&s3);
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),

@@ -43,6 +43,8 @@ pub enum Kind {
     ShortPages,
     /// Calls are too many, if they are.
     Rates,
+    /// Uploads are told late, twice, and in any order.
+    S3NotifyLag,
 }
 
 impl Kind {
@@ -84,6 +86,11 @@ impl Kind {
             "rates",
             "calls above the rates that AWS publishes are refused, as in an account of its own (aws-facts §14)",
         ),
+        (
+            Kind::S3NotifyLag,
+            "s3-notify-lag",
+            "functions hear of uploads up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (aws-facts §4.6)",
+        ),
     ];
 
     /// Its name in lists.
@@ -91,6 +98,9 @@ impl Kind {
         Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
     }
 }
+
+/// How late functions hear of an upload at most. AWS may take a minute; a laptop's user does not wait that long.
+const LATEST: Duration = Duration::from_secs(3);
 
 /// A kind of chaos that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +145,24 @@ impl Dice {
         }
         let count = self.counts.entry((call.service.clone(), call.operation.clone())).or_default();
         *count += 1;
-        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, call, *count)))
+        let share =
+            |kind: Kind| share(chaos.seed, &format!("{} {} {} {count}", kind.name(), call.service, call.operation));
+        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(*kind)))
+    }
+
+    /// After how long the next event of an object is delivered, once for each time it is.
+    pub(super) fn deliveries(&mut self, chaos: &Chaos, bucket: &str, key: &str) -> Vec<Duration> {
+        if !chaos.kinds.contains(&Kind::S3NotifyLag) {
+            return vec![Duration::ZERO];
+        }
+        let count = self.counts.entry((bucket.to_owned(), key.to_owned())).or_default();
+        *count += 1;
+        let share = |what: &str| share(chaos.seed, &format!("{what} {bucket} {key} {count}"));
+        let mut deliveries = vec![LATEST.mul_f64(share("first"))];
+        if share("twice") < 1.0 / 3.0 {
+            deliveries.push(LATEST.mul_f64(share("again")));
+        }
+        deliveries
     }
 }
 
@@ -158,9 +185,8 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
 }
 
 /// A number from 0 to 1 that depends on these things only.
-fn share(seed: u64, kind: Kind, call: &Call, count: u64) -> f64 {
-    let text = format!("{seed} {} {} {} {count}", kind.name(), call.service, call.operation);
-    let digest = Sha256::digest(text.as_bytes());
+fn share(seed: u64, what: &str) -> f64 {
+    let digest = Sha256::digest(format!("{seed} {what}").as_bytes());
     let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     number as f64 / u64::MAX as f64
 }
