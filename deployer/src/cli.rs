@@ -203,4 +203,7 @@ pub struct LocalStart {
     /// What decides when they show: the same seed and the same calls give the same mishaps
     #[arg(long, value_name = "N", default_value_t = 0, requires = "chaos")]
     pub seed: u64,
+    /// How fast what takes its time on AWS goes by: `real`, `fast`, or how many times faster
+    #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
+    pub speed: String,
 }

@@ -39,23 +39,34 @@ impl Laptop {
 
     /// The server that runs, if one does. A file left by a killed one does not count.
     pub fn running(&self) -> Option<Server> {
+        self.look().map(|(server, _)| server)
+    }
+
+    /// The server that runs, and what it says of itself.
+    fn look(&self) -> Option<(Server, serde_json::Value)> {
         let server: Server = serde_json::from_slice(&std::fs::read(self.server_file()).ok()?).ok()?;
         let health: serde_json::Value = serde_json::from_str(&get(server.address, "/_local/health").ok()?).ok()?;
-        (health["pid"].as_i64() == Some(server.pid.into())).then_some(server)
+        (health["pid"].as_i64() == Some(server.pid.into())).then_some((server, health))
     }
 
     /// The running server, or a new one in the background.
     ///
-    /// Errors: with the end of its log when it does not come up.
-    pub fn start(&self, port: u16, region: &str, chaos: &local::Chaos) -> anyhow::Result<Server> {
-        if let Some(server) = self.running() {
-            return Ok(server);
+    /// Errors: it runs for another region; with the end of its log when it does not come up.
+    pub fn start(&self, port: u16, region: &str, conditions: &local::Conditions) -> anyhow::Result<Server> {
+        if let Some((server, health)) = self.look() {
+            // It answers for one region, as every endpoint of AWS does, and refuses what is signed for another.
+            match health["region"].as_str() {
+                Some(theirs) if theirs != region => bail!(
+                    "the local AWS runs for {theirs}, not for {region}: `deployer local stop` ends it, and the same command starts it for {region}"
+                ),
+                _ => return Ok(server),
+            }
         }
         std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["local", "run", "--port", &port.to_string(), "--region", region])
-            .args(chaos_arguments(chaos))
+            .args(arguments(conditions))
             .arg("--file")
             .arg(self.folder().join("stack.yaml"))
             .env_remove("DEPLOYER_LOCAL_PORT")
@@ -130,7 +141,7 @@ impl Laptop {
     /// Runs it in this process until it is told to stop.
     ///
     /// Errors: another one runs on the same state, or the port is taken.
-    pub async fn run(&self, port: u16, region: &str, chaos: local::Chaos) -> anyhow::Result<()> {
+    pub async fn run(&self, port: u16, region: &str, conditions: local::Conditions) -> anyhow::Result<()> {
         make_private(&self.dir)?;
         let lock = File::create(self.lock_file())?;
         match lock.try_lock() {
@@ -139,7 +150,7 @@ impl Laptop {
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
         let options = local::Options { dir: self.dir.join("state"), port, region: region.into() };
-        let cloud = local::Cloud::start_with(options, chaos).await.with_context(|| {
+        let cloud = local::Cloud::start_with(options, conditions).await.with_context(|| {
             format!("cannot serve on 127.0.0.1:{port}; another port: --port, or DEPLOYER_LOCAL_PORT")
         })?;
         let server = Server { pid: std::process::id() as i32, address: cloud.address() };
@@ -195,13 +206,15 @@ impl Server {
     }
 }
 
-/// The arguments with which another process shows the same bad sides.
-fn chaos_arguments(chaos: &local::Chaos) -> Vec<String> {
+/// The arguments with which another process shows the same bad sides at the same speed.
+fn arguments(conditions: &local::Conditions) -> Vec<String> {
+    let local::Conditions { chaos, speed } = conditions;
+    let mut arguments = vec!["--speed".into(), speed.to_string()];
     let kinds: Vec<&str> = chaos.kinds.iter().map(|kind| kind.name()).collect();
-    match kinds.is_empty() {
-        true => Vec::new(),
-        false => vec!["--chaos".into(), kinds.join(","), "--seed".into(), chaos.seed.to_string()],
+    if !kinds.is_empty() {
+        arguments.extend(["--chaos".into(), kinds.join(","), "--seed".into(), chaos.seed.to_string()]);
     }
+    arguments
 }
 
 /// The state holds keys and pictures: it is nobody else's business.

@@ -19,7 +19,7 @@ impl Names {
         Names { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
     }
 
-    /// A table, function, security group, launch template, load balancer or Auto Scaling group.
+    /// A table, function, launch template, load balancer, or the load balancer's security group.
     pub fn plain(&self, entry: &str) -> String {
         format!("{}-{entry}", self.stack)
     }
@@ -44,9 +44,10 @@ impl Names {
         format!("{}-{}-{entry}-svc", self.stack, self.region)
     }
 
-    /// A target group. What is fixed at its creation is part of its name, so that another port is another
-    /// target group: the new one comes, the listener switches, the old one goes (aws-facts §9.3).
-    pub fn target_group(&self, entry: &str, port: u16) -> String {
+    /// What stands behind a load balancer: a target group, the Auto Scaling group that fills it, and the security
+    /// group of its instances. A target group's port is fixed at its creation (aws-facts §9.3), so another port is
+    /// another set of all three: the new one comes, the load balancer switches, the old one goes.
+    pub fn at_port(&self, entry: &str, port: u16) -> String {
         format!("{}-{entry}-{port}", self.stack)
     }
 

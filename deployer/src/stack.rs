@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     aws::Aws,
     config::{self, Config, Piece, Text},
-    engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Stack, Tags, Wire},
+    engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
     names::Names,
     policy::{self, Access, Uses},
     programs::Programs,
@@ -13,6 +13,7 @@ use crate::{
         artifact::{self, Artifact},
         auto_scaling_group::{self, AutoScalingGroup},
         bucket::{self, Bucket},
+        default_action::{self, DefaultAction},
         function::{self, Function},
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
@@ -68,6 +69,12 @@ impl Front {
     pub fn failed(&self, source: Fault) -> Outcome {
         let (what, name) = (self.address(), self.name.clone());
         Outcome { address: self.address(), result: Some(Err(Error::Fault { verb: "start", what, name, source })) }
+    }
+
+    /// Whether its requests could not be given to the wanted targets.
+    pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
+        let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
+        actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
     }
 
     /// The user did not want to wait longer.
@@ -256,6 +263,7 @@ impl Layout<'_> {
             let policy = ScalingPolicy { group: group.name };
             (policy, scaling_policy::Settings::cpu(cpu_percent))
         });
+        self.default_action(entry, listener, target_group, group);
         let port = u16::from(wanted.load_balancer.port);
         let url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
         self.offer(
@@ -281,7 +289,7 @@ impl Layout<'_> {
             ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()))).collect(),
         });
         let port = u16::from(wanted.port);
-        let back = SecurityGroup { name: self.names.plain(entry), vpc: network.vpc.clone() };
+        let back = SecurityGroup { name: self.names.at_port(entry, port), vpc: network.vpc.clone() };
         let back = self.stack.add(entry, back, front, move |front| security_group::Settings {
             description: "Whom the instances answer: the load balancer".into(),
             ingress: [Rule::tcp(port, Source::Group(front.id))].into(),
@@ -349,7 +357,7 @@ impl Layout<'_> {
     fn target_group(&mut self, entry: &str, wanted: &config::Service, network: &Network) -> Handle<TargetGroup> {
         let port = u16::from(wanted.port);
         let settings = target_group::Settings::http(port, &network.vpc, &wanted.health_check);
-        let target_group = TargetGroup { name: self.names.target_group(entry, port) };
+        let target_group = TargetGroup { name: self.names.at_port(entry, port) };
         self.stack.add(entry, target_group, (), move |()| settings.clone())
     }
 
@@ -368,8 +376,9 @@ impl Layout<'_> {
         });
         let port = u16::from(wanted.load_balancer.port);
         let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
-            let listener = Listener { load_balancer: balancer.arn };
-            (listener, listener::Settings::http(port, target_group.arn))
+            let listener = Listener { load_balancer: balancer.arn, target_group: target_group.arn };
+            let settings = listener::Settings::http(port, listener.target_group.clone());
+            (listener, settings)
         });
         (balancer, listener)
     }
@@ -386,7 +395,7 @@ impl Layout<'_> {
     ) -> Handle<AutoScalingGroup> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
-        let group = AutoScalingGroup { name: self.names.plain(entry) };
+        let group = AutoScalingGroup { name: self.names.at_port(entry, u16::from(wanted.port)) };
         let inputs = (template, target_group, listener);
         self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
             min: instances.min.into(),
@@ -398,6 +407,20 @@ impl Layout<'_> {
             warmup_s: auto_scaling_group::WARMUP_S,
             template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
         })
+    }
+
+    /// The last step of a service: its requests go to the wanted targets alone, once these are healthy.
+    fn default_action(
+        &mut self,
+        entry: &str,
+        listener: Handle<Listener>,
+        target_group: Handle<TargetGroup>,
+        group: Handle<AutoScalingGroup>,
+    ) {
+        self.stack.add_inside(entry, (listener, target_group, group), |(listener, target_group, group)| {
+            let settings = default_action::Settings::all_to(&target_group.arn);
+            (DefaultAction { listener: listener.arn, target_group: target_group.arn, group: group.name }, settings)
+        });
     }
 
     /// For each function, who may invoke it: the buckets whose uploads go to it.

@@ -77,6 +77,7 @@ macro_rules! proofs {
 proofs! {
     up_killed_after_any_call_is_completed_by_the_next: ours, Up, Kill;
     a_change_killed_after_any_call_is_completed_by_the_next: ours, Change, Kill;
+    another_port_killed_after_any_call_is_completed_by_the_next: ours, Move, Kill;
     down_killed_after_any_call_is_completed_by_the_next: ours, Down, Kill;
     up_gets_over_a_line_cut_before_any_call: ours, Up, Before;
     up_gets_over_a_line_cut_after_any_call: ours, Up, After;

@@ -3,54 +3,13 @@
 
 mod support;
 
-use std::process::Stdio;
-
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use support::{
-    Said,
     line::Trouble,
+    run::Run,
     scene::{Phase, Scene},
     world::Inventory,
 };
-use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStderr},
-};
-
-/// A run of the deployer that is being listened to.
-struct Run {
-    child: Child,
-    stderr: BufReader<ChildStderr>,
-    heard: String,
-}
-
-impl Run {
-    fn start(scene: &Scene, arguments: &[&str]) -> Run {
-        let mut child = scene.command(arguments).stdout(Stdio::null()).spawn().expect("the deployer can be started");
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        Run { child, stderr, heard: String::new() }
-    }
-
-    /// Reads on until this has been said.
-    async fn hear(&mut self, text: &str) {
-        while !self.heard.contains(text) {
-            let read = self.stderr.read_line(&mut self.heard).await.expect("it speaks UTF-8");
-            assert_ne!(read, 0, "it ended without saying {text:?}: {}", self.heard);
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it runs");
-        let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, signal).expect("it can be signalled");
-    }
-
-    async fn end(mut self) -> Said {
-        self.stderr.read_to_string(&mut self.heard).await.expect("it speaks UTF-8");
-        let status = self.child.wait().await.expect("it ends");
-        Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
-    }
-}
 
 /// One signal in the middle of a wait: everything that was begun is finished, nothing new is begun.
 async fn one_signal_finishes_what_was_begun(signal: Signal) {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use serde_json::json;
 
+use crate::permissions::Denied;
+
 /// What every part of the server answers with.
 pub(crate) type Response = http::Response<Bytes>;
 
@@ -24,6 +26,16 @@ impl Reply {
         match self {
             Reply::Whole(answer) | Reply::Half(answer) => answer.status().as_u16(),
             Reply::Nothing => 0,
+        }
+    }
+
+    /// What its caller was not allowed, if that is why it is as it is.
+    pub(crate) fn denied(&self) -> Option<String> {
+        match self {
+            Reply::Whole(answer) | Reply::Half(answer) => {
+                answer.extensions().get::<Denied>().map(|Denied(text)| text.clone())
+            }
+            Reply::Nothing => None,
         }
     }
 }

@@ -24,6 +24,7 @@ pub(crate) trait Remembered: MockService {
     fn view<'a>(&'a self, region: &'a str) -> BoxFuture<'a, Self::View>;
     fn snapshot<'a>(&'a self, region: &'a str) -> BoxFuture<'a, anyhow::Result<Value>>;
     fn restore<'a>(&'a self, region: &'a str, state: Value) -> BoxFuture<'a, anyhow::Result<()>>;
+    fn replace<'a>(&'a self, region: &'a str, view: Self::View) -> BoxFuture<'a, anyhow::Result<()>>;
 }
 
 // winterbaume's own trait has async methods, whose futures are known to be `Send` only for one service at a time.
@@ -41,10 +42,11 @@ macro_rules! remembered {
             }
 
             fn restore<'a>(&'a self, region: &'a str, state: Value) -> BoxFuture<'a, anyhow::Result<()>> {
-                Box::pin(async move {
-                    let view = serde_json::from_value(state)?;
-                    Ok(StatefulService::restore(self, ACCOUNT, region, view).await?)
-                })
+                Box::pin(async move { self.replace(region, serde_json::from_value(state)?).await })
+            }
+
+            fn replace<'a>(&'a self, region: &'a str, view: Self::View) -> BoxFuture<'a, anyhow::Result<()>> {
+                Box::pin(async move { Ok(StatefulService::restore(self, ACCOUNT, region, view).await?) })
             }
         }
     )*};
@@ -81,6 +83,11 @@ impl<S: Remembered> Backend<S> {
     /// The state as the service's own type.
     pub(crate) async fn view(&self) -> S::View {
         self.service.view(&self.region).await
+    }
+
+    /// Puts another state in the place of the one there is.
+    pub(crate) async fn replace(&self, view: S::View) -> anyhow::Result<()> {
+        self.service.replace(&self.region, view).await
     }
 
     /// Returns when every change made before this call is on disk; calls at the same time share one write.

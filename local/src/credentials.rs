@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use crate::faults::{Faults, Kind};
 use crate::{ACCESS_KEY, ACCOUNT, SECRET_KEY, store};
 
 /// Temporary credentials of a role.
@@ -37,35 +38,52 @@ impl Identity {
     pub(crate) fn arn(&self) -> String {
         match &self.session {
             Some(issued) => issued.arn.clone(),
-            None => format!("arn:aws:iam::{ACCOUNT}:user/local"),
+            None => user_arn(),
         }
     }
 
     /// The role behind temporary credentials.
     pub(crate) fn role(&self) -> Option<&str> {
-        self.session.as_ref()?.arn.rsplit('/').nth(1)
+        let (_, session) = self.session.as_ref()?.arn.split_once(":assumed-role/")?;
+        session.split('/').next()
     }
 
     /// The caller's unique id.
     pub(crate) fn user_id(&self) -> String {
         match &self.session {
             Some(issued) => issued.user_id.clone(),
-            None => "AIDALOCAL00000000000".to_owned(),
+            None => USER_ID.to_owned(),
         }
     }
 }
+
+/// The one user there is, who owns the account.
+pub(crate) fn user_arn() -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/local")
+}
+
+const USER_ID: &str = "AIDALOCAL00000000000";
 
 /// Every key this server knows; what it issued survives a restart.
 #[derive(Debug)]
 pub(crate) struct Access {
     file: PathBuf,
+    faults: Arc<Faults>,
     issued: Mutex<BTreeMap<String, Issued>>,
 }
 
+/// How long the credentials of roles live under `short-sessions`.
+const SHORT: Duration = Duration::seconds(20);
+
 impl Access {
-    pub(crate) fn open(file: PathBuf) -> anyhow::Result<Access> {
+    pub(crate) fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
-        Ok(Access { file, issued: Mutex::new(issued) })
+        Ok(Access { file, faults, issued: Mutex::new(issued) })
+    }
+
+    /// How long the credentials of a role that usually live this long live today.
+    pub(crate) fn life(&self, usual: Duration) -> Duration {
+        if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
     }
 
     /// Who owns `access_key`, whether or not its time is over.
@@ -80,14 +98,22 @@ impl Access {
 
     /// New credentials for `role`, given by name or ARN.
     pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> Issued {
-        let name = role.rsplit('/').next().unwrap_or(role);
+        self.new_session(session_arn(role, session), session_id(session), life)
+    }
+
+    /// Temporary credentials of the user.
+    pub(crate) fn issue_to_user(&self, life: Duration) -> Issued {
+        self.new_session(user_arn(), USER_ID.to_owned(), life)
+    }
+
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> Issued {
         let fresh = Issued {
             access_key: format!("ASIA{}", &letters()[..16]),
             secret_key: letters().chars().take(40).collect(),
             token: format!("{}{}", letters(), letters()),
             expires: OffsetDateTime::now_utc() + life,
-            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}"),
-            user_id: format!("AROALOCAL00000000000:{session}"),
+            arn,
+            user_id,
         };
         self.remember(fresh.clone());
         fresh
@@ -103,6 +129,17 @@ impl Access {
             tracing::warn!(%fault, "issued credentials will not survive a restart");
         }
     }
+}
+
+/// Who somebody is in a role given by name or ARN.
+pub(crate) fn session_arn(role: &str, session: &str) -> String {
+    let name = role.rsplit('/').next().unwrap_or(role);
+    format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
+}
+
+/// The unique id of a session.
+pub(crate) fn session_id(session: &str) -> String {
+    format!("AROALOCAL00000000000:{session}")
 }
 
 /// Forty-eight capital letters and digits nobody can guess.
@@ -133,8 +170,9 @@ mod tests {
     fn issued_credentials_are_known_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let issued = Access::open(file.clone()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
-        let identity = Access::open(file).unwrap().identity(&issued.access_key).unwrap();
+        let issued =
+            Access::open(file.clone(), Arc::default()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
+        let identity = Access::open(file, Arc::default()).unwrap().identity(&issued.access_key).unwrap();
         assert_eq!(identity.secret_key, issued.secret_key);
         assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
         assert_eq!(identity.role(), Some("web"));
@@ -143,7 +181,7 @@ mod tests {
     #[test]
     fn only_known_keys_have_an_identity() {
         let dir = tempfile::tempdir().unwrap();
-        let access = Access::open(dir.path().join("credentials.json")).unwrap();
+        let access = Access::open(dir.path().join("credentials.json"), Arc::default()).unwrap();
         assert_eq!(access.identity(ACCESS_KEY).unwrap().secret_key, SECRET_KEY);
         assert_eq!(access.identity("AKIAUNKNOWN"), None);
     }

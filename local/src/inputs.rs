@@ -10,9 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::call::{self, Request};
-use crate::faults::Chaos;
 use crate::services::Services;
-use crate::{ACCESS_KEY, Options, compute};
+use crate::{ACCESS_KEY, Conditions, Options, compute};
 
 /// What stands between two requests of one text.
 const BETWEEN: &[u8] = b"\n%%\n";
@@ -27,7 +26,7 @@ impl Doors {
     pub async fn open(dir: &Path) -> anyhow::Result<Doors> {
         winterbaume_core::set_default_account_id(crate::ACCOUNT);
         let options = Options { dir: dir.to_owned(), port: 0, region: "us-east-1".to_owned() };
-        Ok(Doors(Services::open(&options, Chaos::default(), "http://127.0.0.1:9").await?))
+        Ok(Doors(Services::open(&options, Conditions::default(), "http://127.0.0.1:9").await?))
     }
 
     /// Puts requests, written as HTTP is and separated by a line of `%%`, and gives the status of each answer.

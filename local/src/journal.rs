@@ -23,6 +23,9 @@ pub(crate) struct Entry {
     /// What was done to it on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<&'static str>,
+    /// What its caller was not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
 }
 
 /// A bounded list of calls, newest last.
@@ -32,7 +35,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn note(&self, call: &Call, status: u16, fault: Option<&'static str>) {
+    pub(crate) fn note(&self, call: &Call, status: u16, fault: Option<&'static str>, denied: Option<String>) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let n = entries.back().map_or(1, |last| last.n + 1);
         if entries.len() == REMEMBERED {
@@ -45,6 +48,7 @@ impl Journal {
             mutating: call.mutating(),
             status,
             fault,
+            denied,
         });
     }
 
@@ -63,7 +67,7 @@ mod tests {
         let journal = Journal::default();
         let call = Call { service: "s3".into(), operation: "PutObject".into(), protocol: Protocol::RestXml };
         for _ in 0..REMEMBERED + 5 {
-            journal.note(&call, 200, None);
+            journal.note(&call, 200, None, None);
         }
         let entries = journal.entries();
         assert_eq!(entries.len(), REMEMBERED);

@@ -20,17 +20,20 @@ mod journal;
 mod lambda;
 mod logs;
 mod pages;
+mod permissions;
 mod rekognition;
 mod s3;
 mod server;
 mod services;
 mod signature;
+mod speed;
 mod store;
 mod sts;
 mod warden;
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
 use services::Services;
+pub use speed::{NoSpeed, Speed};
 
 /// The only account there is.
 pub const ACCOUNT: &str = "000000000000";
@@ -58,6 +62,21 @@ pub struct Options {
     pub port: u16,
     /// The one region it answers for.
     pub region: String,
+}
+
+/// What the day is like: which bad sides AWS shows, and how long everything takes.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// The bad sides.
+    pub chaos: Chaos,
+    /// The speed.
+    pub speed: Speed,
+}
+
+impl From<Chaos> for Conditions {
+    fn from(chaos: Chaos) -> Conditions {
+        Conditions { chaos, ..Conditions::default() }
+    }
 }
 
 /// A running local AWS.
@@ -78,10 +97,10 @@ impl Cloud {
         Cloud::start_with(options, Chaos::default()).await
     }
 
-    /// The same on a bad day.
-    pub async fn start_with(options: Options, chaos: Chaos) -> anyhow::Result<Cloud> {
+    /// The same on a bad day, or on a slow one.
+    pub async fn start_with(options: Options, conditions: impl Into<Conditions>) -> anyhow::Result<Cloud> {
         winterbaume_core::set_default_account_id(ACCOUNT);
-        std::fs::create_dir_all(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
+        make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
         let lock = lock(&dir)?;
         let options = Options { dir, ..options };
@@ -89,9 +108,9 @@ impl Cloud {
             .await
             .with_context(|| format!("failed to listen on 127.0.0.1:{}", options.port))?;
         let address = listener.local_addr()?;
-        let services = Arc::new(Services::open(&options, chaos, &format!("http://{address}")).await?);
+        let services = Arc::new(Services::open(&options, conditions.into(), &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
-        let about = server::about(&options.dir, address);
+        let about = server::about(&options.dir, &options.region, address);
         let server = tokio::spawn(server::serve(listener, services.clone(), about, stop.clone()));
         Ok(Cloud { address, services, server, stop, _lock: lock })
     }
@@ -113,6 +132,12 @@ impl Cloud {
         self.stop.cancel();
         let _ = self.server.await;
     }
+}
+
+/// What is stored holds keys, rows and pictures: it is nobody else's business.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Takes the directory for this server alone. The system gives it back when the process ends, however that happens.

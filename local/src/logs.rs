@@ -141,15 +141,9 @@ impl Logs {
         }
     }
 
-    /// The last lines of a stream, as `Invoke` shows them.
-    pub(crate) fn tail(&self, group: &str, stream: &str, lines: usize) -> String {
-        let kept = self.kept();
-        let groups = &kept.groups;
-        let Some(stream) = groups.get(group).and_then(|group| group.streams.get(stream)) else {
-            return String::new();
-        };
-        let skipped = stream.lines.len().saturating_sub(lines);
-        stream.lines.iter().skip(skipped).map(|line| format!("{}\n", line.text)).collect()
+    /// Whether there is no such group.
+    pub(crate) fn lacks(&self, group: &str) -> bool {
+        !self.kept().groups.contains_key(group)
     }
 
     pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {

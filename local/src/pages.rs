@@ -37,7 +37,9 @@ const STYLES: &[Style] = &[
         lists: &[
             ("DescribeImages", "imagesSet"),
             ("DescribeInstances", "reservationSet"),
+            ("DescribeInstanceStatus", "instanceStatusSet"),
             ("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet"),
+            ("DescribeInstanceTypes", "instanceTypeSet"),
             ("DescribeLaunchTemplates", "launchTemplates"),
             ("DescribeLaunchTemplateVersions", "launchTemplateVersionSet"),
             ("DescribeNetworkInterfaces", "networkInterfaceSet"),
@@ -67,7 +69,12 @@ const STYLES: &[Style] = &[
         from: "NextToken",
         next: "NextToken",
         most: 100,
-        lists: &[("DescribePolicies", "ScalingPolicies"), ("DescribeTags", "Tags")],
+        lists: &[
+            ("DescribeAutoScalingInstances", "AutoScalingInstances"),
+            ("DescribeLoadBalancerTargetGroups", "LoadBalancerTargetGroups"),
+            ("DescribePolicies", "ScalingPolicies"),
+            ("DescribeTags", "Tags"),
+        ],
     },
     Style {
         service: "iam",
@@ -190,7 +197,13 @@ fn within(text: &str, list: &str) -> Option<Found> {
 pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
     let mut shortened = request.clone();
     match (call.service.as_str(), call.operation.as_str()) {
-        ("autoscaling", "DescribeAutoScalingGroups" | "DescribeInstanceRefreshes" | "DescribeScalingActivities") => {
+        (
+            "autoscaling",
+            "DescribeAutoScalingGroups"
+            | "DescribeInstanceRefreshes"
+            | "DescribeScalingActivities"
+            | "DescribeScheduledActions",
+        ) => {
             // Of two values the last counts.
             shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
         }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
-use crate::s3::S3;
+use crate::permissions::{Caller, Denial, object_need};
+use crate::s3::{self, S3};
 
 /// The limits of the real API.
 const LARGEST_BYTES: usize = 5 << 20;
@@ -21,21 +22,36 @@ const SIDE: u32 = 64;
 const DEFAULT_CONFIDENCE: f64 = 55.0;
 
 /// Answers `DetectLabels`; nothing else is there.
-pub(crate) async fn answer(call: &Call, request: &Request, s3: &S3) -> Response {
+pub(crate) async fn answer(call: &Call, request: &Request, s3: &S3, caller: &Caller) -> Response {
     if call.operation != "DetectLabels" {
         return not_implemented(Protocol::Json11, "rekognition", &call.operation);
     }
-    match detect(request, s3).await {
+    let Ok(input) = serde_json::from_slice::<Value>(&request.body) else {
+        return Refusal::new(400, "SerializationException", "the request is no JSON").answer(Protocol::Json11);
+    };
+    if let Err(denial) = may_read(&input["Image"]["S3Object"], caller) {
+        let mut answer = unreadable().answer(Protocol::Json11);
+        denial.mark(&mut answer);
+        return answer;
+    }
+    match detect(&input, s3).await {
         Ok(found) => json_answer(200, Protocol::Json11, &found),
         Err(refusal) => refusal.answer(Protocol::Json11),
     }
 }
 
-async fn detect(request: &Request, s3: &S3) -> Result<Value, Refusal> {
-    let input: Value = serde_json::from_slice(&request.body)
-        .map_err(|_| Refusal::new(400, "SerializationException", "the request is no JSON"))?;
-    let most = limit(&input, "MaxLabels", 0.0, f64::MAX)?.map_or(1000, |most| most as usize);
-    let least = limit(&input, "MinConfidence", 0.0, 100.0)?.unwrap_or(DEFAULT_CONFIDENCE);
+/// Objects are read with the permissions of whoever asks about them.
+fn may_read(object: &Value, caller: &Caller) -> Result<(), Denial> {
+    let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
+        return Ok(());
+    };
+    let version = object["Version"].as_str().map(str::to_owned);
+    caller.may(&object_need("GetObject", &s3::object_arn(bucket, key), version))
+}
+
+async fn detect(input: &Value, s3: &S3) -> Result<Value, Refusal> {
+    let most = limit(input, "MaxLabels", 0.0, f64::MAX)?.map_or(1000, |most| most as usize);
+    let least = limit(input, "MinConfidence", 0.0, 100.0)?.unwrap_or(DEFAULT_CONFIDENCE);
     let bytes = picture(&input["Image"], s3).await?;
     let labels = tokio::task::spawn_blocking(move || labels(&bytes))
         .await
@@ -68,14 +84,14 @@ async fn picture(image: &Value, s3: &S3) -> Result<Bytes, Refusal> {
     let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
         return Err(Refusal::new(400, "InvalidParameterException", "Request has invalid parameters"));
     };
-    let bytes = s3.object(bucket, key).await.map_err(|_| {
-        Refusal::new(
-            400,
-            "InvalidS3ObjectException",
-            "Unable to get object metadata from S3. Check object key, region and/or access permissions.",
-        )
-    })?;
+    let bytes = s3.object(bucket, key).await.map_err(|_| unreadable())?;
     if bytes.len() > LARGEST_OBJECT { Err(too_large(LARGEST_OBJECT)) } else { Ok(bytes) }
+}
+
+/// The one answer for what is not there and what may not be read.
+fn unreadable() -> Refusal {
+    let text = "Unable to get object metadata from S3. Check object key, region and/or access permissions.";
+    Refusal::new(400, "InvalidS3ObjectException", text)
 }
 
 /// Something said about a picture, and how sure the sums are.

@@ -239,11 +239,12 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// What `/_local/health` says.
-pub(crate) fn about(dir: &std::path::Path, address: SocketAddr) -> Value {
+pub(crate) fn about(dir: &std::path::Path, region: &str, address: SocketAddr) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "dir": dir,
+        "region": region,
         "endpoint": format!("http://{address}"),
     })
 }

@@ -10,20 +10,22 @@ use time::{Duration, OffsetDateTime};
 use crate::answer::{Refusal, Reply, Response, not_implemented};
 use crate::call::{self, Call, Request};
 use crate::compute::{self, Compute};
-use crate::credentials::{Access, Identity};
+use crate::credentials::{Access, Identity, session_arn, session_id, user_arn};
 use crate::dynamodb::DynamoDb;
-use crate::faults::{Act, Chaos, Faults, Kind};
+use crate::faults::{Act, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::lambda::Lambda;
 use crate::logs::Logs;
-use crate::s3::S3;
-use crate::{ACCESS_KEY, ACCOUNT, Options, pages, rekognition, signature, sts};
+use crate::permissions::{Caller, Denial, Place, needs, object_need};
+use crate::s3::{self, S3};
+use crate::{ACCESS_KEY, ACCOUNT, Conditions, Options, pages, rekognition, signature, sts};
 
 /// What answers calls.
 pub(crate) struct Services {
     pub journal: Journal,
     pub faults: Arc<Faults>,
+    region: String,
     access: Arc<Access>,
     compute: Arc<Compute>,
     dynamodb: DynamoDb,
@@ -35,13 +37,14 @@ pub(crate) struct Services {
 
 impl Services {
     /// Reads the state below `options.dir`; `endpoint` is where instances and functions will find this server.
-    pub(crate) async fn open(options: &Options, chaos: Chaos, endpoint: &str) -> anyhow::Result<Services> {
+    pub(crate) async fn open(options: &Options, conditions: Conditions, endpoint: &str) -> anyhow::Result<Services> {
         let Options { dir, region, port: _ } = options;
+        let Conditions { chaos, speed } = conditions;
         let faults = Arc::new(Faults::new(chaos));
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
-        let access = Arc::new(Access::open(state.join("credentials.json"))?);
-        let iam = Arc::new(Iam::open(&state, region).await?);
+        let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
+        let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
         let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone()).await?;
         let s3 = Arc::new(S3::open(&state, region, lambda.clone(), faults.clone()).await?);
@@ -53,11 +56,24 @@ impl Services {
             endpoint: endpoint.to_owned(),
             objects: Arc::new(ObjectsOf(s3.clone())),
             roles: Arc::new(RolesOf { access: access.clone(), iam: iam.clone() }),
+            chaos: faults.chaos(),
+            speed,
         })
         .await?;
         let dynamodb = DynamoDb::open(&state, region).await?;
         lambda.resume()?;
-        Ok(Services { journal: Journal::default(), faults, access, compute, dynamodb, iam, lambda, logs, s3 })
+        Ok(Services {
+            journal: Journal::default(),
+            faults,
+            region: region.clone(),
+            access,
+            compute,
+            dynamodb,
+            iam,
+            lambda,
+            logs,
+            s3,
+        })
     }
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
@@ -69,7 +85,11 @@ impl Services {
         }
         let fault = fate.act.as_ref().map(Act::name);
         let reply = self.meet(fate.act, &call, request).await;
-        self.journal.note(&call, reply.status(), fault);
+        let denied = reply.denied();
+        if let Some(denied) = &denied {
+            tracing::info!("{denied}");
+        }
+        self.journal.note(&call, reply.status(), fault, denied);
         tracing::debug!(service = call.service, operation = call.operation, status = reply.status(), fault);
         reply
     }
@@ -144,9 +164,9 @@ impl Services {
     async fn dispatch(&self, call: &Call, request: &Request) -> Response {
         // A browser asks before it has anything to sign.
         if call.operation == "Preflight" {
-            return self.s3.answer(&call.operation, request).await;
+            return self.s3.answer(&call.operation, request, &self.owner()).await;
         }
-        match signature::verify(request, call, &self.access, self.now()) {
+        match signature::verify(request, call, &self.access, &self.region, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
             Err(refusal) => self.refuse(&refusal, call, request).await,
         }
@@ -165,22 +185,38 @@ impl Services {
         }
     }
 
-    async fn answer_known(&self, call: &Call, request: &Request, caller: &Identity) -> Response {
+    fn owner(&self) -> Caller {
+        Caller::owner(user_arn(), &self.region)
+    }
+
+    /// Whether the caller may do all that the call does.
+    fn check(&self, call: &Call, request: &Request, caller: &Caller) -> Result<(), Denial> {
+        let place = Place { region: &self.region, role_arn: &|name| self.iam.role_arn(name) };
+        needs(call, request, &place).iter().try_for_each(|need| caller.may(need))
+    }
+
+    async fn answer_known(&self, call: &Call, request: &Request, identity: &Identity) -> Response {
+        let caller = self.iam.caller(identity);
+        if let Err(denial) = self.check(call, request, &caller) {
+            let mut answer = self.refuse(&denial.refusal(call), call, request).await;
+            denial.mark(&mut answer);
+            return answer;
+        }
         let short = self.faults.has(Kind::ShortPages);
         let shortened = if short { pages::shorten(call, request) } else { None };
         let request = shortened.as_ref().unwrap_or(request);
-        pages::cut(call, request, self.answer_whole(call, request, caller).await, short)
+        pages::cut(call, request, self.answer_whole(call, request, identity, &caller).await, short)
     }
 
-    async fn answer_whole(&self, call: &Call, request: &Request, caller: &Identity) -> Response {
+    async fn answer_whole(&self, call: &Call, request: &Request, identity: &Identity, caller: &Caller) -> Response {
         match call.service.as_str() {
-            "s3" => self.s3.answer(&call.operation, request).await,
+            "s3" => self.s3.answer(&call.operation, request, caller).await,
             "dynamodb" => self.dynamodb.answer(call, request).await,
             "iam" => self.iam.answer(call, request).await,
-            "sts" => sts::answer(&call.operation, request, &self.access, caller),
+            "sts" => sts::answer(&call.operation, request, &self.access, &self.iam, identity),
             "lambda" => self.lambda.answer(call, request).await,
             "logs" => self.logs.answer(call, request),
-            "rekognition" => rekognition::answer(call, request, &self.s3).await,
+            "rekognition" => rekognition::answer(call, request, &self.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 let answer = self.compute.handle(&call.service, &request.form()).await;
                 answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
@@ -214,11 +250,17 @@ struct RolesOf {
 #[async_trait]
 impl compute::Roles for RolesOf {
     async fn role_of_profile(&self, profile: &str) -> Option<String> {
-        self.iam.role_of_profile(profile).await
+        self.iam.role_of_profile(profile)
+    }
+
+    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
+        let caller = self.iam.in_role(role, session_arn(role, session), session_id(session));
+        let need = object_need("GetObject", &s3::object_arn(bucket, key), None);
+        caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 
     async fn credentials(&self, role: &str, session: &str) -> compute::Credentials {
-        let issued = self.access.issue(role, session, SESSION);
+        let issued = self.access.issue(role, session, self.access.life(SESSION));
         compute::Credentials {
             access_key_id: issued.access_key,
             secret_access_key: issued.secret_key,

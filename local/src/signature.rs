@@ -24,6 +24,7 @@ pub(crate) fn verify(
     request: &Request,
     call: &Call,
     access: &Access,
+    region: &str,
     now: OffsetDateTime,
 ) -> Result<Identity, Refusal> {
     let words = Words { protocol: call.protocol, s3: call.service == "s3" };
@@ -32,6 +33,7 @@ pub(crate) fn verify(
     };
     let identity = access.identity(&signed.access_key).ok_or_else(|| words.unknown_key())?;
     signed.check_time(&words, now)?;
+    signed.check_scope(call, &words, region)?;
     if let Some(session) = &identity.session {
         if signed.token.as_deref() != Some(session.token.as_str()) {
             return Err(words.bad_token());
@@ -121,10 +123,27 @@ impl Signed {
         }
     }
 
-    /// Whoever uses a presigned URL may not add to what its maker allowed.
+    /// A signature is for a day, a region and a service; global services count as us-east-1's (aws-facts §6.1).
+    fn check_scope(&self, call: &Call, words: &Words, region: &str) -> Result<(), Refusal> {
+        let parts: Vec<&str> = self.scope.split('/').collect();
+        let [day, signed_for, _, "aws4_request"] = parts.as_slice() else {
+            return Err(words.malformed());
+        };
+        if self.date.get(..8) != Some(*day) {
+            return Err(words.malformed());
+        }
+        let is_global = matches!(call.service.as_str(), "iam" | "sts") && *signed_for == "us-east-1";
+        if *signed_for == region || is_global { Ok(()) } else { Err(words.wrong_region(signed_for, region)) }
+    }
+
+    /// Nobody on the way, and nobody who uses a presigned URL, may add to what its maker allowed.
     fn check_headers(&self, request: &Request, words: &Words) -> Result<(), Refusal> {
-        let unsigned = |name: &str| name.starts_with("x-amz-") && !self.headers.iter().any(|signed| signed == name);
-        if words.s3 && self.expires.is_some() && request.headers.keys().any(|name| unsigned(name.as_str())) {
+        let is_signed = |name: &str| self.headers.iter().any(|signed| signed == name);
+        if !is_signed("host") {
+            return Err(words.malformed());
+        }
+        let unsigned = |name: &str| name.starts_with("x-amz-") && !is_signed(name);
+        if words.s3 && request.headers.keys().any(|name| unsigned(name.as_str())) {
             let text = "There were headers present in the request which were not signed";
             return Err(Refusal::new(403, "AccessDenied", text));
         }
@@ -301,6 +320,22 @@ impl Words {
         }
     }
 
+    fn wrong_region(&self, signed_for: &str, region: &str) -> Refusal {
+        let text = "Credential should be scoped to a valid region. ";
+        match self.protocol {
+            Protocol::RestXml => Refusal::new(
+                400,
+                "AuthorizationHeaderMalformed",
+                format!(
+                    "The authorization header is malformed; the region '{signed_for}' is wrong; expecting '{region}'"
+                ),
+            ),
+            Protocol::Query => Refusal::new(403, "SignatureDoesNotMatch", text),
+            Protocol::Ec2 => self.unsigned(),
+            _ => Refusal::new(403, "InvalidSignatureException", text),
+        }
+    }
+
     fn wrong_body(&self) -> Refusal {
         match self.protocol {
             Protocol::RestXml => Refusal::new(
@@ -317,11 +352,13 @@ impl Words {
 mod tests {
     use aws_credential_types::Credentials;
     use aws_sigv4::http_request::{
-        PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-        UriPathNormalizationMode, sign,
+        PayloadChecksumKind, PercentEncodingMode, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation,
+        SigningSettings, UriPathNormalizationMode, sign,
     };
     use aws_sigv4::sign::v4;
     use bytes::Bytes;
+
+    use std::sync::Arc;
 
     use super::*;
     use crate::call::identify;
@@ -332,12 +369,14 @@ mod tests {
         secret: String,
         token: Option<String>,
         service: &'static str,
+        region: &'static str,
         life: Option<std::time::Duration>,
     }
 
     impl Signer {
         fn user(service: &'static str) -> Signer {
-            Signer { key: ACCESS_KEY.into(), secret: SECRET_KEY.into(), token: None, service, life: None }
+            let (key, secret) = (ACCESS_KEY.into(), SECRET_KEY.into());
+            Signer { key, secret, token: None, service, region: "us-east-1", life: None }
         }
 
         /// Signs as the SDKs do, with the crate they use.
@@ -347,6 +386,9 @@ mod tests {
             if self.service == "s3" {
                 settings.percent_encoding_mode = PercentEncodingMode::Single;
                 settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+                if self.life.is_none() {
+                    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+                }
             }
             settings.session_token_mode = SessionTokenMode::Include;
             if self.life.is_some() {
@@ -355,7 +397,7 @@ mod tests {
             }
             let params = v4::SigningParams::builder()
                 .identity(&identity)
-                .region("us-east-1")
+                .region(self.region)
                 .name(self.service)
                 .time(std::time::SystemTime::now())
                 .settings(settings)
@@ -366,11 +408,13 @@ mod tests {
                 Some(_) => SignableBody::UnsignedPayload,
                 None => SignableBody::Bytes(body.as_bytes()),
             };
-            let host = [("host", "127.0.0.1:1")];
-            let signable = SignableRequest::new(method, uri, host.into_iter(), payload).unwrap();
+            let headers = [("host", "127.0.0.1:1"), ("x-amz-meta-colour", "red")];
+            let headers = headers.into_iter().take(if self.life.is_some() { 1 } else { 2 });
+            let signable = SignableRequest::new(method, uri, headers.clone(), payload).unwrap();
             let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+            let builder = http::Request::builder().method(method).uri(uri);
             let mut built =
-                http::Request::builder().method(method).uri(uri).header("host", "127.0.0.1:1").body(()).unwrap();
+                headers.fold(builder, |builder, (name, value)| builder.header(name, value)).body(()).unwrap();
             instructions.apply_to_request_http1x(&mut built);
             Request {
                 method: built.method().clone(),
@@ -384,12 +428,12 @@ mod tests {
 
     fn check(request: &Request, access: &Access, later: Duration) -> Result<Identity, String> {
         let now = OffsetDateTime::now_utc() + later;
-        verify(request, &identify(request), access, now).map_err(|refusal| refusal.code)
+        verify(request, &identify(request), access, "us-east-1", now).map_err(|refusal| refusal.code)
     }
 
     fn access() -> (tempfile::TempDir, Access) {
         let dir = tempfile::tempdir().unwrap();
-        let access = Access::open(dir.path().join("credentials.json")).unwrap();
+        let access = Access::open(dir.path().join("credentials.json"), Arc::default()).unwrap();
         (dir, access)
     }
 
@@ -405,6 +449,80 @@ mod tests {
             let changed = Request { path: request.path.replace('a', "b"), ..request };
             assert!(check(&changed, &access, Duration::ZERO).is_err(), "{service}");
         }
+    }
+
+    #[test]
+    fn whatever_is_altered_the_signature_shows_it() {
+        let (_dir, access) = access();
+        let signed = Signer::user("s3").sign("PUT", "http://127.0.0.1:1/bucket/key?x-id=PutObject", "body");
+        assert!(check(&signed, &access, Duration::ZERO).is_ok());
+        let with = |change: fn(&mut Request)| {
+            let mut request = signed.clone();
+            change(&mut request);
+            check(&request, &access, Duration::ZERO).unwrap_err()
+        };
+        let authorization = |from: &'static str, to: &'static str| {
+            let mut request = signed.clone();
+            let text = request.header("authorization").unwrap().replace(from, to);
+            request.headers.insert("authorization", text.parse().unwrap());
+            check(&request, &access, Duration::ZERO).unwrap_err()
+        };
+        assert_eq!(with(|request| request.method = http::Method::DELETE), "SignatureDoesNotMatch");
+        assert_eq!(with(|request| request.path = "/bucket/other".into()), "SignatureDoesNotMatch");
+        assert_eq!(with(|request| request.query = "x-id=PutObject&versionId=1".into()), "SignatureDoesNotMatch");
+        assert_eq!(with(|request| request.query = String::new()), "SignatureDoesNotMatch");
+        assert_eq!(with(|request| request.body = "else".into()), "XAmzContentSHA256Mismatch");
+        let header = |request: &mut Request| drop(request.headers.insert("x-amz-meta-colour", "blue".parse().unwrap()));
+        assert_eq!(with(header), "SignatureDoesNotMatch");
+        assert_eq!(with(|request| drop(request.headers.remove("x-amz-meta-colour"))), "SignatureDoesNotMatch");
+        let added = |request: &mut Request| drop(request.headers.insert("x-amz-acl", "private".parse().unwrap()));
+        assert_eq!(with(added), "AccessDenied");
+        let host = |request: &mut Request| drop(request.headers.insert("host", "127.0.0.1:2".parse().unwrap()));
+        assert_eq!(with(host), "SignatureDoesNotMatch");
+        let hash = |request: &mut Request| {
+            request.headers.insert("x-amz-content-sha256", "UNSIGNED-PAYLOAD".parse().unwrap());
+        };
+        assert_eq!(with(hash), "SignatureDoesNotMatch");
+        assert_eq!(authorization("SignedHeaders=host;", "SignedHeaders="), "SignatureDoesNotMatch");
+        assert_eq!(authorization("Signature=", "Signature=0"), "SignatureDoesNotMatch");
+        assert_eq!(authorization("us-east-1", "eu-west-1"), "AuthorizationHeaderMalformed");
+        assert_eq!(authorization("aws4_request", "aws5_request"), "AuthorizationHeaderMalformed");
+        // What is signed for another service is not this service's.
+        assert_eq!(authorization("/s3/", "/sqs/"), "InvalidSignatureException");
+    }
+
+    #[test]
+    fn a_signature_is_for_one_region_and_a_quarter_of_an_hour() {
+        let (_dir, access) = access();
+        for (service, expected) in [("s3", "AuthorizationHeaderMalformed"), ("dynamodb", "InvalidSignatureException")] {
+            let elsewhere = Signer { region: "eu-west-1", ..Signer::user(service) };
+            let request = elsewhere.sign("GET", "http://127.0.0.1:1/bucket", "");
+            assert_eq!(check(&request, &access, Duration::ZERO).unwrap_err(), expected);
+        }
+        let request = Signer::user("s3").sign("GET", "http://127.0.0.1:1/bucket", "");
+        for (later, accepted) in [(14, true), (-14, true), (16, false), (-16, false)] {
+            let checked = check(&request, &access, Duration::minutes(later));
+            assert_eq!(checked.is_ok(), accepted, "{later} minutes");
+            assert!(accepted || checked == Err("RequestTimeTooSkewed".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_presigned_url_is_for_what_it_was_made_for() {
+        let (_dir, access) = access();
+        let signer = Signer { life: Some(std::time::Duration::from_secs(60)), ..Signer::user("s3") };
+        let signed = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        let query = |from: &str, to: &str| {
+            let request = Request { query: signed.query.replace(from, to), ..signed.clone() };
+            check(&request, &access, Duration::ZERO).unwrap_err()
+        };
+        assert_eq!(query("X-Amz-Expires=60", "X-Amz-Expires=6000"), "SignatureDoesNotMatch");
+        assert_eq!(query("X-Amz-Expires=60", "X-Amz-Expires=604801"), "AuthorizationQueryParametersError");
+        assert_eq!(query("us-east-1", "eu-west-1"), "AuthorizationHeaderMalformed");
+        assert_eq!(query("X-Amz-Signature=", "X-Amz-Other="), "AuthorizationQueryParametersError");
+        let other = Request { path: "/bucket/other".to_owned(), ..signed.clone() };
+        assert_eq!(check(&other, &access, Duration::ZERO).unwrap_err(), "SignatureDoesNotMatch");
+        assert_eq!(check(&signed, &access, -Duration::minutes(16)).unwrap_err(), "AccessDenied");
     }
 
     #[test]
@@ -428,6 +546,9 @@ mod tests {
         let mut signer = Signer { key: issued.access_key, secret: issued.secret_key, ..Signer::user("s3") };
         let without = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert_eq!(check(&without, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
+        signer.token = Some(access.issue("web", "i-2", Duration::minutes(10)).token);
+        let with_anothers = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
+        assert_eq!(check(&with_anothers, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
         signer.token = Some(issued.token);
         let with = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert!(check(&with, &access, Duration::ZERO).unwrap().session.is_some());

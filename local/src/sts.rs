@@ -7,17 +7,19 @@ use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, escape, not_implemented, query_result};
 use crate::call::Request;
 use crate::credentials::{Access, Identity, Issued};
+use crate::iam::Iam;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// Answers `operation` of `caller`.
-pub(crate) fn answer(operation: &str, request: &Request, access: &Access, caller: &Identity) -> Response {
-    match operation {
-        "GetCallerIdentity" => query_result(operation, NAMESPACE, &identity(caller)),
-        "GetSessionToken" => session_token(request, access),
-        "AssumeRole" => assume_role(request, access).unwrap_or_else(|refusal| refusal.answer(Protocol::Query)),
-        _ => not_implemented(Protocol::Query, "sts", operation),
-    }
+pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Response {
+    let answer = match operation {
+        "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
+        "GetSessionToken" => session_token(request, access, caller),
+        "AssumeRole" => assume_role(request, access, iam, caller),
+        _ => return not_implemented(Protocol::Query, "sts", operation),
+    };
+    answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
 }
 
 fn identity(caller: &Identity) -> String {
@@ -28,16 +30,36 @@ fn identity(caller: &Identity) -> String {
     )
 }
 
-fn session_token(request: &Request, access: &Access) -> Response {
-    let issued = access.issue("user", "local", life(request, 43_200));
-    query_result("GetSessionToken", NAMESPACE, &credentials(&issued))
+fn session_token(request: &Request, access: &Access, caller: &Identity) -> Result<Response, Refusal> {
+    if caller.session.is_some() {
+        return Err(Refusal::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
+    }
+    let issued = access.issue_to_user(life(request, 43_200));
+    Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
-fn assume_role(request: &Request, access: &Access) -> Result<Response, Refusal> {
+/// Only whom the role trusts may take it on; the account's owner is no exception.
+fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Result<Response, Refusal> {
     let form = request.form();
     let missing = |name: &str| Refusal::new(400, "ValidationError", format!("{name} is missing"));
     let role = form.get("RoleArn").ok_or_else(|| missing("RoleArn"))?;
     let session = form.get("RoleSessionName").ok_or_else(|| missing("RoleSessionName"))?;
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
+    if !(2..=64).contains(&session.len()) || !session.bytes().all(letters) {
+        let text = format!(
+            "1 validation error detected: Value '{session}' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]*"
+        );
+        return Err(Refusal::new(400, "ValidationError", text));
+    }
+    if form.keys().any(|field| field == "Policy" || field.starts_with("PolicyArns")) {
+        let text = "the local AWS has no session policies";
+        return Err(Refusal::new(501, "NotImplementedException", text));
+    }
+    let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
+    if !iam.trusts_principal(role, &principal) {
+        let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
+        return Err(Refusal::new(403, "AccessDenied", text));
+    }
     let issued = access.issue(role, session, life(request, 3600));
     let user = format!(
         "<AssumedRoleUser><Arn>{}</Arn><AssumedRoleId>{}</AssumedRoleId></AssumedRoleUser>",

@@ -182,13 +182,15 @@ struct Clients {
     upload: String,
 }
 
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
 /// Makes what the writers write to. Returns the id of an upload.
 async fn prepare(config: &SdkConfig) -> String {
     let world = Clients::new(config, "");
     table(&world.dynamodb).await;
     world.s3.create_bucket().bucket(BUCKET).send().await.unwrap();
     world.logs.create_log_group().log_group_name("kept").send().await.unwrap();
-    world.iam.create_role().role_name("kept").assume_role_policy_document("{}").send().await.unwrap();
+    world.iam.create_role().role_name("kept").assume_role_policy_document(TRUST).send().await.unwrap();
     for number in 0..WRITERS {
         for name in 0..NAMES {
             let name = format!("writer-{number}-{name}");
@@ -273,7 +275,8 @@ impl Clients {
                 }
             }
             (Kind::RolePolicy, Some(value)) => {
-                let document = format!("{{\"Version\":\"2012-10-17\",\"Id\":\"{value}\",\"Statement\":[]}}");
+                let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
+                let document = format!("{{\"Version\":\"2012-10-17\",\"Id\":\"{value}\",\"Statement\":{statement}}}");
                 iam.put_role_policy().role_name("kept").policy_name(name).policy_document(document).send().await?;
             }
             (Kind::InstanceTag, value) => {
@@ -453,8 +456,9 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     let server = Server::start(dir.path());
     let config = server.config().await;
     let iam = aws_sdk_iam::Client::new(&config);
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-    let role = iam.create_role().role_name("echo").assume_role_policy_document(trust).send().await.unwrap();
+    let role = iam.create_role().role_name("echo").assume_role_policy_document(TRUST).send().await.unwrap();
+    let logs = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+    iam.attach_role_policy().role_name("echo").policy_arn(logs).send().await.unwrap();
     let lambda = aws_sdk_lambda::Client::new(&config);
     let create = lambda.create_function().function_name("echo").runtime(Runtime::Providedal2023).handler("bootstrap");
     let code = FunctionCode::builder().zip_file(aws_sdk_lambda::primitives::Blob::new(zipped())).build();

@@ -36,6 +36,8 @@ fn zip(comment: &str) -> Blob {
 async fn create(world: &World) -> (Client, CreateFunctionFluentBuilder) {
     let iam = aws_sdk_iam::Client::new(&world.config);
     let role = iam.create_role().role_name("labeler").assume_role_policy_document(TRUST).send().await.unwrap();
+    let logs = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+    iam.attach_role_policy().role_name("labeler").policy_arn(logs).send().await.unwrap();
     let client = Client::new(&world.config);
     let create = client
         .create_function()

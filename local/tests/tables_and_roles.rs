@@ -335,7 +335,8 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     create.clone().send().await.unwrap();
     assert_eq!(code(create.clone().send().await), "EntityAlreadyExists");
     assert_eq!(code(create.role_name("WEB").send().await), "EntityAlreadyExists");
-    let policy = r#"{"Version":"2012-10-17","Id":"é","Statement":[]}"#;
+    let policy =
+        r#"{"Version":"2012-10-17","Id":"é","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
     iam.put_role_policy().role_name("web").policy_name("uses").policy_document(policy).send().await.unwrap();
     let world = world.restarted().await;
     let iam = aws_sdk_iam::Client::new(&world.config);
@@ -357,11 +358,60 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     assert!(iam.list_attached_role_policies().role_name("web").send().await.unwrap().attached_policies().is_empty());
     assert_eq!(iam.list_role_tags().role_name("web").send().await.unwrap().tags()[0].value(), "postagram é");
 
-    assert_eq!(code(iam.delete_role().role_name("web").send().await), "DeleteConflict");
+    let refused = iam.delete_role().role_name("web").send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("DeleteConflict"));
+    assert_eq!(refused.message(), Some("Cannot delete entity, must delete policies first."));
+    let basic = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
+    iam.attach_role_policy().role_name("Web").policy_arn(basic).send().await.unwrap();
+    iam.attach_role_policy().role_name("web").policy_arn(basic).send().await.unwrap();
+    let attached = iam.list_attached_role_policies().role_name("web").send().await.unwrap();
+    assert_eq!(attached.attached_policies()[0].policy_name(), Some("AWSLambdaBasicExecutionRole"));
     iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    let refused = iam.delete_role().role_name("web").send().await.unwrap_err();
+    assert_eq!(refused.message(), Some("Cannot delete entity, must detach all policies first."));
+    iam.detach_role_policy().role_name("web").policy_arn(basic).send().await.unwrap();
+    let nobody = iam.attach_role_policy().role_name("web").policy_arn("arn:aws:iam::aws:policy/Nothing").send().await;
+    assert_eq!(code(nobody), "NoSuchEntity");
+    assert_eq!(code(iam.delete_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
     assert_eq!(code(iam.get_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
     iam.delete_role().role_name("web").send().await.unwrap();
     assert_eq!(code(iam.get_role().role_name("web").send().await), "NoSuchEntity");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn what_iam_does_not_take_it_refuses_in_its_own_words() {
+    let world = World::new().await;
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    let create = |name: &str, trust: &str| iam.create_role().role_name(name).assume_role_policy_document(trust).send();
+    let long = "a".repeat(65);
+    for (name, trust, expected) in [
+        (long.as_str(), TRUST, "ValidationError"),
+        ("a b", TRUST, "ValidationError"),
+        ("web", "{}", "MalformedPolicyDocument"),
+    ] {
+        assert_eq!(code(create(name, trust).await), expected, "{name}");
+    }
+    let nobody = TRUST.replace(r#""Service":"ec2.amazonaws.com""#, r#""AWS":"arn:aws:iam::000000000000:role/nobody""#);
+    let refused = create("web", &nobody).await.unwrap_err();
+    assert!(refused.message().unwrap().starts_with("Invalid principal in policy"), "{refused:?}");
+    create("web", TRUST).await.unwrap();
+    create("nobody", TRUST).await.unwrap();
+    create("third", &nobody).await.unwrap();
+    let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(r#"{"Version":"2012-10-17"}"#);
+    let refused = put.send().await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message()),
+        (Some("MalformedPolicyDocument"), Some("Syntax errors in policy."))
+    );
+    let refused = iam.get_role().role_name("second").send().await.unwrap_err();
+    assert_eq!(refused.message(), Some("The role with name second cannot be found."));
+    let refused = iam.get_instance_profile().instance_profile_name("second").send().await.unwrap_err();
+    assert_eq!(refused.message(), Some("Instance Profile second cannot be found."));
+    iam.create_service_linked_role().aws_service_name("autoscaling.amazonaws.com").send().await.unwrap();
+    let linked = iam.list_roles().path_prefix("/aws-service-role/").send().await.unwrap();
+    let linked = linked.roles()[0].role_name().to_owned();
+    assert_eq!(code(iam.delete_role().role_name(linked).send().await), "UnmodifiableEntity");
     world.cloud.stop().await;
 }
 
@@ -403,12 +453,25 @@ async fn the_caller_is_known_and_roles_can_be_taken_on() {
     let caller = sts.get_caller_identity().send().await.unwrap();
     assert_eq!(caller.account(), Some(local::ACCOUNT));
     let arn = "arn:aws:iam::000000000000:role/web";
-    let taken = sts.assume_role().role_arn(arn).role_session_name("me").send().await.unwrap();
+    let take = sts.assume_role().role_arn(arn).role_session_name("me");
+    assert_eq!(code(take.clone().send().await), "AccessDenied");
+    let iam = aws_sdk_iam::Client::new(&world.config);
+    iam.create_role().role_name("web").assume_role_policy_document(TRUST).send().await.unwrap();
+    assert_eq!(code(take.clone().send().await), "AccessDenied");
+    let trust = TRUST.replace(r#""Service":"ec2.amazonaws.com""#, r#""AWS":"arn:aws:iam::000000000000:root""#);
+    iam.update_assume_role_policy().role_name("web").policy_document(trust).send().await.unwrap();
+    let taken = take.send().await.unwrap();
     let keys = taken.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
     let config = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
     let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.unwrap();
     assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/web/me"));
+    assert_eq!(code(aws_sdk_sts::Client::new(&config).get_session_token().send().await), "AccessDenied");
+    let session = sts.get_session_token().send().await.unwrap();
+    let keys = session.credentials().unwrap();
+    let token = Some(keys.session_token().to_owned());
+    let config = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    assert!(aws_sdk_iam::Client::new(&config).list_roles().send().await.is_ok(), "the owner's session owns as well");
     let wrong = support::config(&world.cloud, local::ACCESS_KEY, "guess", None).await;
     assert_eq!(code(aws_sdk_sts::Client::new(&wrong).get_caller_identity().send().await), "SignatureDoesNotMatch");
     world.cloud.stop().await;

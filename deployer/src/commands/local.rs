@@ -18,13 +18,13 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     match command {
         LocalCommand::Start(args) => {
             let running = laptop.running();
-            let server = laptop.start(args.port, &region(global), &chaos(args)?)?;
-            if running.is_some() && !args.chaos.is_empty() {
+            let server = laptop.start(args.port, &region(global), &conditions(args)?)?;
+            if running.is_some() && (!args.chaos.is_empty() || args.speed != local::Speed::default().to_string()) {
                 report::say("it runs already, and goes on as it was started; `deployer local stop` ends it");
             }
             report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
         }
-        LocalCommand::Run(args) => laptop.run(args.port, &region(global), chaos(args)?).await?,
+        LocalCommand::Run(args) => laptop.run(args.port, &region(global), conditions(args)?).await?,
         LocalCommand::Stop => match laptop.stop()? {
             true => report::say("stopped; what is stored stays"),
             false => report::say("it is not running"),
@@ -55,10 +55,11 @@ pub fn port() -> u16 {
     std::env::var("DEPLOYER_LOCAL_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT)
 }
 
-/// The bad sides that were asked for.
-fn chaos(args: &LocalStart) -> Result<local::Chaos, Failure> {
+/// The bad sides and the speed that were asked for.
+fn conditions(args: &LocalStart) -> Result<local::Conditions, Failure> {
     let kinds = args.chaos.iter().map(|name| name.parse()).collect::<Result<_, local::UnknownChaos>>();
-    Ok(local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed: args.seed })
+    let chaos = local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed: args.seed };
+    Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)? })
 }
 
 /// Every bad side with what it does; a star marks those of the running server.

@@ -409,7 +409,7 @@ fn local_access(
         let server = match (laptop.running(), wake) {
             (Some(server), _) => server,
             (None, Wake::Only) if !laptop.has_state() => return Ok(None),
-            (None, _) => laptop.start(local::port(), config.region.as_str(), &::local::Chaos::default())?,
+            (None, _) => laptop.start(local::port(), config.region.as_str(), &::local::Conditions::default())?,
         };
         Ok(Some(Some(server.access())))
     }

@@ -160,6 +160,11 @@ async fn carry_out(
         return Err(overtaken());
     }
     session.end_turn(lease).await;
+    for front in fronts.iter().filter(|front| front.is_held_back(&outcomes)) {
+        if let Some((group, targets)) = outputs.get(front.group).zip(outputs.get(front.target_group)) {
+            explain(session, &targets.arn, &group.name).await;
+        }
+    }
     if let Some(limit) = healthy_within.filter(|_| outcomes.iter().all(Outcome::is_done)) {
         let waited = watched(fronts.len(), None, async |pace, board| {
             let mut waited = Vec::new();

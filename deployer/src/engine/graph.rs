@@ -75,7 +75,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), Some(Arc::new(resource)), inputs, make)
     }
 
-    /// Adds a resource that lives inside its inputs: where they are not, it cannot be.
+    /// Adds a resource that lives inside the first of its inputs: where that is not, it cannot be.
     pub fn add_inside<R: Resource<Cloud = C>, I: Inputs>(
         &mut self,
         key: impl Into<String>,
@@ -280,13 +280,15 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
     }
 
-    /// Where none of its inputs is, it cannot be either, and need not be looked for once they have been made.
+    /// What lives in something that is not there is not there either, and need not be looked for once that has been
+    /// made. What lives in something that is there may be there, too, and have to change with its other inputs.
     fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
-        let nowhere = self.inputs.needs().into_iter().all(|need| outputs.is_absent(need));
-        if nowhere {
-            outputs.set_absent(self.index);
+        let parent = self.inputs.needs().first().copied();
+        if parent.is_some_and(|parent| !outputs.is_absent(parent)) {
+            return self.planned("", Step::pending(&self.missing(outputs)), None);
         }
-        self.planned("", Step::Create, nowhere.then(|| Box::new(Observed::<R>::Absent) as Seen))
+        outputs.set_absent(self.index);
+        self.planned("", Step::Create, Some(Box::new(Observed::<R>::Absent)))
     }
 
     fn missing(&self, outputs: &Outputs) -> Vec<usize> {

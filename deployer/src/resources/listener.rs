@@ -1,6 +1,12 @@
-//! A listener: the port at which a load balancer takes requests, and where it takes them to.
+//! A listener: the port at which a load balancer takes requests, and the target groups it knows.
+//!
+//! To whom the requests go is the matter of its default action, which comes after the instances.
 
-use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, Listener as Described, ProtocolEnum};
+use std::collections::BTreeMap;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ActionTypeEnum, ForwardActionConfig, Listener as Described, ProtocolEnum, TargetGroupTuple,
+};
 use serde::Serialize;
 
 use super::tags;
@@ -14,6 +20,8 @@ use crate::{
 pub struct Listener {
     /// The ARN of the load balancer.
     pub load_balancer: String,
+    /// The ARN of the target group it should know.
+    pub target_group: String,
 }
 
 /// What we choose.
@@ -23,7 +31,8 @@ pub struct Settings {
     pub port: i32,
     /// What they speak.
     pub protocol: String,
-    /// The ARN of the target group that answers them.
+    /// The ARN of a target group it forwards to, with whatever weight: only the targets of such a group are ever
+    /// healthy (aws-facts §11.1).
     pub target_group: String,
 }
 
@@ -34,7 +43,12 @@ pub struct Output {
     pub arn: String,
     /// Its port.
     pub port: i32,
+    /// To whom it forwards.
+    pub forwards: Forwards,
 }
+
+/// ARNs of target groups with their weights, 0 to 999, which are shares of the requests.
+pub type Forwards = BTreeMap<String, i32>;
 
 impl Settings {
     /// Passes HTTP on to a target group.
@@ -70,39 +84,48 @@ impl Resource for Listener {
         let ours = listeners.iter().find(|(arn, _)| is_tagged(arn)).or(listeners.first()).copied();
         Ok(ours.map_or(Observed::Absent, |(arn, listener)| {
             Observed::Present(Live {
-                settings: settings(listener),
-                output: Output { arn: arn.into(), port: listener.port().unwrap_or_default() },
+                settings: self.settings(listener),
+                output: Output {
+                    arn: arn.into(),
+                    port: listener.port().unwrap_or_default(),
+                    forwards: forwards(listener),
+                },
                 owner: Owner::Tags(tags.remove(arn).unwrap_or_default()),
             })
         }))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let only = Forwards::from([(want.target_group.clone(), 1)]);
         let answer = aws
             .elb
             .create_listener()
             .load_balancer_arn(&self.load_balancer)
             .port(want.port)
             .protocol(ProtocolEnum::from(want.protocol.as_str()))
-            .default_actions(forward(&want.target_group))
+            .default_actions(forward(&only))
             .set_tags(Some(tags::to_elb(tags)))
             .send()
             .await?;
         let arn = answer.listeners().first().and_then(Described::listener_arn).unwrap_or_default().into();
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { arn, port: want.port },
+            output: Output { arn, port: want.port, forwards: only },
             owner: Owner::Tags(tags.clone()),
         }))
     }
 
+    /// A new target group gets no requests yet, but the health checks that will show when it can take them.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let mut forwards = live.output.forwards.clone();
+        let weight = if forwards.is_empty() { 1 } else { 0 };
+        forwards.entry(want.target_group.clone()).or_insert(weight);
         aws.elb
             .modify_listener()
             .listener_arn(&live.output.arn)
             .port(want.port)
             .protocol(ProtocolEnum::from(want.protocol.as_str()))
-            .default_actions(forward(&want.target_group))
+            .default_actions(forward(&forwards))
             .send()
             .await?;
         Ok(())
@@ -117,19 +140,70 @@ impl Resource for Listener {
     }
 }
 
-fn forward(target_group: &str) -> Action {
-    Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(target_group).build()
+impl Listener {
+    fn settings(&self, listener: &Described) -> Settings {
+        let forwards = forwards(listener);
+        let known = forwards.get_key_value(&self.target_group).or_else(|| forwards.first_key_value());
+        Settings {
+            port: listener.port().unwrap_or_default(),
+            protocol: listener.protocol().map(|protocol| protocol.as_str().to_owned()).unwrap_or_default(),
+            target_group: known.map(|(arn, _)| arn.clone()).unwrap_or_default(),
+        }
+    }
 }
 
-/// AWS answers the one target group of an action in two places, and promises neither.
-fn settings(listener: &Described) -> Settings {
-    let target_group = listener.default_actions().iter().find_map(|action| {
-        let first = || action.forward_config()?.target_groups().first()?.target_group_arn();
-        action.target_group_arn().or_else(first)
+/// The action that forwards so.
+pub fn forward(forwards: &Forwards) -> Action {
+    let action = Action::builder().r#type(ActionTypeEnum::Forward);
+    match forwards.first_key_value() {
+        // The form that every cloud that speaks this API knows.
+        Some((only, _)) if forwards.len() == 1 => action.target_group_arn(only).build(),
+        _ => {
+            let tuple = |(arn, weight): (&String, &i32)| {
+                TargetGroupTuple::builder().target_group_arn(arn).weight(*weight).build()
+            };
+            let config = ForwardActionConfig::builder().set_target_groups(Some(forwards.iter().map(tuple).collect()));
+            action.forward_config(config.build()).build()
+        }
+    }
+}
+
+/// To whom a listener forwards. AWS answers the one target group of an action in two places, and promises neither.
+pub fn forwards(listener: &Described) -> Forwards {
+    let actions = listener.default_actions().iter();
+    let forwards = actions.flat_map(|action| {
+        let tuples = action.forward_config().map(ForwardActionConfig::target_groups).unwrap_or_default();
+        let weighed =
+            |tuple: &TargetGroupTuple| Some((tuple.target_group_arn()?.to_owned(), tuple.weight().unwrap_or(1)));
+        let alone = action.target_group_arn().filter(|_| tuples.is_empty()).map(|arn| (arn.to_owned(), 1));
+        tuples.iter().filter_map(weighed).chain(alone)
     });
-    Settings {
-        port: listener.port().unwrap_or_default(),
-        protocol: listener.protocol().map(|protocol| protocol.as_str().to_owned()).unwrap_or_default(),
-        target_group: target_group.unwrap_or_default().into(),
+    forwards.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(actions: Vec<Action>) -> Described {
+        Described::builder().port(80).protocol(ProtocolEnum::Http).set_default_actions(Some(actions)).build()
+    }
+
+    #[test]
+    fn what_is_forwarded_reads_the_same_in_every_form() {
+        for forwards in [Forwards::from([("a".into(), 1)]), Forwards::from([("a".into(), 1), ("b".into(), 0)])] {
+            assert_eq!(super::forwards(&listener(vec![forward(&forwards)])), forwards);
+        }
+        assert_eq!(forwards(&listener(vec![])), Forwards::new());
+    }
+
+    #[test]
+    fn a_target_group_is_known_with_any_weight() {
+        let there = listener(vec![forward(&Forwards::from([("old".into(), 1), ("wanted".into(), 0)]))]);
+        let known = |target_group: &str| {
+            let listener = Listener { load_balancer: "lb".into(), target_group: target_group.into() };
+            listener.settings(&there).target_group
+        };
+        assert_eq!([known("wanted"), known("absent")], ["wanted", "old"]);
     }
 }

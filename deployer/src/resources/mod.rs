@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod auto_scaling_group;
 pub mod bucket;
+pub mod default_action;
 pub mod function;
 pub mod instance_profile;
 pub mod launch_template;
@@ -24,8 +25,8 @@ use crate::{
 };
 
 /// Finds everything that carries the stack's tag and adds what the page does not want, in the order in which it
-/// can go: what uses something goes before it. Listeners, policies, permissions and notifications live inside
-/// what is listed here and go with it.
+/// can go: what uses something goes before it. Listeners with their actions, policies, permissions and notifications
+/// live inside what is listed here and go with it.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
     // The artifact bucket is the first to come and the last to go: without it there is nothing to look for.
     let buckets = bucket::Bucket::names(aws, stack.name()).await?;
@@ -54,7 +55,7 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
     doom(stack, 1, functions);
     doom(stack, 2, templates);
     doom(stack, 2, targets);
-    // A group whose rules name another goes before that other: `…-web` sorts before `…-web-lb`.
+    // A group whose rules name another goes before that other: `…-web-8080` sorts before `…-web-lb`.
     doom_in_turn(stack, 3, firewalls);
     doom(stack, 3, profiles);
     doom(stack, 3, logs);

@@ -17,7 +17,8 @@ use aws_sdk_ec2::types::{
     ResourceType, Tag, TagSpecification, VolumeType,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, LoadBalancerSchemeEnum, Matcher, ProtocolEnum, Tag as BalancerTag, TargetGroupAttribute,
+    Action, ActionTypeEnum, ForwardActionConfig, LoadBalancerSchemeEnum, Matcher, ProtocolEnum, Tag as BalancerTag,
+    TargetGroupAttribute, TargetGroupTuple,
 };
 use aws_sdk_lambda::{
     primitives::Blob,
@@ -40,6 +41,8 @@ const LOG_GROUP: &str = "/aws/lambda/postagram-labeler";
 const ROLE: &str = "postagram-us-east-1-labeler-fn";
 const PROFILE: &str = "postagram-us-east-1-web-svc";
 const WEB: &str = "postagram-web";
+/// What stands behind the load balancer at one port.
+const AT_PORT: &str = "postagram-web-8080";
 
 /// Somebody's, with the account's own credentials.
 pub struct Hands<'a> {
@@ -69,6 +72,7 @@ impl<'a> Hands<'a> {
             "target_group.web" => self.target_group(field).await,
             "load_balancer.web" => self.balancer(field).await,
             "listener.web" => self.listener(field).await,
+            "default_action.web" => self.share(1).await,
             "scaling_policy.web" => self.scaling_policy(field).await,
             "auto_scaling_group.web" => self.group(field).await,
             "artifact.web" => self.change_artifact(field).await,
@@ -368,8 +372,9 @@ impl<'a> Hands<'a> {
         changed.send().await.expect("the health check can be changed");
     }
 
-    async fn target_group_arn(&self) -> String {
-        let groups = self.aws.elb.describe_target_groups().names("postagram-web-8080").send().await;
+    /// The ARN of the target group.
+    pub async fn target_group_arn(&self) -> String {
+        let groups = self.aws.elb.describe_target_groups().names(AT_PORT).send().await;
         groups.expect("it is there").target_groups()[0].target_group_arn().expect("it has an ARN").to_owned()
     }
 
@@ -388,7 +393,7 @@ impl<'a> Hands<'a> {
             }
             "security_groups" => {
                 let call = elb.set_security_groups().load_balancer_arn(arn);
-                let call = call.security_groups(self.firewall_id("postagram-web").await);
+                let call = call.security_groups(self.firewall_id(AT_PORT).await);
                 call.send().await.expect("it can have another security group");
             }
             _ => {
@@ -418,20 +423,35 @@ impl<'a> Hands<'a> {
         networks.vpcs()[0].vpc_id().expect("it has an id").to_owned()
     }
 
+    /// The ARN of the load balancer's listener.
+    pub async fn listener_arn(&self) -> String {
+        let listeners = self.aws.elb.describe_listeners().load_balancer_arn(self.load_balancer().await).send().await;
+        listeners.expect("listeners").listeners()[0].listener_arn().expect("it has an ARN").to_owned()
+    }
+
+    /// Has the listener give so many of ten requests to our target group and the others to somebody else's.
+    async fn share(&self, ours: i32) {
+        let elb = &self.aws.elb;
+        let other = elb.create_target_group().name("other").port(1).protocol(ProtocolEnum::Http);
+        let other = other.vpc_id(self.vpc().await).send().await.expect("a target group can be made, or is there");
+        let other = other.target_groups()[0].target_group_arn().expect("it has an ARN").to_owned();
+        let shares = [(self.target_group_arn().await, ours), (other, 10 - ours)].into_iter();
+        let shares = shares.filter(|(_, weight)| *weight > 0);
+        let shares =
+            shares.map(|(arn, weight)| TargetGroupTuple::builder().target_group_arn(arn).weight(weight).build());
+        let config = ForwardActionConfig::builder().set_target_groups(Some(shares.collect())).build();
+        let forward = Action::builder().r#type(ActionTypeEnum::Forward).forward_config(config).build();
+        let call = elb.modify_listener().listener_arn(self.listener_arn().await).default_actions(forward);
+        call.send().await.expect("it can forward elsewhere");
+    }
+
     async fn listener(&self, field: &str) {
         let elb = &self.aws.elb;
-        let listeners = elb.describe_listeners().load_balancer_arn(self.load_balancer().await).send().await;
-        let arn = listeners.expect("listeners").listeners()[0].listener_arn().expect("it has an ARN").to_owned();
+        let arn = self.listener_arn().await;
         let update = elb.modify_listener().listener_arn(&arn);
         match field {
             "port" => drop(update.port(81).send().await.expect("it can be moved")),
-            "target_group" => {
-                let other = elb.create_target_group().name("other").port(1).protocol(ProtocolEnum::Http);
-                let other = other.vpc_id(self.vpc().await).send().await.expect("a target group can be made");
-                let other = other.target_groups()[0].target_group_arn().expect("it has an ARN").to_owned();
-                let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(other).build();
-                update.default_actions(forward).send().await.expect("it can forward elsewhere");
-            }
+            "target_group" => self.share(0).await,
             "+" => drop(elb.delete_listener().listener_arn(arn).send().await.expect("it can be deleted")),
             _ => {
                 assert_eq!(field, "tags.course");
@@ -447,21 +467,21 @@ impl<'a> Hands<'a> {
             "metric" => MetricType::AsgAverageNetworkIn,
             _ => {
                 assert_eq!(field, "+");
-                let call = autoscaling.delete_policy().auto_scaling_group_name(WEB).policy_name("cpu");
+                let call = autoscaling.delete_policy().auto_scaling_group_name(AT_PORT).policy_name("cpu");
                 return drop(call.send().await.expect("it can be deleted"));
             }
         };
         let metric = PredefinedMetricSpecification::builder().predefined_metric_type(metric).build();
         let tracking =
             TargetTrackingConfiguration::builder().predefined_metric_specification(metric).target_value(70.0).build();
-        let call = autoscaling.put_scaling_policy().auto_scaling_group_name(WEB).policy_name("cpu");
+        let call = autoscaling.put_scaling_policy().auto_scaling_group_name(AT_PORT).policy_name("cpu");
         let call = call.policy_type("TargetTrackingScaling").target_tracking_configuration(tracking);
         call.send().await.expect("the policy can be changed");
     }
 
     async fn group(&self, field: &str) {
         let autoscaling = &self.aws.autoscaling;
-        let update = autoscaling.update_auto_scaling_group().auto_scaling_group_name(WEB);
+        let update = autoscaling.update_auto_scaling_group().auto_scaling_group_name(AT_PORT);
         let template = LaunchTemplateSpecification::builder().version("$Latest");
         let changed = match field {
             "min" => update.min_size(0),
@@ -480,13 +500,13 @@ impl<'a> Hands<'a> {
                 update.launch_template(template.launch_template_name("other").build())
             }
             "target_groups" => {
-                let call = autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(WEB);
+                let call = autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(AT_PORT);
                 let call = call.target_group_arns(self.target_group_arn().await);
                 return drop(call.send().await.expect("it can be detached"));
             }
             _ => {
                 assert_eq!(field, "tags.course");
-                let tag = GroupTag::builder().key(TAG).resource_id(WEB).resource_type("auto-scaling-group");
+                let tag = GroupTag::builder().key(TAG).resource_id(AT_PORT).resource_type("auto-scaling-group");
                 let tag = tag.build();
                 return drop(autoscaling.delete_tags().tags(tag).send().await.expect("it can be untagged"));
             }
@@ -555,13 +575,13 @@ impl<'a> Hands<'a> {
         self.settled().await;
         let tags =
             |resource: &str| [("deployer:stack", "postagram".to_owned()), ("deployer:resource", resource.into())];
-        let firewalls = [("web-lb", "Whom the load balancer answers"), ("web", "another")];
-        for (entry, description) in firewalls {
+        let firewalls = [("web-lb", "postagram-web-lb", "Whom the load balancer answers"), ("web", AT_PORT, "another")];
+        for (entry, name, description) in firewalls {
             let tag = |(key, value)| Tag::builder().key(key).value(value).build();
             let tags = tags(&format!("security_group.{entry}")).map(tag);
             let tags =
                 TagSpecification::builder().resource_type(ResourceType::SecurityGroup).set_tags(Some(tags.into()));
-            let call = self.aws.ec2.create_security_group().group_name(format!("postagram-{entry}"));
+            let call = self.aws.ec2.create_security_group().group_name(name);
             let call = call.description(description).vpc_id(self.vpc().await).tag_specifications(tags.build());
             call.send().await.expect("a security group can be made");
         }
@@ -569,7 +589,7 @@ impl<'a> Hands<'a> {
             let tag = |(key, value)| BalancerTag::builder().key(key).value(value).build();
             Some(tags(resource).map(tag).to_vec())
         };
-        let call = self.aws.elb.create_target_group().name("postagram-web-8080").port(9090);
+        let call = self.aws.elb.create_target_group().name(AT_PORT).port(9090);
         let call = call.protocol(ProtocolEnum::Https).vpc_id(self.vpc().await);
         call.set_tags(in_elb("target_group.web")).send().await.expect("a target group can be made");
         let call = self.aws.elb.create_load_balancer().name(WEB).scheme(LoadBalancerSchemeEnum::Internal);

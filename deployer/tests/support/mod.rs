@@ -6,6 +6,7 @@ pub mod hands;
 pub mod line;
 pub mod moto;
 pub mod protocol;
+pub mod run;
 pub mod scene;
 pub mod world;
 

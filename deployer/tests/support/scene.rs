@@ -28,6 +28,8 @@ pub enum Phase {
     Up,
     /// From what is up to another description.
     Change,
+    /// From what is up to another port of the service, at which everything behind the load balancer is new.
+    Move,
     /// From what is up, with an object in a bucket.
     Down,
 }
@@ -134,6 +136,7 @@ impl Scene {
         self.done(Phase::Up).await;
         match phase {
             Phase::Change => self.describe_change(),
+            Phase::Move => self.project.edit("port: 8080", "port: 8081"),
             _ => world::upload(&self.endpoint(), self.keys, "a + b%/é").await,
         }
         self.line.mend();
@@ -207,7 +210,7 @@ impl Scene {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Move => &["up", "--yes", "--no-wait"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -217,6 +220,7 @@ impl Phase {
         match self {
             Phase::Up => "up",
             Phase::Change => "up after a change",
+            Phase::Move => "up to another port",
             Phase::Down => "down",
         }
     }

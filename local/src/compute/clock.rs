@@ -1,18 +1,11 @@
-//! Moments as the API writes them, and how much faster than AWS the local one goes.
+//! Moments as the API writes them.
 
 use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-
-/// Everything AWS counts in tens of seconds is this many times faster here.
-pub const LOCAL_SPEED: u32 = 20;
-
-/// The local length of what AWS does in so many seconds.
-pub fn local(seconds: u64) -> Duration {
-    Duration::from_secs(seconds) / LOCAL_SPEED
-}
 
 /// A point in time, in milliseconds since 1970.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,9 +22,30 @@ impl Moment {
         Moment(u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default())
     }
 
+    /// This moment for people's calendars.
+    pub fn calendar(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// That moment of a calendar.
+    pub fn of(at: DateTime<Utc>) -> Moment {
+        Moment(u64::try_from(at.timestamp_millis()).unwrap_or_default())
+    }
+
     /// How long ago this was.
     pub fn age(self) -> Duration {
-        Duration::from_millis(Moment::now().0.saturating_sub(self.0))
+        self.age_at(Moment::now())
+    }
+
+    /// How long ago this was at another moment; no time, if it was not yet.
+    pub fn age_at(self, now: Moment) -> Duration {
+        Duration::from_millis(now.0.saturating_sub(self.0))
+    }
+
+    /// So much later.
+    #[cfg(test)]
+    pub fn after(self, span: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// The whole seconds since 1970.

@@ -13,15 +13,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Compute;
-use super::clock::local;
 use super::elb::{Place, seen_by, target_status};
 use super::state::{Health, HealthCheck};
 
 /// Even at local speed a target is not asked more often, unless it is new.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A new target is asked this often until it first answers well, since that decides when a stack is up.
-const IMPATIENCE: Duration = Duration::from_millis(50);
+/// A new target is asked more often until it first answers well, since that decides when a stack is up; but not more.
+const SHORTEST_FIRST: Duration = Duration::from_millis(20);
 
 /// What is asked, and where.
 struct Question {
@@ -57,9 +56,10 @@ pub async fn watch(compute: Arc<Compute>, group: String, target: String, stop: C
 async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak) -> Option<Duration> {
     let question = match question(compute, group, target)? {
         Some(question) => question,
-        None => return Some(IMPATIENCE),
+        None => return Some(SHORTEST_INTERVAL.min(compute.site.speed.lasts(1))),
     };
-    let interval = (local(question.check.interval_s)).max(SHORTEST_INTERVAL);
+    let interval = compute.site.speed.lasts(question.check.interval_s).max(SHORTEST_INTERVAL);
+    let first = compute.site.speed.takes(question.check.interval_s).max(SHORTEST_FIRST);
     let verdict = match &question.place {
         Place::At(address) => ask(&question.check, address.to_string()).await,
         Place::Blocked => Err(timed_out()),
@@ -75,7 +75,7 @@ async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak)
         compute.wake.notify_one();
         return Some(interval);
     }
-    Some(if question.health == Health::Initial { IMPATIENCE } else { interval })
+    Some(if question.health == Health::Initial { first } else { interval })
 }
 
 /// What to ask; the inner nothing means not now, the outer one never again.

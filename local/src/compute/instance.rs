@@ -9,6 +9,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
@@ -18,12 +20,15 @@ use uuid::Uuid;
 
 use super::clock::Moment;
 use super::commands::{below, perform};
-use super::state::{Instance, InstanceState};
+use super::state::{Instance, InstanceState, Mishap};
 use super::systemd::{Exit, Unit};
-use super::{Compute, cloud_init, imds, ports, process};
+use super::{Compute, Objects, cloud_init, ec2, imds, ports, process};
 
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
+
+/// How many seconds it takes until a new instance runs (aws-facts §13).
+const PENDING_S: u64 = 16;
 
 /// The handle of a running instance.
 #[derive(Clone, Default)]
@@ -31,6 +36,8 @@ pub struct Machine {
     stop: CancellationToken,
     /// The process of each unit that runs.
     processes: Arc<Mutex<BTreeMap<String, u32>>>,
+    /// How well the limits of its type are kept, once a process has been given them.
+    limits: Arc<Mutex<Option<String>>>,
 }
 
 impl Machine {
@@ -42,6 +49,15 @@ impl Machine {
     /// The processes of its units, each the first of a group.
     pub fn processes(&self) -> Vec<u32> {
         self.processes.lock().expect("nothing panics while it holds the processes").values().copied().collect()
+    }
+
+    /// How well the limits of its type are kept, in words.
+    pub fn limits(&self) -> Option<String> {
+        self.limits.lock().expect("nothing panics while it holds the words").clone()
+    }
+
+    fn note_limits(&self, words: String) {
+        *self.limits.lock().expect("nothing panics while it holds the words") = Some(words);
     }
 
     fn note(&self, unit: &str, pid: Option<u32>) {
@@ -58,8 +74,11 @@ struct Host {
     compute: Arc<Compute>,
     machine: Machine,
     id: String,
+    profile: Option<String>,
     dir: PathBuf,
     root: PathBuf,
+    kind: Option<ec2::Kind>,
+    mishap: Option<Mishap>,
     /// What every process gets and no file can change.
     environment: BTreeMap<String, String>,
 }
@@ -97,6 +116,9 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         ("AWS_REGION", compute.site.region.clone()),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{metadata}")),
     ];
+    if instance.state == InstanceState::Pending {
+        machine.stop.run_until_cancelled(sleep(compute.site.speed.takes(PENDING_S))).await;
+    }
     compute.change(|state, _| {
         if let Some(one) = state.instances.get_mut(&instance.id).filter(|one| one.is_alive()) {
             (one.state, one.port) = (InstanceState::Running, Some(port));
@@ -107,10 +129,27 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         compute: compute.clone(),
         machine: machine.clone(),
         id: instance.id.clone(),
+        profile: instance.profile.clone(),
         dir,
         root,
+        kind: ec2::find_type(&instance.kind),
+        mishap: instance.mishap,
         environment: environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }))
+}
+
+/// What the instance's own tools read, they read with its role.
+#[async_trait]
+impl Objects for Host {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        let Some(profile) = &self.profile else {
+            return Err("Unable to locate credentials".to_owned());
+        };
+        let roles = &self.compute.roles;
+        let role = roles.role_of_profile(profile).await.ok_or("Unable to locate credentials")?;
+        roles.may_read(&role, &self.id, bucket, key).await?;
+        self.compute.objects.get(bucket, key).await
+    }
 }
 
 impl Host {
@@ -133,8 +172,12 @@ impl Host {
             return cloud_init::enabled_units(&self.root);
         }
         self.log(&format!("cloud-init: {} starts in {}", instance.id, instance.zone));
-        let objects = self.compute.objects.as_ref();
-        let units = cloud_init::run(&self.root, objects, &instance.user_data, |line| self.log(line)).await;
+        if self.mishap == Some(Mishap::BootFail) {
+            self.log("cloud-init: ERROR: Failed to run module scripts-user (scripts in /var/lib/cloud/instance/scripts): no route to what it downloads");
+            self.log("cloud-init: finished with errors; no service was started");
+            return Vec::new();
+        }
+        let units = cloud_init::run(&self.root, self, &instance.user_data, |line| self.log(line)).await;
         let marked = mark.parent().map(std::fs::create_dir_all).transpose().and_then(|_| std::fs::write(&mark, ""));
         if let Err(error) = marked {
             self.log(&format!("cloud-init: ERROR: {error}"));
@@ -164,11 +207,12 @@ impl Host {
             self.log(&format!("systemd: {name}: Unknown key '{key}', ignoring."));
         }
         let mut starts: Vec<Instant> = Vec::new();
-        loop {
+        for restarts in 1_u64.. {
             let (most, interval) = unit.start_limit;
             starts.retain(|start| start.elapsed() < interval);
             if starts.len() as u64 >= u64::from(most) && !interval.is_zero() {
-                return self.log(&format!("systemd: {name}: Start request repeated too quickly."));
+                self.log(&format!("systemd: {name}: Start request repeated too quickly."));
+                return self.log(&format!("systemd: {name}: Failed with result 'start-limit-hit'."));
             }
             starts.push(Instant::now());
             let ended = self.run_once(name, &unit).await;
@@ -176,13 +220,17 @@ impl Host {
                 return;
             };
             self.log(&format!("systemd: {name}: Main process exited, {}", spoken(exit)));
+            if let Some(result) = exit.result() {
+                self.log(&format!("systemd: {name}: Failed with result '{result}'."));
+            }
             if !unit.restart.after(exit) {
                 return;
             }
             tokio::select! {
                 () = self.machine.stop.cancelled() => return,
-                () = sleep(unit.restart_pause) => self.log(&format!("systemd: {name}: Scheduled restart job.")),
+                () = sleep(unit.restart_pause) => (),
             }
+            self.log(&format!("systemd: {name}: Scheduled restart job, restart counter is at {restarts}."));
         }
     }
 
@@ -200,7 +248,7 @@ impl Host {
         for command in &unit.before {
             let words = command.expanded(&visible);
             let done = tokio::select! {
-                done = perform(&self.root, self.compute.objects.as_ref(), &words) => done,
+                done = perform(&self.root, self, &words) => done,
                 () = self.machine.stop.cancelled() => return None,
             };
             if let Err(why) = done {
@@ -269,6 +317,13 @@ impl Host {
         unreachable!("the loop above only ends by returning")
     }
 
+    /// Gives a process the memory and the processors that the instance's type has, and no more.
+    fn limit(&self, pid: u32) {
+        let Some(kind) = self.kind else { return };
+        let kept = process::limit(pid, kind.memory_mib(), kind.processors());
+        self.machine.note_limits(kept.unwrap_or_else(|why| format!("not kept: {why}")));
+    }
+
     /// Waits for a process to end, or ends it. Nothing of its group survives.
     async fn attend(&self, name: &str, unit: &Unit, mut child: Child) -> Option<Exit> {
         let Some(pid) = child.id() else {
@@ -276,6 +331,10 @@ impl Host {
         };
         self.compute.warden.watch(pid);
         self.machine.note(name, Some(pid));
+        self.limit(pid);
+        if self.mishap == Some(Mishap::CrashLoop) {
+            process::kill_group(pid);
+        }
         let record = Record::write(&self.dir, name, pid);
         let exit = tokio::select! {
             status = child.wait() => status.ok().map(exit_of),
@@ -306,8 +365,32 @@ fn exit_of(status: ExitStatus) -> Exit {
 
 fn spoken(exit: Exit) -> String {
     match exit {
-        Exit::Code(code) => format!("code=exited, status={code}"),
-        Exit::Signal(signal) => format!("code=killed, signal={signal}"),
+        Exit::Code(code) => format!("code=exited, status={code}/{}", code_name(code)),
+        Exit::Signal(signal) => format!("code=killed, status={signal}/{}", signal_name(signal)),
+    }
+}
+
+/// What systemd calls an exit code.
+fn code_name(code: i32) -> &'static str {
+    match code {
+        0 => "SUCCESS",
+        1 => "FAILURE",
+        203 => "EXEC",
+        _ => "n/a",
+    }
+}
+
+/// What a signal is called.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "ILL",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        9 => "KILL",
+        11 => "SEGV",
+        15 => "TERM",
+        _ => "n/a",
     }
 }
 

@@ -19,23 +19,25 @@ mod workings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use balancer::Requests;
+use balancer::{Requests, Tally};
 use instance::Machine;
 use ports::Ports;
 use state::{Health, State};
 use wire::{Answer, Envelope, Fault, Params};
 
 use crate::warden::Warden;
+use crate::{Chaos, Speed};
 
 /// What compute needs from the rest of the local AWS.
 pub struct Context {
@@ -51,6 +53,10 @@ pub struct Context {
     pub objects: Arc<dyn Objects>,
     /// What IAM knows about roles.
     pub roles: Arc<dyn Roles>,
+    /// The bad sides of AWS that show at any time.
+    pub chaos: watch::Receiver<Chaos>,
+    /// How much faster than AWS everything goes.
+    pub speed: Speed,
 }
 
 /// Objects in buckets, as an instance's `aws s3 cp` reads them.
@@ -65,6 +71,9 @@ pub trait Objects: Send + Sync {
 pub trait Roles: Send + Sync {
     /// The role inside an instance profile, which is given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
+
+    /// Whether a session of a role may read an object, or how AWS says that it may not.
+    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String>;
 
     /// Fresh temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> Credentials;
@@ -98,6 +107,8 @@ struct Site {
     account: String,
     dir: PathBuf,
     ports: Ports,
+    chaos: watch::Receiver<Chaos>,
+    speed: Speed,
 }
 
 impl Site {
@@ -124,6 +135,9 @@ pub struct Compute {
     machines: Mutex<BTreeMap<String, Machine>>,
     warden: Warden,
     requests: Requests,
+    tally: Tally,
+    /// Counts the changes of the state: what was worked out from the one before is worked out anew.
+    generation: AtomicU64,
     wake: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -138,12 +152,12 @@ struct Kept {
 impl Compute {
     /// Starts what the directory's state says: instances and load balancers that ran before run again.
     pub async fn start(context: Context) -> anyhow::Result<Arc<Compute>> {
-        let Context { dir, region, account, endpoint, objects, roles } = context;
+        let Context { dir, region, account, endpoint, objects, roles, chaos, speed } = context;
         // Processes have directories of their own, in which a relative path would mean something else.
         let dir = std::path::absolute(dir)?;
         std::fs::create_dir_all(&dir)?;
         let state = State::load(&dir.join("compute.json"))?;
-        let site = Site { region, account, dir, ports: Ports::default() };
+        let site = Site { region, account, dir, ports: Ports::default(), chaos, speed };
         let compute = Arc::new(Compute {
             site,
             endpoint,
@@ -153,6 +167,8 @@ impl Compute {
             machines: Mutex::default(),
             warden: Warden::default(),
             requests: Requests::default(),
+            tally: Tally::default(),
+            generation: AtomicU64::new(1),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -225,10 +241,13 @@ impl Compute {
                 .values()
                 .map(|one| {
                     let processes = machines.get(&one.id).map(Machine::processes).unwrap_or_default();
+                    let kind = ec2::find_type(&one.kind);
                     json!({
                         "id": one.id, "group": one.group, "state": one.state.code().1, "lifecycle": one.lifecycle(),
                         "template_version": one.template.version, "zone": one.zone, "port": one.port, "processes": processes,
-                        "directory": self.site.instance_dir(&one.id),
+                        "directory": self.site.instance_dir(&one.id), "type": one.kind,
+                        "memory_mib": kind.map(|kind| kind.memory_mib()), "processors": kind.map(|kind| kind.processors()),
+                        "limits": machines.get(&one.id).and_then(Machine::limits),
                     })
                 })
                 .collect();
@@ -240,7 +259,7 @@ impl Compute {
                         .listeners_of(&one.arn)
                         .map(|listener| json!({ "port": listener.port, "local_port": listener.local_port }))
                         .collect();
-                    json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners })
+                    json!({ "name": one.name, "address": one.dns_name(), "port": one.port, "listeners": listeners, "own_answers": self.tally.of(&one.arn) })
                 })
                 .collect();
             let targets: Vec<Value> = state
@@ -249,10 +268,12 @@ impl Compute {
                 .flat_map(|group| group.targets.values().map(move |target| (group, target)))
                 .map(|(group, target)| {
                     let (status, reason, _) = elb::target_status(state, &self.site, group, target);
-                    json!({ "group": group.name, "id": target.id, "port": target.port, "state": status, "reason": reason })
+                    let open = self.requests.of(&group.arn, &elb::target_key(&target.id, target.port)).open();
+                    json!({ "group": group.name, "id": target.id, "port": target.port, "state": status, "reason": reason, "open_requests": open })
                 })
                 .collect();
-            json!({ "instances": instances, "load_balancers": load_balancers, "targets": targets })
+            let (speed, chaos) = (self.site.speed.to_string(), self.site.chaos.borrow().clone());
+            json!({ "speed": speed, "chaos": chaos, "instances": instances, "load_balancers": load_balancers, "targets": targets })
         })
     }
 
@@ -261,10 +282,22 @@ impl Compute {
         look(&self.kept().state)
     }
 
+    /// Looks at the state, and at the number of changes that have made it.
+    fn read_with_generation<T>(&self, look: impl FnOnce(&State, u64) -> T) -> T {
+        let kept = self.kept();
+        look(&kept.state, self.generation())
+    }
+
+    /// How many changes have made the state what it is.
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
     /// Changes the state, and keeps it on disk if it is another one afterwards.
     fn change<T>(&self, change: impl FnOnce(&mut State, &Site) -> T) -> T {
         let mut kept = self.kept();
         let result = change(&mut kept.state, &self.site);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let Kept { state, saved } = &mut *kept;
         if let Err(error) = state.save_if_new(&self.site.dir.join("compute.json"), saved) {
             // What is really so cannot be undone by not writing it; the next change writes it along.
@@ -278,12 +311,14 @@ impl Compute {
         let mut kept = self.kept();
         let before = kept.state.clone();
         let answer = change(&mut kept.state, &self.site);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         let Kept { state, saved } = &mut *kept;
         match state.save_if_new(&self.site.dir.join("compute.json"), saved) {
             Ok(()) => answer,
             Err(error) => {
                 tracing::error!("failed to keep the state of compute: {error:#}");
                 *state = before;
+                self.generation.fetch_add(1, Ordering::SeqCst);
                 Err(Fault::new("InternalFailure", format!("the local AWS cannot write its state: {error:#}")))
             }
         }
@@ -321,6 +356,3 @@ fn restore(state: &mut State, site: &Site) {
         one.in_service = one.in_service.map(|_| clock::Moment::now());
     }
 }
-
-/// How long a load balancer is provisioned, and its interfaces outlive it.
-const LINGER: Duration = Duration::from_millis(300);

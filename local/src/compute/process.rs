@@ -74,6 +74,42 @@ pub fn ask_group(group: u32) {
     signal(group, Signal::TERM);
 }
 
+/// Ends a group of processes at once.
+pub fn kill_group(group: u32) {
+    signal(group, Signal::KILL);
+}
+
+/// Lets a process have so much memory and so many of this machine's processors, and says in words what that means here.
+///
+/// Errors: the system has no such limits, or does not let us set them.
+#[cfg(target_os = "linux")]
+pub fn limit(process: u32, memory_mib: u32, processors: u32) -> std::io::Result<String> {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let process = pid(process).ok_or(std::io::ErrorKind::InvalidInput)?;
+    let most = Some(u64::from(memory_mib) << 20);
+    prlimit(Some(process), Resource::Data, Rlimit { current: most, maximum: most })?;
+    let there = sched_getaffinity(Some(process))?;
+    let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| there.is_set(*cpu)).collect();
+    let wanted = usize::try_from(processors).unwrap_or(usize::MAX);
+    let memory = format!("each process may have {memory_mib} MiB of memory");
+    if all.len() <= wanted {
+        return Ok(format!("{memory}, and uses all {} processors of this machine", all.len()));
+    }
+    // Not the same ones for everybody.
+    let first = usize::try_from(process.as_raw_nonzero().get()).unwrap_or_default();
+    let mut ours = CpuSet::new();
+    (first..first + wanted).for_each(|at| ours.set(all[at % all.len()]));
+    sched_setaffinity(Some(process), &ours)?;
+    Ok(format!("{memory}, and uses {wanted} of the {} processors of this machine", all.len()))
+}
+
+/// Lets a process have so much memory and so many processors, where the system can.
+#[cfg(not(target_os = "linux"))]
+pub fn limit(_process: u32, _memory_mib: u32, _processors: u32) -> std::io::Result<String> {
+    Err(std::io::Error::other("this system has no limits for a process of another"))
+}
+
 /// Ends whatever is left of a group of processes, politely first.
 pub async fn end_group(group: u32, patience: Duration) {
     ask_group(group);

@@ -163,6 +163,8 @@ pub enum InstanceState {
     Running,
     ShuttingDown,
     Terminated,
+    Stopping,
+    Stopped,
 }
 
 impl InstanceState {
@@ -173,6 +175,8 @@ impl InstanceState {
             InstanceState::Running => (16, "running"),
             InstanceState::ShuttingDown => (32, "shutting-down"),
             InstanceState::Terminated => (48, "terminated"),
+            InstanceState::Stopping => (64, "stopping"),
+            InstanceState::Stopped => (80, "stopped"),
         }
     }
 }
@@ -206,12 +210,32 @@ pub struct Instance {
     pub leaving: bool,
     /// The target groups that its group has registered it at.
     pub registered: Vec<String>,
+    /// What goes wrong on it, if chaos has chosen it.
+    #[serde(default)]
+    pub mishap: Option<Mishap>,
+    /// Whether it is to be started anew.
+    #[serde(default)]
+    pub rebooting: bool,
+}
+
+/// What can go wrong on an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mishap {
+    /// Its user data fails.
+    BootFail,
+    /// Its service dies at every start.
+    CrashLoop,
 }
 
 impl Instance {
-    /// Whether it exists and is not on its way out.
+    /// Whether it runs or is about to.
     pub fn is_alive(&self) -> bool {
         matches!(self.state, InstanceState::Pending | InstanceState::Running)
+    }
+
+    /// Whether it has been terminated, or is being.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, InstanceState::ShuttingDown | InstanceState::Terminated)
     }
 
     /// Whether a group still shows it.
@@ -221,7 +245,7 @@ impl Instance {
 
     /// Whether its group counts on it.
     pub fn serves(&self) -> bool {
-        self.is_alive() && !self.leaving
+        !self.is_gone() && !self.leaving
     }
 
     /// The state in the life of its group.
@@ -268,6 +292,15 @@ pub struct Group {
     pub failures: u32,
     pub retry_after: Option<Moment>,
     pub scaled: Option<Moment>,
+    /// How many instances it has launched: the nth has its own fate.
+    #[serde(default)]
+    pub launches: u64,
+    /// Scheduled actions by name.
+    #[serde(default)]
+    pub schedules: BTreeMap<String, Schedule>,
+    /// Target groups attached later, of which no instance has been healthy yet: their word does not count.
+    #[serde(default)]
+    pub adding: BTreeSet<String>,
 }
 
 impl Group {
@@ -280,6 +313,20 @@ impl Group {
     pub fn plain_tags(&self) -> Tags {
         self.tags.iter().map(|(key, tag)| (key.clone(), tag.value.clone())).collect()
     }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Schedule {
+    pub arn: String,
+    pub end: Option<Moment>,
+    /// Five fields of cron.
+    pub recurrence: Option<String>,
+    pub zone: Option<String>,
+    pub min: Option<u32>,
+    pub max: Option<u32>,
+    pub desired: Option<u32>,
+    /// When it is due.
+    pub next: Moment,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -53,6 +53,15 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// What systemd says of a service that failed like this; nothing for one that did not.
+    pub fn result(self) -> Option<&'static str> {
+        match self {
+            _ if self.is_clean() => None,
+            Exit::Code(_) => Some("exit-code"),
+            Exit::Signal(_) => Some("signal"),
+        }
+    }
+
     /// systemd takes the usual signals of ending as success.
     fn is_clean(self) -> bool {
         const ENDING: [i32; 4] = [1, 2, 13, 15];

@@ -1,21 +1,31 @@
 //! The loop: what the state wants is made real, and what is real is told to the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::autoscaling::{Samples, reconcile, track};
-use super::clock::{Moment, local};
+use super::autoscaling::{Samples, profiles_needed, reconcile, run_due, track};
+use super::balancer::Requests;
+use super::clock::Moment;
 use super::instance::Machine;
-use super::state::{Group, InstanceState, State, TargetGroup, Tracking};
-use super::{Compute, LINGER, Site, balancer, ec2, elb, health, instance, process};
+use super::state::{Group, InstanceState, Interface, State, TargetGroup, Tracking};
+use crate::ChaosKind;
+
+use super::{Compute, Site, balancer, ec2, elb, health, instance, process};
 
 /// How often the loop looks around while something moves, and while nothing does.
 const BUSY: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How many seconds a load balancer is provisioned, and its network interfaces outlive it (aws-facts §13).
+const PROVISIONING_S: u64 = 150;
+const LINGERING_S: u64 = 60;
+
+/// The same on a bad day, or up to twice as long (aws-facts §9.6).
+const LONG_LINGERING_S: u64 = 1050;
 
 /// EC2 shows a terminated instance for about an hour.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -37,9 +47,11 @@ struct Running {
 pub async fn run(compute: Arc<Compute>) {
     let mut running = Running::default();
     loop {
+        let missing_profiles = missing_profiles(&compute).await;
         let busy = compute.change(|state, site| {
-            age(state, site, &compute);
-            reconcile(state, site);
+            age(state, site, &compute.requests, Moment::now());
+            run_due(state, Moment::now());
+            reconcile(state, site, &missing_profiles);
             is_busy(state)
         });
         machines(&compute);
@@ -60,24 +72,47 @@ pub async fn run(compute: Arc<Compute>) {
     }
 }
 
-/// What time alone changes.
-fn age(state: &mut State, site: &Site, compute: &Compute) {
-    for one in state.load_balancers.values_mut() {
-        one.active |= one.created.age() >= LINGER;
+/// The instance profiles that launches are waiting for and that do not exist.
+async fn missing_profiles(compute: &Compute) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for profile in compute.read(profiles_needed) {
+        if compute.roles.role_of_profile(&profile).await.is_none() {
+            missing.insert(profile);
+        }
     }
-    state.interfaces.retain(|_, one| one.orphaned.is_none_or(|since| since.age() < LINGER));
+    missing
+}
+
+/// How long a network interface outlives its load balancer.
+fn lingering(site: &Site, one: &Interface) -> Duration {
+    let name = one.load_balancer.split('/').nth(2).unwrap_or_default();
+    match site.chaos.borrow().lot(ChaosKind::EniLinger, name) {
+        Some(lot) => site.speed.takes(LONG_LINGERING_S).mul_f64(1.0 + lot),
+        None => site.speed.takes(LINGERING_S),
+    }
+}
+
+/// What time alone changes.
+fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
+    for one in state.load_balancers.values_mut() {
+        one.active |= one.created.age_at(now) >= site.speed.takes(PROVISIONING_S);
+    }
+    state.interfaces.retain(|_, one| one.orphaned.is_none_or(|since| since.age_at(now) < lingering(site, one)));
     for group in state.target_groups.values_mut() {
-        let patience = local(elb::deregistration_delay_s(group));
+        let patience = site.speed.lasts(elb::deregistration_delay_s(group));
         let TargetGroup { arn, targets, .. } = group;
-        targets.retain(|key, target| match target.draining {
-            Some(since) => compute.requests.has_open(arn, key) && since.age() < patience,
-            None => true,
+        targets.retain(|key, target| {
+            let stays = target.draining.is_none_or(|since| requests.has_open(arn, key) && since.age_at(now) < patience);
+            if !stays {
+                requests.forget(arn, key);
+            }
+            stays
         });
     }
     let forgotten: Vec<String> = state
         .instances
         .values()
-        .filter(|one| one.ended.is_some_and(|ended| ended.age() > REMEMBERED))
+        .filter(|one| one.ended.is_some_and(|ended| ended.age_at(now) > REMEMBERED))
         .map(|one| one.id.clone())
         .collect();
     for id in forgotten {
@@ -95,8 +130,9 @@ fn is_busy(state: &State) -> bool {
         state.target_groups.values().flat_map(|group| group.targets.values()).any(|one| one.draining.is_some());
     let settling = state.instances.values().any(|one| {
         let waits_for_group = one.group.is_some() && one.state == InstanceState::Running && one.in_service.is_none();
-        matches!(one.state, InstanceState::Pending | InstanceState::ShuttingDown)
-            || one.leaving && one.is_alive()
+        matches!(one.state, InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Stopping)
+            || one.leaving && !one.is_gone()
+            || one.rebooting
             || waits_for_group
     });
     let moving =
@@ -109,17 +145,28 @@ fn machines(compute: &Arc<Compute>) {
     if compute.stop.is_cancelled() {
         return;
     }
-    let instances: Vec<(String, InstanceState)> =
-        compute.read(|state| state.instances.values().map(|one| (one.id.clone(), one.state)).collect());
-    for (id, state) in instances {
+    let instances: Vec<(String, InstanceState, bool)> =
+        compute.read(|state| state.instances.values().map(|one| (one.id.clone(), one.state, one.rebooting)).collect());
+    for (id, state, rebooting) in instances {
         let machine = compute.machines().get(&id).cloned();
         match (state, machine) {
             (InstanceState::Pending | InstanceState::Running, None) => power_on(compute, id),
-            (InstanceState::ShuttingDown, Some(machine)) => machine.stop(),
-            (InstanceState::ShuttingDown, None) => close(compute, &id),
+            (InstanceState::Running, Some(machine)) if rebooting => reboot(compute, &id, &machine),
+            (InstanceState::ShuttingDown | InstanceState::Stopping, Some(machine)) => machine.stop(),
+            (InstanceState::ShuttingDown | InstanceState::Stopping, None) => close(compute, &id),
             _ => (),
         }
     }
+}
+
+/// Ends the processes; since the instance is still to run, the loop starts them again.
+fn reboot(compute: &Compute, id: &str, machine: &Machine) {
+    compute.change(|state, _| {
+        if let Some(one) = state.instances.get_mut(id) {
+            one.rebooting = false;
+        }
+    });
+    machine.stop();
 }
 
 fn power_on(compute: &Arc<Compute>, id: String) {
@@ -129,16 +176,27 @@ fn power_on(compute: &Arc<Compute>, id: String) {
     compute.tasks.clone().spawn(async move {
         instance::run(compute.clone(), id.clone(), machine).await;
         compute.machines().remove(&id);
-        let terminated = compute.read(|state| state.instances.get(&id).is_some_and(|one| !one.is_alive()));
-        if terminated {
+        let is_over = compute.read(|state| state.instances.get(&id).is_some_and(|one| !one.is_alive()));
+        if is_over {
             close(&compute, &id);
         }
         compute.wake.notify_one();
     });
 }
 
-/// An instance has ended: its disk goes, its console stays as long as its record.
+/// An instance has ended. If for good, its disk goes; its console stays as long as its record.
 fn close(compute: &Compute, id: &str) {
+    let is_stopped = compute.change(|state, _| match state.instances.get_mut(id) {
+        Some(one) if one.state == InstanceState::Stopping => {
+            one.state = InstanceState::Stopped;
+            true
+        }
+        Some(one) => one.state == InstanceState::Stopped,
+        None => true,
+    });
+    if is_stopped {
+        return;
+    }
     drop(std::fs::remove_dir_all(compute.site.instance_dir(id).join("root")));
     compute.change(|state, _| {
         if let Some(one) = state.instances.get_mut(id) {
@@ -218,7 +276,7 @@ fn measure(compute: &Arc<Compute>, running: &mut Running) {
         "ALBRequestCountPerTarget" => requests_a_minute(compute, state, group, tracking, elapsed),
         _ => None,
     };
-    compute.change(|state, _| track(state, &mut running.samples, value));
+    compute.change(|state, site| track(state, site.speed, &mut running.samples, value));
 }
 
 fn processor_seconds(compute: &Compute) -> BTreeMap<String, f64> {
@@ -251,4 +309,82 @@ fn requests_a_minute(
     let serving = state.members(&group.name).into_iter().filter(|one| one.serves()).count();
     let total = compute.requests.take_total(arn) as f64;
     (serving > 0).then(|| total * 60.0 / elapsed / serving as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::ports::Ports;
+    use crate::compute::state::LoadBalancer;
+    use crate::{Chaos, Speed};
+    use tokio::sync::watch;
+
+    fn site(speed: Speed, chaos: Chaos) -> Site {
+        Site {
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            dir: std::path::PathBuf::new(),
+            ports: Ports::default(),
+            chaos: watch::channel(chaos).1,
+            speed,
+        }
+    }
+
+    const ARN: &str = "arn:aws:elasticloadbalancing:us-east-1:000000000000:loadbalancer/app/web/1";
+
+    /// A load balancer that was made, and an interface of one that was deleted, at the same moment.
+    fn begun(at: Moment) -> State {
+        let one = LoadBalancer {
+            arn: ARN.to_owned(),
+            name: "web".to_owned(),
+            scheme: String::new(),
+            ip_address_type: String::new(),
+            subnets: Vec::new(),
+            security_groups: Vec::new(),
+            created: at,
+            active: false,
+            port: 0,
+            attributes: BTreeMap::new(),
+        };
+        let interface = Interface {
+            id: "eni-1".to_owned(),
+            description: String::new(),
+            subnet: String::new(),
+            address: String::new(),
+            security_groups: Vec::new(),
+            load_balancer: ARN.to_owned(),
+            orphaned: Some(at),
+        };
+        let mut state = State::default();
+        state.load_balancers.insert(ARN.to_owned(), one);
+        state.interfaces.insert("eni-1".to_owned(), interface);
+        state
+    }
+
+    /// Whether the load balancer is active, and the interface gone, so much later.
+    fn after(millis: u64, speed: &str, kinds: &[ChaosKind]) -> (bool, bool) {
+        let begin = Moment::default();
+        let chaos = Chaos { kinds: kinds.iter().copied().collect(), seed: 1 };
+        let mut state = begun(begin);
+        let now = begin.after(Duration::from_millis(millis));
+        age(&mut state, &site(speed.parse().unwrap(), chaos), &Requests::default(), now);
+        (state.load_balancers[ARN].active, state.interfaces.is_empty())
+    }
+
+    #[test]
+    fn a_load_balancer_is_provisioned_and_its_interfaces_stay_for_the_scaled_time() {
+        assert_eq!(after(149_999, "real", &[]), (false, true));
+        assert_eq!(after(150_000, "real", &[]), (true, true));
+        assert_eq!(after(59_999, "real", &[]), (false, false));
+        assert_eq!(after(299, "fast", &[]), (false, true));
+        assert_eq!(after(300, "fast", &[]), (true, true));
+        assert_eq!(after(1_499, "100", &[]), (false, true));
+        assert_eq!(after(1_500, "100", &[]), (true, true));
+    }
+
+    #[test]
+    fn on_a_bad_day_interfaces_stay_for_half_an_hour() {
+        assert_eq!(after(1_049_999, "real", &[ChaosKind::EniLinger]), (true, false));
+        assert_eq!(after(2_100_000, "real", &[ChaosKind::EniLinger]), (true, true));
+    }
 }

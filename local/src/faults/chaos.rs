@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::rule::Known;
+use crate::answer::Protocol;
 use crate::call::Call;
 
 /// Which bad sides are on, and the seed that decides when they show.
@@ -45,6 +46,20 @@ pub enum Kind {
     Rates,
     /// Uploads are told late, twice, and in any order.
     S3NotifyLag,
+    /// Roles are known late.
+    IamLag,
+    /// Credentials of roles end soon.
+    ShortSessions,
+    /// A zone has no room.
+    Capacity,
+    /// Instances do not come up.
+    BootFail,
+    /// Services die at once.
+    CrashLoop,
+    /// Network interfaces stay.
+    EniLinger,
+    /// Only a few types may be launched.
+    FreePlan,
 }
 
 impl Kind {
@@ -91,6 +106,41 @@ impl Kind {
             "s3-notify-lag",
             "functions hear of uploads up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (aws-facts §4.6)",
         ),
+        (
+            Kind::IamLag,
+            "iam-lag",
+            "new and changed roles, policies and instance profiles are known to Lambda, EC2 and Auto Scaling only after 0.3 to 1.5 seconds, as after some seconds on AWS (aws-facts §2.3, §6.3)",
+        ),
+        (
+            Kind::ShortSessions,
+            "short-sessions",
+            "the credentials of instances and functions end after 20 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (aws-facts §4.4)",
+        ),
+        (
+            Kind::Capacity,
+            "capacity",
+            "one zone has no room for new instances: a scaling activity says so, and the group goes to another zone if it may (aws-facts §3.3)",
+        ),
+        (
+            Kind::BootFail,
+            "boot-fail",
+            "half of all new instances fail in their user data and never become healthy, as without a way to what they download; the group replaces them after its grace period (aws-facts §10.3)",
+        ),
+        (
+            Kind::CrashLoop,
+            "crash-loop",
+            "on half of all new instances the service dies whenever it is started: systemd starts it again as its unit says, and the load balancer never sees it healthy (aws-facts §9.4, §10.3)",
+        ),
+        (
+            Kind::EniLinger,
+            "eni-linger",
+            "a load balancer's network interfaces outlive it by half an hour of AWS instead of a minute, and its security group cannot be deleted until then (aws-facts §9.6)",
+        ),
+        (
+            Kind::FreePlan,
+            "free-plan",
+            "the account may only launch the instance types of the free plan; a scaling activity refuses every other (aws-facts §3.3)",
+        ),
     ];
 
     /// Its name in lists.
@@ -101,6 +151,13 @@ impl Kind {
 
 /// How late functions hear of an upload at most. AWS may take a minute; a laptop's user does not wait that long.
 const LATEST: Duration = Duration::from_secs(3);
+
+impl Chaos {
+    /// What is drawn for a thing that this kind may befall: a number from 0 to 1, or nothing while the kind is off.
+    pub(crate) fn lot(&self, kind: Kind, thing: &str) -> Option<f64> {
+        self.kinds.contains(&kind).then(|| drawn(&format!("{} {} {thing}", self.seed, kind.name())))
+    }
+}
 
 /// A kind of chaos that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +188,15 @@ pub(super) enum Mishap {
     Slow(Duration),
 }
 
+/// How long the nth change of something in IAM takes to be seen everywhere.
+pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
+    let call = Call { service: "iam".to_owned(), operation: name.to_owned(), protocol: Protocol::Query };
+    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, &call, count))
+}
+
+const SHORTEST_LAG: Duration = Duration::from_millis(300);
+const LAG_RANGE: Duration = Duration::from_millis(1200);
+
 /// Counts the calls of each operation, so that the nth has its own fate whatever else is called in between.
 #[derive(Debug, Default)]
 pub(super) struct Dice {
@@ -145,9 +211,7 @@ impl Dice {
         }
         let count = self.counts.entry((call.service.clone(), call.operation.clone())).or_default();
         *count += 1;
-        let share =
-            |kind: Kind| share(chaos.seed, &format!("{} {} {} {count}", kind.name(), call.service, call.operation));
-        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(*kind)))
+        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, call, *count)))
     }
 
     /// After how long the next event of an object is delivered, once for each time it is.
@@ -157,7 +221,7 @@ impl Dice {
         }
         let count = self.counts.entry((bucket.to_owned(), key.to_owned())).or_default();
         *count += 1;
-        let share = |what: &str| share(chaos.seed, &format!("{what} {bucket} {key} {count}"));
+        let share = |what: &str| drawn(&format!("{} {what} {bucket} {key} {count}", chaos.seed));
         let mut deliveries = vec![LATEST.mul_f64(share("first"))];
         if share("twice") < 1.0 / 3.0 {
             deliveries.push(LATEST.mul_f64(share("again")));
@@ -185,8 +249,12 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
 }
 
 /// A number from 0 to 1 that depends on these things only.
-fn share(seed: u64, what: &str) -> f64 {
-    let digest = Sha256::digest(format!("{seed} {what}").as_bytes());
+fn share(seed: u64, kind: Kind, call: &Call, count: u64) -> f64 {
+    drawn(&format!("{seed} {} {} {} {count}", kind.name(), call.service, call.operation))
+}
+
+fn drawn(text: &str) -> f64 {
+    let digest = Sha256::digest(text.as_bytes());
     let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     number as f64 / u64::MAX as f64
 }

@@ -8,10 +8,12 @@ mod chaos;
 mod rates;
 mod rule;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Refusal;
@@ -68,6 +70,8 @@ impl Act {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     inner: Mutex<Inner>,
+    /// For those whose bad sides are no answers to calls.
+    chaos: watch::Sender<Chaos>,
     closing: CancellationToken,
 }
 
@@ -78,6 +82,8 @@ struct Inner {
     chaos: Chaos,
     dice: Dice,
     rates: Buckets,
+    /// How often each role and profile has changed.
+    changes: BTreeMap<String, u64>,
 }
 
 /// A rule and what it has seen.
@@ -130,9 +136,26 @@ impl Faults {
         dice.deliveries(chaos, bucket, key)
     }
 
+    /// How long a change of a role or profile takes to be seen by other services.
+    pub(crate) fn iam_lag(&self, name: &str) -> Duration {
+        let mut inner = self.inner();
+        if !inner.chaos.kinds.contains(&Kind::IamLag) {
+            return Duration::ZERO;
+        }
+        let count = inner.changes.entry(name.to_owned()).or_default();
+        *count += 1;
+        let count = *count;
+        chaos::lag(inner.chaos.seed, name, count)
+    }
+
     /// Whether this kind of chaos is on.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.inner().chaos.kinds.contains(&kind)
+    }
+
+    /// The chaos as it is at any time.
+    pub(crate) fn chaos(&self) -> watch::Receiver<Chaos> {
+        self.chaos.subscribe()
     }
 
     /// Adds one rule or a list of them, all or none, and says their numbers.
@@ -168,9 +191,11 @@ impl Faults {
     /// Replaces the chaos there was; its counting starts anew.
     pub(crate) fn set_chaos(&self, chaos: Chaos) {
         let mut inner = self.inner();
+        self.chaos.send_replace(chaos.clone());
         inner.chaos = chaos;
         inner.dice = Dice::default();
         inner.rates = Buckets::default();
+        inner.changes.clear();
     }
 
     /// Rules with what they have seen, and the chaos.

@@ -1,9 +1,10 @@
 //! One execution environment: a function's process, warm between invocations.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::runtime_api::{self, Desk, Job, Reply};
-use super::{Outcome, Site, code};
+use super::{CREDENTIALS, Outcome, Site, code};
 use crate::compute::process;
 use crate::lambda::Function;
 use crate::store;
@@ -38,7 +39,8 @@ const TAIL: usize = 40;
 pub(super) struct Environment {
     /// Of the function when it was started: another revision needs another process.
     pub revision: String,
-    pub started: Instant,
+    /// Its credentials live longer than that, so that no invocation outlives them.
+    pub good_until: Instant,
     pub idle_since: Instant,
     jobs: mpsc::Sender<Job>,
     desk: Arc<Desk>,
@@ -46,7 +48,7 @@ pub(super) struct Environment {
     ended: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     keeper: JoinHandle<()>,
-    log_stream: String,
+    log: Log,
     pid: Option<u32>,
     fresh: bool,
 }
@@ -64,11 +66,13 @@ impl Environment {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let log_stream = log_stream();
         let place = code::place(&site.dir, function);
+        let life = site.access.life(CREDENTIALS);
+        let credentials = site.access.issue(&function.role, &function.name, life);
         let mut command = Command::new(place.join("bootstrap"));
         command
             .env_clear()
             .envs(&function.variables)
-            .envs(site.variables(function, &place, &log_stream, &listener.local_addr()?.to_string()))
+            .envs(site.variables(function, credentials, &place, &log_stream, &listener.local_addr()?.to_string()))
             .current_dir(&place)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -81,9 +85,9 @@ impl Environment {
         if let Some(pid) = pid {
             site.warden.watch(pid);
         }
-        let log = Log { site: site.clone(), group: function.log_group.clone(), stream: log_stream.clone() };
+        let log = Log::new(site, function, &log_stream);
         copy_lines(child.stdout.take(), log.clone());
-        copy_lines(child.stderr.take(), log);
+        copy_lines(child.stderr.take(), log.clone());
 
         let (jobs, waiting) = mpsc::channel(1);
         let desk = Arc::new(Desk::new(waiting));
@@ -93,14 +97,14 @@ impl Environment {
         let keeper = tokio::spawn(keep(child, pid, record, end, site.clone(), stop.clone()));
         Ok(Environment {
             revision: function.revision.clone(),
-            started: Instant::now(),
+            good_until: Instant::now() + life.unsigned_abs() / 2,
             idle_since: Instant::now(),
             jobs,
             desk,
             ended,
             stop,
             keeper,
-            log_stream,
+            log,
             pid,
             fresh: true,
         })
@@ -117,10 +121,9 @@ impl Environment {
         function: &Function,
         payload: Bytes,
         client_context: Option<String>,
-        site: &Arc<Site>,
     ) -> (Outcome, bool) {
         let id = Uuid::new_v4().to_string();
-        let log = Log { site: site.clone(), group: function.log_group.clone(), stream: self.log_stream.clone() };
+        let log = self.log.clone();
         let begun = Instant::now();
         let initialised = self.init(function, &id).await;
         let init = std::mem::take(&mut self.fresh).then(|| begun.elapsed());
@@ -146,7 +149,7 @@ impl Environment {
         let goes_on = ended.is_none();
         log.write(&format!("END RequestId: {id}"));
         log.write(&(report(&id, function, spent, init, self.pid) + &status(ended)));
-        let tail = site.logs.tail(&log.group, &log.stream, TAIL);
+        let tail = log.tail();
         (Outcome { payload, failed, tail }, goes_on && self.lives())
     }
 
@@ -290,13 +293,39 @@ pub(super) async fn end_orphans(dir: &Path) {
 #[derive(Clone)]
 struct Log {
     site: Arc<Site>,
-    group: String,
+    function: Arc<Function>,
     stream: String,
+    /// What a caller may ask for is shown whether or not it is kept.
+    last: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Log {
+    fn new(site: &Arc<Site>, function: &Function, stream: &str) -> Log {
+        Log {
+            site: site.clone(),
+            function: Arc::new(function.clone()),
+            stream: stream.to_owned(),
+            last: Arc::default(),
+        }
+    }
+
     fn write(&self, line: &str) {
-        self.site.logs.write(&self.group, &self.stream, line);
+        if self.site.may_log(&self.function, &self.stream) {
+            self.site.logs.write(&self.function.log_group, &self.stream, line);
+        }
+        let mut last = self.last();
+        if last.len() == TAIL {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    }
+
+    fn tail(&self) -> String {
+        self.last().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn last(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ mod runtime_api;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -16,9 +16,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::credentials::Access;
+use crate::credentials::{Access, Issued, session_arn, session_id};
+use crate::iam::Iam;
 use crate::lambda::{Function, Registry};
 use crate::logs::Logs;
+use crate::permissions::{to_make_logs, to_write_logs};
 use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
@@ -29,8 +31,7 @@ const CONCURRENCY: usize = 10;
 const IDLE: Duration = Duration::from_secs(300);
 /// How often idle processes are looked for.
 const LOOK: Duration = Duration::from_secs(15);
-/// The age at which a process is replaced, well before its credentials end.
-const OLD: Duration = Duration::from_secs(6 * 3600);
+/// How long the credentials of a process live; it is replaced when half of it is over.
 const CREDENTIALS: time::Duration = time::Duration::hours(12);
 /// Before the first retry of an event; twice as long before the second. AWS waits minutes, a laptop's user does not.
 const RETRY: Duration = Duration::from_secs(1);
@@ -54,6 +55,7 @@ struct Site {
     region: String,
     endpoint: String,
     access: Arc<Access>,
+    iam: Arc<Iam>,
     logs: Arc<Logs>,
     warden: Warden,
     stop: CancellationToken,
@@ -81,6 +83,7 @@ impl Functions {
         region: &str,
         endpoint: &str,
         access: Arc<Access>,
+        iam: Arc<Iam>,
         logs: Arc<Logs>,
         registry: Arc<Registry>,
     ) -> anyhow::Result<Arc<Functions>> {
@@ -90,6 +93,7 @@ impl Functions {
             region: region.to_owned(),
             endpoint: endpoint.to_owned(),
             access,
+            iam,
             logs,
             warden: Warden::default(),
             stop: CancellationToken::new(),
@@ -263,9 +267,9 @@ impl Functions {
                 Err(fault) => return self.not_started(function, &fault),
             },
         };
-        let (outcome, goes_on) = environment.run(function, payload, client_context, &self.site).await;
+        let (outcome, goes_on) = environment.run(function, payload, client_context).await;
         if goes_on && !pool.retired.is_cancelled() {
-            environment.idle_since = std::time::Instant::now();
+            environment.idle_since = Instant::now();
             pool.idle().push(environment);
         } else {
             environment.end().await;
@@ -284,7 +288,9 @@ impl Functions {
             format!("END RequestId: {id}"),
             format!("REPORT RequestId: {id}\tStatus: error\tError Type: Runtime.InvalidEntrypoint"),
         ];
-        lines.iter().for_each(|line| self.site.logs.write(&function.log_group, &stream, line));
+        if self.site.may_log(function, &stream) {
+            lines.iter().for_each(|line| self.site.logs.write(&function.log_group, &stream, line));
+        }
         let payload = json!({ "errorType": "Runtime.InvalidEntrypoint", "errorMessage": error });
         Outcome { payload: Bytes::from(payload.to_string()), failed: true, tail: lines.join("\n") + "\n" }
     }
@@ -328,7 +334,8 @@ impl Pool {
     /// The process that worked last: the others may grow idle and end.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
-        let fits = |one: &Environment| one.lives() && one.revision == function.revision && one.started.elapsed() < OLD;
+        let fits =
+            |one: &Environment| one.lives() && one.revision == function.revision && Instant::now() < one.good_until;
         let at = idle.iter().rposition(fits)?;
         Some(idle.remove(at))
     }
@@ -339,9 +346,27 @@ impl Pool {
 }
 
 impl Site {
+    /// Whether the role of `function` lets what it prints be kept: without it there are no logs (aws-facts §7.6).
+    fn may_log(&self, function: &Function, stream: &str) -> bool {
+        let role = function.role.rsplit('/').next().unwrap_or(&function.role);
+        let arn = session_arn(role, &function.name);
+        let caller = self.iam.in_role(role, arn, session_id(&function.name));
+        let needs = to_write_logs(&self.region, &function.log_group, stream);
+        let mut needs = needs
+            .into_iter()
+            .chain(self.logs.lacks(&function.log_group).then(|| to_make_logs(&self.region, &function.log_group)));
+        needs.all(|need| caller.may(&need).is_ok())
+    }
+
     /// The environment Lambda gives every process, beside the function's own variables.
-    fn variables(&self, function: &Function, place: &Path, log_stream: &str, api: &str) -> Vec<(&'static str, String)> {
-        let credentials = self.access.issue(&function.role, &function.name, CREDENTIALS);
+    fn variables(
+        &self,
+        function: &Function,
+        credentials: Issued,
+        place: &Path,
+        log_stream: &str,
+        api: &str,
+    ) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ACCESS_KEY_ID", credentials.access_key),
             ("AWS_DEFAULT_REGION", self.region.clone()),

@@ -68,7 +68,9 @@ impl Lambda {
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
         let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default()));
-        let running = Functions::open(dir.join("functions"), region, endpoint, access, logs, registry.clone()).await?;
+        let running =
+            Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
+        let running = running.await?;
         Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
     }
 
@@ -203,7 +205,7 @@ impl Lambda {
         let mut function = Function::new(name, arn);
         function.configure(input)?;
         function.tags = strings(&input["Tags"]);
-        self.check_role(&function.role).await?;
+        self.check_role(&function.role)?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();
         let mut functions = self.functions();
@@ -218,8 +220,8 @@ impl Lambda {
     }
 
     /// The first of the errors a fresh role meets (aws-facts §2.3).
-    async fn check_role(&self, role: &str) -> Result<(), Refusal> {
-        if self.iam.trusts(role, "lambda.amazonaws.com").await {
+    fn check_role(&self, role: &str) -> Result<(), Refusal> {
+        if self.iam.trusts(role, "lambda.amazonaws.com") {
             return Ok(());
         }
         Err(parameter("The role defined for the function cannot be assumed by Lambda."))
@@ -297,7 +299,7 @@ impl Lambda {
         check_revision(&changed, input)?;
         changed.configure(input)?;
         if !input["Role"].is_null() {
-            self.check_role(&changed.role).await?;
+            self.check_role(&changed.role)?;
         }
         self.put(changed)
     }
@@ -545,8 +547,13 @@ impl Lambda {
     }
 }
 
+/// The function or resource that a request names.
+pub(crate) fn named(request: &Request) -> String {
+    plain_name(&route::names(&request.path).0).to_owned()
+}
+
 /// The name in a name, an ARN or a partial ARN, without version.
-fn plain_name(name: &str) -> &str {
+pub(crate) fn plain_name(name: &str) -> &str {
     let name = match name.split_once(":function:") {
         Some((_, name)) => name,
         None => name.strip_prefix("function:").unwrap_or(name),

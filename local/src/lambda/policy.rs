@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ACCOUNT;
 use crate::answer::Refusal;
+use crate::permissions::Pattern;
 
 /// A statement in the form AWS stores it.
 pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal> {
@@ -50,26 +51,8 @@ pub(super) fn permits(statements: &[Value], service: &str, source: &str) -> bool
         (principal["Service"] == service || *principal == "*")
             && matches!(action, "lambda:InvokeFunction" | "lambda:*" | "*")
             && (account.is_null() || *account == ACCOUNT)
-            && pattern.as_str().is_none_or(|pattern| fits(pattern, source))
+            && pattern.as_str().is_none_or(|pattern| Pattern::new(pattern).fits(source))
     })
-}
-
-/// `*` stands for any run of letters, `?` for one.
-fn fits(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    // For each start of the pattern: the lengths of text it can cover.
-    let mut reach: Vec<bool> = (0..=text.len()).map(|length| length == 0).collect();
-    for letter in pattern {
-        let mut next = vec![false; text.len() + 1];
-        for length in 0..=text.len() {
-            next[length] = match letter {
-                '*' => reach[length] || (length > 0 && next[length - 1]),
-                letter => length > 0 && reach[length - 1] && (letter == '?' || letter == text[length - 1]),
-            };
-        }
-        reach = next;
-    }
-    reach[text.len()]
 }
 
 #[cfg(test)]

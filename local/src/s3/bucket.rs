@@ -7,10 +7,11 @@ use http::{HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{S3, listing, notification, refusal_in};
+use super::{S3, listing, notification, object_arn, refusal_in};
 use crate::answer::{Refusal, Response, empty, escape, xml};
 use crate::backend::straighten_body;
 use crate::call::Request;
+use crate::permissions::{Caller, Denial, object_need};
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -62,7 +63,7 @@ impl S3 {
         Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
     }
 
-    async fn exists(&self, bucket: &str) -> bool {
+    pub(super) async fn exists(&self, bucket: &str) -> bool {
         self.sub_call(Method::HEAD, bucket, None, "", Bytes::new()).await.status().is_success()
     }
 
@@ -136,6 +137,7 @@ impl S3 {
         operation: &str,
         bucket: &str,
         request: &Request,
+        caller: &Caller,
     ) -> Result<Response, Refusal> {
         match operation {
             "ListObjects" | "ListObjectsV2" | "ListObjectVersions" => {
@@ -160,7 +162,7 @@ impl S3 {
             "PutBucketNotificationConfiguration" => self.put_notifications(bucket, request).await,
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
-            "DeleteObjects" => self.delete_objects(bucket, request).await,
+            "DeleteObjects" => self.delete_objects(bucket, request, caller).await,
             "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" | "PutBucketPolicy" => {
                 self.act_on_setting(operation, bucket, request).await
             }
@@ -230,12 +232,19 @@ impl S3 {
         Ok(empty(200))
     }
 
-    async fn delete_objects(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
+    async fn delete_objects(&self, bucket: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
         let body = super::body::content(request)?;
         let text = String::from_utf8_lossy(&body);
-        let delete: Delete = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
+        let mut delete: Delete = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
         if delete.objects.is_empty() || delete.objects.len() > 1000 {
             return Err(malformed());
+        }
+        let denied = refuse_some(&mut delete.objects, bucket, caller);
+        if delete.objects.is_empty() {
+            return Ok(answer_denied(
+                xml(200, format!("<DeleteResult xmlns=\"{NAMESPACE}\"></DeleteResult>")),
+                &denied,
+            ));
         }
         let mut passed = Request { body: Bytes::from(crooked_delete(&delete)), ..request.clone() };
         passed.headers.remove("content-md5");
@@ -249,8 +258,37 @@ impl S3 {
         if answer.status().is_success() && !versions.is_empty() {
             self.write_records(bucket, &versions).await?;
         }
-        Ok(answer)
+        Ok(answer_denied(answer, &denied))
     }
+}
+
+/// Takes out the objects that the caller may not delete: each has its own answer (aws-facts §4.5).
+fn refuse_some(objects: &mut Vec<Doomed>, bucket: &str, caller: &Caller) -> Vec<(Doomed, Denial)> {
+    let mut denied = Vec::new();
+    for doomed in std::mem::take(objects) {
+        let version = doomed.version_id.clone().filter(|version| !version.is_empty());
+        match caller.may(&object_need("DeleteObject", &object_arn(bucket, &doomed.key), version)) {
+            Ok(()) => objects.push(doomed),
+            Err(denial) => denied.push((doomed, denial)),
+        }
+    }
+    denied
+}
+
+fn answer_denied(mut answer: Response, denied: &[(Doomed, Denial)]) -> Response {
+    let Some((_, first)) = denied.first() else { return answer };
+    first.mark(&mut answer);
+    let errors: String = denied
+        .iter()
+        .map(|(doomed, denial)| {
+            let (key, text) = (escape(&doomed.key), escape(&denial.text()));
+            format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>{text}</Message></Error>")
+        })
+        .collect();
+    let body =
+        String::from_utf8_lossy(answer.body()).replacen("</DeleteResult>", &format!("{errors}</DeleteResult>"), 1);
+    *answer.body_mut() = body.into();
+    answer
 }
 
 /// Buckets and objects belong to their owner and to nobody else: lists are off (aws-facts §4.1).

@@ -31,6 +31,7 @@ use crate::backend::{self, straight, straighten_body};
 use crate::call::Request;
 use crate::faults::Faults;
 use crate::lambda::Lambda;
+use crate::permissions::{Caller, Need};
 use blobs::Blobs;
 use multipart::Uploads;
 pub(crate) use operation::operation;
@@ -91,9 +92,9 @@ impl S3 {
     }
 
     /// Answers a request whose sender is known; `operation` is its name.
-    pub(crate) async fn answer(&self, operation: &str, request: &Request) -> Response {
+    pub(crate) async fn answer(&self, operation: &str, request: &Request, caller: &Caller) -> Response {
         let call = self.calls.read().await;
-        let acted = self.act(operation, request).await;
+        let acted = self.act(operation, request, caller).await;
         drop(call);
         if self.astray.load(Ordering::Acquire) {
             self.come_back().await;
@@ -102,6 +103,16 @@ impl S3 {
             Ok(answer) => answer,
             Err(refusal) => return self.refuse(&refusal, request).await,
         };
+        if is_missing(operation, &answer)
+            && let (Some(bucket), Some(_)) = target(request)
+            && let Err(denial) = caller.may(&Need::new("s3:ListBucket", bucket_arn(&bucket)))
+            && self.exists(&bucket).await
+        {
+            // Who may not list a bucket is not told what is missing in it.
+            let refusal = Refusal::new(403, "AccessDenied", denial.text());
+            answer = refused(&refusal, request);
+            denial.mark(&mut answer);
+        }
         self.let_page_read(request, &mut answer).await;
         answer
     }
@@ -136,7 +147,7 @@ impl S3 {
         if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refusal_in(&answer)) }
     }
 
-    async fn act(&self, operation: &str, request: &Request) -> Result<Response, Refusal> {
+    async fn act(&self, operation: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
         if !operation::is_there(operation) {
             return Ok(not_implemented(Protocol::RestXml, "s3", operation));
         }
@@ -157,11 +168,11 @@ impl S3 {
         let turn = self.turns.reading(&bucket, THE_BUCKET).await;
         self.check_bucket(&bucket, request).await?;
         if operation == "GetBucketTagging" {
-            return self.act_on_bucket(operation, &bucket, request).await;
+            return self.act_on_bucket(operation, &bucket, request, caller).await;
         }
         drop(turn);
         let Some(key) = key else {
-            return self.act_on_bucket(operation, &bucket, request).await;
+            return self.act_on_bucket(operation, &bucket, request, caller).await;
         };
         self.act_on_object(operation, &bucket, &key, request).await
     }
@@ -370,6 +381,27 @@ impl S3 {
             (_, Some(why)) => self.unwritten(&why).answer(Protocol::RestXml),
         }
     }
+}
+
+/// A bucket as policies name it.
+pub(crate) fn bucket_arn(bucket: &str) -> String {
+    format!("arn:aws:s3:::{bucket}")
+}
+
+/// An object as policies name it.
+pub(crate) fn object_arn(bucket: &str, key: &str) -> String {
+    format!("arn:aws:s3:::{bucket}/{key}")
+}
+
+/// Bucket, key and version that a request copies from.
+pub(crate) fn copied(request: &Request) -> Option<(String, String, Option<String>)> {
+    let Source { bucket, key, version } = copy_source(&request.headers).ok()?;
+    Some((bucket, key, version))
+}
+
+/// Whether an answer tells that an object is not there.
+fn is_missing(operation: &str, answer: &Response) -> bool {
+    answer.status() == 404 && matches!(operation, "GetObject" | "HeadObject" | "GetObjectTagging" | "CopyObject")
 }
 
 fn bare(method: Method) -> Request {

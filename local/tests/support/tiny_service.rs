@@ -7,6 +7,10 @@ use std::{
 };
 
 fn main() {
+    if std::env::var("DIE").is_ok() {
+        println!("tiny_service dies as it was told");
+        std::process::exit(1);
+    }
     let host = std::env::var("HOST").unwrap_or_else(|_| "0.0.0.0".into());
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".into());
     let listener = TcpListener::bind(format!("{host}:{port}")).expect("the port is free");
@@ -19,22 +23,72 @@ fn main() {
 /// Answers request after request until the other side closes.
 fn serve(mut stream: TcpStream) {
     let mut pending = Vec::new();
-    while let Some((head, body)) = request(&mut stream, &mut pending) {
-        let path = head.split_whitespace().nth(1).unwrap_or("/");
-        if path == "/upgrade" {
-            return echo_bytes(stream, &head);
+    while let Some(head) = head(&mut stream, &mut pending) {
+        let path = head.split_whitespace().nth(1).unwrap_or("/").to_owned();
+        match path.as_str() {
+            "/upgrade" => return echo_bytes(stream, &head),
+            "/stream" => {
+                let _ = echo_chunks(&mut stream, &mut pending);
+                return;
+            }
+            "/garbage" => return drop(stream.write_all(b"no HTTP at all\r\n\r\n")),
+            "/long-header" => return drop(write!(stream, "HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000))),
+            "/wait" => {
+                // Nothing more comes until the other side goes.
+                let _ = stream.read(&mut [0; 1]);
+                return;
+            }
+            _ => (),
         }
-        let (status, answer) = match path {
+        let Some(body) = body(&mut stream, &mut pending, &head) else { return };
+        let (status, answer) = match path.as_str() {
             "/environment" => ("200 OK", environment()),
             "/headers" => ("200 OK", headers(&head)),
             "/echo" => ("200 OK", body),
             "/pid" => ("200 OK", std::process::id().to_string()),
+            _ if path.starts_with("/burn") => ("200 OK", burn(number(&path))),
+            _ if path.starts_with("/eat") => ("200 OK", eat(number(&path))),
             "/broken" => ("500 Internal Server Error", "broken".into()),
             _ => ("200 OK", "tiny".into()),
         };
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{answer}", answer.len());
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
+        }
+    }
+}
+
+/// What stands behind the `=` of a path.
+fn number(path: &str) -> u64 {
+    path.split_once('=').and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
+}
+
+/// Computes for so many milliseconds.
+fn burn(millis: u64) -> String {
+    let begin = std::time::Instant::now();
+    let mut sum = 0_u64;
+    while begin.elapsed().as_millis() < u128::from(millis) {
+        sum = (0..10_000).fold(sum, |sum, n| std::hint::black_box(sum.wrapping_mul(31).wrapping_add(n)));
+    }
+    format!("burnt {sum}")
+}
+
+/// Uses so many MiB of memory, if there are.
+fn eat(mib: u64) -> String {
+    let mut eaten = vec![0_u8; (mib as usize) << 20];
+    eaten.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    format!("ate {}", std::hint::black_box(&eaten).len())
+}
+
+/// Gives every chunk back as soon as it has come.
+fn echo_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").ok()?;
+    loop {
+        let chunk = chunk(stream, pending)?;
+        let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), &chunk, b"\r\n"].concat();
+        stream.write_all(&framed).ok()?;
+        if chunk.is_empty() {
+            return Some(());
         }
     }
 }
@@ -61,16 +115,21 @@ fn environment() -> String {
     std::env::vars().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-/// The next request's head and body, whose length it declares or which comes in chunks.
-fn request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(String, String)> {
-    let head_end = loop {
+/// The next request's head.
+fn head(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<String> {
+    let end = loop {
         if let Some(at) = find(pending, b"\r\n\r\n") {
             break at + 4;
         }
         more(stream, pending)?;
     };
-    let head = String::from_utf8_lossy(&pending[..head_end]).into_owned();
-    pending.drain(..head_end);
+    let head = String::from_utf8_lossy(&pending[..end]).into_owned();
+    pending.drain(..end);
+    Some(head)
+}
+
+/// The body behind a head, which declares its length or comes in chunks.
+fn body(stream: &mut TcpStream, pending: &mut Vec<u8>, head: &str) -> Option<String> {
     let lower = head.to_lowercase();
     let header = |name: &str| lower.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let body = if header("transfer-encoding:") == Some("chunked") {
@@ -79,26 +138,33 @@ fn request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(String, Str
         let length = header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
         take(stream, pending, length)?
     };
-    Some((head, String::from_utf8_lossy(&body).into_owned()))
+    Some(String::from_utf8_lossy(&body).into_owned())
 }
 
 fn chunked(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let at = loop {
-            match find(pending, b"\r\n") {
-                Some(at) => break at,
-                None => more(stream, pending)?,
-            }
-        };
-        let size = usize::from_str_radix(std::str::from_utf8(&pending[..at]).ok()?.trim(), 16).ok()?;
-        pending.drain(..at + 2);
-        body.extend(take(stream, pending, size)?);
-        take(stream, pending, 2)?;
-        if size == 0 {
+        let chunk = chunk(stream, pending)?;
+        if chunk.is_empty() {
             return Some(body);
         }
+        body.extend(chunk);
     }
+}
+
+/// The next chunk; the last one is empty.
+fn chunk(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let at = loop {
+        match find(pending, b"\r\n") {
+            Some(at) => break at,
+            None => more(stream, pending)?,
+        }
+    };
+    let size = usize::from_str_radix(std::str::from_utf8(&pending[..at]).ok()?.trim(), 16).ok()?;
+    pending.drain(..at + 2);
+    let chunk = take(stream, pending, size)?;
+    take(stream, pending, 2)?;
+    Some(chunk)
 }
 
 fn take(stream: &mut TcpStream, pending: &mut Vec<u8>, length: usize) -> Option<Vec<u8>> {

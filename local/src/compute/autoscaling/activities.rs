@@ -33,15 +33,15 @@ pub fn begin(state: &mut State, group: &Group, kind: Kind, instance: &Instance, 
     push(state, activity);
 }
 
-/// Records that an instance could not be launched.
-pub fn failed_launch(state: &mut State, group: &Group, cause: String, message: &str) {
+/// Records that an instance could not be launched, in a zone if it was for that zone.
+pub fn failed_launch(state: &mut State, group: &Group, cause: String, zone: Option<String>, message: &str) {
+    let message = format!("{}. Launching EC2 instance failed.", message.trim_end_matches('.'));
     let activity = Activity {
-        description: "Launching a new EC2 instance.  Status Reason: ".to_owned()
-            + message
-            + " Launching EC2 instance failed.",
+        description: format!("Launching a new EC2 instance.  Status Reason: {message}"),
         status: "Failed".to_owned(),
-        message: Some(format!("{message} Launching EC2 instance failed.")),
+        message: Some(message),
         ended: Some(Moment::now()),
+        zone,
         ..empty(group, cause)
     };
     push(state, activity);

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::launch::check;
-use super::{activities, tags};
+use super::{activities, tags, termination};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
@@ -59,11 +59,31 @@ pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, 
 /// Refuses a template that EC2 would refuse.
 pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), Fault> {
     let data = ec2::resolve_template(state, spec)?.1;
-    check(state, site, data).map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
+    check(state, site, data)
+        .map(drop)
+        .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
+}
+
+/// The most instances that a group may have.
+const MOST: u32 = 10_000;
+
+/// Names are 1 to 255 printable characters of ASCII without a colon (aws-facts §1).
+fn check_name(name: &str) -> Result<(), Fault> {
+    let constraint = match () {
+        () if name.len() > 255 => "Member must have length less than or equal to 255",
+        () if !name.bytes().all(|c| c.is_ascii_graphic() && c != b':') => {
+            "Member must satisfy regular expression pattern: [^:\\x00-\\x20\\x7f-\\uffff]+"
+        }
+        () => return Ok(()),
+    };
+    Err(refuse(format!(
+        "1 validation error detected: Value '{name}' at 'autoScalingGroupName' failed to satisfy constraint: {constraint}"
+    )))
 }
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("AutoScalingGroupName")?;
+    check_name(name)?;
     match state.groups.get(name) {
         Some(group) if group.deleting => {
             let message = "AutoScalingGroup by this name already exists and is pending delete. Please wait until Autoscaling completes the deletion process before creating a group with the same name.";
@@ -104,7 +124,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         grace_s: params.parsed("HealthCheckGracePeriod")?.unwrap_or(0),
         warmup_s: params.parsed("DefaultInstanceWarmup")?,
         target_groups: target_groups(state, params)?,
-        termination_policies: policies(params).unwrap_or_else(|| vec!["Default".to_owned()]),
+        termination_policies: policies(params)?.unwrap_or_else(|| vec!["Default".to_owned()]),
         protect_new: params.flag("NewInstancesProtectedFromScaleIn"),
         tags: tags::read(params).into_iter().collect(),
         suspended: Default::default(),
@@ -116,12 +136,18 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         failures: 0,
         retry_after: None,
         scaled: None,
+        launches: 0,
+        schedules: Default::default(),
+        adding: Default::default(),
     };
     state.groups.insert(name.to_owned(), group);
     Ok(Xml::new())
 }
 
 fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), Fault> {
+    if max > MOST {
+        return Err(refuse(format!("Max bound, {max}, must be less than or equal to {MOST}")));
+    }
     if min > max {
         return Err(refuse(format!("Max bound, {max}, must be greater than or equal to min bound, {min}")));
     }
@@ -171,8 +197,12 @@ fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn policies(params: &Params) -> Option<Vec<String>> {
-    Some(params.texts("TerminationPolicies")).filter(|policies| !policies.is_empty())
+fn policies(params: &Params) -> Result<Option<Vec<String>>, Fault> {
+    let named = params.texts("TerminationPolicies");
+    match named.iter().find(|name| !termination::POLICIES.contains(&name.as_str())) {
+        Some(unknown) => Err(refuse(format!("Invalid termination policy: {unknown}"))),
+        None => Ok(Some(named).filter(|named| !named.is_empty())),
+    }
 }
 
 pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -181,7 +211,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     if let Some(spec) = &spec {
         check_template(state, site, spec)?;
     }
-    let (subnets, check_type) = (subnets(site, params)?, health_check_type(params)?);
+    let (subnets, check_type, policies) = (subnets(site, params)?, health_check_type(params)?, policies(params)?);
     let group = by_name_mut(state, name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
     let max = params.parsed("MaxSize")?.unwrap_or(group.max);
@@ -212,7 +242,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     if let Some(check_type) = check_type {
         group.health_check_type = check_type;
     }
-    if let Some(policies) = policies(params) {
+    if let Some(policies) = policies {
         group.termination_policies = policies;
     }
     if params.has("NewInstancesProtectedFromScaleIn") {
@@ -227,7 +257,8 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let name = params.required("AutoScalingGroupName")?;
     let force = params.flag("ForceDelete");
-    let has_members = !state.members(name).is_empty();
+    let members = state.members(name);
+    let (has_members, has_serving) = (!members.is_empty(), members.iter().any(|one| one.serves()));
     let group = state.groups.get_mut(name).ok_or_else(|| unknown(name))?;
     let protected = match group.deletion_protection.as_deref() {
         Some("prevent-all-deletion") => true,
@@ -236,6 +267,11 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     };
     if protected {
         return Err(refuse(format!("The AutoScalingGroup '{name}' is protected against deletion")));
+    }
+    if has_members && !has_serving && !force {
+        let message =
+            "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.";
+        return Err(Fault::new("ScalingActivityInProgress", message));
     }
     if has_members && !force {
         let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
@@ -443,6 +479,7 @@ pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     not_while_refreshing(group)?;
     for arn in arns {
         if !group.target_groups.contains(&arn) {
+            group.adding.insert(arn.clone());
             group.target_groups.push(arn);
         }
     }
@@ -455,6 +492,7 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     let group = by_name_mut(state, name)?;
     not_while_refreshing(group)?;
     group.target_groups.retain(|arn| !arns.contains(arn));
+    group.adding.retain(|arn| !arns.contains(arn));
     let members: Vec<String> = state.members(name).into_iter().map(|one| one.id.clone()).collect();
     for arn in &arns {
         for id in &members {
@@ -482,9 +520,16 @@ fn not_while_refreshing(group: &Group) -> Result<(), Fault> {
 
 pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
     let group = by_name(state, params.required("AutoScalingGroupName")?)?;
+    let members = state.members(&group.name);
     let mut xml = Xml::new();
     xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
-        xml.text("LoadBalancerTargetGroupARN", arn).text("State", "InService");
+        let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
+        let state = match group.adding.contains(arn) {
+            false => "InService",
+            true if members.iter().all(is_there) => "Added",
+            true => "Adding",
+        };
+        xml.text("LoadBalancerTargetGroupARN", arn).text("State", state);
     });
     Ok(xml)
 }

@@ -1,20 +1,51 @@
 //! What a launch template's version makes of an instance, and why it may make none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::ChaosKind;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2::{self, Data, Subnet};
-use crate::compute::state::{Group, Instance, InstanceState, State, Tags, TemplateSpec, new_id};
+use crate::compute::state::{Group, Instance, InstanceState, Mishap, State, Tags, TemplateSpec, new_id};
 
-/// Adds an instance of this template to a group. A refusal is in the words of EC2, without a code, as activities give it.
-pub fn launch(state: &mut State, site: &Site, group: &Group, spec: &TemplateSpec) -> Result<Instance, String> {
+/// Why an instance was not launched, in the words of EC2 and without a code, as activities give it.
+pub struct Refused {
+    pub message: String,
+    /// The zone it was for, if others may do.
+    pub zone: Option<String>,
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Refused {
+        Refused { message, zone: None }
+    }
+}
+
+/// What decides about a launch beside the state.
+pub struct Outlook<'a> {
+    /// Instance profiles that are not there.
+    pub missing_profiles: &'a BTreeSet<String>,
+    /// Zones in which it has just not worked.
+    pub avoided: &'a BTreeSet<String>,
+}
+
+/// Adds an instance of this template to a group.
+pub fn launch(
+    state: &mut State,
+    site: &Site,
+    group: &Group,
+    spec: &TemplateSpec,
+    outlook: &Outlook,
+) -> Result<Instance, Refused> {
     let (number, data) = ec2::resolve_template(state, spec).map_err(|fault| fault.message)?;
-    check(state, site, data)?;
-    let subnet = emptiest(state, site, group).ok_or("No subnet is configured for the group.")?;
+    let kind = check(state, site, data)?;
+    check_account(site, data, &kind, outlook)?;
+    let subnet = emptiest(state, site, group, outlook.avoided)
+        .ok_or_else(|| "No subnet is configured for the group.".to_owned())?;
+    check_zone(site, group, &kind, &subnet.zone)?;
     let id = new_id("i");
     let user_data = data.text("UserData").and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
     let groups = data.security_groups();
@@ -40,6 +71,8 @@ pub fn launch(state: &mut State, site: &Site, group: &Group, spec: &TemplateSpec
         protected: group.protect_new,
         leaving: false,
         registered: Vec::new(),
+        mishap: mishap(site, group),
+        rebooting: false,
     };
     let mut tags: Tags = data.instance_tags();
     let propagated = group.tags.iter().filter(|(_, tag)| tag.propagate);
@@ -52,8 +85,70 @@ pub fn launch(state: &mut State, site: &Site, group: &Group, spec: &TemplateSpec
     Ok(instance)
 }
 
-/// Whether EC2 would launch this.
-pub fn check(state: &State, site: &Site, data: Data) -> Result<(), String> {
+/// The fate of a group's next instance.
+fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
+    let chaos = site.chaos.borrow();
+    let thing = format!("{} {}", group.name, group.launches);
+    let hits = |kind| chaos.lot(kind, &thing).is_some_and(|lot| lot < 0.5);
+    let fates = [(ChaosKind::BootFail, Mishap::BootFail), (ChaosKind::CrashLoop, Mishap::CrashLoop)];
+    fates.into_iter().find(|(kind, _)| hits(*kind)).map(|(_, mishap)| mishap)
+}
+
+/// Whether the account may launch this.
+fn check_account(site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
+    if let Some(profile) = data.profile().filter(|profile| outlook.missing_profiles.contains(*profile)) {
+        return Err(format!(
+            "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        ));
+    }
+    if site.chaos.borrow().kinds.contains(&ChaosKind::FreePlan) && !kind.is_free() {
+        return Err("The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a zone takes this.
+fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Result<(), Refused> {
+    let zones = zones(site);
+    let refused = |message: String| Err(Refused { message, zone: Some(zone.to_owned()) });
+    let name = kind.name();
+    let list = |zones: Vec<&str>| zones.join(", ");
+    if !kind.is_offered_in(zone) {
+        let others = zones.iter().map(String::as_str).filter(|zone| kind.is_offered_in(zone)).collect();
+        return refused(format!(
+            "Your requested instance type ({name}) is not supported in your requested Availability Zone ({zone}). Please retry your request by not specifying an Availability Zone or choosing {}.",
+            list(others)
+        ));
+    }
+    let lot = site.chaos.borrow().lot(ChaosKind::Capacity, &site.region);
+    if lot.is_none_or(|lot| fullest(&zones_of(site, group), lot) != Some(zone)) {
+        return Ok(());
+    }
+    let others = zones.iter().map(String::as_str).filter(|other| *other != zone).collect();
+    refused(format!(
+        "We currently do not have sufficient {name} capacity in the Availability Zone you requested ({zone}). Our system will be working on provisioning additional capacity. You can currently get {name} capacity by not specifying an Availability Zone in your request or choosing {}.",
+        list(others)
+    ))
+}
+
+/// Every zone there is.
+fn zones(site: &Site) -> Vec<String> {
+    ec2::subnets(site).into_iter().map(|subnet| subnet.zone).collect()
+}
+
+/// The zones that a group may use.
+fn zones_of(site: &Site, group: &Group) -> Vec<String> {
+    let ours = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+    ours.map(|subnet| subnet.zone).collect()
+}
+
+/// The one of these zones that a lot from 0 to 1 falls on.
+fn fullest(zones: &[String], lot: f64) -> Option<&str> {
+    zones.get(((lot * zones.len() as f64) as usize).min(zones.len().saturating_sub(1))).map(String::as_str)
+}
+
+/// The type that EC2 would launch, if it would launch this at all.
+pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String> {
     let missing = |name: &str| format!("The request must contain the parameter {name}");
     let image = data.text("ImageId").ok_or_else(|| missing("ImageId"))?;
     let image = ec2::find_image(site, image).ok_or_else(|| format!("The image id '[{image}]' does not exist"))?;
@@ -68,7 +163,7 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<(), String> {
     }
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),
-        None => Ok(()),
+        None => Ok(kind),
     }
 }
 
@@ -76,12 +171,14 @@ fn default_group(state: &State) -> Vec<String> {
     state.security_groups.values().filter(|group| group.name == "default").map(|group| group.id.clone()).collect()
 }
 
-/// The group's subnet with the fewest of its instances.
-fn emptiest(state: &State, site: &Site, group: &Group) -> Option<Subnet> {
+/// The group's subnet with the fewest of its instances, outside of some zones.
+fn emptiest(state: &State, site: &Site, group: &Group, avoided: &BTreeSet<String>) -> Option<Subnet> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for member in state.members(&group.name).into_iter().filter(|one| one.serves()) {
         *counts.entry(&member.subnet).or_default() += 1;
     }
-    let ours = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+    let ours = ec2::subnets(site)
+        .into_iter()
+        .filter(|subnet| group.subnets.contains(&subnet.id) && !avoided.contains(&subnet.zone));
     ours.min_by_key(|subnet| counts.get(subnet.id.as_str()).copied().unwrap_or(0))
 }

@@ -6,13 +6,16 @@ mod launch;
 mod policies;
 mod reconcile;
 mod refreshes;
+mod schedules;
 mod tags;
+mod termination;
 mod tracking;
 
 use super::Operation::{self, Reads, Writes};
 
 pub use groups::profile_wanted;
-pub use reconcile::reconcile;
+pub use reconcile::{profiles_needed, reconcile};
+pub use schedules::run_due;
 pub use tracking::{Samples, track};
 
 /// The name space of the answers.
@@ -21,11 +24,14 @@ pub const NAME_SPACE: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 /// Every operation and its function.
 pub const OPERATIONS: &[(&str, Operation)] = &[
     ("AttachLoadBalancerTargetGroups", Writes(groups::attach_target_groups)),
+    ("BatchDeleteScheduledAction", Writes(schedules::delete_batch)),
+    ("BatchPutScheduledUpdateGroupAction", Writes(schedules::put_batch)),
     ("CancelInstanceRefresh", Writes(refreshes::cancel)),
     ("CreateAutoScalingGroup", Writes(groups::create)),
     ("CreateOrUpdateTags", Writes(tags::create_or_update)),
     ("DeleteAutoScalingGroup", Writes(groups::delete)),
     ("DeletePolicy", Writes(policies::delete)),
+    ("DeleteScheduledAction", Writes(schedules::delete)),
     ("DeleteTags", Writes(tags::delete)),
     ("DescribeAutoScalingGroups", Reads(groups::describe)),
     ("DescribeAutoScalingInstances", Reads(groups::describe_instances)),
@@ -33,10 +39,13 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("DescribeLoadBalancerTargetGroups", Reads(groups::describe_target_groups)),
     ("DescribePolicies", Reads(policies::describe)),
     ("DescribeScalingActivities", Reads(activities::describe)),
+    ("DescribeScheduledActions", Reads(schedules::describe)),
     ("DescribeTags", Reads(tags::describe)),
     ("DetachLoadBalancerTargetGroups", Writes(groups::detach_target_groups)),
     ("PutScalingPolicy", Writes(policies::put)),
+    ("PutScheduledUpdateGroupAction", Writes(schedules::put)),
     ("ResumeProcesses", Writes(groups::resume)),
+    ("RollbackInstanceRefresh", Writes(refreshes::roll_back)),
     ("SetDesiredCapacity", Writes(groups::set_desired_capacity)),
     ("SetInstanceHealth", Writes(groups::set_instance_health)),
     ("StartInstanceRefresh", Writes(refreshes::start)),

@@ -61,10 +61,15 @@ fn tracking(group: &Group, params: &Params) -> Result<Tracking, Fault> {
             return Err(refuse(format!("Target group {part} is not attached to the AutoScaling group")));
         }
     }
+    let target: f64 =
+        params.parsed("TargetValue")?.ok_or_else(|| refuse("A target value must be specified".to_owned()))?;
+    if !target.is_finite() || target <= 0.0 {
+        return Err(refuse("TargetValue must be greater than 0".to_owned()));
+    }
     Ok(Tracking {
         metric: metric.to_owned(),
         label: label.map(str::to_owned),
-        target: params.parsed("TargetValue")?.ok_or_else(|| refuse("A target value must be specified".to_owned()))?,
+        target,
         only_out: params.flag("DisableScaleIn"),
     })
 }

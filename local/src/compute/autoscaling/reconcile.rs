@@ -1,20 +1,33 @@
 //! The loop's step for one group: compare what is with what should be, and move one step closer.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::activities::{self, Kind, begin, finish};
-use super::launch::launch;
+use super::launch::{Outlook, Refused, launch};
+use super::termination::first_to_go;
+use crate::Speed;
 use crate::compute::Site;
-use crate::compute::clock::{Moment, local};
+use crate::compute::clock::Moment;
 use crate::compute::state::{Group, Instance, InstanceState, RefreshStatus, State, TemplateSpec};
 use crate::compute::{ec2, elb};
 
 /// A refresh without any progress fails after an hour of AWS.
 const STUCK_S: u64 = 3600;
 
-/// Moves every group one step closer to what it should be.
-pub fn reconcile(state: &mut State, site: &Site) {
+/// The instance profiles of the launches that are due: only IAM knows whether they exist.
+pub fn profiles_needed(state: &State) -> BTreeSet<String> {
+    let grows = |group: &&Group| group.refresh().is_some() || serving(state, group).len() < group.desired as usize;
+    let due = state.groups.values().filter(|group| !group.deleting).filter(grows);
+    let profile = |group: &Group| {
+        let (_, data) = ec2::resolve_template(state, &refresh_template(group)).ok()?;
+        data.profile().map(str::to_owned)
+    };
+    due.filter_map(profile).collect()
+}
+
+/// Moves every group one step closer to what it should be, without the instance profiles that are missing.
+pub fn reconcile(state: &mut State, site: &Site, missing_profiles: &BTreeSet<String>) {
     let names: Vec<String> = state.groups.keys().cloned().collect();
     for name in names {
         settle(state, &name);
@@ -24,11 +37,12 @@ pub fn reconcile(state: &mut State, site: &Site) {
             continue;
         }
         attach(state, &group);
+        note_added(state, site, &group);
         judge(state, site, &group);
         let expected = refresh(state, site, &group);
         // The refresh may have stored another template in the group.
         let group = state.groups[&name].clone();
-        scale(state, site, &group, expected);
+        scale(state, site, &group, expected, missing_profiles);
     }
 }
 
@@ -45,12 +59,12 @@ fn settle(state: &mut State, name: &str) {
             finish(state, Kind::Terminate, &one.id);
             finish(state, Kind::Launch, &one.id);
         }
-        if !one.is_alive() && !one.leaving {
+        if !one.is_alive() && !one.leaving && (one.is_gone() || replaces_stopped(&state.groups[name])) {
             vanished(state, name, &one);
         }
         let registered =
             state.target_groups.values().any(|group| group.targets.values().any(|target| target.id == one.id));
-        if one.leaving && one.is_alive() && !registered {
+        if one.leaving && !one.is_gone() && !registered {
             ec2::terminate(state, &one.id);
         }
     }
@@ -62,7 +76,12 @@ fn update(state: &mut State, id: &str, change: impl FnOnce(&mut Instance)) {
     }
 }
 
-/// Somebody else has terminated an instance of the group.
+/// Whether the group does anything about an instance that was stopped.
+fn replaces_stopped(group: &Group) -> bool {
+    ["HealthCheck", "ReplaceUnhealthy", "Terminate"].iter().all(|process| !group.suspended.contains(*process))
+}
+
+/// Somebody else has terminated or stopped an instance of the group.
 fn vanished(state: &mut State, name: &str, one: &Instance) {
     let group = state.groups[name].clone();
     let now = Moment::now().seconds();
@@ -98,7 +117,9 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
 
 fn dissolve(state: &mut State, site: &Site, group: &Group) {
     let now = Moment::now().seconds();
-    let serving: Vec<String> = serving(state, group).into_iter().map(|one| one.id.clone()).collect();
+    // Without the process that terminates nothing is terminated, and the group waits (aws-facts §10.7).
+    let is_free = |_: &&Instance| !group.suspended.contains("Terminate");
+    let serving: Vec<String> = serving(state, group).into_iter().filter(is_free).map(|one| one.id.clone()).collect();
     for id in serving {
         let cause = format!("At {now} {}.  At {now} instance {id} was selected for termination.", group.cause);
         release(state, site, &id, cause);
@@ -130,6 +151,20 @@ fn attach(state: &mut State, group: &Group) {
     }
 }
 
+/// A target group that was attached later counts once one of its targets is healthy (aws-facts §10.3).
+fn note_added(state: &mut State, site: &Site, group: &Group) {
+    let is_added = |arn: &&String| {
+        let there = state.target_groups.get(*arn);
+        there.is_some_and(|there| {
+            there.targets.values().any(|target| elb::target_status(state, site, there, target).0 == "healthy")
+        })
+    };
+    let added: Vec<String> = group.adding.iter().filter(is_added).cloned().collect();
+    if let Some(group) = state.groups.get_mut(&group.name) {
+        group.adding.retain(|arn| !added.contains(arn));
+    }
+}
+
 /// Looks at the health of the instances and releases the unhealthy ones.
 fn judge(state: &mut State, site: &Site, group: &Group) {
     if !group.suspended.contains("HealthCheck") && group.health_check_type.contains("ELB") {
@@ -155,13 +190,19 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
 
 /// The load balancer's word counts once the grace period is over.
 fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
-    let past_grace = one.in_service.is_some_and(|since| since.age() >= local(group.grace_s));
-    past_grace && one.unhealthy.is_none() && statuses(state, site, group, one).contains(&"unhealthy")
+    let past_grace = one.in_service.is_some_and(|since| since.age() >= site.speed.lasts(group.grace_s));
+    let counting = group.target_groups.iter().filter(|arn| !group.adding.contains(*arn));
+    past_grace && one.unhealthy.is_none() && statuses(state, site, counting, one).contains(&"unhealthy")
 }
 
-/// What the group's target groups say about an instance.
-fn statuses(state: &State, site: &Site, group: &Group, one: &Instance) -> Vec<&'static str> {
-    let groups = group.target_groups.iter().filter_map(|arn| state.target_groups.get(arn));
+/// What target groups say about an instance.
+fn statuses<'a>(
+    state: &State,
+    site: &Site,
+    target_groups: impl Iterator<Item = &'a String>,
+    one: &Instance,
+) -> Vec<&'static str> {
+    let groups = target_groups.filter_map(|arn| state.target_groups.get(arn));
     let status = |group| {
         let group: &crate::compute::state::TargetGroup = group;
         let mine = group.targets.values().find(|target| target.id == one.id);
@@ -176,8 +217,10 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     let Some(refresh) = group.refresh().cloned() else {
         return desired;
     };
+    let warmup = site.speed.lasts(refresh.warmup_s.or(group.warmup_s).unwrap_or(group.grace_s));
     if refresh.status == RefreshStatus::Cancelling {
         end_refresh(state, group, RefreshStatus::Cancelled, Some("Cancelled by user.".to_owned()));
+        drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
     let wanted = refresh_template(group);
@@ -191,11 +234,12 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         return desired;
     };
     let number = number.to_string();
+    // A rollback leaves alone what the refresh had not touched.
+    let keeps_matching = refresh.skip_matching || refresh.status == RefreshStatus::RollbackInProgress;
     let is_outdated = |one: &Instance| {
         let other = one.template.id != wanted.id || one.template.version != number;
-        other || (!refresh.skip_matching && one.launched < refresh.started)
+        other || (!keeps_matching && one.launched < refresh.started)
     };
-    let warmup = local(refresh.warmup_s.or(group.warmup_s).unwrap_or(group.grace_s));
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
     let ready: Vec<&Instance> =
         serving.iter().filter(|one| is_ready(state, site, group, one, refresh.started, warmup)).collect();
@@ -206,8 +250,9 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         complete(state, group, wanted);
         return desired;
     }
-    if refresh.progressed.age() > local(STUCK_S) {
+    if refresh.progressed.age() > site.speed.lasts(STUCK_S) {
         fail(state, group);
+        drop_surplus(state, site, group, refresh.started, warmup);
         return desired;
     }
     let (least, most) = healthy_range(desired, refresh.min_healthy, refresh.max_healthy);
@@ -230,6 +275,20 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     desired + left.min(most - desired)
 }
 
+/// A refresh that ends early may have launched more than the group needs: those that have not come up go again, and
+/// not the ones that serve.
+fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, warmup: Duration) {
+    let serving = serving(state, group);
+    let surplus = serving.len().saturating_sub(group.desired as usize);
+    let idle = serving.into_iter().filter(|one| !is_ready(state, site, group, one, since, warmup));
+    let idle: Vec<String> = idle.take(surplus).map(|one| one.id.clone()).collect();
+    let now = Moment::now().seconds();
+    for id in idle {
+        let cause = format!("At {now} an instance was taken out of service in response to an instance refresh.");
+        release(state, site, &id, cause);
+    }
+}
+
 /// What new instances are made of: during a refresh its template, but the old one when it is being rolled back.
 fn refresh_template(group: &Group) -> TemplateSpec {
     let refresh = group.refresh().filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
@@ -242,7 +301,9 @@ fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Mo
     };
     let warm = one.launched < since || in_service.age() >= warmup;
     let answers = !group.health_check_type.contains("ELB")
-        || statuses(state, site, group, one).iter().all(|status| matches!(*status, "healthy" | "unused"));
+        || statuses(state, site, group.target_groups.iter(), one)
+            .iter()
+            .all(|status| matches!(*status, "healthy" | "unused"));
     warm && answers && one.unhealthy.is_none()
 }
 
@@ -307,11 +368,11 @@ fn fail(state: &mut State, group: &Group) {
     }
 }
 
-fn scale(state: &mut State, site: &Site, group: &Group, expected: usize) {
+fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, missing_profiles: &BTreeSet<String>) {
     let serving = serving(state, group).len();
     if serving < expected && !group.suspended.contains("Launch") {
         for count in serving..expected {
-            if !add(state, site, group, count) {
+            if !add(state, site, group, count, missing_profiles) {
                 return;
             }
         }
@@ -327,8 +388,8 @@ fn scale(state: &mut State, site: &Site, group: &Group, expected: usize) {
 }
 
 /// Launches one instance; after a failure the group waits ever longer.
-fn add(state: &mut State, site: &Site, group: &Group, count: usize) -> bool {
-    if group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(group.failures)) {
+fn add(state: &mut State, site: &Site, group: &Group, count: usize, missing_profiles: &BTreeSet<String>) -> bool {
+    if group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(site.speed, group.failures)) {
         return false;
     }
     let now = Moment::now().seconds();
@@ -343,40 +404,52 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize) -> bool {
             count + 1
         ),
     };
-    let launched = launch(state, site, group, &refresh_template(group));
-    let failures = match &launched {
-        Ok(instance) => {
-            begin(state, group, Kind::Launch, instance, why);
-            0
-        }
-        Err(message) => {
-            activities::failed_launch(state, group, why, message);
-            group.failures + 1
-        }
-    };
+    let launched = launch_somewhere(state, site, group, &why, missing_profiles);
     if let Some(group) = state.groups.get_mut(&group.name) {
-        (group.failures, group.retry_after) = (failures, Some(Moment::now()));
+        group.failures = if launched { 0 } else { group.failures + 1 };
+        group.launches += u64::from(launched);
+        group.retry_after = Some(Moment::now());
     }
-    launched.is_ok()
+    launched
 }
 
-fn pause(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.min(6)) / 2
+/// Launches an instance in the zone that has the fewest, or in the next one that takes it.
+fn launch_somewhere(
+    state: &mut State,
+    site: &Site,
+    group: &Group,
+    why: &str,
+    missing_profiles: &BTreeSet<String>,
+) -> bool {
+    // Each of several launches in a row has its own fate.
+    let group = &state.groups.get(&group.name).unwrap_or(group).clone();
+    let mut avoided = BTreeSet::new();
+    loop {
+        let outlook = Outlook { missing_profiles, avoided: &avoided };
+        match launch(state, site, group, &refresh_template(group), &outlook) {
+            Ok(instance) => {
+                begin(state, group, Kind::Launch, &instance, why.to_owned());
+                return true;
+            }
+            Err(Refused { message, zone }) => {
+                activities::failed_launch(state, group, why.to_owned(), zone.clone(), &message);
+                let is_new = zone.is_some_and(|zone| avoided.insert(zone));
+                if !is_new || avoided.len() >= group.subnets.len() {
+                    return false;
+                }
+            }
+        }
+    }
 }
 
-/// Releases the instance that AWS would choose: from the fullest zone, of the oldest template version, the oldest.
+/// Ever longer: 20, 40, 80 seconds of AWS, and ten minutes at most.
+fn pause(speed: Speed, failures: u32) -> Duration {
+    speed.lasts(10 << failures.min(6))
+}
+
+/// Releases the instance that AWS would choose.
 fn shrink(state: &mut State, site: &Site, group: &Group) {
-    let serving = serving(state, group);
-    let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
-    for one in &serving {
-        *zones.entry(&one.zone).or_default() += 1;
-    }
-    let version = |one: &Instance| one.template.version.parse::<u64>().unwrap_or_default();
-    let free = serving.iter().filter(|one| !one.protected);
-    let chosen = free.min_by_key(|one| {
-        let crowd = zones.get(one.zone.as_str()).copied().unwrap_or_default();
-        (std::cmp::Reverse(crowd), version(one), one.launched)
-    });
+    let chosen = first_to_go(&serving(state, group), &group.termination_policies, Moment::now());
     let Some(id) = chosen.map(|one| one.id.clone()) else {
         return;
     };

@@ -77,6 +77,25 @@ pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let moves_on = group.template.version.starts_with('$');
+    let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
+        let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
+        return Err(Fault::new("ActiveInstanceRefreshNotFound", message));
+    };
+    // Only a number says where to go back to.
+    if refresh.desired.is_none() || moves_on {
+        let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
+        return Err(Fault::new("IrreversibleInstanceRefresh", message));
+    }
+    refresh.status = RefreshStatus::RollbackInProgress;
+    (refresh.reason, refresh.progressed) = (Some("Rolled back by user.".to_owned()), Moment::now());
+    let mut xml = Xml::new();
+    xml.text("InstanceRefreshId", &refresh.id);
+    Ok(xml)
+}
+
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let group = groups::by_name(state, params.required("AutoScalingGroupName")?)?;
     let ids = params.texts("InstanceRefreshIds");

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::groups;
-use crate::compute::clock::{Moment, local};
+use crate::Speed;
+use crate::compute::clock::Moment;
 use crate::compute::state::{Group, State, Tracking};
 
 /// How many seconds of AWS the value has to be too high before the group grows, and too low before it shrinks.
@@ -16,7 +17,12 @@ pub type Samples = BTreeMap<(String, String), VecDeque<f64>>;
 
 /// Adds one second's values and moves the desired capacity of each group that needs it. `measure` gives a group's
 /// value of a metric, if it can be measured.
-pub fn track(state: &mut State, samples: &mut Samples, measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>) {
+pub fn track(
+    state: &mut State,
+    speed: Speed,
+    samples: &mut Samples,
+    measure: impl Fn(&State, &Group, &Tracking) -> Option<f64>,
+) {
     samples
         .retain(|(group, policy), _| state.groups.get(group).is_some_and(|group| group.policies.contains_key(policy)));
     let groups: Vec<Group> = state.groups.values().filter(|group| !group.deleting).cloned().collect();
@@ -31,10 +37,10 @@ pub fn track(state: &mut State, samples: &mut Samples, measure: impl Fn(&State, 
             };
             let history = samples.entry((group.name.clone(), policy.name.clone())).or_default();
             history.push_back(value);
-            while history.len() as u64 > local(LOW_S).as_secs() {
+            while history.len() > samples_in(speed, LOW_S) {
                 history.pop_front();
             }
-            if let Some(desired) = wish(history, tracking, &group) {
+            if let Some(desired) = wish(speed, history, tracking, &group) {
                 wishes.push((desired, policy));
             }
         }
@@ -42,7 +48,7 @@ pub fn track(state: &mut State, samples: &mut Samples, measure: impl Fn(&State, 
         let Some((desired, policy)) = wishes.into_iter().max_by_key(|(desired, _)| *desired) else {
             continue;
         };
-        if group.suspended.contains("AlarmNotification") || is_cooling(&group) || desired == group.desired {
+        if group.suspended.contains("AlarmNotification") || is_cooling(speed, &group) || desired == group.desired {
             continue;
         }
         let side = if desired > group.desired { "AlarmHigh" } else { "AlarmLow" };
@@ -57,15 +63,20 @@ pub fn track(state: &mut State, samples: &mut Samples, measure: impl Fn(&State, 
 }
 
 /// After a move new instances get the time to take their part.
-fn is_cooling(group: &Group) -> bool {
-    let pause = local(group.warmup_s.unwrap_or(group.cooldown_s)).max(Duration::from_secs(2));
+fn is_cooling(speed: Speed, group: &Group) -> bool {
+    let pause = speed.lasts(group.warmup_s.unwrap_or(group.cooldown_s)).max(Duration::from_secs(2));
     group.scaled.is_some_and(|since| since.age() < pause)
 }
 
+/// How many of the values, which come once a second, are enough to decide.
+fn samples_in(speed: Speed, seconds: u64) -> usize {
+    (speed.lasts(seconds).as_secs() as usize).max(2)
+}
+
 /// The capacity that would bring the value to its target, if the last values agree that it is off.
-fn wish(history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
+fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
     let last = |seconds: u64| {
-        let count = local(seconds).as_secs() as usize;
+        let count = samples_in(speed, seconds);
         (history.len() >= count).then(|| history.iter().rev().take(count).copied().collect::<Vec<f64>>())
     };
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -85,11 +96,12 @@ fn wish(history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::compute::state::TemplateSpec;
 
-    fn group(desired: u32) -> Group {
+    /// A group with bounds of 1 and 4.
+    pub fn group(desired: u32) -> Group {
         let template = TemplateSpec { id: String::new(), name: String::new(), version: String::new() };
         Group {
             name: "web".to_owned(),
@@ -117,6 +129,9 @@ mod tests {
             failures: 0,
             retry_after: None,
             scaled: None,
+            launches: 0,
+            schedules: BTreeMap::new(),
+            adding: Default::default(),
         }
     }
 
@@ -125,7 +140,7 @@ mod tests {
         let check = |desired: u32, values: &[(f64, usize)], expected: Option<u32>| {
             let tracking = Tracking { metric: String::new(), label: None, target: 50.0, only_out: false };
             let history = values.iter().flat_map(|(value, count)| std::iter::repeat_n(*value, *count)).collect();
-            assert_eq!(wish(&history, &tracking, &group(desired)), expected, "{desired} with {values:?}");
+            assert_eq!(wish(Speed::FAST, &history, &tracking, &group(desired)), expected, "{desired} with {values:?}");
         };
         check(1, &[(100.0, 8)], None);
         check(1, &[(100.0, 9)], Some(2));

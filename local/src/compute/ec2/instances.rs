@@ -75,9 +75,10 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     xml.text("instanceId", &one.id).text("imageId", &one.image).text("instanceType", &one.kind);
     xml.within("instanceState", |xml| write_state(xml, one.state));
     let gone = one.state == InstanceState::Terminated;
+    let is_public = one.is_alive();
     let host = format!("ip-{}.ec2.internal", one.address.replace('.', "-"));
     xml.text("privateDnsName", if gone { "" } else { &host });
-    xml.text("dnsName", if gone { "" } else { "localhost" });
+    xml.text("dnsName", if is_public { "localhost" } else { "" });
     xml.text("reason", if one.is_alive() { "" } else { "User initiated" });
     xml.text("amiLaunchIndex", 0).text("launchTime", one.launched);
     xml.within("placement", |xml| {
@@ -88,7 +89,7 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     });
     if !gone {
         xml.text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
-        xml.text("privateIpAddress", &one.address).text("ipAddress", "127.0.0.1");
+        xml.text("privateIpAddress", &one.address).maybe("ipAddress", is_public.then_some("127.0.0.1"));
     }
     write_groups(xml, state, if gone { &[] } else { &one.security_groups });
     let architecture = images::find(site, &one.image).map_or("x86_64", |image| image.architecture);
@@ -139,26 +140,87 @@ pub fn terminate_by_id(state: &mut State, _site: &Site, params: &Params) -> Answ
     for id in &ids {
         by_id(state, id)?;
     }
-    let mut xml = Xml::new();
     let mut changes = Vec::new();
-    for id in &ids {
-        let before = state.instances[id].state;
-        terminate(state, id);
-        changes.push((id, before, state.instances[id].state));
+    for id in ids {
+        let before = state.instances[&id].state;
+        terminate(state, &id);
+        let now = state.instances[&id].state;
+        changes.push((id, before, now));
     }
+    Ok(changed(changes))
+}
+
+/// What a call has done to instances: the state of each before and now.
+fn changed(changes: Vec<(String, InstanceState, InstanceState)>) -> Xml {
+    let mut xml = Xml::new();
     xml.set("instancesSet", changes, |xml, (id, before, now)| {
         xml.text("instanceId", id);
         xml.within("currentState", |xml| write_state(xml, now));
         xml.within("previousState", |xml| write_state(xml, before));
     });
-    Ok(xml)
+    xml
 }
 
 /// Puts an instance on its way out; its processes end and its record is closed by the loop.
 pub fn terminate(state: &mut State, id: &str) {
-    if let Some(one) = state.instances.get_mut(id).filter(|one| one.is_alive()) {
+    if let Some(one) = state.instances.get_mut(id).filter(|one| !one.is_gone()) {
         one.state = InstanceState::ShuttingDown;
     }
+}
+
+pub fn stop(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    change(state, params, "stopped", |one| match one.state {
+        InstanceState::Running | InstanceState::Stopping => Some(InstanceState::Stopping),
+        InstanceState::Stopped => Some(InstanceState::Stopped),
+        InstanceState::Pending | InstanceState::ShuttingDown | InstanceState::Terminated => None,
+    })
+}
+
+pub fn start(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    change(state, params, "started", |one| match one.state {
+        InstanceState::Stopped | InstanceState::Pending => Some(InstanceState::Pending),
+        InstanceState::Running => Some(InstanceState::Running),
+        InstanceState::Stopping | InstanceState::ShuttingDown | InstanceState::Terminated => None,
+    })
+}
+
+/// Moves every instance of a call to another state, or none if one of them cannot be moved.
+fn change(state: &mut State, params: &Params, done: &str, next: impl Fn(&Instance) -> Option<InstanceState>) -> Answer {
+    let mut changes = Vec::new();
+    for id in params.texts("InstanceId") {
+        let one = by_id(state, &id)?;
+        let now = next(one).ok_or_else(|| wrong_state(&id, done))?;
+        changes.push((id, one.state, now));
+    }
+    for (id, _, now) in &changes {
+        if let Some(one) = state.instances.get_mut(id) {
+            one.state = *now;
+        }
+    }
+    Ok(changed(changes))
+}
+
+fn wrong_state(id: &str, done: &str) -> Fault {
+    let message = format!("The instance '{id}' is not in a state from which it can be {done}.");
+    Fault::new("IncorrectInstanceState", message)
+}
+
+/// The loop ends the processes and starts them anew; the instance is the same, with the same disk.
+pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let ids = params.texts("InstanceId");
+    for id in &ids {
+        if !by_id(state, id)?.is_alive() {
+            return Err(wrong_state(id, "rebooted"));
+        }
+    }
+    for id in &ids {
+        if let Some(one) = state.instances.get_mut(id) {
+            one.rebooting = true;
+        }
+    }
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    Ok(xml)
 }
 
 pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {

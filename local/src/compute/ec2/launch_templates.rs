@@ -104,6 +104,7 @@ fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a 
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("LaunchTemplateName")?;
+    check_name(name)?;
     let version = requested(params, Map::new())?;
     if let Some(existing) = state.launch_templates.values().find(|template| template.name == name) {
         let first = existing.versions.get(&1).filter(|first| first.token.is_some() && first.token == version.token);
@@ -128,6 +129,16 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     state.launch_templates.insert(id.clone(), template);
     state.tag(&id, tags::specified(params, "launch-template"));
     Ok(shown(state, site, &state.launch_templates[&id]))
+}
+
+/// Names are 3 to 128 of these characters (aws-facts §1).
+fn check_name(name: &str) -> Result<(), Fault> {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "().-/_".contains(c));
+    if plain && (3..=128).contains(&name.len()) {
+        return Ok(());
+    }
+    let message = "Launch template names must be between 3 and 128 characters long, and may contain letters, numbers, and the following characters: - ( ) . / _";
+    Err(Fault::new("InvalidLaunchTemplateName.MalformedException", message))
 }
 
 fn other_parameters() -> Fault {

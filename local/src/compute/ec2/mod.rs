@@ -16,7 +16,7 @@ pub use instances::terminate;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
 pub use network::{Subnet, subnets, vpc_id};
 pub use security_groups::{admits, ensure_default as ensure_default_security_group};
-pub use types::find as find_type;
+pub use types::{Kind, find as find_type};
 
 /// Every operation and its function.
 pub const OPERATIONS: &[(&str, Operation)] = &[
@@ -48,7 +48,10 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("DescribeVpcs", Reads(network::describe_vpcs)),
     ("GetConsoleOutput", Reads(instances::console_output)),
     ("ModifyLaunchTemplate", Writes(launch_templates::modify)),
+    ("RebootInstances", Writes(instances::reboot)),
     ("RevokeSecurityGroupEgress", Writes(security_groups::revoke_egress)),
     ("RevokeSecurityGroupIngress", Writes(security_groups::revoke_ingress)),
+    ("StartInstances", Writes(instances::start)),
+    ("StopInstances", Writes(instances::stop)),
     ("TerminateInstances", Writes(instances::terminate_by_id)),
 ];

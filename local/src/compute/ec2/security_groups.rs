@@ -82,7 +82,9 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."),
         ));
     }
-    if state.security_groups.values().any(|group| group.name == name) {
+    check_text("GroupName", name)?;
+    check_text("GroupDescription", description)?;
+    if state.security_groups.values().any(|group| group.name.eq_ignore_ascii_case(name)) {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(Fault::new("InvalidGroup.Duplicate", message));
     }
@@ -98,6 +100,22 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.text("return", true).text("groupId", &id).text("securityGroupArn", arn(site, &id)).tag_set(state.tags_of(&id));
     Ok(xml)
+}
+
+/// Names and descriptions are up to 255 of these characters (aws-facts §1).
+fn check_text(what: &str, text: &str) -> Result<(), Fault> {
+    let refuse = |why: &str| {
+        Err(Fault::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+    match () {
+        () if !text.is_ascii() => refuse("Character sets beyond ASCII are not supported."),
+        () if !text.chars().all(fits) => {
+            refuse("Valid characters are a-z, A-Z, 0-9, spaces, and ._-:/()#,@[]+=&;{}!$*")
+        }
+        () if text.len() > 255 => refuse("It must not be longer than 255 characters."),
+        () => Ok(()),
+    }
 }
 
 fn arn(site: &Site, id: &str) -> String {

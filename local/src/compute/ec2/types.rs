@@ -27,6 +27,22 @@ impl Kind {
     pub fn processors(&self) -> u32 {
         self.size.1
     }
+
+    /// Its memory in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.size.2
+    }
+
+    /// Whether an account on the free plan may launch it (aws-facts §3.3).
+    pub fn is_free(&self) -> bool {
+        let names = ["t3.micro", "t3.small", "t4g.micro", "t4g.small", "c7i-flex.large", "m7i-flex.large"];
+        names.contains(&self.name().as_str())
+    }
+
+    /// Whether a zone has it. As on AWS not every zone has the newest types.
+    pub fn is_offered_in(&self, zone: &str) -> bool {
+        !(zone.ends_with('c') && self.family.0.starts_with(['c', 'm', 'r']) && self.family.0.contains('7'))
+    }
 }
 
 /// Name, virtual processors, memory in MiB.
@@ -80,10 +96,12 @@ const FAMILIES: &[Family] = &[
     ("m6g", "arm64", false, GENERAL),
     ("m7i", "x86_64", false, GENERAL),
     ("m7g", "arm64", false, GENERAL),
+    ("m7i-flex", "x86_64", false, GENERAL),
     ("c5", "x86_64", false, COMPUTE),
     ("c6i", "x86_64", false, COMPUTE),
     ("c6g", "arm64", false, COMPUTE),
     ("c7g", "arm64", false, COMPUTE),
+    ("c7i-flex", "x86_64", false, COMPUTE),
     ("r5", "x86_64", false, MEMORY),
     ("r6i", "x86_64", false, MEMORY),
     ("r6g", "arm64", false, MEMORY),
@@ -113,9 +131,9 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
             "processor-info.supported-architecture" => fact(kind.architecture()),
             "current-generation" => fact(kind.family.0 != "t2"),
             "burstable-performance-supported" => fact(kind.family.2),
-            "free-tier-eligible" => fact(is_free(&kind)),
+            "free-tier-eligible" => fact(kind.is_free()),
             "vcpu-info.default-vcpus" => fact(kind.processors()),
-            "memory-info.size-in-mib" => fact(kind.size.2),
+            "memory-info.size-in-mib" => fact(kind.memory_mib()),
             "bare-metal" | "instance-storage-supported" => fact(false),
             "hypervisor" => fact("nitro"),
             "supported-usage-class" => fact("on-demand"),
@@ -134,7 +152,7 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
 
 fn write(xml: &mut Xml, kind: &Kind) {
     xml.text("instanceType", kind.name()).text("currentGeneration", kind.family.0 != "t2");
-    xml.text("freeTierEligible", is_free(kind)).text("bareMetal", false).text("hypervisor", "nitro");
+    xml.text("freeTierEligible", kind.is_free()).text("bareMetal", false).text("hypervisor", "nitro");
     xml.within("supportedUsageClasses", |xml| {
         xml.text("item", "on-demand").text("item", "spot");
     });
@@ -155,14 +173,10 @@ fn write(xml: &mut Xml, kind: &Kind) {
         xml.text("defaultThreadsPerCore", 2);
     });
     xml.within("memoryInfo", |xml| {
-        xml.text("sizeInMiB", kind.size.2);
+        xml.text("sizeInMiB", kind.memory_mib());
     });
     xml.text("instanceStorageSupported", false).text("burstablePerformanceSupported", kind.family.2);
     xml.text("hibernationSupported", false).text("dedicatedHostsSupported", false).text("autoRecoverySupported", true);
-}
-
-fn is_free(kind: &Kind) -> bool {
-    matches!(kind.name().as_str(), "t3.micro" | "t3.small" | "t4g.micro" | "t4g.small")
 }
 
 pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answer {
@@ -179,8 +193,12 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
     };
     let filters = Filters::of(params);
     let mut found = Vec::new();
+    let offered = |kind: &Kind, place: &str| match zones.iter().find(|zone| network::zone_id(&zone.zone) == place) {
+        Some(zone) => kind.is_offered_in(&zone.zone),
+        None => location == "region" || kind.is_offered_in(place),
+    };
     for kind in all() {
-        for place in &places {
+        for place in places.iter().filter(|place| offered(&kind, place)) {
             let passes = filters.pass(&Tags::new(), |name| match name {
                 "instance-type" => fact(kind.name()),
                 "location" => fact(place),

@@ -13,6 +13,7 @@ use crate::compute::wire::{Answer, Fault, Params, Xml};
 enum Domain {
     Flag,
     Number(u64, u64),
+    One(&'static [&'static str]),
     Any,
 }
 
@@ -33,7 +34,7 @@ const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
     ("routing.http.preserve_host_header.enabled", "false", Domain::Flag),
     ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Domain::Flag),
     ("routing.http.xff_client_port.enabled", "false", Domain::Flag),
-    ("routing.http.xff_header_processing.mode", "append", Domain::Any),
+    ("routing.http.xff_header_processing.mode", "append", Domain::One(&["append", "preserve", "remove"])),
     ("routing.http2.enabled", "true", Domain::Flag),
     ("waf.fail_open.enabled", "false", Domain::Flag),
     ("zonal_shift.config.enabled", "false", Domain::Flag),
@@ -42,7 +43,11 @@ const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
 const TARGET_GROUP: &[(&str, &str, Domain)] = &[
     ("deregistration_delay.timeout_seconds", "300", Domain::Number(0, 3600)),
     ("load_balancing.algorithm.anomaly_mitigation", "off", Domain::Any),
-    ("load_balancing.algorithm.type", "round_robin", Domain::Any),
+    (
+        "load_balancing.algorithm.type",
+        "round_robin",
+        Domain::One(&["round_robin", "least_outstanding_requests", "weighted_random"]),
+    ),
     ("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Domain::Any),
     ("slow_start.duration_seconds", "0", Domain::Number(0, 900)),
     ("stickiness.app_cookie.cookie_name", "", Domain::Any),
@@ -78,6 +83,11 @@ pub fn idle_timeout_s(one: &LoadBalancer) -> u64 {
 /// How long a target that goes may finish its requests.
 pub fn deregistration_delay_s(group: &TargetGroup) -> u64 {
     number(&group.attributes, "deregistration_delay.timeout_seconds").unwrap_or(300)
+}
+
+/// What an attribute is set to.
+pub fn text<'a>(attributes: &'a BTreeMap<String, String>, key: &str) -> &'a str {
+    attributes.get(key).map(String::as_str).unwrap_or_default()
 }
 
 fn number(attributes: &BTreeMap<String, String>, key: &str) -> Option<u64> {
@@ -133,6 +143,7 @@ fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Resul
         };
         let fits = match domain {
             Domain::Any => true,
+            Domain::One(known) => known.contains(&value.as_str()),
             Domain::Flag => matches!(value.as_str(), "true" | "false"),
             Domain::Number(low, high) => value.parse::<u64>().is_ok_and(|number| (*low..=*high).contains(&number)),
         };

@@ -12,6 +12,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A listener port must be specified"))?;
     let protocol = protocol(params)?.unwrap_or_else(|| "HTTP".to_owned());
     let actions = actions(state, params)?;
+    check_alone(state, &arn, &actions)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
         if taken.protocol != protocol || taken.actions != actions {
             let message = "A listener already exists on this port for this load balancer";
@@ -59,6 +60,22 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, Fault> {
         target_groups::by_arn(state, arn)?;
     }
     Ok(actions)
+}
+
+/// A target group belongs to one load balancer.
+fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), Fault> {
+    let groups = actions.iter().flat_map(|action| match action {
+        Action::Forward(groups) => groups.as_slice(),
+        _ => &[],
+    });
+    for (arn, _) in groups {
+        if state.balancers_of(arn).into_iter().any(|other| other != load_balancer) {
+            let message =
+                format!("The following target groups cannot be associated with more than one load balancer: {arn}");
+            return Err(Fault::new("TargetGroupAssociationLimit", message));
+        }
+    }
+    Ok(())
 }
 
 fn action(item: &Params) -> Result<Action, Fault> {
@@ -130,6 +147,7 @@ pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     }
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
     let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
+    check_alone(state, &before.load_balancer, &actions)?;
     let listener = Listener { port, protocol, actions, ..before };
     state.listeners.insert(arn.to_owned(), listener.clone());
     Ok(shown([&listener]))

@@ -6,7 +6,7 @@ use super::target_groups::by_arn;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
-use crate::compute::state::{Health, Instance, State, Target, TargetGroup};
+use crate::compute::state::{Health, Instance, InstanceState, State, Target, TargetGroup};
 use crate::compute::wire::{Answer, Fault, Params, Xml};
 
 /// What the load balancer meets where a target should be.
@@ -97,7 +97,11 @@ pub fn status(state: &State, site: &Site, group: &TargetGroup, target: &Target) 
             "Target group is not configured to receive traffic from the load balancer",
         ),
         Some(instance) if !instance.is_alive() => {
-            told("unused", "Target.InvalidState", "Target is in the terminated state")
+            let description = match instance.state {
+                InstanceState::Stopping | InstanceState::Stopped => "Target is in the stopped state",
+                _ => "Target is in the terminated state",
+            };
+            told("unused", "Target.InvalidState", description)
         }
         None => told("unused", "Target.InvalidState", "Target is in the terminated state"),
         Some(instance) if !enabled(instance) => told(

@@ -1,0 +1,96 @@
+//! A listener's default action: which target groups get the requests.
+//!
+//! It comes after the instances. Where others still answer, the requests go on to them until the wanted targets are
+//! healthy, so that nobody meets a service that is just starting.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::listener::{Forwards, forward, forwards};
+use crate::{
+    aws::{Aws, found},
+    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+    health,
+};
+
+/// A listener has one.
+#[derive(Debug, Clone)]
+pub struct DefaultAction {
+    /// The ARN of the listener.
+    pub listener: String,
+    /// The ARN of the target group that should answer.
+    pub target_group: String,
+    /// The Auto Scaling group that fills it.
+    pub group: String,
+}
+
+/// What we choose.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The target groups, and each one's share of the requests.
+    pub forwards: Forwards,
+}
+
+/// Nothing that others could use.
+#[derive(Debug, Clone)]
+pub struct Output {}
+
+/// How long new instances may take until they are healthy (aws-facts §0.2, `ASG_CAPACITY`).
+const HEALTHY_WITHIN: Duration = Duration::from_secs(10 * 60);
+
+impl Settings {
+    /// Every request goes to one target group.
+    pub fn all_to(target_group: &str) -> Settings {
+        Settings { forwards: Forwards::from([(target_group.into(), 1)]) }
+    }
+}
+
+impl Resource for DefaultAction {
+    const KIND: &'static str = "default_action";
+
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.listener
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.elb.describe_listeners().listener_arns(&self.listener).send().await)?;
+        let listener = answer.as_ref().and_then(|answer| answer.listeners().first());
+        Ok(listener.map_or(Observed::Absent, |listener| {
+            let settings = Settings { forwards: forwards(listener) };
+            Observed::Present(Live { settings, output: Output {}, owner: Owner::Parent })
+        }))
+    }
+
+    /// Every listener is made with an action: the next look finds it.
+    async fn create(&self, _: &Aws, _: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        Ok(None)
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
+        let health = health::look(aws, &self.target_group, &self.group).await?;
+        if let Some(failure) = health.failure {
+            return Err(failure);
+        }
+        if !health.is_up() {
+            return Err(Fault::new("ModifyListener", "NotHealthy", health.waiting_for()).within(HEALTHY_WITHIN));
+        }
+        let call = aws.elb.modify_listener().listener_arn(&self.listener);
+        call.default_actions(forward(&want.forwards)).send().await?;
+        Ok(())
+    }
+
+    /// It goes with its listener.
+    async fn delete(&self, _: &Aws, _: &Live<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// It holds nothing that would have to go before its listener.
+    fn is_bare(_: &Settings) -> bool {
+        true
+    }
+}

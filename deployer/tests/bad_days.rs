@@ -1,0 +1,62 @@
+//! On AWS's bad days `up` and `down` come to the same end, or say in AWS's words why they do not.
+
+mod support;
+
+use serde_json::Value;
+use support::Project;
+
+/// Light Postagram on a day of this kind.
+fn project(chaos: &str, seed: &str) -> Project {
+    let project = Project::light();
+    project.done(&["local", "start", "--chaos", chaos, "--seed", seed]);
+    project
+}
+
+/// How many instances there have been.
+fn instances(project: &Project) -> usize {
+    let status: Value = serde_json::from_str(&project.done(&["local", "status"]).stdout).expect("the status is JSON");
+    status["instances"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn up_and_down_get_over_a_full_zone_an_instance_that_does_not_boot_and_interfaces_that_stay() {
+    let project = project("capacity,boot-fail,eni-linger", "22");
+    project.done(&["up", "--local", "--yes"]);
+    assert!(instances(&project) > 1, "the first one did not come up");
+    let settled = project.run(&["plan", "--local", "--detailed-exitcode"]);
+    assert_eq!(settled.code, 0, "{}", settled.all());
+    project.done(&["down", "--local", "--yes"]);
+}
+
+#[test]
+fn up_gets_over_an_instance_whose_service_dies_at_every_start() {
+    let project = project("crash-loop", "2");
+    project.done(&["up", "--local", "--yes"]);
+    assert!(instances(&project) > 1, "the first one did not come up");
+    project.done(&["down", "--local", "--yes"]);
+}
+
+#[test]
+fn up_says_in_the_words_of_aws_what_the_account_may_not_launch() {
+    let project = project("free-plan", "0");
+    project.edit("instance_type: t3.micro", "instance_type: t3.large");
+    let said = project.run(&["up", "--local", "--yes"]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    for words in ["The specified instance type is not eligible for Free Tier.", "set `instance_type: t3.micro`"] {
+        assert!(said.stderr.contains(words), "{words:?} is missing in {}", said.stderr);
+    }
+    project.edit("instance_type: t3.large", "instance_type: t3.micro");
+    project.done(&["up", "--local", "--yes"]);
+    project.done(&["down", "--local", "--yes"]);
+}
+
+#[test]
+fn a_speed_is_kept_from_start_to_status_and_nonsense_is_refused() {
+    let project = Project::light();
+    let said = project.run(&["local", "start", "--speed", "slow"]);
+    assert_eq!(said.code, 64, "{}", said.all());
+    assert!(said.stderr.contains("real, fast, or how many times faster than AWS"), "{}", said.stderr);
+    project.done(&["local", "start", "--speed", "60"]);
+    let status: Value = serde_json::from_str(&project.done(&["local", "status"]).stdout).expect("the status is JSON");
+    assert_eq!(status["speed"], "60");
+}

@@ -1,0 +1,51 @@
+//! The deployer while it runs: what it says, and the signals it gets.
+
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStderr},
+};
+
+use super::{Said, scene::Scene};
+
+/// A run of the deployer that is being listened to.
+pub struct Run {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    heard: String,
+}
+
+impl Run {
+    pub fn start(scene: &Scene, arguments: &[&str]) -> Run {
+        let mut child = scene.command(arguments).stdout(Stdio::null()).spawn().expect("the deployer can be started");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        Run { child, stderr, heard: String::new() }
+    }
+
+    /// Reads on until this has been said.
+    pub async fn hear(&mut self, text: &str) {
+        while !self.heard.contains(text) {
+            let read = self.stderr.read_line(&mut self.heard).await.expect("it speaks UTF-8");
+            assert_ne!(read, 0, "it ended without saying {text:?}: {}", self.heard);
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("it runs");
+        let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(id, signal).expect("it can be signalled");
+    }
+
+    pub async fn end(mut self) -> Said {
+        self.stderr.read_to_string(&mut self.heard).await.expect("it speaks UTF-8");
+        let status = self.child.wait().await.expect("it ends");
+        Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
+    }
+
+    /// Ends it without a word.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
+    }
+}

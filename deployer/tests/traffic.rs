@@ -1,0 +1,146 @@
+//! Nobody who uses a service notices that it is being changed: every request is answered while instances are rolled out
+//! and while everything behind the load balancer is replaced.
+
+mod support;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use support::{
+    Project, Said,
+    cloud::{Ours, ours},
+    eventually,
+    line::Trouble,
+    run::Run,
+    scene::{Phase, Scene},
+    world,
+};
+use tokio::task::JoinSet;
+
+/// People who ask again and again, half of them over a new connection each time.
+struct Crowd {
+    url: String,
+    enough: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    people: JoinSet<Vec<String>>,
+}
+
+impl Crowd {
+    fn gather(url: &str) -> Crowd {
+        let (enough, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut people = JoinSet::new();
+        for idle in [0, 0, 1, 1] {
+            let (enough, asked, url) = (enough.clone(), asked.clone(), format!("{url}/pid"));
+            let client = reqwest::Client::builder().pool_max_idle_per_host(idle).build().expect("a client can be made");
+            people.spawn(async move {
+                let mut complaints = Vec::new();
+                while !enough.load(Ordering::Relaxed) {
+                    match client.get(&url).send().await {
+                        Ok(answer) if answer.status() == 200 => {}
+                        Ok(answer) => complaints.push(answer.status().to_string()),
+                        Err(error) => complaints.push(format!("{error:?}")),
+                    }
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                complaints
+            });
+        }
+        Crowd { url: url.to_owned(), enough, asked, people }
+    }
+
+    /// Until everybody has asked some more.
+    async fn some_more(&self) {
+        let enough = self.asked.load(Ordering::Relaxed) + 100;
+        eventually("requests", async || (self.asked.load(Ordering::Relaxed) > enough).then_some(())).await;
+    }
+
+    /// What the service tells of itself.
+    async fn told(&self, path: &str) -> String {
+        let answer = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
+        answer.text().await.expect("a text")
+    }
+
+    async fn go_home(self) {
+        self.some_more().await;
+        self.enough.store(true, Ordering::Relaxed);
+        let complaints = self.people.join_all().await.concat();
+        let asked = self.asked.load(Ordering::Relaxed);
+        assert!(complaints.is_empty(), "{} of {asked} complain: {:?}", complaints.len(), complaints.first());
+    }
+}
+
+async fn up(cloud: &Ours, project: &Project) -> Said {
+    let up = cloud.done(project, &["up", "--yes"]).await;
+    assert_eq!(cloud.run(project, &["plan", "--detailed-exitcode"]).await.code, 0, "nothing is left to do");
+    up
+}
+
+fn url(up: &Said) -> &str {
+    up.stdout.lines().find_map(|line| line.strip_prefix("URL=")).expect("up says its URL")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_and_another_port_interrupt_nobody() {
+    let (cloud, project) = (ours().await, Project::light());
+    let crowd = Crowd::gather(url(&up(&cloud, &project).await));
+    crowd.some_more().await;
+
+    let before_outputs = "      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\noutputs";
+    project.edit(before_outputs, &format!("      GREETING: hello\n{before_outputs}"));
+    up(&cloud, &project).await;
+    assert!(crowd.told("/environment").await.contains("GREETING=hello"));
+    let before = crowd.told("/pid").await;
+    crowd.some_more().await;
+
+    project.edit("port: 8080", "port: 8081");
+    let plan = cloud.run(&project, &["plan"]).await;
+    let lines = [
+        "+ target_group.web",
+        "+ auto_scaling_group.web",
+        "~ listener.web",
+        "~ default_action.web",
+        "- auto_scaling_group.postagram-web-8080",
+        "- target_group.postagram-web-8080",
+        "- security_group.postagram-web-8080",
+    ];
+    for line in lines {
+        assert!(plan.stderr.contains(line), "{line:?} is not in the plan: {}", plan.all());
+    }
+    up(&cloud, &project).await;
+    assert_ne!(crowd.told("/pid").await, before, "somebody else answers now");
+    crowd.go_home().await;
+
+    let there = world::inventory(&cloud.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
+    assert!(!there.keys().any(|name| name.contains("8080")), "{there:?}");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
+/// As long as the new targets are not healthy, the old ones answer, and the run says what it waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
+    let scene = Scene::ours().await;
+    let first = scene.run(&["up", "--yes"]).await;
+    assert_eq!(first.code, 0, "{}", first.all());
+    let crowd = Crowd::gather(url(&first));
+    scene.project.edit("port: 8080", "port: 8081");
+    let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
+    let health = Trouble::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    scene.line.spoil(["DescribeTargetHealth"], health, usize::MAX);
+    let mut run = Run::start(&scene, &["up", "--yes"]);
+    run.hear("default_action.web: waiting: 0 of 1 healthy: no answer on its port").await;
+    crowd.some_more().await;
+    run.kill().await;
+    crowd.some_more().await;
+
+    // The next run, with healthy targets, ends what that one began.
+    scene.line.quiet().await;
+    scene.line.mend();
+    scene.done(Phase::Up).await;
+    crowd.go_home().await;
+    scene.assert_nothing_to_do("the new port").await;
+    scene.clear().await;
+    scene.end().await;
+}

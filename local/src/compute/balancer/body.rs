@@ -1,0 +1,108 @@
+//! Bodies on their way through: frame by frame, and never kept.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Broken;
+use super::requests::Open;
+
+/// A request's body that can be offered to another target as long as nothing of it has been read.
+#[derive(Clone)]
+pub struct Relay(Arc<Mutex<Source>>);
+
+struct Source {
+    body: Incoming,
+    last_active: Instant,
+    /// Whether the client owes us the next bytes.
+    awaits_client: bool,
+}
+
+impl Relay {
+    /// The body of a request.
+    pub fn new(body: Incoming) -> Relay {
+        Relay(Arc::new(Mutex::new(Source { body, last_active: Instant::now(), awaits_client: false })))
+    }
+
+    /// When the client last sent something.
+    pub fn last_active(&self) -> Instant {
+        self.source().last_active
+    }
+
+    /// Whether the next bytes are to come from the client.
+    pub fn awaits_client(&self) -> bool {
+        self.source().awaits_client
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.0.lock().expect("reading a body does not panic")
+    }
+}
+
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut source = self.source();
+        let frame = Pin::new(&mut source.body).poll_frame(cx);
+        source.awaits_client = frame.is_pending();
+        if frame.is_ready() {
+            source.last_active = Instant::now();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source().body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source().body.size_hint()
+    }
+}
+
+/// An answer's body, with the request it belongs to. A target that stops in the middle of it is not waited for longer
+/// than the load balancer is patient.
+pub struct Held {
+    body: Incoming,
+    idle: Pin<Box<Sleep>>,
+    patience: Duration,
+    _open: Open,
+}
+
+impl Held {
+    /// A body that a target begins to send.
+    pub fn new(body: Incoming, patience: Duration, open: Open) -> Held {
+        Held { body, idle: Box::pin(sleep(patience)), patience, _open: open }
+    }
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                let end = Instant::now() + self.patience;
+                self.idle.as_mut().reset(end);
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
+            }
+            Poll::Pending => self.idle.as_mut().poll(cx).map(|()| Some(Err("the target has stopped to answer".into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,328 @@
+//! The load balancer itself: an HTTP/1.1 proxy that answers as an Application Load Balancer does.
+
+mod body;
+mod headers;
+mod pages;
+mod requests;
+mod route;
+mod tunnel;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Compute;
+use super::state::Action;
+use body::{Held, Relay};
+use pages::{empty_body, fixed, redirected, refusal};
+use requests::Open;
+pub use requests::{Requests, Tally};
+use route::{At, Group, Next, Route};
+
+/// Why a body ended before its end.
+type Broken = Box<dyn Error + Send + Sync>;
+type Answer = Response<BoxBody<Bytes, Broken>>;
+
+/// A load balancer that goes lets its answers go out, but not for long.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A target that has not taken a connection by then does not answer.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The status under which a load balancer counts a client that did not wait for its answer.
+const CLIENT_GONE: u16 = 460;
+
+/// What a listener's connections share.
+struct Front {
+    compute: Arc<Compute>,
+    listener: String,
+    client: Client<HttpConnector, Relay>,
+    turn: AtomicUsize,
+    /// As of the last change of the state that anybody has noticed.
+    route: Mutex<Option<Arc<Route>>>,
+}
+
+/// Serves a listener until it stops.
+pub async fn serve(compute: Arc<Compute>, listener: String, socket: std::net::TcpListener, stop: CancellationToken) {
+    let socket = match TcpListener::from_std(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::error!(listener, "failed to listen: {error}"),
+    };
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT));
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(20)).build(connector);
+    let front = Arc::new(Front { compute, listener, client, turn: AtomicUsize::new(0), route: Mutex::new(None) });
+    let connections = TaskTracker::new();
+    while let Some(accepted) = stop.run_until_cancelled(socket.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => drop(connections.spawn(converse(front.clone(), stream, peer, stop.clone()))),
+            // Too many open files, most likely: others have to be closed first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    connections.close();
+    drop(timeout(FAREWELL, connections.wait()).await);
+}
+
+/// One client's connection.
+async fn converse(front: Arc<Front>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+    let port = stream.local_addr().map(|address| address.port()).unwrap_or_default();
+    drop(stream.set_nodelay(true));
+    let patience = front.route().patience;
+    let answer = service_fn(move |request| {
+        let front = front.clone();
+        async move { Ok::<_, Infallible>(front.answer(request, peer, port).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer).with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        // How a client leaves is its own affair.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    drop(timeout(FAREWELL, connection).await);
+}
+
+/// Who gets a request.
+enum Choice {
+    Target { place: usize, at: Authority, open: Open },
+    Refused(StatusCode),
+}
+
+impl Front {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, port: u16) -> Answer {
+        let route = self.route();
+        let mut waiting = Waiting { tally: self.compute.tally.clone(), balancer: &route.balancer, is_over: false };
+        let answer = self.pass_on(&route, request, peer, port).await;
+        waiting.is_over = true;
+        drop(waiting);
+        answer.unwrap_or_else(|status| {
+            self.compute.tally.add(&route.balancer, status.as_u16());
+            refusal(status)
+        })
+    }
+
+    /// The answer of a target or of the listener, or the status with which the load balancer refuses.
+    async fn pass_on(
+        &self,
+        route: &Arc<Route>,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+        port: u16,
+    ) -> Result<Answer, StatusCode> {
+        let upgrade = headers::wanted_upgrade(request.headers());
+        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut head, body) = request.into_parts();
+        if let Some(status) = headers::refused(&head) {
+            return Err(status);
+        }
+        match &route.next {
+            Next::Nowhere => return Err(StatusCode::SERVICE_UNAVAILABLE),
+            Next::Own(action) => return Ok(own(action, &head, port)),
+            Next::Groups(_) => (),
+        }
+        headers::forward(&mut head.headers, peer, port, route.forwarded_for);
+        if let Some(protocol) = upgrade {
+            head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.insert(header::UPGRADE, protocol);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let path = head.uri.path_and_query().cloned();
+        let relay = Relay::new(body);
+        let mut tried = Tried::default();
+        loop {
+            let (place, at, open) = match self.choose(&mut tried, turn) {
+                Choice::Target { place, at, open } => (place, at, open),
+                Choice::Refused(status) => return Err(status),
+            };
+            let mut request = Request::new(relay.clone());
+            *request.method_mut() = head.method.clone();
+            *request.uri_mut() = uri_at(at, path.clone()).ok_or(StatusCode::BAD_REQUEST)?;
+            *request.headers_mut() = head.headers.clone();
+            open.count();
+            let Some(outcome) = within_patience(self.client.request(request), &relay, route.patience).await else {
+                let client_owes = relay.awaits_client();
+                return Err(if client_owes { StatusCode::REQUEST_TIMEOUT } else { StatusCode::GATEWAY_TIMEOUT });
+            };
+            match outcome {
+                Ok(response) if headers::length(response.headers()) > headers::MOST_ANSWERED => {
+                    return Err(StatusCode::BAD_GATEWAY);
+                }
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Ok(self.joined(client, response, open, route.patience));
+                }
+                Ok(response) => return Ok(passed_on(response, open, route.patience)),
+                Err(error) if is_timeout(&error) => return Err(StatusCode::GATEWAY_TIMEOUT),
+                // Nothing of the request has been read by anybody: another target may have it.
+                Err(error) if error.is_connect() => tried.places.push(place),
+                Err(_) => return Err(StatusCode::BAD_GATEWAY),
+            }
+        }
+    }
+
+    /// Both sides have agreed to speak something else.
+    fn joined(
+        &self,
+        client: Option<OnUpgrade>,
+        mut response: Response<Incoming>,
+        open: Open,
+        patience: Duration,
+    ) -> Answer {
+        let target = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        let protocol = head.headers.get(header::UPGRADE).cloned();
+        headers::strip(&mut head.headers);
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.extend(protocol.map(|protocol| (header::UPGRADE, protocol)));
+        let stop = self.compute.stop.clone();
+        self.compute.tasks.spawn(async move {
+            let _open = open;
+            let Some(client) = client else { return };
+            let both = futures::future::try_join(client, target);
+            if let Some(Ok((client, target))) = stop.run_until_cancelled(both).await {
+                tunnel::carry(client, target, patience, stop).await;
+            }
+        });
+        Response::from_parts(head, empty_body())
+    }
+
+    /// Picks the next target in turn. A request counts as open from here on, so that draining sees it.
+    fn choose(&self, tried: &mut Tried, turn: usize) -> Choice {
+        loop {
+            let route = self.route();
+            tried.of(route.generation);
+            let Next::Groups(groups) = &route.next else {
+                return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
+            };
+            let group = route::by_weight(groups, turn).filter(|group| !Group::is_empty(group));
+            let Some(group) = group else {
+                return Choice::Refused(StatusCode::SERVICE_UNAVAILABLE);
+            };
+            let place = group.choose(turn, &tried.places);
+            let Some((place, goal)) = place.and_then(|place| Some((place, group.target(place)?))) else {
+                return Choice::Refused(StatusCode::BAD_GATEWAY);
+            };
+            let at = match &goal.at {
+                At::Process(at) => at.clone(),
+                At::Blocked => return Choice::Refused(StatusCode::GATEWAY_TIMEOUT),
+                At::Closed => return Choice::Refused(StatusCode::BAD_GATEWAY),
+            };
+            let open = goal.count.begin();
+            // If the state is still the same one, whoever lets the target go from now on sees this request.
+            if self.compute.generation() == route.generation {
+                return Choice::Target { place, at, open };
+            }
+        }
+    }
+
+    /// The way of requests as the state wants it now.
+    fn route(&self) -> Arc<Route> {
+        let mut kept = self.route.lock().expect("nothing panics while it looks for the way");
+        match kept.as_ref() {
+            Some(route) if route.generation == self.compute.generation() => route.clone(),
+            _ => {
+                let look = |state: &_, generation| Route::of(&self.compute, state, generation, &self.listener);
+                kept.insert(Arc::new(self.compute.read_with_generation(look))).clone()
+            }
+        }
+    }
+}
+
+/// The targets that have been asked in vain, by their places in one route.
+#[derive(Default)]
+struct Tried {
+    generation: u64,
+    places: Vec<usize>,
+}
+
+impl Tried {
+    /// In another route the places mean others.
+    fn of(&mut self, generation: u64) {
+        if self.generation != generation {
+            (self.generation, self.places) = (generation, Vec::new());
+        }
+    }
+}
+
+/// A client that waits for an answer. One that goes before it comes is counted.
+struct Waiting<'a> {
+    tally: Tally,
+    balancer: &'a str,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.tally.add(self.balancer, CLIENT_GONE);
+        }
+    }
+}
+
+/// What a target answers; nothing if neither side has done anything for too long.
+async fn within_patience<T>(answer: impl Future<Output = T>, relay: &Relay, patience: Duration) -> Option<T> {
+    tokio::pin!(answer);
+    loop {
+        let end = relay.last_active() + patience;
+        tokio::select! {
+            outcome = answer.as_mut() => return Some(outcome),
+            () = sleep_until(end) => {
+                if relay.last_active() + patience <= Instant::now() {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(is_timeout)
+}
+
+fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let mut parts = http::uri::Parts::default();
+    (parts.scheme, parts.authority, parts.path_and_query) = (Some(Scheme::HTTP), Some(at), Some(path));
+    Uri::from_parts(parts).ok()
+}
+
+/// The answer of a listener that asks nobody.
+fn own(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
+    match action {
+        Action::Fixed { status, content_type, body } => fixed(status, content_type.as_deref(), body.as_deref()),
+        redirect => redirected(redirect, head, port),
+    }
+}
+
+/// A target's answer on its way to the client; the request stays open until its body has gone.
+fn passed_on(response: Response<Incoming>, open: Open, patience: Duration) -> Answer {
+    let (mut head, body) = response.into_parts();
+    headers::strip(&mut head.headers);
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, Held::new(body, patience, open).boxed())
+}

@@ -1,0 +1,51 @@
+//! Connections that have gone over to another protocol, WebSocket most likely: from here on bytes are only carried.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::FAREWELL;
+
+/// Carries bytes both ways until one side closes, or nothing has come for as long as the load balancer is patient.
+pub async fn carry(client: Upgraded, target: Upgraded, patience: Duration, stop: CancellationToken) {
+    let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
+    let (mut from_target, mut to_target) = tokio::io::split(TokioIo::new(target));
+    let seen = Mutex::new(Instant::now());
+    let idle = async {
+        loop {
+            let end = *seen.lock().expect("nothing panics while it looks at the time") + patience;
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    };
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_target, &seen) => (),
+        _ = copy(&mut from_target, &mut to_client, &seen) => (),
+        () = idle => (),
+        () = stop.cancelled() => (),
+    }
+    drop(timeout(FAREWELL, futures::future::join(to_client.shutdown(), to_target.shutdown())).await);
+}
+
+async fn copy(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    seen: &Mutex<Instant>,
+) -> std::io::Result<()> {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        *seen.lock().expect("nothing panics while it looks at the time") = Instant::now();
+        match read {
+            0 => return Ok(()),
+            read => to.write_all(&buffer[..read]).await?,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! IAM: winterbaume's roles and instance profiles, kept on disk, with the answers AWS gives.
+
+mod managed;
+mod rules;
+mod seen;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use winterbaume_iam::IamService;
+use winterbaume_iam::views::RoleView;
+
+use crate::answer::{Protocol, Refusal, Response, escape, not_implemented};
+use crate::backend::{Backend, straight};
+use crate::call::{Call, Request};
+use crate::credentials::{Identity, user_arn};
+use crate::faults::Faults;
+use crate::permissions::{Caller, Grants};
+use seen::{Role, Seen};
+
+/// The roles and what hangs on them.
+pub(crate) struct Iam {
+    backend: Arc<Backend<IamService>>,
+    region: String,
+    faults: Arc<Faults>,
+    seen: RwLock<Seen>,
+    /// Held by calls that change something, so that others learn of changes in their order.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Iam {
+    pub(crate) async fn open(dir: &Path, region: &str, faults: Arc<Faults>) -> anyhow::Result<Iam> {
+        let backend = Backend::open(IamService::new(), region, dir.join("iam.json")).await?;
+        let iam = Iam {
+            backend,
+            region: region.to_owned(),
+            faults,
+            seen: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        // What was there before this server is known everywhere.
+        let view = iam.backend.view().await;
+        iam.seen.write().unwrap_or_else(PoisonError::into_inner).learn(&view, |_| std::time::Duration::ZERO);
+        Ok(iam)
+    }
+
+    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
+        if !OPERATIONS.contains(&call.operation.as_str()) {
+            return not_implemented(Protocol::Query, "iam", &call.operation);
+        }
+        let answer = self.act(call, request).await;
+        answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
+    }
+
+    async fn act(&self, call: &Call, request: &Request) -> Result<Response, Refusal> {
+        let form = request.form();
+        rules::check(&call.operation, &form)?;
+        if !call.mutating() {
+            return self.pass(call, request, form).await;
+        }
+        let turn = self.changing.lock().await;
+        let answer = self.pass(call, request, form).await?;
+        if answer.status().is_success() {
+            let view = self.backend.view().await;
+            let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+            seen.learn(&view, |name| self.faults.iam_lag(name));
+        }
+        drop(turn);
+        if answer.status().is_success() {
+            let saved = self.backend.save().await;
+            saved.map_err(|fault| Refusal::new(500, "ServiceFailure", fault.to_string()))?;
+        }
+        Ok(answer)
+    }
+
+    /// Hands the call to winterbaume, and makes of its answer the one that AWS gives.
+    async fn pass(
+        &self,
+        call: &Call,
+        request: &Request,
+        mut form: BTreeMap<String, String>,
+    ) -> Result<Response, Refusal> {
+        let view = self.backend.view().await;
+        // Names are unique without regard to case (aws-facts §1).
+        respell(&mut form, "RoleName", view.roles.keys());
+        respell(&mut form, "InstanceProfileName", view.instance_profiles.keys());
+        rules::check_limits(&call.operation, &form, &view)?;
+        if matches!(call.operation.as_str(), "CreateRole" | "UpdateAssumeRolePolicy") {
+            let is_there = |arn: &str| self.with_role(arn, |_| ()).is_some();
+            rules::check_principals(&form, &user_arn(), is_there)?;
+        }
+        if call.operation == "AttachRolePolicy"
+            && let Some(policy) = form.get("PolicyArn").and_then(|arn| managed::policy(arn))
+            && !view.policies.contains_key(&policy.arn)
+        {
+            let mut view = view.clone();
+            view.policies.insert(policy.arn.clone(), policy);
+            let replaced = self.backend.replace(view).await;
+            replaced.map_err(|fault| Refusal::new(500, "ServiceFailure", fault.to_string()))?;
+        }
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
+        let passed = Request { body: body.into(), query: String::new(), ..request.clone() };
+        let mut answer = self.backend.call(&passed).await;
+        if answer.status().is_success() {
+            encode_documents(&mut answer);
+        } else {
+            reword(&mut answer);
+        }
+        if let Some(role) = form.get("RoleName").and_then(|name| view.roles.get(name))
+            && call.operation == "GetRole"
+        {
+            complete(&mut answer, role);
+        }
+        Ok(answer)
+    }
+
+    /// Somebody with what its policies let it do at this moment.
+    pub(crate) fn caller(&self, identity: &Identity) -> Caller {
+        match identity.role() {
+            Some(role) => self.in_role(role, identity.arn(), identity.user_id()),
+            None => Caller::owner(identity.arn(), &self.region),
+        }
+    }
+
+    /// A session of a role.
+    pub(crate) fn in_role(&self, role: &str, arn: String, user_id: String) -> Caller {
+        Caller::in_role(arn, user_id, &self.region, self.grants(role))
+    }
+
+    fn grants(&self, role: &str) -> Option<Arc<Grants>> {
+        self.seen().role(role).map(|role| role.grants.clone())
+    }
+
+    /// The role inside an instance profile given by name or ARN, if it is known to others.
+    pub(crate) fn role_of_profile(&self, profile: &str) -> Option<String> {
+        let name = profile.rsplit('/').next().unwrap_or(profile);
+        let seen = self.seen();
+        let role = seen.profile(name)?.role.clone()?;
+        seen.role(&role).map(|_| role)
+    }
+
+    /// The ARN of the role with this name.
+    pub(crate) fn role_arn(&self, name: &str) -> Option<String> {
+        self.grants(name).map(|grants| grants.role_arn.clone())
+    }
+
+    /// Whether the role given by ARN exists and lets `service` take it on.
+    pub(crate) fn trusts(&self, role: &str, service: &str) -> bool {
+        self.with_role(role, |role| role.trust.lets_service(service)) == Some(true)
+    }
+
+    /// Whether the role given by ARN exists and lets somebody of this account take it on.
+    pub(crate) fn trusts_principal(&self, role: &str, principal: &str) -> bool {
+        self.with_role(role, |role| role.trust.lets_principal(principal)) == Some(true)
+    }
+
+    /// Looks at the role with this ARN, if there is one.
+    fn with_role<T>(&self, arn: &str, look: impl FnOnce(&Role) -> T) -> Option<T> {
+        let seen = self.seen();
+        seen.role(arn.rsplit('/').next()?).filter(|role| role.grants.role_arn == arn).map(look)
+    }
+
+    fn seen(&self) -> RwLockReadGuard<'_, Seen> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sentences that winterbaume words otherwise than IAM, which clients compare (aws-facts §2.3).
+const WORDS: &[(&str, &str)] = &[
+    ("<Message>Role with name ", "<Message>The role with name "),
+    ("<Message>Instance profile ", "<Message>Instance Profile "),
+];
+
+/// Why something is not deleted: IAM does not say of what it speaks.
+const DELETIONS: &[(&str, &str)] = &[
+    ("must detach all policies first", "Cannot delete entity, must detach all policies first."),
+    ("must delete all inline policies first", "Cannot delete entity, must delete policies first."),
+    (
+        "must remove role from all instance profiles first",
+        "Cannot delete entity, must remove roles from instance profile first.",
+    ),
+    ("must remove all roles first", "Cannot delete entity, must remove roles from instance profile first."),
+];
+
+fn reword(answer: &mut Response) {
+    let mut body = String::from_utf8_lossy(answer.body()).into_owned();
+    for (theirs, ours) in WORDS {
+        if body.contains("cannot be found") {
+            body = body.replace(theirs, ours);
+        }
+    }
+    let found = DELETIONS.iter().find(|(part, _)| body.contains(part));
+    if let Some((_, text)) = found
+        && let Some((before, rest)) = body.split_once("<Message>")
+        && let Some((_, after)) = rest.split_once("</Message>")
+    {
+        body = format!("{before}<Message>{text}</Message>{after}");
+    }
+    *answer.body_mut() = body.into();
+}
+
+/// winterbaume leaves a role's description and tags out.
+fn complete(answer: &mut Response, role: &RoleView) {
+    let tags: BTreeMap<&String, &String> = role.tags.iter().collect();
+    let tags: String = tags
+        .into_iter()
+        .map(|(key, value)| {
+            format!("<member><Key>{}</Key><Value>{}</Value></member>", escape(&straight(key)), escape(&straight(value)))
+        })
+        .collect();
+    let mut facts = String::new();
+    if !role.description.is_empty() {
+        facts += &format!("<Description>{}</Description>", escape(&straight(&role.description)));
+    }
+    if !tags.is_empty() {
+        facts += &format!("<Tags>{tags}</Tags>");
+    }
+    let body = String::from_utf8_lossy(answer.body()).replacen("</Role>", &format!("{facts}</Role>"), 1);
+    *answer.body_mut() = body.into();
+}
+
+/// Gives a name the spelling under which it exists.
+fn respell<'a>(form: &mut BTreeMap<String, String>, field: &str, existing: impl Iterator<Item = &'a String>) {
+    if let Some(name) = form.get_mut(field)
+        && let Some(known) = existing.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+    {
+        name.clone_from(known);
+    }
+}
+
+/// Policies come back percent-encoded (aws-facts §6.3).
+fn encode_documents(answer: &mut Response) {
+    let mut body = String::from_utf8_lossy(answer.body()).into_owned();
+    for name in ["AssumeRolePolicyDocument", "PolicyDocument", "Document"] {
+        body = encode_element(&body, name);
+    }
+    *answer.body_mut() = body.into();
+}
+
+fn encode_element(body: &str, name: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let mut parts = body.split(&open);
+    let mut encoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (document, rest) = part.split_once(&close).unwrap_or((part, ""));
+        let plain = quick_xml::escape::unescape(document).unwrap_or_default();
+        let document = utf8_percent_encode(&plain, NON_ALPHANUMERIC);
+        encoded += &format!("{open}{document}{close}{rest}");
+    }
+    encoded
+}
+
+/// What is answered; everything else is refused by name.
+const OPERATIONS: &[&str] = &[
+    "AddRoleToInstanceProfile",
+    "AttachRolePolicy",
+    "CreateInstanceProfile",
+    "CreatePolicy",
+    "CreateRole",
+    "CreateServiceLinkedRole",
+    "DeleteInstanceProfile",
+    "DeletePolicy",
+    "DeleteRole",
+    "DeleteRolePolicy",
+    "DetachRolePolicy",
+    "GetAccountSummary",
+    "GetInstanceProfile",
+    "GetPolicy",
+    "GetPolicyVersion",
+    "GetRole",
+    "GetRolePolicy",
+    "ListAccountAliases",
+    "ListAttachedRolePolicies",
+    "ListInstanceProfileTags",
+    "ListInstanceProfiles",
+    "ListInstanceProfilesForRole",
+    "ListPolicies",
+    "ListPolicyVersions",
+    "ListRolePolicies",
+    "ListRoleTags",
+    "ListRoles",
+    "PutRolePolicy",
+    "RemoveRoleFromInstanceProfile",
+    "TagInstanceProfile",
+    "TagRole",
+    "UntagInstanceProfile",
+    "UntagRole",
+    "UpdateAssumeRolePolicy",
+    "UpdateRole",
+    "UpdateRoleDescription",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_percent_encoded_and_nothing_else_is() {
+        let body = "<A>{}</A><PolicyDocument>{&quot;a&quot;}</PolicyDocument><A>{}</A>";
+        let encoded = "<A>{}</A><PolicyDocument>%7B%22a%22%7D</PolicyDocument><A>{}</A>";
+        assert_eq!(encode_element(body, "PolicyDocument"), encoded);
+    }
+}

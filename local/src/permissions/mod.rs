@@ -1,0 +1,236 @@
+//! What roles may do: a call needs actions on resources, and the policies of its caller's role allow them or do not.
+//!
+//! Who owns the account may do everything. Decisions are never kept: a changed policy is in force with the next call.
+
+mod condition;
+mod needs;
+mod pattern;
+mod policy;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::ACCOUNT;
+use crate::answer::{Protocol, Refusal, Response};
+use crate::call::Call;
+pub(crate) use needs::{Place, needs, object_need, to_make_logs, to_write_logs};
+pub(crate) use pattern::Pattern;
+pub(crate) use policy::Policy;
+use policy::{Verdict, judge};
+pub(crate) use trust::Trust;
+
+/// An action on a resource, which is `*` where the action knows none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub action: String,
+    pub resource: String,
+    /// What conditions may ask beside what every call says of itself.
+    keys: Vec<(&'static str, String)>,
+}
+
+impl Need {
+    pub(crate) fn new(action: impl Into<String>, resource: impl Into<String>) -> Need {
+        Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
+    }
+
+    fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
+        self.keys.extend(value.map(|value| (key, value)));
+        self
+    }
+}
+
+/// What a call says of itself, for conditions and variables. Names are alike in either case.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Keys(BTreeMap<String, Vec<String>>);
+
+impl Keys {
+    fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.0.insert(key.to_ascii_lowercase(), vec![value.into()]);
+    }
+
+    #[cfg(test)]
+    fn add(&mut self, key: &str, value: &str) {
+        self.0.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
+    }
+
+    fn all(&self, key: &str) -> &[String] {
+        self.0.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The value of a key that has one; a variable cannot stand for several.
+    fn one(&self, key: &str) -> Option<String> {
+        match self.all(key) {
+            [one] => Some(one.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A role as its policies make it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grants {
+    pub role_arn: String,
+    pub tags: BTreeMap<String, String>,
+    pub policies: Vec<Policy>,
+}
+
+/// Somebody who calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    arn: String,
+    user_id: String,
+    region: String,
+    power: Power,
+}
+
+#[derive(Debug, Clone)]
+enum Power {
+    /// The account's owner.
+    Everything,
+    /// A role, which has none if it is gone.
+    Granted(Option<Arc<Grants>>),
+}
+
+impl Caller {
+    /// The account's owner.
+    pub(crate) fn owner(arn: String, region: &str) -> Caller {
+        Caller { arn, user_id: String::new(), region: region.to_owned(), power: Power::Everything }
+    }
+
+    /// A session of a role.
+    pub(crate) fn in_role(arn: String, user_id: String, region: &str, grants: Option<Arc<Grants>>) -> Caller {
+        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants) }
+    }
+
+    /// Whether this one may do this now.
+    ///
+    /// Errors: how AWS says that it may not (aws-facts §3.1).
+    pub(crate) fn may(&self, need: &Need) -> Result<(), Denial> {
+        let Power::Granted(grants) = &self.power else { return Ok(()) };
+        let policies = grants.iter().flat_map(|grants| &grants.policies);
+        match judge(policies, &need.action, &need.resource, &self.keys(need, grants.as_deref())) {
+            Verdict::Allowed => Ok(()),
+            verdict => Err(Denial { caller: self.arn.clone(), need: need.clone(), verdict }),
+        }
+    }
+
+    fn keys(&self, need: &Need, grants: Option<&Grants>) -> Keys {
+        let mut keys = Keys::default();
+        let now = OffsetDateTime::now_utc();
+        keys.set("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
+        keys.set("aws:EpochTime", now.unix_timestamp().to_string());
+        keys.set("aws:PrincipalAccount", ACCOUNT);
+        keys.set("aws:PrincipalType", "AssumedRole");
+        keys.set("aws:RequestedRegion", &self.region);
+        keys.set("aws:ResourceAccount", ACCOUNT);
+        // Nobody listens to the loopback, which TLS is there for elsewhere.
+        keys.set("aws:SecureTransport", "true");
+        keys.set("aws:SourceIp", "127.0.0.1");
+        keys.set("aws:ViaAWSService", "false");
+        keys.set("aws:userid", &self.user_id);
+        if let Some(grants) = grants {
+            keys.set("aws:PrincipalArn", &grants.role_arn);
+            for (key, value) in &grants.tags {
+                keys.set(&format!("aws:PrincipalTag/{key}"), value);
+            }
+        }
+        for (key, value) in &need.keys {
+            keys.set(key, value);
+        }
+        keys
+    }
+}
+
+/// That somebody may not do something.
+#[derive(Debug, Clone)]
+pub(crate) struct Denial {
+    caller: String,
+    need: Need,
+    verdict: Verdict,
+}
+
+impl Denial {
+    /// The sentence AWS says it with.
+    pub(crate) fn text(&self) -> String {
+        let Denial { caller, need: Need { action, resource, keys: _ }, verdict } = self;
+        let place = match resource.as_str() {
+            "*" => String::new(),
+            // S3 alone writes quotes.
+            resource if action.starts_with("s3:") => format!(" on resource: \"{resource}\""),
+            resource => format!(" on resource: {resource}"),
+        };
+        let why = match verdict {
+            Verdict::Denied => "with an explicit deny in an identity-based policy".to_owned(),
+            _ => format!("because no identity-based policy allows the {action} action"),
+        };
+        format!("User: {caller} is not authorized to perform: {action}{place} {why}")
+    }
+
+    /// The refusal of a call, with the code of its service.
+    pub(crate) fn refusal(&self, call: &Call) -> Refusal {
+        let text = self.text();
+        match call.protocol {
+            Protocol::RestXml | Protocol::Query => Refusal::new(403, "AccessDenied", text),
+            Protocol::Ec2 => {
+                let text = format!("You are not authorized to perform this operation. {text}");
+                Refusal::new(403, "UnauthorizedOperation", text)
+            }
+            Protocol::Json10 | Protocol::Json11 => Refusal::new(400, "AccessDeniedException", text),
+            Protocol::RestJson => Refusal::new(403, "AccessDeniedException", text),
+        }
+    }
+
+    /// Lets the journal know why an answer is as it is, whatever the caller gets to read.
+    pub(crate) fn mark(&self, answer: &mut Response) {
+        answer.extensions_mut().insert(Denied(self.text()));
+    }
+}
+
+/// What an answer carries to the journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Denied(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(policy: &str, need: &Need) -> Denial {
+        let grants = Grants { policies: vec![Policy::parse(policy).unwrap()], ..Grants::default() };
+        let arn = "arn:aws:sts::000000000000:assumed-role/web/i-1".to_owned();
+        let caller = Caller::in_role(arn, "AROA:i-1".to_owned(), "us-east-1", Some(Arc::new(grants)));
+        caller.may(need).unwrap_err()
+    }
+
+    #[test]
+    fn a_denial_is_said_in_the_words_of_aws() {
+        let nothing = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"a:b","Resource":"*"}}"#;
+        let deny = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
+        let put = Need::new("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/posts");
+        let call = |service: &str, protocol| Call { service: service.into(), operation: "x".into(), protocol };
+        let denied = denial(nothing, &put);
+        assert_eq!(
+            denied.text(),
+            "User: arn:aws:sts::000000000000:assumed-role/web/i-1 is not authorized to perform: dynamodb:PutItem on resource: arn:aws:dynamodb:us-east-1:000000000000:table/posts because no identity-based policy allows the dynamodb:PutItem action"
+        );
+        let refusal = denied.refusal(&call("dynamodb", Protocol::Json10));
+        assert_eq!((refusal.status, refusal.code.as_str()), (400, "AccessDeniedException"));
+        let explicit = denial(deny, &put);
+        assert!(explicit.text().ends_with("table/posts with an explicit deny in an identity-based policy"));
+        let vpcs = denial(nothing, &Need::new("ec2:DescribeVpcs", "*")).refusal(&call("ec2", Protocol::Ec2));
+        assert_eq!((vpcs.status, vpcs.code.as_str()), (403, "UnauthorizedOperation"));
+        assert!(vpcs.message.contains("perform: ec2:DescribeVpcs because no identity-based"), "{}", vpcs.message);
+        let list = denial(nothing, &Need::new("s3:ListBucket", "arn:aws:s3:::images"));
+        assert!(list.text().contains("on resource: \"arn:aws:s3:::images\" because"), "{}", list.text());
+    }
+
+    #[test]
+    fn a_role_that_is_gone_may_nothing_and_the_owner_everything() {
+        let need = Need::new("s3:GetObject", "arn:aws:s3:::images/a");
+        assert!(Caller::in_role("arn".into(), "id".into(), "us-east-1", None).may(&need).is_err());
+        assert!(Caller::owner("arn".into(), "us-east-1").may(&need).is_ok());
+    }
+}

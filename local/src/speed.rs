@@ -1,0 +1,104 @@
+//! How much faster than AWS the local one goes.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How much faster than AWS everything is that takes its time there (aws-facts §13).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// Of what AWS does by itself, such as making a load balancer.
+    work: f64,
+    /// Of what somebody has set, such as a grace period: processes have to keep up with it, and they are real.
+    settings: f64,
+}
+
+impl Speed {
+    /// As slow as AWS.
+    pub const REAL: Speed = Speed { work: 1.0, settings: 1.0 };
+    /// A stack is up in seconds. A load balancer has nothing to do here that would take longer.
+    pub const FAST: Speed = Speed { work: 500.0, settings: 20.0 };
+
+    /// The local length of what AWS does by itself in so many seconds.
+    pub fn takes(self, seconds: u64) -> Duration {
+        Duration::from_secs(seconds).div_f64(self.work)
+    }
+
+    /// The local length of so many seconds that somebody has set, or that processes have to keep up with.
+    pub fn lasts(self, seconds: u64) -> Duration {
+        Duration::from_secs(seconds).div_f64(self.settings)
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Speed {
+        Speed::FAST
+    }
+}
+
+impl fmt::Display for Speed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Speed::REAL => f.write_str("real"),
+            Speed::FAST => f.write_str("fast"),
+            Speed { work, .. } => write!(f, "{work}"),
+        }
+    }
+}
+
+/// What is no speed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSpeed(String);
+
+impl fmt::Display for NoSpeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no speed: real, fast, or how many times faster than AWS, from 0.1 to 10000", self.0)
+    }
+}
+
+impl std::error::Error for NoSpeed {}
+
+impl FromStr for Speed {
+    type Err = NoSpeed;
+
+    fn from_str(text: &str) -> Result<Speed, NoSpeed> {
+        match text {
+            "real" => Ok(Speed::REAL),
+            "fast" => Ok(Speed::FAST),
+            number => {
+                let factor = number.parse().ok().filter(|factor| (0.1..=10_000.0).contains(factor));
+                let factor: f64 = factor.ok_or_else(|| NoSpeed(text.to_owned()))?;
+                Ok(Speed { work: factor, settings: factor })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speed_divides_what_aws_takes_and_what_somebody_has_set() {
+        let check = |speed: &str, takes_ms: u64, lasts_ms: u64| {
+            let speed: Speed = speed.parse().unwrap();
+            assert_eq!(speed.takes(150), Duration::from_millis(takes_ms), "{speed}");
+            assert_eq!(speed.lasts(300), Duration::from_millis(lasts_ms), "{speed}");
+        };
+        check("real", 150_000, 300_000);
+        check("fast", 300, 15_000);
+        check("60", 2_500, 5_000);
+        check("0.5", 300_000, 600_000);
+    }
+
+    #[test]
+    fn a_speed_is_shown_as_it_is_asked_for_and_nothing_else_is_one() {
+        for speed in ["real", "fast", "60", "0.5"] {
+            assert_eq!(speed.parse::<Speed>().unwrap().to_string(), speed);
+        }
+        for nonsense in ["", "slow", "0", "-1", "NaN", "inf", "1e9", "20x"] {
+            let told = nonsense.parse::<Speed>().unwrap_err().to_string();
+            assert!(told.contains("real, fast, or how many times"), "{told}");
+        }
+    }
+}

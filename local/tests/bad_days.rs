@@ -1,0 +1,175 @@
+//! AWS's bad sides that are no answers to calls: zones that are full, instances that do not come up, what lingers.
+
+mod stage;
+
+use local::{ChaosKind, Speed};
+use stage::World;
+
+const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
+
+#[tokio::test]
+async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
+    let world = World::start().await;
+    world.turn_bad(&[ChaosKind::Capacity], 1);
+    let stack = world.create("/", &[("MinSize", "2")]).await;
+    world.eventually("both are healthy", async || world.healthy(&stack).await == 2).await;
+    let activities = world.activities().await.text;
+    let (_, rest) = activities
+        .split_once("We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (")
+        .unwrap_or_else(|| panic!("{activities}"));
+    let (full, rest) = rest.split_once("). Our system will be working on provisioning additional capacity. You can currently get t3.micro capacity by not specifying an Availability Zone in your request or choosing ").unwrap();
+    let (others, _) = rest.split_once(". Launching EC2 instance failed.").unwrap();
+    let mut zones: Vec<&str> = others.split(", ").chain([full]).collect();
+    zones.sort_unstable();
+    assert_eq!(zones, ["us-east-1a", "us-east-1b", "us-east-1c"]);
+    let group = world.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
+    assert!(!group.contains(&format!("<AvailabilityZone>{full}<")), "{group}");
+
+    // A group that may only go there says so again and again.
+    let subnet = stack.subnets.iter().zip(["us-east-1a", "us-east-1b", "us-east-1c"]).find(|(_, zone)| *zone == full);
+    let only = [("AutoScalingGroupName", "web"), ("VPCZoneIdentifier", subnet.unwrap().0), ("DesiredCapacity", "3")];
+    world.ok("autoscaling", "UpdateAutoScalingGroup", &only).await;
+    world
+        .eventually("the newest activity is a failure", async || {
+            let newest = world.activities().await;
+            newest.field("StatusCode") == "Failed" && newest.field("Details").contains(full)
+        })
+        .await;
+    world.turn_bad(&[], 0);
+    world.eventually("the group has tried again", async || world.instance_ids().await.len() == 3).await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+/// The fates of six launches one after another: whether each instance became healthy.
+async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
+    let world = World::start().await;
+    world.turn_bad(&[kind], seed);
+    let six = [("MinSize", "6"), ("MaxSize", "6"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &six).await;
+    let states = async || -> Vec<(String, String)> {
+        let status = world.compute.status();
+        let mut states: Vec<_> = status["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|target| (target["id"].as_str().unwrap().to_owned(), target["state"].as_str().unwrap().to_owned()))
+            .collect();
+        states.sort();
+        states
+    };
+    let judged = |(_, state): &(String, String)| state == "healthy" || state == "unhealthy";
+    world
+        .eventually("every target has been judged", async || {
+            let states = states().await;
+            states.len() == 6 && states.iter().all(judged)
+        })
+        .await;
+    let states = states().await;
+    // Instances are listed by their ids; their order is that of the activities, the newest first.
+    let activities = world.activities().await.text;
+    let mut launched: Vec<String> = activities
+        .split("Launching a new EC2 instance: ")
+        .skip(1)
+        .map(|part| part.split('<').next().unwrap().to_owned())
+        .collect();
+    launched.reverse();
+    let fate = |id: &String| states.iter().any(|(known, state)| known == id && state == "healthy");
+    let fates: Vec<bool> = launched.iter().map(fate).collect();
+    if let Some(ill) = launched.iter().zip(&fates).find(|(_, healthy)| !**healthy) {
+        let console = world.console(ill.0).await;
+        let expected = match kind {
+            ChaosKind::BootFail => "cloud-init: ERROR: Failed to run module scripts-user",
+            _ => "web.service: Main process exited, code=killed, status=9/KILL",
+        };
+        assert!(console.contains(expected), "{console}");
+    }
+    world.down(&stack).await;
+    world.stop().await;
+    fates
+}
+
+#[tokio::test]
+async fn the_same_seed_lets_the_same_launches_fail_to_boot() {
+    let first = fates(ChaosKind::BootFail, 7).await;
+    assert!(first.contains(&true) && first.contains(&false), "{first:?}");
+    assert_eq!(fates(ChaosKind::BootFail, 7).await, first);
+}
+
+#[tokio::test]
+async fn the_same_seed_lets_the_same_services_crash_again_and_again() {
+    let first = fates(ChaosKind::CrashLoop, 3).await;
+    assert!(first.contains(&true) && first.contains(&false), "{first:?}");
+    assert_eq!(fates(ChaosKind::CrashLoop, 3).await, first);
+}
+
+#[tokio::test]
+async fn what_does_not_come_up_is_replaced_until_one_does() {
+    let world = World::start_at("100".parse().unwrap()).await;
+    world.turn_bad(&[ChaosKind::BootFail, ChaosKind::CrashLoop], 5);
+    let stack = world.create("/", &[("MinSize", "3"), ("HealthCheckGracePeriod", "300")]).await;
+    world.eventually("all three are healthy", async || world.healthy(&stack).await == 3).await;
+    let activities = world.activities().await.text;
+    assert!(activities.contains("in response to an ELB system health check failure"), "{activities}");
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_group() {
+    // At this speed an hour is longer than any test.
+    let world = World::start_at(Speed::REAL).await;
+    world.turn_bad(&[ChaosKind::EniLinger], 1);
+    let stack = world.create("/", NOBODY).await;
+    world.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
+    world.ok("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
+    let rule = [
+        ("GroupId", stack.group_id.as_str()),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "8080"),
+        ("IpPermissions.1.ToPort", "8080"),
+        ("IpPermissions.1.Groups.1.GroupId", &stack.balancer_group_id),
+    ];
+    world.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
+    let refused = world.call("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
+    assert_eq!(
+        (refused.field("Code"), refused.field("Message")),
+        ("DependencyViolation".into(), format!("resource {} has a dependent object", stack.balancer_group_id))
+    );
+    let left = [("Filter.1.Name", "attachment.instance-owner-id"), ("Filter.1.Value.1", "amazon-elb")];
+    let left = world.ok("ec2", "DescribeNetworkInterfaces", &left).await;
+    assert_eq!(left.text.matches("<description>ELB app/web/").count(), 2, "{}", left.text);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_account_on_the_free_plan_launches_nothing_else() {
+    let world = World::start().await;
+    world.turn_bad(&[ChaosKind::FreePlan], 0);
+    let stack = world.create("/", NOBODY).await;
+    let free = [("Filter.1.Name", "free-tier-eligible"), ("Filter.1.Value.1", "true")];
+    let free = world.ok("ec2", "DescribeInstanceTypes", &free).await;
+    assert_eq!(free.text.matches("<instanceType>").count(), 6);
+    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    data.retain(|(name, _)| name != "LaunchTemplateData.InstanceType");
+    data.push(("LaunchTemplateData.InstanceType".to_owned(), "t3.large".to_owned()));
+    world.new_version(data).await;
+    world.set_desired(1).await;
+    world
+        .eventually("it is told", async || {
+            world.activities().await.field("StatusMessage") == "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'. Launching EC2 instance failed."
+        })
+        .await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn at_the_real_speed_a_load_balancer_is_not_there_for_minutes() {
+    let world = World::start_at(Speed::REAL).await;
+    world.create("/", NOBODY).await;
+    let described = world.ok("elasticloadbalancing", "DescribeLoadBalancers", &[]).await;
+    assert_eq!(described.field("Code"), "provisioning");
+    assert_eq!(world.compute.status()["speed"], "real");
+    world.stop().await;
+}

@@ -1,0 +1,303 @@
+//! What roles may do, and that nobody else may do anything.
+
+mod support;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use serde_json::{Value, json};
+use support::World;
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root","Service":["lambda.amazonaws.com","ec2.amazonaws.com"]},"Action":"sts:AssumeRole"}]}"#;
+
+/// A world with a role that may do nothing yet, and somebody who has taken it on.
+struct Stage {
+    world: World,
+    iam: aws_sdk_iam::Client,
+    web: SdkConfig,
+}
+
+impl Stage {
+    async fn new() -> Stage {
+        let world = World::new().await;
+        let iam = aws_sdk_iam::Client::new(&world.config);
+        iam.create_role().role_name("web").assume_role_policy_document(TRUST).send().await.unwrap();
+        let sts = aws_sdk_sts::Client::new(&world.config);
+        let taken = sts.assume_role().role_arn("arn:aws:iam::000000000000:role/web").role_session_name("me");
+        let taken = taken.send().await.unwrap();
+        let keys = taken.credentials().unwrap();
+        let token = Some(keys.session_token().to_owned());
+        let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+        Stage { world, iam, web }
+    }
+
+    /// From now on the role may do just this.
+    async fn allow(&self, statements: Value) {
+        let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+        let put = self.iam.put_role_policy().role_name("web").policy_name("uses").policy_document(document);
+        put.send().await.unwrap();
+    }
+
+    fn s3(&self) -> aws_sdk_s3::Client {
+        support::s3(&self.web)
+    }
+
+    /// A bucket with an object, made by the account's owner.
+    async fn bucket(&self) {
+        let s3 = self.world.s3();
+        s3.create_bucket().bucket("images").send().await.unwrap();
+        for key in ["a/1", "a/2", "b/1"] {
+            s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
+        }
+    }
+}
+
+fn allow(actions: &[&str], resource: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
+}
+
+/// Code and message of a refusal.
+fn refusal<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(answer: Result<T, SdkError<E, R>>) -> (String, String) {
+    let error = answer.expect_err("a refusal");
+    (error.code().unwrap_or("none").to_owned(), error.message().unwrap_or_default().to_owned())
+}
+
+const ME: &str = "User: arn:aws:sts::000000000000:assumed-role/web/me is not authorized to perform:";
+const POSTS: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
+
+#[tokio::test]
+async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
+    let stage = Stage::new().await;
+    let owner = aws_sdk_dynamodb::Client::new(&stage.world.config);
+    let user = AttributeDefinition::builder().attribute_name("user").attribute_type(ScalarAttributeType::S);
+    let create = owner.create_table().table_name("posts").billing_mode(BillingMode::PayPerRequest);
+    let key = KeySchemaElement::builder().attribute_name("user").key_type(KeyType::Hash).build().unwrap();
+    create.attribute_definitions(user.build().unwrap()).key_schema(key).send().await.unwrap();
+    let table = aws_sdk_dynamodb::Client::new(&stage.web);
+    let put = || table.put_item().table_name("posts").item("user", AttributeValue::S("ada".into())).send();
+
+    let (code, message) = refusal(put().await);
+    assert_eq!(code, "AccessDeniedException");
+    let why = "because no identity-based policy allows the dynamodb:PutItem action";
+    assert_eq!(message, format!("{ME} dynamodb:PutItem on resource: {POSTS} {why}"));
+    for _ in 0..3 {
+        stage.allow(allow(&["dynamodb:PutItem"], POSTS)).await;
+        put().await.unwrap();
+        stage.allow(allow(&["dynamodb:GetItem"], POSTS)).await;
+        assert_eq!(refusal(put().await).0, "AccessDeniedException");
+    }
+    let deny = json!({ "Effect": "Deny", "Action": "dynamodb:Put*", "Resource": "*" });
+    stage.allow(json!([allow(&["*"], "*"), deny])).await;
+    let (_, message) = refusal(put().await);
+    let why = "with an explicit deny in an identity-based policy";
+    assert_eq!(message, format!("{ME} dynamodb:PutItem on resource: {POSTS} {why}"));
+    let got = table.get_item().table_name("posts").key("user", AttributeValue::S("ada".into())).send().await;
+    assert!(got.unwrap().item().is_some());
+    stage.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    assert_eq!(refusal(table.list_tables().send().await).0, "AccessDeniedException");
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn every_service_refuses_with_its_own_code_and_the_caller_may_always_ask_who_he_is() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let web = &stage.web;
+    let refused = [
+        refusal(stage.s3().list_objects_v2().bucket("images").send().await),
+        refusal(aws_sdk_iam::Client::new(web).list_roles().send().await),
+        refusal(aws_sdk_ec2::Client::new(web).describe_vpcs().send().await),
+        refusal(aws_sdk_autoscaling::Client::new(web).describe_auto_scaling_groups().send().await),
+        refusal(aws_sdk_elasticloadbalancingv2::Client::new(web).describe_load_balancers().send().await),
+        refusal(aws_sdk_dynamodb::Client::new(web).list_tables().send().await),
+        refusal(aws_sdk_lambda::Client::new(web).list_functions().send().await),
+        refusal(aws_sdk_cloudwatchlogs::Client::new(web).describe_log_groups().send().await),
+        refusal(aws_sdk_rekognition::Client::new(web).detect_labels().image(picture()).send().await),
+    ];
+    let codes: Vec<&str> = refused.iter().map(|(code, _)| code.as_str()).collect();
+    const DENIED: &str = "AccessDenied";
+    const EXCEPTION: &str = "AccessDeniedException";
+    let expected =
+        [DENIED, DENIED, "UnauthorizedOperation", DENIED, DENIED, EXCEPTION, EXCEPTION, EXCEPTION, EXCEPTION];
+    assert_eq!(codes, expected);
+    for (code, message) in &refused {
+        assert!(message.contains(ME) && message.contains("because no identity-based policy"), "{code}: {message}");
+    }
+    let who = aws_sdk_sts::Client::new(web).get_caller_identity().send().await.unwrap();
+    assert_eq!(who.arn(), Some("arn:aws:sts::000000000000:assumed-role/web/me"));
+    stage.world.cloud.stop().await;
+}
+
+fn picture() -> aws_sdk_rekognition::types::Image {
+    let object = aws_sdk_rekognition::types::S3Object::builder().bucket("images").name("a/1").build();
+    aws_sdk_rekognition::types::Image::builder().s3_object(object).build()
+}
+
+#[tokio::test]
+async fn who_may_not_list_a_bucket_is_not_told_what_is_missing_in_it() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let s3 = stage.s3();
+    let get = |key: &str| s3.get_object().bucket("images").key(key).send();
+    let head = async |key: &str| match s3.head_object().bucket("images").key(key).send().await {
+        Ok(_) => 200,
+        Err(error) => error.raw_response().unwrap().status().as_u16(),
+    };
+    let read = allow(&["s3:GetObject"], "arn:aws:s3:::images/*");
+    stage.allow(read.clone()).await;
+    assert!(get("a/1").await.is_ok());
+    let (code, message) = refusal(get("nothing").await);
+    assert_eq!(code, "AccessDenied");
+    assert!(message.contains("perform: s3:ListBucket on resource: \"arn:aws:s3:::images\""), "{message}");
+    assert_eq!((head("a/1").await, head("nothing").await), (200, 403));
+    stage.allow(json!([read, allow(&["s3:ListBucket"], "arn:aws:s3:::images")])).await;
+    assert_eq!(refusal(get("nothing").await).0, "NoSuchKey");
+    assert_eq!(head("nothing").await, 404);
+    stage.allow(allow(&["s3:ListBucket"], "arn:aws:s3:::images")).await;
+    assert_eq!((head("a/1").await, head("nothing").await), (403, 403));
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_presigned_url_may_what_its_maker_may_when_it_is_used() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let signing = PresigningConfig::expires_in(std::time::Duration::from_secs(60)).unwrap();
+    let get = stage.s3().get_object().bucket("images").key("a/1").presigned(signing.clone()).await.unwrap();
+    let put = stage.s3().put_object().bucket("images").key("a/3").presigned(signing).await.unwrap();
+    let client = reqwest::Client::new();
+    let download = async || client.get(get.uri()).send().await.unwrap();
+    let upload = async || client.put(put.uri()).body("new").send().await.unwrap().status().as_u16();
+    let refused = download().await;
+    assert_eq!(refused.status(), 403);
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("<Code>AccessDenied</Code>") && text.contains("s3:GetObject"), "{text}");
+    stage.allow(allow(&["s3:GetObject"], "arn:aws:s3:::images/a/*")).await;
+    assert_eq!((download().await.status().as_u16(), upload().await), (200, 403));
+    stage.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/a/*")).await;
+    assert_eq!((download().await.status().as_u16(), upload().await), (403, 200));
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn each_object_of_a_call_is_judged_for_itself() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let s3 = stage.s3();
+    let copy = || s3.copy_object().bucket("images").key("b/2").copy_source("images/a/1").send();
+    stage.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/*")).await;
+    let (_, message) = refusal(copy().await);
+    assert!(message.contains("s3:GetObject on resource: \"arn:aws:s3:::images/a/1\""), "{message}");
+    stage.allow(allow(&["s3:PutObject", "s3:GetObject", "s3:DeleteObject"], "arn:aws:s3:::images/*")).await;
+    copy().await.unwrap();
+
+    stage.allow(allow(&["s3:DeleteObject"], "arn:aws:s3:::images/a/*")).await;
+    let key = |key: &str| ObjectIdentifier::builder().key(key).build().unwrap();
+    let delete = |keys: &[&str]| {
+        let keys = keys.iter().map(|it| key(it)).collect();
+        let delete = Delete::builder().set_objects(Some(keys)).build().unwrap();
+        s3.delete_objects().bucket("images").delete(delete).send()
+    };
+    let answer = delete(&["a/1", "b/1"]).await.unwrap();
+    assert_eq!(answer.deleted()[0].key(), Some("a/1"));
+    assert_eq!((answer.errors()[0].key(), answer.errors()[0].code()), (Some("b/1"), Some("AccessDenied")));
+    let answer = delete(&["b/1", "b/2"]).await.unwrap();
+    assert_eq!((answer.deleted().len(), answer.errors().len()), (0, 2));
+    let left = stage.world.s3().list_objects_v2().bucket("images").send().await.unwrap();
+    assert_eq!(left.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["a/2", "b/1", "b/2"]);
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn policies_are_attached_detached_and_hold_on_conditions() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let s3 = stage.s3();
+    let list = |prefix: &str| s3.list_objects_v2().bucket("images").prefix(prefix).send();
+    let condition = json!({ "StringLike": { "s3:prefix": "a/*" } });
+    let mut below_a = allow(&["s3:ListBucket"], "arn:aws:s3:::images");
+    below_a["Condition"] = condition;
+    stage.allow(below_a).await;
+    assert_eq!(list("a/").await.unwrap().key_count(), Some(2));
+    assert_eq!(refusal(list("b/").await).0, "AccessDenied");
+
+    let document = json!({ "Version": "2012-10-17", "Statement": [allow(&["s3:*"], "*")] }).to_string();
+    let made = stage.iam.create_policy().policy_name("all-of-s3").policy_document(document).send().await.unwrap();
+    let own = made.policy().unwrap().arn().unwrap().to_owned();
+    for arn in [own.as_str(), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"] {
+        stage.iam.attach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
+        assert_eq!(list("b/").await.unwrap().key_count(), Some(1), "{arn}");
+        stage.iam.detach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
+        assert_eq!(refusal(list("b/").await).0, "AccessDenied", "{arn}");
+    }
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn rekognition_reads_pictures_with_the_permissions_of_who_asks() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(8, 8, image::Rgb([9, 9, 200])).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let put = stage.world.s3().put_object().bucket("images").key("a/1").body(png.into_inner().into());
+    put.send().await.unwrap();
+    let rekognition = aws_sdk_rekognition::Client::new(&stage.web);
+    let look = || rekognition.detect_labels().image(picture()).send();
+    let detect = allow(&["rekognition:DetectLabels"], "*");
+    stage.allow(detect.clone()).await;
+    assert_eq!(refusal(look().await).0, "InvalidS3ObjectException");
+    stage.allow(json!([detect, allow(&["s3:GetObject"], "arn:aws:s3:::images/*")])).await;
+    assert!(!look().await.unwrap().labels().is_empty());
+    let denied: Value =
+        reqwest::get(format!("{}/_local/requests", stage.world.cloud.endpoint())).await.unwrap().json().await.unwrap();
+    let told = denied.as_array().unwrap().iter().filter_map(|call| call["denied"].as_str());
+    assert_eq!(told.filter(|told| told.contains("s3:GetObject")).count(), 1, "the journal tells what the answer hides");
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_role_is_known_to_lambda_a_moment_later_when_iam_lags() {
+    let stage = Stage::new().await;
+    let control = reqwest::Client::new().put(format!("{}/_local/chaos", stage.world.cloud.endpoint()));
+    control.json(&json!({ "kinds": ["iam-lag"], "seed": 4 })).send().await.unwrap().error_for_status().unwrap();
+    let made = stage.iam.create_role().role_name("late").assume_role_policy_document(TRUST).send().await.unwrap();
+    let role = made.role().unwrap().arn().to_owned();
+    assert!(stage.iam.get_role().role_name("late").send().await.is_ok(), "IAM itself knows it at once");
+    let lambda = aws_sdk_lambda::Client::new(&stage.world.config);
+    let broken = aws_sdk_lambda::types::FunctionCode::builder().zip_file(b"no zip".to_vec().into()).build();
+    let create = lambda.create_function().function_name("f").runtime("provided.al2023".into()).handler("bootstrap");
+    let create = create.role(&role).code(broken);
+    let mut refusals = Vec::new();
+    loop {
+        let (code, message) = refusal(create.clone().send().await);
+        assert_eq!(code, "InvalidParameterValueException");
+        // The role comes first: once it is known, the code is what is wrong.
+        if !message.contains("role") {
+            break;
+        }
+        refusals.push(message);
+    }
+    assert!(refusals.iter().all(|told| told == "The role defined for the function cannot be assumed by Lambda."));
+    stage.world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn foreign_names_are_refused_and_what_is_stored_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new().await;
+    assert!(world.cloud.address().ip().is_loopback());
+    let get = |host: &str| reqwest::Client::new().get(world.cloud.endpoint()).header("host", host).send();
+    let refused = get("rebound.example.org").await.unwrap();
+    assert_eq!(refused.status(), 403);
+    assert!(refused.text().await.unwrap().contains("rebound.example.org"));
+    let page = reqwest::Client::new().get(format!("{}/_local/status", world.cloud.endpoint()));
+    assert_eq!(page.header("host", "rebound.example.org").send().await.unwrap().status(), 403);
+    let mode = std::fs::metadata(world.dir.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    world.cloud.stop().await;
+}

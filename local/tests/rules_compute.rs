@@ -1,0 +1,238 @@
+//! Rules of EC2, Auto Scaling and load balancing that real AWS enforces, with its codes and texts.
+
+mod stage;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stage::World;
+
+const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
+
+#[tokio::test]
+async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
+    let world = World::start().await;
+    let (long, longer) = ("x".repeat(33), "x".repeat(256));
+    let vpc = world.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
+    let subnets = world.ok("ec2", "DescribeSubnets", &[]).await.text;
+    let subnets: Vec<&str> = subnets.split("<subnetId>").skip(1).filter_map(|part| part.split('<').next()).collect();
+    let balancer = |name: &'static str| {
+        (
+            "elasticloadbalancing",
+            "CreateLoadBalancer",
+            vec![("Name", name), ("Subnets.member.1", subnets[0]), ("Subnets.member.2", subnets[1])],
+            "ValidationError",
+        )
+    };
+    let target_group = |name| {
+        let form = vec![("Name", name), ("Protocol", "HTTP"), ("Port", "80"), ("VpcId", vpc.as_str())];
+        ("elasticloadbalancing", "CreateTargetGroup", form, "ValidationError")
+    };
+    let group =
+        |name| ("autoscaling", "CreateAutoScalingGroup", vec![("AutoScalingGroupName", name)], "ValidationError");
+    let security_group = |name, about| {
+        ("ec2", "CreateSecurityGroup", vec![("GroupName", name), ("GroupDescription", about)], "InvalidParameterValue")
+    };
+    let template = |name| {
+        let form = vec![("LaunchTemplateName", name), ("LaunchTemplateData.KeyName", "x")];
+        ("ec2", "CreateLaunchTemplate", form, "InvalidLaunchTemplateName.MalformedException")
+    };
+    for (service, action, form, expected) in [
+        balancer("-web"),
+        balancer("web_1"),
+        balancer("internal-web"),
+        balancer("abcdefghijklmnopqrstuvwxyzabcdefg"),
+        target_group("web-"),
+        target_group("web.1"),
+        target_group(&long),
+        group("a:b"),
+        group("a b"),
+        group("é"),
+        group(&longer),
+        security_group("sg-web", "x"),
+        security_group("é", "x"),
+        security_group("web", "a|b"),
+        security_group(&longer, "x"),
+        template("ab"),
+        template("a b c"),
+    ] {
+        let refused = world.call(service, action, &form).await;
+        assert_eq!((refused.status, refused.field("Code").as_str()), (400, expected), "{form:?}: {}", refused.text);
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not() {
+    let world = World::start().await;
+    let stack = world.create("/", NOBODY).await;
+    let upper = world.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
+    assert_eq!(upper.field("Code"), "InvalidGroup.Duplicate", "names differ by more than their case");
+
+    // The same again, by whomever, is the one that is there: with its own tags.
+    let again = [
+        ("Name", "web"),
+        ("Subnets.member.1", stack.subnets[1].as_str()),
+        ("Subnets.member.2", stack.subnets[0].as_str()),
+        ("SecurityGroups.member.1", &stack.balancer_group_id),
+        ("Tags.member.1.Key", "owner"),
+        ("Tags.member.1.Value", "somebody else"),
+    ];
+    let balancer = world.ok("elasticloadbalancing", "CreateLoadBalancer", &again).await;
+    assert_eq!(balancer.field("LoadBalancerArn"), stack.load_balancer);
+    let tags = [("ResourceArns.member.1", stack.load_balancer.as_str())];
+    assert!(!world.ok("elasticloadbalancing", "DescribeTags", &tags).await.text.contains("somebody else"));
+
+    let other = [
+        ("Name", "other"),
+        ("Subnets.member.1", stack.subnets[0].as_str()),
+        ("Subnets.member.2", stack.subnets[1].as_str()),
+    ];
+    let other = world.ok("elasticloadbalancing", "CreateLoadBalancer", &other).await.field("LoadBalancerArn");
+    let listener = [
+        ("LoadBalancerArn", other.as_str()),
+        ("Protocol", "HTTP"),
+        ("Port", "80"),
+        ("DefaultActions.member.1.Type", "forward"),
+        ("DefaultActions.member.1.TargetGroupArn", stack.target_group.as_str()),
+    ];
+    let shared = world.call("elasticloadbalancing", "CreateListener", &listener).await;
+    assert_eq!(
+        (shared.field("Code"), shared.field("Message")),
+        (
+            "TargetGroupAssociationLimit".into(),
+            format!(
+                "The following target groups cannot be associated with more than one load balancer: {}",
+                stack.target_group
+            )
+        )
+    );
+    let same_zone = [
+        ("Name", "third"),
+        ("Subnets.member.1", stack.subnets[0].as_str()),
+        ("Subnets.member.2", stack.subnets[0].as_str()),
+    ];
+    let same_zone = world.call("elasticloadbalancing", "CreateLoadBalancer", &same_zone).await;
+    assert_eq!(
+        (same_zone.field("Code"), same_zone.field("Message")),
+        (
+            "InvalidConfigurationRequest".into(),
+            "A load balancer cannot be attached to multiple subnets in the same Availability Zone".into()
+        )
+    );
+    world.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &other)]).await;
+    world
+        .eventually("only one is left", async || {
+            world.compute.status()["load_balancers"].as_array().unwrap().len() == 1
+        })
+        .await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn user_data_has_sixteen_kilobytes_before_it_is_encoded() {
+    let world = World::start().await;
+    let create = async |name: &str, bytes: usize| {
+        let user_data = STANDARD.encode("x".repeat(bytes));
+        let form = [("LaunchTemplateName", name), ("LaunchTemplateData.UserData", user_data.as_str())];
+        world.call("ec2", "CreateLaunchTemplate", &form).await
+    };
+    assert_eq!(create("just", 16 * 1024).await.status, 200);
+    let refused = create("more", 16 * 1024 + 1).await;
+    assert_eq!(
+        (refused.field("Code"), refused.field("Message")),
+        ("InvalidParameterValue".into(), "User data is limited to 16384 bytes".into())
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
+    let world = World::start().await;
+    let form = [
+        ("LaunchTemplateName", "odd"),
+        ("LaunchTemplateData.ImageId", "ami-0123456789abcdef0"),
+        ("LaunchTemplateData.InstanceType", "t3.micro"),
+        ("LaunchTemplateData.IamInstanceProfile.Name", "nobody"),
+        ("LaunchTemplateData.SecurityGroupId.1", "sg-0123456789abcdef0"),
+    ];
+    world.ok("ec2", "CreateLaunchTemplate", &form).await;
+    let subnet = world.ok("ec2", "DescribeSubnets", &[]).await.field("subnetId");
+    let group = [
+        ("AutoScalingGroupName", "odd"),
+        ("LaunchTemplate.LaunchTemplateName", "odd"),
+        ("MinSize", "0"),
+        ("MaxSize", "1"),
+        ("VPCZoneIdentifier", subnet.as_str()),
+    ];
+    let refused = world.call("autoscaling", "CreateAutoScalingGroup", &group).await;
+    assert_eq!(
+        refused.field("Message"),
+        "You must use a valid fully-formed launch template. Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
+    let world = World::start().await;
+    let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+    let group = [("AutoScalingGroupName", "web")];
+    let refused = world.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
+    assert_eq!(refused.field("Code"), "ResourceInUse");
+    let bounds = [("AutoScalingGroupName", "web"), ("MaxSize", "10001")];
+    assert_eq!(world.call("autoscaling", "UpdateAutoScalingGroup", &bounds).await.field("Code"), "ValidationError");
+    let odd = [("AutoScalingGroupName", "web"), ("TerminationPolicies.member.1", "Nicest")];
+    assert_eq!(world.call("autoscaling", "UpdateAutoScalingGroup", &odd).await.field("Code"), "ValidationError");
+
+    // A request under way holds the instance, and that the group.
+    let mut stream = tokio::net::TcpStream::connect(&stack.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
+    world.eventually("the target has it", async || world.compute.status()["targets"][0]["open_requests"] == 1).await;
+    let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
+    world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    world.eventually("it is leaving", async || world.instance_ids().await.is_empty()).await;
+    let refused = world.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
+    assert_eq!(
+        (refused.field("Code"), refused.field("Message")),
+        (
+            "ScalingActivityInProgress".into(),
+            "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group."
+                .into()
+        )
+    );
+    let force = [("AutoScalingGroupName", "web"), ("ForceDelete", "true")];
+    world.ok("autoscaling", "DeleteAutoScalingGroup", &force).await;
+    assert_eq!(world.group_field("Status").await, "Delete in progress");
+    let again = world.call("autoscaling", "CreateAutoScalingGroup", &group).await;
+    assert_eq!(again.field("Code"), "AlreadyExists");
+    assert!(again.field("Message").contains("is pending delete. Please wait"), "{}", again.text);
+    let update = world.call("autoscaling", "UpdateAutoScalingGroup", &group).await;
+    assert_eq!(update.field("Message"), "The AutoScaling group may not be modified while it is pending delete");
+    drop(stream);
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_process_that_terminates_a_deletion_waits() {
+    let world = World::start().await;
+    let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+    let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "Terminate")];
+    world.ok("autoscaling", "SuspendProcesses", &process).await;
+    let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
+    world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    world
+        .ok(
+            "autoscaling",
+            "SetInstanceHealth",
+            &[("InstanceId", world.instance_ids().await[0].as_str()), ("HealthStatus", "Unhealthy")],
+        )
+        .await;
+    assert_eq!(world.get(&stack.address, "/").await.status, 200, "it serves on");
+    assert_eq!(world.instance_ids().await.len(), 1);
+    world.ok("autoscaling", "ResumeProcesses", &process).await;
+    world.eventually("it goes", async || world.instance_ids().await.is_empty()).await;
+    world.down(&stack).await;
+    world.stop().await;
+}

@@ -1,0 +1,527 @@
+//! A stage for tests of compute: a world of their own, a whole stack in it, and a service that tells what it sees.
+#![allow(dead_code)] // each test binary uses its part
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use local::compute::{Compute, Context, Credentials, Objects, Roles};
+use local::{Chaos, ChaosKind, Speed};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Compute with buckets and roles that a test makes up.
+pub struct World {
+    pub compute: Arc<Compute>,
+    pub dir: TempDir,
+    chaos: watch::Sender<Chaos>,
+    speed: Speed,
+}
+
+/// What a test has put up.
+pub struct Stack {
+    pub group_id: String,
+    pub balancer_group_id: String,
+    pub target_group: String,
+    pub load_balancer: String,
+    pub address: String,
+    pub subnets: Vec<String>,
+}
+
+/// The one bucket there is: it holds the service.
+struct Artifacts;
+
+#[async_trait]
+impl Objects for Artifacts {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        match (bucket, key) {
+            ("artifacts", "service") => Ok(Bytes::from(std::fs::read(service()).map_err(|error| error.to_string())?)),
+            _ => Err("NoSuchKey".to_owned()),
+        }
+    }
+}
+
+/// The one role there is.
+struct OneRole;
+
+#[async_trait]
+impl Roles for OneRole {
+    async fn role_of_profile(&self, profile: &str) -> Option<String> {
+        (profile == "web-profile").then(|| "web-role".to_owned())
+    }
+
+    async fn may_read(&self, role: &str, _session: &str, bucket: &str, _key: &str) -> Result<(), String> {
+        let may = role == "web-role" && bucket == "artifacts";
+        if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
+    }
+
+    async fn credentials(&self, role: &str, session: &str) -> Credentials {
+        Credentials {
+            access_key_id: "ASIALOCAL".to_owned(),
+            secret_access_key: "secret".to_owned(),
+            session_token: format!("{role}/{session}"),
+            expires: time::OffsetDateTime::now_utc() + time::Duration::hours(1),
+        }
+    }
+}
+
+/// The tiny service, compiled once: it is one file without dependencies.
+fn service() -> &'static PathBuf {
+    static SERVICE: OnceLock<PathBuf> = OnceLock::new();
+    SERVICE.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (program, fresh) =
+            (directory.join("tiny_service"), directory.join(format!("tiny_service.{}", std::process::id())));
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tiny_service.rs");
+        let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+        let built = Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&fresh).arg(source).status().unwrap();
+        assert!(built.success(), "the tiny service cannot be compiled");
+        std::fs::rename(&fresh, &program).unwrap();
+        program
+    })
+}
+
+pub fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
+}
+
+pub fn is_running(pid: &str) -> bool {
+    Command::new("kill").args(["-0", pid]).stderr(std::process::Stdio::null()).status().unwrap().success()
+}
+
+/// An answer of the API.
+pub struct Document {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Document {
+    /// The text of the first element of a name, or nothing.
+    pub fn field(&self, name: &str) -> String {
+        let after = self.text.split_once(&format!("<{name}>")).map(|(_, after)| after);
+        let text = after.and_then(|after| after.split_once('<')).map(|(text, _)| text).unwrap_or_default();
+        text.replace("&apos;", "'").replace("&quot;", "\"")
+    }
+}
+
+/// An answer of a service.
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+}
+
+impl World {
+    pub async fn start() -> World {
+        World::start_at(Speed::FAST).await
+    }
+
+    pub async fn start_at(speed: Speed) -> World {
+        World::start_in(tempfile::tempdir().unwrap(), Chaos::default(), speed).await
+    }
+
+    pub async fn start_in(dir: TempDir, chaos: Chaos, speed: Speed) -> World {
+        let (chaos, watched) = watch::channel(chaos);
+        let context = Context {
+            dir: dir.path().to_owned(),
+            region: "us-east-1".to_owned(),
+            account: "000000000000".to_owned(),
+            endpoint: "http://127.0.0.1:1".to_owned(),
+            objects: Arc::new(Artifacts),
+            roles: Arc::new(OneRole),
+            chaos: watched,
+            speed,
+        };
+        World { compute: Compute::start(context).await.unwrap(), dir, chaos, speed }
+    }
+
+    /// From now on the day is bad in this way.
+    pub fn turn_bad(&self, kinds: &[ChaosKind], seed: u64) {
+        self.chaos.send_replace(Chaos { kinds: kinds.iter().copied().collect(), seed });
+    }
+
+    pub async fn restart(self) -> World {
+        self.compute.stop().await;
+        World::start_in(self.dir, self.chaos.borrow().clone(), self.speed).await
+    }
+
+    pub async fn stop(self) {
+        self.compute.stop().await;
+    }
+
+    pub async fn call(&self, service: &str, action: &str, form: &[(&str, &str)]) -> Document {
+        let form = form.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        self.call_with(service, action, form).await
+    }
+
+    pub async fn call_with(&self, service: &str, action: &str, form: Vec<(String, String)>) -> Document {
+        let mut form: BTreeMap<String, String> = form.into_iter().collect();
+        form.insert("Action".to_owned(), action.to_owned());
+        let response = self.compute.handle(service, &form).await.unwrap_or_else(|| panic!("{action} is not there"));
+        let status = response.status().as_u16();
+        Document { status, text: String::from_utf8(response.into_body().to_vec()).unwrap() }
+    }
+
+    pub async fn ok(&self, service: &str, action: &str, form: &[(&str, &str)]) -> Document {
+        let answer = self.call(service, action, form).await;
+        assert_eq!(answer.status, 200, "{action}: {}", answer.text);
+        answer
+    }
+
+    pub async fn ok_with(&self, service: &str, action: &str, form: Vec<(String, String)>) -> Document {
+        let answer = self.call_with(service, action, form).await;
+        assert_eq!(answer.status, 200, "{action}: {}", answer.text);
+        answer
+    }
+
+    pub async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let waiting = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("it never came true that {what}: {:#}", self.compute.status());
+        }
+    }
+
+    /// Puts a whole stack up and waits for its first healthy target.
+    pub async fn up(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
+        let stack = self.create(health_path, group).await;
+        self.eventually("the target is healthy", async || self.healthy(&stack).await == 1).await;
+        stack
+    }
+
+    pub async fn create(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
+        let vpc = self.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
+        let subnets = self
+            .ok("ec2", "DescribeSubnets", &[("Filter.1.Name", "default-for-az"), ("Filter.1.Value.1", "true")])
+            .await;
+        let subnets: Vec<String> =
+            subnets.text.split("<subnetId>").skip(1).map(|part| part.split('<').next().unwrap().to_owned()).collect();
+        assert_eq!(subnets.len(), 3);
+        let balancer_group_id = self.security_group("alb", &vpc).await;
+        let group_id = self.security_group("web", &vpc).await;
+        self.admit(&balancer_group_id, "80", ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0")).await;
+        self.admit(&group_id, "8080", ("IpPermissions.1.Groups.1.GroupId", &balancer_group_id)).await;
+
+        let mut template = vec![("LaunchTemplateName".to_owned(), "web".to_owned())];
+        template.extend(self.template_data(&group_id, "GREETING=\"hello \\\"you\\\"\"\nPORT=\"8080\"").await);
+        self.ok_with("ec2", "CreateLaunchTemplate", template).await;
+
+        let target_group = self
+            .ok(
+                "elasticloadbalancing",
+                "CreateTargetGroup",
+                &[
+                    ("Name", "web"),
+                    ("Protocol", "HTTP"),
+                    ("Port", "8080"),
+                    ("VpcId", &vpc),
+                    ("HealthCheckPath", health_path),
+                    ("HealthCheckIntervalSeconds", "10"),
+                    ("HealthyThresholdCount", "2"),
+                ],
+            )
+            .await
+            .field("TargetGroupArn");
+        let created = self
+            .ok(
+                "elasticloadbalancing",
+                "CreateLoadBalancer",
+                &[
+                    ("Name", "web"),
+                    ("Subnets.member.1", &subnets[0]),
+                    ("Subnets.member.2", &subnets[1]),
+                    ("SecurityGroups.member.1", &balancer_group_id),
+                ],
+            )
+            .await;
+        let (load_balancer, address) = (created.field("LoadBalancerArn"), created.field("DNSName"));
+        self.ok(
+            "elasticloadbalancing",
+            "CreateListener",
+            &[
+                ("LoadBalancerArn", &load_balancer),
+                ("Protocol", "HTTP"),
+                ("Port", "80"),
+                ("DefaultActions.member.1.Type", "forward"),
+                ("DefaultActions.member.1.TargetGroupArn", &target_group),
+            ],
+        )
+        .await;
+        let zones = format!("{},{}", subnets[0], subnets[1]);
+        let mut form: BTreeMap<&str, &str> = BTreeMap::from([
+            ("AutoScalingGroupName", "web"),
+            ("LaunchTemplate.LaunchTemplateName", "web"),
+            ("MinSize", "1"),
+            ("MaxSize", "3"),
+            ("VPCZoneIdentifier", &zones),
+            ("HealthCheckType", "ELB"),
+            ("HealthCheckGracePeriod", "300"),
+            ("TargetGroupARNs.member.1", &target_group),
+            ("Tags.member.1.Key", "colour"),
+            ("Tags.member.1.Value", "blue"),
+            ("Tags.member.1.PropagateAtLaunch", "true"),
+        ]);
+        form.extend(group.iter().copied());
+        let form: Vec<(&str, &str)> = form.into_iter().collect();
+        self.ok("autoscaling", "CreateAutoScalingGroup", &form).await;
+        Stack { group_id, balancer_group_id, target_group, load_balancer, address, subnets }
+    }
+
+    pub async fn security_group(&self, name: &str, vpc: &str) -> String {
+        self.ok("ec2", "CreateSecurityGroup", &[("GroupName", name), ("GroupDescription", name), ("VpcId", vpc)])
+            .await
+            .field("groupId")
+    }
+
+    pub async fn admit(&self, group: &str, port: &str, peer: (&str, &str)) {
+        let rule = [
+            ("GroupId", group),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", port),
+            ("IpPermissions.1.ToPort", port),
+            peer,
+        ];
+        self.ok("ec2", "AuthorizeSecurityGroupIngress", &rule).await;
+    }
+
+    pub async fn template_data(&self, group: &str, environment: &str) -> Vec<(String, String)> {
+        let images = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "x86_64")];
+        let image = self.ok("ec2", "DescribeImages", &images).await.field("imageId");
+        let environment = environment.replace('\n', "\n    ");
+        let user_data = format!(
+            "#cloud-config
+write_files:
+- path: /etc/web.env
+  permissions: '0600'
+  content: |
+    {environment}
+- path: /etc/systemd/system/web.service
+  permissions: '0644'
+  content: |
+    [Unit]
+    Description=web
+    StartLimitIntervalSec=0
+    [Service]
+    DynamicUser=yes
+    EnvironmentFile=/etc/web.env
+    ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://artifacts/service /opt/web/service
+    ExecStartPre=+/usr/bin/chmod 0755 /opt/web/service
+    ExecStart=/opt/web/service
+    Restart=always
+    RestartSec=100ms
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- [mkdir, -p, /opt/web]
+- [systemctl, daemon-reload]
+- [systemctl, enable, --now, web.service]
+"
+        );
+        let data = [
+            ("ImageId", image),
+            ("InstanceType", "t3.micro".to_owned()),
+            ("IamInstanceProfile.Name", "web-profile".to_owned()),
+            ("SecurityGroupId.1", group.to_owned()),
+            ("UserData", STANDARD.encode(user_data)),
+        ];
+        data.into_iter().map(|(name, value)| (format!("LaunchTemplateData.{name}"), value)).collect()
+    }
+
+    /// The data of a template whose user data is changed first.
+    pub async fn changed_data(&self, group: &str, from: &str, to: &str) -> Vec<(String, String)> {
+        let mut data = self.template_data(group, "GREETING=\"hello\"\nPORT=\"8080\"").await;
+        for (name, value) in &mut data {
+            if name.ends_with("UserData") {
+                let text = String::from_utf8(STANDARD.decode(&value).unwrap()).unwrap();
+                assert!(text.contains(from), "{from:?} is not in {text}");
+                *value = STANDARD.encode(text.replace(from, to));
+            }
+        }
+        data
+    }
+
+    /// Adds a version to the launch template and makes it the default.
+    pub async fn new_version(&self, data: Vec<(String, String)>) -> String {
+        let mut form = vec![("LaunchTemplateName".to_owned(), "web".to_owned())];
+        form.extend(data);
+        let version = self.ok_with("ec2", "CreateLaunchTemplateVersion", form).await.field("versionNumber");
+        let default = [("LaunchTemplateName", "web"), ("SetDefaultVersion", &version)];
+        self.ok("ec2", "ModifyLaunchTemplate", &default).await;
+        version
+    }
+
+    /// Tells the group how many instances it should have.
+    pub async fn set_desired(&self, count: u32) {
+        let form = [("AutoScalingGroupName", "web"), ("DesiredCapacity", &count.to_string())];
+        self.ok("autoscaling", "SetDesiredCapacity", &form).await;
+    }
+
+    /// What the group has done, the newest first.
+    pub async fn activities(&self) -> Document {
+        self.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await
+    }
+
+    /// A field of the group.
+    pub async fn group_field(&self, field: &str) -> String {
+        let form = [("AutoScalingGroupNames.member.1", "web")];
+        self.ok("autoscaling", "DescribeAutoScalingGroups", &form).await.field(field)
+    }
+
+    /// What an instance has printed.
+    pub async fn console(&self, id: &str) -> String {
+        let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id)]).await;
+        String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap()
+    }
+
+    /// How many targets are healthy.
+    pub async fn healthy(&self, stack: &Stack) -> usize {
+        let health =
+            self.ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)]).await;
+        health.text.matches("<State>healthy</State>").count()
+    }
+
+    /// The instances of the group that are not on their way out.
+    pub async fn instance_ids(&self) -> Vec<String> {
+        let group =
+            self.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
+        let leaving = |member: &&str| member.split("</member>").next().is_some_and(|one| one.contains(">Terminating<"));
+        let members = group.text.split("<InstanceId>").skip(1).filter(|member| !leaving(member));
+        members.map(|member| member.split('<').next().unwrap().to_owned()).collect()
+    }
+
+    pub async fn another_protocol_is_carried_both_ways(&self, address: &str) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let ask = "GET /upgrade HTTP/1.1\r\nHost: web\r\nConnection: keep-alive, Upgrade\r\nUpgrade: echo\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        let answer = String::from_utf8(answer).unwrap().to_lowercase();
+        assert!(answer.starts_with("http/1.1 101 ") && answer.contains("upgrade: echo"), "{answer}");
+        for word in ["one", "another"] {
+            stream.write_all(word.as_bytes()).await.unwrap();
+            let mut back = vec![0; word.len()];
+            stream.read_exact(&mut back).await.unwrap();
+            assert_eq!(back, word.as_bytes());
+        }
+    }
+
+    pub async fn metadata_needs_a_token_and_gives_credentials(&self, endpoint: &str) {
+        let address = endpoint.strip_prefix("http://").unwrap();
+        assert_eq!(self.get(address, "/latest/meta-data/instance-id").await.status, 401);
+        let new_token = async |life: &str| self.raw(address, "PUT", "/latest/api/token", life, "").await.unwrap();
+        for wrong in
+            ["", "X-aws-ec2-metadata-token-ttl-seconds: 0\r\n", "X-aws-ec2-metadata-token-ttl-seconds: 21601\r\n"]
+        {
+            assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
+        }
+        let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;
+        let brief = format!("X-aws-ec2-metadata-token: {brief}\r\n");
+        while self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status != 401 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let token = self
+            .raw(address, "PUT", "/latest/api/token", "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n", "")
+            .await
+            .unwrap();
+        let header = format!("X-aws-ec2-metadata-token: {}\r\n", token.body);
+        let ask = async |path: &str| self.raw(address, "GET", path, &header, "").await.unwrap().body;
+        assert_eq!(ask("/latest/meta-data/placement/region").await, "us-east-1");
+        assert_eq!(ask("/latest/meta-data/iam/security-credentials/").await, "web-role");
+        let id = ask("/latest/meta-data/instance-id").await;
+        let credentials: Value =
+            serde_json::from_str(&ask("/latest/meta-data/iam/security-credentials/web-role").await).unwrap();
+        assert_eq!(credentials["Token"], format!("web-role/{id}"));
+        assert_eq!(credentials["Code"], "Success");
+        assert_eq!(self.raw(address, "GET", "/latest/meta-data/nothing", &header, "").await.unwrap().status, 404);
+    }
+
+    pub async fn get(&self, address: &str, path: &str) -> Reply {
+        self.send(address, "GET", path, "").await
+    }
+
+    pub async fn send(&self, address: &str, method: &str, path: &str, body: &str) -> Reply {
+        self.raw(address, method, path, "", body).await.unwrap_or_else(|| panic!("{address} does not answer"))
+    }
+
+    pub async fn get_or_refused(&self, address: &str, path: &str) -> Option<Reply> {
+        self.raw(address, "GET", path, "", "").await
+    }
+
+    pub async fn raw(&self, address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Reply> {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        let answer = String::from_utf8(answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Reply { status, body: body.to_owned() })
+    }
+
+    /// Takes the stack down in AWS's order, and sees that nothing is left.
+    pub async fn down(&self, stack: &Stack) {
+        let processes = self.processes();
+        let gone = async |service: &str, action: &str, form: &[(&str, &str)]| {
+            self.eventually(&format!("{action} is possible"), async || {
+                let answer = self.call(service, action, form).await;
+                let code = answer.field("Code");
+                assert!(
+                    answer.status == 200 || ["DependencyViolation", "ResourceInUse"].contains(&code.as_str()),
+                    "{}",
+                    answer.text
+                );
+                answer.status == 200
+            })
+            .await;
+        };
+        gone("autoscaling", "DeleteAutoScalingGroup", &[("AutoScalingGroupName", "web"), ("ForceDelete", "true")])
+            .await;
+        gone("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
+        gone("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
+        self.eventually("the group is gone", async || {
+            let groups = self.ok("autoscaling", "DescribeAutoScalingGroups", &[]).await;
+            groups.field("AutoScalingGroupName").is_empty()
+        })
+        .await;
+        gone("ec2", "DeleteLaunchTemplate", &[("LaunchTemplateName", "web")]).await;
+        gone("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.group_id)]).await;
+        gone("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
+        assert!(self.processes().is_empty());
+        for pid in processes {
+            assert!(!is_running(&pid), "process {pid} is left");
+        }
+        assert_eq!(self.compute.status()["load_balancers"], serde_json::json!([]));
+        let instances = self.compute.status()["instances"].clone();
+        assert!(instances.as_array().unwrap().iter().all(|one| one["state"] == "terminated"), "{instances}");
+    }
+
+    pub fn processes(&self) -> Vec<String> {
+        let status = self.compute.status();
+        let instances = status["instances"].as_array().unwrap().clone();
+        instances
+            .iter()
+            .flat_map(|one| one["processes"].as_array().unwrap().clone())
+            .map(|pid| pid.to_string())
+            .collect()
+    }
+}
