@@ -50,6 +50,13 @@ impl Browser {
     }
 }
 
+/// From now on these bad sides of AWS show.
+async fn chaos(project: &Project, kinds: &[&str]) {
+    let put = reqwest::Client::new().put(format!("{}/_local/chaos", project.endpoint()));
+    let answer = put.json(&json!({ "kinds": kinds, "seed": 7 })).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
 /// The calls that the local AWS has answered, and how many of them change something.
 async fn calls(project: &Project) -> (usize, usize) {
     let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
@@ -72,6 +79,8 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     let post = browser.write("Zoe", "a blue picture").await;
     let id = post["id"].as_str().and_then(|id| id.strip_prefix("POST#")).expect("an id").to_owned();
     assert_eq!(browser.posts("").await.len(), 1);
+    // Even where the function hears of the upload late, or twice.
+    chaos(&project, &["s3-notify-lag"]).await;
     browser.attach("Zoe", &id, jpeg()).await;
     let labelled = eventually("labels", async || {
         let posts = browser.posts("?user=Zoe").await;
@@ -79,6 +88,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     })
     .await;
     assert!(!labelled["labels"].as_array().expect("labels").is_empty(), "{labelled}");
+    chaos(&project, &[]).await;
     let picture = labelled["image"].as_str().expect("a presigned URL");
     let picture = browser.client.get(picture).send().await.expect("an answer");
     assert_eq!((picture.status().as_u16(), picture.bytes().await.expect("bytes").to_vec()), (200, jpeg()));

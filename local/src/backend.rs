@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use serde_json::Value;
@@ -74,7 +75,9 @@ impl<S: Remembered> Backend<S> {
 
     /// Passes a request on, unsigned and under the name AWS's own hosts have.
     pub(crate) async fn call(&self, request: &Request) -> Response {
-        call(&self.service, &self.region, request).await
+        let mut answer = call(&self.service, &self.region, request).await;
+        straighten_body(&mut answer);
+        answer
     }
 
     /// The state as the service's own type.
@@ -100,6 +103,19 @@ impl<S: Remembered> Backend<S> {
         tokio::task::spawn_blocking(move || store::write_json(&file, &state)).await??;
         *saved = covered;
         Ok(())
+    }
+}
+
+/// winterbaume reads what is percent-encoded byte by byte: its string of bytes as the text it stands for.
+pub(crate) fn straight(crooked: &str) -> String {
+    let bytes: Option<Vec<u8>> = crooked.chars().map(|letter| u8::try_from(letter).ok()).collect();
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| crooked.to_owned())
+}
+
+/// The same of a whole answer.
+pub(crate) fn straighten_body(answer: &mut Response) {
+    if let Ok(text) = std::str::from_utf8(answer.body()) {
+        *answer.body_mut() = Bytes::from(straight(text));
     }
 }
 

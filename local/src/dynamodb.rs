@@ -1,6 +1,10 @@
 //! DynamoDB: winterbaume's tables, kept on disk, with the answers AWS gives.
 
 mod expressions;
+mod reading;
+mod sizes;
+mod states;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,6 +22,8 @@ use crate::backend::{self, Remembered};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
 use crate::store;
+use states::States;
+use transactions::Tokens;
 
 /// The tables.
 ///
@@ -33,6 +39,10 @@ pub(crate) struct DynamoDb {
     protected_file: PathBuf,
     /// Tables whose backups are not ready yet, with how often they will still say so.
     unready: Mutex<BTreeMap<String, u8>>,
+    states: States,
+    tokens: Tokens,
+    /// The names of each table's key attributes, the partition key first.
+    keys: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 /// What is on disk.
@@ -60,11 +70,22 @@ impl DynamoDb {
         let protected_file = dir.join("protected-tables.json");
         let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
         let kept = RwLock::new(Kept { chronicle, is_behind: false });
-        let tables =
-            DynamoDb { service, region: region.to_owned(), kept, protected, protected_file, unready: Mutex::default() };
+        let tables = DynamoDb {
+            service,
+            region: region.to_owned(),
+            kept,
+            protected,
+            protected_file,
+            unready: Mutex::default(),
+            states: States::default(),
+            tokens: Tokens::default(),
+            keys: Mutex::default(),
+        };
         for change in changes {
             let change: Value = serde_json::from_slice(&change).context("a logged write of an item is no JSON")?;
-            tables.sub_call(change["call"].as_str().unwrap_or_default(), &change["input"]).await;
+            let (operation, input) = (change["call"].as_str().unwrap_or_default(), &change["input"]);
+            // What was refused then is refused again.
+            let _ = tables.act(operation, &calling(operation, input), input).await;
         }
         Ok(tables)
     }
@@ -75,7 +96,7 @@ impl DynamoDb {
             return not_implemented(Protocol::Json10, "dynamodb", operation);
         }
         let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Err(refusal) = expressions::check(&input) {
+        if let Err(refusal) = self.check(operation, &input).await {
             return refusal.answer(Protocol::Json10);
         }
         let answer = if ITEM_WRITES.contains(&operation) {
@@ -91,6 +112,28 @@ impl DynamoDb {
             leave_items_out(&mut answer);
         }
         answer
+    }
+
+    /// Refuses what AWS refuses before it does anything: what is refused here is never logged.
+    async fn check(&self, operation: &str, input: &Value) -> Result<(), Refusal> {
+        expressions::check(input)?;
+        for table in tables_of_items(operation, input) {
+            self.states.refuse_items(plain_name(table))?;
+        }
+        for (table, item) in items_put(operation, input) {
+            sizes::check_item(item, &self.keys_of(plain_name(table)).await)?;
+        }
+        match operation {
+            "CreateTable" => {
+                sizes::check_name(input["TableName"].as_str().map(plain_name).unwrap_or_default())?;
+                sizes::check_attributes(input)?;
+                sizes::check_tags(&input["Tags"])
+            }
+            "TagResource" => sizes::check_tags(&input["Tags"]),
+            "BatchWriteItem" => check_batch(input, 25),
+            "BatchGetItem" => check_batch(input, 100),
+            _ => Ok(()),
+        }
     }
 
     /// The log comes first: what cannot be written there does not happen at all.
@@ -141,9 +184,16 @@ impl DynamoDb {
             "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
                 self.on_table(operation, request, input).await
             }
+            "ListTables" => self.list_tables(input).await,
             "UpdateContinuousBackups" => self.on_backups(request, input).await,
             "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, input).await,
-            "Scan" => self.scan(request, input).await,
+            "Query" | "Scan" => self.read_page(request, input).await,
+            "TransactWriteItems" => self.transact(request, input).await,
+            "UpdateTimeToLive" => {
+                let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
+                self.states.refuse_change(name)?;
+                Ok(self.pass(request).await)
+            }
             _ => Ok(self.pass(request).await),
         }
     }
@@ -160,12 +210,22 @@ impl DynamoDb {
         Refusal::new(400, "ValidationException", text.unwrap_or("The input is not valid")).answer(Protocol::Json10)
     }
 
-    /// Calls about a table as a whole, which know whether it is protected (aws-facts §5.3).
+    /// Calls about a table as a whole, which know whether it is protected and what it is doing (aws-facts §5).
     async fn on_table(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
         let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
+        if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(name), operation) {
+            let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
+            return Ok(json_answer(200, Protocol::Json10, &json!({ part: description })));
+        }
         if operation == "DeleteTable" && self.protected().contains(name) {
             let text = "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.";
             return Err(Refusal::new(400, "ValidationException", text));
+        }
+        match (operation, self.states.of(name)) {
+            ("CreateTable", Some("DELETING")) | ("DeleteTable" | "UpdateTable", _) => {
+                self.states.refuse_change(name)?
+            }
+            _ => (),
         }
         let mut answer = self.pass(request).await;
         if !answer.status().is_success() {
@@ -173,10 +233,16 @@ impl DynamoDb {
         }
         match operation {
             "CreateTable" => {
+                self.states.created(name);
+                self.forget_keys(name);
                 self.unready().insert(name.to_owned(), REFUSALS_OF_BACKUPS);
                 self.start_afresh(&answer, &input["Tags"]).await;
             }
-            "DeleteTable" => self.start_afresh(&answer, &Value::Null).await,
+            "UpdateTable" => self.states.updated(name),
+            "DeleteTable" => {
+                self.forget_keys(name);
+                self.start_afresh(&answer, &Value::Null).await;
+            }
             _ => (),
         }
         if let (Some(protect), "CreateTable" | "UpdateTable") =
@@ -184,8 +250,55 @@ impl DynamoDb {
         {
             self.protect(name, protect)?;
         }
-        self.show_protection(name, &mut answer);
+        self.complete(name, operation, &mut answer);
         Ok(answer)
+    }
+
+    /// Tables that are being deleted are listed until they are gone; a page has a hundred names at most.
+    async fn list_tables(&self, input: &Value) -> Result<Response, Refusal> {
+        const PAGE: u64 = 100;
+        let limit = match &input["Limit"] {
+            Value::Null => PAGE,
+            limit => limit.as_u64().filter(|limit| (1..=PAGE).contains(limit)).ok_or_else(|| {
+                invalid(&format!(
+                    "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value between 1 and {PAGE}"
+                ))
+            })?,
+        };
+        let all = self.sub_call("ListTables", &json!({})).await;
+        let mut names: BTreeSet<String> = self.states.going().into_iter().collect();
+        names.extend(all["TableNames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+        let after = input["ExclusiveStartTableName"].as_str().unwrap_or_default();
+        let mut rest = names.into_iter().filter(|name| name.as_str() > after);
+        let page: Vec<String> = rest.by_ref().take(limit as usize).collect();
+        let mut answer = json!({ "TableNames": page });
+        if let (Some(last), Some(_)) = (page.last(), rest.next()) {
+            answer["LastEvaluatedTableName"] = json!(last);
+        }
+        Ok(json_answer(200, Protocol::Json10, &answer))
+    }
+
+    /// The names of a table's key attributes, the partition key first; none of a table that is not there.
+    async fn keys_of(&self, table: &str) -> Vec<String> {
+        if let Some(keys) = self.keys().get(table) {
+            return keys.clone();
+        }
+        let described = self.sub_call("DescribeTable", &json!({ "TableName": table })).await;
+        let schema = described["Table"]["KeySchema"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let named = |kind: &str| schema.iter().find(|key| key["KeyType"] == kind)?["AttributeName"].as_str();
+        let keys: Vec<String> = ["HASH", "RANGE"].iter().filter_map(|kind| named(kind)).map(str::to_owned).collect();
+        if !keys.is_empty() {
+            self.keys().insert(table.to_owned(), keys.clone());
+        }
+        keys
+    }
+
+    fn forget_keys(&self, table: &str) {
+        self.keys().remove(table);
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Vec<String>>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// winterbaume ignores the tags of a creation and keeps those of a table that is gone.
@@ -229,14 +342,7 @@ impl DynamoDb {
 
     /// A call of our own.
     async fn sub_call(&self, operation: &str, input: &Value) -> Value {
-        let mut headers = http::HeaderMap::new();
-        if let Ok(target) = format!("DynamoDB_20120810.{operation}").parse() {
-            headers.insert("x-amz-target", target);
-        }
-        let body = Bytes::from(input.to_string());
-        let request = Request { method: http::Method::POST, path: "/".to_owned(), query: String::new(), headers, body };
-        let answer = self.pass(&request).await;
-        serde_json::from_slice(answer.body()).unwrap_or_default()
+        contents(&self.pass(&calling(operation, input)).await)
     }
 
     fn protect(&self, name: &str, protect: bool) -> Result<(), Refusal> {
@@ -249,30 +355,27 @@ impl DynamoDb {
             .map_err(|fault| Refusal::new(500, "InternalServerError", fault.to_string()))
     }
 
-    fn show_protection(&self, name: &str, answer: &mut Response) {
-        let Ok(mut shown) = serde_json::from_slice::<Value>(answer.body()) else {
-            return;
-        };
+    /// Puts into a description what winterbaume does not know; that of a deleted table is kept for a while.
+    fn complete(&self, name: &str, operation: &str, answer: &mut Response) {
+        let mut shown = contents(answer);
         for part in ["Table", "TableDescription"] {
             if let Some(table) = shown.get_mut(part).and_then(Value::as_object_mut) {
                 table.insert("DeletionProtectionEnabled".to_owned(), self.protected().contains(name).into());
+                let status = match operation {
+                    "CreateTable" => Some("CREATING"),
+                    "UpdateTable" => Some("UPDATING"),
+                    "DeleteTable" => Some("DELETING"),
+                    _ => self.states.of(name),
+                };
+                if let Some(status) = status {
+                    table.insert("TableStatus".to_owned(), status.into());
+                }
+                if operation == "DeleteTable" {
+                    self.states.deleted(name, Value::Object(table.clone()));
+                }
             }
         }
         *answer.body_mut() = Bytes::from(shown.to_string());
-    }
-
-    /// A table of a laptop lies in one place, so the first segment of a parallel scan holds everything.
-    async fn scan(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        match (input["Segment"].as_u64(), input["TotalSegments"].as_u64()) {
-            (None, None) | (Some(0), Some(1..)) => Ok(self.pass(request).await),
-            (Some(segment), Some(total)) if segment < total => {
-                Ok(json_answer(200, Protocol::Json10, &json!({ "Items": [], "Count": 0, "ScannedCount": 0 })))
-            }
-            _ => {
-                let text = "The Segment parameter is required but was not present in the request when parameter TotalSegments is present, and must be less than it";
-                Err(Refusal::new(400, "ValidationException", text))
-            }
-        }
     }
 
     fn protected(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -282,13 +385,75 @@ impl DynamoDb {
 
 /// Who asks for a number gets no items.
 fn leave_items_out(answer: &mut Response) {
-    let Ok(mut found) = serde_json::from_slice::<Value>(answer.body()) else {
-        return;
-    };
+    let mut found = contents(answer);
     if let Some(found) = found.as_object_mut() {
         found.remove("Items");
     }
     *answer.body_mut() = Bytes::from(found.to_string());
+}
+
+/// The JSON of an answer.
+fn contents(answer: &Response) -> Value {
+    serde_json::from_slice(answer.body()).unwrap_or_default()
+}
+
+fn calling(operation: &str, input: &Value) -> Request {
+    let mut headers = http::HeaderMap::new();
+    if let Ok(target) = format!("DynamoDB_20120810.{operation}").parse() {
+        headers.insert("x-amz-target", target);
+    }
+    let body = Bytes::from(input.to_string());
+    Request { method: http::Method::POST, path: "/".to_owned(), query: String::new(), headers, body }
+}
+
+/// The tables whose items a call reads or writes.
+fn tables_of_items<'a>(operation: &str, input: &'a Value) -> Vec<&'a str> {
+    match operation {
+        "DeleteItem" | "GetItem" | "PutItem" | "Query" | "Scan" | "UpdateItem" => {
+            input["TableName"].as_str().into_iter().collect()
+        }
+        "BatchGetItem" | "BatchWriteItem" => {
+            input["RequestItems"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+        }
+        "TransactGetItems" | "TransactWriteItems" => {
+            let items = input["TransactItems"].as_array().into_iter().flatten();
+            let parts = items.filter_map(Value::as_object).flatten();
+            parts.filter_map(|(_, part)| part["TableName"].as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The whole items a call brings along, each with its table.
+fn items_put<'a>(operation: &str, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
+    match operation {
+        "PutItem" => input["TableName"].as_str().map(|table| (table, &input["Item"])).into_iter().collect(),
+        "BatchWriteItem" => {
+            let tables = input["RequestItems"].as_object().into_iter().flatten();
+            let requests =
+                tables.flat_map(|(table, list)| list.as_array().into_iter().flatten().map(move |one| (table, one)));
+            requests.map(|(table, one)| (table.as_str(), &one["PutRequest"]["Item"])).collect()
+        }
+        "TransactWriteItems" => {
+            let items = input["TransactItems"].as_array().into_iter().flatten();
+            let puts = items.map(|item| &item["Put"]);
+            puts.filter_map(|put| Some((put["TableName"].as_str()?, &put["Item"]))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn check_batch(input: &Value, most: usize) -> Result<(), Refusal> {
+    let tables = input["RequestItems"].as_object().into_iter().flatten();
+    let size = |one: &Value| one["Keys"].as_array().or_else(|| one.as_array()).map_or(0, Vec::len);
+    if tables.map(|(_, one)| size(one)).sum::<usize>() <= most {
+        return Ok(());
+    }
+    Err(invalid(&format!("Too many items requested: the most in one call is {most}")))
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::new(400, "ValidationException", text)
 }
 
 /// A table may be named by its ARN.

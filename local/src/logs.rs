@@ -281,30 +281,55 @@ impl Logs {
 
     fn describe_streams(&self, input: Input) -> Result<Value, Refusal> {
         let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
+        let by_time = input.text("orderBy") == Some("LastEventTime");
+        if by_time && !prefix.is_empty() {
+            return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+        }
+        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let skipped = input.skipped()?;
         self.in_group(input, |group| {
-            let streams = group.streams.iter().filter(|(name, _)| name.starts_with(prefix));
-            let mut streams: Vec<Value> = streams.map(|(name, stream)| describe_stream(name, stream)).collect();
+            let mut streams: Vec<_> = group.streams.iter().filter(|(name, _)| name.starts_with(prefix)).collect();
+            if by_time {
+                streams.sort_by_key(|(_, stream)| stream.lines.back().map_or(0, |line| line.at));
+            }
             if input.0["descending"].as_bool().unwrap_or(false) {
                 streams.reverse();
             }
-            if let Some(limit) = input.0["limit"].as_u64() {
-                streams.truncate(limit as usize);
+            let page = streams.iter().skip(skipped).take(limit);
+            let page: Vec<Value> = page.map(|(name, stream)| describe_stream(name, stream)).collect();
+            let end = skipped + page.len();
+            let mut answer = json!({ "logStreams": page });
+            if end < streams.len() {
+                answer["nextToken"] = json!(end.to_string());
             }
-            Ok(json!({ "logStreams": streams }))
+            Ok(answer)
         })
     }
 
+    /// The newest page unless the oldest is wanted; at either end the token is the one that was given.
     fn get_events(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logStreamName")?;
+        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let at = |token: &str| token.parse::<usize>().map_err(|_| invalid("The specified nextToken is invalid."));
         self.in_group(input, |group| {
             let stream = group.streams.get(name).ok_or_else(no_stream)?;
-            let events: Vec<Value> = stream
-                .lines
-                .iter()
-                .filter(|line| input.in_time(line.at))
-                .map(|line| json!({ "timestamp": line.at, "ingestionTime": line.at, "message": line.text }))
-                .collect();
-            Ok(json!({ "events": events, "nextForwardToken": "f/0", "nextBackwardToken": "b/0" }))
+            let lines: Vec<&Line> = stream.lines.iter().filter(|line| input.in_time(line.at)).collect();
+            let token = input.text("nextToken").map(|token| token.split_once('/').unwrap_or(("", token)));
+            let (start, end) = match token {
+                Some(("f", token)) => (at(token)?, at(token)?.saturating_add(limit)),
+                Some(("b", token)) => (at(token)?.saturating_sub(limit), at(token)?),
+                Some((_, _)) => return Err(invalid("The specified nextToken is invalid.")),
+                None if input.0["startFromHead"] == true => (0, limit),
+                None => (lines.len().saturating_sub(limit), lines.len()),
+            };
+            let end = end.min(lines.len());
+            let start = start.min(end);
+            let shown = |line: &&Line| json!({ "timestamp": line.at, "ingestionTime": line.at, "message": line.text });
+            Ok(json!({
+                "events": lines[start..end].iter().map(shown).collect::<Vec<_>>(),
+                "nextForwardToken": format!("f/{end}"),
+                "nextBackwardToken": format!("b/{start}"),
+            }))
         })
     }
 
@@ -313,7 +338,7 @@ impl Logs {
         let names = input.list("logStreamNames");
         let pattern = Pattern::read(input.text("filterPattern").unwrap_or_default());
         let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
-        let skipped: usize = input.text("nextToken").and_then(|token| token.parse().ok()).unwrap_or(0);
+        let skipped = input.skipped()?;
         self.in_group(input, |group| {
             let mut found: Vec<(&String, &Line)> = group
                 .streams
@@ -397,6 +422,12 @@ impl<'a> Input<'a> {
 
     fn required(self, name: &str) -> Result<&'a str, Refusal> {
         self.text(name).ok_or_else(|| invalid(&format!("{name} is missing")))
+    }
+
+    /// How many items the pages before have shown.
+    fn skipped(self) -> Result<usize, Refusal> {
+        let token = self.text("nextToken").filter(|token| !token.is_empty());
+        token.map_or(Ok(0), |token| token.parse().map_err(|_| invalid("The specified nextToken is invalid.")))
     }
 
     fn list(self, name: &str) -> Vec<&'a str> {

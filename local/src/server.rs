@@ -193,6 +193,9 @@ fn own_page(request: &Request, services: &Services, about: &Value) -> Response {
     }
 }
 
+/// Below this are the names of buckets that strangers have: `{"region": "eu-west-1"}`.
+const STRANGERS: &str = "/_local/strangers/";
+
 /// What a page says; nothing means that there is no such page.
 fn control(request: &Request, services: &Services, about: &Value) -> Result<Option<Value>, String> {
     let body = || serde_json::from_slice::<Value>(&request.body).map_err(|fault| fault.to_string());
@@ -206,6 +209,18 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
         ("DELETE", "/_local/faults") => {
             faults.clear();
             faults.show()
+        }
+        ("GET", "/_local/strangers") => services.s3.strangers.show(),
+        ("PUT", path) if path.starts_with(STRANGERS) => {
+            let region = body()?["region"].as_str().unwrap_or("us-east-1").to_owned();
+            services.s3.strangers.take(&path[STRANGERS.len()..], &region);
+            services.s3.strangers.show()
+        }
+        ("DELETE", path) if path.starts_with(STRANGERS) => {
+            match services.s3.strangers.leave(&path[STRANGERS.len()..]) {
+                true => services.s3.strangers.show(),
+                false => return Ok(None),
+            }
         }
         ("DELETE", path) => {
             let id = path.strip_prefix("/_local/faults/").and_then(|id| id.parse().ok());

@@ -207,6 +207,7 @@ async fn table(dynamodb: &aws_sdk_dynamodb::Client) {
     let name = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
     let create = dynamodb.create_table().table_name("kept").billing_mode(BillingMode::PayPerRequest);
     create.key_schema(key).attribute_definitions(name.build().unwrap()).send().await.unwrap();
+    client::table_is_active(dynamodb, "kept").await;
 }
 
 fn part_number(name: &str) -> i32 {

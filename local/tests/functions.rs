@@ -5,6 +5,7 @@ mod support;
 use std::io::{Cursor, Write};
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::create_function::builders::CreateFunctionFluentBuilder;
@@ -18,6 +19,7 @@ use aws_sdk_s3::types::{
 use base64::Engine;
 use serde_json::Value;
 use support::World;
+use support::client::function_is_active;
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
@@ -50,6 +52,7 @@ async fn create(world: &World) -> (Client, CreateFunctionFluentBuilder) {
 async fn made(world: &World) -> Client {
     let (client, create) = create(world).await;
     create.send().await.unwrap();
+    function_is_active(&client, "labeler").await;
     client
 }
 
@@ -187,6 +190,7 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
     let world = World::new().await;
     let (client, create) = create(&world).await;
     create.timeout(1).send().await.unwrap();
+    function_is_active(&client, "labeler").await;
     let invoke = |event: &str| {
         client.invoke().function_name("labeler").log_type(LogType::Tail).payload(Blob::new(format!("\"{event}\"")))
     };
@@ -200,11 +204,13 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
     let slow = invoke("sleep").send().await.unwrap();
     assert!(String::from_utf8_lossy(slow.payload().unwrap().as_ref()).contains("Task timed out after 1.00 seconds"));
     let tail = base64::prelude::BASE64_STANDARD.decode(slow.log_result().unwrap()).unwrap();
-    assert!(String::from_utf8_lossy(&tail).contains("REPORT RequestId"));
+    let tail = String::from_utf8_lossy(&tail);
+    assert!(tail.contains("REPORT RequestId") && tail.trim_end().ends_with("Status: timeout"), "{tail}");
     assert_ne!(call(&client, "pid").await, pid);
 
     let environment = Environment::builder().variables("BREAK", "1").build();
     client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
+    function_is_active(&client, "labeler").await;
     let broken = invoke("pid").send().await.unwrap();
     assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status: 7"));
     assert_eq!(log(&world, "breaking").await.len(), 1);
@@ -218,18 +224,108 @@ async fn an_update_replaces_the_processes() {
     let pid = call(&client, "pid").await;
     let environment = Environment::builder().variables("COLOUR", "blue").build();
     client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
+    function_is_active(&client, "labeler").await;
     assert_eq!(call(&client, "env COLOUR").await, "blue");
     until(|| async { (!lives(&pid)).then_some(()) }).await;
 
     let pid = call(&client, "pid").await;
     let updated = client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
     assert_eq!(updated.environment().unwrap().variables().unwrap()["COLOUR"], "blue");
+    function_is_active(&client, "labeler").await;
     assert_ne!(call(&client, "pid").await, pid);
     let pid = call(&client, "pid").await;
     client.delete_function().function_name("labeler").send().await.unwrap();
     until(|| async { (!lives(&pid)).then_some(()) }).await;
     let code = world.dir.path().join("functions/code/labeler");
     assert!(!code.exists());
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_reports_what_it_took() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let report = client.invoke().function_name("labeler").log_type(LogType::Tail).send().await.unwrap();
+    let tail = base64::prelude::BASE64_STANDARD.decode(report.log_result().unwrap()).unwrap();
+    let tail = String::from_utf8(tail).unwrap();
+    for part in ["START RequestId", "Billed Duration", "Memory Size: 128 MB", "Max Memory Used: ", "Init Duration: "] {
+        assert!(tail.contains(part), "{part} is missing in {tail}");
+    }
+    let dry = client.invoke().function_name("labeler").invocation_type(InvocationType::DryRun).send().await.unwrap();
+    assert_eq!(dry.status_code(), 204);
+    let other = client.invoke().function_name("labeler").qualifier("7").send().await;
+    assert_eq!(code(other), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_reserved_is_refused() {
+    let world = World::new().await;
+    let (client, create) = create(&world).await;
+    let with = |name: &str, value: &str| {
+        let environment = Environment::builder().variables(name, value).build();
+        create.clone().environment(environment).send()
+    };
+    assert_eq!(code(with("AWS_REGION", "x").await), "InvalidParameterValueException");
+    assert_eq!(code(with("BIG", &"x".repeat(4097)).await), "InvalidParameterValueException");
+    assert_eq!(code(with("NOT-A-NAME", "x").await), "ValidationException");
+    let large = FunctionCode::builder().zip_file(Blob::new(vec![0; (50 << 20) + 1])).build();
+    let large = create.clone().code(large).send().await.unwrap_err();
+    assert_eq!(large.raw_response().unwrap().status().as_u16(), 413);
+    assert_eq!(code(create.clone().function_name("a b").send().await), "ValidationException");
+    create.send().await.unwrap();
+    function_is_active(&client, "labeler").await;
+    let huge = client.invoke().function_name("labeler").payload(Blob::new(format!("\"{}\"", "x".repeat(6 << 20))));
+    assert_eq!(code(huge.send().await), "RequestTooLargeException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn more_calls_than_reserved_are_too_many() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(0).send().await.unwrap();
+    let once = aws_sdk_lambda::config::Builder::from(&world.config).retry_config(RetryConfig::disabled()).build();
+    let refused = Client::from_conf(once).invoke().function_name("labeler").send().await;
+    assert_eq!(code(refused), "TooManyRequestsException");
+    client.delete_function_concurrency().function_name("labeler").send().await.unwrap();
+    call(&client, "pid").await;
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn permissions_added_at_once_are_lost_and_those_added_one_by_one_are_not() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let add = |id: String| {
+        let add = client.add_permission().function_name("labeler").statement_id(id).action("lambda:InvokeFunction");
+        add.principal("s3.amazonaws.com").send()
+    };
+    let kept = || async {
+        let policy = client.get_policy().function_name("labeler").send().await.unwrap();
+        let policy: Value = serde_json::from_str(policy.policy().unwrap()).unwrap();
+        policy["Statement"].as_array().unwrap().len()
+    };
+    for number in 0..3 {
+        add(format!("one-{number}")).await.unwrap();
+    }
+    assert_eq!(kept().await, 3);
+    let all = futures::future::join_all((0..20).map(|number| add(format!("all-{number}")))).await;
+    assert!(all.iter().all(Result::is_ok), "nobody is told");
+    assert!(kept().await < 23, "{}", kept().await);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_whose_function_changed_meets_the_new_one() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+    send.payload(Blob::new("\"fail\"")).send().await.unwrap();
+    until(|| async { (!log(&world, "REPORT").await.is_empty()).then_some(()) }).await;
+    client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
+    until(|| async { (log(&world, "REPORT").await.len() >= 3).then_some(()) }).await;
+    assert!(log(&world, "InvalidEntrypoint").await.is_empty(), "the code of before is gone and not needed");
     world.cloud.stop().await;
 }
 
@@ -307,5 +403,44 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
 
     client.remove_permission().function_name("labeler").statement_id("images").send().await.unwrap();
     assert_eq!(code(client.get_policy().function_name("labeler").send().await), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+    let chaos = local::Chaos { kinds: [local::ChaosKind::S3NotifyLag].into(), seed: 1 };
+    let cloud = local::Cloud::start_with(options, chaos).await.unwrap();
+    let config = support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await;
+    let world = World { cloud, dir, config };
+    let client = made(&world).await;
+    let s3 = world.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
+    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
+    let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
+    let put = s3.put_bucket_notification_configuration().bucket("images");
+    put.notification_configuration(notification(arn)).send().await.unwrap();
+    const UPLOADS: usize = 12;
+    for number in 0..UPLOADS {
+        s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();
+    }
+    // What is late survives the server, too.
+    let world = world.restarted().await;
+    let told = |lines: Vec<String>| -> Vec<String> {
+        let key = |line: String| -> String {
+            let event: Value = serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap();
+            event["Records"][0]["s3"]["object"]["key"].as_str().unwrap().to_owned()
+        };
+        lines.into_iter().map(key).collect()
+    };
+    let told = until(|| async {
+        let told = told(log(&world, "Records").await);
+        let all = (0..UPLOADS).all(|number| told.contains(&format!("{number:02}.jpg")));
+        (all && told.len() > UPLOADS).then_some(told)
+    })
+    .await;
+    assert!(!told.is_sorted(), "{told:?}");
     world.cloud.stop().await;
 }

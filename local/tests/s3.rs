@@ -9,7 +9,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CorsConfiguration, CorsRule,
-    CreateBucketConfiguration, Delete, ObjectIdentifier, Tag,
+    CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
 };
 use support::World;
 
@@ -42,6 +42,9 @@ async fn a_new_bucket_is_as_aws_makes_it() {
     let ownership = s3.get_bucket_ownership_controls().bucket("tagged").send().await.unwrap();
     let rule = &ownership.ownership_controls().unwrap().rules()[0];
     assert_eq!(rule.object_ownership().as_str(), "BucketOwnerEnforced");
+    s3.delete_bucket_ownership_controls().bucket("tagged").send().await.unwrap();
+    let gone = s3.get_bucket_ownership_controls().bucket("tagged").send().await;
+    assert_eq!(code(gone), "OwnershipControlsNotFoundError");
     let encryption = s3.get_bucket_encryption().bucket("tagged").send().await.unwrap();
     let rules = encryption.server_side_encryption_configuration().unwrap().rules();
     let default = rules[0].apply_server_side_encryption_by_default().unwrap();
@@ -76,6 +79,84 @@ async fn what_is_absent_has_the_code_of_aws() {
     assert_eq!(code(s3.create_bucket().bucket("Bad_Name").send().await), "InvalidBucketName");
     let foreign = s3.head_bucket().bucket(name).expected_bucket_owner("123456789012").send().await;
     assert_eq!(foreign.unwrap_err().raw_response().unwrap().status().as_u16(), 403);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let stranger = |name: &str| format!("{}/_local/strangers/{name}", world.cloud.endpoint());
+    let http = reqwest::Client::new();
+    let put = |name: &str, region: &str| http.put(stranger(name)).body(format!("{{\"region\": \"{region}\"}}")).send();
+    assert_eq!(put("taken", "us-east-1").await.unwrap().status(), 200);
+    assert_eq!(put("taken-far-away", "eu-west-1").await.unwrap().status(), 200);
+    let head = |name: &str| s3.head_bucket().bucket(name).send();
+    let (near, far) = (head("taken").await.unwrap_err(), head("taken-far-away").await.unwrap_err());
+    assert_eq!(near.raw_response().unwrap().status().as_u16(), 403);
+    assert_eq!(far.raw_response().unwrap().status().as_u16(), 301);
+    assert_eq!(far.raw_response().unwrap().headers().get("x-amz-bucket-region"), Some("eu-west-1"));
+    for name in ["taken", "taken-far-away"] {
+        assert_eq!(code(s3.create_bucket().bucket(name).send().await), "BucketAlreadyExists");
+    }
+    assert_eq!(code(s3.put_object().bucket("taken").key("k").send().await), "AccessDenied");
+    assert_eq!(code(s3.get_bucket_tagging().bucket("taken-far-away").send().await), "PermanentRedirect");
+    assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
+    assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 200);
+    assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 404);
+    s3.create_bucket().bucket("taken").send().await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region() {
+    for (region, again) in [("us-east-1", None), ("eu-west-1", Some("BucketAlreadyOwnedByYou"))] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = local::Options { dir: dir.path().to_owned(), port: 0, region: region.to_owned() };
+        let cloud = local::Cloud::start(options).await.unwrap();
+        let s3 = support::s3(&support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await);
+        let constraint = |region: &str| {
+            let constraint = BucketLocationConstraint::from(region);
+            CreateBucketConfiguration::builder().location_constraint(constraint).build()
+        };
+        let create = || {
+            let configuration = (region != "us-east-1").then(|| constraint(region));
+            s3.create_bucket().bucket("images").set_create_bucket_configuration(configuration).send()
+        };
+        create().await.unwrap();
+        s3.put_bucket_tagging().bucket("images").tagging(tagging("a")).send().await.unwrap();
+        match (create().await, again) {
+            (Ok(_), None) => (),
+            (Err(refused), Some(wanted)) => assert_eq!(refused.code(), Some(wanted)),
+            (answer, _) => panic!("{region}: {answer:?}"),
+        }
+        let other = s3.create_bucket().bucket("other").create_bucket_configuration(constraint("ap-south-1"));
+        assert_eq!(code(other.send().await), "IllegalLocationConstraintException");
+        let tags = s3.get_bucket_tagging().bucket("images").send().await.unwrap();
+        assert_eq!(tags.tag_set()[0].key(), "a");
+        cloud.stop().await;
+    }
+}
+
+fn tagging(key: &str) -> Tagging {
+    Tagging::builder().tag_set(Tag::builder().key(key).value("v").build().unwrap()).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_setting_of_a_bucket_is_replaced_whole() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    for key in ["one", "two"] {
+        s3.put_bucket_tagging().bucket(name).tagging(tagging(key)).send().await.unwrap();
+        let rule = CorsRule::builder().allowed_methods("GET").allowed_origins(format!("http://{key}")).build().unwrap();
+        let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
+        s3.put_bucket_cors().bucket(name).cors_configuration(cors).send().await.unwrap();
+    }
+    let tags = s3.get_bucket_tagging().bucket(name).send().await.unwrap();
+    assert_eq!(tags.tag_set().iter().map(Tag::key).collect::<Vec<_>>(), ["two"]);
+    let cors = s3.get_bucket_cors().bucket(name).send().await.unwrap();
+    assert_eq!(cors.cors_rules().iter().flat_map(CorsRule::allowed_origins).collect::<Vec<_>>(), ["http://two"]);
     world.cloud.stop().await;
 }
 

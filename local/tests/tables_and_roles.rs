@@ -2,12 +2,16 @@
 
 mod support;
 
+use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
+use aws_sdk_cloudwatchlogs::types::{InputLogEvent, OrderBy};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    ReturnValue, ScalarAttributeType, Select, Tag,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification, Put,
+    PutRequest, ReturnValue, ScalarAttributeType, Select, TableDescription, Tag, TransactWriteItem, Update,
+    WriteRequest,
 };
 use support::World;
+use support::client::table_is_active;
 
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
     answer: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
@@ -41,10 +45,16 @@ async fn table(world: &World) -> aws_sdk_dynamodb::Client {
     client
 }
 
+async fn active_table(world: &World) -> aws_sdk_dynamodb::Client {
+    let client = table(world).await;
+    table_is_active(&client, "posts").await;
+    client
+}
+
 #[tokio::test]
 async fn a_table_shows_its_settings() {
     let world = World::new().await;
-    let client = table(&world).await;
+    let client = active_table(&world).await;
     let again = client.create_table().table_name("posts").billing_mode(BillingMode::PayPerRequest);
     let key = KeySchemaElement::builder().attribute_name("a").key_type(KeyType::Hash).build().unwrap();
     let a = AttributeDefinition::builder().attribute_name("a").attribute_type(ScalarAttributeType::S).build().unwrap();
@@ -86,28 +96,172 @@ async fn a_table_shows_its_settings() {
 #[tokio::test]
 async fn a_protected_table_is_deleted_only_after_it_was_released() {
     let world = World::new().await;
-    let client = table(&world).await;
+    let client = active_table(&world).await;
     let refused = client.delete_table().table_name("posts").send().await.unwrap_err();
     assert!(refused.message().unwrap().contains("currently protected against deletion"), "{refused:?}");
-    let client = aws_sdk_dynamodb::Client::new(&world.config);
-    client.update_table().table_name("posts").deletion_protection_enabled(false).send().await.unwrap();
-    client.delete_table().table_name("posts").send().await.unwrap();
-    assert_eq!(code(client.describe_table().table_name("posts").send().await), "ResourceNotFoundException");
+    release_and_delete(&client).await;
     assert_eq!(code(client.delete_table().table_name("posts").send().await), "ResourceNotFoundException");
-    let client = table(&world).await;
+    let client = active_table(&world).await;
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
     assert_eq!(client.list_tags_of_resource().resource_arn(arn).send().await.unwrap().tags().len(), 1);
-    client.update_table().table_name("posts").deletion_protection_enabled(false).send().await.unwrap();
-    client.delete_table().table_name("posts").send().await.unwrap();
+    release_and_delete(&client).await;
     let gone = client.get_item().table_name("posts").key("user", text("a")).key("id", text("b")).send().await;
     assert_eq!(code(gone), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}
+
+async fn release_and_delete(client: &aws_sdk_dynamodb::Client) {
+    client.update_table().table_name("posts").deletion_protection_enabled(false).send().await.unwrap();
+    table_is_active(client, "posts").await;
+    client.delete_table().table_name("posts").send().await.unwrap();
+    while let Ok(found) = client.describe_table().table_name("posts").send().await {
+        assert_eq!(found.table().unwrap().table_status().unwrap().as_str(), "DELETING");
+    }
+    assert!(client.list_tables().send().await.unwrap().table_names().is_empty());
+}
+
+#[tokio::test]
+async fn a_table_that_was_changed_or_deleted_says_so_and_stays_away_after_a_restart() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    table_is_active(&client, "posts").await;
+    let release = client.update_table().table_name("posts").deletion_protection_enabled(false);
+    let status = |table: Option<TableDescription>| table.unwrap().table_status.unwrap().as_str().to_owned();
+    assert_eq!(status(release.send().await.unwrap().table_description), "UPDATING");
+    table_is_active(&client, "posts").await;
+    let delete = client.delete_table().table_name("posts");
+    assert_eq!(status(delete.send().await.unwrap().table_description), "DELETING");
+    let world = world.restarted().await;
+    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    assert_eq!(code(client.describe_table().table_name("posts").send().await), "ResourceNotFoundException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn names_keys_items_and_batches_have_the_limits_of_aws() {
+    let world = World::new().await;
+    let client = active_table(&world).await;
+    let create = |name: &str, keys: &[&str], attributes: &[&str]| {
+        let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+        for key in keys {
+            let key = KeySchemaElement::builder().attribute_name(*key).key_type(KeyType::Hash).build().unwrap();
+            create = create.key_schema(key);
+        }
+        for name in attributes {
+            let attribute = AttributeDefinition::builder().attribute_name(*name).attribute_type(ScalarAttributeType::S);
+            create = create.attribute_definitions(attribute.build().unwrap());
+        }
+        create.send()
+    };
+    assert_eq!(code(create("ab", &["id"], &["id"]).await), "ValidationException");
+    assert_eq!(code(create("no blanks", &["id"], &["id"]).await), "ValidationException");
+    assert_eq!(code(create("unused", &["id"], &["id", "other"]).await), "ValidationException");
+    assert_eq!(code(create("undefined", &["id"], &[]).await), "ValidationException");
+
+    let put = |user: &str, title: &str| {
+        let put = client.put_item().table_name("posts").item("user", text(user)).item("id", text("1"));
+        put.item("title", text(title)).send()
+    };
+    assert_eq!(code(put("", "t").await), "ValidationException");
+    assert_eq!(code(put(&"u".repeat(2049), "t").await), "ValidationException");
+    assert_eq!(code(put("ada", &"t".repeat(410_000)).await), "ValidationException");
+    put("ada", &"t".repeat(400_000)).await.unwrap();
+    let writes = (0..26).map(|number: u8| {
+        let put = PutRequest::builder().item("user", text("ada")).item("id", text(&number.to_string()));
+        WriteRequest::builder().put_request(put.build().unwrap()).build()
+    });
+    let batch = client.batch_write_item().request_items("posts", writes.collect());
+    assert_eq!(code(batch.send().await), "ValidationException");
+    let tag = Tag::builder().key("aws:mine").value("x").build().unwrap();
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
+    assert_eq!(code(client.tag_resource().resource_arn(arn).tags(tag).send().await), "ValidationException");
+    for name in ["one", "two"] {
+        create(name, &["id"], &["id"]).await.unwrap();
+    }
+    let first = client.list_tables().limit(2).send().await.unwrap();
+    assert_eq!((first.table_names().len(), first.last_evaluated_table_name()), (2, Some("posts")));
+    let rest = client.list_tables().exclusive_start_table_name("posts").send().await.unwrap();
+    assert_eq!((rest.table_names(), rest.last_evaluated_table_name()), (&["two".to_owned()][..], None));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_happens_whole_or_not_at_all_and_once() {
+    let world = World::new().await;
+    let client = active_table(&world).await;
+    let put = |id: &str| {
+        let put = Put::builder().table_name("posts").item("user", text("ada")).item("id", text(id));
+        TransactWriteItem::builder().put(put.condition_expression("attribute_not_exists(id)").build().unwrap()).build()
+    };
+    // A number cannot be added to a text, which only shows when it is tried.
+    let impossible = Update::builder()
+        .table_name("posts")
+        .key("user", text("ada"))
+        .key("id", text("1"))
+        .update_expression("ADD title :one")
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+    let impossible = TransactWriteItem::builder().update(impossible.build().unwrap()).build();
+    let first = client.put_item().table_name("posts").item("user", text("ada")).item("id", text("1"));
+    first.item("title", text("t")).send().await.unwrap();
+    let ids = |client: aws_sdk_dynamodb::Client| async move {
+        let found = client.scan().table_name("posts").send().await.unwrap();
+        found.items().iter().map(|item| item["id"].as_s().unwrap().clone()).collect::<Vec<_>>()
+    };
+
+    let refused = client.transact_write_items().transact_items(put("2")).transact_items(put("1")).send().await;
+    let refused = refused.unwrap_err();
+    assert!(refused.message().unwrap().contains("[None, ConditionalCheckFailed]"), "{refused:?}");
+    assert_eq!(refused.code(), Some("TransactionCanceledException"));
+    assert_eq!(ids(client.clone()).await, ["1"]);
+    client.transact_write_items().transact_items(put("2")).transact_items(impossible).send().await.unwrap_err();
+    assert_eq!(ids(client.clone()).await, ["1"]);
+
+    let twice =
+        client.transact_write_items().transact_items(put("2")).transact_items(put("3")).client_request_token("x");
+    twice.clone().send().await.unwrap();
+    twice.send().await.expect("the same transaction has been made already");
+    let other = client.transact_write_items().transact_items(put("4")).client_request_token("x").send().await;
+    assert_eq!(code(other), "IdempotentParameterMismatchException");
+    let world = world.restarted().await;
+    assert_eq!(ids(aws_sdk_dynamodb::Client::new(&world.config)).await, ["1", "2", "3"]);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_is_a_megabyte_and_segments_share_the_table() {
+    let world = World::new().await;
+    let client = active_table(&world).await;
+    for number in 0..20 {
+        let put = client.put_item().table_name("posts").item("user", text(&format!("USER#{number}")));
+        put.item("id", text("1")).item("title", text(&"t".repeat(100_000))).send().await.unwrap();
+    }
+    let first = client.scan().table_name("posts").send().await.unwrap();
+    assert!((8..=10).contains(&first.count()) && first.last_evaluated_key().is_some(), "{}", first.count());
+    // What a filter leaves out has been read all the same.
+    let none = client.scan().table_name("posts").filter_expression("attribute_exists(image)").send().await.unwrap();
+    assert_eq!((none.count(), none.scanned_count()), (0, first.count()));
+    assert!(none.last_evaluated_key().is_some());
+    let pages = client.scan().table_name("posts").into_paginator().items().send();
+    assert_eq!(pages.try_collect().await.unwrap().len(), 20);
+
+    let mut seen = Vec::new();
+    for segment in 0..3 {
+        let part = client.scan().table_name("posts").segment(segment).total_segments(3).projection_expression("title");
+        let part = part.into_paginator().items().send().try_collect().await.unwrap();
+        assert!((1..20).contains(&part.len()), "segment {segment} has {}", part.len());
+        assert!(part.iter().all(|item| item.keys().eq(["title"])));
+        seen.extend(part);
+    }
+    assert_eq!(seen.len(), 20);
+    let wrong = client.scan().table_name("posts").segment(3).total_segments(3).send().await;
+    assert_eq!(code(wrong), "ValidationException");
     world.cloud.stop().await;
 }
 
 #[tokio::test]
 async fn items_are_written_on_conditions_and_found_by_key() {
     let world = World::new().await;
-    let client = table(&world).await;
+    let client = active_table(&world).await;
     for (user, id) in [("USER#ada", "POST#1"), ("USER#ada", "POST#2"), ("USER#Zoé", "POST#3")] {
         let put = client.put_item().table_name("posts").item("user", text(user)).item("id", text(id));
         put.item("title", text("t")).condition_expression("attribute_not_exists(id)").send().await.unwrap();
@@ -170,25 +324,26 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","P
 async fn a_role_has_its_path_its_tags_and_its_policies() {
     let world = World::new().await;
     let iam = aws_sdk_iam::Client::new(&world.config);
-    let tag = aws_sdk_iam::types::Tag::builder().key("deployer:stack").value("postagram").build().unwrap();
+    let tag = aws_sdk_iam::types::Tag::builder().key("deployer:stack").value("postagram é").build().unwrap();
     let create = iam
         .create_role()
         .role_name("web")
         .path("/deployer/")
         .assume_role_policy_document(TRUST)
         .tags(tag)
-        .description("of the web");
+        .description("of the web é");
     create.clone().send().await.unwrap();
     assert_eq!(code(create.clone().send().await), "EntityAlreadyExists");
     assert_eq!(code(create.role_name("WEB").send().await), "EntityAlreadyExists");
-    let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
+    let policy =
+        r#"{"Version":"2012-10-17","Id":"é","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
     iam.put_role_policy().role_name("web").policy_name("uses").policy_document(policy).send().await.unwrap();
     let world = world.restarted().await;
     let iam = aws_sdk_iam::Client::new(&world.config);
     let role = iam.get_role().role_name("web").send().await.unwrap();
     let role = role.role().unwrap();
     assert_eq!(role.arn(), "arn:aws:iam::000000000000:role/deployer/web");
-    assert_eq!((role.tags()[0].value(), role.description()), ("postagram", Some("of the web")));
+    assert_eq!((role.tags()[0].value(), role.description()), ("postagram é", Some("of the web é")));
     assert!(role.assume_role_policy_document().unwrap().starts_with("%7B"));
     let trust =
         percent_encoding::percent_decode_str(role.assume_role_policy_document().unwrap()).decode_utf8().unwrap();
@@ -201,7 +356,7 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     assert!(iam.list_roles().path_prefix("/other/").send().await.unwrap().roles().is_empty());
     assert_eq!(iam.list_role_policies().role_name("web").send().await.unwrap().policy_names(), ["uses"]);
     assert!(iam.list_attached_role_policies().role_name("web").send().await.unwrap().attached_policies().is_empty());
-    assert_eq!(iam.list_role_tags().role_name("web").send().await.unwrap().tags().len(), 1);
+    assert_eq!(iam.list_role_tags().role_name("web").send().await.unwrap().tags()[0].value(), "postagram é");
 
     let refused = iam.delete_role().role_name("web").send().await.unwrap_err();
     assert_eq!(refused.code(), Some("DeleteConflict"));
@@ -348,6 +503,43 @@ async fn a_log_group_has_tags_and_a_retention() {
         code(logs.delete_log_group().log_group_name("/aws/lambda/labeler").send().await),
         "ResourceNotFoundException"
     );
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn logs_come_in_pages() {
+    let world = World::new().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    logs.create_log_group().log_group_name("group").send().await.unwrap();
+    for stream in ["one", "two", "three"] {
+        logs.create_log_stream().log_group_name("group").log_stream_name(stream).send().await.unwrap();
+    }
+    let line = |at: i64| InputLogEvent::builder().timestamp(1_000 + at).message(format!("line {at}")).build().unwrap();
+    let put = logs.put_log_events().log_group_name("group").log_stream_name("one");
+    put.set_log_events(Some((0..5).map(line).collect())).send().await.unwrap();
+
+    let streams = logs.describe_log_streams().log_group_name("group").limit(2);
+    let first = streams.clone().send().await.unwrap();
+    let rest = streams.set_next_token(first.next_token().map(str::to_owned)).send().await.unwrap();
+    assert_eq!((first.log_streams().len(), rest.log_streams().len(), rest.next_token()), (2, 1, None));
+    let latest = logs.describe_log_streams().log_group_name("group").order_by(OrderBy::LastEventTime).descending(true);
+    assert_eq!(latest.send().await.unwrap().log_streams()[0].log_stream_name(), Some("one"));
+
+    let events = logs.get_log_events().log_group_name("group").log_stream_name("one").limit(2);
+    let texts = |found: &GetLogEventsOutput| -> Vec<String> {
+        found.events().iter().map(|event| event.message().unwrap().to_owned()).collect()
+    };
+    let newest = events.clone().send().await.unwrap();
+    assert_eq!(texts(&newest), ["line 3", "line 4"]);
+    let before = events.clone().next_token(newest.next_backward_token().unwrap()).send().await.unwrap();
+    assert_eq!(texts(&before), ["line 1", "line 2"]);
+    let oldest = events.clone().start_from_head(true).send().await.unwrap();
+    assert_eq!(texts(&oldest), ["line 0", "line 1"]);
+    let end = events.clone().next_token(newest.next_forward_token().unwrap()).send().await.unwrap();
+    assert_eq!((texts(&end).len(), end.next_forward_token()), (0, newest.next_forward_token()));
+    assert_eq!(code(events.next_token("x").send().await), "InvalidParameterException");
+    let found = logs.filter_log_events().log_group_name("group").filter_pattern("line").limit(4).send().await.unwrap();
+    assert_eq!((found.events().len(), found.next_token().is_some()), (4, true));
     world.cloud.stop().await;
 }
 

@@ -1,12 +1,14 @@
 //! Somebody who changes the stack `postagram` by hand, past the deployer.
 
+use std::time::Duration;
+
 use aws_sdk_autoscaling::types::{
     LaunchTemplateSpecification, MetricType, PredefinedMetricSpecification, Tag as GroupTag,
     TargetTrackingConfiguration,
 };
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, PointInTimeRecoverySpecification,
-    ProvisionedThroughput, ScalarAttributeType, Tag as TableTag,
+    ProvisionedThroughput, ScalarAttributeType, TableStatus, Tag as TableTag,
 };
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
@@ -20,7 +22,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use aws_sdk_lambda::{
     primitives::Blob,
-    types::{Architecture, Environment, LoggingConfig, Runtime},
+    types::{Architecture, Environment, LastUpdateStatus, LoggingConfig, Runtime},
 };
 use aws_sdk_s3::types::{
     Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
@@ -76,6 +78,9 @@ impl<'a> Hands<'a> {
             "artifact.web" => self.change_artifact(field).await,
             "launch_template.web" => self.template(field).await,
             _ => panic!("nobody knows how to change {address}"),
+        }
+        if address.starts_with("table.") || address.starts_with("function.") {
+            self.settled().await;
         }
     }
 
@@ -204,6 +209,22 @@ impl<'a> Hands<'a> {
                 let call = iam.untag_instance_profile().instance_profile_name(PROFILE).tag_keys(TAG);
                 call.send().await.expect("it can be untagged");
             }
+        }
+    }
+
+    /// What AWS still works on is no difference yet.
+    async fn settled(&self) {
+        let table = self.aws.dynamodb.describe_table().table_name("postagram-posts");
+        let function = self.aws.lambda.get_function_configuration().function_name(FUNCTION);
+        loop {
+            let table = table.clone().send().await.expect("the table is there").table.expect("it is described");
+            // Not every story has a function.
+            let status = function.clone().send().await.ok().and_then(|function| function.last_update_status);
+            let updating = status == Some(LastUpdateStatus::InProgress);
+            if table.table_status == Some(TableStatus::Active) && !updating {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -551,6 +572,7 @@ impl<'a> Hands<'a> {
     /// Makes what `up` would make, with our tags, but with everything that is fixed at creation chosen otherwise.
     pub async fn make_otherwise(&self) {
         self.make_table().await;
+        self.settled().await;
         let tags =
             |resource: &str| [("deployer:stack", "postagram".to_owned()), ("deployer:resource", resource.into())];
         let firewalls = [("web-lb", "postagram-web-lb", "Whom the load balancer answers"), ("web", AT_PORT, "another")];

@@ -28,6 +28,21 @@ pub fn processor_seconds(group: u32) -> Option<f64> {
     Some(ticks as f64 / TICKS_PER_SECOND)
 }
 
+/// The most memory a process has had at a time, or has now where the system does not tell, in whole megabytes.
+pub fn peak_mb(pid: u32) -> Option<u64> {
+    let kilobytes = match std::fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(status) => {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim();
+            line.strip_suffix("kB")?.trim().parse::<u64>().ok()?
+        }
+        Err(_) => {
+            let output = std::process::Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().ok()?;
+            String::from_utf8_lossy(&output.stdout).trim().parse().ok()?
+        }
+    };
+    Some(kilobytes.div_ceil(1024))
+}
+
 /// The groups of processes whose program lies below a directory; none where the system does not tell.
 pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten();
@@ -132,6 +147,7 @@ mod tests {
             std::process::Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).process_group(0).spawn().unwrap();
         let group = child.id();
         assert!(started(group).is_some());
+        assert!(peak_mb(group).is_some_and(|peak| peak < 100));
         ask_group(group);
         child.wait().unwrap();
         end_group(group, Duration::from_secs(5)).await;

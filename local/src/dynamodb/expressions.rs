@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::invalid;
 use crate::answer::Refusal;
 
 /// The longest expression in bytes.
@@ -79,10 +80,6 @@ fn within(value: &Value, levels: usize) -> bool {
         Value::Array(items) => items.iter().all(inner),
         _ => true,
     }
-}
-
-fn invalid(text: &str) -> Refusal {
-    Refusal::new(400, "ValidationException", text)
 }
 
 #[cfg(test)]

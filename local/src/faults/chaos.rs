@@ -44,6 +44,8 @@ pub enum Kind {
     ShortPages,
     /// Calls are too many, if they are.
     Rates,
+    /// Uploads are told late, twice, and in any order.
+    S3NotifyLag,
     /// Roles are known late.
     IamLag,
     /// Credentials of roles end soon.
@@ -100,6 +102,11 @@ impl Kind {
             "calls above the rates that AWS publishes are refused, as in an account of its own (aws-facts §14)",
         ),
         (
+            Kind::S3NotifyLag,
+            "s3-notify-lag",
+            "functions hear of uploads up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (aws-facts §4.6)",
+        ),
+        (
             Kind::IamLag,
             "iam-lag",
             "new and changed roles, policies and instance profiles are known to Lambda, EC2 and Auto Scaling only after 0.3 to 1.5 seconds, as after some seconds on AWS (aws-facts §2.3, §6.3)",
@@ -141,6 +148,9 @@ impl Kind {
         Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
     }
 }
+
+/// How late functions hear of an upload at most. AWS may take a minute; a laptop's user does not wait that long.
+const LATEST: Duration = Duration::from_secs(3);
 
 impl Chaos {
     /// What is drawn for a thing that this kind may befall: a number from 0 to 1, or nothing while the kind is off.
@@ -202,6 +212,21 @@ impl Dice {
         let count = self.counts.entry((call.service.clone(), call.operation.clone())).or_default();
         *count += 1;
         chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, call, *count)))
+    }
+
+    /// After how long the next event of an object is delivered, once for each time it is.
+    pub(super) fn deliveries(&mut self, chaos: &Chaos, bucket: &str, key: &str) -> Vec<Duration> {
+        if !chaos.kinds.contains(&Kind::S3NotifyLag) {
+            return vec![Duration::ZERO];
+        }
+        let count = self.counts.entry((bucket.to_owned(), key.to_owned())).or_default();
+        *count += 1;
+        let share = |what: &str| drawn(&format!("{} {what} {bucket} {key} {count}", chaos.seed));
+        let mut deliveries = vec![LATEST.mul_f64(share("first"))];
+        if share("twice") < 1.0 / 3.0 {
+            deliveries.push(LATEST.mul_f64(share("again")));
+        }
+        deliveries
     }
 }
 

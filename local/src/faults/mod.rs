@@ -130,6 +130,12 @@ impl Faults {
         fate
     }
 
+    /// After how long an event of an object is delivered, once for each time it is.
+    pub(crate) fn deliveries(&self, bucket: &str, key: &str) -> Vec<Duration> {
+        let Inner { chaos, dice, .. } = &mut *self.inner();
+        dice.deliveries(chaos, bucket, key)
+    }
+
     /// How long a change of a role or profile takes to be seen by other services.
     pub(crate) fn iam_lag(&self, name: &str) -> Duration {
         let mut inner = self.inner();
@@ -376,6 +382,20 @@ mod tests {
         assert_ne!(fates(1), fates(2));
         let hit = fates(1).iter().filter(|fate| *fate != "None").count();
         assert!((20..=60).contains(&hit), "{hit} of 200");
+    }
+
+    #[test]
+    fn events_come_at_once_on_a_good_day_and_late_and_twice_on_a_bad_one() {
+        assert_eq!(Faults::default().deliveries("images", "a"), [Duration::ZERO]);
+        let delays = |seed: u64| {
+            let faults = Faults::new(Chaos { kinds: [Kind::S3NotifyLag].into(), seed });
+            (0..100).map(|number| faults.deliveries("images", &number.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(1), delays(1));
+        assert_ne!(delays(1), delays(2));
+        let twice = delays(1).iter().filter(|delays| delays.len() == 2).count();
+        assert!((15..=55).contains(&twice), "{twice} of 100");
+        assert!(!delays(1).iter().map(|delays| delays[0]).is_sorted());
     }
 
     #[test]

@@ -136,17 +136,19 @@ impl Environment {
         let spent = begun.elapsed();
         // Output and answer come on different ways; usually this is enough for the output to be first in the log.
         tokio::time::sleep(LAST_LINES).await;
-        let (payload, failed, goes_on) = match reply {
-            Ok(Reply::Response(payload)) => (payload, false, true),
-            Ok(Reply::Error(payload)) => (payload, true, true),
+        let (payload, kind) = match reply {
+            Ok(Reply::Response(payload)) => (payload, None),
+            Ok(Reply::Error(payload)) => (payload, Some(None)),
             Err(End { kind, text }) => {
                 log.write(&text);
                 let error = json!({ "errorType": kind, "errorMessage": text });
-                (Bytes::from(error.to_string()), true, false)
+                (Bytes::from(error.to_string()), Some(Some(kind)))
             }
         };
+        let (failed, ended) = (kind.is_some(), kind.flatten());
+        let goes_on = ended.is_none();
         log.write(&format!("END RequestId: {id}"));
-        log.write(&report(&id, function, spent, init, self.pid));
+        log.write(&(report(&id, function, spent, init, self.pid) + &status(ended)));
         let tail = log.tail();
         (Outcome { payload, failed, tail }, goes_on && self.lives())
     }
@@ -202,13 +204,15 @@ struct End {
     text: String,
 }
 
+const TIMED_OUT: &str = "Sandbox.Timedout";
+
 fn exited(id: &str, reason: &str) -> End {
     End { kind: "Runtime.ExitError", text: format!("RequestId: {id} Error: Runtime exited with error: {reason}") }
 }
 
 fn timed_out(id: &str, limit: Duration) -> End {
     let text = format!("RequestId: {id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64());
-    End { kind: "Sandbox.Timedout", text }
+    End { kind: TIMED_OUT, text }
 }
 
 async fn ended(end: &mut watch::Receiver<Option<String>>) -> String {
@@ -338,7 +342,7 @@ fn copy_lines(output: Option<impl AsyncRead + Unpin + Send + 'static>, log: Log)
 }
 
 /// `2026/01/31/[$LATEST]0123…`, as Lambda names streams.
-fn log_stream() -> String {
+pub(super) fn log_stream() -> String {
     let format = format_description!("[year]/[month]/[day]");
     let day = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
     format!("{day}/[$LATEST]{}", Uuid::new_v4().simple())
@@ -350,7 +354,7 @@ fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>
         "REPORT RequestId: {id}\tDuration: {millis:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
         millis.ceil(),
         function.memory_mb,
-        pid.and_then(peak_mb).unwrap_or(0)
+        pid.and_then(process::peak_mb).unwrap_or(0)
     );
     if let Some(init) = init {
         report += &format!("\tInit Duration: {:.2} ms", init.as_secs_f64() * 1000.0);
@@ -358,11 +362,13 @@ fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>
     report
 }
 
-fn peak_mb(pid: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes.div_ceil(1024))
+/// What a report says at its end about an invocation that its process did not live to answer.
+fn status(ended: Option<&str>) -> String {
+    match ended {
+        None => String::new(),
+        Some(TIMED_OUT) => "\tStatus: timeout".to_owned(),
+        Some(kind) => format!("\tStatus: error\tError Type: {kind}"),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) struct Event {
     pub function: String,
     pub payload: Bytes,
     accepted: OffsetDateTime,
+    due: OffsetDateTime,
     file: PathBuf,
 }
 
@@ -26,18 +27,22 @@ struct Kept {
     function: String,
     payload: String,
     accepted_ms: i64,
+    /// When it is delivered; without it at once.
+    #[serde(default)]
+    due_ms: i64,
 }
 
 impl Event {
-    /// Accepts an event: it is on disk when this returns.
-    pub(super) fn accept(dir: &Path, function: &str, payload: Bytes) -> io::Result<Event> {
+    /// Accepts an event that is to be delivered after `delay`: it is on disk when this returns.
+    pub(super) fn accept(dir: &Path, function: &str, payload: Bytes, delay: Duration) -> io::Result<Event> {
         let accepted = OffsetDateTime::now_utc();
-        let accepted_ms = (accepted.unix_timestamp_nanos() / 1_000_000) as i64;
+        let due = accepted + delay;
+        let (accepted_ms, due_ms) = (millis(accepted), millis(due));
         // By name the oldest comes first.
         let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
         let text = String::from_utf8_lossy(&payload).into_owned();
-        store::write_json(&file, &Kept { function: function.to_owned(), payload: text, accepted_ms })?;
-        Ok(Event { function: function.to_owned(), payload, accepted, file })
+        store::write_json(&file, &Kept { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
+        Ok(Event { function: function.to_owned(), payload, accepted, due, file })
     }
 
     /// What an earlier server had accepted and not yet seen handled, the oldest first.
@@ -51,12 +56,18 @@ impl Event {
         files.sort();
         let mut left = Vec::new();
         for file in files {
-            if let Some(Kept { function, payload, accepted_ms }) = store::read_json(&file)? {
-                let accepted = OffsetDateTime::from_unix_timestamp_nanos(i128::from(accepted_ms) * 1_000_000)?;
-                left.push(Event { function, payload: payload.into(), accepted, file });
+            if let Some(Kept { function, payload, accepted_ms, due_ms }) = store::read_json(&file)? {
+                let moment = |ms: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+                let (accepted, due) = (moment(accepted_ms)?, moment(due_ms)?);
+                left.push(Event { function, payload: payload.into(), accepted, due, file });
             }
         }
         Ok(left)
+    }
+
+    /// How long it is until it is due.
+    pub(super) fn wait(&self) -> Duration {
+        (self.due - OffsetDateTime::now_utc()).try_into().unwrap_or_default()
     }
 
     /// How long it has been waiting.
@@ -72,6 +83,10 @@ impl Event {
     }
 }
 
+fn millis(at: OffsetDateTime) -> i64 {
+    (at.unix_timestamp_nanos() / 1_000_000) as i64
+}
+
 fn place(dir: &Path) -> PathBuf {
     dir.join("events")
 }
@@ -84,9 +99,10 @@ mod tests {
     fn an_event_is_there_until_it_was_handled() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Event::left(dir.path()).unwrap().is_empty());
-        Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}")).unwrap();
+        Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}"), Duration::from_secs(60)).unwrap();
         let mut left = Event::left(dir.path()).unwrap();
         assert_eq!((left[0].function.as_str(), &left[0].payload[..]), ("labeler", &b"{\"n\":1}"[..]));
+        assert!(left[0].wait() > Duration::from_secs(50));
         left.remove(0).forget();
         assert!(Event::left(dir.path()).unwrap().is_empty());
     }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::credentials::{Access, Issued, session_arn, session_id};
 use crate::iam::Iam;
-use crate::lambda::Function;
+use crate::lambda::{Function, Registry};
 use crate::logs::Logs;
 use crate::permissions::{to_make_logs, to_write_logs};
 use crate::warden::Warden;
@@ -64,6 +64,7 @@ struct Site {
 /// The processes of all functions.
 pub(crate) struct Functions {
     site: Arc<Site>,
+    registry: Arc<Registry>,
     pools: Mutex<HashMap<String, Arc<Pool>>>,
     tasks: TaskTracker,
 }
@@ -84,6 +85,7 @@ impl Functions {
         access: Arc<Access>,
         iam: Arc<Iam>,
         logs: Arc<Logs>,
+        registry: Arc<Registry>,
     ) -> anyhow::Result<Arc<Functions>> {
         environment::end_orphans(&dir).await;
         let site = Site {
@@ -96,8 +98,8 @@ impl Functions {
             warden: Warden::default(),
             stop: CancellationToken::new(),
         };
-        let functions =
-            Arc::new(Functions { site: Arc::new(site), pools: Mutex::new(HashMap::new()), tasks: TaskTracker::new() });
+        let (site, pools, tasks) = (Arc::new(site), Mutex::new(HashMap::new()), TaskTracker::new());
+        let functions = Arc::new(Functions { site, registry, pools, tasks });
         functions.tasks.spawn(functions.clone().end_idle());
         Ok(functions)
     }
@@ -121,10 +123,9 @@ impl Functions {
         Some(self.run(&pool, function, payload, client_context).await)
     }
 
-    /// Accepts an event, which is on disk when this returns, and calls the function with it later.
-    pub(crate) fn send(self: &Arc<Self>, function: Function, payload: Bytes) -> std::io::Result<()> {
-        let event = Event::accept(&self.site.dir, &function.name, payload)?;
-        self.handle(function, event);
+    /// Accepts an event, which is on disk when this returns, and calls the function with it after `delay`.
+    pub(crate) fn send(self: &Arc<Self>, name: &str, payload: Bytes, delay: Duration) -> std::io::Result<()> {
+        self.handle(Event::accept(&self.site.dir, name, payload, delay)?);
         Ok(())
     }
 
@@ -134,14 +135,31 @@ impl Functions {
     }
 
     /// Calls a function with an event, and again if it fails (aws-facts §7.5).
-    pub(crate) fn handle(self: &Arc<Self>, function: Function, event: Event) {
+    pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         let this = self.clone();
         let stop = self.site.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = this.deliver(&function, &event) => event.forget(),
+                () = this.deliver(&event) => event.forget(),
                 // The next server goes on with it.
                 () = stop.cancelled() => (),
+            }
+        });
+    }
+
+    /// Lets a changed function take over after a while: the processes and the code of before are of no more use then.
+    pub(crate) fn take_over(self: &Arc<Self>, function: Function, after: Duration) {
+        let this = self.clone();
+        let stop = self.site.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(after) => (),
+                () = stop.cancelled() => return,
+            }
+            if this.registry.take_over(&function) {
+                this.retire(&function.name);
+                this.tidy(&function);
+                this.registry.settle(&function);
             }
         });
     }
@@ -157,7 +175,7 @@ impl Functions {
     }
 
     /// Older codes of a function take up space for nothing; what still runs has its program open.
-    pub(crate) fn tidy(&self, function: &Function) {
+    fn tidy(&self, function: &Function) {
         let current = code::place(&self.site.dir, function);
         let Ok(codes) = std::fs::read_dir(code::code_of(&self.site.dir, &function.name)) else {
             return;
@@ -193,29 +211,32 @@ impl Functions {
         self.tasks.wait().await;
     }
 
-    /// Returns when the event was handled, or has to be given up: too many failures, or too old.
-    async fn deliver(self: &Arc<Self>, function: &Function, event: &Event) {
-        let on_event = function.on_event.as_ref();
-        let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
-        let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
-        for attempt in 0..=retries {
-            let pool = self.pool(function);
-            let Ok(_place) = pool.places.acquire().await else {
-                return;
-            };
-            if event.age() > oldest {
+    /// Returns when the event was handled, or has to be given up: too many failures, too old, or no function any more.
+    async fn deliver(self: &Arc<Self>, event: &Event) {
+        tokio::time::sleep(event.wait()).await;
+        let mut failures = 0;
+        // It may have changed since it failed, and is then another program.
+        while let Some(function) = self.registry.answering(&event.function) {
+            let on_event = function.on_event.as_ref();
+            let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
+            let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
+            let pool = self.pool(&function);
+            let place = tokio::time::timeout(oldest.saturating_sub(event.age()), pool.places.acquire());
+            let Ok(Ok(_place)) = place.await else {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
                 return;
-            }
-            let outcome = self.run(&pool, function, event.payload.clone(), None).await;
+            };
+            let outcome = self.run(&pool, &function, event.payload.clone(), None).await;
             if !outcome.failed {
                 return;
             }
-            let left = retries - attempt;
-            tracing::warn!(function = function.name, left, error = %String::from_utf8_lossy(&outcome.payload), "an event failed");
-            if left > 0 {
-                tokio::time::sleep(RETRY * 2_u32.pow(attempt as u32)).await;
+            let error = String::from_utf8_lossy(&outcome.payload);
+            tracing::warn!(function = function.name, failures, retries, %error, "an event failed");
+            if failures == retries {
+                return;
             }
+            tokio::time::sleep(RETRY * 2_u32.pow(failures as u32)).await;
+            failures += 1;
         }
     }
 
@@ -243,7 +264,7 @@ impl Functions {
             Some(warm) => warm,
             None => match Environment::start(function, &self.site).await {
                 Ok(fresh) => fresh,
-                Err(fault) => return failed(&format!("Couldn't start bootstrap: {fault}")),
+                Err(fault) => return self.not_started(function, &fault),
             },
         };
         let (outcome, goes_on) = environment.run(function, payload, client_context).await;
@@ -254,6 +275,24 @@ impl Functions {
             environment.end().await;
         }
         outcome
+    }
+
+    /// A program that the system cannot start: not there, or made for another machine.
+    fn not_started(&self, function: &Function, fault: &std::io::Error) -> Outcome {
+        let id = uuid::Uuid::new_v4();
+        let stream = environment::log_stream();
+        let error = format!("RequestId: {id} Error: Couldn't start bootstrap: {fault}");
+        let lines = [
+            format!("START RequestId: {id} Version: $LATEST"),
+            error.clone(),
+            format!("END RequestId: {id}"),
+            format!("REPORT RequestId: {id}\tStatus: error\tError Type: Runtime.InvalidEntrypoint"),
+        ];
+        if self.site.may_log(function, &stream) {
+            lines.iter().for_each(|line| self.site.logs.write(&function.log_group, &stream, line));
+        }
+        let payload = json!({ "errorType": "Runtime.InvalidEntrypoint", "errorMessage": error });
+        Outcome { payload: Bytes::from(payload.to_string()), failed: true, tail: lines.join("\n") + "\n" }
     }
 
     fn pool(&self, function: &Function) -> Arc<Pool> {

@@ -13,7 +13,7 @@ use winterbaume_iam::IamService;
 use winterbaume_iam::views::RoleView;
 
 use crate::answer::{Protocol, Refusal, Response, escape, not_implemented};
-use crate::backend::Backend;
+use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
@@ -206,11 +206,13 @@ fn complete(answer: &mut Response, role: &RoleView) {
     let tags: BTreeMap<&String, &String> = role.tags.iter().collect();
     let tags: String = tags
         .into_iter()
-        .map(|(key, value)| format!("<member><Key>{}</Key><Value>{}</Value></member>", escape(key), escape(value)))
+        .map(|(key, value)| {
+            format!("<member><Key>{}</Key><Value>{}</Value></member>", escape(&straight(key)), escape(&straight(value)))
+        })
         .collect();
     let mut facts = String::new();
     if !role.description.is_empty() {
-        facts += &format!("<Description>{}</Description>", escape(&role.description));
+        facts += &format!("<Description>{}</Description>", escape(&straight(&role.description)));
     }
     if !tags.is_empty() {
         facts += &format!("<Tags>{tags}</Tags>");

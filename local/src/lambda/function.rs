@@ -10,6 +10,21 @@ use uuid::Uuid;
 
 use crate::answer::Refusal;
 
+/// Names of variables that Lambda keeps to itself, beside all that begin with `AWS_LAMBDA_`.
+const RESERVED: &[&str] = &[
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
 /// Everything about a function but its code's bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Function {
@@ -115,19 +130,18 @@ impl Function {
         if !matches!(self.architecture.as_str(), "x86_64" | "arm64") {
             return Err(parameter("the architecture must be x86_64 or arm64"));
         }
-        let reserved = |name: &&String| {
-            name.starts_with("AWS_LAMBDA_")
-                || [
-                    "_HANDLER",
-                    "AWS_REGION",
-                    "AWS_DEFAULT_REGION",
-                    "AWS_ACCESS_KEY_ID",
-                    "AWS_SECRET_ACCESS_KEY",
-                    "AWS_SESSION_TOKEN",
-                    "LAMBDA_TASK_ROOT",
-                ]
-                .contains(&name.as_str())
+        let is_name = |name: &str| {
+            name.len() > 1
+                && name.starts_with(|letter: char| letter.is_ascii_alphabetic())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         };
+        let reserved = |name: &&String| name.starts_with("AWS_LAMBDA_") || RESERVED.contains(&name.as_str());
+        if let Some(name) = self.variables.keys().find(|name| !reserved(name) && !is_name(name)) {
+            let text = format!(
+                "1 validation error detected: Value '{name}' at 'environment.variables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"
+            );
+            return Err(Refusal::new(400, "ValidationException", text));
+        }
         if let Some(name) = self.variables.keys().find(reserved) {
             let text = format!(
                 "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"
@@ -237,6 +251,14 @@ mod tests {
         function.configure(&json!({ "Environment": { "Variables": { "B": "2" } } })).unwrap();
         assert_eq!(function.timeout_s, 10);
         assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["B"]);
+    }
+
+    #[test]
+    fn variables_have_names() {
+        for name in ["a", "1A", "A-B", "É1"] {
+            let refused = configured(json!({ "Environment": { "Variables": { name: "x" } } })).unwrap_err();
+            assert_eq!(refused.code, "ValidationException", "{name}");
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@
 
 mod function;
 mod policy;
+mod registry;
 mod route;
+mod states;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -29,17 +32,24 @@ use crate::s3::S3;
 use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
 use function::{OnEvent, parameter};
+pub(crate) use registry::Registry;
 pub(crate) use route::operation;
 
 /// The largest payloads (aws-facts §7.1 names the quota page).
 const LARGEST_CALL: usize = 6 << 20;
 const LARGEST_EVENT: usize = 1 << 20;
+/// The largest zip in a call (aws-facts §7.1).
+const LARGEST_ZIP: usize = 50 << 20;
+/// How long a policy is out of Lambda's hands while it is changed: what others have written meanwhile is lost.
+const POLICY_WRITE: Duration = Duration::from_millis(20);
+/// The largest policy of a function in bytes.
+const LARGEST_POLICY: usize = 20_480;
 
 /// The functions of the region.
 pub(crate) struct Lambda {
     region: String,
     file: PathBuf,
-    functions: Mutex<BTreeMap<String, Function>>,
+    registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
     /// Where code may lie; S3 holds the functions it tells about uploads, so this way is a weak one.
@@ -57,9 +67,11 @@ impl Lambda {
         logs: Arc<Logs>,
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
-        let functions = Mutex::new(store::read_json(&file)?.unwrap_or_default());
-        let running = Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs).await?;
-        Ok(Arc::new(Lambda { region: region.to_owned(), file, functions, running, iam, s3: OnceLock::new() }))
+        let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default()));
+        let running =
+            Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
+        let running = running.await?;
+        Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
     }
 
     /// Tells where code given by bucket and key lies.
@@ -75,26 +87,29 @@ impl Lambda {
         self.find(function).is_ok_and(|found| policy::permits(&found.statements, service, source))
     }
 
-    /// Invokes a function later, if its policy still lets `service` do so. A permitted event is on disk when this returns.
+    /// Invokes a function later, once for each of `delays`, if its policy still lets `service` do so. Permitted events
+    /// are on disk when this returns.
     pub(crate) async fn send_event(
         &self,
         function: &str,
         service: &str,
         source: &str,
         event: Value,
+        delays: &[Duration],
     ) -> Result<(), Refusal> {
         if !self.permits(function, service, source).await {
             tracing::warn!(function, source, "an event was dropped: the function's policy does not permit it");
             return Ok(());
         }
-        match self.find(function) {
-            Ok(found) => self.accept(found, Bytes::from(event.to_string())),
-            Err(_) => Ok(()),
+        let payload = Bytes::from(event.to_string());
+        for delay in delays {
+            self.accept(plain_name(function), payload.clone(), *delay)?;
         }
+        Ok(())
     }
 
-    fn accept(&self, function: Function, payload: Bytes) -> Result<(), Refusal> {
-        self.running.send(function, payload).map_err(|fault| {
+    fn accept(&self, name: &str, payload: Bytes, delay: Duration) -> Result<(), Refusal> {
+        self.running.send(name, payload, delay).map_err(|fault| {
             tracing::error!(%fault, "an event could not be kept");
             Refusal::new(500, "ServiceException", fault.to_string())
         })
@@ -104,12 +119,7 @@ impl Lambda {
     ///
     /// Assumes that everything functions call is there to answer.
     pub(crate) fn resume(&self) -> anyhow::Result<()> {
-        for event in self.running.events_left()? {
-            match self.find(&event.function) {
-                Ok(function) => self.running.handle(function, event),
-                Err(_) => event.forget(),
-            }
-        }
+        self.running.events_left()?.into_iter().for_each(|event| self.running.handle(event));
         Ok(())
     }
 
@@ -143,16 +153,16 @@ impl Lambda {
         let answer = match operation {
             "CreateFunction" => self.create(&body(request)?).await?,
             "GetFunction" => self.get(name)?,
-            "GetFunctionConfiguration" => shown(200, &self.find(name)?.json()),
+            "GetFunctionConfiguration" => shown(200, &self.show(&self.find(name)?)),
             "ListFunctions" => self.list(request),
-            "ListVersionsByFunction" => shown(200, &json!({ "Versions": [self.find(name)?.json()] })),
+            "ListVersionsByFunction" => shown(200, &json!({ "Versions": [self.show(&self.find(name)?)] })),
             "DeleteFunction" => self.delete(name)?,
             "UpdateFunctionConfiguration" => self.update_configuration(name, &body(request)?).await?,
             "UpdateFunctionCode" => self.update_code(name, &body(request)?).await?,
             "Invoke" => self.invoke(name, request).await?,
-            "AddPermission" => self.add_permission(name, &body(request)?)?,
+            "AddPermission" => self.add_permission(name, &body(request)?).await?,
             "GetPolicy" => self.policy(name)?,
-            "RemovePermission" => self.remove_permission(name, &detail)?,
+            "RemovePermission" => self.remove_permission(name, &detail).await?,
             "ListTags" => shown(200, &json!({ "Tags": self.find(name)?.tags })),
             "TagResource" => self.tag(name, &body(request)?)?,
             "UntagResource" => self.untag(name, request)?,
@@ -169,9 +179,14 @@ impl Lambda {
             "GetFunctionConcurrency" => shown(200, &concurrency(&self.find(name)?)),
             "DeleteFunctionConcurrency" => {
                 self.change(name, |function| function.reserved = None)?;
+                self.running.retire(plain_name(name));
                 empty(204)
             }
             "GetAccountSettings" => self.account(),
+            // Nothing is signed here.
+            "GetFunctionCodeSigningConfig" => {
+                shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name }))
+            }
             _ => return Ok(None),
         };
         Ok(Some(answer))
@@ -193,15 +208,15 @@ impl Lambda {
         self.check_role(&function.role)?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();
-        let answer = shown(201, &function.json());
         let mut functions = self.functions();
         // Somebody else may have made it while the code was unpacked.
         if functions.contains_key(name) {
             return Err(exists(name));
         }
-        functions.insert(name.to_owned(), function);
+        functions.insert(name.to_owned(), function.clone());
         self.save(&functions)?;
-        Ok(answer)
+        self.registry.states.created(name);
+        Ok(shown(201, &self.show(&function)))
     }
 
     /// The first of the errors a fresh role meets (aws-facts §2.3).
@@ -221,8 +236,12 @@ impl Lambda {
 
     async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
         if let Some(text) = code["ZipFile"].as_str() {
-            let zip = BASE64_STANDARD.decode(text);
-            return zip.map(Bytes::from).map_err(|_| parameter("ZipFile is no base64"));
+            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
+            if zip.len() > LARGEST_ZIP {
+                let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
+                return Err(Refusal::new(413, "RequestEntityTooLargeException", text));
+            }
+            return Ok(Bytes::from(zip));
         }
         let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) else {
             return Err(parameter("Please provide a source for function code."));
@@ -238,7 +257,7 @@ impl Lambda {
     fn get(&self, name: &str) -> Result<Response, Refusal> {
         let function = self.find(name)?;
         let mut answer = json!({
-            "Configuration": function.json(),
+            "Configuration": self.show(&function),
             "Code": { "RepositoryType": "S3", "Location": "https://awslambda.localhost/" },
         });
         if !function.tags.is_empty() {
@@ -256,7 +275,7 @@ impl Lambda {
         let functions = self.functions();
         let mut found = functions.values().filter(|function| function.name > after);
         let page: Vec<&Function> = found.by_ref().take(limit).collect();
-        let mut answer = json!({ "Functions": page.iter().map(|function| function.json()).collect::<Vec<_>>() });
+        let mut answer = json!({ "Functions": page.iter().map(|function| self.show(function)).collect::<Vec<_>>() });
         if let (Some(last), Some(_)) = (page.last(), found.next()) {
             answer["NextMarker"] = json!(last.name);
         }
@@ -269,12 +288,14 @@ impl Lambda {
         functions.remove(name).ok_or_else(|| self.absent(name))?;
         self.save(&functions)?;
         drop(functions);
+        self.registry.states.forget(name);
         self.running.forget(name);
         Ok(empty(204))
     }
 
     async fn update_configuration(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
         check_revision(&changed, input)?;
         changed.configure(input)?;
         if !input["Role"].is_null() {
@@ -285,35 +306,48 @@ impl Lambda {
 
     async fn update_code(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
         check_revision(&changed, input)?;
         changed.configure(&json!({ "Architectures": input["Architectures"] }))?;
         self.place_code(&mut changed, input).await?;
         if input["DryRun"] == true {
-            return Ok(shown(200, &changed.json()));
+            return Ok(shown(200, &self.show(&changed)));
         }
         self.put(changed)
     }
 
-    /// Replaces a function; its warm processes belong to the old one.
+    /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
     fn put(&self, mut changed: Function) -> Result<Response, Refusal> {
         changed.touch();
-        let answer = shown(200, &changed.json());
         let name = changed.name.clone();
         let mut functions = self.functions();
+        let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
+        // Another change may have begun while the code of this one was unpacked.
+        self.registry.states.refuse_change(&before)?;
         // Policy and tags may have changed in the meantime; they belong to other calls.
-        let current = functions.get(&name).ok_or_else(|| self.absent(&name))?;
-        changed.statements.clone_from(&current.statements);
-        changed.tags.clone_from(&current.tags);
+        changed.statements.clone_from(&before.statements);
+        changed.policy_revision.clone_from(&before.policy_revision);
+        changed.tags.clone_from(&before.tags);
         functions.insert(name.clone(), changed.clone());
         self.save(&functions)?;
+        self.registry.states.updated(before, &changed.revision);
         drop(functions);
-        self.running.retire(&name);
-        self.running.tidy(&changed);
-        Ok(answer)
+        self.running.take_over(changed.clone(), states::CHANGING);
+        Ok(shown(200, &self.show(&changed)))
+    }
+
+    /// `FunctionConfiguration`, with what the function is doing.
+    fn show(&self, function: &Function) -> Value {
+        let mut shown = function.json();
+        self.registry.states.show(&function.name, &mut shown);
+        shown
     }
 
     async fn invoke(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
         let function = self.find(name)?;
+        if let Some(version) = request.parameter("Qualifier").filter(|version| version != "$LATEST") {
+            return Err(self.absent(&format!("{}:{version}", function.name)));
+        }
         let payload = if request.body.is_empty() { Bytes::from_static(b"{}") } else { request.body.clone() };
         if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
             let text = "Could not parse request body into json";
@@ -325,13 +359,15 @@ impl Lambda {
             let text = format!("{} byte payload is too large (limit {largest} bytes)", payload.len());
             return Err(Refusal::new(413, "RequestTooLargeException", text));
         }
+        self.registry.states.refuse_call(&function)?;
         match kind {
             "DryRun" => Ok(empty(204)),
             "Event" => {
-                self.accept(function, payload)?;
+                self.accept(&function.name, payload, Duration::ZERO)?;
                 Ok(empty(202))
             }
-            _ => self.call(function, payload, request).await,
+            "RequestResponse" => self.call(self.registry.states.answering(function), payload, request).await,
+            _ => Err(parameter(&format!("{kind} is no invocation type"))),
         }
     }
 
@@ -357,22 +393,43 @@ impl Lambda {
         Ok(answer)
     }
 
-    fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+    async fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let statement = policy::statement(input, &self.find(name)?.arn)?;
-        let id = statement["Sid"].clone();
-        self.try_change(name, |function| {
-            if function.statements.iter().any(|other| other["Sid"] == id) {
-                let id = id.as_str().unwrap_or_default();
+        let added = statement.clone();
+        self.change_policy(name, |statements| {
+            let id = added["Sid"].as_str().unwrap_or_default();
+            if statements.iter().any(|other| other["Sid"] == id) {
                 let text = format!(
                     "The statement id ({id}) provided already exists. Please provide a new statement id, or remove the existing statement."
                 );
                 return Err(Refusal::new(409, "ResourceConflictException", text));
             }
-            function.policy_revision = Uuid::new_v4().to_string();
-            function.statements.push(statement.clone());
+            statements.push(added.clone());
+            let size = statements.iter().map(|statement| statement.to_string().len()).sum::<usize>();
+            if size > LARGEST_POLICY {
+                let text = format!("The final policy size ({size}) is bigger than the limit ({LARGEST_POLICY}).");
+                return Err(Refusal::new(400, "PolicyLengthExceededException", text));
+            }
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(shown(201, &json!({ "Statement": statement.to_string() })))
+    }
+
+    /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told
+    /// (aws-facts §7.4).
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut statements = self.find(name)?.statements;
+        change(&mut statements)?;
+        tokio::time::sleep(POLICY_WRITE).await;
+        self.change(name, |function| {
+            function.policy_revision = Uuid::new_v4().to_string();
+            function.statements = statements;
+        })
     }
 
     fn policy(&self, name: &str) -> Result<Response, Refusal> {
@@ -384,17 +441,17 @@ impl Lambda {
         Ok(shown(200, &json!({ "Policy": policy.to_string(), "RevisionId": function.policy_revision })))
     }
 
-    fn remove_permission(&self, name: &str, id: &str) -> Result<Response, Refusal> {
-        self.try_change(name, |function| {
-            let at = function.statements.iter().position(|statement| statement["Sid"] == id);
+    async fn remove_permission(&self, name: &str, id: &str) -> Result<Response, Refusal> {
+        self.change_policy(name, |statements| {
+            let at = statements.iter().position(|statement| statement["Sid"] == id);
             let at = at.ok_or_else(|| {
                 let text = format!("Statement {id} is not found in resource policy.");
                 Refusal::new(404, "ResourceNotFoundException", text)
             })?;
-            function.statements.remove(at);
-            function.policy_revision = Uuid::new_v4().to_string();
+            statements.remove(at);
             Ok(())
-        })?;
+        })
+        .await?;
         Ok(empty(204))
     }
 
@@ -486,7 +543,7 @@ impl Lambda {
     }
 
     fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry.functions()
     }
 }
 

@@ -1,12 +1,15 @@
 //! Buckets: making them as AWS does today, and what their settings answer.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{S3, listing, notification, object_arn, refusal_in, straighten_body};
+use super::{S3, listing, notification, object_arn, refusal_in};
 use crate::answer::{Refusal, Response, empty, escape, xml};
+use crate::backend::straighten_body;
 use crate::call::Request;
 use crate::permissions::{Caller, Denial, object_need};
 
@@ -145,6 +148,17 @@ impl S3 {
                     .ok_or_else(|| Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))?;
                 Ok(listing::objects(operation, request, content))
             }
+            "GetBucketLifecycleConfiguration" | "PutBucketLifecycleConfiguration" => {
+                self.act_on_lifecycle(bucket, request).await
+            }
+            "GetBucketOwnershipControls" => {
+                let view = self.view().await;
+                if view.buckets.get(bucket).is_some_and(|content| content.ownership_controls.is_none()) {
+                    let text = "The bucket ownership controls were not found";
+                    return Err(Refusal::new(404, "OwnershipControlsNotFoundError", text));
+                }
+                Ok(self.pass(bucket, None, request).await)
+            }
             "PutBucketNotificationConfiguration" => self.put_notifications(bucket, request).await,
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
@@ -178,6 +192,21 @@ impl S3 {
             "GetBucketEncryption" if !found => Ok(xml(200, default_encryption())),
             _ => Ok(answer),
         }
+    }
+
+    /// Nothing ages here; the rules are kept, for the sizes at which AWS begins by itself.
+    async fn act_on_lifecycle(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
+        const SIZES: &str = "x-amz-transition-default-minimum-object-size";
+        const DEFAULT: &str = "all_storage_classes_128K";
+        if request.header(SIZES).is_some_and(|wanted| wanted != DEFAULT) {
+            let text = format!("the local AWS knows no {SIZES} but {DEFAULT}");
+            return Err(Refusal::new(501, "NotImplemented", text));
+        }
+        let mut answer = self.pass(bucket, None, request).await;
+        if answer.status().is_success() {
+            answer.headers_mut().insert(SIZES, HeaderValue::from_static(DEFAULT));
+        }
+        Ok(answer)
     }
 
     async fn put_notifications(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
@@ -328,7 +357,10 @@ fn check_name(bucket: &str) -> Result<(), Refusal> {
         && letters
         && edges(bucket.chars().next())
         && edges(bucket.chars().last())
-        && !bucket.contains("..");
+        && !bucket.contains("..")
+        && bucket.parse::<Ipv4Addr>().is_err()
+        && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| bucket.starts_with(prefix))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|suffix| bucket.ends_with(suffix));
     if fits { Ok(()) } else { Err(Refusal::new(400, "InvalidBucketName", "The specified bucket is not valid.")) }
 }
 
@@ -341,7 +373,19 @@ mod tests {
         for good in ["abc", "postagram-images-000000000000-us-east-1", "a.b"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["ab", "Abc", "-abc", "abc-", "a..b", "a_b", "é-bucket", &"a".repeat(64)] {
+        for bad in [
+            "ab",
+            "Abc",
+            "-abc",
+            "abc-",
+            "a..b",
+            "a_b",
+            "é-bucket",
+            "192.168.0.1",
+            "xn--a",
+            "a-s3alias",
+            &"a".repeat(64),
+        ] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }

@@ -4,9 +4,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_s3::S3StateView;
 use winterbaume_s3::views::BucketStateView;
 
-use super::straight;
 use crate::ACCOUNT;
 use crate::answer::{Response, escape, xml};
+use crate::backend::straight;
 use crate::call::Request;
 
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";

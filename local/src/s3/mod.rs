@@ -11,6 +11,7 @@ mod notification;
 mod operation;
 mod precondition;
 mod records;
+mod strangers;
 mod turns;
 
 use std::path::Path;
@@ -26,14 +27,16 @@ use winterbaume_s3::{S3Service, S3StateView};
 
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, empty, escape, not_implemented};
-use crate::backend;
+use crate::backend::{self, straight, straighten_body};
 use crate::call::Request;
+use crate::faults::Faults;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
 use multipart::Uploads;
 pub(crate) use operation::operation;
 use records::Records;
+use strangers::Strangers;
 use turns::{Turn, Turns};
 
 /// Headers of an upload that S3 gives back with the object and winterbaume forgets.
@@ -53,6 +56,9 @@ pub(crate) struct S3 {
     service: S3Service,
     region: String,
     lambda: Arc<Lambda>,
+    faults: Arc<Faults>,
+    /// Whose buckets are not ours.
+    pub(crate) strangers: Strangers,
     records: Records,
     uploads: Uploads,
     turns: Turns,
@@ -64,7 +70,7 @@ pub(crate) struct S3 {
 
 impl S3 {
     /// Finds again what an earlier server stored below `dir`.
-    pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>) -> anyhow::Result<S3> {
+    pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>, faults: Arc<Faults>) -> anyhow::Result<S3> {
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
@@ -75,6 +81,8 @@ impl S3 {
             service,
             region: region.to_owned(),
             lambda,
+            faults,
+            strangers: Strangers::default(),
             records,
             uploads,
             turns: Turns::new(),
@@ -147,6 +155,9 @@ impl S3 {
         let Some(bucket) = bucket else {
             return Ok(listing::buckets(request, &self.view().await, &self.region));
         };
+        if let Some(answer) = self.strangers.refuse(&bucket, operation, request, &self.region) {
+            return Ok(answer);
+        }
         if operation == "Preflight" {
             return Ok(cors::preflight(request, &self.cors_rules(&bucket).await));
         }
@@ -303,7 +314,7 @@ impl S3 {
         answer
     }
 
-    /// Tells the functions that wait for it about a new object.
+    /// Tells the functions that wait for it about an object, at least once each.
     async fn announce(&self, event: &'static str, bucket: &str, key: &str) -> Result<(), Refusal> {
         let waiting = self.notifications(bucket).await;
         let waiting: Vec<_> = waiting.into_iter().filter(|one| one.wants(event, key)).collect();
@@ -314,7 +325,8 @@ impl S3 {
         for notification in waiting {
             let document = events::document(event, &notification.id, bucket, key, &head, &self.region);
             let source = format!("arn:aws:s3:::{bucket}");
-            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document).await?;
+            let delays = self.faults.deliveries(bucket, key);
+            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document, &delays).await?;
         }
         Ok(())
     }
@@ -413,21 +425,9 @@ fn bucket_of_host(host: &str) -> Option<&str> {
     name.strip_suffix(".s3.localhost").or_else(|| name.strip_suffix(".localhost")).filter(|name| *name != "s3")
 }
 
-/// winterbaume's string of bytes as the text it stands for.
-fn straight(crooked: &str) -> String {
-    let bytes: Option<Vec<u8>> = crooked.chars().map(|letter| u8::try_from(letter).ok()).collect();
-    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| crooked.to_owned())
-}
-
 /// The text as winterbaume's string of bytes.
 fn crooked(straight: &str) -> String {
     straight.bytes().map(char::from).collect()
-}
-
-fn straighten_body(answer: &mut Response) {
-    if let Ok(text) = std::str::from_utf8(answer.body()) {
-        *answer.body_mut() = Bytes::from(straight(text));
-    }
 }
 
 /// Where a copy comes from.

@@ -198,7 +198,7 @@ impl S3 {
         let tags = create.headers.remove("x-amz-tagging");
         let created = self.passed(bucket, key, &create).await?;
         let inner = super::part_of(created.body(), "UploadId").ok_or_else(|| failed(ErrorKind::InvalidData.into()))?;
-        let inner = super::straight(&inner);
+        let inner = crate::backend::straight(&inner);
         let done = self.hand_on(bucket, key, &inner, &parts, request).await;
         if done.is_err() {
             self.sub_call(Method::DELETE, bucket, Some(key), &format!("uploadId={inner}"), Bytes::new()).await;

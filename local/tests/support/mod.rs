@@ -1,6 +1,6 @@
 //! A local AWS of a test's own, and clients that use it.
 
-mod client;
+pub mod client;
 
 use aws_config::SdkConfig;
 use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};

@@ -353,7 +353,7 @@ class Stack:
 
     def nothing_is_left(self):
         assert not S3.list_buckets()["Buckets"]
-        assert not DYNAMODB.list_tables()["TableNames"]
+        eventually("the table is gone", lambda: not DYNAMODB.list_tables()["TableNames"])
         assert not IAM.list_roles(PathPrefix=f"/deployer/{NAME}/")["Roles"]
         assert not IAM.list_instance_profiles()["InstanceProfiles"]
         assert not LAMBDA.list_functions()["Functions"]

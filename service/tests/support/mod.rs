@@ -3,11 +3,12 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
 use aws_sdk_s3::config::Credentials;
 use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
@@ -146,6 +147,10 @@ impl World {
             table = table.key_schema(key).attribute_definitions(attribute);
         }
         table.send().await.unwrap();
+        let look = self.dynamo.describe_table().table_name(TABLE);
+        while look.clone().send().await.unwrap().table.unwrap().table_status != Some(TableStatus::Active) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -67,6 +67,57 @@ pub fn describe_vpcs(_state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+pub fn describe_vpc_attribute(_state: &State, site: &Site, params: &Params) -> Answer {
+    let id = vpc_id(site);
+    known(&[params.required("VpcId")?.to_owned()], &[&id], "InvalidVpcID.NotFound", "vpc ID")?;
+    let attribute = params.required("Attribute")?;
+    let value = match attribute {
+        "enableDnsHostnames" | "enableDnsSupport" => true,
+        "enableNetworkAddressUsageMetrics" => false,
+        _ => {
+            let text = format!("Value ({attribute}) for parameter attribute is invalid. Unknown attribute.");
+            return Err(Fault::new("InvalidParameterValue", text));
+        }
+    };
+    let mut xml = Xml::new();
+    xml.text("vpcId", id).within(attribute, |xml| {
+        xml.text("value", value);
+    });
+    Ok(xml)
+}
+
+/// The one table there is: the main one, from which the whole world is reached.
+pub fn describe_route_tables(_state: &State, site: &Site, params: &Params) -> Answer {
+    let (id, vpc) = (stable_id("rtb", &site.region), vpc_id(site));
+    known(&params.texts("RouteTableId"), &[&id], "InvalidRouteTableID.NotFound", "routeTable ID")?;
+    let association = stable_id("rtbassoc", &site.region);
+    let passes = Filters::of(params).pass(&Tags::new(), |name| match name {
+        "association.main" => fact(true),
+        "association.route-table-association-id" => fact(&association),
+        "owner-id" => fact(&site.account),
+        "route-table-id" => fact(&id),
+        "vpc-id" => fact(&vpc),
+        _ => None,
+    })?;
+    let mut xml = Xml::new();
+    xml.set("routeTableSet", passes.then_some(()), |xml, ()| {
+        xml.text("routeTableId", &id).text("vpcId", &vpc).text("ownerId", &site.account);
+        let routes = [("172.31.0.0/16", "local".to_owned()), ("0.0.0.0/0", stable_id("igw", &site.region))];
+        xml.set("routeSet", routes, |xml, (to, gateway)| {
+            xml.text("destinationCidrBlock", to).text("gatewayId", gateway).text("state", "active");
+            xml.text("origin", "CreateRouteTable");
+        });
+        xml.set("associationSet", [()], |xml, ()| {
+            xml.text("routeTableAssociationId", &association).text("routeTableId", &id).text("main", true);
+            xml.within("associationState", |xml| {
+                xml.text("state", "associated");
+            });
+        });
+        xml.set("propagatingVgwSet", None::<()>, |_, ()| ()).tag_set(&Tags::new());
+    });
+    Ok(xml)
+}
+
 pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer {
     let all = subnets(site);
     let wanted = params.texts("SubnetId");

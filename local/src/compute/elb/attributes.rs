@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::listeners::by_arn as listener;
 use super::load_balancers::by_arn as load_balancer;
 use super::target_groups::by_arn as target_group;
 use crate::compute::Site;
@@ -99,6 +100,20 @@ pub fn describe_load_balancer(state: &State, _site: &Site, params: &Params) -> A
 
 pub fn describe_target_group(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(shown(&target_group(state, params.required("TargetGroupArn")?)?.attributes))
+}
+
+/// A listener of ours has what every new one has: nothing of it can be changed here.
+pub fn describe_listener(state: &State, _site: &Site, params: &Params) -> Answer {
+    listener(state, params.required("ListenerArn")?)?;
+    Ok(shown(&BTreeMap::from([("routing.http.response.server.enabled".to_owned(), "true".to_owned())])))
+}
+
+/// No capacity is reserved here.
+pub fn describe_capacity(state: &State, _site: &Site, params: &Params) -> Answer {
+    load_balancer(state, params.required("LoadBalancerArn")?)?;
+    let mut xml = Xml::new();
+    xml.members("CapacityReservationState", None::<()>, |_, ()| ());
+    Ok(xml)
 }
 
 pub fn modify_load_balancer(state: &mut State, _site: &Site, params: &Params) -> Answer {

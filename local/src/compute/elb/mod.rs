@@ -25,6 +25,8 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
     ("DeleteLoadBalancer", Writes(load_balancers::delete)),
     ("DeleteTargetGroup", Writes(target_groups::delete)),
     ("DeregisterTargets", Writes(targets::deregister_by_id)),
+    ("DescribeCapacityReservation", Reads(attributes::describe_capacity)),
+    ("DescribeListenerAttributes", Reads(attributes::describe_listener)),
     ("DescribeListeners", Reads(listeners::describe)),
     ("DescribeLoadBalancerAttributes", Reads(attributes::describe_load_balancer)),
     ("DescribeLoadBalancers", Reads(load_balancers::describe)),

@@ -1,0 +1,150 @@
+//! What tables are in the middle of. What takes AWS seconds takes a moment here, and is refused in the meantime as
+//! there (aws-facts §5.1). A restart finds everything done.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::answer::Refusal;
+
+/// How long a table is being created, and how long it is being deleted.
+const COMING: Duration = Duration::from_millis(200);
+/// How long a change of a table takes.
+const CHANGING: Duration = Duration::from_millis(100);
+
+/// The tables that are doing something.
+#[derive(Debug, Default)]
+pub(super) struct States(Mutex<BTreeMap<String, State>>);
+
+#[derive(Debug)]
+struct State {
+    doing: Doing,
+    until: Instant,
+}
+
+#[derive(Debug)]
+enum Doing {
+    Creating,
+    Updating,
+    /// The table is gone but for its last description.
+    Deleting(Value),
+}
+
+impl Doing {
+    fn status(&self) -> &'static str {
+        match self {
+            Doing::Creating => "CREATING",
+            Doing::Updating => "UPDATING",
+            Doing::Deleting(_) => "DELETING",
+        }
+    }
+}
+
+impl States {
+    /// A table was made; `ACTIVE` comes later.
+    pub(super) fn created(&self, name: &str) {
+        self.begin(name, Doing::Creating, COMING);
+    }
+
+    /// A table was changed.
+    pub(super) fn updated(&self, name: &str) {
+        self.begin(name, Doing::Updating, CHANGING);
+    }
+
+    /// A table was deleted, whose description this was; it is still seen for a while.
+    pub(super) fn deleted(&self, name: &str, description: Value) {
+        self.begin(name, Doing::Deleting(description), COMING);
+    }
+
+    /// Its status, unless it is `ACTIVE` or not there.
+    pub(super) fn of(&self, name: &str) -> Option<&'static str> {
+        self.now().get(name).map(|state| state.doing.status())
+    }
+
+    /// The last description of a table that is being deleted.
+    pub(super) fn last_seen(&self, name: &str) -> Option<Value> {
+        match &self.now().get(name)?.doing {
+            Doing::Deleting(description) => Some(description.clone()),
+            _ => None,
+        }
+    }
+
+    /// The tables that are being deleted.
+    pub(super) fn going(&self) -> Vec<String> {
+        let now = self.now();
+        let going = now.iter().filter(|(_, state)| matches!(state.doing, Doing::Deleting(_)));
+        going.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Refuses a change of a table that is in the middle of another.
+    pub(super) fn refuse_change(&self, name: &str) -> Result<(), Refusal> {
+        let doing = match self.of(name) {
+            None => return Ok(()),
+            Some("CREATING") => "created",
+            Some("UPDATING") => "updated",
+            Some(_) => "deleted",
+        };
+        let text = format!("Attempt to change a resource which is still in use: Table is being {doing}: {name}");
+        Err(Refusal::new(400, "ResourceInUseException", text))
+    }
+
+    /// Refuses the use of items where there are none yet.
+    pub(super) fn refuse_items(&self, name: &str) -> Result<(), Refusal> {
+        match self.of(name) {
+            Some("CREATING") => Err(Refusal::new(400, "ResourceNotFoundException", "Requested resource not found")),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&self, name: &str, doing: Doing, time: Duration) {
+        self.now().insert(name.to_owned(), State { doing, until: Instant::now() + time });
+    }
+
+    /// What is not over yet.
+    fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
+        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        states.retain(|_, state| state.until > now);
+        states
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(answer: Result<(), Refusal>) -> String {
+        answer.expect_err("it is busy").message
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_table_comes_changes_and_goes_and_is_left_alone_meanwhile() {
+        let states = States::default();
+        states.created("posts");
+        assert_eq!(states.of("posts"), Some("CREATING"));
+        assert!(states.refuse_items("posts").is_err());
+        assert!(refused(states.refuse_change("posts")).contains("still in use: Table is being created: posts"));
+        assert!(states.refuse_change("other").is_ok());
+        tokio::time::advance(COMING).await;
+        assert_eq!(states.of("posts"), None);
+        assert!(states.refuse_items("posts").is_ok() && states.refuse_change("posts").is_ok());
+
+        states.updated("posts");
+        assert!(refused(states.refuse_change("posts")).contains("Table is being updated"));
+        assert!(states.refuse_items("posts").is_ok(), "its items can be used all the time");
+        tokio::time::advance(CHANGING).await;
+        assert!(states.refuse_change("posts").is_ok());
+
+        states.deleted("posts", json!({ "TableStatus": "DELETING" }));
+        assert!(refused(states.refuse_change("posts")).contains("Table is being deleted"));
+        assert_eq!(states.last_seen("posts"), Some(json!({ "TableStatus": "DELETING" })));
+        assert_eq!(states.going(), ["posts"]);
+        tokio::time::advance(COMING).await;
+        assert_eq!((states.last_seen("posts"), states.going().len()), (None, 0));
+    }
+}

@@ -1,0 +1,40 @@
+//! The functions there are, for those who administrate them and for those who run them.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Function;
+use super::states::States;
+
+/// Every function by its name, and what it is in the middle of.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    functions: Mutex<BTreeMap<String, Function>>,
+    pub(super) states: States,
+}
+
+impl Registry {
+    pub(super) fn new(functions: BTreeMap<String, Function>) -> Registry {
+        Registry { functions: Mutex::new(functions), states: States::default() }
+    }
+
+    /// The function that answers calls of this name now.
+    pub(crate) fn answering(&self, name: &str) -> Option<Function> {
+        let current = self.functions().get(name).cloned()?;
+        Some(self.states.answering(current))
+    }
+
+    /// Lets a changed function answer from now on. Returns whether this change was still under way.
+    pub(crate) fn take_over(&self, function: &Function) -> bool {
+        self.states.take_over(&function.name, &function.revision)
+    }
+
+    /// The change of a function is over.
+    pub(crate) fn settle(&self, function: &Function) {
+        self.states.forget(&function.name);
+    }
+
+    pub(super) fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
+        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

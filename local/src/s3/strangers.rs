@@ -1,0 +1,66 @@
+//! Buckets that belong to somebody else: names are shared by everybody on AWS, and on a laptop there is nobody else. So
+//! strangers are put there on demand (aws-facts §4.1).
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use crate::answer::{Protocol, Refusal, Response, empty, escape, xml};
+use crate::call::Request;
+
+/// The names that strangers have, each with the region of its bucket.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers(Mutex<BTreeMap<String, String>>);
+
+impl Strangers {
+    /// From now on the name is a stranger's.
+    pub(crate) fn take(&self, bucket: &str, region: &str) {
+        self.buckets().insert(bucket.to_owned(), region.to_owned());
+    }
+
+    /// The stranger has given the name up. Returns whether there was one.
+    pub(crate) fn leave(&self, bucket: &str) -> bool {
+        self.buckets().remove(bucket).is_some()
+    }
+
+    /// Who has what, for people and tests.
+    pub(crate) fn show(&self) -> Value {
+        json!({ "buckets": *self.buckets() })
+    }
+
+    /// How a request about a stranger's bucket is refused by a server of `region`; nothing where there is no stranger.
+    pub(super) fn refuse(&self, bucket: &str, operation: &str, request: &Request, region: &str) -> Option<Response> {
+        let theirs = self.buckets().get(bucket).cloned()?;
+        let refused = |refusal: Refusal| match request.method {
+            Method::HEAD => empty(refusal.status),
+            _ => refusal.answer(Protocol::RestXml),
+        };
+        if operation == "CreateBucket" {
+            let text = "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+            return Some(refused(Refusal::new(409, "BucketAlreadyExists", text)));
+        }
+        let mut answer = match (theirs == region, &request.method) {
+            (true, _) => refused(Refusal::new(403, "AccessDenied", "Access Denied")),
+            (false, &Method::HEAD) => empty(301),
+            (false, _) => xml(301, moved(bucket, &theirs)),
+        };
+        if let Ok(region) = HeaderValue::from_str(&theirs) {
+            answer.headers_mut().insert("x-amz-bucket-region", region);
+        }
+        Some(answer)
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn moved(bucket: &str, region: &str) -> String {
+    format!(
+        "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.</Message><Endpoint>s3.{0}.amazonaws.com</Endpoint><Bucket>{1}</Bucket></Error>",
+        escape(region),
+        escape(bucket)
+    )
+}
