@@ -49,9 +49,12 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
     let stack = world.create("/", &six).await;
     let states = async || -> Vec<(String, String)> {
         let status = world.compute.status();
-        let mut states: Vec<_> = status["targets"].as_array().unwrap().iter().map(|target| {
-            (target["id"].as_str().unwrap().to_owned(), target["state"].as_str().unwrap().to_owned())
-        }).collect();
+        let mut states: Vec<_> = status["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|target| (target["id"].as_str().unwrap().to_owned(), target["state"].as_str().unwrap().to_owned()))
+            .collect();
         states.sort();
         states
     };

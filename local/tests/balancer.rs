@@ -16,8 +16,11 @@ const PATIENT: (&str, &str) = ("HealthCheckGracePeriod", "7200");
 const CLIENTS: usize = 8;
 
 async fn set_balancer(world: &World, stack: &Stack, key: &str, value: &str) {
-    let form =
-        [("LoadBalancerArn", stack.load_balancer.as_str()), ("Attributes.member.1.Key", key), ("Attributes.member.1.Value", value)];
+    let form = [
+        ("LoadBalancerArn", stack.load_balancer.as_str()),
+        ("Attributes.member.1.Key", key),
+        ("Attributes.member.1.Value", value),
+    ];
     world.ok("elasticloadbalancing", "ModifyLoadBalancerAttributes", &form).await;
 }
 
@@ -148,13 +151,15 @@ async fn attributes_say_who_gets_the_next_request_and_what_it_tells_of_the_clien
     drop(busy);
 
     let came = "X-Forwarded-For: 10.0.0.1\r\n";
-    for (mode, expected) in [("append", Some("10.0.0.1, 127.0.0.1")), ("preserve", Some("10.0.0.1")), ("remove", None)] {
+    for (mode, expected) in [("append", Some("10.0.0.1, 127.0.0.1")), ("preserve", Some("10.0.0.1")), ("remove", None)]
+    {
         set_balancer(&world, &stack, "routing.http.xff_header_processing.mode", mode).await;
         let headers = world.raw(&stack.address, "GET", "/headers", came, "").await.unwrap().body;
         let found = headers.lines().find_map(|line| line.strip_prefix("x-forwarded-for="));
         assert_eq!(found, expected, "{mode}");
     }
-    let traced = world.raw(&stack.address, "GET", "/headers", "X-Amzn-Trace-Id: Root=1-2-3\r\n", "").await.unwrap().body;
+    let traced =
+        world.raw(&stack.address, "GET", "/headers", "X-Amzn-Trace-Id: Root=1-2-3\r\n", "").await.unwrap().body;
     assert!(traced.contains("x-amzn-trace-id=Self=1-") && traced.contains(";Root=1-2-3\n"), "{traced}");
     world.down(&stack).await;
     world.stop().await;

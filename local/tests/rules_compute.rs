@@ -14,16 +14,21 @@ async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
     let (long, longer) = ("x".repeat(33), "x".repeat(256));
     let vpc = world.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
     let subnets = world.ok("ec2", "DescribeSubnets", &[]).await.text;
-    let subnets: Vec<&str> =
-        subnets.split("<subnetId>").skip(1).filter_map(|part| part.split('<').next()).collect();
+    let subnets: Vec<&str> = subnets.split("<subnetId>").skip(1).filter_map(|part| part.split('<').next()).collect();
     let balancer = |name: &'static str| {
-        ("elasticloadbalancing", "CreateLoadBalancer", vec![("Name", name), ("Subnets.member.1", subnets[0]), ("Subnets.member.2", subnets[1])], "ValidationError")
+        (
+            "elasticloadbalancing",
+            "CreateLoadBalancer",
+            vec![("Name", name), ("Subnets.member.1", subnets[0]), ("Subnets.member.2", subnets[1])],
+            "ValidationError",
+        )
     };
     let target_group = |name| {
         let form = vec![("Name", name), ("Protocol", "HTTP"), ("Port", "80"), ("VpcId", vpc.as_str())];
         ("elasticloadbalancing", "CreateTargetGroup", form, "ValidationError")
     };
-    let group = |name| ("autoscaling", "CreateAutoScalingGroup", vec![("AutoScalingGroupName", name)], "ValidationError");
+    let group =
+        |name| ("autoscaling", "CreateAutoScalingGroup", vec![("AutoScalingGroupName", name)], "ValidationError");
     let security_group = |name, about| {
         ("ec2", "CreateSecurityGroup", vec![("GroupName", name), ("GroupDescription", about)], "InvalidParameterValue")
     };
@@ -115,9 +120,11 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
         )
     );
     world.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &other)]).await;
-    world.eventually("only one is left", async || {
-        world.compute.status()["load_balancers"].as_array().unwrap().len() == 1
-    }).await;
+    world
+        .eventually("only one is left", async || {
+            world.compute.status()["load_balancers"].as_array().unwrap().len() == 1
+        })
+        .await;
     world.down(&stack).await;
     world.stop().await;
 }
@@ -181,9 +188,7 @@ async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
     // A request under way holds the instance, and that the group.
     let mut stream = tokio::net::TcpStream::connect(&stack.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
-    world
-        .eventually("the target has it", async || world.compute.status()["targets"][0]["open_requests"] == 1)
-        .await;
+    world.eventually("the target has it", async || world.compute.status()["targets"][0]["open_requests"] == 1).await;
     let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
     world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
     world.eventually("it is leaving", async || world.instance_ids().await.is_empty()).await;
@@ -192,7 +197,8 @@ async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
         (refused.field("Code"), refused.field("Message")),
         (
             "ScalingActivityInProgress".into(),
-            "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.".into()
+            "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group."
+                .into()
         )
     );
     let force = [("AutoScalingGroupName", "web"), ("ForceDelete", "true")];
@@ -216,10 +222,13 @@ async fn without_the_process_that_terminates_a_deletion_waits() {
     world.ok("autoscaling", "SuspendProcesses", &process).await;
     let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
     world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
-    world.ok("autoscaling", "SetInstanceHealth", &[
-        ("InstanceId", world.instance_ids().await[0].as_str()),
-        ("HealthStatus", "Unhealthy"),
-    ]).await;
+    world
+        .ok(
+            "autoscaling",
+            "SetInstanceHealth",
+            &[("InstanceId", world.instance_ids().await[0].as_str()), ("HealthStatus", "Unhealthy")],
+        )
+        .await;
     assert_eq!(world.get(&stack.address, "/").await.status, 200, "it serves on");
     assert_eq!(world.instance_ids().await.len(), 1);
     world.ok("autoscaling", "ResumeProcesses", &process).await;

@@ -75,8 +75,14 @@ async fn a_scheduled_action_moves_the_group_at_its_time_and_is_gone_when_it_was_
     ];
     assert_eq!(put(&daily).await.status, 200);
     for (form, expected) in [
-        (&[("ScheduledActionName", "x"), ("MinSize", "1")][..], "Either a start time or a recurrence must be specified"),
-        (&[("ScheduledActionName", "x"), ("StartTime", &later)], "At least one of MinSize, MaxSize and DesiredCapacity"),
+        (
+            &[("ScheduledActionName", "x"), ("MinSize", "1")][..],
+            "Either a start time or a recurrence must be specified",
+        ),
+        (
+            &[("ScheduledActionName", "x"), ("StartTime", &later)],
+            "At least one of MinSize, MaxSize and DesiredCapacity",
+        ),
         (
             &[("ScheduledActionName", "x"), ("StartTime", "2020-01-01T00:00:00Z"), ("MinSize", "1")],
             "Given start time is in the past",
@@ -116,7 +122,10 @@ async fn a_scheduled_action_moves_the_group_at_its_time_and_is_gone_when_it_was_
         ("ScheduledUpdateGroupActions.member.2.ScheduledActionName", "never"),
     ];
     let failed = world.ok("autoscaling", "BatchPutScheduledUpdateGroupAction", &batch).await;
-    assert_eq!((failed.field("ScheduledActionName"), failed.field("ErrorCode")), ("never".into(), "ValidationError".into()));
+    assert_eq!(
+        (failed.field("ScheduledActionName"), failed.field("ErrorCode")),
+        ("never".into(), "ValidationError".into())
+    );
     let batch = [
         ("AutoScalingGroupName", "web"),
         ("ScheduledActionNames.member.1", "noon"),
@@ -258,11 +267,8 @@ async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
 async fn a_zone_without_the_type_is_told_and_the_group_goes_to_another() {
     let world = World::start().await;
     let stack = world.create("/", NOBODY).await;
-    let offered = [
-        ("LocationType", "availability-zone"),
-        ("Filter.1.Name", "instance-type"),
-        ("Filter.1.Value.1", "m7i.large"),
-    ];
+    let offered =
+        [("LocationType", "availability-zone"), ("Filter.1.Name", "instance-type"), ("Filter.1.Value.1", "m7i.large")];
     let offered = world.ok("ec2", "DescribeInstanceTypeOfferings", &offered).await;
     assert_eq!(offered.text.matches("<location>").count(), 2, "{}", offered.text);
     let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
@@ -358,7 +364,8 @@ async fn a_group_that_looks_away_leaves_a_stopped_instance_alone_and_it_starts_a
 #[tokio::test]
 async fn a_service_that_dies_at_once_meets_the_start_limit_of_its_unit() {
     let world = World::start().await;
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
+    let stack =
+        world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
     let mut data = world.changed_data(&stack.group_id, "GREETING=\"hello\"", "DIE=\"1\"").await;
     for (name, value) in &mut data {
         if name.ends_with("UserData") {
@@ -373,7 +380,9 @@ async fn a_service_that_dies_at_once_meets_the_start_limit_of_its_unit() {
     world.eventually("there is an instance", async || world.instance_ids().await.len() == 1).await;
     let id = world.instance_ids().await.remove(0);
     world
-        .eventually("systemd gives up", async || world.console(&id).await.contains("Start request repeated too quickly."))
+        .eventually("systemd gives up", async || {
+            world.console(&id).await.contains("Start request repeated too quickly.")
+        })
         .await;
     let console = world.console(&id).await;
     for line in [

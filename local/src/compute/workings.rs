@@ -145,8 +145,8 @@ fn machines(compute: &Arc<Compute>) {
     if compute.stop.is_cancelled() {
         return;
     }
-    let instances: Vec<(String, InstanceState, bool)> = compute
-        .read(|state| state.instances.values().map(|one| (one.id.clone(), one.state, one.rebooting)).collect());
+    let instances: Vec<(String, InstanceState, bool)> =
+        compute.read(|state| state.instances.values().map(|one| (one.id.clone(), one.state, one.rebooting)).collect());
     for (id, state, rebooting) in instances {
         let machine = compute.machines().get(&id).cloned();
         match (state, machine) {

@@ -59,7 +59,9 @@ pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, 
 /// Refuses a template that EC2 would refuse.
 pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), Fault> {
     let data = ec2::resolve_template(state, spec)?.1;
-    check(state, site, data).map(drop).map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
+    check(state, site, data)
+        .map(drop)
+        .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
 }
 
 /// The most instances that a group may have.

@@ -301,7 +301,9 @@ fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Mo
     };
     let warm = one.launched < since || in_service.age() >= warmup;
     let answers = !group.health_check_type.contains("ELB")
-        || statuses(state, site, group.target_groups.iter(), one).iter().all(|status| matches!(*status, "healthy" | "unused"));
+        || statuses(state, site, group.target_groups.iter(), one)
+            .iter()
+            .all(|status| matches!(*status, "healthy" | "unused"));
     warm && answers && one.unhealthy.is_none()
 }
 

@@ -262,9 +262,18 @@ mod tests {
     fn odd_recurrences_are_refused_or_found_and_never_end_anything() {
         let long = "1,".repeat(5_000);
         let now = "2026-01-10T09:00:00Z";
-        for odd in
-            ["", "* * * * é", "*/0 * * * *", "5-1 * * * *", "L L L L L", "@reboot", "* * * * 9#9", "W W W W W", &long, "99999999999 * * * *"]
-        {
+        for odd in [
+            "",
+            "* * * * é",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "L L L L L",
+            "@reboot",
+            "* * * * 9#9",
+            "W W W W W",
+            &long,
+            "99999999999 * * * *",
+        ] {
             if let Ok(Some(next)) = next_after(&schedule(Some(odd), None, now), at(now)) {
                 assert!(next > at(now), "{odd}");
             }

@@ -74,4 +74,3 @@ fn own(status: StatusCode, content_type: Option<&str>, body: String) -> Answer {
 pub fn empty_body() -> BoxBody<Bytes, Broken> {
     Empty::new().map_err(|never| match never {}).boxed()
 }
-

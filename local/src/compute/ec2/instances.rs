@@ -185,12 +185,7 @@ pub fn start(state: &mut State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// Moves every instance of a call to another state, or none if one of them cannot be moved.
-fn change(
-    state: &mut State,
-    params: &Params,
-    done: &str,
-    next: impl Fn(&Instance) -> Option<InstanceState>,
-) -> Answer {
+fn change(state: &mut State, params: &Params, done: &str, next: impl Fn(&Instance) -> Option<InstanceState>) -> Answer {
     let mut changes = Vec::new();
     for id in params.texts("InstanceId") {
         let one = by_id(state, &id)?;

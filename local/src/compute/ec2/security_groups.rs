@@ -110,7 +110,9 @@ fn check_text(what: &str, text: &str) -> Result<(), Fault> {
     let fits = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
     match () {
         () if !text.is_ascii() => refuse("Character sets beyond ASCII are not supported."),
-        () if !text.chars().all(fits) => refuse("Valid characters are a-z, A-Z, 0-9, spaces, and ._-:/()#,@[]+=&;{}!$*"),
+        () if !text.chars().all(fits) => {
+            refuse("Valid characters are a-z, A-Z, 0-9, spaces, and ._-:/()#,@[]+=&;{}!$*")
+        }
         () if text.len() > 255 => refuse("It must not be longer than 255 characters."),
         () => Ok(()),
     }
