@@ -499,9 +499,9 @@ async fn why_nothing_was_recognised_is_passed_on() {
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     let update = world.dynamo.update_item().table_name(support::TABLE).update_expression("SET refused = :why");
     let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
-    update.expression_attribute_values(":why", stored("it is no picture")).send().await.unwrap();
+    update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
     let shown = &world.list("/posts").await[0];
-    assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("it is no picture")));
+    assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("unsupported")));
     world.end().await;
 }
 
