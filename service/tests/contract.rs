@@ -524,6 +524,26 @@ async fn every_answer_says_what_browsers_may_do_with_it() {
 }
 
 #[tokio::test]
+async fn answers_are_packed_for_who_can_unpack_them() {
+    let world = World::new().await;
+    let ask = async |path: &str, takes: &str| {
+        let request = world.http.get(format!("{}{path}", world.base)).header("Accept-Encoding", takes);
+        let answer = request.send().await.unwrap();
+        let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("content-encoding"), header("vary"), answer.bytes().await.unwrap())
+    };
+    let vary = Some("accept-encoding".to_owned());
+    let (plain, packed) = (ask("/app.js", "identity").await, ask("/app.js", "gzip, br").await);
+    assert_eq!((plain.0, plain.1), (None, vary.clone()));
+    assert_eq!((packed.0.as_deref(), packed.1), (Some("gzip"), vary));
+    assert!(packed.2.starts_with(&[0x1f, 0x8b]) && packed.2.len() * 2 < plain.2.len());
+    assert_eq!(ask("/posts?limit=0", "gzip").await.0, None, "errors are short");
+    let packed = world.http.post(format!("{}/posts", world.base)).header("Authorization", "ada");
+    told(packed.header("Content-Encoding", "gzip").body("{}").send().await.unwrap(), 415).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
     let world = World::new().await;
     for (method, path, allowed) in [
