@@ -109,11 +109,6 @@ async fn place(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSett
     let (Some(scheme), Some(authority)) = (address.scheme_str(), address.authority()) else {
         return Err(BadSettings::NotAbsolute(address.to_string()));
     };
-    // Clients do not name the port that goes without saying, and what they name is what is signed.
-    let authority = match (scheme, authority.port_u16()) {
-        ("http", Some(80)) | ("https", Some(443)) => authority.host(),
-        _ => authority.as_str(),
-    };
     let path = address.path().trim_end_matches('/').to_owned();
     Ok(Place { origin: format!("{scheme}://{authority}"), path, region, service })
 }
@@ -181,7 +176,7 @@ mod tests {
             ("b-1", "eu-west-3", None, "https://b-1.s3.eu-west-3.amazonaws.com", ""),
             ("b.1", "us-east-1", None, "https://s3.us-east-1.amazonaws.com", "/b.1"),
             ("b-1", "us-east-1", Some("http://127.0.0.1:4566/"), "http://127.0.0.1:4566", "/b-1"),
-            ("b-1", "us-east-1", Some("http://aws:80"), "http://aws", "/b-1"),
+            ("b-1", "us-east-1", Some("http://aws:80"), "http://aws:80", "/b-1"),
         ] {
             let [origin, path, region] = [origin, path, region].map(str::to_owned);
             let place = place_of(bucket, &region, endpoint).await;

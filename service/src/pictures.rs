@@ -50,7 +50,7 @@ impl Pictures {
         tokio::task::consume_budget().await;
         // A picture never changes under its name: while its address is the same, no browser asks twice.
         let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
-        let query = format!("response-cache-control={cached}&x-id=GetObject");
+        let query = ["x-id=GetObject", &format!("response-cache-control={cached}")];
         let show = Use { method: "GET", query: &query, content_type: None, from: window, life: LIFE };
         let address = self.signer.address(&keys, key, &show);
         self.given().keep(&keys, window, key, &address);
@@ -64,7 +64,7 @@ impl Pictures {
 
     async fn upload_address_at(&self, now: SystemTime, name: &ObjectName, content_type: &str) -> Result<String, Error> {
         let keys = self.signer.keys(now).await?;
-        let (query, content_type) = ("x-id=PutObject", Some(content_type));
+        let (query, content_type) = (&["x-id=PutObject"], Some(content_type));
         let upload = Use { method: "PUT", query, content_type, from: now, life: UPLOAD_LIFE };
         Ok(self.signer.address(&keys, &name.to_string(), &upload))
     }

@@ -3,7 +3,6 @@
 //! Made here because the SDK's client goes through everything a call needs to make one, some twenty times the work.
 //! The tests hold every address against the one the SDK makes.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -38,8 +37,8 @@ pub(crate) struct Place {
 /// What an address is for.
 pub(crate) struct Use<'a> {
     pub method: &'static str,
-    /// Parameters, encoded, in the order of their names.
-    pub query: &'a str,
+    /// Parameters, encoded, in the order in which they are written.
+    pub query: &'a [&'a str],
     /// The header that must come with the request, if any.
     pub content_type: Option<&'a str>,
     pub from: SystemTime,
@@ -107,34 +106,41 @@ impl Keys {
         let time = basic_time(*from);
         let scope = format!("{}/{region}/{service}/aws4_request", &time[..8]);
         let path = format!("{path}/{}", utf8_percent_encode(key, IN_PATH));
-        let host = origin.rsplit('/').next().unwrap_or_default();
+        let host = host(origin);
         let (headers, signed) = match content_type {
             Some(value) => (format!("content-type:{}\nhost:{host}\n", one_spaced(value)), "content-type;host"),
             None => (format!("host:{host}\n"), "host"),
         };
-        let mut parameters = format!(
+        let parameters = format!(
             "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={time}&X-Amz-Expires={}",
             utf8_percent_encode(&format!("{}/{scope}", self.credentials.access_key_id()), IN_QUERY),
             life.as_secs(),
         );
-        if let Some(token) = self.credentials.session_token() {
-            add(&mut parameters, "X-Amz-Security-Token", token);
-        }
-        add(&mut parameters, "X-Amz-SignedHeaders", signed);
-        // Names in capitals come first in the order in which they are signed, and last where the SDK writes them.
-        let (before, behind) = match *query {
-            "" => (String::new(), String::new()),
-            query => (format!("{query}&"), format!("&{query}")),
-        };
-        let request = format!("{method}\n{path}\n{parameters}{behind}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD");
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex::encode(digest(&SHA256, request.as_bytes())));
+        let token = self.credentials.session_token().map(|token| utf8_percent_encode(token, IN_QUERY));
+        let token = token.map_or_else(String::new, |token| format!("&X-Amz-Security-Token={token}"));
+        let headers_too = format!("&X-Amz-SignedHeaders={}", utf8_percent_encode(signed, IN_QUERY));
+        // They are signed in the order of their names, in which capitals come first, and written in that of the SDK.
+        let mut sorted = query.to_vec();
+        sorted.sort_unstable();
+        let behind: String = sorted.iter().map(|parameter| format!("&{parameter}")).collect();
+        let request = format!(
+            "{method}\n{path}\n{parameters}{token}{headers_too}{behind}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD"
+        );
+        let hash = hex::encode(digest(&SHA256, request.as_bytes()));
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
         let signature = calculate_signature(&self.key, text.as_bytes());
-        format!("{origin}{path}?{before}{parameters}&X-Amz-Signature={signature}")
+        let before: String = query.iter().map(|parameter| format!("{parameter}&")).collect();
+        format!("{origin}{path}?{before}{parameters}{headers_too}&X-Amz-Signature={signature}{token}")
     }
 }
 
-fn add(parameters: &mut String, name: &str, value: &str) {
-    write!(parameters, "&{name}={}", utf8_percent_encode(value, IN_QUERY)).expect("a text takes every text");
+/// As clients name it: without the port that goes without saying.
+fn host(origin: &str) -> &str {
+    match origin.split_once("://") {
+        Some(("http", host)) => host.strip_suffix(":80").unwrap_or(host),
+        Some((_, host)) => host.strip_suffix(":443").unwrap_or(host),
+        None => origin,
+    }
 }
 
 /// `20130524T000000Z`.
@@ -167,7 +173,7 @@ mod tests {
         let credentials = Credentials::new("AKIAIOSFODNN7EXAMPLE", secret, None, None, "example");
         let from = SystemTime::UNIX_EPOCH + Duration::from_secs(1_369_353_600);
         let life = Duration::from_secs(86_400);
-        let read = Use { method: "GET", query: "", content_type: None, from, life };
+        let read = Use { method: "GET", query: &[], content_type: None, from, life };
         assert_eq!(
             Keys::new(&place, credentials, from).sign(&place, "test.txt", &read),
             "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
