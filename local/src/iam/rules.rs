@@ -26,6 +26,11 @@ pub(super) fn check(operation: &str, form: &Form) -> Result<(), Refusal> {
     if let Some(text) = form.get("Description").filter(|text| text.chars().count() > 1000) {
         return Err(too_long("description", text, 1000));
     }
+    // Taking it and not asking it would let a role do what on AWS it may not.
+    if form.contains_key("PermissionsBoundary") {
+        let text = "the local AWS has no permissions boundaries";
+        return Err(Refusal::new(501, "NotImplementedException", text));
+    }
     check_session(form)?;
     check_documents(operation, form)
 }
@@ -195,6 +200,7 @@ mod tests {
             ("MaxSessionDuration", "60", "Member must have value greater than or equal to 3600"),
             ("MaxSessionDuration", "90000", "Member must have value less than or equal to 43200"),
             ("AssumeRolePolicyDocument", "{", "This policy contains invalid Json"),
+            ("PermissionsBoundary", "arn:aws:iam::aws:policy/PowerUserAccess", "has no permissions boundaries"),
         ] {
             let refusal = refused(field, bad).unwrap_or_default();
             assert!(refusal.contains(said), "{field} {bad}: {refusal}");
