@@ -220,7 +220,7 @@ struct Shown {
     labels: Option<Vec<String>>,
     /// The same as `labels`.
     label: Option<Vec<String>>,
-    /// Why nothing was recognised; absent if the picture was looked at.
+    /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was looked at.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,

@@ -33,7 +33,7 @@ pub enum Auth {
     /// `header`: whoever says a name is believed.
     Header,
     /// `jwt`: whoever has a token, signed by somebody whom we trust.
-    Jwt(Jwt),
+    Jwt(Box<Jwt>),
 }
 
 /// Which tokens are believed.
@@ -170,13 +170,13 @@ fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth,
             Some(name) => Err(BadSettings::NoTokens(name)),
             None => Ok(Auth::Header),
         },
-        Some("jwt") => Ok(Auth::Jwt(Jwt {
+        Some("jwt") => Ok(Auth::Jwt(Box::new(Jwt {
             keys: read_keys(variable)?,
             audience: variable("JWT_AUDIENCE").ok_or(BadSettings::Missing("JWT_AUDIENCE"))?,
             issuer: variable("JWT_ISSUER"),
             claim: variable("JWT_CLAIM").unwrap_or_else(|| "sub".to_owned()),
             login: variable("JWT_LOGIN_URL").map(|url| read_address("JWT_LOGIN_URL", url)).transpose()?,
-        })),
+        }))),
         Some(other) => Err(BadSettings::Auth(other.to_owned())),
     }
 }
@@ -257,7 +257,7 @@ mod tests {
     fn read_jwt(variables: &[(&str, &str)]) -> Result<Jwt, String> {
         let enough = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AUTH", "jwt"), ("JWT_AUDIENCE", "postagram")];
         match read(&[&enough, variables].concat())?.auth {
-            Auth::Jwt(jwt) => Ok(jwt),
+            Auth::Jwt(jwt) => Ok(*jwt),
             Auth::Header => Err("header".to_owned()),
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Error {
     NoPost,
     #[error("the request is larger than 64 KiB")]
     TooLarge,
+    #[error("the body must come as it is, without Content-Encoding")]
+    PackedBody,
     #[error("the address is longer than 8 KiB")]
     LongAddress,
     #[error("the headers are larger than 16 KiB")]
@@ -100,6 +102,7 @@ impl Error {
             Self::Field(..) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoPost => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::PackedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::LongAddress => StatusCode::URI_TOO_LONG,
             Self::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,

@@ -10,7 +10,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
-use poem::middleware::Compression;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::OpenApiService;
@@ -57,7 +56,7 @@ pub fn app(
             let page = page.clone();
             async move { page.before(next, request).await }
         })
-        .with(Compression::new())
+        .around(layers::packed)
         .around(layers::explained)
         .around(layers::guarded)
         .around(move |next, request| layers::watched(next, request, metrics.clone()));

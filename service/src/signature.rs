@@ -31,7 +31,7 @@ struct Check {
 }
 
 enum Way {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Rsa(&'static RsaParameters, RsaPublicKeyComponents<Vec<u8>>),
     Curve(UnparsedPublicKey<Vec<u8>>),
 }
@@ -49,7 +49,7 @@ impl Check {
             )))
         };
         let way = match algorithm {
-            Algorithm::HS256 => Way::Secret(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?)),
+            Algorithm::HS256 => Way::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.try_get_as_bytes()?))),
             Algorithm::RS256 => rsa(&RSA_PKCS1_2048_8192_SHA256, key)?,
             Algorithm::RS384 => rsa(&RSA_PKCS1_2048_8192_SHA384, key)?,
             Algorithm::RS512 => rsa(&RSA_PKCS1_2048_8192_SHA512, key)?,

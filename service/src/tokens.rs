@@ -20,7 +20,7 @@ pub(crate) struct Tokens {
 
 enum Trusted {
     Shared(Arc<Key>),
-    Published(Published),
+    Published(Box<Published>),
 }
 
 /// A key, and what must be true of a token that is signed with it.
@@ -49,7 +49,7 @@ impl Tokens {
         let Jwt { keys, audience, issuer, claim, login: _ } = jwt;
         let expected = Expected { audience: audience.clone(), issuer: issuer.clone() };
         let trusted = match keys {
-            Keys::Published(url) => Trusted::Published(Published::new(url, expected)),
+            Keys::Published(url) => Trusted::Published(Box::new(Published::new(url, expected))),
             Keys::Shared(secret) => {
                 let secret = DecodingKey::from_secret(secret.0.as_bytes());
                 Trusted::Shared(Arc::new(Key::new(None, Algorithm::HS256, secret, &expected)))

@@ -499,9 +499,9 @@ async fn why_nothing_was_recognised_is_passed_on() {
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     let update = world.dynamo.update_item().table_name(support::TABLE).update_expression("SET refused = :why");
     let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
-    update.expression_attribute_values(":why", stored("it is no picture")).send().await.unwrap();
+    update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
     let shown = &world.list("/posts").await[0];
-    assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("it is no picture")));
+    assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("unsupported")));
     world.end().await;
 }
 
@@ -520,6 +520,26 @@ async fn every_answer_says_what_browsers_may_do_with_it() {
         assert!(answer.headers().contains_key("cache-control"), "{path}");
         assert_eq!(header("x-request-id").len(), 32, "{path}");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn answers_are_packed_for_who_can_unpack_them() {
+    let world = World::new().await;
+    let ask = async |path: &str, takes: &str| {
+        let request = world.http.get(format!("{}{path}", world.base)).header("Accept-Encoding", takes);
+        let answer = request.send().await.unwrap();
+        let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        (header("content-encoding"), header("vary"), answer.bytes().await.unwrap())
+    };
+    let vary = Some("accept-encoding".to_owned());
+    let (plain, packed) = (ask("/app.js", "identity").await, ask("/app.js", "gzip, br").await);
+    assert_eq!((plain.0, plain.1), (None, vary.clone()));
+    assert_eq!((packed.0.as_deref(), packed.1), (Some("gzip"), vary));
+    assert!(packed.2.starts_with(&[0x1f, 0x8b]) && packed.2.len() * 2 < plain.2.len());
+    assert_eq!(ask("/posts?limit=0", "gzip").await.0, None, "errors are short");
+    let packed = world.http.post(format!("{}/posts", world.base)).header("Authorization", "ada");
+    told(packed.header("Content-Encoding", "gzip").body("{}").send().await.unwrap(), 415).await;
     world.end().await;
 }
 

@@ -71,6 +71,19 @@ fn bad_settings_are_named_and_it_exits_with_78() {
 }
 
 #[test]
+fn every_variable_is_explained_in_the_readme() {
+    let (config, readme) = (include_str!("../src/config.rs"), include_str!("../../README.md"));
+    let code = config.split("#[cfg(test)]").next().unwrap();
+    let is_a_variable =
+        |text: &&str| text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let variables: Vec<&str> = code.split('"').filter(is_a_variable).collect();
+    assert!(variables.len() > 12);
+    for name in variables {
+        assert!(readme.contains(&format!("`{name}`")), "{name} has no row in README.md: The service");
+    }
+}
+
+#[test]
 fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
