@@ -41,7 +41,7 @@ pub fn first_to_go<'a>(members: &[&'a Instance], policies: &[String], now: Momen
 }
 
 /// Those for which a measure is least.
-fn least<'a, K: Ord>(from: Vec<&'a Instance>, measure: impl Fn(&Instance) -> K) -> Vec<&'a Instance> {
+fn least<K: Ord>(from: Vec<&Instance>, measure: impl Fn(&Instance) -> K) -> Vec<&Instance> {
     let Some(least) = from.iter().map(|one| measure(one)).min() else {
         return from;
     };

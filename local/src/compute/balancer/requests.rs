@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Every target's counts, by target group and target.
+/// Every target's counts.
 #[derive(Default, Clone)]
-pub struct Requests(Arc<Mutex<BTreeMap<(String, String), Arc<Count>>>>);
+pub struct Requests(Arc<Mutex<Counts>>);
+
+/// By target group and target.
+type Counts = BTreeMap<(String, String), Arc<Count>>;
 
 /// The counts of one target.
 #[derive(Debug, Default)]
@@ -39,7 +42,7 @@ impl Requests {
         self.counts().remove(&(group.to_owned(), target.to_owned()));
     }
 
-    fn counts(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Count>>> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().expect("nothing panics while it counts")
     }
 }
@@ -75,7 +78,9 @@ impl Drop for Open {
 
 /// How often each load balancer has answered by itself, by its ARN and the status.
 #[derive(Default, Clone)]
-pub struct Tally(Arc<Mutex<BTreeMap<String, BTreeMap<u16, u64>>>>);
+pub struct Tally(Arc<Mutex<Answers>>);
+
+type Answers = BTreeMap<String, BTreeMap<u16, u64>>;
 
 impl Tally {
     /// One more answer.
@@ -88,7 +93,7 @@ impl Tally {
         self.answers().get(balancer).cloned().unwrap_or_default()
     }
 
-    fn answers(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<u16, u64>>> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         self.0.lock().expect("nothing panics while it counts")
     }
 }
