@@ -114,7 +114,8 @@ async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region()
         let dir = tempfile::tempdir().unwrap();
         let options = local::Options { dir: dir.path().to_owned(), port: 0, region: region.to_owned() };
         let cloud = local::Cloud::start(options).await.unwrap();
-        let s3 = support::s3(&support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await);
+        let config = support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        let s3 = support::s3(&config.into_builder().region(aws_config::Region::new(region)).build());
         let constraint = |region: &str| {
             let constraint = BucketLocationConstraint::from(region);
             CreateBucketConfiguration::builder().location_constraint(constraint).build()
