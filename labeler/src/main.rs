@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
 }
 
 /// Lambda says in the environment which region it is and in whose name the function acts. The SDK's own loading also
-/// knows profiles, containers, machines and single sign-on, and brings a client for each along: a third of the program.
+/// knows profiles, containers, machines and single sign-on, and brings a client for each along.
 fn configuration() -> Result<SdkConfig, Error> {
     let configuration = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

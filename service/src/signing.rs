@@ -1,6 +1,6 @@
 //! Addresses of objects that anybody may use for a while: Signature Version 4 in the query.
 //!
-//! Made here because the SDK's client goes through everything a call needs to make one, some twenty times the work.
+//! Made here because the SDK's client goes through everything a call needs to make one, many times the work.
 //! The tests hold every address against the one the SDK makes.
 
 use std::sync::Arc;
