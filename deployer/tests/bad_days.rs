@@ -30,7 +30,7 @@ fn up_and_down_get_over_a_full_zone_an_instance_that_does_not_boot_and_interface
 
 #[test]
 fn up_gets_over_an_instance_whose_service_dies_at_every_start() {
-    let project = project("crash-loop", "2");
+    let project = project("crash-loop", "9");
     project.done(&["up", "--local", "--yes"]);
     assert!(instances(&project) > 1, "the first one did not come up");
     project.done(&["down", "--local", "--yes"]);

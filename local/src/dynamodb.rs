@@ -21,6 +21,7 @@ use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::backend::{self, Remembered};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
+use crate::speed::Speed;
 use crate::store;
 use states::States;
 use transactions::Tokens;
@@ -60,7 +61,7 @@ const ITEM_WRITES: &[&str] =
 const REFUSALS_OF_BACKUPS: u8 = 2;
 
 impl DynamoDb {
-    pub(crate) async fn open(dir: &Path, region: &str) -> anyhow::Result<DynamoDb> {
+    pub(crate) async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
         let service = DynamoDbService::new();
         if let Some(snapshot) = snapshot {
@@ -77,7 +78,7 @@ impl DynamoDb {
             protected,
             protected_file,
             unready: Mutex::default(),
-            states: States::default(),
+            states: States::at(speed),
             tokens: Tokens::default(),
             keys: Mutex::default(),
         };

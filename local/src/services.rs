@@ -46,7 +46,7 @@ impl Services {
         let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
         let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
-        let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone()).await?;
+        let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone(), speed).await?;
         let s3 = Arc::new(S3::open(&state, region, lambda.clone(), faults.clone()).await?);
         lambda.connect(&s3);
         let compute = Compute::start(compute::Context {
@@ -60,7 +60,7 @@ impl Services {
             speed,
         })
         .await?;
-        let dynamodb = DynamoDb::open(&state, region).await?;
+        let dynamodb = DynamoDb::open(&state, region, speed).await?;
         lambda.resume()?;
         Ok(Services {
             journal: Journal::default(),

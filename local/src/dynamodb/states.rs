@@ -1,5 +1,5 @@
-//! What tables are in the middle of. What takes AWS seconds takes a moment here, and is refused in the meantime as
-//! there (aws-facts §5.1). A restart finds everything done.
+//! What tables are in the middle of, which is refused as on AWS until it is over (aws-facts §5.1). It takes a moment, or
+//! as long as the speed wants it. A restart finds everything done.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,23 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::answer::Refusal;
+use crate::speed::Speed;
 
-/// How long a table is being created, and how long it is being deleted.
-const COMING: Duration = Duration::from_millis(200);
-/// How long a change of a table takes.
-const CHANGING: Duration = Duration::from_millis(100);
+/// How long AWS takes to create a table, to change it and to delete it, in seconds (aws-facts §13).
+const CREATING_S: u64 = 8;
+const UPDATING_S: u64 = 5;
+const DELETING_S: u64 = 10;
+
+/// The least that each takes here, at any speed: nobody may count on finding it over.
+const LEAST_COMING: Duration = Duration::from_millis(200);
+const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
 /// The tables that are doing something.
-#[derive(Debug, Default)]
-pub(super) struct States(Mutex<BTreeMap<String, State>>);
+#[derive(Debug)]
+pub(super) struct States {
+    speed: Speed,
+    busy: Mutex<BTreeMap<String, State>>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -44,19 +52,23 @@ impl Doing {
 }
 
 impl States {
+    pub(super) fn at(speed: Speed) -> States {
+        States { speed, busy: Mutex::default() }
+    }
+
     /// A table was made; `ACTIVE` comes later.
     pub(super) fn created(&self, name: &str) {
-        self.begin(name, Doing::Creating, COMING);
+        self.begin(name, Doing::Creating, self.speed.takes(CREATING_S).max(LEAST_COMING));
     }
 
     /// A table was changed.
     pub(super) fn updated(&self, name: &str) {
-        self.begin(name, Doing::Updating, CHANGING);
+        self.begin(name, Doing::Updating, self.speed.takes(UPDATING_S).max(LEAST_CHANGING));
     }
 
     /// A table was deleted, whose description this was; it is still seen for a while.
     pub(super) fn deleted(&self, name: &str, description: Value) {
-        self.begin(name, Doing::Deleting(description), COMING);
+        self.begin(name, Doing::Deleting(description), self.speed.takes(DELETING_S).max(LEAST_COMING));
     }
 
     /// Its status, unless it is `ACTIVE` or not there.
@@ -105,7 +117,7 @@ impl States {
 
     /// What is not over yet.
     fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         states.retain(|_, state| state.until > now);
         states
@@ -124,27 +136,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_table_comes_changes_and_goes_and_is_left_alone_meanwhile() {
-        let states = States::default();
+        let states = States::at(Speed::REAL);
         states.created("posts");
         assert_eq!(states.of("posts"), Some("CREATING"));
         assert!(states.refuse_items("posts").is_err());
         assert!(refused(states.refuse_change("posts")).contains("still in use: Table is being created: posts"));
         assert!(states.refuse_change("other").is_ok());
-        tokio::time::advance(COMING).await;
+        tokio::time::advance(Duration::from_secs(CREATING_S)).await;
         assert_eq!(states.of("posts"), None);
         assert!(states.refuse_items("posts").is_ok() && states.refuse_change("posts").is_ok());
 
         states.updated("posts");
         assert!(refused(states.refuse_change("posts")).contains("Table is being updated"));
         assert!(states.refuse_items("posts").is_ok(), "its items can be used all the time");
-        tokio::time::advance(CHANGING).await;
+        tokio::time::advance(Duration::from_secs(UPDATING_S)).await;
         assert!(states.refuse_change("posts").is_ok());
 
         states.deleted("posts", json!({ "TableStatus": "DELETING" }));
         assert!(refused(states.refuse_change("posts")).contains("Table is being deleted"));
         assert_eq!(states.last_seen("posts"), Some(json!({ "TableStatus": "DELETING" })));
         assert_eq!(states.going(), ["posts"]);
-        tokio::time::advance(COMING).await;
+        tokio::time::advance(Duration::from_secs(DELETING_S)).await;
         assert_eq!((states.last_seen("posts"), states.going().len()), (None, 0));
     }
 }

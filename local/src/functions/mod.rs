@@ -21,6 +21,7 @@ use crate::iam::Iam;
 use crate::lambda::{Function, Registry};
 use crate::logs::Logs;
 use crate::permissions::{to_make_logs, to_write_logs};
+use crate::speed::Speed;
 use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
@@ -33,8 +34,10 @@ const IDLE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_secs(15);
 /// How long the credentials of a process live; it is replaced when half of it is over.
 const CREDENTIALS: time::Duration = time::Duration::hours(12);
-/// Before the first retry of an event; twice as long before the second. AWS waits minutes, a laptop's user does not.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long AWS waits before the first retry of an event, in seconds; twice as long before the second.
+const RETRY_S: u64 = 60;
+/// The least of that here: what failed because something was not there yet gets a chance.
+const LEAST_RETRY: Duration = Duration::from_secs(1);
 
 /// How long an event waits unless the function says otherwise (aws-facts §7.5).
 const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
@@ -57,6 +60,7 @@ struct Site {
     access: Arc<Access>,
     iam: Arc<Iam>,
     logs: Arc<Logs>,
+    speed: Speed,
     warden: Warden,
     stop: CancellationToken,
 }
@@ -86,6 +90,7 @@ impl Functions {
         iam: Arc<Iam>,
         logs: Arc<Logs>,
         registry: Arc<Registry>,
+        speed: Speed,
     ) -> anyhow::Result<Arc<Functions>> {
         environment::end_orphans(&dir).await;
         let site = Site {
@@ -95,6 +100,7 @@ impl Functions {
             access,
             iam,
             logs,
+            speed,
             warden: Warden::default(),
             stop: CancellationToken::new(),
         };
@@ -235,7 +241,7 @@ impl Functions {
             if failures == retries {
                 return;
             }
-            tokio::time::sleep(RETRY * 2_u32.pow(failures as u32)).await;
+            tokio::time::sleep(self.site.speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32)).await;
             failures += 1;
         }
     }

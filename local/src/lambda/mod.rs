@@ -29,6 +29,7 @@ use crate::functions::{Functions, Outcome};
 use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::s3::S3;
+use crate::speed::Speed;
 use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
 use function::{OnEvent, parameter};
@@ -65,11 +66,20 @@ impl Lambda {
         access: Arc<Access>,
         iam: Arc<Iam>,
         logs: Arc<Logs>,
+        speed: Speed,
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
-        let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default()));
-        let running =
-            Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
+        let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default(), speed));
+        let running = Functions::open(
+            dir.join("functions"),
+            region,
+            endpoint,
+            access,
+            iam.clone(),
+            logs,
+            registry.clone(),
+            speed,
+        );
         let running = running.await?;
         Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
     }
@@ -332,7 +342,7 @@ impl Lambda {
         self.save(&functions)?;
         self.registry.states.updated(before, &changed.revision);
         drop(functions);
-        self.running.take_over(changed.clone(), states::CHANGING);
+        self.running.take_over(changed.clone(), self.registry.states.changing());
         Ok(shown(200, &self.show(&changed)))
     }
 

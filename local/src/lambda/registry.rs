@@ -5,17 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Function;
 use super::states::States;
+use crate::speed::Speed;
 
 /// Every function by its name, and what it is in the middle of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     functions: Mutex<BTreeMap<String, Function>>,
     pub(super) states: States,
 }
 
 impl Registry {
-    pub(super) fn new(functions: BTreeMap<String, Function>) -> Registry {
-        Registry { functions: Mutex::new(functions), states: States::default() }
+    pub(super) fn new(functions: BTreeMap<String, Function>, speed: Speed) -> Registry {
+        Registry { functions: Mutex::new(functions), states: States::at(speed) }
     }
 
     /// The function that answers calls of this name now.

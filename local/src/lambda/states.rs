@@ -1,5 +1,5 @@
-//! What functions are in the middle of. What takes Lambda seconds takes a moment here; until it is over a new function
-//! cannot be called, and a changed one answers as it was before (aws-facts §7.1, §7.3). A restart finds everything done.
+//! What functions are in the middle of. Until it is over a new function cannot be called, and a changed one answers as it
+//! was before (aws-facts §7.1, §7.3). It takes a moment, or as long as the speed wants it. A restart finds everything done.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,15 +10,22 @@ use tokio::time::Instant;
 
 use super::Function;
 use crate::answer::Refusal;
+use crate::speed::Speed;
 
-/// How long a function is being created.
-const COMING: Duration = Duration::from_millis(200);
-/// How long a change takes.
-pub(super) const CHANGING: Duration = Duration::from_millis(100);
+/// How long AWS takes to create a function and to change it, in seconds (aws-facts §13).
+const CREATING_S: u64 = 8;
+const UPDATING_S: u64 = 5;
+
+/// The least that each takes here, at any speed: nobody may count on finding it over.
+const LEAST_COMING: Duration = Duration::from_millis(200);
+const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
 /// The functions that are doing something.
-#[derive(Debug, Default)]
-pub(super) struct States(Mutex<BTreeMap<String, State>>);
+#[derive(Debug)]
+pub(super) struct States {
+    speed: Speed,
+    busy: Mutex<BTreeMap<String, State>>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -34,9 +41,18 @@ enum State {
 }
 
 impl States {
+    pub(super) fn at(speed: Speed) -> States {
+        States { speed, busy: Mutex::default() }
+    }
+
+    /// How long a change takes.
+    pub(super) fn changing(&self) -> Duration {
+        self.speed.takes(UPDATING_S).max(LEAST_CHANGING)
+    }
+
     /// A function was made; `Active` comes later.
     pub(super) fn created(&self, name: &str) {
-        let until = Instant::now() + COMING;
+        let until = Instant::now() + self.speed.takes(CREATING_S).max(LEAST_COMING);
         self.now().insert(name.to_owned(), State::Creating { until });
     }
 
@@ -109,7 +125,7 @@ impl States {
 
     /// What is not over yet.
     fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        let mut states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         states.retain(|_, state| !matches!(state, State::Creating { until } if *until <= now));
         states
@@ -138,20 +154,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_function_is_pending_and_cannot_be_called() {
-        let states = States::default();
+        let states = States::at(Speed::REAL);
         states.created("labeler");
         let mut shown = json!({ "State": "Active" });
         states.show("labeler", &mut shown);
         assert_eq!((&shown["State"], &shown["StateReasonCode"]), (&json!("Pending"), &json!("Creating")));
         assert!(refused(states.refuse_call(&function("1"))).ends_with("in the following state: Pending"));
         assert!(refused(states.refuse_change(&function("1"))).ends_with("in the following state: Pending"));
-        tokio::time::advance(COMING).await;
+        tokio::time::advance(Duration::from_secs(CREATING_S)).await;
         assert!(states.refuse_call(&function("1")).is_ok() && states.refuse_change(&function("1")).is_ok());
     }
 
     #[test]
     fn a_changed_function_answers_as_before_until_it_takes_over() {
-        let states = States::default();
+        let states = States::at(Speed::REAL);
         states.updated(function("1"), "2");
         let mut shown = json!({ "LastUpdateStatus": "Successful" });
         states.show("labeler", &mut shown);
