@@ -419,7 +419,8 @@ impl Layout<'_> {
     ) {
         self.stack.add_inside(entry, (listener, target_group, group), |(listener, target_group, group)| {
             let settings = default_action::Settings::all_to(&target_group.arn);
-            (DefaultAction { listener: listener.arn, target_group: target_group.arn, group: group.name }, settings)
+            let (listener, seen) = (listener.arn, listener.forwards);
+            (DefaultAction { listener, target_group: target_group.arn, group: group.name, seen }, settings)
         });
     }
 

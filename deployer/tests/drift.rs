@@ -278,7 +278,8 @@ async fn managed(cloud: &Ours) -> BTreeSet<String> {
     fields.of(Listener { load_balancer: hands.load_balancer().await, target_group: target_group.clone() }).await;
     fields.of(AutoScalingGroup { name: name("web-8080") }).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
-    fields.of(DefaultAction { listener: hands.listener_arn().await, target_group, group: name("web-8080") }).await;
+    let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());
+    fields.of(DefaultAction { listener, target_group, group, seen }).await;
     let (bucket, key) = hands.artifact().await;
     fields.of(Artifact { bucket, key, program: "unread".into() }).await;
     fields.found

@@ -10,7 +10,7 @@ use deployer::{
 };
 use support::{
     Project, Said,
-    cloud::{Ours, ours},
+    cloud::{Ours, ours, ours_in},
     eventually,
     moto::Moto,
     world,
@@ -293,8 +293,10 @@ async fn another_account_or_region_is_refused_naming_both() {
 
     project.edit("account: \"111122223333\"\n", "");
     project.edit("region: us-east-1", "region: eu-west-1");
-    let refused = cloud.run(&project, &["up", "--yes"]).await;
+    let elsewhere = ours_in("eu-west-1").await;
+    let refused = elsewhere.run(&project, &["up", "--yes"]).await;
     assert_eq!(refused.code, 64, "{}", refused.all());
+    elsewhere.end().await;
     says(&refused, "small lives in us-east-1");
     says(&refused, "stack.yaml says eu-west-1");
     says(&refused, "--region eu-west-1");

@@ -16,7 +16,7 @@ use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
-use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime};
+use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime, State};
 use aws_sdk_s3::primitives::{Blob, ByteStream};
 use client::config_at;
 use fastrand::Rng;
@@ -463,6 +463,13 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     let create = lambda.create_function().function_name("echo").runtime(Runtime::Providedal2023).handler("bootstrap");
     let code = FunctionCode::builder().zip_file(aws_sdk_lambda::primitives::Blob::new(zipped())).build();
     create.role(role.role().unwrap().arn()).code(code).send().await.unwrap();
+    let state = async || {
+        let found = lambda.get_function_configuration().function_name("echo").send().await.unwrap();
+        found.state().cloned()
+    };
+    while state().await != Some(State::Active) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let called = lambda.invoke().function_name("echo").payload(Blob::new("\"pid\"")).send().await.unwrap();
     let pid: i32 = std::str::from_utf8(called.payload().unwrap().as_ref()).unwrap().parse().unwrap();
     // The function's only other processes sleep, so this event waits for one of them or for the next server.

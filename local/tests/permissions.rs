@@ -4,7 +4,7 @@ mod support;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
@@ -85,6 +85,11 @@ async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
     assert_eq!(code, "AccessDeniedException");
     let why = "because no identity-based policy allows the dynamodb:PutItem action";
     assert_eq!(message, format!("{ME} dynamodb:PutItem on resource: {POSTS} {why}"));
+    while owner.describe_table().table_name("posts").send().await.unwrap().table().unwrap().table_status()
+        != Some(&TableStatus::Active)
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     for _ in 0..3 {
         stage.allow(allow(&["dynamodb:PutItem"], POSTS)).await;
         put().await.unwrap();

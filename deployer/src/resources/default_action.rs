@@ -23,6 +23,8 @@ pub struct DefaultAction {
     pub target_group: String,
     /// The Auto Scaling group that fills it.
     pub group: String,
+    /// To whom the listener was last seen to forward.
+    pub seen: Forwards,
 }
 
 /// What we choose.
@@ -60,15 +62,12 @@ impl Resource for DefaultAction {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.elb.describe_listeners().listener_arns(&self.listener).send().await)?;
         let listener = answer.as_ref().and_then(|answer| answer.listeners().first());
-        Ok(listener.map_or(Observed::Absent, |listener| {
-            let settings = Settings { forwards: forwards(listener) };
-            Observed::Present(Live { settings, output: Output {}, owner: Owner::Parent })
-        }))
+        Ok(listener.map_or(Observed::Absent, |listener| Observed::Present(live(forwards(listener)))))
     }
 
-    /// Every listener is made with an action: the next look finds it.
-    async fn create(&self, _: &Aws, _: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        Ok(None)
+    /// Every listener is made with an action, which most often is the wanted one; if not, the next look finds it.
+    async fn create(&self, _: &Aws, want: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        Ok((self.seen == want.forwards).then(|| live(self.seen.clone())))
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
@@ -93,4 +92,8 @@ impl Resource for DefaultAction {
     fn is_bare(_: &Settings) -> bool {
         true
     }
+}
+
+fn live(forwards: Forwards) -> Live<DefaultAction> {
+    Live { settings: Settings { forwards }, output: Output {}, owner: Owner::Parent }
 }

@@ -14,10 +14,15 @@ pub struct Ours {
 
 /// Starts one.
 pub async fn ours() -> Ours {
+    ours_in("us-east-1").await
+}
+
+/// Starts one in a region: it refuses what is signed for another.
+pub async fn ours_in(region: &str) -> Ours {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let options = local::Options { dir: folder.path().to_owned(), port: 0, region: "us-east-1".into() };
+    let options = local::Options { dir: folder.path().to_owned(), port: 0, region: region.into() };
     let cloud = local::Cloud::start(options).await.expect("the local AWS starts");
-    let aws = connect(&cloud.endpoint(), "us-east-1").await;
+    let aws = connect(&cloud.endpoint(), region).await;
     Ours { cloud, folder, aws }
 }
 

@@ -247,10 +247,11 @@ mod tests {
 
     #[test]
     fn the_environment_is_replaced_as_a_whole_and_the_rest_is_kept() {
-        let mut function = configured(json!({ "Timeout": 10, "Environment": { "Variables": { "A": "1" } } })).unwrap();
-        function.configure(&json!({ "Environment": { "Variables": { "B": "2" } } })).unwrap();
+        let mut function =
+            configured(json!({ "Timeout": 10, "Environment": { "Variables": { "ONE": "1" } } })).unwrap();
+        function.configure(&json!({ "Environment": { "Variables": { "TWO": "2" } } })).unwrap();
         assert_eq!(function.timeout_s, 10);
-        assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["B"]);
+        assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["TWO"]);
     }
 
     #[test]
@@ -268,7 +269,7 @@ mod tests {
             json!({ "MemorySize": 64 }),
             json!({ "Runtime": "python3.12" }),
             json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }),
-            json!({ "Environment": { "Variables": { "A": "x".repeat(5000) } } }),
+            json!({ "Environment": { "Variables": { "LONG": "x".repeat(5000) } } }),
         ] {
             assert_eq!(configured(input).unwrap_err().code, "InvalidParameterValueException");
         }
