@@ -21,7 +21,6 @@ use crate::iam::Iam;
 use crate::lambda::{Function, Registry};
 use crate::logs::Logs;
 use crate::permissions::{to_make_logs, to_write_logs};
-use crate::speed::Speed;
 use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
@@ -60,7 +59,6 @@ struct Site {
     access: Arc<Access>,
     iam: Arc<Iam>,
     logs: Arc<Logs>,
-    speed: Speed,
     warden: Warden,
     stop: CancellationToken,
 }
@@ -90,7 +88,6 @@ impl Functions {
         iam: Arc<Iam>,
         logs: Arc<Logs>,
         registry: Arc<Registry>,
-        speed: Speed,
     ) -> anyhow::Result<Arc<Functions>> {
         environment::end_orphans(&dir).await;
         let site = Site {
@@ -100,7 +97,6 @@ impl Functions {
             access,
             iam,
             logs,
-            speed,
             warden: Warden::default(),
             stop: CancellationToken::new(),
         };
@@ -241,7 +237,8 @@ impl Functions {
             if failures == retries {
                 return;
             }
-            tokio::time::sleep(self.site.speed.takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32)).await;
+            tokio::time::sleep(self.registry.speed().takes(RETRY_S).max(LEAST_RETRY) * 2_u32.pow(failures as u32))
+                .await;
             failures += 1;
         }
     }
