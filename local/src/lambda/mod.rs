@@ -70,16 +70,8 @@ impl Lambda {
     ) -> anyhow::Result<Arc<Lambda>> {
         let file = dir.join("state/lambda.json");
         let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default(), speed));
-        let running = Functions::open(
-            dir.join("functions"),
-            region,
-            endpoint,
-            access,
-            iam.clone(),
-            logs,
-            registry.clone(),
-            speed,
-        );
+        let running =
+            Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
     }

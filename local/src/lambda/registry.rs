@@ -19,6 +19,11 @@ impl Registry {
         Registry { functions: Mutex::new(functions), states: States::at(speed) }
     }
 
+    /// How fast everything goes.
+    pub(crate) fn speed(&self) -> Speed {
+        self.states.speed
+    }
+
     /// The function that answers calls of this name now.
     pub(crate) fn answering(&self, name: &str) -> Option<Function> {
         let current = self.functions().get(name).cloned()?;

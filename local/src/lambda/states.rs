@@ -23,7 +23,7 @@ const LEAST_CHANGING: Duration = Duration::from_millis(100);
 /// The functions that are doing something.
 #[derive(Debug)]
 pub(super) struct States {
-    speed: Speed,
+    pub(super) speed: Speed,
     busy: Mutex<BTreeMap<String, State>>,
 }
 

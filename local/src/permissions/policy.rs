@@ -132,8 +132,8 @@ pub(super) fn statements(document: &Map<String, Value>) -> Result<Vec<&Map<Strin
 
 fn unique_ids(statements: &[&Map<String, Value>]) -> Result<(), String> {
     let mut seen = std::collections::BTreeSet::new();
-    let ids = statements.iter().filter_map(|statement| statement.get("Sid")?.as_str()).filter(|id| !id.is_empty());
-    match ids.map(|id| seen.insert(id)).all(|is_new| is_new) {
+    let mut ids = statements.iter().filter_map(|statement| statement.get("Sid")?.as_str()).filter(|id| !id.is_empty());
+    match ids.all(|id| seen.insert(id)) {
         true => Ok(()),
         false => Err("Statement IDs (SID) in a single policy must be unique.".to_owned()),
     }
