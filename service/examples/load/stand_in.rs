@@ -107,7 +107,7 @@ fn row(number: u128) -> Value {
         "title": { "S": format!("Post number {number}") },
         "body": { "S": "A day at the sea, with wind, cake and a lighthouse. ".repeat(3) },
     });
-    if number % PICTURES == 0 {
+    if number.is_multiple_of(PICTURES) {
         row["image"] = json!({ "S": format!("{user}/{id}/{}photo {number}.jpg", uuid(number)) });
         let labels = ["Sea", "Outdoors", "Nature", "Lighthouse", "Cake"].map(|label| json!({ "S": label }));
         row["labels"] = json!({ "L": labels });
