@@ -35,7 +35,7 @@ impl PostId {
     /// The sort key of the row, which is also the `id` in every answer.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{PREFIX}{self}")
+        [PREFIX, self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())].concat()
     }
 }
 
@@ -45,8 +45,8 @@ impl FromStr for PostId {
     /// Only the usual spelling with hyphens is an id: others would be a second name for one post.
     fn from_str(text: &str) -> Result<Self, BadPost> {
         let uuid = Uuid::try_parse(text).map_err(|_| BadPost)?;
-        let id = Self(uuid);
-        if id.to_string() == text { Ok(id) } else { Err(BadPost) }
+        let usual = uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+        if usual { Ok(Self(uuid)) } else { Err(BadPost) }
     }
 }
 

@@ -16,9 +16,10 @@ use crate::author::Author;
 use crate::config::{Auth, Settings};
 use crate::error::Error;
 use crate::json::Json;
-use crate::pictures::Pictures;
+use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
-use crate::rows::{Order, Part, Picture, Post, Rows};
+use crate::row::{Picture, Post, Text};
+use crate::rows::{Order, Part, Rows};
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -45,10 +46,10 @@ impl Api {
     /// Write a post
     #[oai(path = "/posts", method = "post", operation_id = "writePost")]
     async fn write(&self, author: Author, draft: Draft) -> Result<Written, Error> {
-        let NewPost { title, body } = draft.0;
+        let (title, body) = (Text::Plain(&draft.0.title), Text::Plain(&draft.0.body));
         let post = Post { id: PostId::new(), user: author.0, title, body, picture: None };
         self.rows.add(&post).await?;
-        Ok(Written::Post(Json(self.shown(post).await?)))
+        Ok(Written::Post(Json::like(&Told::of(&post, None), 512)))
     }
 
     /// List posts, the newest last unless asked otherwise
@@ -73,15 +74,22 @@ impl Api {
             None => None,
             Some(Ok(user)) => Some(user),
             // A name that no author can have has no posts.
-            Some(Err(_)) => return Ok(Listed::Posts(Json(Vec::new()), None)),
+            Some(Err(_)) => return Ok(Listed::Posts(Json::like(&[(); 0], 2), None)),
         };
-        let (posts, more) = self.rows.list(user.as_ref(), part).await?;
+        let found = self.rows.find(user.as_ref(), part).await?;
+        let (posts, more) = found.posts()?;
         let next = posts.last().filter(|_| more).map(|post| post.id.to_string());
-        let mut shown = Vec::with_capacity(posts.len());
-        for post in posts {
-            shown.push(self.shown(post).await?);
+        let addresses = self.pictures.addresses().await?;
+        let mut told = Vec::with_capacity(posts.len());
+        for post in &posts {
+            let address = match &post.picture {
+                Some(picture) => Some(addresses.of(&picture.key).await),
+                None => None,
+            };
+            told.push(Told::of(post, address));
         }
-        Ok(Listed::Posts(Json(shown), next))
+        // About what DynamoDB said, and an address for some.
+        Ok(Listed::Posts(Json::like(&told, 2 * found.size()), next))
     }
 
     /// Delete a post of yours, with its pictures
@@ -147,7 +155,7 @@ impl Api {
     /// Ask how people log in
     #[oai(path = "/config", method = "get", operation_id = "config")]
     async fn config(&self) -> Json<Config> {
-        Json(self.login.clone())
+        Json::of(&self.login)
     }
 
     /// Tell that the service runs
@@ -155,7 +163,7 @@ impl Api {
     /// Asks nobody else: an instance is not replaced because the storage has a bad minute.
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn health(&self) -> Json<Health> {
-        Json(Health { status: "ok".to_owned() })
+        Json::of(&Health { status: "ok".to_owned() })
     }
 
     /// Tell whether the storage answers the service
@@ -164,7 +172,7 @@ impl Api {
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> Result<Json<Health>, Error> {
         self.readiness.check(&self.rows, &self.pictures).await?;
-        Ok(Json(Health { status: "ready".to_owned() }))
+        Ok(Json::of(&Health { status: "ready".to_owned() }))
     }
 }
 
@@ -183,16 +191,7 @@ impl Api {
         self.rows.require(&user, post).await?;
         let name = ObjectName::new(user, post, &file);
         let upload_url = self.pictures.upload_address(&name, content_type).await?;
-        Ok(Json(Upload { upload_url, object_name: name.to_string() }))
-    }
-
-    async fn shown(&self, post: Post) -> Result<Shown, Error> {
-        let Post { id, user, title, body, picture } = post;
-        let (image, labels, reason) = match picture {
-            Some(Picture { key, labels, reason }) => (Some(self.pictures.address(&key).await?), Some(labels), reason),
-            None => (None, None, None),
-        };
-        Ok(Shown { id: id.key(), user: user.to_string(), title, body, image, label: labels.clone(), labels, reason })
+        Ok(Json::of(&Upload { upload_url, object_name: name.to_string() }))
     }
 }
 
@@ -205,7 +204,9 @@ struct NewPost {
 }
 
 /// A post as people see it
-#[derive(Object, Serialize)]
+///
+/// This is what the OpenAPI document says; [`Told`] is what is written.
+#[derive(Object)]
 #[oai(rename = "Post")]
 struct Shown {
     /// `POST#` and a UUID that grows with time.
@@ -222,8 +223,33 @@ struct Shown {
     label: Option<Vec<String>>,
     /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was looked at.
     #[oai(skip_serializing_if_is_none)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// A [`Shown`] whose texts are where they were found.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: String,
+    user: &'a str,
+    title: Text<'a>,
+    body: Text<'a>,
+    image: Option<Address>,
+    labels: Option<&'a [Text<'a>]>,
+    label: Option<&'a [Text<'a>]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Text<'a>>,
+}
+
+impl<'a> Told<'a> {
+    /// The post, with the address of its picture if it has one.
+    fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
+        let Post { id, user, title, body, picture } = post;
+        let (labels, reason) = match picture {
+            Some(Picture { labels, reason, .. }) => (Some(&labels[..]), *reason),
+            None => (None, None),
+        };
+        Self { id: id.key(), user: user.as_str(), title: *title, body: *body, image, labels, label: labels, reason }
+    }
 }
 
 #[derive(Object, Serialize)]
@@ -382,4 +408,28 @@ fn read_type(text: &str) -> Result<&str, Error> {
 fn is_a_name(text: &str) -> bool {
     (1..=127).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use poem_openapi::types::{ParseFromJSON, ToJSON};
+    use serde_json::{json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_the_document_says() {
+        let picture = Picture { key: "k".into(), labels: vec![Text::Plain("Cat")], reason: Some(Text::Plain("empty")) };
+        let user = User::parse("ada").unwrap();
+        let mut post =
+            Post { id: PostId::new(), user, title: Text::Plain("t"), body: Text::Plain("b"), picture: Some(picture) };
+        let with_picture = to_value(Told::of(&post, Some(Address::new("https://a")))).unwrap();
+        post.picture = None;
+        let without = to_value(Told::of(&post, None)).unwrap();
+        assert_eq!(with_picture["label"], json!(["Cat"]));
+        for told in [with_picture, without] {
+            let shown = Shown::parse_from_json(Some(told.clone())).ok().unwrap();
+            assert_eq!(shown.to_json(), Some(told));
+        }
+    }
 }

@@ -7,14 +7,20 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, future};
-use aws_sdk_s3::config::endpoint::{DefaultResolver, Endpoint, Params, ResolveEndpoint};
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::config::endpoint as of_tables;
+use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
+use aws_sdk_s3::config::endpoint as of_buckets;
+use aws_sdk_s3::config::endpoint::{Endpoint, ResolveEndpoint as _};
+use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 use aws_smithy_types::Document;
 use poem::http::Uri;
 
 use crate::config::{BadSettings, Settings};
+use crate::dynamodb::DynamoDb;
 use crate::pictures::{PROMISED, Pictures};
 use crate::rows::Rows;
 use crate::signing::{Place, Signer};
@@ -39,8 +45,6 @@ impl Clients {
             .timeout_config(patience())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .credentials_provider(Renewed(credentials))
-            // One for all clients: their connections, and the certificates that are trusted, are there once.
-            .http_client(aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https())
             .load()
             .await;
         Self::new(&shared, settings).await
@@ -48,16 +52,23 @@ impl Clients {
 
     /// The clients for these settings, with a configuration made elsewhere.
     pub async fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, BadSettings> {
-        let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings));
-        let place = place(shared, settings).await?;
-        let picture_origin = place.origin.clone();
-        let signer = Signer::new(place, shared.credentials_provider().ok_or(BadSettings::NoCredentials)?);
-        Ok(Self {
-            rows: Rows::new(aws_sdk_dynamodb::Client::from_conf(dynamodb_config(shared)), settings.table.clone()),
-            picture_origin,
-            pictures: Pictures::new(s3, settings.bucket.clone(), signer),
-        })
+        // One for all clients: their connections, and the certificates that are trusted, are there once.
+        let http = http(shared.timeout_config());
+        let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings, http.clone()));
+        let credentials = shared.credentials_provider().ok_or(BadSettings::NoCredentials)?;
+        let bucket = place_of_bucket(shared, settings).await?;
+        let picture_origin = bucket.origin.clone();
+        let pictures = Pictures::new(s3, settings.bucket.clone(), Signer::new(bucket, credentials.clone()));
+        let signer = Signer::new(place_of_tables(shared, settings).await?, credentials);
+        let dynamodb = DynamoDb::new(http, signer, shared.timeout_config(), shared.retry_config());
+        Ok(Self { rows: Rows::new(dynamodb, settings.table.clone()), pictures, picture_origin })
     }
+}
+
+fn http(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
+    let mut settings = HttpConnectorSettings::builder();
+    settings.set_connect_timeout(timeouts.and_then(TimeoutConfig::connect_timeout));
+    SharedHttpConnector::new(Connector::builder().tls_provider(TLS).connector_settings(settings.build()).build())
 }
 
 /// People wait for these calls: better an honest 503 soon than an answer that nobody awaits any more.
@@ -69,47 +80,66 @@ fn patience() -> TimeoutConfig {
         .build()
 }
 
-fn dynamodb_config(shared: &SdkConfig) -> aws_sdk_dynamodb::Config {
-    // Answers come whole and every call has its time limit: nothing is gained from watching each stream as well.
-    let config = aws_sdk_dynamodb::config::Builder::from(shared);
-    config.stalled_stream_protection(StalledStreamProtectionConfig::disabled()).build()
-}
-
-fn s3_config(shared: &SdkConfig, settings: &Settings) -> aws_sdk_s3::Config {
+fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector) -> aws_sdk_s3::Config {
     let mut config = aws_sdk_s3::config::Builder::from(shared)
+        .http_client(http_client_fn(move |_, _| http.clone()))
         // Checksums would become part of what is signed, and a browser's PUT and GET carry none (aws-facts §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if let Some(endpoint) = endpoint(shared, settings) {
+    if let Some(endpoint) = s3_endpoint(shared, settings) {
         // Elsewhere than on AWS, a bucket rarely has a host name of its own.
         config = config.endpoint_url(endpoint).force_path_style(true);
     }
     config.build()
 }
 
-fn endpoint<'a>(shared: &'a SdkConfig, settings: &'a Settings) -> Option<&'a str> {
+fn s3_endpoint<'a>(shared: &'a SdkConfig, settings: &'a Settings) -> Option<&'a str> {
     settings.s3_endpoint.as_deref().or_else(|| shared.endpoint_url())
 }
 
-/// Asks the rules by which the client itself finds the bucket's address.
-async fn place(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
+/// Asks the rules by which the SDK's client itself finds the bucket's address.
+async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?;
-    let endpoint = endpoint(shared, settings);
-    let params = Params::builder()
+    let endpoint = s3_endpoint(shared, settings);
+    let params = of_buckets::Params::builder()
         .region(region.as_ref())
         .bucket(&settings.bucket)
         .set_endpoint(endpoint.map(str::to_owned))
         .force_path_style(endpoint.is_some())
         .build()
         .map_err(|error| BadSettings::endpoint(settings, &error))?;
-    let address = DefaultResolver::new().resolve_endpoint(&params).await;
+    let address = of_buckets::DefaultResolver::new().resolve_endpoint(&params).await;
     let address = address.map_err(|error| BadSettings::endpoint(settings, &*error))?;
-    let (region, service) = signed_for(&address).ok_or_else(|| BadSettings::Signature(settings.bucket.clone()))?;
-    let address: Uri = address.url().parse().map_err(|error| BadSettings::endpoint(settings, &error))?;
-    let (Some(scheme), Some(authority)) = (address.scheme_str(), address.authority()) else {
-        return Err(BadSettings::NotAbsolute(address.to_string()));
+    let signed_for = signed_for(&address).ok_or_else(|| BadSettings::Signature(settings.bucket.clone()))?;
+    place(address.url(), signed_for)
+}
+
+/// The same for `DynamoDB`.
+async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
+    let region = shared.region().ok_or(BadSettings::NoRegion)?.as_ref();
+    let endpoint = settings.dynamodb_endpoint.as_deref().or_else(|| shared.endpoint_url());
+    let params = of_tables::Params::builder()
+        .region(region)
+        .set_use_fips(shared.use_fips())
+        .set_use_dual_stack(shared.use_dual_stack())
+        .set_endpoint(endpoint.map(str::to_owned))
+        .build()
+        .map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
+    let address = of_tables::DefaultResolver::new().resolve_endpoint(&params).await;
+    let address = address.map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
+    // Most of its addresses say nothing of this.
+    let signed_for = signed_for(&address).unwrap_or_else(|| (region.to_owned(), "dynamodb".to_owned()));
+    place(address.url(), signed_for)
+}
+
+fn place(address: &str, (region, service): (String, String)) -> Result<Place, BadSettings> {
+    let parsed: Option<Uri> = address.parse().ok();
+    let Some((scheme, authority, path)) =
+        parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path())))
+    else {
+        return Err(BadSettings::NotAbsolute(address.to_owned()));
     };
-    let path = address.path().trim_end_matches('/').to_owned();
+    let path = path.trim_end_matches('/').to_owned();
     Ok(Place { origin: format!("{scheme}://{authority}"), path, region, service })
 }
 
@@ -159,7 +189,7 @@ mod tests {
         assert_eq!(renew_at(now, now), now);
     }
 
-    async fn place_of(bucket: &str, region: &str, endpoint: Option<&str>) -> Place {
+    async fn bucket_at(bucket: &str, region: &str, endpoint: Option<&str>) -> Place {
         let shared = SdkConfig::builder().region(aws_config::Region::new(region.to_owned())).build();
         let settings = Settings::read(|name| match name {
             "BUCKET" => Some(bucket.to_owned()),
@@ -167,7 +197,7 @@ mod tests {
             "AWS_ENDPOINT_URL_S3" => endpoint.map(str::to_owned),
             _ => None,
         });
-        place(&shared, &settings.unwrap()).await.unwrap()
+        place_of_bucket(&shared, &settings.unwrap()).await.unwrap()
     }
 
     #[tokio::test]
@@ -179,7 +209,7 @@ mod tests {
             ("b-1", "us-east-1", Some("http://aws:80"), "http://aws:80", "/b-1"),
         ] {
             let [origin, path, region] = [origin, path, region].map(str::to_owned);
-            let place = place_of(bucket, &region, endpoint).await;
+            let place = bucket_at(bucket, &region, endpoint).await;
             assert_eq!(place, Place { origin, path, region, service: "s3".to_owned() });
         }
     }

@@ -17,6 +17,8 @@ pub struct Settings {
     pub port: u16,
     /// An AWS that is not Amazon's: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
+    /// The same for the posts: `AWS_ENDPOINT_URL_DYNAMODB`, or what the AWS configuration says of all services.
+    pub dynamodb_endpoint: Option<String>,
     /// How callers are known: `AUTH`, by the course's bare header unless told otherwise.
     pub auth: Auth,
     /// The address of the metrics: `METRICS_HOST`, only this machine unless told otherwise.
@@ -117,6 +119,9 @@ pub enum BadSettings {
     /// No bucket of this name can have an address.
     #[error("bucket {0} has no address: {1}")]
     Endpoint(String, String),
+    /// There is no such region, or what is set for it is no address.
+    #[error("DynamoDB has no address: {0}")]
+    NoDynamoDb(String),
     /// The endpoint has no scheme or no host.
     #[error("the endpoint {0} is not an absolute address")]
     NotAbsolute(String),
@@ -152,6 +157,7 @@ impl Settings {
             host: variable("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
             port: port("PORT")?.unwrap_or(8080),
             s3_endpoint: variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL")),
+            dynamodb_endpoint: variable("AWS_ENDPOINT_URL_DYNAMODB"),
             auth: read_auth(&variable)?,
             metrics_host: variable("METRICS_HOST").unwrap_or_else(|| "127.0.0.1".to_owned()),
             metrics_port: port("METRICS_PORT")?,

@@ -2,7 +2,8 @@
 
 use std::error::Error as StdError;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -11,6 +12,8 @@ use poem_openapi::error::{ParseParamError, ParseRequestPayloadError};
 use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object};
+
+use crate::dynamodb::Failed;
 
 /// A request that is not answered with what it asked for; what is displayed may be told to anyone.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,11 @@ const BUSY: &[&str] = &[
     "ThrottlingException",
     "TransactionInProgressException",
 ];
+
+/// Whether the code of an answer of AWS means "not now".
+pub(crate) fn is_busy(code: &str) -> bool {
+    BUSY.contains(&code)
+}
 
 /// After how many seconds a client may try again: longer than the bursts in which AWS throttles.
 const RETRY_AFTER_S: &str = "2";
@@ -197,12 +205,24 @@ where
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let busy = match &error {
             SdkError::ServiceError(answer) => {
-                answer.raw().status().is_server_error() || error.code().is_some_and(|code| BUSY.contains(&code))
+                answer.raw().status().is_server_error() || error.code().is_some_and(is_busy)
             }
             SdkError::ConstructionFailure(_) => false,
             _ => true,
         };
         if busy { Self::Unavailable(error.into()) } else { Self::Refused(error.into()) }
+    }
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        if failed.may_pass() { Self::Unavailable(failed.into()) } else { Self::Refused(failed.into()) }
+    }
+}
+
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 
@@ -219,7 +239,7 @@ impl ApiResponse for Error {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_s3::error::ErrorMetadata;
     use aws_smithy_types::body::SdkBody;
 
     use super::*;

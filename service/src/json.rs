@@ -1,5 +1,7 @@
 //! JSON in answers, written straight into bytes: poem-openapi's own payload builds a tree of all values first.
 
+use std::marker::PhantomData;
+
 use poem::http::header;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
@@ -8,8 +10,26 @@ use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use serde::Serialize;
 
-/// A value that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
-pub(crate) struct Json<T>(pub T);
+/// A `T` that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
+pub(crate) struct Json<T> {
+    written: Vec<u8>,
+    is: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize> Json<T> {
+    pub(crate) fn of(value: &T) -> Self {
+        Self::like(value, 256)
+    }
+}
+
+impl<T> Json<T> {
+    /// Something that has the same fields, and likely is about so many bytes.
+    pub(crate) fn like(value: &impl Serialize, bytes: usize) -> Self {
+        let mut written = Vec::with_capacity(bytes);
+        serde_json::to_writer(&mut written, value).expect("what is told has texts as keys and nothing that can fail");
+        Self { written, is: PhantomData }
+    }
+}
 
 impl<T: Type> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = payload::Json::<T>::CONTENT_TYPE;
@@ -27,10 +47,9 @@ impl<T: Type> Payload for Json<T> {
     }
 }
 
-impl<T: Serialize + Send> IntoResponse for Json<T> {
+impl<T> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        let bytes = serde_json::to_vec(&self.0).expect("what is told has texts as keys and nothing that can fail");
-        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(bytes)
+        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(self.written)
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::Client;
 use lru::LruCache;
 use posts::{ObjectName, PostId, User};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::Error;
 use crate::signing::{Keys, Signer, Use};
@@ -36,25 +38,13 @@ impl Pictures {
         Self { client, bucket, signer: Arc::new(signer), given: Arc::default() }
     }
 
-    /// The address at which anybody can see a picture for a while.
-    pub(crate) async fn address(&self, key: &str) -> Result<String, Error> {
-        self.address_at(SystemTime::now(), key).await
+    /// Gives addresses at which anybody can see pictures for a while.
+    pub(crate) async fn addresses(&self) -> Result<Addresses<'_>, Error> {
+        self.addresses_at(SystemTime::now()).await
     }
 
-    async fn address_at(&self, now: SystemTime, key: &str) -> Result<String, Error> {
-        let (keys, window) = (self.signer.keys(now).await?, window_start(now));
-        if let Some(address) = self.given().find(&keys, window, key) {
-            return Ok(address);
-        }
-        // Thousands of new pictures in a list are some milliseconds of work: others have their turns in between.
-        tokio::task::consume_budget().await;
-        // A picture never changes under its name: while its address is the same, no browser asks twice.
-        let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
-        let query = ["x-id=GetObject", &format!("response-cache-control={cached}")];
-        let show = Use { method: "GET", query: &query, content_type: None, from: window, life: LIFE };
-        let address = self.signer.address(&keys, key, &show);
-        self.given().keep(&keys, window, key, &address);
-        Ok(address)
+    async fn addresses_at(&self, now: SystemTime) -> Result<Addresses<'_>, Error> {
+        Ok(Addresses { pictures: self, keys: self.signer.keys(now).await?, window: window_start(now) })
     }
 
     /// The address to which the author can PUT a picture with exactly this content type.
@@ -94,6 +84,48 @@ impl Pictures {
     }
 }
 
+/// The addresses of one answer.
+pub(crate) struct Addresses<'a> {
+    pictures: &'a Pictures,
+    keys: Arc<Keys>,
+    window: SystemTime,
+}
+
+impl Addresses<'_> {
+    /// Of the picture with this key.
+    pub(crate) async fn of(&self, key: &str) -> Address {
+        let Self { pictures, keys, window } = self;
+        if let Some(address) = pictures.given().find(keys, *window, key) {
+            return address;
+        }
+        // Thousands of new pictures in a list are some milliseconds of work: others have their turns in between.
+        tokio::task::consume_budget().await;
+        // A picture never changes under its name: while its address is the same, no browser asks twice.
+        let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
+        let query = ["x-id=GetObject", &format!("response-cache-control={cached}")];
+        let show = Use { method: "GET", query: &query, content_type: None, from: *window, life: LIFE };
+        let address = Address::new(&pictures.signer.address(keys, key, &show));
+        pictures.given().keep(keys, *window, key, &address);
+        address
+    }
+}
+
+/// An address as JSON has it: it is told many times.
+#[derive(Debug, Clone)]
+pub(crate) struct Address(Arc<RawValue>);
+
+impl Address {
+    pub(crate) fn new(address: &str) -> Self {
+        Self(to_raw_value(address).expect("a text can be written").into())
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
 fn window_start(now: SystemTime) -> SystemTime {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(since - since % WINDOW.as_secs())
@@ -106,7 +138,7 @@ fn window_start(now: SystemTime) -> SystemTime {
 struct Given {
     window: SystemTime,
     keys: Option<Arc<Keys>>,
-    addresses: LruCache<String, String>,
+    addresses: LruCache<String, Address>,
 }
 
 impl Default for Given {
@@ -116,14 +148,14 @@ impl Default for Given {
 }
 
 impl Given {
-    fn find(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str) -> Option<String> {
+    fn find(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str) -> Option<Address> {
         self.forget_unless(keys, window);
         self.addresses.get(key).cloned()
     }
 
-    fn keep(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str, address: &str) {
+    fn keep(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str, address: &Address) {
         self.forget_unless(keys, window);
-        self.addresses.put(key.to_owned(), address.to_owned());
+        self.addresses.put(key.to_owned(), address.clone());
     }
 
     fn forget_unless(&mut self, keys: &Arc<Keys>, window: SystemTime) {
@@ -178,6 +210,11 @@ mod tests {
         )
     }
 
+    async fn address_at(pictures: &Pictures, now: SystemTime, key: &str) -> String {
+        let Address(json) = pictures.addresses_at(now).await.unwrap().of(key).await;
+        serde_json::from_str(json.get()).unwrap()
+    }
+
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -202,7 +239,7 @@ mod tests {
                     let get = client.get_object().bucket(bucket).key(key);
                     let get = get.response_cache_control("private, max-age=1800, immutable");
                     let sdk = get.presigned(signing(window_start(now), LIFE)).await.unwrap();
-                    assert_eq!(pictures.address_at(now, key).await.unwrap(), sdk.uri(), "{bucket} {key}");
+                    assert_eq!(address_at(&pictures, now, key).await, sdk.uri(), "{bucket} {key}");
                 }
                 for (file, content_type) in keys.iter().zip(types) {
                     let file = file.parse().unwrap();
@@ -228,7 +265,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_picture_needs_no_header() {
-        let address = pictures("b", None, credentials(None)).await.address(KEY).await.unwrap();
+        let address = address_at(&pictures("b", None, credentials(None)).await, SystemTime::now(), KEY).await;
         assert!(address.contains("&X-Amz-SignedHeaders=host&"), "{address}");
         assert!(address.contains("&X-Amz-Expires=3600&"), "{address}");
         assert!(!address.to_lowercase().contains("checksum"), "{address}");
@@ -238,26 +275,26 @@ mod tests {
     async fn an_address_is_the_same_for_a_window_and_never_older_than_half_its_life() {
         let pictures = pictures("b", None, credentials(None)).await;
         let start = window_start(at(1_790_000_000));
-        let first = pictures.address_at(start, KEY).await.unwrap();
+        let first = address_at(&pictures, start, KEY).await;
         for late in [0, 1, WINDOW.as_secs() - 1] {
             let now = start + Duration::from_secs(late);
-            assert_eq!(pictures.address_at(now, KEY).await.unwrap(), first);
+            assert_eq!(address_at(&pictures, now, KEY).await, first);
             assert!(start + LIFE > now + PROMISED);
         }
-        assert_ne!(pictures.address_at(start + WINDOW, KEY).await.unwrap(), first);
+        assert_ne!(address_at(&pictures, start + WINDOW, KEY).await, first);
         assert!(PROMISED * 2 >= LIFE);
     }
 
     #[tokio::test]
     async fn what_is_forgotten_is_signed_to_the_same_address_again() {
         let pictures = pictures("b", None, credentials(None)).await;
-        let first = pictures.address_at(at(1_790_000_000), KEY).await.unwrap();
+        let first = address_at(&pictures, at(1_790_000_000), KEY).await;
         for number in 0..=KEPT.get() {
-            pictures.address_at(at(1_790_000_000), &number.to_string()).await.unwrap();
+            address_at(&pictures, at(1_790_000_000), &number.to_string()).await;
         }
         assert_eq!(pictures.given().addresses.len(), KEPT.get());
         assert!(!pictures.given().addresses.contains(KEY));
-        assert_eq!(pictures.address_at(at(1_790_000_000), KEY).await.unwrap(), first);
+        assert_eq!(address_at(&pictures, at(1_790_000_000), KEY).await, first);
     }
 
     /// Each time it is asked it has a new key, which ends an hour after the first asking, then an hour later, and so on.
@@ -281,7 +318,7 @@ mod tests {
         let asked = rolling.0.clone();
         let pictures = pictures("b", None, rolling).await;
         for (second, key) in [(0, "KEY0"), (3599, "KEY0"), (3600, "KEY1"), (3601, "KEY1")] {
-            let address = pictures.address_at(at(1_790_000_000 + second), KEY).await.unwrap();
+            let address = address_at(&pictures, at(1_790_000_000 + second), KEY).await;
             assert!(address.contains(&format!("X-Amz-Credential={key}%2F")), "{second}: {address}");
         }
         assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -301,7 +338,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_credentials_the_storage_is_unavailable() {
-        let refused = pictures("b", None, Nobody).await.address(KEY).await;
+        let refused = pictures("b", None, Nobody).await.addresses().await.map(drop);
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     }
 }

@@ -1,20 +1,19 @@
-//! Addresses of objects that anybody may use for a while: Signature Version 4 in the query.
+//! Signature Version 4: in the query of addresses that anybody may use for a while, and in the headers of calls.
 //!
-//! Made here because the SDK's client goes through everything a call needs to make one, many times the work.
-//! The tests hold every address against the one the SDK makes.
+//! Made here because the SDK goes through everything that any request may need to sign one, many times the work.
+//! The tests hold every signature against the one the SDK makes.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{Date, OffsetDateTime};
 use tokio::sync::RwLock;
-
-use crate::error::Error;
 
 /// Everything but what RFC 3986 leaves unreserved.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -23,12 +22,12 @@ const IN_PATH: &AsciiSet = &IN_QUERY.remove(b'/');
 /// After this time credentials without an end are looked up again, as the SDK does: somebody may have changed them.
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
-/// Where the objects of a bucket are, and in whose name addresses there are signed.
+/// Where requests go, and in whose name they are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Scheme, host and port: `https://b.s3.eu-west-3.amazonaws.com`.
     pub origin: String,
-    /// What stands before each key: nothing, or `/b` where the bucket has no host name of its own.
+    /// What stands before each path: nothing, or `/b` where a bucket has no host name of its own.
     pub path: String,
     pub region: String,
     pub service: String,
@@ -53,7 +52,7 @@ pub(crate) struct Signer {
     keys: RwLock<Option<Arc<Keys>>>,
 }
 
-/// What is the same for all addresses of a day.
+/// What is the same for all signatures of a day.
 #[derive(Debug)]
 pub(crate) struct Keys {
     credentials: Credentials,
@@ -67,8 +66,8 @@ impl Signer {
         Self { place, source, keys: RwLock::default() }
     }
 
-    /// The keys for addresses that begin to live today. One caller renews them, and the others wait for it.
-    pub(crate) async fn keys(&self, now: SystemTime) -> Result<Arc<Keys>, Error> {
+    /// The keys for what is signed today. One caller renews them, and the others wait for it.
+    pub(crate) async fn keys(&self, now: SystemTime) -> Result<Arc<Keys>, CredentialsError> {
         let good = |keys: &Option<Arc<Keys>>| keys.clone().filter(|keys| keys.are_good(now));
         if let Some(keys) = good(&*self.keys.read().await) {
             return Ok(keys);
@@ -77,8 +76,7 @@ impl Signer {
         if let Some(keys) = good(&kept) {
             return Ok(keys);
         }
-        let credentials = self.source.provide_credentials().await.map_err(|error| Error::Unavailable(error.into()))?;
-        let keys = Arc::new(Keys::new(&self.place, credentials, now));
+        let keys = Arc::new(Keys::new(&self.place, self.source.provide_credentials().await?, now));
         *kept = Some(keys.clone());
         Ok(keys)
     }
@@ -86,6 +84,44 @@ impl Signer {
     /// The address for this use of an object.
     pub(crate) fn address(&self, keys: &Keys, key: &str, purpose: &Use<'_>) -> String {
         keys.sign(&self.place, key, purpose)
+    }
+
+    /// The address of the place itself.
+    pub(crate) fn root(&self) -> String {
+        let Place { origin, path, .. } = &self.place;
+        format!("{origin}{path}/")
+    }
+
+    /// The headers that sign a POST of this body, with these headers, to the place itself.
+    pub(crate) fn headers(
+        &self,
+        keys: &Keys,
+        now: SystemTime,
+        content_type: &str,
+        target: &str,
+        body: &[u8],
+    ) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let Place { origin, path, .. } = &self.place;
+        let (time, host, token) = (basic_time(now), host(origin), keys.credentials.session_token());
+        let (token_line, signed) = match token {
+            Some(token) => (
+                format!("x-amz-security-token:{}\n", one_spaced(token)),
+                "content-type;host;x-amz-date;x-amz-security-token;x-amz-target",
+            ),
+            None => (String::new(), "content-type;host;x-amz-date;x-amz-target"),
+        };
+        let hash = hex::encode(digest(&SHA256, body));
+        let request = format!(
+            "POST\n{path}/\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{time}\n\
+             {token_line}x-amz-target:{target}\n\n{signed}\n{hash}"
+        );
+        let (scope, signature) = keys.signature(&self.place, &time, &request);
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
+            keys.credentials.access_key_id(),
+        );
+        let token = token.map(|token| ("x-amz-security-token", token.to_owned()));
+        [("x-amz-date", time), ("authorization", authorization)].into_iter().chain(token)
     }
 }
 
@@ -102,9 +138,9 @@ impl Keys {
 
     fn sign(&self, place: &Place, key: &str, purpose: &Use<'_>) -> String {
         let Use { method, query, content_type, from, life } = purpose;
-        let Place { origin, path, region, service } = place;
+        let Place { origin, path, .. } = place;
         let time = basic_time(*from);
-        let scope = format!("{}/{region}/{service}/aws4_request", &time[..8]);
+        let scope = scope(place, &time);
         let path = format!("{path}/{}", utf8_percent_encode(key, IN_PATH));
         let host = host(origin);
         let (headers, signed) = match content_type {
@@ -126,12 +162,22 @@ impl Keys {
         let request = format!(
             "{method}\n{path}\n{parameters}{token}{headers_too}{behind}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD"
         );
-        let hash = hex::encode(digest(&SHA256, request.as_bytes()));
-        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
-        let signature = calculate_signature(&self.key, text.as_bytes());
+        let (_, signature) = self.signature(place, &time, &request);
         let before: String = query.iter().map(|parameter| format!("{parameter}&")).collect();
         format!("{origin}{path}?{before}{parameters}{headers_too}&X-Amz-Signature={signature}{token}")
     }
+
+    /// The signature of a canonical request, and for which day, region and service it is one.
+    fn signature(&self, place: &Place, time: &str, request: &str) -> (String, String) {
+        let (scope, hash) = (scope(place, time), hex::encode(digest(&SHA256, request.as_bytes())));
+        let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
+        let signature = calculate_signature(&self.key, text.as_bytes());
+        (scope, signature)
+    }
+}
+
+fn scope(Place { region, service, .. }: &Place, time: &str) -> String {
+    format!("{}/{region}/{service}/aws4_request", &time[..8])
 }
 
 /// As clients name it: without the port that goes without saying.
@@ -158,7 +204,41 @@ fn one_spaced(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+    use aws_sigv4::sign::v4;
+
     use super::*;
+
+    #[tokio::test]
+    async fn headers_are_those_of_the_sdk() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_123);
+        let (content_type, target) = ("application/x-amz-json-1.0", "DynamoDB_20120810.Query");
+        for token in [None, Some("AQoDYXdzEPT//////////wEXAMPLE+token=/==")] {
+            for (origin, path) in [("https://dynamodb.eu-west-3.amazonaws.com", ""), ("http://127.0.0.1:4566", "/sub")]
+            {
+                let (origin, path) = (origin.to_owned(), path.to_owned());
+                let place = Place { origin, path, region: "eu-west-3".into(), service: "dynamodb".into() };
+                let credentials = Credentials::new("AKID", "wJalr+secret", token.map(str::to_owned), None, "test");
+                let signer = Signer::new(place, SharedCredentialsProvider::new(credentials.clone()));
+                let keys = signer.keys(now).await.unwrap();
+                let mut ours: Vec<_> = signer.headers(&keys, now, content_type, target, b"{}").collect();
+
+                let identity = credentials.into();
+                let signing = v4::SigningParams::builder().identity(&identity).region("eu-west-3").name("dynamodb");
+                let signing = signing.time(now).settings(SigningSettings::default()).build().unwrap().into();
+                let headers = [("content-type", content_type), ("x-amz-target", target)].into_iter();
+                let body = SignableBody::Bytes(b"{}");
+                let request = SignableRequest::new("POST", signer.root(), headers, body).unwrap();
+                let (signed, _) = sign(request, &signing).unwrap().into_parts();
+                let (theirs, _) = signed.into_parts();
+                let mut theirs: Vec<_> =
+                    theirs.iter().map(|header| (header.name(), header.value().to_owned())).collect();
+                ours.sort_unstable();
+                theirs.sort_unstable();
+                assert_eq!(ours, theirs);
+            }
+        }
+    }
 
     /// The example of AWS's documentation, "Authenticating Requests: Using Query Parameters".
     #[test]
