@@ -75,7 +75,7 @@ pub(crate) enum Failed {
 }
 
 impl Failed {
-    /// Whether it may be otherwise in a moment (aws-facts §2.1).
+    /// Whether it may be otherwise in a moment (aws-facts §2.2).
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, code, .. } => *status >= 500 || is_busy(code),
@@ -203,9 +203,12 @@ mod tests {
     use super::*;
     use crate::signing::Place;
 
-    /// Answers with each of these in turn, and with the last for ever.
+    /// Status and body; nothing if the connection is reset.
+    type Answer = Option<(u16, &'static str)>;
+
+    /// Answers with each of these in turn, and with the last for ever; and how many calls there were.
     #[derive(Debug, Clone)]
-    struct Answers(Arc<Mutex<(Vec<Option<(u16, &'static str)>>, usize)>>);
+    struct Answers(Arc<Mutex<(Vec<Answer>, usize)>>);
 
     impl HttpConnector for Answers {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
@@ -220,7 +223,7 @@ mod tests {
     }
 
     impl Answers {
-        fn of(answers: &[Option<(u16, &'static str)>]) -> Self {
+        fn of(answers: &[Answer]) -> Self {
             Self(Arc::new(Mutex::new((answers.to_vec(), 0))))
         }
 
@@ -237,12 +240,11 @@ mod tests {
         }
     }
 
-    const OK: Option<(u16, &str)> = Some((200, "{}"));
-    const BROKEN: Option<(u16, &str)> = Some((500, "<html>"));
-    const THROTTLED: Option<(u16, &str)> =
+    const OK: Answer = Some((200, "{}"));
+    const BROKEN: Answer = Some((500, "<html>"));
+    const THROTTLED: Answer =
         Some((400, r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#));
-    const WRONG: Option<(u16, &str)> =
-        Some((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"no"}"#));
+    const WRONG: Answer = Some((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"no"}"#));
 
     #[tokio::test(start_paused = true)]
     async fn what_may_pass_is_asked_again_and_nothing_else() {

@@ -70,18 +70,27 @@ struct Told {
     data: Option<String>,
 }
 
-/// Answers of AWS that mean "not now".
+/// Answers of AWS that mean "not now": those that the SDK itself asks again after (aws-facts §2.2), and failures of its
+/// own.
 const BUSY: &[&str] = &[
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
     "InternalError",
     "InternalServerError",
     "LimitExceededException",
+    "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
     "RequestTimeout",
+    "RequestTimeoutException",
     "ServiceUnavailable",
     "SlowDown",
+    "ThrottledException",
     "Throttling",
     "ThrottlingException",
+    "TooManyRequestsException",
     "TransactionInProgressException",
 ];
 
