@@ -20,6 +20,7 @@ use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
 use crate::row::{Picture, Post, Text};
 use crate::rows::{Order, Part, Rows};
+use crate::together::Together;
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -37,8 +38,23 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 pub(crate) struct Api {
     pub rows: Rows,
     pub pictures: Pictures,
+    pub lists: Arc<Together<Question, Result<List, Error>>>,
     pub readiness: Arc<Readiness>,
     pub login: Config,
+}
+
+/// Which posts are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Question {
+    user: Option<User>,
+    part: Part,
+}
+
+/// The posts that were asked for, as they are told.
+#[derive(Clone)]
+pub(crate) struct List {
+    posts: Json<Vec<Shown>>,
+    next: Option<String>,
 }
 
 #[OpenApi]
@@ -76,20 +92,10 @@ impl Api {
             // A name that no author can have has no posts.
             Some(Err(_)) => return Ok(Listed::Posts(Json::like(&[(); 0], 2), None)),
         };
-        let found = self.rows.find(user.as_ref(), part).await?;
-        let (posts, more) = found.posts()?;
-        let next = posts.last().filter(|_| more).map(|post| post.id.to_string());
-        let addresses = self.pictures.addresses().await?;
-        let mut told = Vec::with_capacity(posts.len());
-        for post in &posts {
-            let address = match &post.picture {
-                Some(picture) => Some(addresses.of(&picture.key).await),
-                None => None,
-            };
-            told.push(Told::of(post, address));
-        }
-        // About what DynamoDB said, and an address for some.
-        Ok(Listed::Posts(Json::like(&told, 2 * found.size()), next))
+        // Everybody's page asks for the same list again and again: those who wait at the same time wait for one.
+        let question = Question { user, part };
+        let List { posts, next } = self.lists.answer(&question, || self.look_up(&question)).await?;
+        Ok(Listed::Posts(posts, next))
     }
 
     /// Delete a post of yours, with its pictures
@@ -177,6 +183,23 @@ impl Api {
 }
 
 impl Api {
+    async fn look_up(&self, Question { user, part }: &Question) -> Result<List, Error> {
+        let found = self.rows.find(user.as_ref(), *part).await?;
+        let (posts, more) = found.posts()?;
+        let next = posts.last().filter(|_| more).map(|post| post.id.to_string());
+        let addresses = self.pictures.addresses().await?;
+        let mut told = Vec::with_capacity(posts.len());
+        for post in &posts {
+            let address = match &post.picture {
+                Some(picture) => Some(addresses.of(&picture.key).await),
+                None => None,
+            };
+            told.push(Told::of(post, address));
+        }
+        // About what DynamoDB said, and an address for some.
+        Ok(List { posts: Json::like(&told, 2 * found.size()), next })
+    }
+
     /// Removes pictures whose upload ended after they were listed: soon, and not only when the labeler gets to them.
     async fn sweep(&self, user: &User, id: PostId) {
         if let Err(error) = self.pictures.remove(user, id).await {

@@ -1,6 +1,7 @@
 //! What can go wrong, each with its status, and the one shape in which it is told.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -16,7 +17,7 @@ use poem_openapi::{ApiResponse, Object};
 use crate::dynamodb::Failed;
 
 /// A request that is not answered with what it asked for; what is displayed may be told to anyone.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
     #[error("say who you are: the Authorization header holds your name")]
     NoAuthor,
@@ -56,7 +57,7 @@ pub(crate) enum Error {
     Refused(#[source] Cause),
 }
 
-pub(crate) type Cause = Box<dyn StdError + Send + Sync>;
+pub(crate) type Cause = Arc<dyn StdError + Send + Sync>;
 
 /// The body of every answer that is an error.
 #[derive(Debug, Object)]
@@ -219,19 +220,19 @@ where
             SdkError::ConstructionFailure(_) => false,
             _ => true,
         };
-        if busy { Self::Unavailable(error.into()) } else { Self::Refused(error.into()) }
+        if busy { Self::Unavailable(Arc::new(error)) } else { Self::Refused(Arc::new(error)) }
     }
 }
 
 impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
-        if failed.may_pass() { Self::Unavailable(failed.into()) } else { Self::Refused(failed.into()) }
+        if failed.may_pass() { Self::Unavailable(Arc::new(failed)) } else { Self::Refused(Arc::new(failed)) }
     }
 }
 
 impl From<CredentialsError> for Error {
     fn from(error: CredentialsError) -> Self {
-        Self::Unavailable(error.into())
+        Self::Unavailable(Arc::new(error))
     }
 }
 

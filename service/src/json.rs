@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use poem::http::header;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
@@ -12,8 +13,15 @@ use serde::Serialize;
 
 /// A `T` that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
 pub(crate) struct Json<T> {
-    written: Vec<u8>,
+    written: Bytes,
     is: PhantomData<fn() -> T>,
+}
+
+// Whatever `T` is, it is written already.
+impl<T> Clone for Json<T> {
+    fn clone(&self) -> Self {
+        Self { written: self.written.clone(), is: PhantomData }
+    }
 }
 
 impl<T: Serialize> Json<T> {
@@ -27,7 +35,7 @@ impl<T> Json<T> {
     pub(crate) fn like(value: &impl Serialize, bytes: usize) -> Self {
         let mut written = Vec::with_capacity(bytes);
         serde_json::to_writer(&mut written, value).expect("what is told has texts as keys and nothing that can fail");
-        Self { written, is: PhantomData }
+        Self { written: written.into(), is: PhantomData }
     }
 }
 

@@ -25,6 +25,7 @@ mod scan;
 mod server;
 mod signature;
 mod signing;
+mod together;
 mod tokens;
 
 pub use clients::Clients;

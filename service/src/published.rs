@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::error::{Cause, Error};
+use crate::error::Error;
 use crate::tokens::{Expected, Key};
 
 /// How long keys are good without asking whether they still are: so long lives a key that was withdrawn.
@@ -25,6 +25,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest list of keys that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The keys at an address.
 pub(crate) struct Published {
@@ -67,7 +69,7 @@ impl Published {
         let known = self.known();
         if !known.is_younger_than(LONGEST) {
             let cause = failure.unwrap_or_else(|| "the keys could not be read a moment ago".into());
-            return Err(Error::NoKeys(cause));
+            return Err(Error::NoKeys(cause.into()));
         }
         known.find(id, algorithm).ok_or(Error::BadToken("nobody who is trusted here signed it"))
     }

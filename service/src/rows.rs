@@ -14,7 +14,7 @@ use crate::row::{self, Post};
 use crate::scan::{Scan, answers};
 
 /// Which part of a list is asked for; without either, all of it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Part {
     pub after: Option<PostId>,
     pub limit: Option<usize>,
@@ -22,7 +22,7 @@ pub(crate) struct Part {
 }
 
 /// Which posts come first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Order {
     #[default]
     OldestFirst,

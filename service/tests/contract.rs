@@ -2,6 +2,7 @@
 
 mod support;
 
+use futures::future::join_all;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,6 +35,25 @@ async fn a_list_is_always_an_array_and_only_ever_appends() {
         let ids: Vec<_> = world.list("/posts").await.iter().map(uuid).collect();
         assert_eq!(ids, written);
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn whoever_has_written_finds_it_however_many_ask_at_the_same_time() {
+    let world = World::new().await;
+    let writes_and_looks = |user: &'static str| {
+        let world = &world;
+        async move {
+            for _ in 0..5 {
+                let id = world.write(user.as_bytes(), "t").await;
+                for path in ["/posts", &format!("/posts?user={user}")] {
+                    assert!(world.list(path).await.iter().any(|post| uuid(post) == id), "{user} {path}");
+                }
+            }
+        }
+    };
+    join_all(["ada", "ada", "ada", "bob", "bob", "eve"].map(writes_and_looks)).await;
+    assert_eq!(world.list("/posts").await.len(), 30);
     world.end().await;
 }
 

@@ -1,0 +1,179 @@
+//! One answer for all who ask the same at the same time.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Makes answers that several may share.
+///
+/// Guarantees: nobody is given an answer that was begun before he asked, so that whoever has written something finds it
+/// in what he reads next. Whoever makes an answer may leave before it is there: somebody else makes one.
+#[derive(Debug)]
+pub(crate) struct Together<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
+
+#[derive(Debug)]
+struct Asked<A> {
+    by: usize,
+    answers: Arc<Answers<A>>,
+}
+
+#[derive(Debug)]
+struct Answers<A> {
+    begun: AtomicU64,
+    /// The newest, and how many had been begun with it; locked while one is made.
+    newest: tokio::sync::Mutex<Option<(u64, A)>>,
+}
+
+impl<Q, A> Default for Together<Q, A> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Q: Hash + Eq + Clone, A: Clone> Together<Q, A> {
+    /// The answer to a question, made by the caller or by somebody who asks the same.
+    pub(crate) async fn answer<F: Future<Output = A>>(&self, question: &Q, make: impl FnOnce() -> F) -> A {
+        let asking = Asking::begin(self, question);
+        let before = asking.answers.begun.load(Ordering::SeqCst);
+        let mut newest = asking.answers.newest.lock().await;
+        if let Some((number, answer)) = &*newest
+            && *number > before
+        {
+            return answer.clone();
+        }
+        let number = asking.answers.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let answer = make().await;
+        *newest = Some((number, answer.clone()));
+        answer
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<Q, Asked<A>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who asks. With the last of them, the answers to the question are forgotten.
+struct Asking<'a, Q: Hash + Eq + Clone, A: Clone> {
+    all: &'a Together<Q, A>,
+    question: &'a Q,
+    answers: Arc<Answers<A>>,
+}
+
+impl<'a, Q: Hash + Eq + Clone, A: Clone> Asking<'a, Q, A> {
+    fn begin(all: &'a Together<Q, A>, question: &'a Q) -> Self {
+        let mut questions = all.asked();
+        let asked = questions.entry(question.clone()).or_insert_with(Asked::by_nobody);
+        asked.by += 1;
+        Self { all, question, answers: asked.answers.clone() }
+    }
+}
+
+impl<Q: Hash + Eq + Clone, A: Clone> Drop for Asking<'_, Q, A> {
+    fn drop(&mut self) {
+        let mut questions = self.all.asked();
+        if let Some(asked) = questions.get_mut(self.question) {
+            asked.by -= 1;
+            if asked.by == 0 {
+                questions.remove(self.question);
+            }
+        }
+    }
+}
+
+impl<A> Asked<A> {
+    fn by_nobody() -> Self {
+        Self { by: 0, answers: Arc::new(Answers { begun: AtomicU64::new(0), newest: tokio::sync::Mutex::new(None) }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use futures::future::join_all;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Counts how many answers were begun; each is its number, and there when `Notify` says so.
+    #[derive(Default)]
+    struct Slow {
+        together: Together<&'static str, u64>,
+        made: AtomicU64,
+        done: Notify,
+    }
+
+    impl Slow {
+        async fn ask(&self, question: &'static str) -> u64 {
+            let make = || async {
+                let number = self.made.fetch_add(1, Ordering::SeqCst) + 1;
+                self.done.notified().await;
+                number
+            };
+            self.together.answer(&question, make).await
+        }
+    }
+
+    async fn let_all_go_as_far_as_they_can() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_while_an_answer_is_made_shares_the_next() {
+        let slow = Arc::new(Slow::default());
+        let ask = |question| {
+            let slow = slow.clone();
+            tokio::spawn(async move { slow.ask(question).await })
+        };
+        let first = ask("a");
+        let_all_go_as_far_as_they_can().await;
+        let later: Vec<_> = (0..5).map(|_| ask("a")).collect();
+        let_all_go_as_far_as_they_can().await;
+        assert_eq!(slow.made.load(Ordering::SeqCst), 1, "they wait");
+        slow.done.notify_one();
+        assert_eq!(first.await.unwrap(), 1);
+        let_all_go_as_far_as_they_can().await;
+        assert_eq!(slow.made.load(Ordering::SeqCst), 2, "one of them makes the answer");
+        let latest = ask("a");
+        let_all_go_as_far_as_they_can().await;
+        slow.done.notify_one();
+        assert!(join_all(later).await.into_iter().all(|answer| answer.unwrap() == 2));
+        let_all_go_as_far_as_they_can().await;
+        slow.done.notify_one();
+        assert_eq!(latest.await.unwrap(), 3, "it was asked when the second had begun");
+        assert!(slow.together.asked().is_empty(), "nothing is kept");
+    }
+
+    #[tokio::test]
+    async fn other_questions_have_other_answers_at_the_same_time() {
+        let slow = Slow::default();
+        let both = async { tokio::join!(slow.ask("a"), slow.ask("b")) };
+        let done = async {
+            let_all_go_as_far_as_they_can().await;
+            assert_eq!(slow.made.load(Ordering::SeqCst), 2);
+            slow.done.notify_waiters();
+        };
+        assert_eq!(tokio::join!(both, done).0, (1, 2));
+    }
+
+    #[tokio::test]
+    async fn somebody_else_makes_the_answer_of_who_has_left() {
+        let together = Arc::new(Together::<(), u8>::default());
+        let left = tokio::spawn({
+            let together = together.clone();
+            async move { together.answer(&(), pending).await }
+        });
+        let_all_go_as_far_as_they_can().await;
+        let waits = tokio::spawn({
+            let together = together.clone();
+            async move { together.answer(&(), || async { 7 }).await }
+        });
+        let_all_go_as_far_as_they_can().await;
+        left.abort();
+        assert_eq!(waits.await.unwrap(), 7);
+        assert!(together.asked().is_empty());
+    }
+}
