@@ -1,12 +1,16 @@
 //! What is around every endpoint: log lines and counts, headers, one shape of errors, and limits.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use poem::error::InternalServerError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use poem::web::{Compress, CompressionAlgo, CompressionLevel};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::error::{self, Error, Why};
@@ -52,6 +56,8 @@ impl Default for Limits {
 
 /// The largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// The largest body of an answer that is packed between two other requests.
+const MAX_PACKED_AT_ONCE_BYTES: usize = 256 * 1024;
 /// The longest address of a request; what pages send stays below 2 KiB.
 const MAX_ADDRESS_BYTES: usize = 8 * 1024;
 /// The largest headers of a request, names and values.
@@ -159,7 +165,20 @@ pub(crate) async fn packed<E: Endpoint>(next: Arc<E>, request: Request) -> Resul
     if !unpacks {
         return Ok(response);
     }
-    Ok(Compress::new(response, CompressionAlgo::GZIP).with_quality(CompressionLevel::Fastest).into_response())
+    let body = response.take_body().into_bytes().await?;
+    // A list of thousands of posts takes milliseconds, in which nobody else would be answered.
+    let body =
+        if body.len() > MAX_PACKED_AT_ONCE_BYTES { spawn_blocking(move || pack(&body)).await } else { Ok(pack(&body)) };
+    response.set_body(body.map_err(InternalServerError)?);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(response)
+}
+
+/// Packs a body as a whole: what it takes meanwhile is kept for one at a time, and not for all who are slow to read.
+fn pack(body: &[u8]) -> Vec<u8> {
+    let mut packed = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    packed.write_all(body).and_then(|()| packed.finish()).expect("memory takes everything")
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {

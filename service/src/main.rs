@@ -6,7 +6,9 @@ use std::sync::Arc;
 use service::{Clients, Limits, Metrics, Settings, app, metrics, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The settings are missing or unusable (`EX_CONFIG` of sysexits): starting again changes nothing.
 const EXIT_CONFIG: u8 = 78;
@@ -67,9 +69,13 @@ fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What is logged, `info` unless `RUST_LOG` says otherwise: `debug`, or `warn,service=debug`.
 fn log_as_json() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,poem=warn"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
+    let wanted: Targets =
+        wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO).with_target("poem", LevelFilter::WARN));
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    tracing_subscriber::registry().with(lines).with(wanted).init();
 }
 
 fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
