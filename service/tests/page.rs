@@ -54,11 +54,17 @@ impl Visit {
         let mut world = World::new().await;
         world.base = world.otherwise(settings, Limits::default()).await;
         let front = Front::of(&world.base).await;
-        let rule = CorsRule::builder().allowed_origins(&front.url).allowed_headers("content-type");
+        let visit = Visit { world, front, page, folder: tempfile::tempdir().unwrap() };
+        visit.pictures_from(&visit.front.url).await;
+        visit
+    }
+
+    /// Lets pages of this origin send pictures to the bucket, and nobody else.
+    async fn pictures_from(&self, origin: &str) {
+        let rule = CorsRule::builder().allowed_origins(origin).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
         let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
-        world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
-        Visit { world, front, page, folder: tempfile::tempdir().unwrap() }
+        self.world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
     }
 
     /// Opens the page, as whoever logged in last.
@@ -482,6 +488,41 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
     page.click(&format!("{post} .state button")).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
     visit.end().await;
+}
+
+/// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_can_use_the_service() {
+    let visit = Visit::new().await;
+    let elsewhere = front::elsewhere(include_str!("support/elsewhere.html")).await;
+    visit.pictures_from(&elsewhere).await;
+    visit.page.open(&elsewhere).await;
+    let script = "const [service, done] = arguments;
+        use(service).then(done, (error) => done({ error: String(error) }))";
+    let seen = visit.page.script_that_waits(script, json!([visit.front.url])).await;
+    assert_eq!(seen["error"], Value::Null);
+
+    assert_eq!((&seen["kept"]["status"], &seen["kept"]["data"]["user"]), (&json!(201), &json!("Zoé")));
+    let [kept, removed] = ["list", "rest"].map(|part| &seen[part]["data"][0]["title"]);
+    assert_eq!((kept, removed), (&json!("Kept"), &json!("Removed")), "Next-Cursor leads from one to the other");
+    assert_eq!((&seen["address"]["status"], &seen["put"]), (&json!(200), &json!(200)));
+    assert_eq!(visit.world.objects().await, [seen["address"]["data"]["objectName"].as_str().unwrap()]);
+    assert_eq!(seen["removed"]["status"].as_u64().map(|status| status / 100), Some(2));
+    for (part, status, message) in
+        [("missing", 404, "you have no post with this id"), ("unusable", 422, "body: it is missing")]
+    {
+        let body = json!({ "status_code": status, "message": message, "data": null });
+        assert_eq!((&seen[part]["status"], &seen[part]["data"]), (&json!(status), &body));
+    }
+    let left = visit.world.list("/posts?user=Zo%C3%A9").await;
+    assert_eq!(left.iter().map(|post| &post["title"]).collect::<Vec<_>>(), ["Kept"]);
+
+    // It was another origin indeed: the browser asked before each kind of call.
+    let asked = visit.front.seen();
+    for call in ["OPTIONS /posts", "OPTIONS /posts?limit=1", "OPTIONS /signedUrlPut?"] {
+        assert!(asked.iter().any(|it| it.starts_with(call)), "{call} is not among {asked:?}");
+    }
+    visit.end_having_seen(&[404, 422]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
