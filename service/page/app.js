@@ -421,6 +421,8 @@ async function attach(id, file) {
     upload.phase = "failed";
     refused(problem);
     render();
+    // The post may have been deleted elsewhere.
+    if (problem.status === 404) load();
   }
 }
 
@@ -463,12 +465,11 @@ async function erase(id) {
   state.going.add(id);
   render();
   try {
-    await api.remove(id);
+    // What is not found went in another window or on another machine.
+    await api.remove(id).catch((problem) => problem.status === 404 || Promise.reject(problem));
     gone(id);
     announce(say("deleted"));
   } catch (problem) {
-    // It went in another window or on another machine.
-    if (problem.status === 404) gone(id);
     refused(problem);
   }
   state.going.delete(id);
@@ -497,18 +498,23 @@ function announce(text) {
   notice = setTimeout(() => $("notice").classList.remove("seen"), 4500);
 }
 
+/** Our words for what the service says in its own, by the field that it refuses or else by the status. */
+const FIELDS = { Authorization: "nameRefused", title: "titleRefused", body: "bodyRefused" };
+const STATUSES = { 0: "offline", 404: "notFound", 408: "busy", 413: "tooLarge", 422: "unusable", 429: "busy", 502: "busy", 503: "busy", 504: "busy" };
+
 function explain(problem) {
   if (!(problem instanceof api.Refusal)) throw problem;
-  if (problem.status === 0) return say("offline");
-  return problem.status >= 502 && problem.status <= 504 ? say("busy") : say("refused", problem.message);
+  if (problem.status === 401) return say(session.byToken() ? "tokenEnded" : "nameUnknown");
+  return say(FIELDS[problem.field] ?? STATUSES[problem.status] ?? "fault");
 }
 
-/** Says why something of one's own did not work. A token that is refused is asked for again; what was written stays. */
+/** Says why something of one's own did not work. Whoever is refused is asked again who it is; what was written stays. */
 function refused(problem) {
-  if (problem.status !== 401 || !session.byToken()) return announce(explain(problem));
+  const why = explain(problem);
+  if (problem.status !== 401 && problem.field !== "Authorization") return announce(why);
   session.logOut();
   state.user = "";
-  $("login-problem").textContent = say("tokenEnded");
+  $("login-problem").textContent = why;
   show("all");
   $("login-name").focus();
 }

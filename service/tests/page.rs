@@ -20,6 +20,7 @@ use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use browser::Browser;
 use front::{Answer, Front};
 use landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::Limits;
 use support::{BUCKET, TABLE, World, uuid};
@@ -488,6 +489,107 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
     page.click(&format!("{post} .state button")).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
     visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_told_in_the_words_of_the_page() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.open_as("Ada").await;
+    for (language, words) in [
+        (
+            "en",
+            [
+                (404, "This post is no longer there."),
+                (413, "This is too much at once. Please write less."),
+                (422, "The service cannot do anything with this."),
+                (429, "The service is busy. Please try again in a moment."),
+                (500, "Something is wrong with the service. Please try again later."),
+            ],
+        ),
+        (
+            "fr",
+            [
+                (404, "Cette publication n’existe plus."),
+                (413, "C’est trop à la fois. Écrivez un peu moins."),
+                (422, "Le service ne peut rien en faire."),
+                (429, "Le service est très demandé. Réessayez dans un instant."),
+                (500, "Quelque chose ne va pas avec le service. Réessayez plus tard."),
+            ],
+        ),
+    ] {
+        visit.language(language).await;
+        visit.open().await;
+        page.keys("#post-title", "Kept").await;
+        for (status, words) in words {
+            visit.front.answer("POST /posts", Answer::Refuse(status));
+            page.click("#post-submit").await;
+            visit.told(words).await;
+            visit.front.pass("POST /posts");
+        }
+    }
+
+    // What the service says of a field, here past what the form lets through.
+    let longer = "const [field, length] = arguments;
+        document.querySelector(field).value = 'x'.repeat(length)";
+    page.script(longer, json!(["#post-title", 301])).await;
+    page.click("#post-submit").await;
+    visit.told("Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.").await;
+    page.script(longer, json!(["#post-title", 300])).await;
+    page.script(longer, json!(["#post-body", 10_001])).await;
+    page.click("#post-submit").await;
+    visit.told("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
+
+    // A name that cannot be used is asked for again, as is one of which the service knows nothing.
+    for (name, words) in [
+        ("..", "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là."),
+        ("Zoé", "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là."),
+    ] {
+        page.click("#logout").await;
+        page.keys("#login-name", name).await;
+        page.click("#login-form [type=submit]").await;
+        visit.until("the form", "!document.querySelector('#compose').hidden").await;
+        page.keys("#post-title", "Gardé").await;
+        if name == "Zoé" {
+            visit.front.answer("POST /posts", Answer::Refuse(401));
+        }
+        page.click("#post-submit").await;
+        visit.until("the login", "!document.querySelector('#login').hidden").await;
+        assert_eq!(page.text("#login-problem").await, words);
+        assert!(visit.has_focus("#login-name").await);
+        assert_eq!(page.value("document.querySelector('#post-title').value").await, "Gardé");
+        visit.is_sound_everywhere("a refused name in French").await;
+        visit.front.pass("POST /posts");
+        visit.open_as("Zoé").await;
+    }
+    visit.end_having_seen(&[401, 404, 413, 422, 429, 500]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_elsewhere_is_gone_here_as_well() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.world.write(b"Ada", title));
+    let (removed, wanting) = (removed.await, wanting.await);
+    visit.open_as("Ada").await;
+    visit.titles_are(&["Wanting a picture", "Removed"]).await;
+    for id in [&removed, &wanting] {
+        assert!(visit.world.ask(Method::DELETE, &format!("/posts/{id}"), b"Ada").await.status().is_success());
+    }
+    page.click(&format!("article.post[data-id='{removed}'] button.delete")).await;
+    visit.front.answer("GET /posts", Answer::Wait);
+    page.click("#confirm-delete").await;
+    visit.told("Deleted.").await;
+    visit.titles_are(&["Wanting a picture"]).await;
+
+    // The list that follows knows of the other, which can be given no picture any more.
+    let file = format!("article.post[data-id='{wanting}'] input[type=file]");
+    page.keys(&file, &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.told("This post is no longer there.").await;
+    visit.front.pass("GET /posts");
+    visit.titles_are(&[]).await;
+    assert_eq!(visit.world.objects().await, NONE);
+    visit.end_having_seen(&[404]).await;
 }
 
 /// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
