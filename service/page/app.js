@@ -32,7 +32,9 @@ const state = {
   next: null, // where the posts begin that are older than these; null if there are none
   problem: null,
   shown: PAGE,
-  uploads: new Map(), // post id → { phase: sending | looking | late | failed, percent, preview, file, before }
+  // post id → { phase: sending | looking | late | failed, percent, preview, file, before }; of a picture that was sent
+  // before the page was loaded again, only { phase: looking | late, before }
+  uploads: new Map(),
   going: new Set(), // ids of posts that are being deleted
 };
 
@@ -80,8 +82,8 @@ function renderPosts() {
 }
 
 function cardOf(post) {
-  const upload = state.uploads.get(post.id);
   const mine = post.user === state.user;
+  const upload = mine ? state.uploads.get(post.id) : undefined;
   const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, post.reason, mine, upload?.phase, upload?.preview]);
   const known = cards.get(post.id);
   if (known?.look === look) {
@@ -114,7 +116,7 @@ function drawCard(post, mine, upload) {
   const wanting = mine && (!post.image || post.reason);
   if (wanting && !upload) words.append(drawDrop(post));
   const article = make("article", { className: "post card" }, drawHeader(post, mine, title));
-  const picture = post.image || upload?.preview ? [drawPicture(post, title, upload)] : [];
+  const picture = upload ? [drawUpload(post, title, upload)] : post.image ? [drawPicture(post, title)] : [];
   article.append(...picture, words);
   article.dataset.id = post.id;
   article.setAttribute("aria-labelledby", heading.id);
@@ -151,15 +153,18 @@ function drawHeader(post, mine, title) {
   return header;
 }
 
-function drawPicture(post, title, upload) {
-  const image = make("img", { alt: post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title), loading: "lazy", decoding: "async", src: upload?.preview ?? post.image });
+function drawPicture(post, title) {
+  const alt = post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title);
+  const image = make("img", { alt, loading: "lazy", decoding: "async", src: post.image });
   const figure = make("figure", { className: "picture" }, image);
-  if (!upload) image.addEventListener("error", () => renewPicture(post.id, figure, image), { once: true });
-  if (upload) {
-    figure.classList.add("sending");
-    figure.append(drawState(post, upload));
-  }
+  image.addEventListener("error", () => renewPicture(post.id, figure, image), { once: true });
   return figure;
+}
+
+/** A picture on its way, with how far it is. Once the page was loaded again, there is no preview of it. */
+function drawUpload(post, title, upload) {
+  const preview = upload.preview ? make("img", { alt: say("pictureOf", title), src: upload.preview }) : pictureIcon();
+  return make("figure", { className: "picture sending" }, preview, drawState(post, upload));
 }
 
 function drawState(post, upload) {
@@ -326,10 +331,15 @@ function timeOf(id) {
 }
 
 function finish(post, { preview }) {
-  state.uploads.delete(post.id);
+  forgetUpload(post.id);
   // The picture's own address first needs to be loaded: the preview stays until then.
-  setTimeout(() => URL.revokeObjectURL(preview), 10_000);
+  if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
   announce(found(post));
+}
+
+function forgetUpload(id) {
+  state.uploads.delete(id);
+  session.forgetSent(id);
 }
 
 let renewing = null;
@@ -404,7 +414,7 @@ async function attach(id, file) {
     return;
   }
   const earlier = state.uploads.get(id);
-  if (earlier) URL.revokeObjectURL(earlier.preview);
+  if (earlier?.preview) URL.revokeObjectURL(earlier.preview);
   // The picture that the post has until this one takes its place.
   const before = picturePath(state.posts?.find((post) => post.id === id) ?? {});
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture, before };
@@ -432,11 +442,38 @@ let timer = null;
 /** Looks for the labels of a picture that was sent, less and less often, and stops when they do not come. */
 function lookFor(id) {
   const upload = state.uploads.get(id);
-  if (upload) upload.phase = "looking";
+  upload.phase = "looking";
+  session.rememberSent(id, upload.before);
   render();
-  looking = 0;
+  lookFrom(0);
+}
+
+/** The next look is the one with this number. */
+function lookFrom(number) {
+  looking = number;
   clearTimeout(timer);
-  timer = setTimeout(look, 1000 * LOOKS[0]);
+  timer = setTimeout(look, 1000 * LOOKS[number]);
+}
+
+/** How many looks are over this many milliseconds after a picture was sent; -1 if all are. */
+function looksAfter(passed) {
+  let time = 0;
+  return LOOKS.findIndex((seconds) => (time += 1000 * seconds) > passed);
+}
+
+/** Goes on looking for what was sent before the page was loaded again. */
+function resume() {
+  const made = [];
+  for (const [id, { at, before }] of Object.entries(session.sent())) {
+    const looks = looksAfter(Date.now() - at);
+    if (looks < 0) {
+      session.forgetSent(id);
+      continue;
+    }
+    state.uploads.set(id, { phase: "looking", before });
+    made.push(looks);
+  }
+  if (made.length) lookFrom(Math.min(...made));
 }
 
 async function look() {
@@ -478,7 +515,7 @@ async function erase(id) {
 }
 
 function gone(id) {
-  state.uploads.delete(id);
+  forgetUpload(id);
   // Another view is being loaded.
   if (!state.posts) return;
   const place = state.posts.findIndex((post) => post.id === id);
@@ -611,6 +648,7 @@ async function start() {
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
   setInterval(tellTimes, 60_000);
+  resume();
   render();
   load();
   state.user = await session.begin();

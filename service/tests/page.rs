@@ -469,7 +469,9 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
     let post = visit.post("Waiting").await;
     page.script("window.waits.length = 0", json!([])).await;
     visit.front.seen();
-    page.keys(&format!("{post} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    let panorama = visit.folder.path().join("panorama.png");
+    image::RgbImage::new(640, 80).save(&panorama).unwrap();
+    page.keys(&format!("{post} input[type=file]"), &panorama.to_string_lossy()).await;
     visit.until("patience to end", &format!("document.querySelector(\"{post} .state button\")")).await;
     let waits = page.value("window.waits.filter((ms) => ms !== 4500)").await; // a notice is shown for 4.5 s
     let waits: Vec<u64> = waits.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
@@ -483,11 +485,56 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
     page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
     assert_eq!(visit.front.seen(), NONE);
     visit.is_sound_everywhere("late in French").await;
+    visit.size(320, 640).await;
+    let top = |part: &str| format!("document.querySelector(\"{post} {part}\").getBoundingClientRect().top");
+    let room = format!("{} - {}", top(".state"), top(".picture"));
+    assert!(page.value(&room).await.as_f64() >= Some(0.0), "what is said of a low picture is cut off");
 
     // Asked to look again, it does, and finds them.
     visit.label("Ada", &["Lake"]).await;
     page.click(&format!("{post} .state button")).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let lake = visit.picture("lake.jpg", &LAKE);
+    visit.world.write(b"Ada", "Looked for").await;
+    visit.open_as("Ada").await;
+    let post = visit.post("Looked for").await;
+    let spinner = format!("document.querySelector(\"{post} .spinner\")");
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    visit.open().await;
+    visit.until("the spinner again", &spinner).await;
+    assert_eq!(page.value(&format!("document.querySelector(\"{post} .drop\")")).await, Value::Null);
+    visit.is_sound_everywhere("looking without a preview").await;
+    visit.label("Ada", &["Lake"]).await;
+    visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
+    visit.told("On the picture: Lake").await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+
+    // Nobody looks for what was sent an hour ago: another picture can be given, and whoever logs out leaves nothing.
+    visit.world.write(b"Ada", "Long ago").await;
+    visit.open().await;
+    let post = visit.post("Long ago").await;
+    let spinner = format!("document.querySelector(\"{post} .spinner\")");
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    let age = "const sent = JSON.parse(sessionStorage.getItem('postagram.sent'));
+        for (const picture of Object.values(sent)) picture.at -= 3_600_000;
+        sessionStorage.setItem('postagram.sent', JSON.stringify(sent))";
+    page.script(age, json!([])).await;
+    visit.open().await;
+    visit.until("the place for a picture", &format!("document.querySelector(\"{post} .drop\")")).await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    page.click("#logout").await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
     visit.end().await;
 }
 
@@ -986,12 +1033,15 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
     }
     visit.is_sound_everywhere("nothing recognised").await;
 
-    // The picture that was refused does not count as the one that is awaited.
+    // The picture that was refused does not count as the one that is awaited, also after the page was loaded again.
     visit.front.pass("GET /posts");
     let refused = visit.post("Refused").await;
     page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
     page.eventually("the upload", async || (visit.world.objects().await.len() == 2).then_some(())).await;
-    visit.until("the spinner", &format!("document.querySelector(\"{refused} .spinner\")")).await;
+    let spinner = format!("document.querySelector(\"{refused} .spinner\")");
+    visit.until("the spinner", &spinner).await;
+    visit.open().await;
+    visit.until("the spinner again", &spinner).await;
     let object = visit.world.objects().await.into_iter().find(|key| key != "lake.jpg").unwrap();
     visit.world.label("Ada", &id, &object, &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{refused} .labels li\")")).await;
