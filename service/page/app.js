@@ -93,13 +93,19 @@ function cardOf(post) {
   }
   const element = drawCard(post, mine, upload);
   if (known) {
-    const inside = known.element.contains(document.activeElement);
+    const focused = known.element.contains(document.activeElement) ? document.activeElement : null;
     known.element.replaceWith(element);
-    if (inside) (element.querySelector("input[type=file], button") ?? $("posts")).focus({ preventScroll: true });
+    if (focused) counterpart(element, focused).focus({ preventScroll: true });
   }
   element.classList.toggle("fresh", !known && post.fresh === true);
   cards.set(post.id, { element, look });
   return element;
+}
+
+/** The part of a card made anew that stands for the one that had the focus. */
+function counterpart(card, focused) {
+  const same = ["delete", "unfold"].find((name) => focused.classList.contains(name));
+  return card.querySelector(same ? `.${same}` : ".state button, .drop input") ?? card;
 }
 
 /** A signed address changes its query from time to time; it is another picture only if its path changes. */
@@ -299,8 +305,9 @@ function accept({ posts, next }) {
 /** Shows one part more, which may still have to be loaded. */
 async function showOlder() {
   const [view, user, first] = [state.view, state.user, state.shown];
+  if (isBusy($("more"))) return;
   if (state.next && state.posts.length < first + PAGE) {
-    $("more").disabled = true;
+    setBusy($("more"), true);
     try {
       const { posts, next } = await api.list(whose(), PAGE, state.next);
       if (view !== state.view || user !== state.user || !state.posts) return;
@@ -311,7 +318,7 @@ async function showOlder() {
       announce(explain(problem));
       return;
     } finally {
-      $("more").disabled = false;
+      setBusy($("more"), false);
     }
   }
   state.shown += PAGE;
@@ -364,9 +371,8 @@ async function publish() {
   const [title, body] = [$("post-title").value, $("post-body").value];
   const file = draft.file;
   const button = $("post-submit");
-  // Keys can send a form whose button is disabled.
-  if (button.disabled) return;
-  button.disabled = true;
+  if (isBusy(button)) return;
+  setBusy(button, true);
   button.textContent = say("publishing");
   try {
     const post = read(await api.write(title.trim(), body.trim()));
@@ -383,9 +389,18 @@ async function publish() {
   } catch (problem) {
     refused(problem);
   } finally {
-    button.disabled = false;
+    setBusy(button, false);
     button.textContent = say("publish");
   }
+}
+
+/** A button that is busy does nothing, but keeps the focus, which one that is disabled would lose. */
+function setBusy(button, busy) {
+  button.setAttribute("aria-disabled", String(busy));
+}
+
+function isBusy(button) {
+  return button.getAttribute("aria-disabled") === "true";
 }
 
 const draft = { file: null, preview: null };
@@ -592,6 +607,12 @@ function show(view) {
   load();
 }
 
+function loadAgain() {
+  show(state.view);
+  // The button that had the focus is gone.
+  $("posts").focus({ preventScroll: true });
+}
+
 /* Dropping and pasting */
 
 function acceptDrops(element, take) {
@@ -638,7 +659,7 @@ async function start() {
   on("post-preview-remove", "click", () => setDraft(null));
   on("show-all", "click", () => show("all"));
   on("show-mine", "click", () => show("mine"));
-  on("retry", "click", () => show(state.view));
+  on("retry", "click", loadAgain);
   on("more", "click", showOlder);
   on("cancel-delete", "click", () => $("confirm").close(""));
   on("confirm-delete", "click", () => $("confirm").close("delete"));

@@ -352,6 +352,13 @@ async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() 
     page.click("#cancel-delete").await;
     visit.titles_are(&["Mine", "Hers"]).await;
     page.click(&format!("{mine} button.delete")).await;
+    for kind in ["mousePressed", "mouseReleased"] {
+        let beside = json!({ "type": kind, "x": 5, "y": 5, "button": "left", "clickCount": 1 });
+        page.devtools("Input.dispatchMouseEvent", beside).await;
+    }
+    visit.until("no question", "!document.querySelector('#confirm').open").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    page.click(&format!("{mine} button.delete")).await;
     page.click("#confirm-delete").await;
     visit.titles_are(&["Hers"]).await;
     visit.told("Deleted").await;
@@ -704,6 +711,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     visit.is_sound_everywhere("a problem").await;
     visit.front.pass("GET /posts");
     page.click("#retry").await;
+    assert!(visit.has_focus("#posts").await);
     visit.titles_are(&["First"]).await;
     assert_eq!(page.value("document.querySelector('#problem').hidden").await, true);
 
@@ -715,6 +723,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     visit.stop_the_clock().await;
     visit.is_sound_everywhere("a notice").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
+    assert!(visit.has_focus("#post-submit").await);
     visit.front.pass("POST /posts");
     page.click("#post-submit").await;
     visit.titles_are(&["Second", "First"]).await;
@@ -722,9 +731,11 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     // A picture that could not be sent is still there to be sent again.
     visit.front.answer("GET /signedUrlPut", Answer::Refuse(503));
     let second = visit.post("Second").await;
+    page.script("document.querySelector(arguments[0]).focus()", json!([format!("{second} input[type=file]")])).await;
     page.keys(&format!("{second} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
     visit.until("the failure", &format!("document.querySelector(\"{second} .state button\")")).await;
     assert_eq!(page.text(&format!("{second} .text-of-state")).await, "The picture could not be sent.");
+    assert!(visit.has_focus(&format!("{second} .state button")).await);
     visit.is_sound_everywhere("a failure").await;
     let held = json!({ "uploadURL": format!("{}/held", visit.front.url), "objectName": "held" });
     visit.front.answer("GET /signedUrlPut", Answer::Say(held));
