@@ -243,11 +243,11 @@ function pictureIcon() {
   return icon("M6 5h12a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3H6a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3zM4 17l5-4 3 2 4-4 4 4M8.500 9.500v.1");
 }
 
-/** The same person has the same colour everywhere. */
+/** The same person has the same colour everywhere: from sea green to red, for a dark yellow looks dirty. */
 function dress(avatar, user) {
   const sum = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 3600, 7);
-  // By the golden angle, which keeps names apart that differ little.
-  avatar.style.setProperty("--hue", String(Math.round(sum * 137.508) % 360));
+  // By the golden ratio, which keeps names apart that differ little.
+  avatar.style.setProperty("--hue", String(185 + Math.round(sum * 0.618034 * 200) % 200));
   avatar.textContent = [...user][0]?.toLocaleUpperCase(language) ?? "";
 }
 
@@ -411,6 +411,7 @@ async function setDraft(file) {
   draft.preview = file && URL.createObjectURL(file);
   $("post-preview").hidden = !file;
   $("post-file").value = "";
+  $("attach-words").textContent = say(file ? "otherPicture" : "addPicture");
   if (draft.preview) $("post-preview-image").src = draft.preview;
   else $("post-preview-image").removeAttribute("src");
 }

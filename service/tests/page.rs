@@ -877,6 +877,13 @@ async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near()
     assert!(first < 30, "{first} of 40 pictures were loaded at once");
     visit.is_sound("forty posts").await;
 
+    // However low the window is, the form can be sent.
+    visit.size(1200, 320).await;
+    page.script("document.querySelector('#post-submit').focus()", json!([])).await;
+    let below = "document.querySelector('#post-submit').getBoundingClientRect().bottom - innerHeight";
+    assert!(page.value(below).await.as_f64() <= Some(0.0));
+    visit.size(1200, 900).await;
+
     // The button brings the next part, and the focus goes where it begins.
     page.click("#more").await;
     visit.until("the second part", &format!("{count} === 80")).await;
