@@ -6,6 +6,11 @@ export class Refusal extends Error {
     super(message);
     this.status = status;
   }
+
+  /** The field that was refused; null if the answer names none. */
+  get field() {
+    return this.status === 422 ? this.message.split(":")[0] : null;
+  }
 }
 
 let authorization = null;

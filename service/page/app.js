@@ -32,7 +32,9 @@ const state = {
   next: null, // where the posts begin that are older than these; null if there are none
   problem: null,
   shown: PAGE,
-  uploads: new Map(), // post id → { phase: sending | looking | late | failed, percent, preview, file, before }
+  // post id → { phase: sending | looking | late | failed, percent, preview, file, before }; of a picture that was sent
+  // before the page was loaded again, only { phase: looking | late, before }
+  uploads: new Map(),
   going: new Set(), // ids of posts that are being deleted
 };
 
@@ -80,8 +82,8 @@ function renderPosts() {
 }
 
 function cardOf(post) {
-  const upload = state.uploads.get(post.id);
   const mine = post.user === state.user;
+  const upload = mine ? state.uploads.get(post.id) : undefined;
   const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, post.reason, mine, upload?.phase, upload?.preview]);
   const known = cards.get(post.id);
   if (known?.look === look) {
@@ -91,13 +93,19 @@ function cardOf(post) {
   }
   const element = drawCard(post, mine, upload);
   if (known) {
-    const inside = known.element.contains(document.activeElement);
+    const focused = known.element.contains(document.activeElement) ? document.activeElement : null;
     known.element.replaceWith(element);
-    if (inside) (element.querySelector("input[type=file], button") ?? $("posts")).focus({ preventScroll: true });
+    if (focused) counterpart(element, focused).focus({ preventScroll: true });
   }
   element.classList.toggle("fresh", !known && post.fresh === true);
   cards.set(post.id, { element, look });
   return element;
+}
+
+/** The part of a card made anew that stands for the one that had the focus. */
+function counterpart(card, focused) {
+  const same = ["delete", "unfold"].find((name) => focused.classList.contains(name));
+  return card.querySelector(same ? `.${same}` : ".state button, .drop input") ?? card;
 }
 
 /** A signed address changes its query from time to time; it is another picture only if its path changes. */
@@ -114,7 +122,7 @@ function drawCard(post, mine, upload) {
   const wanting = mine && (!post.image || post.reason);
   if (wanting && !upload) words.append(drawDrop(post));
   const article = make("article", { className: "post card" }, drawHeader(post, mine, title));
-  const picture = post.image || upload?.preview ? [drawPicture(post, title, upload)] : [];
+  const picture = upload ? [drawUpload(post, title, upload)] : post.image ? [drawPicture(post, title)] : [];
   article.append(...picture, words);
   article.dataset.id = post.id;
   article.setAttribute("aria-labelledby", heading.id);
@@ -151,15 +159,18 @@ function drawHeader(post, mine, title) {
   return header;
 }
 
-function drawPicture(post, title, upload) {
-  const image = make("img", { alt: post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title), loading: "lazy", decoding: "async", src: upload?.preview ?? post.image });
+function drawPicture(post, title) {
+  const alt = post.labels?.length ? say("labelled", post.labels.join(", ")) : say("pictureOf", title);
+  const image = make("img", { alt, loading: "lazy", decoding: "async", src: post.image });
   const figure = make("figure", { className: "picture" }, image);
-  if (!upload) image.addEventListener("error", () => renewPicture(post.id, figure, image), { once: true });
-  if (upload) {
-    figure.classList.add("sending");
-    figure.append(drawState(post, upload));
-  }
+  image.addEventListener("error", () => renewPicture(post.id, figure, image), { once: true });
   return figure;
+}
+
+/** A picture on its way, with how far it is. Once the page was loaded again, there is no preview of it. */
+function drawUpload(post, title, upload) {
+  const preview = upload.preview ? make("img", { alt: say("pictureOf", title), src: upload.preview }) : pictureIcon();
+  return make("figure", { className: "picture sending" }, preview, drawState(post, upload));
 }
 
 function drawState(post, upload) {
@@ -232,11 +243,11 @@ function pictureIcon() {
   return icon("M6 5h12a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3H6a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3zM4 17l5-4 3 2 4-4 4 4M8.500 9.500v.1");
 }
 
-/** The same person has the same colour everywhere. */
+/** The same person has the same colour everywhere: from sea green to red, for a dark yellow looks dirty. */
 function dress(avatar, user) {
   const sum = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 3600, 7);
-  // By the golden angle, which keeps names apart that differ little.
-  avatar.style.setProperty("--hue", String(Math.round(sum * 137.508) % 360));
+  // By the golden ratio, which keeps names apart that differ little.
+  avatar.style.setProperty("--hue", String(185 + Math.round(sum * 0.618034 * 200) % 200));
   avatar.textContent = [...user][0]?.toLocaleUpperCase(language) ?? "";
 }
 
@@ -294,8 +305,9 @@ function accept({ posts, next }) {
 /** Shows one part more, which may still have to be loaded. */
 async function showOlder() {
   const [view, user, first] = [state.view, state.user, state.shown];
+  if (isBusy($("more"))) return;
   if (state.next && state.posts.length < first + PAGE) {
-    $("more").disabled = true;
+    setBusy($("more"), true);
     try {
       const { posts, next } = await api.list(whose(), PAGE, state.next);
       if (view !== state.view || user !== state.user || !state.posts) return;
@@ -306,7 +318,7 @@ async function showOlder() {
       announce(explain(problem));
       return;
     } finally {
-      $("more").disabled = false;
+      setBusy($("more"), false);
     }
   }
   state.shown += PAGE;
@@ -326,10 +338,15 @@ function timeOf(id) {
 }
 
 function finish(post, { preview }) {
-  state.uploads.delete(post.id);
+  forgetUpload(post.id);
   // The picture's own address first needs to be loaded: the preview stays until then.
-  setTimeout(() => URL.revokeObjectURL(preview), 10_000);
+  if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
   announce(found(post));
+}
+
+function forgetUpload(id) {
+  state.uploads.delete(id);
+  session.forgetSent(id);
 }
 
 let renewing = null;
@@ -354,9 +371,8 @@ async function publish() {
   const [title, body] = [$("post-title").value, $("post-body").value];
   const file = draft.file;
   const button = $("post-submit");
-  // Keys can send a form whose button is disabled.
-  if (button.disabled) return;
-  button.disabled = true;
+  if (isBusy(button)) return;
+  setBusy(button, true);
   button.textContent = say("publishing");
   try {
     const post = read(await api.write(title.trim(), body.trim()));
@@ -373,9 +389,18 @@ async function publish() {
   } catch (problem) {
     refused(problem);
   } finally {
-    button.disabled = false;
+    setBusy(button, false);
     button.textContent = say("publish");
   }
+}
+
+/** A button that is busy does nothing, but keeps the focus, which one that is disabled would lose. */
+function setBusy(button, busy) {
+  button.setAttribute("aria-disabled", String(busy));
+}
+
+function isBusy(button) {
+  return button.getAttribute("aria-disabled") === "true";
 }
 
 const draft = { file: null, preview: null };
@@ -386,6 +411,7 @@ async function setDraft(file) {
   draft.preview = file && URL.createObjectURL(file);
   $("post-preview").hidden = !file;
   $("post-file").value = "";
+  $("attach-words").textContent = say(file ? "otherPicture" : "addPicture");
   if (draft.preview) $("post-preview-image").src = draft.preview;
   else $("post-preview-image").removeAttribute("src");
 }
@@ -404,7 +430,7 @@ async function attach(id, file) {
     return;
   }
   const earlier = state.uploads.get(id);
-  if (earlier) URL.revokeObjectURL(earlier.preview);
+  if (earlier?.preview) URL.revokeObjectURL(earlier.preview);
   // The picture that the post has until this one takes its place.
   const before = picturePath(state.posts?.find((post) => post.id === id) ?? {});
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture, before };
@@ -421,6 +447,8 @@ async function attach(id, file) {
     upload.phase = "failed";
     refused(problem);
     render();
+    // The post may have been deleted elsewhere.
+    if (problem.status === 404) load();
   }
 }
 
@@ -430,11 +458,38 @@ let timer = null;
 /** Looks for the labels of a picture that was sent, less and less often, and stops when they do not come. */
 function lookFor(id) {
   const upload = state.uploads.get(id);
-  if (upload) upload.phase = "looking";
+  upload.phase = "looking";
+  session.rememberSent(id, upload.before);
   render();
-  looking = 0;
+  lookFrom(0);
+}
+
+/** The next look is the one with this number. */
+function lookFrom(number) {
+  looking = number;
   clearTimeout(timer);
-  timer = setTimeout(look, 1000 * LOOKS[0]);
+  timer = setTimeout(look, 1000 * LOOKS[number]);
+}
+
+/** How many looks are over this many milliseconds after a picture was sent; -1 if all are. */
+function looksAfter(passed) {
+  let time = 0;
+  return LOOKS.findIndex((seconds) => (time += 1000 * seconds) > passed);
+}
+
+/** Goes on looking for what was sent before the page was loaded again. */
+function resume() {
+  const made = [];
+  for (const [id, { at, before }] of Object.entries(session.sent())) {
+    const looks = looksAfter(Date.now() - at);
+    if (looks < 0) {
+      session.forgetSent(id);
+      continue;
+    }
+    state.uploads.set(id, { phase: "looking", before });
+    made.push(looks);
+  }
+  if (made.length) lookFrom(Math.min(...made));
 }
 
 async function look() {
@@ -463,12 +518,11 @@ async function erase(id) {
   state.going.add(id);
   render();
   try {
-    await api.remove(id);
+    // What is not found went in another window or on another machine.
+    await api.remove(id).catch((problem) => problem.status === 404 || Promise.reject(problem));
     gone(id);
     announce(say("deleted"));
   } catch (problem) {
-    // It went in another window or on another machine.
-    if (problem.status === 404) gone(id);
     refused(problem);
   }
   state.going.delete(id);
@@ -477,7 +531,7 @@ async function erase(id) {
 }
 
 function gone(id) {
-  state.uploads.delete(id);
+  forgetUpload(id);
   // Another view is being loaded.
   if (!state.posts) return;
   const place = state.posts.findIndex((post) => post.id === id);
@@ -497,18 +551,23 @@ function announce(text) {
   notice = setTimeout(() => $("notice").classList.remove("seen"), 4500);
 }
 
+/** Our words for what the service says in its own, by the field that it refuses or else by the status. */
+const FIELDS = { Authorization: "nameRefused", title: "titleRefused", body: "bodyRefused" };
+const STATUSES = { 0: "offline", 404: "notFound", 408: "busy", 413: "tooLarge", 422: "unusable", 429: "busy", 502: "busy", 503: "busy", 504: "busy" };
+
 function explain(problem) {
   if (!(problem instanceof api.Refusal)) throw problem;
-  if (problem.status === 0) return say("offline");
-  return problem.status >= 502 && problem.status <= 504 ? say("busy") : say("refused", problem.message);
+  if (problem.status === 401) return say(session.byToken() ? "tokenEnded" : "nameUnknown");
+  return say(FIELDS[problem.field] ?? STATUSES[problem.status] ?? "fault");
 }
 
-/** Says why something of one's own did not work. A token that is refused is asked for again; what was written stays. */
+/** Says why something of one's own did not work. Whoever is refused is asked again who it is; what was written stays. */
 function refused(problem) {
-  if (problem.status !== 401 || !session.byToken()) return announce(explain(problem));
+  const why = explain(problem);
+  if (problem.status !== 401 && problem.field !== "Authorization") return announce(why);
   session.logOut();
   state.user = "";
-  $("login-problem").textContent = say("tokenEnded");
+  $("login-problem").textContent = why;
   show("all");
   $("login-name").focus();
 }
@@ -547,6 +606,12 @@ function show(view) {
   Object.assign(state, { view, posts: null, next: null, problem: null, shown: PAGE });
   render();
   load();
+}
+
+function loadAgain() {
+  show(state.view);
+  // The button that had the focus is gone.
+  $("posts").focus({ preventScroll: true });
 }
 
 /* Dropping and pasting */
@@ -595,7 +660,7 @@ async function start() {
   on("post-preview-remove", "click", () => setDraft(null));
   on("show-all", "click", () => show("all"));
   on("show-mine", "click", () => show("mine"));
-  on("retry", "click", () => show(state.view));
+  on("retry", "click", loadAgain);
   on("more", "click", showOlder);
   on("cancel-delete", "click", () => $("confirm").close(""));
   on("confirm-delete", "click", () => $("confirm").close("delete"));
@@ -605,6 +670,7 @@ async function start() {
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
   setInterval(tellTimes, 60_000);
+  resume();
   render();
   load();
   state.user = await session.begin();

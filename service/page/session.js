@@ -1,9 +1,10 @@
-// Who is here: somebody by a name that is believed, or by a token that the service checks.
+// Who is here: somebody by a name that is believed, or by a token that the service checks; and which pictures they sent.
 
 import * as api from "/api.js";
 
 const NAME = "postagram.name";
 const TOKEN = "postagram.token";
+const SENT = "postagram.sent";
 
 let way = null;
 
@@ -43,7 +44,27 @@ export function logIn(text) {
 export function logOut() {
   api.speakFor(null);
   sessionStorage.removeItem(TOKEN);
+  sessionStorage.removeItem(SENT);
   localStorage.removeItem(NAME);
+}
+
+/**
+ * Pictures that were sent from this window and whose labels are awaited: post id → { at, before }, since when, and the path
+ * of the picture that the post had until then.
+ */
+export function sent() {
+  return JSON.parse(sessionStorage.getItem(SENT) ?? "{}");
+}
+
+/** Remembers, even when the page is loaded again, that a picture's labels are awaited from now on. */
+export function rememberSent(id, before) {
+  sessionStorage.setItem(SENT, JSON.stringify({ ...sent(), [id]: { at: Date.now(), before } }));
+}
+
+export function forgetSent(id) {
+  const { [id]: _, ...others } = sent();
+  if (Object.keys(others).length) sessionStorage.setItem(SENT, JSON.stringify(others));
+  else sessionStorage.removeItem(SENT);
 }
 
 /** What the token says of itself; whether that is true is for the service to check. */

@@ -20,6 +20,7 @@ use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use browser::Browser;
 use front::{Answer, Front};
 use landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::Limits;
 use support::{BUCKET, TABLE, World, uuid};
@@ -54,11 +55,17 @@ impl Visit {
         let mut world = World::new().await;
         world.base = world.otherwise(settings, Limits::default()).await;
         let front = Front::of(&world.base).await;
-        let rule = CorsRule::builder().allowed_origins(&front.url).allowed_headers("content-type");
+        let visit = Visit { world, front, page, folder: tempfile::tempdir().unwrap() };
+        visit.pictures_from(&visit.front.url).await;
+        visit
+    }
+
+    /// Lets pages of this origin send pictures to the bucket, and nobody else.
+    async fn pictures_from(&self, origin: &str) {
+        let rule = CorsRule::builder().allowed_origins(origin).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
         let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
-        world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
-        Visit { world, front, page, folder: tempfile::tempdir().unwrap() }
+        self.world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
     }
 
     /// Opens the page, as whoever logged in last.
@@ -147,6 +154,28 @@ impl Visit {
         assert_eq!(faults, json!([]), "{state}");
     }
 
+    /// It is sound in a wide window and, in the dark, in the narrowest; both leave a picture.
+    async fn is_sound_everywhere(&self, state: &str) {
+        for (scheme, width) in [("light", 1200), ("dark", 320)] {
+            self.size(width, 640).await;
+            self.scheme(scheme).await;
+            self.is_sound(&format!("{state}, {scheme}, {width} pixels")).await;
+            self.page.screenshot(&format!("state-{}-{width}.png", state.replace(' ', "-"))).await;
+        }
+        self.page.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await;
+        self.scheme("light").await;
+    }
+
+    /// From now on the page waits for answers as long as the test does.
+    async fn be_patient(&self) {
+        self.page.script("AbortSignal.timeout = () => new AbortController().signal", json!([])).await;
+    }
+
+    /// Lets what is said at the bottom of the page stay there: no time is over any more.
+    async fn stop_the_clock(&self) {
+        self.page.script("for (let id = setTimeout(() => {}); id; id -= 1) clearTimeout(id)", json!([])).await;
+    }
+
     /// A window of this size. Not the real window's, which is never as narrow as a phone.
     async fn size(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -189,10 +218,11 @@ impl Visit {
         self.world.end().await;
     }
 
-    /// Complaints about answers of this status are what the test was for; there are no others.
-    async fn end_having_seen(self, status: &str) {
-        let complaints = self.page.complaints().await;
-        assert!(complaints.iter().all(|it| it.contains(&format!("status of {status}"))), "{complaints:?}");
+    /// Complaints about answers of these statuses are what the test was for; there are no others.
+    async fn end_having_seen(self, statuses: &[u16]) {
+        let mut complaints = self.page.complaints().await;
+        complaints.retain(|it| !statuses.iter().any(|status| it.contains(&format!("status of {status}"))));
+        assert_eq!(complaints, NONE);
         drop(self.page);
         self.world.end().await;
     }
@@ -272,6 +302,8 @@ async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() 
     page.keys("#post-file", &noise.to_string_lossy()).await;
     visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 600").await;
 
+    visit.is_sound_everywhere("a preview").await;
+
     // On a slow line, the progress shows and only grows.
     let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 600_000 });
     page.devtools("Network.enable", json!({})).await;
@@ -291,6 +323,7 @@ async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() 
         ""
     );
     visit.until("the upload's end", &format!("document.querySelector(\"{mine} .spinner\")")).await;
+    visit.is_sound_everywhere("looking").await;
     let percents = page.value("percents").await;
     let percents: Vec<u64> = percents.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
     assert!(percents.is_sorted() && percents.iter().any(|it| (1..100).contains(it)), "{percents:?}");
@@ -317,6 +350,13 @@ async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() 
     page.click(&format!("{mine} button.delete")).await;
     assert_eq!(page.text("#confirm-title").await, "Mine");
     page.click("#cancel-delete").await;
+    visit.titles_are(&["Mine", "Hers"]).await;
+    page.click(&format!("{mine} button.delete")).await;
+    for kind in ["mousePressed", "mouseReleased"] {
+        let beside = json!({ "type": kind, "x": 5, "y": 5, "button": "left", "clickCount": 1 });
+        page.devtools("Input.dispatchMouseEvent", beside).await;
+    }
+    visit.until("no question", "!document.querySelector('#confirm').open").await;
     visit.titles_are(&["Mine", "Hers"]).await;
     page.click(&format!("{mine} button.delete")).await;
     page.click("#confirm-delete").await;
@@ -431,11 +471,14 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
         };";
     page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": hurry })).await;
     visit.world.write(b"Ada", "Waiting").await;
+    visit.language("fr").await;
     visit.open_as("Ada").await;
     let post = visit.post("Waiting").await;
     page.script("window.waits.length = 0", json!([])).await;
     visit.front.seen();
-    page.keys(&format!("{post} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    let panorama = visit.folder.path().join("panorama.png");
+    image::RgbImage::new(640, 80).save(&panorama).unwrap();
+    page.keys(&format!("{post} input[type=file]"), &panorama.to_string_lossy()).await;
     visit.until("patience to end", &format!("document.querySelector(\"{post} .state button\")")).await;
     let waits = page.value("window.waits.filter((ms) => ms !== 4500)").await; // a notice is shown for 4.5 s
     let waits: Vec<u64> = waits.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
@@ -448,6 +491,11 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
     // No more looks, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
     page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
     assert_eq!(visit.front.seen(), NONE);
+    visit.is_sound_everywhere("late in French").await;
+    visit.size(320, 640).await;
+    let top = |part: &str| format!("document.querySelector(\"{post} {part}\").getBoundingClientRect().top");
+    let room = format!("{} - {}", top(".state"), top(".picture"));
+    assert!(page.value(&room).await.as_f64() >= Some(0.0), "what is said of a low picture is cut off");
 
     // Asked to look again, it does, and finds them.
     visit.label("Ada", &["Lake"]).await;
@@ -457,13 +505,193 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let lake = visit.picture("lake.jpg", &LAKE);
+    visit.world.write(b"Ada", "Looked for").await;
+    visit.open_as("Ada").await;
+    let post = visit.post("Looked for").await;
+    let spinner = format!("document.querySelector(\"{post} .spinner\")");
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    visit.open().await;
+    visit.until("the spinner again", &spinner).await;
+    assert_eq!(page.value(&format!("document.querySelector(\"{post} .drop\")")).await, Value::Null);
+    visit.is_sound_everywhere("looking without a preview").await;
+    visit.label("Ada", &["Lake"]).await;
+    visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
+    visit.told("On the picture: Lake").await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+
+    // Nobody looks for what was sent an hour ago: another picture can be given, and whoever logs out leaves nothing.
+    visit.world.write(b"Ada", "Long ago").await;
+    visit.open().await;
+    let post = visit.post("Long ago").await;
+    let spinner = format!("document.querySelector(\"{post} .spinner\")");
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    let age = "const sent = JSON.parse(sessionStorage.getItem('postagram.sent'));
+        for (const picture of Object.values(sent)) picture.at -= 3_600_000;
+        sessionStorage.setItem('postagram.sent', JSON.stringify(sent))";
+    page.script(age, json!([])).await;
+    visit.open().await;
+    visit.until("the place for a picture", &format!("document.querySelector(\"{post} .drop\")")).await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+    page.keys(&format!("{post} input[type=file]"), &lake.to_string_lossy()).await;
+    visit.until("the upload's end", &spinner).await;
+    page.click("#logout").await;
+    assert_eq!(page.value("sessionStorage.length").await, 0);
+    visit.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_told_in_the_words_of_the_page() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    visit.open_as("Ada").await;
+    for (language, words) in [
+        (
+            "en",
+            [
+                (404, "This post is no longer there."),
+                (413, "This is too much at once. Please write less."),
+                (422, "The service cannot do anything with this."),
+                (429, "The service is busy. Please try again in a moment."),
+                (500, "Something is wrong with the service. Please try again later."),
+            ],
+        ),
+        (
+            "fr",
+            [
+                (404, "Cette publication n’existe plus."),
+                (413, "C’est trop à la fois. Écrivez un peu moins."),
+                (422, "Le service ne peut rien en faire."),
+                (429, "Le service est très demandé. Réessayez dans un instant."),
+                (500, "Quelque chose ne va pas avec le service. Réessayez plus tard."),
+            ],
+        ),
+    ] {
+        visit.language(language).await;
+        visit.open().await;
+        page.keys("#post-title", "Kept").await;
+        for (status, words) in words {
+            visit.front.answer("POST /posts", Answer::Refuse(status));
+            page.click("#post-submit").await;
+            visit.told(words).await;
+            visit.front.pass("POST /posts");
+        }
+    }
+
+    // What the service says of a field, here past what the form lets through.
+    let longer = "const [field, length] = arguments;
+        document.querySelector(field).value = 'x'.repeat(length)";
+    page.script(longer, json!(["#post-title", 301])).await;
+    page.click("#post-submit").await;
+    visit.told("Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.").await;
+    page.script(longer, json!(["#post-title", 300])).await;
+    page.script(longer, json!(["#post-body", 10_001])).await;
+    page.click("#post-submit").await;
+    visit.told("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
+
+    // A name that cannot be used is asked for again, as is one of which the service knows nothing.
+    for (name, words) in [
+        ("..", "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là."),
+        ("Zoé", "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là."),
+    ] {
+        page.click("#logout").await;
+        page.keys("#login-name", name).await;
+        page.click("#login-form [type=submit]").await;
+        visit.until("the form", "!document.querySelector('#compose').hidden").await;
+        page.keys("#post-title", "Gardé").await;
+        if name == "Zoé" {
+            visit.front.answer("POST /posts", Answer::Refuse(401));
+        }
+        page.click("#post-submit").await;
+        visit.until("the login", "!document.querySelector('#login').hidden").await;
+        assert_eq!(page.text("#login-problem").await, words);
+        assert!(visit.has_focus("#login-name").await);
+        assert_eq!(page.value("document.querySelector('#post-title').value").await, "Gardé");
+        visit.is_sound_everywhere("a refused name in French").await;
+        visit.front.pass("POST /posts");
+        visit.open_as("Zoé").await;
+    }
+    visit.end_having_seen(&[401, 404, 413, 422, 429, 500]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_gone_elsewhere_is_gone_here_as_well() {
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.world.write(b"Ada", title));
+    let (removed, wanting) = (removed.await, wanting.await);
+    visit.open_as("Ada").await;
+    visit.titles_are(&["Wanting a picture", "Removed"]).await;
+    for id in [&removed, &wanting] {
+        assert!(visit.world.ask(Method::DELETE, &format!("/posts/{id}"), b"Ada").await.status().is_success());
+    }
+    page.click(&format!("article.post[data-id='{removed}'] button.delete")).await;
+    visit.front.answer("GET /posts", Answer::Wait);
+    page.click("#confirm-delete").await;
+    visit.told("Deleted.").await;
+    visit.titles_are(&["Wanting a picture"]).await;
+
+    // The list that follows knows of the other, which can be given no picture any more.
+    let file = format!("article.post[data-id='{wanting}'] input[type=file]");
+    page.keys(&file, &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
+    visit.told("This post is no longer there.").await;
+    visit.front.pass("GET /posts");
+    visit.titles_are(&[]).await;
+    assert_eq!(visit.world.objects().await, NONE);
+    visit.end_having_seen(&[404]).await;
+}
+
+/// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_can_use_the_service() {
+    let visit = Visit::new().await;
+    let elsewhere = front::elsewhere(include_str!("support/elsewhere.html")).await;
+    visit.pictures_from(&elsewhere).await;
+    visit.page.open(&elsewhere).await;
+    let script = "const [service, done] = arguments;
+        use(service).then(done, (error) => done({ error: String(error) }))";
+    let seen = visit.page.script_that_waits(script, json!([visit.front.url])).await;
+    assert_eq!(seen["error"], Value::Null);
+
+    assert_eq!((&seen["kept"]["status"], &seen["kept"]["data"]["user"]), (&json!(201), &json!("Zoé")));
+    let [kept, removed] = ["list", "rest"].map(|part| &seen[part]["data"][0]["title"]);
+    assert_eq!((kept, removed), (&json!("Kept"), &json!("Removed")), "Next-Cursor leads from one to the other");
+    assert_eq!((&seen["address"]["status"], &seen["put"]), (&json!(200), &json!(200)));
+    assert_eq!(visit.world.objects().await, [seen["address"]["data"]["objectName"].as_str().unwrap()]);
+    assert_eq!(seen["removed"]["status"].as_u64().map(|status| status / 100), Some(2));
+    for (part, status, message) in
+        [("missing", 404, "you have no post with this id"), ("unusable", 422, "body: it is missing")]
+    {
+        let body = json!({ "status_code": status, "message": message, "data": null });
+        assert_eq!((&seen[part]["status"], &seen[part]["data"]), (&json!(status), &body));
+    }
+    let left = visit.world.list("/posts?user=Zo%C3%A9").await;
+    assert_eq!(left.iter().map(|post| &post["title"]).collect::<Vec<_>>(), ["Kept"]);
+
+    // It was another origin indeed: the browser asked before each kind of call.
+    let asked = visit.front.seen();
+    for call in ["OPTIONS /posts", "OPTIONS /posts?limit=1", "OPTIONS /signedUrlPut?"] {
+        assert!(asked.iter().any(|it| it.starts_with(call)), "{call} is not among {asked:?}");
+    }
+    visit.end_having_seen(&[404, 422]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open_as("Ada").await;
+    visit.be_patient().await;
     assert_eq!(page.text("#empty:not([hidden]) p").await, "Nobody has written anything yet. Be the first!");
+    visit.is_sound_everywhere("no posts").await;
     page.click("#show-mine").await;
     visit.until("the other words", "document.querySelector('#empty-text').textContent.startsWith('You have')").await;
+    visit.is_sound_everywhere("no own posts").await;
 
     // While the list is on its way, and when it does not arrive.
     visit.world.write(b"Ada", "First").await;
@@ -471,7 +699,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     page.click("#show-all").await;
     visit.until("ghosts", "document.querySelector('#posts[aria-busy=true] .ghost')").await;
     assert_eq!(page.value("document.querySelector('#empty').hidden").await, true);
-    page.screenshot("page-loading.png").await;
+    visit.is_sound_everywhere("loading").await;
     visit.front.answer("GET /posts", Answer::Refuse(503));
     visit.front.pass("GET /posts");
     visit.titles_are(&["First"]).await;
@@ -480,10 +708,10 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     visit.until("the problem", "!document.querySelector('#problem').hidden").await;
     assert_eq!(page.text("#problem-text").await, "The service is busy. Please try again in a moment.");
     assert_eq!(page.value("document.querySelector('#posts .ghost')").await, Value::Null);
-    visit.is_sound("a problem").await;
-    page.screenshot("page-problem.png").await;
+    visit.is_sound_everywhere("a problem").await;
     visit.front.pass("GET /posts");
     page.click("#retry").await;
+    assert!(visit.has_focus("#posts").await);
     visit.titles_are(&["First"]).await;
     assert_eq!(page.value("document.querySelector('#problem').hidden").await, true);
 
@@ -492,7 +720,10 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     page.keys("#post-title", "Second").await;
     page.click("#post-submit").await;
     visit.told("busy").await;
+    visit.stop_the_clock().await;
+    visit.is_sound_everywhere("a notice").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
+    assert!(visit.has_focus("#post-submit").await);
     visit.front.pass("POST /posts");
     page.click("#post-submit").await;
     visit.titles_are(&["Second", "First"]).await;
@@ -500,9 +731,20 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     // A picture that could not be sent is still there to be sent again.
     visit.front.answer("GET /signedUrlPut", Answer::Refuse(503));
     let second = visit.post("Second").await;
+    page.script("document.querySelector(arguments[0]).focus()", json!([format!("{second} input[type=file]")])).await;
     page.keys(&format!("{second} input[type=file]"), &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
     visit.until("the failure", &format!("document.querySelector(\"{second} .state button\")")).await;
     assert_eq!(page.text(&format!("{second} .text-of-state")).await, "The picture could not be sent.");
+    assert!(visit.has_focus(&format!("{second} .state button")).await);
+    visit.is_sound_everywhere("a failure").await;
+    let held = json!({ "uploadURL": format!("{}/held", visit.front.url), "objectName": "held" });
+    visit.front.answer("GET /signedUrlPut", Answer::Say(held));
+    visit.front.answer("PUT /held", Answer::Wait);
+    page.click(&format!("{second} .state button")).await;
+    visit.until("the progress", &format!("document.querySelector(\"{second} progress\")")).await;
+    visit.is_sound_everywhere("sending").await;
+    visit.front.pass("PUT /held");
+    visit.until("another failure", &format!("document.querySelector(\"{second} .state button\")")).await;
     visit.front.pass("GET /signedUrlPut");
     page.click(&format!("{second} .state button")).await;
     visit.label("Ada", &["Lake"]).await;
@@ -525,7 +767,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     visit.told("Deleted").await;
     visit.front.pass("GET /posts");
     visit.titles_are(&["Second"]).await;
-    visit.end_having_seen("503").await;
+    visit.end_having_seen(&[404, 503]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -635,6 +877,13 @@ async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near()
     assert!(first < 30, "{first} of 40 pictures were loaded at once");
     visit.is_sound("forty posts").await;
 
+    // However low the window is, the form can be sent.
+    visit.size(1200, 320).await;
+    page.script("document.querySelector('#post-submit').focus()", json!([])).await;
+    let below = "document.querySelector('#post-submit').getBoundingClientRect().bottom - innerHeight";
+    assert!(page.value(below).await.as_f64() <= Some(0.0));
+    visit.size(1200, 900).await;
+
     // The button brings the next part, and the focus goes where it begins.
     page.click("#more").await;
     visit.until("the second part", &format!("{count} === 80")).await;
@@ -735,6 +984,7 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
     page.keys("#login-name", "nonsense").await;
     page.click("#login-form [type=submit]").await;
     assert_eq!(page.text("#login-problem").await, "This token names nobody.");
+    visit.is_sound_everywhere("a token of nobody").await;
 
     // A token that says who one is, and of which the service thinks otherwise.
     page.script("document.querySelector('#login-name').value = ''", json!([])).await;
@@ -769,7 +1019,7 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
     assert_eq!(page.value("localStorage.length").await, 0);
     page.click("#logout").await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
-    visit.end_having_seen("401").await;
+    visit.end_having_seen(&[401]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -799,12 +1049,17 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
         page.click("#show-mine").await;
         visit.until(words, &format!("document.querySelector('.nothing')?.textContent === {}", json!(words))).await;
     }
-    // The picture that was refused does not count as the one that is awaited.
+    visit.is_sound_everywhere("nothing recognised").await;
+
+    // The picture that was refused does not count as the one that is awaited, also after the page was loaded again.
     visit.front.pass("GET /posts");
     let refused = visit.post("Refused").await;
     page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
     page.eventually("the upload", async || (visit.world.objects().await.len() == 2).then_some(())).await;
-    visit.until("the spinner", &format!("document.querySelector(\"{refused} .spinner\")")).await;
+    let spinner = format!("document.querySelector(\"{refused} .spinner\")");
+    visit.until("the spinner", &spinner).await;
+    visit.open().await;
+    visit.until("the spinner again", &spinner).await;
     let object = visit.world.objects().await.into_iter().find(|key| key != "lake.jpg").unwrap();
     visit.world.label("Ada", &id, &object, &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{refused} .labels li\")")).await;
@@ -825,6 +1080,7 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
     visit.open().await;
     visit.until("the words", "document.querySelector('.broken')").await;
     assert_eq!(page.text(".broken").await, "This picture cannot be shown.");
+    visit.is_sound_everywhere("a broken picture").await;
     visit.end().await;
 }
 
@@ -872,6 +1128,7 @@ async fn it_works_in_firefox_as_well() {
     visit.end().await;
 }
 
+/// The pictures in `docs/` are copies of what this leaves among the screenshots.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_a_page_to_show_to_friends() {
     let visit = Visit::new().await;
@@ -914,7 +1171,7 @@ async fn it_is_a_page_to_show_to_friends() {
         .await;
     visit.open_as("Zoé").await;
     for (name, scheme, width, height) in [
-        ("page-desktop.png", "light", 1200, 860),
+        ("postagram.png", "light", 1200, 860),
         ("page-phone.png", "light", 390, 844),
         ("page-dark.png", "dark", 1200, 860),
         ("page-phone-dark.png", "dark", 390, 844),

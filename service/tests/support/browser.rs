@@ -132,13 +132,14 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// A picture of the window, kept beside what else the tests leave behind.
+    /// A picture of the window, kept with those of all tests.
     pub async fn screenshot(&self, name: &str) {
         let png = self.tell("screenshot", json!({})).await;
         let png = png.as_str().expect("a picture");
         let png = base64::engine::general_purpose::STANDARD.decode(png).expect("it is Base64");
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        std::fs::write(file, png).expect("the picture can be written");
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures can be made");
+        std::fs::write(folder.join(name), png).expect("the picture can be written");
     }
 
     /// What the browser itself complained about since it was asked last: scripts that fail, answers that are

@@ -114,6 +114,15 @@ fn of_the_line(name: &HeaderName) -> bool {
     [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH].contains(name)
 }
 
+/// Serves a page at an origin of its own, and says where.
+pub async fn elsewhere(html: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = poem::endpoint::make(move |_| async move { Ok::<_, poem::Error>(poem::web::Html(html).into_response()) });
+    tokio::spawn(async move { service::serve("elsewhere", listener, app, &Limits::default(), pending()).await });
+    url
+}
+
 fn refusal(status: u16) -> Response {
     let body = json!({ "status_code": status, "message": "not today", "data": null });
     poem::web::Json(body).with_status(StatusCode::from_u16(status).unwrap()).into_response()
