@@ -165,6 +165,48 @@ async fn an_account_on_the_free_plan_launches_nothing_else() {
 }
 
 #[tokio::test]
+async fn beyond_the_quota_of_processors_nothing_is_launched_or_started() {
+    const TOO_MANY: &str = "vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.";
+    let world = World::start().await;
+    let stack =
+        world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
+    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    data.retain(|(name, _)| name != "LaunchTemplateData.InstanceType");
+    data.push(("LaunchTemplateData.InstanceType".to_owned(), "m5.8xlarge".to_owned()));
+    world.new_version(data).await;
+    world.set_desired(2).await;
+    world
+        .eventually("it is told", async || {
+            let newest = world.activities().await;
+            newest.field("StatusCode") == "Failed" && newest.field("StatusMessage").ends_with(TOO_MANY)
+        })
+        .await;
+    world.eventually("one has its 32 processors", async || world.healthy(&stack).await == 1).await;
+    let ids = world.instance_ids().await;
+    assert_eq!(ids.len(), 1, "{ids:?}");
+
+    // What is stopped does not count, and may not start where there is no room for it.
+    world.set_desired(1).await;
+    let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "ReplaceUnhealthy")];
+    world.ok("autoscaling", "SuspendProcesses", &process).await;
+    let this = [("InstanceId.1", ids[0].as_str())];
+    world.ok("ec2", "StopInstances", &this).await;
+    let state = async || world.ok("ec2", "DescribeInstances", &this).await.field("name");
+    world.eventually("it is stopped", async || state().await == "stopped").await;
+    world.turn_bad(&[ChaosKind::VcpuLimit], 0);
+    let refused = world.call("ec2", "StartInstances", &this).await;
+    assert_eq!(refused.field("Code"), "VcpuLimitExceeded");
+    assert!(refused.field("Message").contains("current vCPU limit of 1 allows"), "{}", refused.text);
+    assert_eq!(state().await, "stopped");
+    world.turn_bad(&[], 0);
+    world.ok("ec2", "StartInstances", &this).await;
+    world.eventually("it serves again", async || world.healthy(&stack).await == 1).await;
+    world.ok("autoscaling", "ResumeProcesses", &process).await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn at_the_real_speed_a_load_balancer_is_not_there_for_minutes() {
     let world = World::start_at(Speed::REAL).await;
     world.create("/", NOBODY).await;
