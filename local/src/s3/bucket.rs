@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::{NAMESPACE, S3, listing, notification, refusal_in};
 use crate::answer::{Refusal, Response, empty, escape, xml};
@@ -145,13 +144,16 @@ impl S3 {
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
             "DeleteObjects" => self.delete_objects(bucket, request, caller).await,
-            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" | "PutBucketPolicy" => {
+            "PutBucketPolicy" => self.put_policy(bucket, request, caller).await,
+            "DeleteBucketPolicy" => self.delete_policy(bucket, request).await,
+            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" => {
                 self.act_on_setting(operation, bucket, request).await
             }
             "ListMultipartUploads" => self.list_uploads(bucket, request),
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
+                    self.iam.bucket_policies.set(bucket, None);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
@@ -160,10 +162,6 @@ impl S3 {
     }
 
     async fn act_on_setting(&self, operation: &str, bucket: &str, request: &Request) -> Result<Response, Refusal> {
-        if operation == "PutBucketPolicy" && serde_json::from_slice::<Map<String, Value>>(&request.body).is_err() {
-            let text = "Policies must be valid JSON and the first byte must be '{'";
-            return Err(Refusal::new(400, "MalformedPolicy", text));
-        }
         let answer = self.pass(bucket, None, request).await;
         let found = answer.status().is_success();
         match operation {

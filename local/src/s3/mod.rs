@@ -9,6 +9,7 @@ mod listing;
 mod multipart;
 mod notification;
 mod operation;
+mod policy;
 mod precondition;
 mod records;
 mod removal;
@@ -33,6 +34,7 @@ use crate::answer::{Protocol, Refusal, Response, empty, escape, not_implemented}
 use crate::backend::{self, straight, straighten_body};
 use crate::call::Request;
 use crate::faults::Faults;
+use crate::iam::Iam;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
@@ -62,6 +64,7 @@ pub(crate) struct S3 {
     service: S3Service,
     region: String,
     lambda: Arc<Lambda>,
+    iam: Arc<Iam>,
     faults: Arc<Faults>,
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
@@ -82,17 +85,26 @@ enum Held<'a> {
 
 impl S3 {
     /// Finds again what an earlier server stored below `dir`.
-    pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>, faults: Arc<Faults>) -> anyhow::Result<S3> {
+    pub(crate) async fn open(
+        dir: &Path,
+        region: &str,
+        lambda: Arc<Lambda>,
+        iam: Arc<Iam>,
+        faults: Arc<Faults>,
+    ) -> anyhow::Result<S3> {
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
         let service = S3Service::with_vfs(blobs);
-        service.restore(ACCOUNT, region, records.read().await?).await?;
+        let view = records.read().await?;
+        iam.bucket_policies.replace(policy::of(&view));
+        service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
         Ok(S3 {
             service,
             region: region.to_owned(),
             lambda,
+            iam,
             faults,
             strangers: Strangers::default(),
             records,
@@ -156,6 +168,7 @@ impl S3 {
         }
         let restored = async {
             let view = self.records.read().await?;
+            self.iam.bucket_policies.replace(policy::of(&view));
             Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
         };
         match restored.await {
