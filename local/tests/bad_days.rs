@@ -2,6 +2,8 @@
 
 mod stage;
 
+use std::collections::BTreeSet;
+
 use local::{ChaosKind, Speed};
 use stage::World;
 
@@ -37,6 +39,46 @@ async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
         .await;
     world.turn_bad(&[], 0);
     world.eventually("the group has tried again", async || world.instance_ids().await.len() == 3).await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_zone_that_has_room_again_gets_its_share_before_the_other_gives_it_up() {
+    let world = World::start().await;
+    world.turn_bad(&[ChaosKind::Capacity], 1);
+    let two = [("MinSize", "2"), ("MaxSize", "2"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &two).await;
+    world.eventually("both are healthy", async || world.healthy(&stack).await == 2).await;
+    let suspended = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "AZRebalance")];
+    world.ok("autoscaling", "SuspendProcesses", &suspended).await;
+    world.turn_bad(&[], 0);
+    let zones = async || -> BTreeSet<String> {
+        let status = world.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
+        let zones = status.split("<AvailabilityZone>").skip(1);
+        zones.map(|part| part.split('<').next().unwrap().to_owned()).collect()
+    };
+    let before = zones().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+
+    world.ok("autoscaling", "ResumeProcesses", &suspended).await;
+    world
+        .eventually("each zone has one", async || zones().await.len() == 2 && world.instance_ids().await.len() == 2)
+        .await;
+    let activities = world.activities().await.text;
+    let causes: Vec<&str> = activities
+        .split("<Cause>")
+        .skip(1)
+        .map(|part| part.split("</Cause>").next().unwrap())
+        .filter(|cause| cause.contains("instances were launched to balance instances in zones us-east-1"))
+        .collect();
+    // The newest comes first.
+    let [ending, launch] = causes.as_slice() else { panic!("{activities}") };
+    assert!(launch.ends_with("with other zones resulting in more than desired number of instances in the group."));
+    assert!(
+        ending.contains("shrinking the capacity from 3 to 2.") && ending.ends_with("was selected for termination.")
+    );
+    assert_eq!(world.group_field("DesiredCapacity").await, "2");
     world.down(&stack).await;
     world.stop().await;
 }

@@ -131,6 +131,13 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
     ))
 }
 
+/// Whether a launch in this subnet of a group would find room for what the template describes.
+pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
+    let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
+    let subnet = ec2::subnets(site).into_iter().find(|one| one.id == subnet);
+    kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(site, group, &kind, &subnet.zone).is_ok())
+}
+
 /// Every zone there is.
 fn zones(site: &Site) -> Vec<String> {
     ec2::subnets(site).into_iter().map(|subnet| subnet.zone).collect()
