@@ -51,6 +51,17 @@ fn up_says_in_the_words_of_aws_what_the_account_may_not_launch() {
 }
 
 #[test]
+fn up_ends_at_the_quota_of_processors_in_the_words_of_aws() {
+    let project = project("vcpu-limit", "0");
+    let said = project.run(&["up", "--local", "--yes"]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    for words in ["your current vCPU limit of 1 allows", "Service Quotas, L-1216C47A"] {
+        assert!(said.stderr.contains(words), "{words:?} is missing in {}", said.stderr);
+    }
+    project.done(&["down", "--local", "--yes"]);
+}
+
+#[test]
 fn a_speed_is_kept_from_start_to_status_and_nonsense_is_refused() {
     let project = Project::light();
     let said = project.run(&["local", "start", "--speed", "slow"]);

@@ -4,6 +4,7 @@ mod expressions;
 mod reading;
 mod sizes;
 mod states;
+mod tags;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,7 +188,7 @@ impl DynamoDb {
             }
             "ListTables" => self.list_tables(input).await,
             "UpdateContinuousBackups" => self.on_backups(request, input).await,
-            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, input).await,
+            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(operation, request, input).await,
             "Query" | "Scan" => self.read_page(request, input).await,
             "TransactWriteItems" => self.transact(request, input).await,
             "UpdateTimeToLive" => {
@@ -302,20 +303,6 @@ impl DynamoDb {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// winterbaume ignores the tags of a creation and keeps those of a table that is gone.
-    async fn start_afresh(&self, answer: &Response, tags: &Value) {
-        let answer: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let arn = &answer["TableDescription"]["TableArn"];
-        let old = self.sub_call("ListTagsOfResource", &json!({ "ResourceArn": arn })).await;
-        let old: Vec<&Value> = old["Tags"].as_array().into_iter().flatten().map(|tag| &tag["Key"]).collect();
-        if !old.is_empty() {
-            self.sub_call("UntagResource", &json!({ "ResourceArn": arn, "TagKeys": old })).await;
-        }
-        if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
-            self.sub_call("TagResource", &json!({ "ResourceArn": arn, "Tags": tags })).await;
-        }
-    }
-
     async fn on_backups(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
         let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
         if let Some(left) = self.unready().get_mut(name).filter(|left| **left > 0) {
@@ -328,17 +315,6 @@ impl DynamoDb {
 
     fn unready(&self) -> MutexGuard<'_, BTreeMap<String, u8>> {
         self.unready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// winterbaume tags what is not there.
-    async fn on_tags(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        let arn = input["ResourceArn"].as_str().unwrap_or_default();
-        let table = self.sub_call("DescribeTable", &json!({ "TableName": plain_name(arn) })).await;
-        if table["Table"].is_object() {
-            return Ok(self.pass(request).await);
-        }
-        let text = format!("Requested resource not found: ResourcArn: {arn} not found");
-        Err(Refusal::new(400, "ResourceNotFoundException", text))
     }
 
     /// A call of our own.

@@ -207,7 +207,9 @@ pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
             // Of two values the last counts.
             shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
         }
-        ("dynamodb", "ListTables" | "Query" | "Scan") => shortened.body = with(&request.body, "Limit")?,
+        ("dynamodb", "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
+            shortened.body = with(&request.body, "Limit")?
+        }
         ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents") => {
             shortened.body = with(&request.body, "limit")?;
         }

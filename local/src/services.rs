@@ -47,7 +47,7 @@ impl Services {
         let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
         let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone(), speed).await?;
-        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), faults.clone()).await?);
+        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), iam.clone(), faults.clone()).await?);
         lambda.connect(&s3);
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),

@@ -2,6 +2,8 @@
 
 mod stage;
 
+use std::collections::BTreeSet;
+
 use local::{ChaosKind, Speed};
 use stage::World;
 
@@ -37,6 +39,46 @@ async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
         .await;
     world.turn_bad(&[], 0);
     world.eventually("the group has tried again", async || world.instance_ids().await.len() == 3).await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_zone_that_has_room_again_gets_its_share_before_the_other_gives_it_up() {
+    let world = World::start().await;
+    world.turn_bad(&[ChaosKind::Capacity], 1);
+    let two = [("MinSize", "2"), ("MaxSize", "2"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &two).await;
+    world.eventually("both are healthy", async || world.healthy(&stack).await == 2).await;
+    let suspended = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "AZRebalance")];
+    world.ok("autoscaling", "SuspendProcesses", &suspended).await;
+    world.turn_bad(&[], 0);
+    let zones = async || -> BTreeSet<String> {
+        let status = world.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
+        let zones = status.split("<AvailabilityZone>").skip(1);
+        zones.map(|part| part.split('<').next().unwrap().to_owned()).collect()
+    };
+    let before = zones().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+
+    world.ok("autoscaling", "ResumeProcesses", &suspended).await;
+    world
+        .eventually("each zone has one", async || zones().await.len() == 2 && world.instance_ids().await.len() == 2)
+        .await;
+    let activities = world.activities().await.text;
+    let causes: Vec<&str> = activities
+        .split("<Cause>")
+        .skip(1)
+        .map(|part| part.split("</Cause>").next().unwrap())
+        .filter(|cause| cause.contains("instances were launched to balance instances in zones us-east-1"))
+        .collect();
+    // The newest comes first.
+    let [ending, launch] = causes.as_slice() else { panic!("{activities}") };
+    assert!(launch.ends_with("with other zones resulting in more than desired number of instances in the group."));
+    assert!(
+        ending.contains("shrinking the capacity from 3 to 2.") && ending.ends_with("was selected for termination.")
+    );
+    assert_eq!(world.group_field("DesiredCapacity").await, "2");
     world.down(&stack).await;
     world.stop().await;
 }
@@ -160,6 +202,48 @@ async fn an_account_on_the_free_plan_launches_nothing_else() {
             world.activities().await.field("StatusMessage") == "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'. Launching EC2 instance failed."
         })
         .await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn beyond_the_quota_of_processors_nothing_is_launched_or_started() {
+    const TOO_MANY: &str = "vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.";
+    let world = World::start().await;
+    let stack =
+        world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
+    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    data.retain(|(name, _)| name != "LaunchTemplateData.InstanceType");
+    data.push(("LaunchTemplateData.InstanceType".to_owned(), "m5.8xlarge".to_owned()));
+    world.new_version(data).await;
+    world.set_desired(2).await;
+    world
+        .eventually("it is told", async || {
+            let newest = world.activities().await;
+            newest.field("StatusCode") == "Failed" && newest.field("StatusMessage").ends_with(TOO_MANY)
+        })
+        .await;
+    world.eventually("one has its 32 processors", async || world.healthy(&stack).await == 1).await;
+    let ids = world.instance_ids().await;
+    assert_eq!(ids.len(), 1, "{ids:?}");
+
+    // What is stopped does not count, and may not start where there is no room for it.
+    world.set_desired(1).await;
+    let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "ReplaceUnhealthy")];
+    world.ok("autoscaling", "SuspendProcesses", &process).await;
+    let this = [("InstanceId.1", ids[0].as_str())];
+    world.ok("ec2", "StopInstances", &this).await;
+    let state = async || world.ok("ec2", "DescribeInstances", &this).await.field("name");
+    world.eventually("it is stopped", async || state().await == "stopped").await;
+    world.turn_bad(&[ChaosKind::VcpuLimit], 0);
+    let refused = world.call("ec2", "StartInstances", &this).await;
+    assert_eq!(refused.field("Code"), "VcpuLimitExceeded");
+    assert!(refused.field("Message").contains("current vCPU limit of 1 allows"), "{}", refused.text);
+    assert_eq!(state().await, "stopped");
+    world.turn_bad(&[], 0);
+    world.ok("ec2", "StartInstances", &this).await;
+    world.eventually("it serves again", async || world.healthy(&stack).await == 1).await;
+    world.ok("autoscaling", "ResumeProcesses", &process).await;
     world.down(&stack).await;
     world.stop().await;
 }

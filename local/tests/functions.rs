@@ -13,8 +13,8 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{Architecture, Environment, FunctionCode, InvocationType, LogType, Runtime};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
-    NotificationConfigurationFilter, S3KeyFilter,
+    BucketVersioningStatus, Delete, Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration,
+    NotificationConfiguration, NotificationConfigurationFilter, ObjectIdentifier, S3KeyFilter, VersioningConfiguration,
 };
 use base64::Engine;
 use serde_json::Value;
@@ -340,14 +340,14 @@ async fn an_event_that_fails_is_tried_three_times() {
     world.cloud.stop().await;
 }
 
-fn notification(function: &str) -> NotificationConfiguration {
+fn notification(function: &str, event: &str) -> NotificationConfiguration {
     let rule = FilterRule::builder().name(FilterRuleName::Suffix).value(".jpg").build();
     let filter =
         NotificationConfigurationFilter::builder().key(S3KeyFilter::builder().filter_rules(rule).build()).build();
     let function = LambdaFunctionConfiguration::builder()
         .id("images")
         .lambda_function_arn(function)
-        .events(Event::from("s3:ObjectCreated:*"))
+        .events(Event::from(event))
         .filter(filter)
         .build()
         .unwrap();
@@ -361,8 +361,8 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
     let s3 = world.s3();
     s3.create_bucket().bucket("images").send().await.unwrap();
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
-    let put =
-        || s3.put_bucket_notification_configuration().bucket("images").notification_configuration(notification(arn));
+    let wanted = notification(arn, "s3:ObjectCreated:*");
+    let put = || s3.put_bucket_notification_configuration().bucket("images").notification_configuration(wanted.clone());
 
     let refused = put().send().await.unwrap_err();
     assert_eq!(refused.code(), Some("InvalidArgument"));
@@ -407,6 +407,62 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
 }
 
 #[tokio::test]
+async fn a_deletion_calls_the_function_that_waits_for_it() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let s3 = world.s3();
+    s3.create_bucket().bucket("images").send().await.unwrap();
+    let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
+    allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
+    let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
+    let put = s3.put_bucket_notification_configuration().bucket("images");
+    put.notification_configuration(wanted).send().await.unwrap();
+
+    let upload = |key: &str| s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send();
+    let delete = |key: &str| s3.delete_object().bucket("images").key(key);
+    for key in ["a b.jpg", "b.jpg", "notes.txt"] {
+        upload(key).await.unwrap();
+    }
+    for key in ["missing.jpg", "notes.txt", "a b.jpg"] {
+        delete(key).send().await.unwrap();
+    }
+    let all = Delete::builder().objects(ObjectIdentifier::builder().key("b.jpg").build().unwrap()).build().unwrap();
+    s3.delete_objects().bucket("images").delete(all).send().await.unwrap();
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    s3.put_bucket_versioning().bucket("images").versioning_configuration(enabled).send().await.unwrap();
+    let version = upload("c.jpg").await.unwrap().version_id.unwrap();
+    let marker = delete("c.jpg").send().await.unwrap().version_id.unwrap();
+    delete("c.jpg").version_id(&marker).send().await.unwrap();
+    delete("c.jpg").version_id(&version).send().await.unwrap();
+
+    let told = until(|| async {
+        let events = log(&world, "Records").await;
+        let events = events.iter().map(|line| serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap());
+        let mut told: Vec<_> = events.map(removal).collect();
+        told.sort();
+        (told.len() >= 4).then_some(told)
+    })
+    .await;
+    let expected = [
+        ("ObjectRemoved:Delete", "a+b.jpg", ""),
+        ("ObjectRemoved:Delete", "b.jpg", ""),
+        ("ObjectRemoved:Delete", "c.jpg", version.as_str()),
+        ("ObjectRemoved:DeleteMarkerCreated", "c.jpg", marker.as_str()),
+    ];
+    assert_eq!(told, expected.map(|(event, key, version)| (event.to_owned(), key.to_owned(), version.to_owned())));
+    world.cloud.stop().await;
+}
+
+/// Event, key and version of a deletion.
+fn removal(event: Value) -> (String, String, String) {
+    let record = &event["Records"][0];
+    let object = &record["s3"]["object"];
+    assert!(object["size"].is_null() && object["sequencer"].is_string(), "{object}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (text(&record["eventName"]), text(&object["key"]), text(&object["versionId"]))
+}
+
+#[tokio::test]
 async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
@@ -421,7 +477,7 @@ async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
     allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
     let put = s3.put_bucket_notification_configuration().bucket("images");
-    put.notification_configuration(notification(arn)).send().await.unwrap();
+    put.notification_configuration(notification(arn, "s3:ObjectCreated:*")).send().await.unwrap();
     const UPLOADS: usize = 12;
     for number in 0..UPLOADS {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();

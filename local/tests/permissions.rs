@@ -219,6 +219,65 @@ async fn each_object_of_a_call_is_judged_for_itself() {
 }
 
 #[tokio::test]
+async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
+    let stage = Stage::new().await;
+    stage.bucket().await;
+    let owner = stage.world.s3();
+    let put = |statement: Value| {
+        let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+        owner.put_bucket_policy().bucket("images").policy(policy).send()
+    };
+    let says = |effect: &str, actions: &[&str], principal: Value| {
+        json!({
+            "Effect": effect, "Principal": principal, "Action": actions,
+            "Resource": ["arn:aws:s3:::images", "arn:aws:s3:::images/*"],
+        })
+    };
+    let web = || json!({ "AWS": "arn:aws:iam::000000000000:role/web" });
+    let s3 = stage.s3();
+    let get = || s3.get_object().bucket("images").key("a/1").send();
+    assert_eq!(refusal(get().await).0, "AccessDenied");
+    put(says("Allow", &["s3:GetObject"], web())).await.unwrap();
+    get().await.unwrap();
+    stage.allow(allow(&["s3:*"], "*")).await;
+    put(says("Deny", &["s3:GetObject", "s3:DeleteObject"], json!("*"))).await.unwrap();
+    let text = "s3:GetObject on resource: \"arn:aws:s3:::images/a/1\" with an explicit deny in a resource-based policy";
+    assert_eq!(refusal(get().await), ("AccessDenied".into(), format!("{ME} {text}")));
+    let key = ObjectIdentifier::builder().key("a/1").build().unwrap();
+    let delete = Delete::builder().objects(key).build().unwrap();
+    let answer = s3.delete_objects().bucket("images").delete(delete).send().await.unwrap();
+    assert_eq!((answer.deleted().len(), answer.errors()[0].code()), (0, Some("AccessDenied")));
+    s3.get_object_tagging().bucket("images").key("a/1").send().await.unwrap();
+    owner.get_object().bucket("images").key("a/1").send().await.unwrap();
+
+    for (policy, expected) in [
+        (
+            says("Allow", &["s3:GetObject"], json!({ "AWS": "arn:aws:iam::000000000000:role/nobody" })),
+            "MalformedPolicy",
+        ),
+        (json!({ "Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::images" }), "MalformedPolicy"),
+        (says("Allow", &["s3:GetObject"], json!("*")), "AccessDenied"),
+    ] {
+        assert_eq!(refusal(put(policy).await).0, expected);
+    }
+
+    // It is in force after a restart, until it is deleted.
+    let world = stage.world.restarted().await;
+    let owner = world.s3();
+    let taken = aws_sdk_sts::Client::new(&world.config).assume_role();
+    let taken = taken.role_arn("arn:aws:iam::000000000000:role/web").role_session_name("me").send().await.unwrap();
+    let keys = taken.credentials().unwrap();
+    let token = Some(keys.session_token().to_owned());
+    let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let s3 = support::s3(&web);
+    let get = || s3.get_object().bucket("images").key("a/1").send();
+    assert!(refusal(get().await).1.ends_with("with an explicit deny in a resource-based policy"));
+    owner.delete_bucket_policy().bucket("images").send().await.unwrap();
+    get().await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn policies_are_attached_detached_and_hold_on_conditions() {
     let stage = Stage::new().await;
     stage.bucket().await;

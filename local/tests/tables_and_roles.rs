@@ -94,6 +94,31 @@ async fn a_table_shows_its_settings() {
 }
 
 #[tokio::test]
+async fn tags_are_listed_ten_at_a_time() {
+    let world = World::new().await;
+    let client = active_table(&world).await;
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
+    let tag = |number: usize| Tag::builder().key(format!("k{number:02}")).value("v").build().unwrap();
+    client.tag_resource().resource_arn(arn).set_tags(Some((0..22).map(tag).collect())).send().await.unwrap();
+    let (mut keys, mut sizes, mut token) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = client.list_tags_of_resource().resource_arn(arn).set_next_token(token).send().await.unwrap();
+        sizes.push(page.tags().len());
+        keys.extend(page.tags().iter().map(|tag| tag.key().to_owned()));
+        token = page.next_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    let expected = (0..22).map(|number| format!("k{number:02}"));
+    assert_eq!(sizes, [10, 10, 3]);
+    assert_eq!(keys, ["deployer:stack".to_owned()].into_iter().chain(expected).collect::<Vec<_>>());
+    let refused = client.list_tags_of_resource().resource_arn(arn).next_token("no token!").send().await;
+    assert_eq!(code(refused), "ValidationException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn a_protected_table_is_deleted_only_after_it_was_released() {
     let world = World::new().await;
     let client = active_table(&world).await;

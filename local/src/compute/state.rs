@@ -301,6 +301,9 @@ pub struct Group {
     /// Target groups attached later, of which no instance has been healthy yet: their word does not count.
     #[serde(default)]
     pub adding: BTreeSet<String>,
+    /// The instance that was launched in an emptier zone, for which one of a fuller zone goes once it serves.
+    #[serde(default)]
+    pub rebalancing: Option<String>,
 }
 
 impl Group {

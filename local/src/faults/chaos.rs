@@ -60,6 +60,8 @@ pub enum Kind {
     EniLinger,
     /// Only a few types may be launched.
     FreePlan,
+    /// Hardly anything may be launched.
+    VcpuLimit,
 }
 
 impl Kind {
@@ -104,7 +106,7 @@ impl Kind {
         (
             Kind::S3NotifyLag,
             "s3-notify-lag",
-            "functions hear of uploads up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (aws-facts §4.6)",
+            "functions hear of uploads and deletions up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (aws-facts §4.6)",
         ),
         (
             Kind::IamLag,
@@ -140,6 +142,11 @@ impl Kind {
             Kind::FreePlan,
             "free-plan",
             "the account may only launch the instance types of the free plan; a scaling activity refuses every other (aws-facts §3.3)",
+        ),
+        (
+            Kind::VcpuLimit,
+            "vcpu-limit",
+            "the account may run one vCPU instead of 32, as some new ones; a scaling activity refuses what is beyond (aws-facts §3.3)",
         ),
     ];
 

@@ -17,7 +17,7 @@ use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
-use crate::permissions::{Caller, Grants};
+use crate::permissions::{BucketPolicies, Caller, Grants};
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -26,6 +26,8 @@ pub(crate) struct Iam {
     region: String,
     faults: Arc<Faults>,
     seen: RwLock<Seen>,
+    /// What buckets say about callers.
+    pub(crate) bucket_policies: Arc<BucketPolicies>,
     /// Held by calls that change something, so that others learn of changes in their order.
     changing: tokio::sync::Mutex<()>,
 }
@@ -38,6 +40,7 @@ impl Iam {
             region: region.to_owned(),
             faults,
             seen: RwLock::default(),
+            bucket_policies: Arc::default(),
             changing: tokio::sync::Mutex::default(),
         };
         // What was there before this server is known everywhere.
@@ -88,8 +91,7 @@ impl Iam {
         respell(&mut form, "InstanceProfileName", view.instance_profiles.keys());
         rules::check_limits(&call.operation, &form, &view)?;
         if matches!(call.operation.as_str(), "CreateRole" | "UpdateAssumeRolePolicy") {
-            let is_there = |arn: &str| self.with_role(arn, |_| ()).is_some();
-            rules::check_principals(&form, &user_arn(), is_there)?;
+            rules::check_principals(&form, |arn| self.knows(arn))?;
         }
         if call.operation == "AttachRolePolicy"
             && let Some(policy) = form.get("PolicyArn").and_then(|arn| managed::policy(arn))
@@ -126,7 +128,7 @@ impl Iam {
 
     /// A session of a role.
     pub(crate) fn in_role(&self, role: &str, arn: String, user_id: String) -> Caller {
-        Caller::in_role(arn, user_id, &self.region, self.grants(role))
+        Caller::in_role(arn, user_id, &self.region, self.grants(role), self.bucket_policies.clone())
     }
 
     fn grants(&self, role: &str) -> Option<Arc<Grants>> {
@@ -154,6 +156,11 @@ impl Iam {
     /// Whether the role given by ARN exists and lets somebody of this account take it on.
     pub(crate) fn trusts_principal(&self, role: &str, principal: &str) -> bool {
         self.with_role(role, |role| role.trust.lets_principal(principal)) == Some(true)
+    }
+
+    /// Whether somebody has this ARN.
+    pub(crate) fn knows(&self, arn: &str) -> bool {
+        arn == user_arn() || self.with_role(arn, |_| ()).is_some()
     }
 
     /// Looks at the role with this ARN, if there is one.

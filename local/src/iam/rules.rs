@@ -100,10 +100,10 @@ fn check_documents(operation: &str, form: &Form) -> Result<(), Refusal> {
 
 /// Whether a trust policy names only users and roles that are there. One just made may not be for others yet, and the
 /// same call succeeds later (aws-facts §2.3).
-pub(super) fn check_principals(form: &Form, user: &str, is_there: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let text = form.get("AssumeRolePolicyDocument").or_else(|| form.get("PolicyDocument"));
     let Some(Ok(trust)) = text.map(|text| Trust::parse(text)) else { return Ok(()) };
-    match trust.named().find(|arn| *arn != user && !is_there(arn)) {
+    match trust.named().find(|arn| !is_there(arn)) {
         Some(arn) => {
             let text = format!("Invalid principal in policy: \"AWS\":\"{arn}\"");
             Err(Refusal::new(400, "MalformedPolicyDocument", text))

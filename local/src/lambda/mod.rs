@@ -3,9 +3,12 @@
 //! The control plane is our own: winterbaume's forgets architectures, the code of an update and half of a permission.
 
 mod function;
+mod invoke;
+mod manage;
 mod policy;
 mod registry;
 mod route;
+mod settings;
 mod states;
 
 use std::collections::BTreeMap;
@@ -13,38 +16,22 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::HeaderValue;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::answer::{Protocol, Refusal, Response, empty, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::credentials::Access;
-use crate::functions::{Functions, Outcome};
+use crate::functions::Functions;
 use crate::iam::Iam;
 use crate::logs::Logs;
 use crate::s3::S3;
 use crate::speed::Speed;
 use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
-use function::{OnEvent, parameter};
 pub(crate) use registry::Registry;
 pub(crate) use route::operation;
-
-/// The largest payloads (aws-facts §7.1 names the quota page).
-const LARGEST_CALL: usize = 6 << 20;
-const LARGEST_EVENT: usize = 1 << 20;
-/// The largest zip in a call (aws-facts §7.1).
-const LARGEST_ZIP: usize = 50 << 20;
-/// How long a policy is out of Lambda's hands while it is changed: what others have written meanwhile is lost.
-const POLICY_WRITE: Duration = Duration::from_millis(20);
-/// The largest policy of a function in bytes.
-const LARGEST_POLICY: usize = 20_480;
+use settings::concurrency;
 
 /// The functions of the region.
 pub(crate) struct Lambda {
@@ -194,326 +181,6 @@ impl Lambda {
         Ok(Some(answer))
     }
 
-    async fn create(&self, input: &Value) -> Result<Response, Refusal> {
-        let name = input["FunctionName"].as_str().map(plain_name).unwrap_or_default();
-        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(letters) {
-            return Err(Refusal::new(400, "ValidationException", "the function's name is not valid"));
-        }
-        if self.functions().contains_key(name) {
-            return Err(exists(name));
-        }
-        let arn = format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", self.region);
-        let mut function = Function::new(name, arn);
-        function.configure(input)?;
-        function.tags = strings(&input["Tags"]);
-        self.check_role(&function.role)?;
-        self.place_code(&mut function, &input["Code"]).await?;
-        function.touch();
-        let mut functions = self.functions();
-        // Somebody else may have made it while the code was unpacked.
-        if functions.contains_key(name) {
-            return Err(exists(name));
-        }
-        functions.insert(name.to_owned(), function.clone());
-        self.save(&functions)?;
-        self.registry.states.created(name);
-        Ok(shown(201, &self.show(&function)))
-    }
-
-    /// The first of the errors a fresh role meets (aws-facts §2.3).
-    fn check_role(&self, role: &str) -> Result<(), Refusal> {
-        if self.iam.trusts(role, "lambda.amazonaws.com") {
-            return Ok(());
-        }
-        Err(parameter("The role defined for the function cannot be assumed by Lambda."))
-    }
-
-    async fn place_code(&self, function: &mut Function, code: &Value) -> Result<(), Refusal> {
-        let zip = self.code(code).await?;
-        function.code_bytes = zip.len();
-        function.code_sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
-        self.running.unpack(function, zip).await.map_err(|text| parameter(&text))
-    }
-
-    async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
-        if let Some(text) = code["ZipFile"].as_str() {
-            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
-            if zip.len() > LARGEST_ZIP {
-                let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
-                return Err(Refusal::new(413, "RequestEntityTooLargeException", text));
-            }
-            return Ok(Bytes::from(zip));
-        }
-        let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) else {
-            return Err(parameter("Please provide a source for function code."));
-        };
-        let s3 = self.s3.get().and_then(Weak::upgrade);
-        let s3 = s3.ok_or_else(|| Refusal::new(500, "ServiceException", "the server is stopping"))?;
-        s3.object(bucket, key).await.map_err(|refusal| {
-            let Refusal { code, message, status: _ } = refusal;
-            parameter(&format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"))
-        })
-    }
-
-    fn get(&self, name: &str) -> Result<Response, Refusal> {
-        let function = self.find(name)?;
-        let mut answer = json!({
-            "Configuration": self.show(&function),
-            "Code": { "RepositoryType": "S3", "Location": "https://awslambda.localhost/" },
-        });
-        if !function.tags.is_empty() {
-            answer["Tags"] = json!(function.tags);
-        }
-        if let Some(reserved) = function.reserved {
-            answer["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
-        }
-        Ok(shown(200, &answer))
-    }
-
-    fn list(&self, request: &Request) -> Response {
-        let after = request.parameter("Marker").unwrap_or_default();
-        let limit = request.parameter("MaxItems").and_then(|text| text.parse().ok()).unwrap_or(50);
-        let functions = self.functions();
-        let mut found = functions.values().filter(|function| function.name > after);
-        let page: Vec<&Function> = found.by_ref().take(limit).collect();
-        let mut answer = json!({ "Functions": page.iter().map(|function| self.show(function)).collect::<Vec<_>>() });
-        if let (Some(last), Some(_)) = (page.last(), found.next()) {
-            answer["NextMarker"] = json!(last.name);
-        }
-        shown(200, &answer)
-    }
-
-    fn delete(&self, name: &str) -> Result<Response, Refusal> {
-        let name = plain_name(name);
-        let mut functions = self.functions();
-        functions.remove(name).ok_or_else(|| self.absent(name))?;
-        self.save(&functions)?;
-        drop(functions);
-        self.registry.states.forget(name);
-        self.running.forget(name);
-        Ok(empty(204))
-    }
-
-    async fn update_configuration(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let mut changed = self.find(name)?;
-        self.registry.states.refuse_change(&changed)?;
-        check_revision(&changed, input)?;
-        changed.configure(input)?;
-        if !input["Role"].is_null() {
-            self.check_role(&changed.role)?;
-        }
-        self.put(changed)
-    }
-
-    async fn update_code(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let mut changed = self.find(name)?;
-        self.registry.states.refuse_change(&changed)?;
-        check_revision(&changed, input)?;
-        changed.configure(&json!({ "Architectures": input["Architectures"] }))?;
-        self.place_code(&mut changed, input).await?;
-        if input["DryRun"] == true {
-            return Ok(shown(200, &self.show(&changed)));
-        }
-        self.put(changed)
-    }
-
-    /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
-    fn put(&self, mut changed: Function) -> Result<Response, Refusal> {
-        changed.touch();
-        let name = changed.name.clone();
-        let mut functions = self.functions();
-        let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
-        // Another change may have begun while the code of this one was unpacked.
-        self.registry.states.refuse_change(&before)?;
-        // Policy and tags may have changed in the meantime; they belong to other calls.
-        changed.statements.clone_from(&before.statements);
-        changed.policy_revision.clone_from(&before.policy_revision);
-        changed.tags.clone_from(&before.tags);
-        functions.insert(name.clone(), changed.clone());
-        self.save(&functions)?;
-        self.registry.states.updated(before, &changed.revision);
-        drop(functions);
-        self.running.take_over(changed.clone(), self.registry.states.changing());
-        Ok(shown(200, &self.show(&changed)))
-    }
-
-    /// `FunctionConfiguration`, with what the function is doing.
-    fn show(&self, function: &Function) -> Value {
-        let mut shown = function.json();
-        self.registry.states.show(&function.name, &mut shown);
-        shown
-    }
-
-    async fn invoke(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
-        let function = self.find(name)?;
-        if let Some(version) = request.parameter("Qualifier").filter(|version| version != "$LATEST") {
-            return Err(self.absent(&format!("{}:{version}", function.name)));
-        }
-        let payload = if request.body.is_empty() { Bytes::from_static(b"{}") } else { request.body.clone() };
-        if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
-            let text = "Could not parse request body into json";
-            return Err(Refusal::new(400, "InvalidRequestContentException", text));
-        }
-        let kind = request.header("x-amz-invocation-type").unwrap_or("RequestResponse");
-        let largest = if kind == "Event" { LARGEST_EVENT } else { LARGEST_CALL };
-        if payload.len() > largest {
-            let text = format!("{} byte payload is too large (limit {largest} bytes)", payload.len());
-            return Err(Refusal::new(413, "RequestTooLargeException", text));
-        }
-        self.registry.states.refuse_call(&function)?;
-        match kind {
-            "DryRun" => Ok(empty(204)),
-            "Event" => {
-                self.accept(&function.name, payload, Duration::ZERO)?;
-                Ok(empty(202))
-            }
-            "RequestResponse" => self.call(self.registry.states.answering(function), payload, request).await,
-            _ => Err(parameter(&format!("{kind} is no invocation type"))),
-        }
-    }
-
-    async fn call(&self, function: Function, payload: Bytes, request: &Request) -> Result<Response, Refusal> {
-        let context = request.header("x-amz-client-context").map(str::to_owned);
-        let outcome = self.running.call(&function, payload, context).await;
-        let Some(Outcome { payload, failed, tail }) = outcome else {
-            return Err(Refusal::new(429, "TooManyRequestsException", "Rate Exceeded."));
-        };
-        let mut answer = empty(200);
-        let headers = answer.headers_mut();
-        headers.insert("content-type", HeaderValue::from_static("application/json"));
-        headers.insert("x-amz-executed-version", HeaderValue::from_static("$LATEST"));
-        if failed {
-            headers.insert("x-amz-function-error", HeaderValue::from_static("Unhandled"));
-        }
-        if request.header("x-amz-log-type") == Some("Tail")
-            && let Ok(value) = BASE64_STANDARD.encode(tail).parse()
-        {
-            headers.insert("x-amz-log-result", value);
-        }
-        *answer.body_mut() = payload;
-        Ok(answer)
-    }
-
-    async fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let statement = policy::statement(input, &self.find(name)?.arn)?;
-        let added = statement.clone();
-        self.change_policy(name, |statements| {
-            let id = added["Sid"].as_str().unwrap_or_default();
-            if statements.iter().any(|other| other["Sid"] == id) {
-                let text = format!(
-                    "The statement id ({id}) provided already exists. Please provide a new statement id, or remove the existing statement."
-                );
-                return Err(Refusal::new(409, "ResourceConflictException", text));
-            }
-            statements.push(added.clone());
-            let size = statements.iter().map(|statement| statement.to_string().len()).sum::<usize>();
-            if size > LARGEST_POLICY {
-                let text = format!("The final policy size ({size}) is bigger than the limit ({LARGEST_POLICY}).");
-                return Err(Refusal::new(400, "PolicyLengthExceededException", text));
-            }
-            Ok(())
-        })
-        .await?;
-        Ok(shown(201, &json!({ "Statement": statement.to_string() })))
-    }
-
-    /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told
-    /// (aws-facts §7.4).
-    async fn change_policy(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let mut statements = self.find(name)?.statements;
-        change(&mut statements)?;
-        tokio::time::sleep(POLICY_WRITE).await;
-        self.change(name, |function| {
-            function.policy_revision = Uuid::new_v4().to_string();
-            function.statements = statements;
-        })
-    }
-
-    fn policy(&self, name: &str) -> Result<Response, Refusal> {
-        let function = self.find(name)?;
-        if function.statements.is_empty() {
-            return Err(Refusal::new(404, "ResourceNotFoundException", "The resource you requested does not exist."));
-        }
-        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": function.statements });
-        Ok(shown(200, &json!({ "Policy": policy.to_string(), "RevisionId": function.policy_revision })))
-    }
-
-    async fn remove_permission(&self, name: &str, id: &str) -> Result<Response, Refusal> {
-        self.change_policy(name, |statements| {
-            let at = statements.iter().position(|statement| statement["Sid"] == id);
-            let at = at.ok_or_else(|| {
-                let text = format!("Statement {id} is not found in resource policy.");
-                Refusal::new(404, "ResourceNotFoundException", text)
-            })?;
-            statements.remove(at);
-            Ok(())
-        })
-        .await?;
-        Ok(empty(204))
-    }
-
-    fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        self.change(name, |function| function.tags.extend(strings(&input["Tags"])))?;
-        Ok(empty(204))
-    }
-
-    fn untag(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
-        let keys: Vec<String> =
-            crate::call::pairs(&request.query).filter(|(key, _)| key == "tagKeys").map(|(_, value)| value).collect();
-        self.change(name, |function| function.tags.retain(|key, _| !keys.contains(key)))?;
-        Ok(empty(204))
-    }
-
-    /// Overwrites the configuration; only an update keeps what the call leaves out (aws-facts §7.5).
-    fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
-        let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
-            Value::Null => Ok(old),
-            value => match value.as_u64().filter(|number| allowed.contains(number)) {
-                Some(number) => Ok(Some(number)),
-                None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
-            },
-        };
-        let old = before.as_ref();
-        let on_event = OnEvent {
-            retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
-            age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
-            modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
-        };
-        self.change(name, |function| function.on_event = Some(on_event))?;
-        Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
-    }
-
-    fn delete_on_event(&self, name: &str) -> Result<Response, Refusal> {
-        self.try_change(name, |function| function.on_event.take().map(|_| ()).ok_or_else(|| no_on_event(name)))?;
-        Ok(empty(204))
-    }
-
-    fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let number = input["ReservedConcurrentExecutions"].as_u64();
-        let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
-        self.change(name, |function| function.reserved = Some(number as usize))?;
-        self.running.retire(plain_name(name));
-        Ok(shown(200, &concurrency(&self.find(name)?)))
-    }
-
-    fn account(&self) -> Response {
-        let functions = self.functions();
-        let code: usize = functions.values().map(|function| function.code_bytes).sum();
-        let answer = json!({
-            "AccountLimit": {
-                "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10,
-            },
-            "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
-        });
-        shown(200, &answer)
-    }
-
     /// A copy of the function named by name or ARN.
     fn find(&self, name: &str) -> Result<Function, Refusal> {
         let name = plain_name(name);
@@ -561,28 +228,6 @@ pub(crate) fn plain_name(name: &str) -> &str {
         None => name.strip_prefix("function:").unwrap_or(name),
     };
     name.split(':').next().unwrap_or(name)
-}
-
-fn concurrency(function: &Function) -> Value {
-    match function.reserved {
-        Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
-        None => json!({}),
-    }
-}
-
-fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
-    match input["RevisionId"].as_str() {
-        Some(revision) if revision != function.revision => Err(Refusal::new(
-            412,
-            "PreconditionFailedException",
-            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn exists(name: &str) -> Refusal {
-    Refusal::new(409, "ResourceConflictException", format!("Function already exist: {name}"))
 }
 
 fn no_on_event(name: &str) -> Refusal {

@@ -1,10 +1,83 @@
 //! Who may invoke a function: the statements of its resource policy (aws-facts §7.4).
 
-use serde_json::{Map, Value, json};
+use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::{Lambda, shown};
 use crate::ACCOUNT;
-use crate::answer::Refusal;
+use crate::answer::{Refusal, Response, empty};
 use crate::permissions::Pattern;
+
+/// How long a policy is out of Lambda's hands while it is changed: what others have written meanwhile is lost.
+const POLICY_WRITE: Duration = Duration::from_millis(20);
+/// The largest policy of a function in bytes.
+const LARGEST_POLICY: usize = 20_480;
+
+impl Lambda {
+    pub(super) async fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let statement = statement(input, &self.find(name)?.arn)?;
+        let added = statement.clone();
+        self.change_policy(name, |statements| {
+            let id = added["Sid"].as_str().unwrap_or_default();
+            if statements.iter().any(|other| other["Sid"] == id) {
+                let text = format!(
+                    "The statement id ({id}) provided already exists. Please provide a new statement id, or remove the existing statement."
+                );
+                return Err(Refusal::new(409, "ResourceConflictException", text));
+            }
+            statements.push(added.clone());
+            let size = statements.iter().map(|statement| statement.to_string().len()).sum::<usize>();
+            if size > LARGEST_POLICY {
+                let text = format!("The final policy size ({size}) is bigger than the limit ({LARGEST_POLICY}).");
+                return Err(Refusal::new(400, "PolicyLengthExceededException", text));
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(shown(201, &json!({ "Statement": statement.to_string() })))
+    }
+
+    /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told
+    /// (aws-facts §7.4).
+    async fn change_policy(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Vec<Value>) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut statements = self.find(name)?.statements;
+        change(&mut statements)?;
+        tokio::time::sleep(POLICY_WRITE).await;
+        self.change(name, |function| {
+            function.policy_revision = Uuid::new_v4().to_string();
+            function.statements = statements;
+        })
+    }
+
+    pub(super) fn policy(&self, name: &str) -> Result<Response, Refusal> {
+        let function = self.find(name)?;
+        if function.statements.is_empty() {
+            return Err(Refusal::new(404, "ResourceNotFoundException", "The resource you requested does not exist."));
+        }
+        let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": function.statements });
+        Ok(shown(200, &json!({ "Policy": policy.to_string(), "RevisionId": function.policy_revision })))
+    }
+
+    pub(super) async fn remove_permission(&self, name: &str, id: &str) -> Result<Response, Refusal> {
+        self.change_policy(name, |statements| {
+            let at = statements.iter().position(|statement| statement["Sid"] == id);
+            let at = at.ok_or_else(|| {
+                let text = format!("Statement {id} is not found in resource policy.");
+                Refusal::new(404, "ResourceNotFoundException", text)
+            })?;
+            statements.remove(at);
+            Ok(())
+        })
+        .await?;
+        Ok(empty(204))
+    }
+}
 
 /// A statement in the form AWS stores it.
 pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal> {

@@ -2,6 +2,7 @@
 //!
 //! Who owns the account may do everything. Decisions are never kept: a changed policy is in force with the next call.
 
+mod bucket_policy;
 mod condition;
 mod needs;
 mod pattern;
@@ -17,6 +18,8 @@ use time::format_description::well_known::Rfc3339;
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response};
 use crate::call::Call;
+use bucket_policy::Principal;
+pub(crate) use bucket_policy::{BucketPolicies, BucketPolicy};
 pub(crate) use needs::{Place, needs, object_need, to_make_logs, to_write_logs};
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::Policy;
@@ -91,8 +94,8 @@ pub(crate) struct Caller {
 enum Power {
     /// The account's owner.
     Everything,
-    /// A role, which has none if it is gone.
-    Granted(Option<Arc<Grants>>),
+    /// A role, which has none if it is gone, and what buckets say about it.
+    Granted(Option<Arc<Grants>>, Arc<BucketPolicies>),
 }
 
 impl Caller {
@@ -102,8 +105,19 @@ impl Caller {
     }
 
     /// A session of a role.
-    pub(crate) fn in_role(arn: String, user_id: String, region: &str, grants: Option<Arc<Grants>>) -> Caller {
-        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants) }
+    pub(crate) fn in_role(
+        arn: String,
+        user_id: String,
+        region: &str,
+        grants: Option<Arc<Grants>>,
+        buckets: Arc<BucketPolicies>,
+    ) -> Caller {
+        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, buckets) }
+    }
+
+    /// As whom policies and refusals know this one.
+    pub(crate) fn arn(&self) -> &str {
+        &self.arn
     }
 
     /// Whether nothing has to be asked.
@@ -115,15 +129,22 @@ impl Caller {
     ///
     /// Errors: how AWS says that it may not (aws-facts §3.1).
     pub(crate) fn may(&self, need: &Need) -> Result<(), Denial> {
-        let Power::Granted(grants) = &self.power else { return Ok(()) };
-        let policies = grants.iter().flat_map(|grants| &grants.policies);
-        match judge(policies, &need.action, &need.resource, &self.keys(need, grants.as_deref())) {
-            Verdict::Allowed => Ok(()),
-            verdict => Err(Denial { caller: self.arn.clone(), need: need.clone(), verdict }),
+        let Power::Granted(grants, buckets) = &self.power else { return Ok(()) };
+        let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });
+        let Some(grants) = grants else { return denied(Reason::NothingAllows) };
+        let keys = self.keys(need, grants);
+        let own = judge(&grants.policies, &need.action, &need.resource, &keys);
+        let who = Principal { role: &grants.role_arn, session: &self.arn };
+        let theirs = buckets.of(&need.resource).map_or(Verdict::Unmentioned, |policy| policy.judge(need, &keys, who));
+        match (own, theirs) {
+            (Verdict::Denied, _) => denied(Reason::IdentityPolicy),
+            (_, Verdict::Denied) => denied(Reason::ResourcePolicy),
+            (Verdict::Allowed, _) | (_, Verdict::Allowed) => Ok(()),
+            (Verdict::Unmentioned, Verdict::Unmentioned) => denied(Reason::NothingAllows),
         }
     }
 
-    fn keys(&self, need: &Need, grants: Option<&Grants>) -> Keys {
+    fn keys(&self, need: &Need, grants: &Grants) -> Keys {
         let mut keys = Keys::default();
         let now = OffsetDateTime::now_utc();
         keys.set("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());
@@ -137,11 +158,9 @@ impl Caller {
         keys.set("aws:SourceIp", "127.0.0.1");
         keys.set("aws:ViaAWSService", "false");
         keys.set("aws:userid", &self.user_id);
-        if let Some(grants) = grants {
-            keys.set("aws:PrincipalArn", &grants.role_arn);
-            for (key, value) in &grants.tags {
-                keys.set(&format!("aws:PrincipalTag/{key}"), value);
-            }
+        keys.set("aws:PrincipalArn", &grants.role_arn);
+        for (key, value) in &grants.tags {
+            keys.set(&format!("aws:PrincipalTag/{key}"), value);
         }
         for (key, value) in &need.keys {
             keys.set(key, value);
@@ -155,22 +174,32 @@ impl Caller {
 pub(crate) struct Denial {
     caller: String,
     need: Need,
-    verdict: Verdict,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reason {
+    NothingAllows,
+    /// A policy of the role denies it.
+    IdentityPolicy,
+    /// The policy of a bucket denies it.
+    ResourcePolicy,
 }
 
 impl Denial {
     /// The sentence AWS says it with.
     pub(crate) fn text(&self) -> String {
-        let Denial { caller, need: Need { action, resource, keys: _ }, verdict } = self;
+        let Denial { caller, need: Need { action, resource, keys: _ }, reason } = self;
         let place = match resource.as_str() {
             "*" => String::new(),
             // S3 alone writes quotes.
             resource if action.starts_with("s3:") => format!(" on resource: \"{resource}\""),
             resource => format!(" on resource: {resource}"),
         };
-        let why = match verdict {
-            Verdict::Denied => "with an explicit deny in an identity-based policy".to_owned(),
-            _ => format!("because no identity-based policy allows the {action} action"),
+        let why = match reason {
+            Reason::IdentityPolicy => "with an explicit deny in an identity-based policy".to_owned(),
+            Reason::ResourcePolicy => "with an explicit deny in a resource-based policy".to_owned(),
+            Reason::NothingAllows => format!("because no identity-based policy allows the {action} action"),
         };
         format!("User: {caller} is not authorized to perform: {action}{place} {why}")
     }
@@ -206,7 +235,8 @@ mod tests {
     fn denial(policy: &str, need: &Need) -> Denial {
         let grants = Grants { policies: vec![Policy::parse(policy).unwrap()], ..Grants::default() };
         let arn = "arn:aws:sts::000000000000:assumed-role/web/i-1".to_owned();
-        let caller = Caller::in_role(arn, "AROA:i-1".to_owned(), "us-east-1", Some(Arc::new(grants)));
+        let buckets = Arc::default();
+        let caller = Caller::in_role(arn, "AROA:i-1".to_owned(), "us-east-1", Some(Arc::new(grants)), buckets);
         caller.may(need).unwrap_err()
     }
 
@@ -235,7 +265,38 @@ mod tests {
     #[test]
     fn a_role_that_is_gone_may_nothing_and_the_owner_everything() {
         let need = Need::new("s3:GetObject", "arn:aws:s3:::images/a");
-        assert!(Caller::in_role("arn".into(), "id".into(), "us-east-1", None).may(&need).is_err());
+        let all =
+            r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::images/*"}}"#;
+        let buckets = Arc::new(BucketPolicies::default());
+        buckets.set("images", Some(BucketPolicy::parse(all, "images").unwrap()));
+        assert!(Caller::in_role("arn".into(), "id".into(), "us-east-1", None, buckets).may(&need).is_err());
         assert!(Caller::owner("arn".into(), "us-east-1").may(&need).is_ok());
+    }
+    #[test]
+    fn a_bucket_allows_beside_the_own_policies_and_a_denial_of_either_wins() {
+        let may = |own: &str, theirs: &str| {
+            let own = format!(r#"{{"Version":"2012-10-17","Statement":{own}}}"#);
+            let grants = Grants { policies: vec![Policy::parse(&own).unwrap()], ..Grants::default() };
+            let buckets = Arc::new(BucketPolicies::default());
+            buckets.set("b", Some(BucketPolicy::parse(&format!(r#"{{"Statement":{theirs}}}"#), "b").unwrap()));
+            let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), buckets);
+            let answer = caller.may(&Need::new("s3:GetObject", "arn:aws:s3:::b/a"));
+            answer.map_err(|denial| denial.text().rsplit_once("a\" ").unwrap().1.to_owned())
+        };
+        let own = |effect: &str| format!(r#"{{"Effect":"{effect}","Action":"s3:GetObject","Resource":"*"}}"#);
+        let theirs = |effect: &str| {
+            format!(r#"{{"Effect":"{effect}","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}}"#)
+        };
+        let elsewhere = r#"{"Effect":"Allow","Action":"sqs:*","Resource":"*"}"#;
+        let nobody =
+            r#"{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"s3:*","Resource":"arn:aws:s3:::b/*"}"#;
+        assert_eq!(may(elsewhere, &theirs("Allow")), Ok(()));
+        assert_eq!(may(&own("Allow"), nobody), Ok(()));
+        let unmentioned = "because no identity-based policy allows the s3:GetObject action";
+        assert_eq!(may(elsewhere, nobody).unwrap_err(), unmentioned);
+        let theirs_deny = "with an explicit deny in a resource-based policy";
+        assert_eq!(may(&own("Allow"), &theirs("Deny")).unwrap_err(), theirs_deny);
+        let own_deny = "with an explicit deny in an identity-based policy";
+        assert_eq!(may(&own("Deny"), &theirs("Allow")).unwrap_err(), own_deny);
     }
 }

@@ -47,23 +47,24 @@ pub(crate) struct Policy {
     statements: Vec<Statement>,
 }
 
+/// One statement, without the principals that a policy of a resource has beside it.
 #[derive(Debug, Clone)]
-struct Statement {
-    effect: Effect,
+pub(super) struct Statement {
+    pub effect: Effect,
     actions: Listed<Pattern>,
     resources: Listed<String>,
-    conditions: Vec<Condition>,
+    pub conditions: Vec<Condition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Allow,
     Deny,
 }
 
 /// A list of what is meant, or of what is not.
 #[derive(Debug, Clone)]
-enum Listed<T> {
+pub(super) enum Listed<T> {
     These(Vec<T>),
     AllBut(Vec<T>),
 }
@@ -78,7 +79,21 @@ impl<T> Listed<T> {
 }
 
 impl Statement {
-    fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
+    pub(super) fn new(
+        effect: Effect,
+        actions: Listed<String>,
+        resources: Listed<String>,
+        conditions: Vec<Condition>,
+    ) -> Statement {
+        let lower_case = |list: Vec<String>| list.iter().map(|action| Pattern::lower_case(action)).collect();
+        let actions = match actions {
+            Listed::These(list) => Listed::These(lower_case(list)),
+            Listed::AllBut(list) => Listed::AllBut(lower_case(list)),
+        };
+        Statement { effect, actions, resources, conditions }
+    }
+
+    pub(super) fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
         let names = |pattern: &String| {
             let pattern = match has_variables {
                 true => Pattern::with_variables(pattern, |key| keys.one(key)),
@@ -158,12 +173,7 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
     for resource in strings(&resources) {
         check_resource(resource)?;
     }
-    let lower_case = |list: Vec<String>| list.iter().map(|action| Pattern::lower_case(action)).collect();
-    let actions = match actions {
-        Listed::These(list) => Listed::These(lower_case(list)),
-        Listed::AllBut(list) => Listed::AllBut(lower_case(list)),
-    };
-    Ok(Statement { effect, actions, resources, conditions })
+    Ok(Statement::new(effect, actions, resources, conditions))
 }
 
 fn effect(written: &Map<String, Value>) -> Result<Effect, String> {
@@ -175,7 +185,11 @@ fn effect(written: &Map<String, Value>) -> Result<Effect, String> {
 }
 
 /// What stands under one of two names, of which there can be only one; an empty list is none.
-fn listed(written: &Map<String, Value>, these: &str, all_but: &str) -> Result<Option<Listed<String>>, String> {
+pub(super) fn listed(
+    written: &Map<String, Value>,
+    these: &str,
+    all_but: &str,
+) -> Result<Option<Listed<String>>, String> {
     let list = match (written.get(these), written.get(all_but)) {
         (Some(_), Some(_)) => return Err(SYNTAX.to_owned()),
         (Some(value), None) => Listed::These(texts(value).ok_or(SYNTAX)?),
@@ -185,7 +199,7 @@ fn listed(written: &Map<String, Value>, these: &str, all_but: &str) -> Result<Op
     Ok(Some(list).filter(|list| !strings(list).is_empty()))
 }
 
-fn strings<T>(list: &Listed<T>) -> &[T] {
+pub(super) fn strings<T>(list: &Listed<T>) -> &[T] {
     match list {
         Listed::These(list) | Listed::AllBut(list) => list,
     }

@@ -102,8 +102,10 @@ impl Vfs for Blobs {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<VfsEntry>, VfsError>> {
         Box::pin(async move {
+            // Everything below a directory is in the directory of its name.
+            let dir = prefix.rsplit_once('/').map_or(self.root.clone(), |(dir, _)| self.place(dir));
             let root = self.root.clone();
-            let walk = tokio::task::spawn_blocking(move || walk(&root, &root));
+            let walk = tokio::task::spawn_blocking(move || walk(&root, &dir));
             let mut entries = walk.await.map_err(io::Error::other)??;
             entries.retain(|entry| entry.key.starts_with(prefix));
             entries.sort_by(|one, other| one.key.cmp(&other.key));

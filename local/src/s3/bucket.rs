@@ -5,15 +5,11 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use super::{S3, listing, notification, object_arn, refusal_in};
+use super::{NAMESPACE, S3, listing, notification, refusal_in};
 use crate::answer::{Refusal, Response, empty, escape, xml};
-use crate::backend::straighten_body;
 use crate::call::Request;
-use crate::permissions::{Caller, Denial, object_need};
-
-const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+use crate::permissions::Caller;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -33,22 +29,6 @@ struct Tags {
 struct Tag {
     key: String,
     value: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Delete {
-    #[serde(default, rename = "Object")]
-    objects: Vec<Doomed>,
-    #[serde(default)]
-    quiet: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Doomed {
-    key: String,
-    version_id: Option<String>,
 }
 
 impl S3 {
@@ -160,16 +140,20 @@ impl S3 {
                 Ok(self.pass(bucket, None, request).await)
             }
             "PutBucketNotificationConfiguration" => self.put_notifications(bucket, request).await,
+            "PutBucketVersioning" => self.put_versioning(bucket, request).await,
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
             "DeleteObjects" => self.delete_objects(bucket, request, caller).await,
-            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" | "PutBucketPolicy" => {
+            "PutBucketPolicy" => self.put_policy(bucket, request, caller).await,
+            "DeleteBucketPolicy" => self.delete_policy(bucket, request).await,
+            "GetBucketTagging" | "GetBucketEncryption" | "PutBucketTagging" | "PutBucketCors" => {
                 self.act_on_setting(operation, bucket, request).await
             }
             "ListMultipartUploads" => self.list_uploads(bucket, request),
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
+                    self.iam.bucket_policies.set(bucket, None);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
@@ -178,10 +162,6 @@ impl S3 {
     }
 
     async fn act_on_setting(&self, operation: &str, bucket: &str, request: &Request) -> Result<Response, Refusal> {
-        if operation == "PutBucketPolicy" && serde_json::from_slice::<Map<String, Value>>(&request.body).is_err() {
-            let text = "Policies must be valid JSON and the first byte must be '{'";
-            return Err(Refusal::new(400, "MalformedPolicy", text));
-        }
         let answer = self.pass(bucket, None, request).await;
         let found = answer.status().is_success();
         match operation {
@@ -231,64 +211,6 @@ impl S3 {
         succeeded(&answer)?;
         Ok(empty(200))
     }
-
-    async fn delete_objects(&self, bucket: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
-        let body = super::body::content(request)?;
-        let text = String::from_utf8_lossy(&body);
-        let mut delete: Delete = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
-        if delete.objects.is_empty() || delete.objects.len() > 1000 {
-            return Err(malformed());
-        }
-        let denied = refuse_some(&mut delete.objects, bucket, caller);
-        if delete.objects.is_empty() {
-            return Ok(answer_denied(
-                xml(200, format!("<DeleteResult xmlns=\"{NAMESPACE}\"></DeleteResult>")),
-                &denied,
-            ));
-        }
-        let mut passed = Request { body: Bytes::from(crooked_delete(&delete)), ..request.clone() };
-        passed.headers.remove("content-md5");
-        let keys: Vec<&str> = delete.objects.iter().map(|doomed| doomed.key.as_str()).collect();
-        let _turn = self.turns.writing(bucket, &keys).await;
-        let mut answer = self.pass(bucket, None, &passed).await;
-        straighten_body(&mut answer);
-        let versions =
-            delete.objects.iter().filter(|doomed| doomed.version_id.as_deref().is_some_and(|id| id != "null"));
-        let versions: Vec<&str> = versions.map(|doomed| doomed.key.as_str()).collect();
-        if answer.status().is_success() && !versions.is_empty() {
-            self.write_records(bucket, &versions).await?;
-        }
-        Ok(answer_denied(answer, &denied))
-    }
-}
-
-/// Takes out the objects that the caller may not delete: each has its own answer (aws-facts §4.5).
-fn refuse_some(objects: &mut Vec<Doomed>, bucket: &str, caller: &Caller) -> Vec<(Doomed, Denial)> {
-    let mut denied = Vec::new();
-    for doomed in std::mem::take(objects) {
-        let version = doomed.version_id.clone().filter(|version| !version.is_empty());
-        match caller.may(&object_need("DeleteObject", &object_arn(bucket, &doomed.key), version)) {
-            Ok(()) => objects.push(doomed),
-            Err(denial) => denied.push((doomed, denial)),
-        }
-    }
-    denied
-}
-
-fn answer_denied(mut answer: Response, denied: &[(Doomed, Denial)]) -> Response {
-    let Some((_, first)) = denied.first() else { return answer };
-    first.mark(&mut answer);
-    let errors: String = denied
-        .iter()
-        .map(|(doomed, denial)| {
-            let (key, text) = (escape(&doomed.key), escape(&denial.text()));
-            format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>{text}</Message></Error>")
-        })
-        .collect();
-    let body =
-        String::from_utf8_lossy(answer.body()).replacen("</DeleteResult>", &format!("{errors}</DeleteResult>"), 1);
-    *answer.body_mut() = body.into();
-    answer
 }
 
 /// Buckets and objects belong to their owner and to nobody else: lists are off (aws-facts §4.1).
@@ -304,20 +226,6 @@ pub(super) fn owners_acl() -> Response {
 
 pub(super) fn no_acls() -> Refusal {
     Refusal::new(400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
-}
-
-fn crooked_delete(delete: &Delete) -> String {
-    let objects: String = delete
-        .objects
-        .iter()
-        .map(|Doomed { key, version_id }| {
-            let version = version_id.as_deref().filter(|version| !version.is_empty());
-            let version = version.map(|version| format!("<VersionId>{}</VersionId>", escape(version)));
-            let key = escape(&super::crooked(key));
-            format!("<Object><Key>{key}</Key>{}</Object>", version.unwrap_or_default())
-        })
-        .collect();
-    format!("<Delete xmlns=\"{NAMESPACE}\"><Quiet>{}</Quiet>{objects}</Delete>", delete.quiet)
 }
 
 /// A `Tagging` document.
@@ -345,7 +253,7 @@ fn succeeded(answer: &Response) -> Result<(), Refusal> {
     if answer.status().is_success() { Ok(()) } else { Err(refusal_in(answer)) }
 }
 
-fn malformed() -> Refusal {
+pub(super) fn malformed() -> Refusal {
     let text = "The XML you provided was not well-formed or did not validate against our published schema";
     Refusal::new(400, "MalformedXML", text)
 }

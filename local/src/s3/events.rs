@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -20,27 +19,30 @@ pub(super) fn of(operation: &str) -> Option<&'static str> {
     }
 }
 
-/// The document for one object, whose facts are in `head`.
+/// What the event of a new object tells of it, read from a `HEAD`.
+pub(super) fn facts(head: &Response) -> Value {
+    let fact = |name: &str| head.headers().get(name).and_then(|value| value.to_str().ok());
+    let size: u64 = fact("content-length").and_then(|size| size.parse().ok()).unwrap_or_default();
+    let mut facts = json!({ "size": size, "eTag": fact("etag").unwrap_or_default().trim_matches('"') });
+    if let Some(version) = fact("x-amz-version-id") {
+        facts["versionId"] = version.into();
+    }
+    facts
+}
+
+/// The document for one object, with what there is to tell of it beside its key.
 pub(super) fn document(
     event: &str,
     configuration: &str,
     bucket: &str,
     key: &str,
-    head: &Response,
+    facts: &Value,
     region: &str,
 ) -> Value {
-    let fact = |name| head.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let size: u64 = fact(header::CONTENT_LENGTH).parse().unwrap_or_default();
-    let mut object = json!({
-        // Consumers undo the encoding of forms, where a blank is a plus.
-        "key": form_encoded(key),
-        "size": size,
-        "eTag": fact(header::ETAG).trim_matches('"'),
-        "sequencer": sequencer(),
-    });
-    if let Some(version) = head.headers().get("x-amz-version-id").and_then(|value| value.to_str().ok()) {
-        object["versionId"] = version.into();
-    }
+    let mut object = facts.clone();
+    // Consumers undo the encoding of forms, where a blank is a plus.
+    object["key"] = form_encoded(key).into();
+    object["sequencer"] = sequencer().into();
     json!({ "Records": [{
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -91,7 +93,7 @@ mod tests {
         let mut head = empty(200);
         head.headers_mut().insert("etag", "\"abc\"".parse().unwrap());
         head.headers_mut().insert("content-length", 5.into());
-        let event = document("ObjectCreated:Put", "images", "b", "Zoé/a b+c.jpg", &head, "us-east-1");
+        let event = document("ObjectCreated:Put", "images", "b", "Zoé/a b+c.jpg", &facts(&head), "us-east-1");
         let record = &event["Records"][0];
         assert_eq!(record["s3"]["object"]["key"], "Zo%C3%A9/a+b%2Bc.jpg");
         assert_eq!(record["s3"]["object"]["size"], 5);

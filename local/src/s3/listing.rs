@@ -4,12 +4,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_s3::S3StateView;
 use winterbaume_s3::views::BucketStateView;
 
+use super::NAMESPACE;
 use crate::ACCOUNT;
 use crate::answer::{Response, escape, xml};
 use crate::backend::straight;
 use crate::call::Request;
 
-const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// What `encoding-type=url` leaves as it is.
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b'*');
 const PAGE: usize = 1000;
@@ -237,7 +237,7 @@ fn facts(date: Option<&str>, etag: &str, size: u64) -> String {
 }
 
 /// winterbaume's date, with the milliseconds S3 shows.
-fn moment(date: Option<&str>) -> String {
+pub(super) fn moment(date: Option<&str>) -> String {
     let date = date.unwrap_or("1970-01-01T00:00:00");
     let (seconds, rest) = date.split_at(date.len().min(19));
     let millis: String = rest

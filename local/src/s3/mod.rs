@@ -9,10 +9,13 @@ mod listing;
 mod multipart;
 mod notification;
 mod operation;
+mod policy;
 mod precondition;
 mod records;
+mod removal;
 mod strangers;
 mod turns;
+mod versions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use tokio::sync::RwLock;
+use serde_json::Value;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use winterbaume_core::StatefulService;
 use winterbaume_s3::{S3Service, S3StateView};
 
@@ -30,10 +34,12 @@ use crate::answer::{Protocol, Refusal, Response, empty, escape, not_implemented}
 use crate::backend::{self, straight, straighten_body};
 use crate::call::Request;
 use crate::faults::Faults;
+use crate::iam::Iam;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
 use multipart::Uploads;
+use notification::Notification;
 pub(crate) use operation::operation;
 use records::Records;
 use strangers::Strangers;
@@ -44,6 +50,8 @@ const KEPT_HEADERS: &[&str] =
     &["cache-control", "content-disposition", "content-encoding", "content-language", "expires"];
 /// They travel as metadata of this name, which no user's metadata has.
 const KEPT_AS: &str = "local-kept-";
+
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The key that no object has stands for the bucket itself: one that is being made is not seen before it has its tags.
 const THE_BUCKET: &str = "";
@@ -56,6 +64,7 @@ pub(crate) struct S3 {
     service: S3Service,
     region: String,
     lambda: Arc<Lambda>,
+    iam: Arc<Iam>,
     faults: Arc<Faults>,
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
@@ -64,23 +73,38 @@ pub(crate) struct S3 {
     turns: Turns,
     /// Whether a write has failed, so that memory knows of something the disk does not have.
     astray: AtomicBool,
-    /// Held by calls, and alone by who reads the memory anew.
+    /// Held by calls, and alone by who reads or replaces the whole memory.
     calls: RwLock<()>,
+}
+
+/// What keeps a call apart from those that replace the memory, until it is dropped.
+enum Held<'a> {
+    Together { _guard: RwLockReadGuard<'a, ()> },
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
 }
 
 impl S3 {
     /// Finds again what an earlier server stored below `dir`.
-    pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>, faults: Arc<Faults>) -> anyhow::Result<S3> {
+    pub(crate) async fn open(
+        dir: &Path,
+        region: &str,
+        lambda: Arc<Lambda>,
+        iam: Arc<Iam>,
+        faults: Arc<Faults>,
+    ) -> anyhow::Result<S3> {
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
         let service = S3Service::with_vfs(blobs);
-        service.restore(ACCOUNT, region, records.read().await?).await?;
+        let view = records.read().await?;
+        iam.bucket_policies.replace(policy::of(&view));
+        service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
         Ok(S3 {
             service,
             region: region.to_owned(),
             lambda,
+            iam,
             faults,
             strangers: Strangers::default(),
             records,
@@ -93,10 +117,10 @@ impl S3 {
 
     /// Answers a request whose sender is known; `operation` is its name.
     pub(crate) async fn answer(&self, operation: &str, request: &Request, caller: &Caller) -> Response {
-        let call = self.calls.read().await;
+        let held = self.hold(operation, request).await;
         let acted = self.act(operation, request, caller).await;
-        drop(call);
-        if self.astray.load(Ordering::Acquire) {
+        drop(held);
+        if self.is_astray() {
             self.come_back().await;
         }
         let mut answer = match acted {
@@ -117,14 +141,34 @@ impl S3 {
         answer
     }
 
+    /// Calls go side by side, but for those that change which versions there are.
+    async fn hold(&self, operation: &str, request: &Request) -> Held<'_> {
+        let guard = self.calls.read().await;
+        let is_alone = match target(request) {
+            (Some(_), None) if operation == "PutBucketVersioning" => true,
+            (Some(bucket), _) => versions::are_changed_by(operation) && self.versioning(&bucket).await.is_some(),
+            (None, _) => false,
+        };
+        if !is_alone {
+            return Held::Together { _guard: guard };
+        }
+        drop(guard);
+        Held::Alone { _guard: self.calls.write().await }
+    }
+
+    fn is_astray(&self) -> bool {
+        self.astray.load(Ordering::Acquire)
+    }
+
     /// After a failed write the disk is right and the memory is not: it is read again.
     async fn come_back(&self) {
         let _alone = self.calls.write().await;
-        if !self.astray.load(Ordering::Acquire) {
+        if !self.is_astray() {
             return;
         }
         let restored = async {
             let view = self.records.read().await?;
+            self.iam.bucket_policies.replace(policy::of(&view));
             Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
         };
         match restored.await {
@@ -206,14 +250,29 @@ impl S3 {
             precondition.check(&self.head_object(bucket, key, &bare(Method::HEAD)).await)?;
         }
         let answer = match operation {
-            "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
+            "GetObject" | "HeadObject" => return Ok(self.read_object(operation, bucket, key, &passed).await),
+            "DeleteObject" => return self.delete_object(bucket, key, request).await,
             "CompleteMultipartUpload" => self.act_on_upload(operation, bucket, key, &passed).await?,
             _ => self.act_on_whole(operation, bucket, key, request, &passed).await?,
         };
         if let Some(event) = events::of(operation).filter(|_| answer.status().is_success()) {
-            self.announce(event, bucket, key).await?;
+            self.announce_made(event, bucket, key).await?;
         }
         Ok(answer)
+    }
+
+    async fn read_object(&self, operation: &str, bucket: &str, key: &str, request: &Request) -> Response {
+        let versioning = self.versioning(bucket).await;
+        let plain = versions::plainly(request, versioning);
+        let answer = match operation {
+            "HeadObject" => self.head_object(bucket, key, &plain).await,
+            _ => {
+                let mut answer = self.pass(bucket, Some(key), &plain).await;
+                finish_object(&mut answer, request);
+                answer
+            }
+        };
+        self.tell_version(bucket, key, versioning, request, answer).await
     }
 
     async fn act_on_whole(
@@ -224,11 +283,14 @@ impl S3 {
         request: &Request,
         passed: &Request,
     ) -> Result<Response, Refusal> {
-        let mut answer = self.pass(bucket, Some(key), passed).await;
-        match operation {
-            "GetObject" => finish_object(&mut answer, request),
-            _ => straighten_body(&mut answer),
-        }
+        let mut answer = match operation {
+            "CopyObject" if self.copies_bytes(bucket, key, passed).await? => {
+                self.copy_version(bucket, key, passed).await?
+            }
+            "CopyObject" | "PutObject" => self.make(bucket, key, passed).await,
+            _ => self.pass(bucket, Some(key), passed).await,
+        };
+        straighten_body(&mut answer);
         if !answer.status().is_success() || answer.body().starts_with(b"<Error") {
             return Ok(answer);
         }
@@ -242,10 +304,16 @@ impl S3 {
             "DeleteObjectTagging" | "PutObjectLegalHold" | "PutObjectRetention" | "PutObjectTagging" => {
                 self.write_records(bucket, &[key]).await?;
             }
-            "DeleteObject" if request.has("versionId") => self.write_records(bucket, &[key]).await?,
             _ => (),
         }
         Ok(answer)
+    }
+
+    /// Whether a copy is of what winterbaume cannot copy: of a version, or within one key that has several.
+    async fn copies_bytes(&self, bucket: &str, key: &str, request: &Request) -> Result<bool, Refusal> {
+        let source = copy_source(&request.headers)?;
+        let is_same = source.bucket == bucket && source.key == key;
+        Ok(source.version.is_some() || (is_same && self.versioning(bucket).await.is_some()))
     }
 
     /// Waits for this call's turn at its keys.
@@ -314,16 +382,32 @@ impl S3 {
         answer
     }
 
-    /// Tells the functions that wait for it about an object, at least once each.
-    async fn announce(&self, event: &'static str, bucket: &str, key: &str) -> Result<(), Refusal> {
-        let waiting = self.notifications(bucket).await;
-        let waiting: Vec<_> = waiting.into_iter().filter(|one| one.wants(event, key)).collect();
+    async fn announce_made(&self, event: &str, bucket: &str, key: &str) -> Result<(), Refusal> {
+        let waiting = self.waiting(event, bucket, key).await;
         if waiting.is_empty() {
             return Ok(());
         }
         let head = self.head_object(bucket, key, &bare(Method::HEAD)).await;
+        self.announce(&waiting, event, bucket, key, &events::facts(&head)).await
+    }
+
+    /// Who waits for this event of this key.
+    async fn waiting(&self, event: &str, bucket: &str, key: &str) -> Vec<Notification> {
+        let all = self.notifications(bucket).await;
+        all.into_iter().filter(|one| one.wants(event, key)).collect()
+    }
+
+    /// Tells the functions that wait for it about an object, at least once each.
+    async fn announce(
+        &self,
+        waiting: &[Notification],
+        event: &str,
+        bucket: &str,
+        key: &str,
+        facts: &Value,
+    ) -> Result<(), Refusal> {
         for notification in waiting {
-            let document = events::document(event, &notification.id, bucket, key, &head, &self.region);
+            let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
             let source = format!("arn:aws:s3:::{bucket}");
             let delays = self.faults.deliveries(bucket, key);
             self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document, &delays).await?;
@@ -342,7 +426,7 @@ impl S3 {
         if answer.status().is_success() { cors::rules(answer.body()) } else { Vec::new() }
     }
 
-    async fn notifications(&self, bucket: &str) -> Vec<notification::Notification> {
+    async fn notifications(&self, bucket: &str) -> Vec<Notification> {
         let answer = self.sub_call(Method::GET, bucket, None, "notification", Bytes::new()).await;
         notification::read(answer.body()).unwrap_or_default()
     }

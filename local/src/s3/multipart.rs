@@ -15,12 +15,11 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
-use super::{S3, bare, refusal_in};
+use super::{NAMESPACE, S3, bare, refusal_in, versions};
 use crate::answer::{Refusal, Response, empty, escape, xml};
 use crate::call::Request;
 use crate::{ACCOUNT, store};
 
-const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 /// Every part but the last has at least this size (aws-facts name no limit; S3's quota page does).
 const SMALLEST: u64 = 5 << 20;
 const PAGE: usize = 1000;
@@ -123,6 +122,7 @@ impl S3 {
             get.query = format!("versionId={version}");
         }
         let _turn = self.turns.reading(&source.bucket, &source.key).await;
+        let get = versions::plainly(&get, self.versioning(&source.bucket).await);
         let answer = self.pass(&source.bucket, Some(&source.key), &get).await;
         if answer.status().is_success() { Ok(answer.into_body()) } else { Err(refusal_in(&answer)) }
     }
@@ -247,8 +247,8 @@ impl S3 {
                 complete.headers.insert(name, condition.clone());
             }
         }
-        self.passed(bucket, key, &complete).await?;
-        Ok(())
+        let made = self.make(bucket, key, &complete).await;
+        if made.status().is_success() { Ok(()) } else { Err(refusal_in(&made)) }
     }
 
     async fn passed(&self, bucket: &str, key: &str, request: &Request) -> Result<Response, Refusal> {

@@ -3,9 +3,8 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::NAMESPACE;
 use crate::answer::{Refusal, escape};
-
-const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// One function, the events it waits for, and of which keys.
 #[derive(Debug, Clone, PartialEq)]

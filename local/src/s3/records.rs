@@ -10,11 +10,12 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use winterbaume_core::{StatefulService, Vfs};
-use winterbaume_s3::views::{BucketStateView, ObjectView};
+use winterbaume_core::{StatefulService, Vfs, VfsError};
+use winterbaume_s3::views::{BucketStateView, DeleteMarkerView, ObjectView};
 use winterbaume_s3::{S3Service, S3StateView};
 
 use super::blobs::Blobs;
+use super::versions;
 use crate::ACCOUNT;
 
 /// Where in the store everything of a region is.
@@ -41,30 +42,57 @@ impl Records {
         self.drop_half_deleted().await?;
         let service = S3Service::recover_with_vfs(self.blobs.clone()).await?;
         let mut view = service.snapshot(ACCOUNT, &self.region).await;
-        for bucket in view.buckets.values_mut().filter(|bucket| bucket.versioning_status.is_none()) {
-            // Recovery lists every object as a version; a bucket without versions has only objects.
-            bucket.object_history.clear();
+        for bucket in view.buckets.values_mut() {
+            match bucket.versioning_status {
+                // Recovery lists every object as a version; a bucket without versions has only objects.
+                None => bucket.object_history.clear(),
+                Some(_) => versions::put_in_order(bucket),
+            }
         }
         self.sweep(&view).await?;
         Ok(view)
     }
 
-    /// Makes the records of a key say what `bucket` says about it.
+    /// Makes the disk have of a key what `bucket` says, and nothing else.
     pub(super) async fn write(&self, bucket: &BucketStateView, key: &str) -> anyhow::Result<()> {
         for object in versions(bucket, key) {
             let record = record(&bucket.name, object);
             let path = self.path(&format!("{VERSIONS}/{}/{}", object.blob_key, object.blob_version_id));
             self.blobs.put(&path, &mut record.to_string().as_bytes()).await?;
         }
-        let markers = bucket.delete_markers.get(key).map(Vec::as_slice).unwrap_or_default();
-        let kept: BTreeSet<&str> = markers.iter().map(|marker| marker.version_id.as_str()).collect();
-        let dir = self.path(&format!("{MARKERS}/{}/", blob_key(&bucket.name, key)));
-        for entry in self.blobs.list(&dir).await? {
-            if !kept.contains(&entry.key[dir.len()..]) {
-                self.blobs.delete(&entry.key).await?;
+        for marker in markers(bucket, key) {
+            let record = marker_record(&bucket.name, marker);
+            let path = self.path(&format!("{MARKERS}/{}/{}", blob_key(&bucket.name, key), marker.version_id));
+            self.blobs.put(&path, &mut record.to_string().as_bytes()).await?;
+        }
+        self.drop_others(bucket, key).await
+    }
+
+    /// Removes what the disk has of a key beside what `bucket` says; bytes before their record, as winterbaume does.
+    async fn drop_others(&self, bucket: &BucketStateView, key: &str) -> anyhow::Result<()> {
+        let stored_as = blob_key(&bucket.name, key);
+        let kept: BTreeSet<&str> = markers(bucket, key).iter().map(|marker| marker.version_id.as_str()).collect();
+        for id in self.list(&format!("{MARKERS}/{stored_as}")).await? {
+            if !kept.contains(id.as_str()) {
+                self.drop(&format!("{MARKERS}/{stored_as}/{id}")).await?;
+            }
+        }
+        let kept: BTreeSet<&str> = versions(bucket, key).map(|object| object.blob_version_id.as_str()).collect();
+        for id in self.list(&format!("{VERSIONS}/{stored_as}")).await? {
+            if !kept.contains(id.as_str()) {
+                self.drop(&format!("data/{stored_as}/{id}")).await?;
+                self.drop(&format!("{VERSIONS}/{stored_as}/{id}")).await?;
             }
         }
         Ok(())
+    }
+
+    /// Removes a file, if it is there.
+    async fn drop(&self, name: &str) -> anyhow::Result<()> {
+        match self.blobs.delete(&self.path(name)).await {
+            Err(VfsError::NotFound(_)) => Ok(()),
+            dropped => Ok(dropped?),
+        }
     }
 
     /// Bytes go before their record: a record without bytes is a deletion that was under way when the server was killed.
@@ -131,11 +159,16 @@ impl Records {
     }
 }
 
-/// Every version there is of a key, the current one included, each once.
-fn versions<'a>(bucket: &'a BucketStateView, key: &str) -> impl Iterator<Item = &'a ObjectView> {
+/// Every version there is of a key, the current one included, each once. Of the current one, what is told apart from the
+/// others counts: only there winterbaume changes tags and the like.
+pub(super) fn versions<'a>(bucket: &'a BucketStateView, key: &str) -> impl Iterator<Item = &'a ObjectView> {
     let history = bucket.object_history.get(key).into_iter().flatten();
-    let all = bucket.objects.get(key).into_iter().chain(history);
+    let all = history.chain(bucket.objects.get(key));
     all.map(|object| (object.blob_version_id.as_str(), object)).collect::<BTreeMap<_, _>>().into_values()
+}
+
+fn markers<'a>(bucket: &'a BucketStateView, key: &str) -> &'a [DeleteMarkerView] {
+    bucket.delete_markers.get(key).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Under which name winterbaume stores the bytes of a key.
@@ -161,5 +194,15 @@ fn record(bucket: &str, object: &ObjectView) -> Value {
         "legal_hold_status": object.legal_hold_status,
         "retention_mode": object.retention_mode,
         "retain_until_date": object.retain_until_date,
+    })
+}
+
+fn marker_record(bucket: &str, marker: &DeleteMarkerView) -> Value {
+    json!({
+        "bucket": bucket,
+        "key": marker.key,
+        "blob_key": blob_key(bucket, &marker.key),
+        "version_id": marker.version_id,
+        "last_modified": marker.last_modified,
     })
 }

@@ -139,6 +139,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         launches: 0,
         schedules: Default::default(),
         adding: Default::default(),
+        rebalancing: None,
     };
     state.groups.insert(name.to_owned(), group);
     Ok(Xml::new())

@@ -42,7 +42,7 @@ pub fn launch(
 ) -> Result<Instance, Refused> {
     let (number, data) = ec2::resolve_template(state, spec).map_err(|fault| fault.message)?;
     let kind = check(state, site, data)?;
-    check_account(site, data, &kind, outlook)?;
+    check_account(state, site, data, &kind, outlook)?;
     let subnet = emptiest(state, site, group, outlook.avoided)
         .ok_or_else(|| "No subnet is configured for the group.".to_owned())?;
     check_zone(site, group, &kind, &subnet.zone)?;
@@ -95,7 +95,7 @@ fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
 }
 
 /// Whether the account may launch this.
-fn check_account(site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
+fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
     if let Some(profile) = data.profile().filter(|profile| outlook.missing_profiles.contains(*profile)) {
         return Err(format!(
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
@@ -104,7 +104,7 @@ fn check_account(site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -
     if site.chaos.borrow().kinds.contains(&ChaosKind::FreePlan) && !kind.is_free() {
         return Err("The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.".to_owned());
     }
-    Ok(())
+    ec2::check_quota(state, site, kind.processors()).map_err(|fault| fault.message)
 }
 
 /// Whether a zone takes this.
@@ -129,6 +129,13 @@ fn check_zone(site: &Site, group: &Group, kind: &ec2::Kind, zone: &str) -> Resul
         "We currently do not have sufficient {name} capacity in the Availability Zone you requested ({zone}). Our system will be working on provisioning additional capacity. You can currently get {name} capacity by not specifying an Availability Zone in your request or choosing {}.",
         list(others)
     ))
+}
+
+/// Whether a launch in this subnet of a group would find room for what the template describes.
+pub fn takes(state: &State, site: &Site, group: &Group, spec: &TemplateSpec, subnet: &str) -> bool {
+    let kind = ec2::resolve_template(state, spec).ok().and_then(|(_, data)| check(state, site, data).ok());
+    let subnet = ec2::subnets(site).into_iter().find(|one| one.id == subnet);
+    kind.zip(subnet).is_some_and(|(kind, subnet)| check_zone(site, group, &kind, &subnet.zone).is_ok())
 }
 
 /// Every zone there is.

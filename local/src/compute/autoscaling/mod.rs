@@ -4,6 +4,7 @@ mod activities;
 mod groups;
 mod launch;
 mod policies;
+mod rebalance;
 mod reconcile;
 mod refreshes;
 mod schedules;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::activities::{self, Kind, begin, finish};
 use super::launch::{Outlook, Refused, launch};
+use super::rebalance;
 use super::termination::first_to_go;
 use crate::Speed;
 use crate::compute::Site;
@@ -17,7 +18,10 @@ const STUCK_S: u64 = 3600;
 
 /// The instance profiles of the launches that are due: only IAM knows whether they exist.
 pub fn profiles_needed(state: &State) -> BTreeSet<String> {
-    let grows = |group: &&Group| group.refresh().is_some() || serving(state, group).len() < group.desired as usize;
+    let grows = |group: &&Group| {
+        let is_short = serving(state, group).len() < group.desired as usize;
+        is_short || group.refresh().is_some() || rebalance::is_due(state, group)
+    };
     let due = state.groups.values().filter(|group| !group.deleting).filter(grows);
     let profile = |group: &Group| {
         let (_, data) = ec2::resolve_template(state, &refresh_template(group)).ok()?;
@@ -41,6 +45,8 @@ pub fn reconcile(state: &mut State, site: &Site, missing_profiles: &BTreeSet<Str
         judge(state, site, &group);
         let expected = refresh(state, site, &group);
         // The refresh may have stored another template in the group.
+        let group = state.groups[&name].clone();
+        let expected = rebalance::rebalance(state, site, &group, expected, missing_profiles);
         let group = state.groups[&name].clone();
         scale(state, site, &group, expected, missing_profiles);
     }
@@ -132,7 +138,8 @@ fn dissolve(state: &mut State, site: &Site, group: &Group) {
     }
 }
 
-fn serving<'a>(state: &'a State, group: &Group) -> Vec<&'a Instance> {
+/// The instances that a group counts on.
+pub fn serving<'a>(state: &'a State, group: &Group) -> Vec<&'a Instance> {
     state.members(&group.name).into_iter().filter(|one| one.serves()).collect()
 }
 
@@ -290,12 +297,13 @@ fn drop_surplus(state: &mut State, site: &Site, group: &Group, since: Moment, wa
 }
 
 /// What new instances are made of: during a refresh its template, but the old one when it is being rolled back.
-fn refresh_template(group: &Group) -> TemplateSpec {
+pub fn refresh_template(group: &Group) -> TemplateSpec {
     let refresh = group.refresh().filter(|refresh| refresh.status != RefreshStatus::RollbackInProgress);
     refresh.and_then(|refresh| refresh.desired.clone()).unwrap_or_else(|| group.template.clone())
 }
 
-fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Moment, warmup: Duration) -> bool {
+/// Whether an instance does what it is there for, and has for as long as it needs to warm up.
+pub fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since: Moment, warmup: Duration) -> bool {
     let Some(in_service) = one.in_service else {
         return false;
     };
@@ -389,7 +397,7 @@ fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, missing
 
 /// Launches one instance; after a failure the group waits ever longer.
 fn add(state: &mut State, site: &Site, group: &Group, count: usize, missing_profiles: &BTreeSet<String>) -> bool {
-    if group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(site.speed, group.failures)) {
+    if is_pausing(site, group) {
         return false;
     }
     let now = Moment::now().seconds();
@@ -404,38 +412,47 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize, missing_prof
             count + 1
         ),
     };
-    let launched = launch_somewhere(state, site, group, &why, missing_profiles);
+    let launched = launch_somewhere(state, site, group, &why, missing_profiles, BTreeSet::new()).is_some();
+    note_launch(state, group, launched);
+    launched
+}
+
+/// Whether a launch has just failed.
+pub fn is_pausing(site: &Site, group: &Group) -> bool {
+    group.failures > 0 && group.retry_after.is_some_and(|since| since.age() < pause(site.speed, group.failures))
+}
+
+pub fn note_launch(state: &mut State, group: &Group, launched: bool) {
     if let Some(group) = state.groups.get_mut(&group.name) {
         group.failures = if launched { 0 } else { group.failures + 1 };
         group.launches += u64::from(launched);
         group.retry_after = Some(Moment::now());
     }
-    launched
 }
 
-/// Launches an instance in the zone that has the fewest, or in the next one that takes it.
-fn launch_somewhere(
+/// Launches an instance in the zone that has the fewest, or in the next one that takes it, and returns its id.
+pub fn launch_somewhere(
     state: &mut State,
     site: &Site,
     group: &Group,
     why: &str,
     missing_profiles: &BTreeSet<String>,
-) -> bool {
+    mut avoided: BTreeSet<String>,
+) -> Option<String> {
     // Each of several launches in a row has its own fate.
     let group = &state.groups.get(&group.name).unwrap_or(group).clone();
-    let mut avoided = BTreeSet::new();
     loop {
         let outlook = Outlook { missing_profiles, avoided: &avoided };
         match launch(state, site, group, &refresh_template(group), &outlook) {
             Ok(instance) => {
                 begin(state, group, Kind::Launch, &instance, why.to_owned());
-                return true;
+                return Some(instance.id);
             }
             Err(Refused { message, zone }) => {
                 activities::failed_launch(state, group, why.to_owned(), zone.clone(), &message);
                 let is_new = zone.is_some_and(|zone| avoided.insert(zone));
                 if !is_new || avoided.len() >= group.subnets.len() {
-                    return false;
+                    return None;
                 }
             }
         }

@@ -132,6 +132,7 @@ pub mod tests {
             launches: 0,
             schedules: BTreeMap::new(),
             adding: Default::default(),
+            rebalancing: None,
         }
     }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::interfaces::write_groups;
 use super::network::vpc_id;
-use super::{images, types};
+use super::{images, quotas, types};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Instance, InstanceState, State};
@@ -176,7 +176,14 @@ pub fn stop(state: &mut State, _site: &Site, params: &Params) -> Answer {
     })
 }
 
-pub fn start(state: &mut State, _site: &Site, params: &Params) -> Answer {
+/// What starts again counts again (aws-facts §3.3).
+pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let mut more = 0;
+    for id in params.texts("InstanceId") {
+        let one = by_id(state, &id)?;
+        more += if one.state == InstanceState::Stopped { quotas::processors(&one.kind) } else { 0 };
+    }
+    quotas::check(state, site, more)?;
     change(state, params, "started", |one| match one.state {
         InstanceState::Stopped | InstanceState::Pending => Some(InstanceState::Pending),
         InstanceState::Running => Some(InstanceState::Running),

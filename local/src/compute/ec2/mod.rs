@@ -5,6 +5,7 @@ mod instances;
 mod interfaces;
 mod launch_templates;
 mod network;
+mod quotas;
 mod security_groups;
 mod tags;
 mod types;
@@ -15,6 +16,7 @@ pub use images::find as find_image;
 pub use instances::terminate;
 pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
 pub use network::{Subnet, subnets, vpc_id};
+pub use quotas::check as check_quota;
 pub use security_groups::{admits, ensure_default as ensure_default_security_group};
 pub use types::{Kind, find as find_type};
 

@@ -1,0 +1,173 @@
+//! Zones that have become unequal are made equal again: first one more in the emptier zone, then one less in the fuller
+//! one ("Rebalancing activities" in the guide of EC2 Auto Scaling).
+//!
+//! One at a time, so a group is never more than one instance above its maximum, as AWS allows every group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::launch::takes;
+use super::reconcile::{is_pausing, is_ready, launch_somewhere, note_launch, refresh_template, release, serving};
+use super::termination::first_to_go;
+use crate::compute::Site;
+use crate::compute::clock::Moment;
+use crate::compute::ec2;
+use crate::compute::state::{Group, Instance, State};
+
+/// Moves the rebalancing on, and says how many instances the group should have meanwhile.
+pub fn rebalance(
+    state: &mut State,
+    site: &Site,
+    group: &Group,
+    expected: usize,
+    missing_profiles: &BTreeSet<String>,
+) -> usize {
+    match group.rebalancing.as_ref().and_then(|id| state.instances.get(id)).cloned() {
+        Some(newcomer) => go_on(state, site, group, expected, &newcomer),
+        None => begin(state, site, group, expected, missing_profiles),
+    }
+}
+
+/// Whether a group may be about to launch an instance for its balance.
+pub fn is_due(state: &State, group: &Group) -> bool {
+    group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
+}
+
+fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, missing_profiles: &BTreeSet<String>) -> usize {
+    if !is_due(state, group) || !is_calm(state, group, expected) || is_pausing(site, group) {
+        return expected;
+    }
+    let counts = counts(state, group);
+    let template = refresh_template(group);
+    let Some(target) = emptier(&counts, |subnet| takes(state, site, group, &template, subnet)) else {
+        return expected;
+    };
+    let zone_of = |id: &str| ec2::subnets(site).into_iter().find(|subnet| subnet.id == id).map(|subnet| subnet.zone);
+    let others = counts.keys().filter(|id| **id != target).filter_map(|id| zone_of(id)).collect();
+    let why = balancing(Moment::now(), &zone_of(&target).unwrap_or_default());
+    let launched = launch_somewhere(state, site, group, &why, missing_profiles, others);
+    note_launch(state, group, launched.is_some());
+    let extra = usize::from(launched.is_some());
+    remember(state, group, launched);
+    expected + extra
+}
+
+/// Until the newcomer serves there is one more; then one of the fullest zone goes.
+fn go_on(state: &mut State, site: &Site, group: &Group, expected: usize, newcomer: &Instance) -> usize {
+    let serving = serving(state, group);
+    if !newcomer.serves() || serving.len() != expected + 1 || group.refresh().is_some() {
+        remember(state, group, None);
+        return expected;
+    }
+    let is_ready = is_ready(state, site, group, newcomer, newcomer.launched, Duration::ZERO);
+    if !is_ready || group.suspended.contains("Terminate") {
+        return expected + 1;
+    }
+    let chosen = first_to_go(&serving, &group.termination_policies, Moment::now()).map(|one| one.id.clone());
+    remember(state, group, None);
+    if let Some(id) = chosen {
+        let now = Moment::now().seconds();
+        let cause = format!(
+            "{}  At {now} an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from {} to {expected}.  At {now} instance {id} was selected for termination.",
+            balancing(newcomer.launched, &newcomer.zone),
+            expected + 1
+        );
+        release(state, site, &id, cause);
+    }
+    expected
+}
+
+fn balancing(at: Moment, zone: &str) -> String {
+    format!(
+        "At {} instances were launched to balance instances in zones {zone} with other zones resulting in more than desired number of instances in the group.",
+        at.seconds()
+    )
+}
+
+fn remember(state: &mut State, group: &Group, newcomer: Option<String>) {
+    if let Some(group) = state.groups.get_mut(&group.name) {
+        group.rebalancing = newcomer;
+    }
+}
+
+fn is_suspended(group: &Group) -> bool {
+    ["AZRebalance", "Launch"].iter().any(|process| group.suspended.contains(*process))
+}
+
+/// Whether nothing else is going on in the group, and somebody of the fullest zone may go.
+fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
+    let serving = serving(state, group);
+    let settled = |one: &&Instance| one.in_service.is_some() && one.unhealthy.is_none() && one.is_alive();
+    let counts = counts(state, group);
+    let fullest =
+        |one: &&Instance| counts.get(one.subnet.as_str()).is_some_and(|count| counts.values().max() == Some(count));
+    group.refresh().is_none()
+        && serving.len() == expected
+        && serving.iter().all(settled)
+        && serving.iter().any(|one| fullest(one) && !one.protected)
+}
+
+/// How many instances each subnet of a group has; every zone has one.
+fn counts(state: &State, group: &Group) -> BTreeMap<String, usize> {
+    let mut counts: BTreeMap<String, usize> = group.subnets.iter().map(|subnet| (subnet.clone(), 0)).collect();
+    for one in serving(state, group) {
+        if let Some(count) = counts.get_mut(&one.subnet) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// Whether moving one would make the difference smaller.
+fn is_lopsided(counts: &BTreeMap<String, usize>) -> bool {
+    let (least, most) = (counts.values().min(), counts.values().max());
+    least.zip(most).is_some_and(|(least, most)| most - least > 1)
+}
+
+/// The emptiest of those that take an instance, if one would make it more equal: where there is no room nothing is
+/// missing.
+fn emptier(counts: &BTreeMap<String, usize>, takes: impl Fn(&str) -> bool) -> Option<String> {
+    let most = counts.values().max()?;
+    let mut candidates: Vec<(&usize, &String)> =
+        counts.iter().filter(|(_, count)| *count + 1 < *most).map(|(subnet, count)| (count, subnet)).collect();
+    candidates.sort();
+    candidates.into_iter().map(|(_, subnet)| subnet).find(|subnet| takes(subnet)).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emptiest(counts: &[(&str, usize)], full: &str) -> Option<String> {
+        let counts = counts.iter().map(|(subnet, count)| ((*subnet).to_owned(), *count)).collect();
+        assert!(is_lopsided(&counts) || emptier(&counts, |_| true).is_none());
+        emptier(&counts, |subnet| subnet != full)
+    }
+
+    #[test]
+    fn one_is_launched_where_there_is_room_and_it_makes_the_zones_more_equal() {
+        for (counts, full, expected) in [
+            ([("a", 2), ("b", 0), ("c", 1)], "", Some("b")),
+            ([("a", 2), ("b", 0), ("c", 1)], "b", None),
+            ([("a", 3), ("b", 0), ("c", 1)], "b", Some("c")),
+            ([("a", 1), ("b", 0), ("c", 1)], "", None),
+            ([("a", 2), ("b", 1), ("c", 1)], "", None),
+            ([("a", 0), ("b", 0), ("c", 0)], "", None),
+        ] {
+            assert_eq!(emptiest(&counts, full).as_deref(), expected, "{counts:?} without {full:?}");
+        }
+        assert_eq!(emptiest(&[], ""), None);
+    }
+
+    #[test]
+    fn nothing_is_launched_while_the_process_is_suspended() {
+        let mut group = crate::compute::autoscaling::tracking::tests::group(2);
+        assert!(!is_suspended(&group));
+        for process in ["AZRebalance", "Launch"] {
+            group.suspended = [process.to_owned()].into();
+            assert!(is_suspended(&group), "{process}");
+        }
+        group.suspended = ["Terminate".to_owned()].into();
+        assert!(!is_suspended(&group));
+    }
+}

@@ -1,0 +1,186 @@
+//! Functions made, shown, changed and deleted.
+
+use std::sync::Weak;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::function::parameter;
+use super::{Function, Lambda, plain_name, shown, strings};
+use crate::ACCOUNT;
+use crate::answer::{Refusal, Response, empty};
+use crate::call::Request;
+
+/// The largest zip in a call (aws-facts §7.1).
+const LARGEST_ZIP: usize = 50 << 20;
+
+impl Lambda {
+    pub(super) async fn create(&self, input: &Value) -> Result<Response, Refusal> {
+        let name = input["FunctionName"].as_str().map(plain_name).unwrap_or_default();
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(letters) {
+            return Err(Refusal::new(400, "ValidationException", "the function's name is not valid"));
+        }
+        if self.functions().contains_key(name) {
+            return Err(exists(name));
+        }
+        let arn = format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", self.region);
+        let mut function = Function::new(name, arn);
+        function.configure(input)?;
+        function.tags = strings(&input["Tags"]);
+        self.check_role(&function.role)?;
+        self.place_code(&mut function, &input["Code"]).await?;
+        function.touch();
+        let mut functions = self.functions();
+        // Somebody else may have made it while the code was unpacked.
+        if functions.contains_key(name) {
+            return Err(exists(name));
+        }
+        functions.insert(name.to_owned(), function.clone());
+        self.save(&functions)?;
+        self.registry.states.created(name);
+        Ok(shown(201, &self.show(&function)))
+    }
+
+    /// The first of the errors a fresh role meets (aws-facts §2.3).
+    fn check_role(&self, role: &str) -> Result<(), Refusal> {
+        if self.iam.trusts(role, "lambda.amazonaws.com") {
+            return Ok(());
+        }
+        Err(parameter("The role defined for the function cannot be assumed by Lambda."))
+    }
+
+    async fn place_code(&self, function: &mut Function, code: &Value) -> Result<(), Refusal> {
+        let zip = self.code(code).await?;
+        function.code_bytes = zip.len();
+        function.code_sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
+        self.running.unpack(function, zip).await.map_err(|text| parameter(&text))
+    }
+
+    async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
+        if let Some(text) = code["ZipFile"].as_str() {
+            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
+            if zip.len() > LARGEST_ZIP {
+                let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
+                return Err(Refusal::new(413, "RequestEntityTooLargeException", text));
+            }
+            return Ok(Bytes::from(zip));
+        }
+        let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) else {
+            return Err(parameter("Please provide a source for function code."));
+        };
+        let s3 = self.s3.get().and_then(Weak::upgrade);
+        let s3 = s3.ok_or_else(|| Refusal::new(500, "ServiceException", "the server is stopping"))?;
+        s3.object(bucket, key).await.map_err(|refusal| {
+            let Refusal { code, message, status: _ } = refusal;
+            parameter(&format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"))
+        })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Response, Refusal> {
+        let function = self.find(name)?;
+        let mut answer = json!({
+            "Configuration": self.show(&function),
+            "Code": { "RepositoryType": "S3", "Location": "https://awslambda.localhost/" },
+        });
+        if !function.tags.is_empty() {
+            answer["Tags"] = json!(function.tags);
+        }
+        if let Some(reserved) = function.reserved {
+            answer["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
+        }
+        Ok(shown(200, &answer))
+    }
+
+    pub(super) fn list(&self, request: &Request) -> Response {
+        let after = request.parameter("Marker").unwrap_or_default();
+        let limit = request.parameter("MaxItems").and_then(|text| text.parse().ok()).unwrap_or(50);
+        let functions = self.functions();
+        let mut found = functions.values().filter(|function| function.name > after);
+        let page: Vec<&Function> = found.by_ref().take(limit).collect();
+        let mut answer = json!({ "Functions": page.iter().map(|function| self.show(function)).collect::<Vec<_>>() });
+        if let (Some(last), Some(_)) = (page.last(), found.next()) {
+            answer["NextMarker"] = json!(last.name);
+        }
+        shown(200, &answer)
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<Response, Refusal> {
+        let name = plain_name(name);
+        let mut functions = self.functions();
+        functions.remove(name).ok_or_else(|| self.absent(name))?;
+        self.save(&functions)?;
+        drop(functions);
+        self.registry.states.forget(name);
+        self.running.forget(name);
+        Ok(empty(204))
+    }
+
+    pub(super) async fn update_configuration(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
+        check_revision(&changed, input)?;
+        changed.configure(input)?;
+        if !input["Role"].is_null() {
+            self.check_role(&changed.role)?;
+        }
+        self.put(changed)
+    }
+
+    pub(super) async fn update_code(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
+        check_revision(&changed, input)?;
+        changed.configure(&json!({ "Architectures": input["Architectures"] }))?;
+        self.place_code(&mut changed, input).await?;
+        if input["DryRun"] == true {
+            return Ok(shown(200, &self.show(&changed)));
+        }
+        self.put(changed)
+    }
+
+    /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
+    fn put(&self, mut changed: Function) -> Result<Response, Refusal> {
+        changed.touch();
+        let name = changed.name.clone();
+        let mut functions = self.functions();
+        let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
+        // Another change may have begun while the code of this one was unpacked.
+        self.registry.states.refuse_change(&before)?;
+        // Policy and tags may have changed in the meantime; they belong to other calls.
+        changed.statements.clone_from(&before.statements);
+        changed.policy_revision.clone_from(&before.policy_revision);
+        changed.tags.clone_from(&before.tags);
+        functions.insert(name.clone(), changed.clone());
+        self.save(&functions)?;
+        self.registry.states.updated(before, &changed.revision);
+        drop(functions);
+        self.running.take_over(changed.clone(), self.registry.states.changing());
+        Ok(shown(200, &self.show(&changed)))
+    }
+
+    /// `FunctionConfiguration`, with what the function is doing.
+    pub(super) fn show(&self, function: &Function) -> Value {
+        let mut shown = function.json();
+        self.registry.states.show(&function.name, &mut shown);
+        shown
+    }
+}
+
+fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
+    match input["RevisionId"].as_str() {
+        Some(revision) if revision != function.revision => Err(Refusal::new(
+            412,
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn exists(name: &str) -> Refusal {
+    Refusal::new(409, "ResourceConflictException", format!("Function already exist: {name}"))
+}

@@ -1,0 +1,75 @@
+//! What a function has beside its configuration: tags, what becomes of its events, how many run at a time.
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::function::{OnEvent, parameter};
+use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
+use crate::answer::{Refusal, Response, empty};
+use crate::call::Request;
+
+impl Lambda {
+    pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        self.change(name, |function| function.tags.extend(strings(&input["Tags"])))?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn untag(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
+        let keys: Vec<String> =
+            crate::call::pairs(&request.query).filter(|(key, _)| key == "tagKeys").map(|(_, value)| value).collect();
+        self.change(name, |function| function.tags.retain(|key, _| !keys.contains(key)))?;
+        Ok(empty(204))
+    }
+
+    /// Overwrites the configuration; only an update keeps what the call leaves out (aws-facts §7.5).
+    pub(super) fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
+        let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
+            Value::Null => Ok(old),
+            value => match value.as_u64().filter(|number| allowed.contains(number)) {
+                Some(number) => Ok(Some(number)),
+                None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
+            },
+        };
+        let old = before.as_ref();
+        let on_event = OnEvent {
+            retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
+            age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
+            modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
+        };
+        self.change(name, |function| function.on_event = Some(on_event))?;
+        Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
+    }
+
+    pub(super) fn delete_on_event(&self, name: &str) -> Result<Response, Refusal> {
+        self.try_change(name, |function| function.on_event.take().map(|_| ()).ok_or_else(|| no_on_event(name)))?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let number = input["ReservedConcurrentExecutions"].as_u64();
+        let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
+        self.change(name, |function| function.reserved = Some(number as usize))?;
+        self.running.retire(plain_name(name));
+        Ok(shown(200, &concurrency(&self.find(name)?)))
+    }
+
+    pub(super) fn account(&self) -> Response {
+        let functions = self.functions();
+        let code: usize = functions.values().map(|function| function.code_bytes).sum();
+        let answer = json!({
+            "AccountLimit": {
+                "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
+                "ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10,
+            },
+            "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
+        });
+        shown(200, &answer)
+    }
+}
+
+pub(super) fn concurrency(function: &Function) -> Value {
+    match function.reserved {
+        Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
+        None => json!({}),
+    }
+}
