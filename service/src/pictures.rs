@@ -72,7 +72,8 @@ impl Pictures {
     /// Removes every picture of a post, also those that never were labelled.
     pub(crate) async fn remove(&self, user: &User, post: PostId) -> Result<(), Error> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(ObjectName::prefix(user, post));
-        let mut pages = list.into_paginator().send();
+        // What goes on behind another slash is the picture of somebody else, whose name begins like this.
+        let mut pages = list.delimiter("/").into_paginator().send();
         while let Some(page) = pages.next().await {
             let keys: Vec<_> = page?.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
             for key in keys {

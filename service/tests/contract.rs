@@ -168,10 +168,18 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
         let (address, _) = world.upload("ada", post, file).await;
         assert_eq!(world.put(&address, "image/jpeg").await, 200);
     }
-    assert_eq!(world.objects().await.len(), 3);
+    // Somebody else, whose name begins like the names of the pictures.
+    let nested = format!("ada/{post}");
+    let theirs = world.write(nested.as_bytes(), "t").await;
+    let (address, _) = world.upload(&nested, &theirs, "4.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    assert_eq!(world.objects().await.len(), 4);
     assert!(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await.status().is_success());
     let left = world.objects().await;
-    assert_eq!((left.len(), left[0].ends_with("3.jpg"), world.rows().await), (1, true, 1));
+    assert_eq!((left.len(), world.rows().await), (2, 2), "{left:?}");
+    for (prefix, file) in [(format!("ada/{other}/"), "3.jpg"), (format!("{nested}/{theirs}/"), "4.jpg")] {
+        assert!(left.iter().any(|key| key.starts_with(&prefix) && key.ends_with(file)), "{file}: {left:?}");
+    }
     told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
     world.end().await;
 }
