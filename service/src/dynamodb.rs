@@ -18,11 +18,11 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use serde::Deserialize;
+use posts::is_busy;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use crate::error::is_busy;
 use crate::signing::Signer;
 
 /// The protocol, AWS JSON 1.0.

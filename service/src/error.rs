@@ -13,6 +13,7 @@ use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object};
 
+use posts::is_busy;
 use crate::dynamodb::Failed;
 
 /// A request that is not answered with what it asked for; what is displayed may be told to anyone.
@@ -68,35 +69,6 @@ struct Told {
     message: String,
     /// Always null.
     data: Option<String>,
-}
-
-/// Answers of AWS that mean "not now": those that the SDK itself asks again after (aws-facts §2.2), and failures of its
-/// own.
-const BUSY: &[&str] = &[
-    "BandwidthLimitExceeded",
-    "EC2ThrottledException",
-    "InternalError",
-    "InternalServerError",
-    "LimitExceededException",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
-];
-
-/// Whether the code of an answer of AWS means "not now".
-pub(crate) fn is_busy(code: &str) -> bool {
-    BUSY.contains(&code)
 }
 
 /// After how many seconds a client may try again: longer than the bursts in which AWS throttles.

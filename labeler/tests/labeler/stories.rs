@@ -304,10 +304,12 @@ async fn every_record_has_its_turn_whatever_happens_to_the_others() {
     let (cloud, labeler) = with_post().await;
     cloud.state().add_post("bob", OTHER_POST);
     let (ours, theirs) = (picture("cat.jpg"), format!("bob/{OTHER_POST}/5b1f-dog.jpg"));
+        ("DetectLabels", 400, "TooManyRequestsException"),
     cloud.upload(&ours, "Cat 99");
     cloud.upload(&theirs, "Dog 99");
     cloud.refuse("DetectLabels", 400, "ThrottlingException");
     let event = event(&[("no picture of a post", NOON), (&ours, NOON), (&theirs, NOON)]);
+        ("GetItem", 400, "RequestThrottled"),
     let error = labeler.handle(&event).await.unwrap_err();
     assert!(error.to_string().starts_with("1 of the event's pictures must wait"), "{error}");
     assert_eq!(attribute(&cloud, "labels"), Value::Null);
