@@ -115,7 +115,7 @@ impl Api {
                 return Ok(Deleted::Gone);
             }
         }
-        Err(Error::Late)
+        Err(Error::Late("the post kept changing".into()))
     }
 
     /// Get the address to PUT a post's picture to

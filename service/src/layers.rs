@@ -191,7 +191,7 @@ pub(crate) async fn uncrowded<E: Endpoint>(
 /// Gives up what takes too long, wherever it is. Every endpoint leaves what it was about in a state from which the same
 /// request made again goes on.
 pub(crate) async fn in_time<E: Endpoint>(next: Arc<E>, request: Request, limit: Duration) -> Result<E::Output> {
-    timeout(limit, next.call(request)).await.unwrap_or_else(|_| Err(Error::Late.into()))
+    timeout(limit, next.call(request)).await.unwrap_or_else(|late| Err(Error::Late(late.into()).into()))
 }
 
 /// Refuses what is too large, or does not come.

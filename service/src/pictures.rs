@@ -65,8 +65,8 @@ impl Pictures {
 
     /// Asks for the bucket, to see whether there is an answer.
     pub(crate) async fn reach(&self) -> Result<(), Error> {
-        self.client.head_bucket().bucket(&self.bucket).send().await?;
-        Ok(())
+        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        answer.map(drop).map_err(|error| Error::of_call("HeadBucket", &error))
     }
 
     /// Removes every picture of a post, also those that never were labelled.
@@ -75,10 +75,12 @@ impl Pictures {
         // What goes on behind another slash is the picture of somebody else, whose name begins like this.
         let mut pages = list.delimiter("/").into_paginator().send();
         while let Some(page) = pages.next().await {
-            let keys: Vec<_> = page?.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
+            let page = page.map_err(|error| Error::of_call("ListObjectsV2", &error))?;
+            let keys: Vec<_> = page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
             for key in keys {
                 // One call for each: a post has one picture, rarely two, and this call needs no checksum of a body.
-                self.client.delete_object().bucket(&self.bucket).key(key).send().await?;
+                let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+                deleted.map_err(|error| Error::of_call("DeleteObject", &error))?;
             }
         }
         Ok(())
