@@ -193,11 +193,12 @@ pub(crate) async fn explained<E: Endpoint>(next: Arc<E>, request: Request) -> Re
 pub(crate) async fn packed<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let unpacks = request.method() == Method::GET && takes_gzip(request.headers());
     let mut response = next.call(request).await?.into_response();
-    if response.status() != StatusCode::OK {
-        return Ok(response);
+    let found = response.status() == StatusCode::OK;
+    // Also where it need not be sent again: whoever keeps it for others must know (RFC 9110, section 15.4.5).
+    if found || response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if !unpacks {
+    if !found || !unpacks {
         return Ok(response);
     }
     Ok(Compress::new(response, CompressionAlgo::GZIP).with_quality(CompressionLevel::Fastest).into_response())

@@ -361,13 +361,16 @@ async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(policy.contains("connect-src 'self' http://127.0.0.1:"), "{policy}");
     let tag = page.headers()["etag"].clone();
+    assert!(tag.to_str().unwrap().starts_with("W/\""), "{tag:?}: packed or not, it is the same page");
     let html = page.text().await.unwrap();
     assert!(!html.contains("style=") && !html.contains("<style") && !html.contains(" onclick"));
     for file in ["/app.js", "/api.js", "/picture.js", "/words.js", "/app.css", "/icon.svg", "/manifest.webmanifest"] {
         assert_eq!(world.get(file).await.status(), StatusCode::OK, "{file}");
     }
-    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", tag).send().await.unwrap();
+    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", &tag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(again.headers()["etag"], tag);
+    assert_eq!(again.headers()["vary"], "accept-encoding");
     world.end().await;
 }
 
