@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::author::Author;
-use crate::config::{Auth, Settings};
+use crate::config::Auth;
 use crate::error::Error;
 use crate::json::Json;
 use crate::pictures::{Address, Pictures};
@@ -280,8 +280,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn of(settings: &Settings) -> Self {
-        match &settings.auth {
+    pub(crate) fn of(auth: &Auth) -> Self {
+        match auth {
             Auth::Header => Self { auth: "header".to_owned(), claim: None, login: None },
             Auth::Jwt(jwt) => Self {
                 auth: "jwt".to_owned(),
@@ -289,6 +289,11 @@ impl Config {
                 login: jwt.login.as_ref().map(ToString::to_string),
             },
         }
+    }
+
+    /// Whether names alone are not believed.
+    pub(crate) fn wants_tokens(&self) -> bool {
+        self.claim.is_some()
     }
 }
 

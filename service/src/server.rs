@@ -39,7 +39,7 @@ pub fn app(
     metrics: Arc<Metrics>,
 ) -> Result<BoxEndpoint<'static>, BadSettings> {
     let Clients { rows, pictures, picture_origin } = clients;
-    let api = Api { rows, pictures, readiness: Arc::new(Readiness::default()), login: Config::of(settings) };
+    let api = Api { rows, pictures, readiness: Arc::new(Readiness::default()), login: Config::of(&settings.auth) };
     let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
     let document = Document::of(api.clone(), &settings.auth);
     let (page, authors) = (Arc::new(Page::new(&picture_origin)), Arc::new(Authors::new(&settings.auth)?));

@@ -1,10 +1,16 @@
 //! What the service owes the page and the labeler, told as stories against a cloud.
 
+#[path = "support/line.rs"]
+mod line;
 mod support;
 
+use std::time::Duration;
+
+use line::{Fate, line};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use service::Limits;
 use support::{World, text, told, url_query, uuid};
 
 #[tokio::test]
@@ -394,15 +400,16 @@ async fn the_api_describes_itself_in_full() {
             assert!(parameter["description"].is_string() && !parameter["example"].is_null(), "{id}: {parameter}");
         }
         let responses = operation["responses"].as_object().unwrap();
-        let errors = responses.keys().filter(|status| !status.starts_with('2')).map(String::as_str);
+        let of_every_request = ["408", "413", "414", "415", "431"];
+        assert!(of_every_request.iter().all(|status| responses.contains_key(*status)), "{id}: {:?}", responses.keys());
+        let errors = responses.keys().map(String::as_str);
+        let errors = errors.filter(|status| !status.starts_with('2') && !of_every_request.contains(status));
         let expected: &[&str] = match id.as_str() {
-            "writePost" => &["401", "408", "413", "414", "415", "422", "431", "500", "503"],
-            "listPosts" => &["414", "422", "431", "500", "503"],
-            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => {
-                &["401", "404", "414", "422", "431", "500", "503"]
-            }
-            "config" | "ready" => &["414", "431", "503"],
-            "health" => &["414", "431"],
+            "writePost" => &["401", "422", "500", "503"],
+            "listPosts" => &["422", "500", "503"],
+            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => &["401", "404", "422", "500", "503"],
+            "config" | "ready" => &["503"],
+            "health" => &[],
             other => panic!("what {other} may answer is written nowhere"),
         };
         assert_eq!(errors.collect::<Vec<_>>(), expected, "{id}");
@@ -417,6 +424,9 @@ async fn the_api_describes_itself_in_full() {
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         assert!(schema["example"].is_object() || name == "Error", "{name} has no example");
     }
+    let reason = &document["components"]["schemas"]["Post"]["properties"]["reason"];
+    assert_eq!(reason["enum"], json!(["unsupported", "too_large", "empty", "unreadable"]));
+    assert_eq!(reason["example"], "unsupported");
     let page = world.get("/docs").await;
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -469,6 +479,62 @@ async fn a_picture_keeps_its_address_for_a_while() {
     // A window may end between two looks, but not between each of three.
     let (first, second, third) = (image().await, image().await, image().await);
     assert!(first == second || second == third, "{first}\n{second}\n{third}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn every_refusal_is_in_the_document_whatever_is_asked() {
+    let world = World::new().await;
+    let hurried = world.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
+    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+    let mut seen = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let ask_of = |base: &str, query: &str| {
+                let request = world.http.request(method.clone(), format!("{base}{path}{query}"));
+                request.header("Authorization", "ada").header(CONTENT_TYPE, "application/json")
+            };
+            let ask = |query: &str| ask_of(&world.base, query);
+            let endless = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+            for (request, status) in [
+                (ask("").body(vec![b' '; 64 * 1024 + 1]), "413"),
+                (ask("").header("Content-Encoding", "gzip").body("{}"), "415"),
+                (ask(&format!("?x={}", "x".repeat(8 * 1024))), "414"),
+                (ask("").header("X-Large", "x".repeat(17 * 1024)), "431"),
+                (ask_of(&hurried, "").header("Content-Length", "2").body(endless), "408"),
+            ] {
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status().as_str(), status, "{method} {path}");
+                assert!(operation["responses"][status].is_object(), "{method} {path} may answer {status}");
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 8);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_document_is_of_the_way_in_which_callers_are_known() {
+    let world = World::new().await;
+    let tokens = [
+        ("AUTH", "jwt"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("JWT_AUDIENCE", "postagram"),
+        ("JWT_CLAIM", "email"),
+        ("JWT_LOGIN_URL", "https://login.example/"),
+    ];
+    let with_tokens = world.otherwise(&tokens, Limits::default()).await;
+    for base in [&world.base, &with_tokens] {
+        let read = async |path: &str| world.http.get(format!("{base}{path}")).send().await.unwrap();
+        let document: Value = read("/openapi.json").await.json().await.unwrap();
+        let config: Value = read("/config").await.json().await.unwrap();
+        assert_eq!(document["components"]["schemas"]["Config"]["example"], config);
+        let nobody = &document["components"]["responses"]["401"]["content"]["application/json; charset=utf-8"];
+        let post = world.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
+        assert_eq!(nobody["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
+    }
     world.end().await;
 }
 
