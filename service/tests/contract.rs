@@ -331,6 +331,56 @@ async fn an_outage_is_a_503_that_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn throttling_is_a_503_that_says_when_to_come_back_and_leaves_nothing_half_done() {
+    let mut world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    world.label("ada", &post, &object, &["Cat"]).await;
+    let before = world.list("/posts").await;
+    let whole = std::mem::take(&mut world.base);
+    let (delete, picture) = (format!("/posts/{post}"), format!("DELETE /{}/{object}", support::BUCKET));
+    let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
+    for (method, path, throttled) in [
+        (Method::POST, "/posts", "PutItem"),
+        (Method::GET, "/posts", "Scan"),
+        (Method::GET, "/posts?user=ada", "Query"),
+        (Method::GET, &upload, "GetItem"),
+        (Method::DELETE, &delete, "GetItem"),
+        (Method::DELETE, &delete, "GET /images"),
+        (Method::DELETE, &delete, &picture),
+        (Method::DELETE, &delete, "DeleteItem"),
+    ] {
+        let call = throttled.to_owned();
+        let fate =
+            move |asked: String| std::future::ready(if is(&asked, &call) { Fate::Throttled } else { Fate::Pass });
+        world.base = world.elsewhere_with(&line(&world.endpoint, fate).await, Limits::default()).await;
+        let answer = match method {
+            Method::POST => world.post(b"ada", r#"{"title":"t","body":"b"}"#).await,
+            _ => world.ask(method.clone(), path, b"ada").await,
+        };
+        assert_eq!(answer.headers()["retry-after"], "2", "{method} {path}, {throttled}");
+        assert_eq!(told(answer, 503).await, "the storage cannot be reached now, please try again");
+        world.base.clone_from(&whole);
+        assert_eq!(world.rows().await, 1, "{method} {path}, {throttled}");
+        // Pictures go first, and the row that owns them last.
+        let pictures = if throttled == "DeleteItem" { 0 } else { 1 };
+        assert_eq!(world.objects().await.len(), pictures, "{method} {path}, {throttled}");
+        if pictures == 1 {
+            assert_eq!(world.list("/posts").await[0]["labels"], before[0]["labels"]);
+        }
+    }
+    assert_eq!(world.ask(Method::DELETE, &delete, b"ada").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}
+
+/// Whether this is the call, whatever slash a client puts behind a bucket.
+fn is(asked: &str, call: &str) -> bool {
+    asked.trim_end_matches('/') == call
+}
+
+#[tokio::test]
 async fn a_deletion_that_fails_halfway_can_be_repeated() {
     let mut world = World::new().await;
     let post = world.write(b"ada", "t").await;
@@ -438,51 +488,6 @@ async fn the_api_describes_itself_in_full() {
 }
 
 #[tokio::test]
-async fn rows_and_objects_are_named_as_everybody_expects_them() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let rows = world.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
-    let row = &rows.items()[0];
-    let string = |name: &str| row[name].as_s().unwrap().clone();
-    assert_eq!((string("user"), string("id")), ("USER#ada".to_owned(), format!("POST#{post}")));
-    assert_eq!((string("title"), string("body"), row.len()), ("t".to_owned(), String::new(), 4));
-    let (_, object) = world.upload("ada", &post, "cat.jpg").await;
-    let unique = object.strip_prefix(&format!("ada/{post}/")).unwrap().strip_suffix("cat.jpg").unwrap();
-    assert_eq!((unique.len(), unique.matches('-').count()), (36, 4), "{object}");
-    world.end().await;
-}
-
-#[tokio::test]
-async fn an_accented_name_uploads_and_deletes_in_either_spelling() {
-    let world = World::new().await;
-    let post = world.write(b"Zo\xe9", "t").await;
-    let upload = format!("/signedUrlPut?filename=%C3%A9t%C3%A9+1.jpg&filetype=image/jpeg&postId={post}");
-    let answer: Value = world.ask(Method::GET, &upload, b"Zo\xe9").await.json().await.unwrap();
-    let object = text(&answer["objectName"]);
-    assert!(object.starts_with(&format!("Zoé/{post}/")) && object.ends_with("été 1.jpg"), "{object}");
-    assert_eq!(world.put(&text(&answer["uploadURL"]), "image/jpeg").await, 200);
-    assert_eq!(world.objects().await, [object]);
-    let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), "Zoé".as_bytes()).await;
-    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
-    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
-    world.end().await;
-}
-
-#[tokio::test]
-async fn a_picture_keeps_its_address_for_a_while() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    world.label("ada", &post, &object, &["Cat"]).await;
-    let image = async || text(&world.list("/posts").await[0]["image"]);
-    // A window may end between two looks, but not between each of three.
-    let (first, second, third) = (image().await, image().await, image().await);
-    assert!(first == second || second == third, "{first}\n{second}\n{third}");
-    world.end().await;
-}
-
-#[tokio::test]
 async fn every_refusal_is_in_the_document_whatever_is_asked() {
     let world = World::new().await;
     let hurried = world.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
@@ -535,6 +540,51 @@ async fn the_document_is_of_the_way_in_which_callers_are_known() {
         let post = world.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
         assert_eq!(nobody["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn rows_and_objects_are_named_as_everybody_expects_them() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let rows = world.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
+    let row = &rows.items()[0];
+    let string = |name: &str| row[name].as_s().unwrap().clone();
+    assert_eq!((string("user"), string("id")), ("USER#ada".to_owned(), format!("POST#{post}")));
+    assert_eq!((string("title"), string("body"), row.len()), ("t".to_owned(), String::new(), 4));
+    let (_, object) = world.upload("ada", &post, "cat.jpg").await;
+    let unique = object.strip_prefix(&format!("ada/{post}/")).unwrap().strip_suffix("cat.jpg").unwrap();
+    assert_eq!((unique.len(), unique.matches('-').count()), (36, 4), "{object}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_accented_name_uploads_and_deletes_in_either_spelling() {
+    let world = World::new().await;
+    let post = world.write(b"Zo\xe9", "t").await;
+    let upload = format!("/signedUrlPut?filename=%C3%A9t%C3%A9+1.jpg&filetype=image/jpeg&postId={post}");
+    let answer: Value = world.ask(Method::GET, &upload, b"Zo\xe9").await.json().await.unwrap();
+    let object = text(&answer["objectName"]);
+    assert!(object.starts_with(&format!("Zoé/{post}/")) && object.ends_with("été 1.jpg"), "{object}");
+    assert_eq!(world.put(&text(&answer["uploadURL"]), "image/jpeg").await, 200);
+    assert_eq!(world.objects().await, [object]);
+    let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), "Zoé".as_bytes()).await;
+    assert_eq!(gone.status(), StatusCode::NO_CONTENT);
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_picture_keeps_its_address_for_a_while() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    world.label("ada", &post, &object, &["Cat"]).await;
+    let image = async || text(&world.list("/posts").await[0]["image"]);
+    // A window may end between two looks, but not between each of three.
+    let (first, second, third) = (image().await, image().await, image().await);
+    assert!(first == second || second == third, "{first}\n{second}\n{third}");
     world.end().await;
 }
 
