@@ -4,15 +4,7 @@ use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use lambda_runtime::Diagnostic;
-
-/// Codes with which AWS says "later" although the status is one of refusal.
-const THROTTLED: &[&str] = &[
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "SlowDown",
-    "ThrottlingException",
-];
+use posts::is_busy;
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,11 +59,7 @@ fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = answer.err().code().unwrap_or_default();
-            status >= 500
-                || status == 429
-                || status == 403
-                || THROTTLED.contains(&code)
-                || code == "AccessDeniedException"
+            status >= 500 || status == 429 || status == 403 || is_busy(code) || code == "AccessDeniedException"
         }
         _ => true,
     }

@@ -8,6 +8,8 @@ mod fault;
 mod picture;
 mod row;
 
+use std::time::Duration;
+
 use aws_config::SdkConfig;
 use aws_sdk_rekognition::operation::detect_labels::DetectLabelsError;
 use aws_sdk_rekognition::types::{Image, S3Object};
@@ -63,6 +65,9 @@ impl Labeler {
     pub const MIN_CONFIDENCE: f32 = 75.0;
     /// How often the row may change between being read and being written before the queue is asked for another try.
     const ATTEMPTS: u32 = 5;
+    /// How old a picture is that stays unreadable: longer than a new role takes to be known (aws-facts §0.2), and less
+    /// than the three minutes after which Lambda sends an event for the last time.
+    const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
     /// A labeler for the pictures of one bucket and the posts of one table.
     #[must_use]
@@ -170,12 +175,14 @@ impl Labeler {
         }
     }
 
-    /// Rekognition has one error for an object that is gone and for one it may not read. The latter passes: a role
-    /// that has just been made takes seconds to be known everywhere (aws-facts §2.3).
+    /// Rekognition has one error for an object that is gone and for one it cannot read. The latter may pass: a role that
+    /// has just been made takes seconds to be known everywhere (aws-facts §2.3). What has not passed by the last time
+    /// that the event comes is told, or the picture would be waited for without end.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Fault) -> Result<Option<Content>, Fault> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
+            Ok(_) if picture.is_older_than(Self::UNREADABLE_AFTER) => Ok(Some(Content::Refused(Refusal::Unreadable))),
             _ => Err(unreadable),
         }
     }

@@ -1,6 +1,7 @@
 //! A new picture, and what is on it.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_rekognition::operation::detect_labels::{DetectLabelsError, DetectLabelsOutput};
 use aws_smithy_types::{DateTime, date_time::Format};
@@ -52,6 +53,13 @@ impl Picture {
     #[must_use]
     pub fn key(&self) -> String {
         self.object.to_string()
+    }
+
+    /// Whether it was uploaded longer ago than this.
+    pub(crate) fn is_older_than(&self, age: Duration) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let uploaded = Duration::from_millis(self.uploaded_ms.try_into().unwrap_or_default());
+        now.saturating_sub(uploaded) > age
     }
 }
 

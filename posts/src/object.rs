@@ -36,7 +36,9 @@ impl ObjectName {
         decode_event_key(key).ok_or(BadObject)?.parse()
     }
 
-    /// What the names of all pictures of a post begin with, and no other object's name does.
+    /// What the names of all pictures of a post begin with; what follows in them holds no `/`.
+    ///
+    /// With a `/` it is the name of somebody else's object: users may be called `ada/<id of ada's post>`.
     #[must_use]
     pub fn prefix(user: &User, post: PostId) -> String {
         format!("{user}/{post}/")

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::author::Author;
-use crate::config::{Auth, Settings};
-use crate::error::Error;
+use crate::config::Auth;
+use crate::error::{Error, caused};
 use crate::json::Json;
 use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
@@ -121,7 +121,7 @@ impl Api {
                 return Ok(Deleted::Gone);
             }
         }
-        Err(Error::Late)
+        Err(Error::Late(caused("the post kept changing")))
     }
 
     /// Get the address to PUT a post's picture to
@@ -303,8 +303,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn of(settings: &Settings) -> Self {
-        match &settings.auth {
+    pub(crate) fn of(auth: &Auth) -> Self {
+        match auth {
             Auth::Header => Self { auth: "header".to_owned(), claim: None, login: None },
             Auth::Jwt(jwt) => Self {
                 auth: "jwt".to_owned(),
@@ -312,6 +312,11 @@ impl Config {
                 login: jwt.login.as_ref().map(ToString::to_string),
             },
         }
+    }
+
+    /// Whether names alone are not believed.
+    pub(crate) fn wants_tokens(&self) -> bool {
+        self.claim.is_some()
     }
 }
 

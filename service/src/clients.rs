@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_dynamodb::config::endpoint as of_tables;
 use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
 use aws_sdk_s3::config::endpoint as of_buckets;
@@ -40,11 +39,9 @@ pub struct Clients {
 impl Clients {
     /// The clients for these settings, with the standard AWS configuration; calls nothing of AWS itself.
     pub async fn connect(settings: &Settings) -> Result<Self, BadSettings> {
-        let credentials = DefaultCredentialsChain::builder().build().await;
         let shared = aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(patience())
             .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .credentials_provider(Renewed(credentials))
             .load()
             .await;
         Self::new(&shared, settings).await
@@ -56,6 +53,7 @@ impl Clients {
         let http = http(shared.timeout_config());
         let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings, http.clone()));
         let credentials = shared.credentials_provider().ok_or(BadSettings::NoCredentials)?;
+        let credentials = SharedCredentialsProvider::new(Renewed(credentials));
         let bucket = place_of_bucket(shared, settings).await?;
         let picture_origin = bucket.origin.clone();
         let pictures = Pictures::new(s3, settings.bucket.clone(), Signer::new(bucket, credentials.clone()));
@@ -150,8 +148,9 @@ fn signed_for(address: &Endpoint) -> Option<(String, String)> {
     Some((text("signingRegion")?, text("signingName")?))
 }
 
-/// The standard credentials, renewed while they still last as long as an address is promised to: a signed address
-/// dies with the credentials that signed it, and those of an instance's role end (aws-facts §4.4).
+/// Credentials that are renewed while they still last as long as an address is promised to: a signed address dies with
+/// the credentials that signed it, and those of an instance's role end (aws-facts §4.4). A source that has nothing
+/// fresher by then makes the promise shorter: an address is good until its credentials end.
 #[derive(Debug)]
 struct Renewed<P>(P);
 

@@ -6,16 +6,18 @@ use poem::endpoint::make_sync;
 use poem::http::header;
 use poem::{Endpoint, Response, Route, get};
 use poem_openapi::{LicenseObject, OpenApiService};
+use posts::Refusal;
 use serde_json::{Map, Value, json};
 
-use crate::api::Api;
+use crate::api::{Api, Config};
 use crate::author::SCHEME;
 use crate::config::Auth;
+use crate::error::Error;
 
 /// What is made when somebody asks for the first time: most instances are never asked.
 pub(crate) struct Document {
     api: OpenApiService<Api, ()>,
-    with_tokens: bool,
+    login: Config,
     text: OnceLock<String>,
     interface: OnceLock<Interface>,
 }
@@ -23,8 +25,7 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn of(api: OpenApiService<Api, ()>, auth: &Auth) -> Arc<Self> {
         let api = api.description(ABOUT).license(LicenseObject::new("MIT OR Apache-2.0")).server("/");
-        let with_tokens = matches!(auth, Auth::Jwt(_));
-        Arc::new(Self { api, with_tokens, text: OnceLock::new(), interface: OnceLock::new() })
+        Arc::new(Self { api, login: Config::of(auth), text: OnceLock::new(), interface: OnceLock::new() })
     }
 
     /// Answers with the document.
@@ -58,7 +59,7 @@ impl Document {
     fn text(&self) -> &str {
         self.text.get_or_init(|| {
             let mut document = serde_json::from_str(&self.api.spec()).expect("it has just been written as JSON");
-            complete(&mut document, self.with_tokens);
+            complete(&mut document, &self.login);
             format!("{document:#}")
         })
     }
@@ -93,14 +94,13 @@ fn between(text: &str, begin: &str, end: &str) -> String {
     inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
 }
 
-/// Errors by status: what they mean, and how they are told.
+/// Errors by status: what they mean, and how they are told. That of 401 is told as callers are known.
 const ERRORS: &[(u16, &str, &str)] = &[
-    (401, "Nobody who is known here asks", "say who you are: the Authorization header holds your name"),
     (404, "The caller has no such post", "you have no post with this id"),
     (408, "The body did not come in time", "the request did not come to its end in time"),
     (413, "The body is over 64 KiB", "the request is larger than 64 KiB"),
     (414, "The address is over 8 KiB", "the address is longer than 8 KiB"),
-    (415, "The body is of another type", "the body must be application/json"),
+    (415, "The body is packed, or of another type", "the body must come as it is, without Content-Encoding"),
     (422, "The named field or parameter is missing or unusable", "title: it is missing"),
     (431, "The headers are over 16 KiB", "the headers are larger than 16 KiB"),
     (500, "The service is set up wrongly", "the storage refused what the service asked for"),
@@ -113,7 +113,7 @@ const ERRORS: &[(u16, &str, &str)] = &[
 
 /// Which errors each operation may answer with, besides those of every request.
 const OPERATIONS: &[(&str, &[u16])] = &[
-    ("writePost", &[401, 408, 413, 415, 422, 500, 503]),
+    ("writePost", &[401, 422, 500, 503]),
     ("listPosts", &[422, 500, 503]),
     ("deletePost", &[401, 404, 422, 500, 503]),
     ("uploadAddress", &[401, 404, 422, 500, 503]),
@@ -122,7 +122,8 @@ const OPERATIONS: &[(&str, &[u16])] = &[
     ("health", &[]),
     ("ready", &[503]),
 ];
-const OF_EVERY_REQUEST: &[u16] = &[414, 431];
+/// Whatever is asked, a body may come with it.
+const OF_EVERY_REQUEST: &[u16] = &[408, 413, 414, 415, 431];
 
 const UUID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
@@ -146,9 +147,10 @@ fn parameters() -> Vec<(&'static str, Value, Value)> {
 }
 
 /// What the schemas look like when they are filled in, and what the checks of their fields take.
-fn schemas() -> Vec<(&'static str, Value)> {
+fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
     let id = format!("POST#{UUID}");
     let labels = json!(["Cat", "Animal"]);
+    let reasons = Refusal::ALL.map(Refusal::word);
     let key = format!("ada/{UUID}/5b0e7c3e-4f1e-4c59-9d3a-2f1f0c4f7c11cat.jpg");
     let address = format!("https://images.s3.us-east-1.amazonaws.com/{key}?X-Amz-Signature=…");
     vec![
@@ -166,6 +168,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                     "image": { "nullable": true },
                     "labels": { "nullable": true },
                     "label": { "nullable": true },
+                    "reason": { "enum": reasons, "example": reasons[0] },
                 },
                 "example": {
                     "id": id, "user": "ada", "title": "My cat", "body": "She sleeps.",
@@ -174,14 +177,16 @@ fn schemas() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("Upload", json!({ "example": { "uploadURL": address, "objectName": key } })),
-        ("Config", json!({ "properties": { "auth": { "enum": ["header", "jwt"] } }, "example": { "auth": "header" } })),
+        ("Config", json!({ "properties": { "auth": { "enum": ["header", "jwt"] } }, "example": login })),
         ("Health", json!({ "example": { "status": "ok" } })),
         ("Error", json!({ "properties": { "data": { "nullable": true } } })),
     ]
 }
 
-fn complete(document: &mut Value, with_tokens: bool) {
-    if with_tokens {
+fn complete(document: &mut Value, login: &Config) {
+    let mut nobody = Error::NoAuthor;
+    if login.wants_tokens() {
+        nobody = Error::NoToken;
         document["components"]["securitySchemes"][SCHEME] = json!({
             "type": "http",
             "scheme": "bearer",
@@ -189,12 +194,13 @@ fn complete(document: &mut Value, with_tokens: bool) {
             "description": "A token of the issuer that this service trusts; `GET /config` says where to get one",
         });
     }
-    for (name, more) in schemas() {
+    for (name, more) in schemas(login) {
         merge(&mut document["components"]["schemas"][name], more);
     }
     for (status, about, message) in ERRORS {
         document["components"]["responses"][status.to_string()] = error(*status, about, message);
     }
+    document["components"]["responses"]["401"] = error(401, "Nobody who is known here asks", &nobody.to_string());
     let parameters = parameters();
     for operation in operations(document) {
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {

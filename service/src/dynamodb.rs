@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -17,12 +18,12 @@ use aws_smithy_types::byte_stream::error::Error as BodyError;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
+use posts::is_busy;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-use crate::error::is_busy;
 use crate::signing::Signer;
 
 /// The protocol, AWS JSON 1.0.
@@ -60,10 +61,12 @@ struct Manner {
 /// Why a call has no answer that says what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
-    #[error("DynamoDB answers {status}, {code}: {message}")]
-    Refused { status: u16, code: String, message: String },
-    #[error("DynamoDB says what cannot be understood")]
-    Unclear(#[from] serde_json::Error),
+    /// Without what it says in words: that may hold what people wrote.
+    #[error("DynamoDB answers {operation} with {status}, {code}, to request {request}")]
+    Refused { operation: String, status: u16, code: String, request: String },
+    /// The same is true of what the parser says: only where is told.
+    #[error("DynamoDB says what cannot be understood, at byte {} of line {}", .0.column(), .0.line())]
+    Unclear(serde_json::Error),
     #[error("DynamoDB does not answer in time")]
     Late,
     #[error("DynamoDB cannot be reached")]
@@ -74,6 +77,12 @@ pub(crate) enum Failed {
     NoCredentials(#[from] CredentialsError),
 }
 
+impl From<serde_json::Error> for Failed {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unclear(error)
+    }
+}
+
 impl Failed {
     /// Whether it may be otherwise in a moment (aws-facts §2.2).
     pub(crate) fn may_pass(&self) -> bool {
@@ -81,6 +90,12 @@ impl Failed {
             Self::Refused { status, code, .. } => *status >= 500 || is_busy(code),
             Self::Late | Self::Unreached(_) | Self::CutOff(_) | Self::NoCredentials(_) | Self::Unclear(_) => true,
         }
+    }
+
+    /// Whether the same call, made again at once, may have an answer. Who has no credentials was refused them by a source
+    /// that has its own patience.
+    fn may_pass_at_once(&self) -> bool {
+        self.may_pass() && !matches!(self, Self::NoCredentials(_))
     }
 
     /// Whether a condition that was asked for did not hold.
@@ -124,7 +139,7 @@ impl Inner {
                 return answer;
             }
             lent.into_iter().for_each(SemaphorePermit::forget);
-            if made == attempts || answer.as_ref().is_err_and(|failed| !failed.may_pass()) {
+            if made == attempts || answer.as_ref().is_err_and(|failed| !failed.may_pass_at_once()) {
                 return answer;
             }
             let Ok(permit) = self.quota.try_acquire_many(COST) else { return answer };
@@ -148,25 +163,26 @@ impl Inner {
         }
         let response = self.http.call(request).await?;
         let status = response.status();
+        let id = if status.is_success() { None } else { response.headers().request_id().map(str::to_owned) };
         let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
-        if status.is_success() { Ok(body) } else { Err(refused(status.as_u16(), &body)) }
+        if status.is_success() { Ok(body) } else { Err(refused(target, status.as_u16(), id, &body)) }
     }
 }
 
 /// What an answer that is an error says; one that is not JSON is some machine's on the way.
-fn refused(status: u16, body: &[u8]) -> Failed {
+fn refused(target: &str, status: u16, id: Option<String>, body: &[u8]) -> Failed {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Told {
         #[serde(rename = "__type")]
         kind: String,
-        #[serde(alias = "Message")]
-        message: String,
     }
-    let Told { kind, message } = serde_json::from_slice(body).unwrap_or_default();
+    let Told { kind } = serde_json::from_slice(body).unwrap_or_default();
     // `com.amazonaws.dynamodb.v20120810#ResourceNotFoundException`.
-    let code = kind.rsplit_once('#').map_or(kind.as_str(), |(_, code)| code).to_owned();
-    Failed::Refused { status, code, message }
+    let code = kind.rsplit_once('#').map_or(kind.as_str(), |(_, code)| code);
+    let code = if code.is_empty() { "no code" } else { code }.to_owned();
+    let operation = target.strip_prefix(TARGET).unwrap_or(target).to_owned();
+    Failed::Refused { operation, status, code, request: id.unwrap_or_else(|| "without a name".to_owned()) }
 }
 
 impl Manner {
@@ -192,10 +208,12 @@ impl Manner {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use aws_credential_types::Credentials;
-    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
     use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use serde_json::json;
@@ -216,7 +234,11 @@ mod tests {
             let answer = answers[(*calls).min(answers.len() - 1)];
             *calls += 1;
             HttpConnectorFuture::ready(match answer {
-                Some((status, body)) => Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))),
+                Some((status, body)) => {
+                    let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+                    response.headers_mut().insert("x-amzn-requestid", "R1");
+                    Ok(response)
+                }
                 None => Err(ConnectorError::io("reset".into())),
             })
         }
@@ -228,9 +250,12 @@ mod tests {
         }
 
         fn client(&self) -> DynamoDb {
+            self.client_of(Credentials::new("AKID", "secret", None, None, "test"))
+        }
+
+        fn client_of(&self, credentials: impl ProvideCredentials + 'static) -> DynamoDb {
             let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
             let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
-            let credentials = Credentials::new("AKID", "secret", None, None, "test");
             let signer = Signer::new(place, SharedCredentialsProvider::new(credentials));
             DynamoDb::new(SharedHttpConnector::new(self.clone()), signer, None, Some(&RetryConfig::standard()))
         }
@@ -244,7 +269,8 @@ mod tests {
     const BROKEN: Answer = Some((500, "<html>"));
     const THROTTLED: Answer =
         Some((400, r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#));
-    const WRONG: Answer = Some((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"no"}"#));
+    const WRONG: Answer =
+        Some((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"USER#ada is no map"}"#));
 
     #[tokio::test(start_paused = true)]
     async fn what_may_pass_is_asked_again_and_nothing_else() {
@@ -262,10 +288,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_with_its_code() {
-        let refused = Answers::of(&[WRONG]).client().call("GetItem", &json!({})).await.unwrap_err();
-        assert_eq!(refused.to_string(), "DynamoDB answers 400, ValidationException: no");
-        assert!(!refused.is_unmet_condition());
+    async fn a_refusal_is_told_with_its_code_and_not_with_what_people_wrote() {
+        for (answer, told) in [
+            (WRONG, "DynamoDB answers GetItem with 400, ValidationException, to request R1"),
+            (BROKEN, "DynamoDB answers GetItem with 500, no code, to request R1"),
+        ] {
+            let refused = Answers::of(&[answer]).client().call("GetItem", &json!({})).await.unwrap_err();
+            assert_eq!(refused.to_string(), told);
+            assert!(!refused.is_unmet_condition());
+        }
+        let unclear = Failed::from(serde_json::from_str::<u32>("\"ada\"").unwrap_err());
+        assert_eq!(unclear.to_string(), "DynamoDB says what cannot be understood, at byte 5 of line 1");
+        assert!(unclear.source().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_are_not_there_are_not_asked_for_again() {
+        #[derive(Debug, Clone, Default)]
+        struct Nobody(Arc<AtomicUsize>);
+        impl ProvideCredentials for Nobody {
+            fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+            where
+                Self: 'a,
+            {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("there are none")))
+            }
+        }
+        let (nobody, cloud) = (Nobody::default(), Answers::of(&[OK]));
+        let failed = cloud.client_of(nobody.clone()).call("GetItem", &json!({})).await.unwrap_err();
+        assert!(matches!(failed, Failed::NoCredentials(_)) && failed.may_pass(), "{failed:?}");
+        assert_eq!((nobody.0.load(Ordering::Relaxed), cloud.calls()), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]

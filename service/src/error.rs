@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
@@ -13,6 +14,7 @@ use poem_openapi::error::{ParseParamError, ParseRequestPayloadError};
 use poem_openapi::payload::{Json, Payload};
 use poem_openapi::registry::{MetaResponses, Registry};
 use poem_openapi::{ApiResponse, Object};
+use posts::is_busy;
 
 use crate::dynamodb::Failed;
 
@@ -46,7 +48,7 @@ pub(crate) enum Error {
     #[error("too much is asked at once, please try again")]
     Crowded,
     #[error("this took too long, please try again")]
-    Late,
+    Late(#[source] Cause),
     #[error("{0} cannot be used now")]
     NotReady(&'static str),
     #[error("tokens cannot be checked now, please try again")]
@@ -57,7 +59,12 @@ pub(crate) enum Error {
     Refused(#[source] Cause),
 }
 
+/// What is behind an error; several may be told of the same.
 pub(crate) type Cause = Arc<dyn StdError + Send + Sync>;
+
+pub(crate) fn caused(by: impl Into<Box<dyn StdError + Send + Sync>>) -> Cause {
+    by.into().into()
+}
 
 /// The body of every answer that is an error.
 #[derive(Debug, Object)]
@@ -69,35 +76,6 @@ struct Told {
     message: String,
     /// Always null.
     data: Option<String>,
-}
-
-/// Answers of AWS that mean "not now": those that the SDK itself asks again after (aws-facts §2.2), and failures of its
-/// own.
-const BUSY: &[&str] = &[
-    "BandwidthLimitExceeded",
-    "EC2ThrottledException",
-    "InternalError",
-    "InternalServerError",
-    "LimitExceededException",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "TransactionInProgressException",
-];
-
-/// Whether the code of an answer of AWS means "not now".
-pub(crate) fn is_busy(code: &str) -> bool {
-    BUSY.contains(&code)
 }
 
 /// After how many seconds a client may try again: longer than the bursts in which AWS throttles.
@@ -114,6 +92,22 @@ impl Error {
         chain(self)
     }
 
+    /// The error of a call of S3 that has no good answer.
+    pub(crate) fn of_call<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let busy = match error {
+            SdkError::ServiceError(answer) => {
+                answer.raw().status().is_server_error() || error.code().is_some_and(is_busy)
+            }
+            SdkError::ConstructionFailure(_) => false,
+            _ => true,
+        };
+        let cause = caused(cause(operation, error));
+        if busy { Self::Unavailable(cause) } else { Self::Refused(cause) }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NoAuthor | Self::NoToken | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
@@ -126,10 +120,18 @@ impl Error {
             Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
             Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Request(status, _) => *status,
-            Self::Crowded | Self::Late | Self::NotReady(_) | Self::NoKeys(_) | Self::Unavailable(_) => {
+            Self::Crowded | Self::Late(_) | Self::NotReady(_) | Self::NoKeys(_) | Self::Unavailable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Refused(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Why it is no fault of the caller's; nothing if it is one.
+    fn reason(&self) -> Option<String> {
+        match self.source() {
+            Some(cause) => Some(chain(cause)),
+            None => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then(|| self.to_string()),
         }
     }
 
@@ -162,8 +164,8 @@ pub(crate) struct Why(pub String);
 pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     let error = understand(error, methods);
     let mut response = error.response();
-    if let Some(cause) = error.source() {
-        response.extensions_mut().insert(Why(chain(cause)));
+    if let Some(why) = error.reason() {
+        response.extensions_mut().insert(Why(why));
     }
     response
 }
@@ -188,6 +190,25 @@ fn understand(error: poem::Error, methods: &'static str) -> Error {
     Error::Request(error.status(), message)
 }
 
+/// What went wrong with a call, without what an answer says in words: that names keys, and so people and their files.
+fn cause<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let (status, code) = (answer.raw().status().as_u16(), error.code().unwrap_or("no code"));
+            let request = error.request_id().unwrap_or("without a name");
+            format!("S3 answers {operation} with {status}, {code}, to request {request}")
+        }
+        SdkError::ResponseError(answer) => {
+            format!("S3 answers {operation} with {}, which cannot be understood", answer.raw().status().as_u16())
+        }
+        SdkError::ConstructionFailure(_) => format!("{operation} cannot be asked of S3"),
+        _ => format!("{operation}: {}", chain(error)),
+    }
+}
+
 fn chain(error: &dyn StdError) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
@@ -208,31 +229,15 @@ impl ResponseError for Error {
     }
 }
 
-impl<E> From<SdkError<E, HttpResponse>> for Error
-where
-    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
-{
-    fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let busy = match &error {
-            SdkError::ServiceError(answer) => {
-                answer.raw().status().is_server_error() || error.code().is_some_and(is_busy)
-            }
-            SdkError::ConstructionFailure(_) => false,
-            _ => true,
-        };
-        if busy { Self::Unavailable(Arc::new(error)) } else { Self::Refused(Arc::new(error)) }
-    }
-}
-
 impl From<Failed> for Error {
     fn from(failed: Failed) -> Self {
-        if failed.may_pass() { Self::Unavailable(Arc::new(failed)) } else { Self::Refused(Arc::new(failed)) }
+        if failed.may_pass() { Self::Unavailable(caused(failed)) } else { Self::Refused(caused(failed)) }
     }
 }
 
 impl From<CredentialsError> for Error {
     fn from(error: CredentialsError) -> Self {
-        Self::Unavailable(Arc::new(error))
+        Self::Unavailable(caused(error))
     }
 }
 
@@ -254,25 +259,59 @@ mod tests {
 
     use super::*;
 
-    fn status(of_aws: u16, code: &str) -> StatusCode {
-        let status = of_aws.try_into().unwrap();
-        let error = ErrorMetadata::builder().code(code).message("secret").build();
-        let error = Error::from(SdkError::service_error(error, HttpResponse::new(status, SdkBody::empty())));
-        assert!(!error.to_string().contains("secret"));
-        error.status()
+    const KEY: &str = "ada/018f2f6e-0000-7000-8000-00000000000a/cat.jpg";
+
+    fn answered(status: u16, code: &str) -> Error {
+        let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        response.headers_mut().insert("x-amz-request-id", "4442587FB7D0A2F9");
+        let error = ErrorMetadata::builder().code(code).message(KEY).build();
+        Error::of_call("DeleteObject", &SdkError::service_error(error, response))
     }
 
     #[test]
     fn throttling_and_outages_may_be_tried_again() {
-        assert_eq!(status(400, "ProvisionedThroughputExceededException"), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(400, "ThrottlingException"), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(503, "SlowDown"), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(500, "anything"), StatusCode::SERVICE_UNAVAILABLE);
+        for (status, code) in [
+            (400, "ProvisionedThroughputExceededException"),
+            (400, "ThrottlingException"),
+            (503, "SlowDown"),
+            (500, "anything"),
+        ] {
+            assert_eq!(answered(status, code).status(), StatusCode::SERVICE_UNAVAILABLE, "{status} {code}");
+        }
     }
 
     #[test]
     fn refusals_are_ours_to_mend() {
-        assert_eq!(status(400, "ValidationException"), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(status(403, "AccessDenied"), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answered(400, "ValidationException").status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answered(403, "AccessDenied").status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
+    fn of_an_answer_the_log_has_what_finds_it_and_nobodys_name() {
+        let error = answered(403, "AccessDenied");
+        assert_eq!(
+            error.reason().as_deref(),
+            Some("S3 answers DeleteObject with 403, AccessDenied, to request 4442587FB7D0A2F9")
+        );
+        assert!(!error.why().contains("ada"), "{}", error.why());
+        let response = HttpResponse::new(200.try_into().unwrap(), SdkBody::from(KEY));
+        let unclear: SdkError<ErrorMetadata, _> = SdkError::response_error(KEY, response);
+        let error = Error::of_call("DeleteObject", &unclear);
+        assert!(!error.why().contains("ada") && error.why().contains("200"), "{}", error.why());
+    }
+
+    #[test]
+    fn whoever_is_told_to_come_back_can_be_explained() {
+        for (error, why) in [
+            (Error::Crowded, "too much is asked at once, please try again"),
+            (Error::Late(caused("the post kept changing")), "the post kept changing"),
+            (Error::NotReady("S3"), "S3 cannot be used now"),
+            (Error::Unavailable(caused("no answer")), "no answer"),
+        ] {
+            let response = answer(error.into(), "GET");
+            assert_eq!(response.headers()[header::RETRY_AFTER], RETRY_AFTER_S);
+            assert_eq!(response.extensions().get::<Why>().unwrap().0, why);
+        }
+        assert!(answer(Error::NoPost.into(), "GET").extensions().get::<Why>().is_none());
     }
 }

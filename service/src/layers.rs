@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::error::{self, Error, Why};
+use crate::error::{self, Error, Why, caused};
 use crate::metrics::Metrics;
 use crate::route::Route;
 
@@ -69,23 +69,64 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 /// Counts requests, names each, and writes one line for it. Paths hold ids, queries names, and bodies what people
 /// write: none of them is written.
 pub(crate) async fn watched<E: Endpoint>(next: Arc<E>, request: Request, metrics: Arc<Metrics>) -> Result<Response> {
-    let (route, start) = (Route::of(request.method(), request.uri().path()), Instant::now());
-    let id = request_id(request.headers());
-    let under_way = metrics.begin();
+    let route = Route::of(request.method(), request.uri().path());
+    let under_way = UnderWay::begin(metrics, route, request_id(request.headers()));
     let mut response = next.call(request).await?.into_response();
-    drop(under_way);
-    let (status, took) = (response.status(), start.elapsed());
-    metrics.answered(&route, status, took);
-    let (method, path, status, ms) = (route.method, route.path, status.as_u16(), took.as_secs_f64() * 1000.0);
-    let request = id.to_str().unwrap_or_default();
-    match response.extensions_mut().remove::<Why>() {
-        Some(Why(cause)) => tracing::error!(request, method, path, status, ms, cause, "answered"),
-        // Load balancers ask every few seconds, and browsers before every call.
-        None if route.is_chatter() => tracing::debug!(request, method, path, status, ms, "answered"),
-        None => tracing::info!(request, method, path, status, ms, "answered"),
-    }
+    let id = under_way.answered(response.status(), response.extensions_mut().remove());
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
+}
+
+/// A request that is being answered. One that is dropped without an answer was left by its client, or by a service that
+/// was told to stop and could wait no longer.
+struct UnderWay {
+    metrics: Arc<Metrics>,
+    route: Route,
+    id: HeaderValue,
+    since: Instant,
+    answered: bool,
+}
+
+impl UnderWay {
+    fn begin(metrics: Arc<Metrics>, route: Route, id: HeaderValue) -> Self {
+        metrics.begun();
+        Self { metrics, route, id, since: Instant::now(), answered: false }
+    }
+
+    /// Counts the answer and writes its line; what the request is called.
+    fn answered(mut self, status: StatusCode, why: Option<Why>) -> HeaderValue {
+        self.answered = true;
+        let took = self.since.elapsed();
+        self.metrics.answered(&self.route, status, took);
+        let Route { method, path } = self.route;
+        let (request, status, ms) = (self.name(), status.as_u16(), took.as_secs_f64() * 1000.0);
+        match why {
+            // It passes, or somebody else has to mend it.
+            Some(Why(cause)) if status == 503 => {
+                tracing::warn!(request, method, path, status, ms, cause, "answered");
+            }
+            Some(Why(cause)) => tracing::error!(request, method, path, status, ms, cause, "answered"),
+            // Load balancers ask every few seconds, and browsers before every call.
+            None if self.route.is_chatter() => tracing::debug!(request, method, path, status, ms, "answered"),
+            None => tracing::info!(request, method, path, status, ms, "answered"),
+        }
+        self.id.clone()
+    }
+
+    fn name(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        self.metrics.unanswered(&self.route);
+        let (Route { method, path }, ms) = (self.route, self.since.elapsed().as_secs_f64() * 1000.0);
+        tracing::info!(request = self.name(), method, path, ms, "unanswered");
+    }
 }
 
 /// What the load balancer calls the request, so that its log and ours can be read together, or a name of our own.
@@ -158,11 +199,12 @@ pub(crate) async fn explained<E: Endpoint>(next: Arc<E>, request: Request) -> Re
 pub(crate) async fn packed<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let unpacks = request.method() == Method::GET && takes_gzip(request.headers());
     let mut response = next.call(request).await?.into_response();
-    if response.status() != StatusCode::OK {
-        return Ok(response);
+    let found = response.status() == StatusCode::OK;
+    // Also where it need not be sent again: whoever keeps it for others must know (RFC 9110, section 15.4.5).
+    if found || response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if !unpacks {
+    if !found || !unpacks {
         return Ok(response);
     }
     let body = response.take_body().into_bytes().await?;
@@ -210,7 +252,7 @@ pub(crate) async fn uncrowded<E: Endpoint>(
 /// Gives up what takes too long, wherever it is. Every endpoint leaves what it was about in a state from which the same
 /// request made again goes on.
 pub(crate) async fn in_time<E: Endpoint>(next: Arc<E>, request: Request, limit: Duration) -> Result<E::Output> {
-    timeout(limit, next.call(request)).await.unwrap_or_else(|_| Err(Error::Late.into()))
+    timeout(limit, next.call(request)).await.unwrap_or_else(|late| Err(Error::Late(caused(late)).into()))
 }
 
 /// Refuses what is too large, or does not come.

@@ -22,6 +22,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Asked, Histogram, fn() -> Histogram>,
+    unanswered: Family<Asked, Counter>,
     under_way: Gauge,
 }
 
@@ -46,43 +47,42 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("postagram");
         let requests = Family::default();
         let durations: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
-        let under_way = Gauge::default();
+        let (unanswered, under_way) = (Family::default(), Gauge::default());
         registry.register("requests", "Requests that were answered", requests.clone());
         let help = "How long answers took to make";
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
+        registry.register("requests_unanswered", "Requests that nobody waited for", unanswered.clone());
         registry.register("requests_under_way", "Requests that are being answered", under_way.clone());
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, requests, durations, under_way }
+        Self { registry, requests, durations, unanswered, under_way }
     }
 }
 
 impl Metrics {
-    /// Counts a request that begins, until the returned value is dropped.
-    pub(crate) fn begin(&self) -> UnderWay<'_> {
+    /// Counts a request that begins; it ends as answered or unanswered.
+    pub(crate) fn begun(&self) {
         self.under_way.inc();
-        UnderWay(&self.under_way)
     }
 
     /// Counts an answer.
     pub(crate) fn answered(&self, route: &route::Route, status: StatusCode, took: Duration) {
+        self.under_way.dec();
         let route::Route { method, path } = *route;
         self.requests.get_or_create(&Answered { method, path, status: status.as_u16() }).inc();
         self.durations.get_or_create(&Asked { method, path }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request whose client did not wait for the answer.
+    pub(crate) fn unanswered(&self, route: &route::Route) {
+        self.under_way.dec();
+        let route::Route { method, path } = *route;
+        self.unanswered.get_or_create(&Asked { method, path }).inc();
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a string takes everything");
         text
-    }
-}
-
-/// A request that is being answered, or was when its client went away.
-pub(crate) struct UnderWay<'a>(&'a Gauge);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 

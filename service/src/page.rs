@@ -67,7 +67,8 @@ impl Page {
     fn send(&self, file: &File, known: Option<&str>) -> Response {
         let tag = tag(file.text);
         let response = Response::builder()
-            .header(header::ETAG, &tag)
+            // Weak: packed or not, it is the same page in other bytes.
+            .header(header::ETAG, format!("W/{tag}"))
             // Asked for each time, sent only when a new version of the service has another.
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy)
@@ -88,6 +89,8 @@ fn policy(pictures: &str) -> String {
     )
 }
 
+/// What a version of a file is called, in quotes. Whoever asks whether it is still the one he has may call it weak or
+/// strong (RFC 9110, section 13.1.2).
 fn tag(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

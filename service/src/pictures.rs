@@ -17,7 +17,8 @@ use crate::signing::{Keys, Signer, Use};
 const LIFE: Duration = Duration::from_secs(3600);
 /// How long the same address is given for a picture, so that browsers need not load it again.
 const WINDOW: Duration = Duration::from_secs(1800);
-/// For how long an address is good at least, however late in its window it is given: half its life.
+/// For how long an address is good at least, however late in its window it is given: half its life. Less only where the
+/// credentials end before and their source has no others.
 pub(crate) const PROMISED: Duration = Duration::from_secs(LIFE.as_secs() - WINDOW.as_secs());
 /// How long an upload may begin after it was asked for.
 const UPLOAD_LIFE: Duration = Duration::from_secs(900);
@@ -65,19 +66,22 @@ impl Pictures {
 
     /// Asks for the bucket, to see whether there is an answer.
     pub(crate) async fn reach(&self) -> Result<(), Error> {
-        self.client.head_bucket().bucket(&self.bucket).send().await?;
-        Ok(())
+        let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
+        answer.map(drop).map_err(|error| Error::of_call("HeadBucket", &error))
     }
 
     /// Removes every picture of a post, also those that never were labelled.
     pub(crate) async fn remove(&self, user: &User, post: PostId) -> Result<(), Error> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(ObjectName::prefix(user, post));
-        let mut pages = list.into_paginator().send();
+        // What goes on behind another slash is the picture of somebody else, whose name begins like this.
+        let mut pages = list.delimiter("/").into_paginator().send();
         while let Some(page) = pages.next().await {
-            let keys: Vec<_> = page?.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
+            let page = page.map_err(|error| Error::of_call("ListObjectsV2", &error))?;
+            let keys: Vec<_> = page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
             for key in keys {
                 // One call for each: a post has one picture, rarely two, and this call needs no checksum of a body.
-                self.client.delete_object().bucket(&self.bucket).key(key).send().await?;
+                let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+                deleted.map_err(|error| Error::of_call("DeleteObject", &error))?;
             }
         }
         Ok(())
@@ -297,31 +301,43 @@ mod tests {
         assert_eq!(address_at(&pictures, at(1_790_000_000), KEY).await, first);
     }
 
-    /// Each time it is asked it has a new key, which ends an hour after the first asking, then an hour later, and so on.
-    #[derive(Debug, Default)]
-    struct Rolling(Arc<AtomicU64>);
+    /// Each time it is asked it has a new key, which ends an hour after the beginning, then an hour later, and so on.
+    #[derive(Debug)]
+    struct Rolling {
+        start: SystemTime,
+        asked: Arc<AtomicU64>,
+    }
 
     impl ProvideCredentials for Rolling {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            let turn = self.0.fetch_add(1, Ordering::Relaxed);
-            let end = at(1_790_000_000 + 3600 * (turn + 1));
+            let turn = self.asked.fetch_add(1, Ordering::Relaxed);
+            let end = self.start + Duration::from_secs(3600 * (turn + 1));
             future::ProvideCredentials::ready(Ok(Credentials::new(format!("KEY{turn}"), "s", None, Some(end), "test")))
         }
     }
 
+    /// Tomorrow's noon: no day ends in the hours after it, and with the days end the keys that sign for them.
+    fn noon() -> SystemTime {
+        const DAY: u64 = 24 * 3600;
+        let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / DAY;
+        at((today + 1) * DAY + DAY / 2)
+    }
+
     #[tokio::test]
-    async fn no_address_outlives_the_credentials_that_signed_it() {
-        let rolling = Rolling::default();
-        let asked = rolling.0.clone();
-        let pictures = pictures("b", None, rolling).await;
-        for (second, key) in [(0, "KEY0"), (3599, "KEY0"), (3600, "KEY1"), (3601, "KEY1")] {
-            let address = address_at(&pictures, at(1_790_000_000 + second), KEY).await;
+    async fn an_address_is_signed_by_credentials_that_last_as_long_as_is_promised() {
+        let (start, asked) = (noon(), Arc::new(AtomicU64::new(0)));
+        let pictures = pictures("b", None, Rolling { start, asked: asked.clone() }).await;
+        let half = PROMISED.as_secs();
+        for (second, key) in
+            [(0, "KEY0"), (3599 - half, "KEY0"), (3600 - half, "KEY1"), (7199 - half, "KEY1"), (7200 - half, "KEY2")]
+        {
+            let address = address_at(&pictures, start + Duration::from_secs(second), KEY).await;
             assert!(address.contains(&format!("X-Amz-Credential={key}%2F")), "{second}: {address}");
         }
-        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 
     #[derive(Debug)]

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::error::Error;
+use crate::error::{Error, caused};
 use crate::tokens::{Expected, Key};
 
 /// How long keys are good without asking whether they still are: so long lives a key that was withdrawn.
@@ -69,7 +69,7 @@ impl Published {
         let known = self.known();
         if !known.is_younger_than(LONGEST) {
             let cause = failure.unwrap_or_else(|| "the keys could not be read a moment ago".into());
-            return Err(Error::NoKeys(cause.into()));
+            return Err(Error::NoKeys(caused(cause)));
         }
         known.find(id, algorithm).ok_or(Error::BadToken("nobody who is trusted here signed it"))
     }
@@ -170,9 +170,80 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use aws_smithy_runtime_api::client::http::HttpConnectorFuture;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_types::body::SdkBody;
     use serde_json::json;
 
     use super::*;
+
+    /// Publishes a key, unless it is away; and how often it was asked.
+    #[derive(Debug, Clone, Default)]
+    struct Issuer {
+        away: Arc<AtomicBool>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl HttpConnector for Issuer {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let status = if self.away.load(Ordering::Relaxed) { 503 } else { 200 };
+            let part = "A".repeat(43);
+            let key = json!({ "kid": "key", "kty": "EC", "crv": "P-256", "x": part, "y": part });
+            let body = SdkBody::from(json!({ "keys": [key] }).to_string());
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body)))
+        }
+    }
+
+    impl Issuer {
+        fn keys(&self) -> Published {
+            let expected = Expected { audience: "postagram".to_owned(), issuer: None };
+            let url = Uri::from_static("http://127.0.0.1:1/keys");
+            Published { http: SharedHttpConnector::new(self.clone()), ..Published::new(&url, expected) }
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Looks for the issuer's key.
+    async fn find(keys: &Published) -> Result<(), Error> {
+        keys.find(Some("key"), Algorithm::ES256).await.map(drop)
+    }
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_asked_for_again_after_ten_minutes() {
+        let issuer = Issuer::default();
+        let keys = issuer.keys();
+        for asked in 1..4 {
+            find(&keys).await.unwrap();
+            tokio::time::advance(Duration::from_secs(600) - MOMENT).await;
+            find(&keys).await.unwrap();
+            assert_eq!(issuer.asked(), asked);
+            tokio::time::advance(MOMENT).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_good_for_a_day_without_their_issuer() {
+        let issuer = Issuer::default();
+        let keys = issuer.keys();
+        find(&keys).await.unwrap();
+        issuer.away.store(true, Ordering::Relaxed);
+        tokio::time::advance(Duration::from_secs(24 * 3600) - MOMENT).await;
+        find(&keys).await.unwrap();
+        assert_eq!(issuer.asked(), 2, "it was asked, in vain");
+        tokio::time::advance(MOMENT).await;
+        let refused = find(&keys).await;
+        assert!(matches!(refused, Err(Error::NoKeys(_))), "{refused:?}");
+        issuer.away.store(false, Ordering::Relaxed);
+        find(&keys).await.unwrap();
+    }
 
     #[test]
     fn the_issuer_is_asked_three_times_at_once_and_then_every_ten_seconds() {

@@ -24,13 +24,21 @@ pub(crate) struct Readiness {
 impl Readiness {
     /// Fails with `NotReady` if one of them cannot be used, and names it.
     pub(crate) async fn check(&self, rows: &Rows, pictures: &Pictures) -> Result<(), Error> {
+        self.known_or(async {
+            let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
+            rows.or(pictures)
+        })
+        .await
+    }
+
+    /// The same with what is known, or else with which one asking finds to be missing.
+    async fn known_or(&self, ask: impl Future<Output = Option<&'static str>>) -> Result<(), Error> {
         let mut last = self.last.lock().await;
         let known = last.filter(|(since, _)| since.elapsed() < GOOD_FOR).map(|(_, missing)| missing);
         let missing = match known {
             Some(missing) => missing,
             None => {
-                let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
-                let missing = rows.or(pictures);
+                let missing = ask.await;
                 *last = Some((Instant::now(), missing));
                 missing
             }
@@ -48,4 +56,37 @@ async fn answers(name: &'static str, call: impl Future<Output = Result<(), Error
     };
     tracing::warn!(cause = problem, "{name} cannot be used");
     Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_and_its_end_are_seen_as_soon_as_what_is_known_is_old() {
+        let (readiness, asked) = (Readiness::default(), Cell::new(0));
+        let missing_when = async |missing| {
+            let asking = async {
+                asked.set(asked.get() + 1);
+                missing
+            };
+            match readiness.known_or(asking).await {
+                Ok(()) => None,
+                Err(Error::NotReady(name)) => Some(name),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let (mut known, mut times) = (None, 0);
+        for now in [None, Some("S3"), Some("DynamoDB"), None] {
+            if times > 0 {
+                tokio::time::advance(GOOD_FOR - Duration::from_millis(1)).await;
+                assert_eq!((missing_when(now).await, asked.get()), (known, times), "what is known is told");
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+            (known, times) = (now, times + 1);
+            assert_eq!((missing_when(now).await, asked.get()), (known, times), "and asked for when it is old");
+        }
+    }
 }

@@ -29,6 +29,10 @@ use crate::page::Page;
 use crate::ready::Readiness;
 
 /// The most that is read of a request before its headers are complete.
+///
+/// What is refused before there is a request, 431 beyond this and 400 where it is no HTTP, is hyper's answer: without our
+/// shape, and without the headers that let pages of other origins read it. That harms none: browsers speak HTTP, and a
+/// page that makes an address or a name of 64 KiB learns that it failed, as it would with any status.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Everything that answers requests.
@@ -44,7 +48,7 @@ pub fn app(
         pictures,
         lists: Arc::default(),
         readiness: Arc::new(Readiness::default()),
-        login: Config::of(settings),
+        login: Config::of(&settings.auth),
     };
     let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
     let document = Document::of(api.clone(), &settings.auth);

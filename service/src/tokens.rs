@@ -36,8 +36,8 @@ pub(crate) struct Key {
 /// For whom tokens must be made, and by whom.
 #[derive(Clone)]
 pub(crate) struct Expected {
-    audience: String,
-    issuer: Option<String>,
+    pub audience: String,
+    pub issuer: Option<String>,
 }
 
 /// How far the issuer's clock may be from ours, in seconds.

@@ -1,11 +1,17 @@
 //! What the service owes the page and the labeler, told as stories against a cloud.
 
+#[path = "support/line.rs"]
+mod line;
 mod support;
 
+use std::time::Duration;
+
 use futures::future::join_all;
+use line::{Fate, line};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use service::Limits;
 use support::{World, text, told, url_query, uuid};
 
 #[tokio::test]
@@ -188,10 +194,18 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
         let (address, _) = world.upload("ada", post, file).await;
         assert_eq!(world.put(&address, "image/jpeg").await, 200);
     }
-    assert_eq!(world.objects().await.len(), 3);
+    // Somebody else, whose name begins like the names of the pictures.
+    let nested = format!("ada/{post}");
+    let theirs = world.write(nested.as_bytes(), "t").await;
+    let (address, _) = world.upload(&nested, &theirs, "4.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    assert_eq!(world.objects().await.len(), 4);
     assert!(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await.status().is_success());
     let left = world.objects().await;
-    assert_eq!((left.len(), left[0].ends_with("3.jpg"), world.rows().await), (1, true, 1));
+    assert_eq!((left.len(), world.rows().await), (2, 2), "{left:?}");
+    for (prefix, file) in [(format!("ada/{other}/"), "3.jpg"), (format!("{nested}/{theirs}/"), "4.jpg")] {
+        assert!(left.iter().any(|key| key.starts_with(&prefix) && key.ends_with(file)), "{file}: {left:?}");
+    }
     told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
     world.end().await;
 }
@@ -337,6 +351,56 @@ async fn an_outage_is_a_503_that_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn throttling_is_a_503_that_says_when_to_come_back_and_leaves_nothing_half_done() {
+    let mut world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    world.label("ada", &post, &object, &["Cat"]).await;
+    let before = world.list("/posts").await;
+    let whole = std::mem::take(&mut world.base);
+    let (delete, picture) = (format!("/posts/{post}"), format!("DELETE /{}/{object}", support::BUCKET));
+    let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
+    for (method, path, throttled) in [
+        (Method::POST, "/posts", "PutItem"),
+        (Method::GET, "/posts", "Scan"),
+        (Method::GET, "/posts?user=ada", "Query"),
+        (Method::GET, &upload, "GetItem"),
+        (Method::DELETE, &delete, "GetItem"),
+        (Method::DELETE, &delete, "GET /images"),
+        (Method::DELETE, &delete, &picture),
+        (Method::DELETE, &delete, "DeleteItem"),
+    ] {
+        let call = throttled.to_owned();
+        let fate =
+            move |asked: String| std::future::ready(if is(&asked, &call) { Fate::Throttled } else { Fate::Pass });
+        world.base = world.elsewhere_with(&line(&world.endpoint, fate).await, Limits::default()).await;
+        let answer = match method {
+            Method::POST => world.post(b"ada", r#"{"title":"t","body":"b"}"#).await,
+            _ => world.ask(method.clone(), path, b"ada").await,
+        };
+        assert_eq!(answer.headers()["retry-after"], "2", "{method} {path}, {throttled}");
+        assert_eq!(told(answer, 503).await, "the storage cannot be reached now, please try again");
+        world.base.clone_from(&whole);
+        assert_eq!(world.rows().await, 1, "{method} {path}, {throttled}");
+        // Pictures go first, and the row that owns them last.
+        let pictures = if throttled == "DeleteItem" { 0 } else { 1 };
+        assert_eq!(world.objects().await.len(), pictures, "{method} {path}, {throttled}");
+        if pictures == 1 {
+            assert_eq!(world.list("/posts").await[0]["labels"], before[0]["labels"]);
+        }
+    }
+    assert_eq!(world.ask(Method::DELETE, &delete, b"ada").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}
+
+/// Whether this is the call, whatever slash a client puts behind a bucket.
+fn is(asked: &str, call: &str) -> bool {
+    asked.trim_end_matches('/') == call
+}
+
+#[tokio::test]
 async fn a_deletion_that_fails_halfway_can_be_repeated() {
     let mut world = World::new().await;
     let post = world.write(b"ada", "t").await;
@@ -373,13 +437,16 @@ async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(policy.contains("connect-src 'self' http://127.0.0.1:"), "{policy}");
     let tag = page.headers()["etag"].clone();
+    assert!(tag.to_str().unwrap().starts_with("W/\""), "{tag:?}: packed or not, it is the same page");
     let html = page.text().await.unwrap();
     assert!(!html.contains("style=") && !html.contains("<style") && !html.contains(" onclick"));
     for file in ["/app.js", "/api.js", "/picture.js", "/words.js", "/app.css", "/icon.svg", "/manifest.webmanifest"] {
         assert_eq!(world.get(file).await.status(), StatusCode::OK, "{file}");
     }
-    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", tag).send().await.unwrap();
+    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", &tag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(again.headers()["etag"], tag);
+    assert_eq!(again.headers()["vary"], "accept-encoding");
     world.end().await;
 }
 
@@ -403,15 +470,16 @@ async fn the_api_describes_itself_in_full() {
             assert!(parameter["description"].is_string() && !parameter["example"].is_null(), "{id}: {parameter}");
         }
         let responses = operation["responses"].as_object().unwrap();
-        let errors = responses.keys().filter(|status| !status.starts_with('2')).map(String::as_str);
+        let of_every_request = ["408", "413", "414", "415", "431"];
+        assert!(of_every_request.iter().all(|status| responses.contains_key(*status)), "{id}: {:?}", responses.keys());
+        let errors = responses.keys().map(String::as_str);
+        let errors = errors.filter(|status| !status.starts_with('2') && !of_every_request.contains(status));
         let expected: &[&str] = match id.as_str() {
-            "writePost" => &["401", "408", "413", "414", "415", "422", "431", "500", "503"],
-            "listPosts" => &["414", "422", "431", "500", "503"],
-            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => {
-                &["401", "404", "414", "422", "431", "500", "503"]
-            }
-            "config" | "ready" => &["414", "431", "503"],
-            "health" => &["414", "431"],
+            "writePost" => &["401", "422", "500", "503"],
+            "listPosts" => &["422", "500", "503"],
+            "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => &["401", "404", "422", "500", "503"],
+            "config" | "ready" => &["503"],
+            "health" => &[],
             other => panic!("what {other} may answer is written nowhere"),
         };
         assert_eq!(errors.collect::<Vec<_>>(), expected, "{id}");
@@ -426,6 +494,9 @@ async fn the_api_describes_itself_in_full() {
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         assert!(schema["example"].is_object() || name == "Error", "{name} has no example");
     }
+    let reason = &document["components"]["schemas"]["Post"]["properties"]["reason"];
+    assert_eq!(reason["enum"], json!(["unsupported", "too_large", "empty", "unreadable"]));
+    assert_eq!(reason["example"], "unsupported");
     let page = world.get("/docs").await;
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -433,6 +504,62 @@ async fn the_api_describes_itself_in_full() {
     assert!(world.get("/docs/swagger-ui.js").await.text().await.unwrap().contains("SwaggerUIBundle"));
     assert!(world.get("/docs/swagger-ui.css").await.text().await.unwrap().contains(".swagger-ui"));
     assert!(world.get("/docs/start.js").await.text().await.unwrap().contains("/openapi.json"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn every_refusal_is_in_the_document_whatever_is_asked() {
+    let world = World::new().await;
+    let hurried = world.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
+    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+    let mut seen = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let ask_of = |base: &str, query: &str| {
+                let request = world.http.request(method.clone(), format!("{base}{path}{query}"));
+                request.header("Authorization", "ada").header(CONTENT_TYPE, "application/json")
+            };
+            let ask = |query: &str| ask_of(&world.base, query);
+            let endless = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+            for (request, status) in [
+                (ask("").body(vec![b' '; 64 * 1024 + 1]), "413"),
+                (ask("").header("Content-Encoding", "gzip").body("{}"), "415"),
+                (ask(&format!("?x={}", "x".repeat(8 * 1024))), "414"),
+                (ask("").header("X-Large", "x".repeat(17 * 1024)), "431"),
+                (ask_of(&hurried, "").header("Content-Length", "2").body(endless), "408"),
+            ] {
+                let answer = request.send().await.unwrap();
+                assert_eq!(answer.status().as_str(), status, "{method} {path}");
+                assert!(operation["responses"][status].is_object(), "{method} {path} may answer {status}");
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 8);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_document_is_of_the_way_in_which_callers_are_known() {
+    let world = World::new().await;
+    let tokens = [
+        ("AUTH", "jwt"),
+        ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("JWT_AUDIENCE", "postagram"),
+        ("JWT_CLAIM", "email"),
+        ("JWT_LOGIN_URL", "https://login.example/"),
+    ];
+    let with_tokens = world.otherwise(&tokens, Limits::default()).await;
+    for base in [&world.base, &with_tokens] {
+        let read = async |path: &str| world.http.get(format!("{base}{path}")).send().await.unwrap();
+        let document: Value = read("/openapi.json").await.json().await.unwrap();
+        let config: Value = read("/config").await.json().await.unwrap();
+        assert_eq!(document["components"]["schemas"]["Config"]["example"], config);
+        let nobody = &document["components"]["responses"]["401"]["content"]["application/json; charset=utf-8"];
+        let post = world.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
+        assert_eq!(nobody["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
+    }
     world.end().await;
 }
 

@@ -127,6 +127,31 @@ async fn what_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
+    let begun = Arc::new(Notify::new());
+    let begins = begun.clone();
+    let app = poem::endpoint::make(move |_| {
+        let begins = begins.clone();
+        async move {
+            begins.notify_one();
+            pending::<poem::Result<()>>().await
+        }
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let limits = Limits { drain: SOON, ..Limits::default() };
+    let stop = async move { told.await.unwrap() };
+    let serving = tokio::spawn(async move { serve("test", listener, app, &limits, stop).await });
+    let mut waiting = connect(&base).await;
+    waiting.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    begun.notified().await;
+    tell.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(TcpStream::connect(base.strip_prefix("http://").unwrap()).await.is_err());
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_refused_in_the_words_of_the_service() {
     let world = World::new().await;
     told(world.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;

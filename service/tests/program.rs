@@ -1,8 +1,9 @@
 //! The program as a machine runs it: its exit codes, what it writes down, and how it stops.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -149,7 +150,83 @@ fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
     assert_eq!(of("status"), [503, 503, 404, 404]);
     assert_eq!(of("request")[..2], [root, &id]);
     assert!(lines.iter().all(|line| line["ms"].is_f64()));
-    assert!(lines[0]["cause"].is_string() && lines[0]["level"] == "ERROR" && lines[3]["level"] == "INFO");
+    assert!(lines[0]["cause"].is_string() && lines[0]["level"] == "WARN" && lines[3]["level"] == "INFO");
+}
+
+#[test]
+fn its_log_has_what_finds_an_answer_of_aws_and_nothing_of_what_it_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let endpoint = refusing();
+    let mut running = start(program(&dir, &[ENOUGH, &[("AWS_ENDPOINT_URL", &endpoint)]].concat()));
+    let post = "DELETE /posts/018f2f6e-0000-7000-8000-00000000000a";
+    assert!(ask(&running.address, post, "Authorization: Discreet\r\n", "").starts_with("HTTP/1.1 500 "));
+    assert!(ask(&running.address, "GET /posts?user=Discreet", "", "").starts_with("HTTP/1.1 500 "));
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+    let log = running.rest_of_the_log();
+    assert!(!log.iter().any(|line| line.to_string().contains("Discreet")), "{log:?}");
+    let lines: Vec<&Value> = log.iter().filter(|line| line["message"] == "answered").collect();
+    let causes: Vec<&Value> = lines.iter().map(|line| &line["cause"]).collect();
+    assert_eq!(
+        causes,
+        [
+            "S3 answers ListObjectsV2 with 403, AccessDenied, to request R1",
+            "DynamoDB answers Query with 400, AccessDeniedException, to request R1",
+        ]
+    );
+    assert!(lines.iter().all(|line| line["level"] == "ERROR"));
+}
+
+/// An AWS that has every row and refuses everything else, in words that hold names; returns its address.
+fn refusing() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(|| refuse(stream.unwrap()));
+        }
+    });
+    address
+}
+
+fn refuse(mut stream: TcpStream) {
+    let mut request = BufReader::new(&stream);
+    let lines: Vec<String> = request.by_ref().lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+    let head = lines.join("\n");
+    let length = lines.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    request.read_exact(&mut vec![0; length.unwrap_or(0)]).unwrap();
+    let (status, body) = if head.contains("GetItem") {
+        ("200 OK", r#"{"Item":{"id":{"S":"x"}}}"#)
+    } else if head.contains("DynamoDB") {
+        ("400 Bad Request", r#"{"__type":"x#AccessDeniedException","message":"not for key USER#Discreet"}"#)
+    } else {
+        ("403 Forbidden", "<Error><Code>AccessDenied</Code><Message>not for Discreet/x/cat.jpg</Message></Error>")
+    };
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let id = "x-amz-request-id: R1\r\nx-amzn-requestid: R1\r\n";
+    stream.write_all(format!("{head}{id}\r\n{body}").as_bytes()).unwrap();
+}
+
+#[test]
+fn who_leaves_before_the_answer_has_a_line_and_a_count() {
+    let dir = tempfile::tempdir().unwrap();
+    // Whoever is there takes calls and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let more = [("AWS_ENDPOINT_URL", &*endpoint), ("METRICS_PORT", "0")];
+    let mut running = start(program(&dir, &[ENOUGH, &more].concat()));
+    let metrics = running.next_line()["address"].as_str().unwrap().to_owned();
+    let wait_for = |line: &str| while !ask(&metrics, "GET /metrics", "", "").lines().any(|told| told == line) {};
+    let mut leaving = TcpStream::connect(&running.address).unwrap();
+    leaving.write_all(b"GET /posts?user=Discreet HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    wait_for("postagram_requests_under_way 1");
+    drop(leaving);
+    wait_for(r#"postagram_requests_unanswered_total{method="GET",path="/posts"} 1"#);
+    wait_for("postagram_requests_under_way 0");
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+    let log = running.rest_of_the_log();
+    let line = log.iter().find(|line| line["message"] == "unanswered").unwrap();
+    assert_eq!((&line["method"], &line["path"], &line["level"]), (&"GET".into(), &"/posts".into(), &"INFO".into()));
+    assert!(line["ms"].is_f64() && line["request"].as_str().unwrap().len() == 32, "{line}");
 }
 
 #[test]

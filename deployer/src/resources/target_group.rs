@@ -232,3 +232,17 @@ fn settings(group: &Described, deregistration_delay_s: i64) -> Settings {
         deregistration_delay_s,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_service_finishes_what_it_has_begun_before_its_machine_goes() {
+        let limits = service::Limits::default();
+        assert!(limits.whole < limits.drain);
+        assert!(limits.drain < Duration::from_secs(DEREGISTRATION_DELAY_S.unsigned_abs()));
+    }
+}

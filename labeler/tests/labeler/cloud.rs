@@ -42,7 +42,7 @@ pub struct State {
     /// The calls so far.
     pub calls: Vec<String>,
     faults: BTreeMap<String, VecDeque<(u16, String)>>,
-    meanwhile: Option<Meanwhile>,
+    meanwhile: VecDeque<Meanwhile>,
 }
 
 impl Cloud {
@@ -85,9 +85,9 @@ impl Cloud {
         faults.push_back((status, code.into()));
     }
 
-    /// What happens while Rekognition looks at the next picture.
+    /// What happens while Rekognition looks at the next picture; said again, at the one after it.
     pub fn meanwhile(&self, act: impl FnOnce(&mut State) + Send + 'static) {
-        self.state().meanwhile = Some(Box::new(act));
+        self.state().meanwhile.push_back(Box::new(act));
     }
 
     pub fn calls(&self, operation: &str) -> usize {
@@ -201,7 +201,7 @@ impl State {
         let object = &request["Image"]["S3Object"];
         assert_eq!(object["Bucket"], BUCKET);
         let content = self.objects.get(object["Name"].as_str().unwrap()).cloned();
-        if let Some(meanwhile) = self.meanwhile.take() {
+        if let Some(meanwhile) = self.meanwhile.pop_front() {
             meanwhile(self);
         }
         let Some(content) = content else {

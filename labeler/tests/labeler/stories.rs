@@ -1,5 +1,8 @@
 //! Events, and what becomes of posts and pictures.
 
+use std::time::SystemTime;
+
+use aws_smithy_types::{DateTime, date_time::Format};
 use labeler::Labeler;
 use serde_json::{Value, json};
 
@@ -9,6 +12,11 @@ const POST: &str = "018f2f6e-0000-7000-8000-00000000000a";
 const OTHER_POST: &str = "018f2f6e-0000-7000-8000-00000000000b";
 const NOON: &str = "2026-11-23T12:00:00.000Z";
 const LATER: &str = "2026-11-23T12:00:00.250Z";
+
+/// This moment, as events have it.
+fn now() -> String {
+    DateTime::from(SystemTime::now()).fmt(Format::DateTime).unwrap()
+}
 
 /// The key of a picture of ada's post.
 fn picture(file: &str) -> String {
@@ -236,6 +244,49 @@ async fn what_rekognition_refuses_for_good_ends_without_labels_too() {
 }
 
 #[tokio::test]
+async fn what_stays_unreadable_is_told_in_the_end() {
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.jpg");
+    cloud.upload(&key, "Cat 99");
+    // Long after the upload, and nobody can say whether the object is still there: that may pass.
+    let late = event(&[(&key, NOON)]);
+    cloud.refuse("DetectLabels", 400, "InvalidS3ObjectException");
+    cloud.refuse("HEAD object", 503, "");
+    labeler.handle(&late).await.unwrap_err();
+    assert_eq!(attribute(&cloud, "labels"), Value::Null);
+    // It is there, and a new role would be known by now.
+    cloud.refuse("DetectLabels", 400, "InvalidS3ObjectException");
+    labeler.handle(&late).await.unwrap();
+    assert_eq!(attribute(&cloud, "labels"), labels(&[]));
+    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "unreadable" }));
+    assert_eq!(attribute(&cloud, "image"), json!({ "S": key }));
+}
+
+#[tokio::test]
+async fn a_post_that_keeps_changing_is_left_to_the_queue() {
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.jpg");
+    cloud.upload(&key, "Cat 99");
+    // Five times an older picture gets into the row first.
+    for turn in 0..5 {
+        cloud.meanwhile(move |state| {
+            let row = state.rows.get_mut(&("USER#ada".into(), format!("POST#{POST}"))).unwrap();
+            row.insert("image".into(), json!({ "S": picture(&format!("{turn}.jpg")) }));
+            row.insert("uploaded".into(), json!({ "N": turn.to_string() }));
+        });
+    }
+    let event = event(&[(&key, NOON)]);
+    let error = labeler.handle(&event).await.unwrap_err();
+    assert!(error.to_string().ends_with("failed to write the labels: the post kept changing"), "{error}");
+    assert_eq!(cloud.calls("DetectLabels"), 5);
+    assert_eq!((attribute(&cloud, "labels"), cloud.keys()), (Value::Null, vec![key.clone()]));
+    // Once the others are through.
+    labeler.handle(&event).await.unwrap();
+    assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
+    assert_eq!(attribute(&cloud, "image"), json!({ "S": key }));
+}
+
+#[tokio::test]
 async fn an_empty_file_is_known_as_such_without_a_look() {
     let (cloud, labeler) = with_post().await;
     let key = picture("void.jpg");
@@ -253,10 +304,12 @@ async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
     for (operation, status, code) in [
         ("DetectLabels", 400, "ThrottlingException"),
         ("DetectLabels", 400, "ProvisionedThroughputExceededException"),
+        ("DetectLabels", 400, "TooManyRequestsException"),
         ("DetectLabels", 500, "InternalServerError"),
         ("DetectLabels", 400, "AccessDeniedException"),
         ("DetectLabels", 400, "InvalidS3ObjectException"),
         ("GetItem", 400, "ThrottlingException"),
+        ("GetItem", 400, "RequestThrottled"),
         ("UpdateItem", 400, "ProvisionedThroughputExceededException"),
         ("UpdateItem", 503, "ServiceUnavailable"),
     ] {
@@ -264,7 +317,7 @@ async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
         let key = picture("cat.jpg");
         cloud.upload(&key, "Cat 99");
         cloud.refuse(operation, status, code);
-        let event = event(&[(&key, NOON)]);
+        let event = event(&[(&key, &now())]);
         let error = labeler.handle(&event).await.unwrap_err();
         assert!(error.to_string().contains(code), "{operation} {code}: {error}");
         assert_eq!(cloud.keys(), [key], "{operation} {code}");

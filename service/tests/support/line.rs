@@ -1,4 +1,5 @@
 //! The line between the service and AWS, which sees every call and can be cut.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::future::pending;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub enum Fate {
     Lost,
     /// It arrives, and its answer does not.
     Unheard,
+    /// It is one too many: `DynamoDB` and S3 each say so in their own way.
+    Throttled,
 }
 
 /// Stands between a service and this endpoint and asks for each call, such as `DeleteItem` or `GET /images`, what is to
@@ -31,11 +34,15 @@ where
         async move {
             let lost = StatusCode::INTERNAL_SERVER_ERROR.into_response();
             let fate = fate(name(&request)).await;
-            if fate == Fate::Lost {
-                return Ok::<_, poem::Error>(lost);
-            }
-            let answer = forward(&client, &endpoint, request).await;
-            Ok(if fate == Fate::Pass { answer } else { lost })
+            Ok::<_, poem::Error>(match fate {
+                Fate::Pass => forward(&client, &endpoint, request).await,
+                Fate::Lost => lost,
+                Fate::Unheard => {
+                    forward(&client, &endpoint, request).await;
+                    lost
+                }
+                Fate::Throttled => throttled(&request),
+            })
         }
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -49,6 +56,15 @@ fn name(request: &Request) -> String {
     match request.header("x-amz-target").and_then(|target| target.split_once('.')) {
         Some((_, name)) => name.to_owned(),
         None => format!("{} {}", request.method(), request.uri().path()),
+    }
+}
+
+fn throttled(request: &Request) -> Response {
+    const DYNAMODB: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"}"#;
+    const S3: &str = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    match request.header("x-amz-target") {
+        Some(_) => Response::builder().status(StatusCode::BAD_REQUEST).body(DYNAMODB),
+        None => Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).body(S3),
     }
 }
 
