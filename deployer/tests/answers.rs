@@ -122,6 +122,14 @@ not_yet! {
         Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
 }
 
+/// What to do, in our own words: what AWS has said is no remedy.
+fn remedies(said: &Said, words: &str) -> String {
+    let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
+    let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();
+    assert!(!ours.is_empty(), "no remedy: {}", said.stderr);
+    ours.join("\n")
+}
+
 /// AWS says no, and will say so for ever: the command stops at once, finishes what does not depend on it and tells what
 /// failed, in AWS's words, where in stack.yaml, what to do, and that the same command continues; which it then does.
 async fn stops_at(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
@@ -133,8 +141,7 @@ async fn stops_at(phase: Phase, operation: &str, refusal: Trouble, exit: i32, to
     let said = scene.run(phase.arguments()).await;
     assert_eq!(said.code, exit, "{}", said.all());
     let operation = operation.split('#').next().expect("there is a first part");
-    let wanted = [code, &words, operation, "stack.yaml:", "the same command continues"];
-    for text in wanted.iter().chain(told) {
+    for text in [code, &words, operation, "stack.yaml:", "the same command continues"] {
         assert!(said.stderr.contains(text), "{text:?} is missing: {}", said.stderr);
     }
     if !protocol::is_read(operation) {
@@ -166,23 +173,41 @@ never! {
         exit 1, ["roles: { existing: LabRole"];
     a_permission_of_the_users_own_that_is_missing_is_said_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
-        exit 1, ["log_group.labeler"];
+        exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
+    a_permission_that_is_missing_in_ec2_is_said_at_once:
+        Up, "CreateSecurityGroup", 403, "UnauthorizedOperation", "You are not authorized to perform this operation. Encoded authorization failure message: 4fX",
+        exit 1, ["allow `CreateSecurityGroup`", "security_group.web-lb"];
     a_quota_is_said_at_once:
-        Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", exit 1, ["quota"];
+        Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000",
+        exit 1, ["Service Quotas", "role.labeler-fn"];
+    a_quota_of_load_balancers_is_said_at_once:
+        Up, "CreateLoadBalancer", 400, "TooManyLoadBalancers", "The maximum number of load balancers has been reached",
+        exit 1, ["Service Quotas", "load_balancer.web"];
+    a_machine_image_that_is_not_there_is_said_at_once:
+        Up, "CreateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. The image id '[ami-0]' does not exist",
+        exit 1, ["correct `image`"];
+    a_machine_image_that_the_launch_template_refuses_is_said_at_once:
+        Up, "CreateLaunchTemplate", 400, "InvalidAMIID.Malformed", "Invalid id: \"ami-x\" (expecting \"ami-...\")",
+        exit 1, ["correct `image`"];
     an_account_without_load_balancers_is_sent_to_support:
         Up, "CreateLoadBalancer", 400, "OperationNotPermitted", "This AWS account currently does not support creating load balancers. For more information, please contact AWS Support.",
         exit 1, ["only AWS Support can allow"];
     a_statement_of_somebody_else_is_not_waited_for:
-        Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.", exit 1, [];
+        Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.",
+        exit 1, ["aws lambda remove-permission"];
     overlapping_filters_are_said_at_once:
-        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes", exit 1, [];
+        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes",
+        exit 1, ["take that out by hand"];
     a_handler_that_lambda_refuses_is_said_at_once:
-        Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip", exit 1, [];
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip",
+        exit 1, ["function.labeler", "correct its entry"];
     credentials_that_expire_in_the_middle_of_a_wait_end_it:
-        Up, "DescribeLoadBalancers#3", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
+        Up, "DescribeLoadBalancers#2", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
     a_protected_table_stays_whatever_the_code:
         Down, "DeleteTable", 400, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
+    let remedies = remedies(&said, &words);
+    assert!(told.iter().all(|text| remedies.contains(text)), "{told:?} is missing in {remedies:?}: {}", said.stderr);
     a_protected_table_stays_although_the_code_says_in_use:
         Down, "DeleteTable", 400, "ResourceInUseException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];

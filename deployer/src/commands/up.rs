@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     cli::{Global, Up},
-    engine::{Applied, Outcome, Outputs, Pace, Plan, Progress},
+    engine::{self, Applied, Outcome, Outputs, Pace, Plan, Progress},
     exit::{Exit, Failure},
     health,
     lease::Lease,
@@ -191,18 +191,23 @@ async fn await_healthy(
     let (group, targets) = (outputs.get(front.group)?, outputs.get(front.target_group)?);
     let name = format!("service.{}", front.name);
     let begun = tokio::time::Instant::now();
-    let mut explained = false;
+    let (mut explained, mut failed_launch) = (false, None);
     board.show_row(name.clone(), Progress::Began("waiting for healthy targets"));
     let mut rest = pace.shortest;
     loop {
-        let error = match health::look(&session.aws, &targets.arn, &group.name).await {
+        let looked = tokio::select! {
+            looked = engine::look(|| health::look(&session.aws, &targets.arn, &group.name)) => looked,
+            () = pace.stop.cancelled() => return Some(front.interrupted()),
+        };
+        let error = match looked {
             Ok(health) if health.is_up() => {
                 board.show_row(name, Progress::Done);
                 return None;
             }
             Ok(health) => {
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
-                health.failure.clone()
+                failed_launch = health.failed_launch;
+                health.failure
             }
             Err(fault) => Some(fault),
         };
@@ -210,8 +215,8 @@ async fn await_healthy(
             explained = true;
             explain(session, &targets.arn, &group.name).await;
         }
-        let error = error.or_else(|| (begun.elapsed() > limit).then(|| health::never_healthy(&front.name, limit)));
-        if let Some(fault) = error {
+        let too_late = || health::never_healthy(&front.name, limit, failed_launch.as_deref());
+        if let Some(fault) = error.or_else(|| (begun.elapsed() > limit).then(too_late)) {
             board.show_row(name, Progress::Failed);
             explain(session, &targets.arn, &group.name).await;
             return Some(front.failed(fault));
@@ -224,7 +229,7 @@ async fn await_healthy(
 }
 
 async fn explain(session: &Session, target_group: &str, group: &str) {
-    match health::reasons(&session.aws, target_group, group).await {
+    match engine::look(|| health::reasons(&session.aws, target_group, group)).await {
         Ok(reasons) => reasons.iter().for_each(|reason| report::say(format!("  {reason}"))),
         Err(fault) => report::say(format!("  the reason cannot be asked for: {fault}")),
     }
