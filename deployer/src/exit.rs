@@ -48,12 +48,14 @@ pub struct Failure {
     pub place: Option<String>,
     /// What to do now.
     pub hint: Option<String>,
+    /// How the stack stands, and that the same command continues.
+    pub standing: Vec<String>,
 }
 
 impl Failure {
     /// A failure with its exit code.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Failure { exit, error: error.into(), place: None, hint: None }
+        Failure { exit, error: error.into(), place: None, hint: None, standing: Vec::new() }
     }
 
     /// Wrong usage, in words.
@@ -69,6 +71,22 @@ impl Failure {
     /// The same with where in `stack.yaml`.
     pub fn at(self, place: Option<String>) -> Self {
         Failure { place, ..self }
+    }
+
+    /// A call that was refused while something was done for the whole stack, such as `look for its network`.
+    pub fn to(verb: &str, fault: Fault) -> Self {
+        let failure = Failure::from(fault);
+        let error = failure.error.context(format!("failed to {verb}"));
+        Failure { error, ..failure }
+    }
+
+    /// The same with how the stack stands now. What is wrong with the command line or with `stack.yaml` is changed
+    /// before any command could continue.
+    pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
+        match self.exit {
+            Exit::Usage | Exit::Config => self,
+            _ => Failure { standing: standing(), ..self },
+        }
     }
 }
 
