@@ -70,6 +70,7 @@ struct Session {
     network: Option<Network>,
     destination: Destination,
     begun: Instant,
+    lease_term: Duration,
     standing: Mutex<Standing>,
     /// Time that walks over the stack lost because only so many resources are dealt with at once.
     slack: Mutex<Duration>,
@@ -123,8 +124,9 @@ impl Session {
             }
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        let lease_term = Duration::from_secs(global.lease.into());
         let (standing, slack) = Default::default();
-        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, standing, slack }))
+        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, slack }))
     }
 
     fn folder(&self) -> &Path {
