@@ -9,6 +9,7 @@ use support::{
     Said,
     line::Trouble,
     protocol,
+    run::Run,
     scene::{Phase, Scene},
     world::{self, Inventory},
 };
@@ -401,6 +402,33 @@ async fn a_roll_out_that_was_rolled_back_is_a_failure() {
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("The instances never became healthy."), "{}", said.stderr);
+    scene.end().await;
+}
+
+/// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
+/// does not take the end of the old one for that of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let variables = "allow: [\"0.0.0.0/0\"] }\n    environment:\n";
+    scene.project.edit(variables, &format!("{variables}      DIE: now\n"));
+    for _ in 0..2 {
+        scene.line.mend();
+        let mut run = Run::start(&scene, &["up", "--yes", "--no-wait"]);
+        run.hear("auto_scaling_group.web: waiting: rolling out").await;
+        let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name("postagram-web-8080");
+        call.send().await.expect("it can be rolled back");
+        let said = run.end().await;
+        assert_eq!(said.code, 1, "{}", said.all());
+        assert!(said.stderr.contains("the roll-out ended as RollbackSuccessful"), "{}", said.stderr);
+        let begun = scene.line.calls().iter().filter(|call| call.starts_with("StartInstanceRefresh")).count();
+        assert_eq!(begun, 1, "one roll-out of this run's own: {:?}", scene.line.calls());
+    }
+    scene.restore();
+    scene.done(Phase::Up).await;
+    scene.clear().await;
     scene.end().await;
 }
 
