@@ -9,12 +9,13 @@ use deployer::{
     aws::Aws,
     engine::{Observed, Owner, Resource, STACK_TAG, Tags},
     lease::{self, Answer, Lease, Place},
-    resources::{load_balancer, target_group},
+    resources::{listener, load_balancer, target_group},
 };
 use support::{
     Project, Said,
     cloud::{Ours, ours, ours_in},
     eventually,
+    hands::Hands,
     line::{Line, Trouble},
     moto::Moto,
     run::Run,
@@ -369,6 +370,8 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
     assert_eq!(live.owner.foreign_to("small").as_deref(), Some("stack \"large\""));
     assert_eq!(live.settings.deregistration_delay_s, 300, "nothing of it was changed");
 
+    let target_group = live.output.arn;
+
     let balancer = load_balancer::LoadBalancer { name: "small-web".into() };
     let want = load_balancer::Settings::public(subnets, [firewall].into());
     balancer.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
@@ -379,8 +382,50 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
         _ => None,
     })
     .await;
+    assert_eq!(live.owner, Owner::Tags(theirs.clone()));
+
+    let listener = listener::Listener { load_balancer: live.output.arn, target_group: target_group.clone() };
+    let want = listener::Settings::http(80, target_group);
+    listener.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
+    let made = listener.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
+    assert!(made.is_none(), "it is looked at before it is believed");
+    let Ok(Observed::Present(live)) = listener.read(&cloud.aws).await else { panic!("it is there") };
     assert_eq!(live.owner, Owner::Tags(theirs));
     cloud.end().await;
+}
+
+/// The same listener, made by somebody after `up` has looked and before it creates its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let hands = Hands::of(&aws);
+    let (load_balancer, target_group) = (hands.load_balancer().await, hands.target_group_arn().await);
+    hands.change("listener.web", "+").await;
+    let want = listener::Settings::http(80, target_group.clone());
+    let theirs = listener::Listener { load_balancer, target_group };
+    theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
+    let before = scene.inventory().await;
+
+    // It was not there when the plan was made, and not when the plan was looked at again under the lease.
+    let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
+    scene.line.mend();
+    scene.line.spoil(["DescribeListeners"], Trouble::Answered(none.into()), 2);
+    let refused = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(scene.line.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.line.calls());
+    says(&refused, "exists but belongs to stack \"large\"");
+    says(&refused, "failed (1): listener.web");
+    let Ok(Observed::Present(live)) = theirs.read(&aws).await else { panic!("it is there") };
+    assert_eq!(live.owner, Owner::Tags(tags("large")), "nothing of it was changed");
+    assert_eq!(scene.inventory().await, before);
+
+    hands.change("listener.web", "+").await;
+    scene.line.mend();
+    scene.done(Phase::Up).await;
+    scene.clear().await;
+    scene.end().await;
 }
 
 fn tags(stack: &str) -> Tags {
