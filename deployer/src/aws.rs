@@ -18,7 +18,7 @@ mod server_time;
 
 pub use batch::Batch;
 pub use journal::{Journal, Tally};
-pub use server_time::ServerTime;
+pub use server_time::{Began, ServerTime};
 
 /// The clients of one account and region.
 pub struct Aws {
@@ -48,6 +48,8 @@ pub struct Aws {
     pub together: Together,
     /// Every call made through these clients.
     pub journal: Journal,
+    /// When AWS was first called.
+    pub began: Began,
     answer_within: Duration,
 }
 
@@ -97,13 +99,14 @@ pub struct Local {
 impl Aws {
     /// Makes the clients. No call is made yet.
     pub async fn connect(access: &Access) -> Aws {
-        let journal = Journal::default();
+        let (journal, began) = (Journal::default(), Began::default());
         let config = configuration(access).await;
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Bucket names as host names need DNS that only AWS has.
             .force_path_style(endpoint.is_some())
             .interceptor(journal.clone())
+            .interceptor(began.clone())
             .interceptor(pace::Label)
             .build();
         macro_rules! client {
@@ -111,6 +114,7 @@ impl Aws {
                 $service::Client::from_conf(
                     $service::config::Builder::from(&config)
                         .interceptor(journal.clone())
+                        .interceptor(began.clone())
                         .interceptor(pace::Label)
                         .build(),
                 )
@@ -130,6 +134,7 @@ impl Aws {
             endpoint,
             together: Together::default(),
             journal,
+            began,
             answer_within: access.answer_within,
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::env_file::Format;
+use crate::{env_file::Format, lease::TERM_S};
 
 /// Brings the stack of stack.yaml to life on AWS, or on this machine with --local, and takes it down again.
 ///
@@ -61,6 +61,9 @@ pub struct Global {
     /// Keep to AWS's rates with a cloud on this machine too, which has none
     #[arg(long, global = true)]
     pub paced: bool,
+    /// How many seconds the lease of a run that has died holds others up: for tests
+    #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = TERM_S, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub lease: u32,
     /// Colours on stderr; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,

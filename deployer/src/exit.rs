@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::engine::{Error, Fault};
+use crate::{
+    engine::{Error, Fault},
+    remedies::{is_about_credentials, remedy},
+};
 
 /// How a command ended. The numbers are part of the interface and listed in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +48,14 @@ pub struct Failure {
     pub place: Option<String>,
     /// What to do now.
     pub hint: Option<String>,
+    /// How the stack stands, and that the same command continues.
+    pub standing: Vec<String>,
 }
 
 impl Failure {
     /// A failure with its exit code.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Failure { exit, error: error.into(), place: None, hint: None }
+        Failure { exit, error: error.into(), place: None, hint: None, standing: Vec::new() }
     }
 
     /// Wrong usage, in words.
@@ -66,6 +71,22 @@ impl Failure {
     /// The same with where in `stack.yaml`.
     pub fn at(self, place: Option<String>) -> Self {
         Failure { place, ..self }
+    }
+
+    /// A call that was refused while something was done for the whole stack, such as `look for its network`.
+    pub fn to(verb: &str, fault: Fault) -> Self {
+        let failure = Failure::from(fault);
+        let error = failure.error.context(format!("failed to {verb}"));
+        Failure { error, ..failure }
+    }
+
+    /// The same with how the stack stands now. What is wrong with the command line or with `stack.yaml` is changed
+    /// before any command could continue.
+    pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
+        match self.exit {
+            Exit::Usage | Exit::Config => self,
+            _ => Failure { standing: standing(), ..self },
+        }
     }
 }
 
@@ -84,8 +105,8 @@ impl From<std::io::Error> for Failure {
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let exit = if is_about_credentials(&fault) { Exit::Credentials } else { Exit::Failed };
-        let hint = hint(&fault);
-        Failure { exit, error: fault.into(), place: None, hint }
+        let hint = remedy(&fault, None);
+        Failure { hint, ..Failure::new(exit, fault) }
     }
 }
 
@@ -97,14 +118,14 @@ impl From<Error> for Failure {
             Error::Fault { source, .. } if is_about_credentials(source) => Exit::Credentials,
             _ => Exit::Failed,
         };
-        Failure { exit, error: error.into(), place: None, hint }
+        Failure { hint, ..Failure::new(exit, error) }
     }
 }
 
 /// What to do about an error of the engine.
 fn hint_for(error: &Error) -> Option<String> {
     match error {
-        Error::Fault { source, .. } => hint(source),
+        Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
         Error::Foreign { what, is_free: true, .. } => Some(format!(
             "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
              another `name`"
@@ -133,61 +154,4 @@ fn by_hand(kind: &str, name: &str) -> String {
              comes before the old one goes; or remove {name} by hand and run the same command again"
         ),
     }
-}
-
-/// Codes that speak of credentials or of the clock (aws-facts §3.1).
-const CREDENTIALS: &[&str] = &[
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "AuthFailure",
-    "SignatureDoesNotMatch",
-    "RequestExpired",
-    "InvalidAccessKeyId",
-];
-
-fn is_about_credentials(fault: &Fault) -> bool {
-    CREDENTIALS.contains(&fault.code.as_str()) || lacks_credentials(fault)
-}
-
-fn lacks_credentials(fault: &Fault) -> bool {
-    let message = fault.message.to_lowercase();
-    fault.code == "NoConnection" && message.contains("credential")
-}
-
-/// Parts of AWS's messages and what to do about them (aws-facts §3.2 to §3.4).
-const REMEDIES: &[(&str, &str)] = &[
-    (
-        "not authorized to perform: iam:",
-        "accounts of AWS Academy may not write to IAM: add `roles: { existing: LabRole, instance_profile: \
-         LabInstanceProfile }` to stack.yaml",
-    ),
-    (
-        "not eligible for Free Tier",
-        "the account's free plan only starts t3.micro, t3.small, t4g.micro, t4g.small, c7i-flex.large and \
-         m7i-flex.large: set `instance_type` to one of them",
-    ),
-    (
-        "cannot be assumed by Lambda",
-        "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
-         `roles`",
-    ),
-    ("vCPU capacity", "ask AWS for a higher vCPU quota, or lower `instances.max`"),
-    ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
-    ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),
-];
-
-fn hint(fault: &Fault) -> Option<String> {
-    if lacks_credentials(fault) {
-        return Some(
-            "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), \
-             or use --local, which needs no account"
-                .into(),
-        );
-    }
-    if is_about_credentials(fault) {
-        return Some("renew the credentials and check the clock; the same command then continues".into());
-    }
-    REMEDIES.iter().find(|(text, _)| fault.message.contains(text)).map(|(_, remedy)| (*remedy).into())
 }

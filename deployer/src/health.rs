@@ -20,9 +20,16 @@ pub struct Health {
     pub healthy: usize,
     /// Every target.
     pub targets: Vec<Target>,
+    /// What its newest launch failed with, which the group tries again.
+    pub failed_launch: Option<String>,
     /// Why it cannot come up by waiting.
     pub failure: Option<Fault>,
 }
+
+/// The code of a launch that no waiting cures.
+const LAUNCH_FAILED: &str = "LaunchFailed";
+/// The code of a service that has waited long enough.
+const NOT_HEALTHY: &str = "NotHealthy";
 
 /// One instance, as the load balancer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +49,12 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     let (targets, group_there) = futures::try_join!(targets(aws, target_group), describe(aws, group))?;
     let wanted = group_there.as_ref().map_or(1, wanted);
     let healthy = targets.iter().filter(|target| target.state == "healthy").count();
-    let mut health = Health { wanted, healthy, targets, failure: None };
+    let mut health = Health { wanted, healthy, targets, failed_launch: None, failure: None };
     if !health.is_up() {
         let activities = activities(aws, group).await?;
-        health.failure = activities.first().and_then(|newest| final_failure(newest, SystemTime::now()));
+        let newest = activities.first();
+        health.failed_launch = newest.and_then(failed_launch).map(str::to_owned);
+        health.failure = newest.and_then(|newest| final_failure(newest, SystemTime::now()));
     }
     Ok(health)
 }
@@ -71,10 +80,11 @@ pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<S
     Ok(reasons)
 }
 
-/// It has not become healthy in the time that anything usual takes.
-pub fn never_healthy(service: &str, after: Duration) -> Fault {
+/// It has not become healthy in the time that anything usual takes. What the last launch failed with says the most.
+pub fn never_healthy(service: &str, after: Duration, failed_launch: Option<&str>) -> Fault {
     let message = format!("{service} has not become healthy within {} s", after.as_secs());
-    Fault::new("DescribeTargetHealth", "NotHealthy", message)
+    let message = failed_launch.map_or(message.clone(), |launch| format!("{message}: {launch}"));
+    Fault::new("DescribeTargetHealth", NOT_HEALTHY, message)
 }
 
 impl Health {
@@ -216,10 +226,14 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal("pending verification", "AWS is still verifying this account: wait for its mail", Lasts::UntilSomebodyActs),
     refusal("image id", "the machine image does not exist here: correct or remove `image`", Lasts::UntilSomebodyActs),
-    refusal("not authorized", "the account may not do this", Lasts::UntilSomebodyActs),
+    refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
     // The group repeats these by itself, and they go away (aws-facts §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
-    refusal("sufficient", "AWS has no room for this type at the moment; the group keeps trying", Lasts::ForAWhile),
+    refusal(
+        "sufficient",
+        "AWS has no room for this type at the moment; the group keeps trying: run `up` again later, or choose another `instance_type`",
+        Lasts::ForAWhile,
+    ),
 ];
 
 /// A failure older than this was most likely cured by what was just done; if not, the group will run into it again.
@@ -229,23 +243,34 @@ fn has_failed(activity: &Activity) -> bool {
     activity.status_code() == Some(&ScalingActivityStatusCode::Failed)
 }
 
+/// What it failed with, if it did.
+fn failed_launch(activity: &Activity) -> Option<&str> {
+    activity.status_message().filter(|_| has_failed(activity))
+}
+
 fn refusal_of(message: &str) -> Option<&'static Refusal> {
     REFUSALS.iter().find(|refusal| message.contains(refusal.text))
 }
 
+/// What to do about a service that does not come up, if the reason is known.
+pub fn advice(fault: &Fault) -> Option<&'static str> {
+    let is_ours = [LAUNCH_FAILED, NOT_HEALTHY].contains(&fault.code.as_str());
+    refusal_of(&fault.message).filter(|_| is_ours).map(|refusal| refusal.advice)
+}
+
 /// The failure that no waiting cures, if the group's newest activity is one.
 fn final_failure(newest: &Activity, now: SystemTime) -> Option<Fault> {
-    let message = newest.status_message().filter(|_| has_failed(newest))?;
-    let refusal = refusal_of(message).filter(|refusal| refusal.lasts == Lasts::UntilSomebodyActs)?;
+    let message = failed_launch(newest)?;
+    refusal_of(message).filter(|refusal| refusal.lasts == Lasts::UntilSomebodyActs)?;
     let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let is_recent = i64::try_from(now_s).is_ok_and(|now_s| now_s - started_s(newest) < RECENT.as_secs() as i64);
-    is_recent.then(|| Fault::new("Launch", "LaunchFailed", format!("{message} – {}", refusal.advice)))
+    is_recent.then(|| Fault::new("Launch", LAUNCH_FAILED, message))
 }
 
 /// Each way in which launches failed, newest first.
 fn launches(activities: &[Activity]) -> Vec<String> {
     let mut told = Vec::new();
-    for message in activities.iter().filter(|activity| has_failed(activity)).filter_map(Activity::status_message) {
+    for message in activities.iter().filter_map(failed_launch) {
         let line = match refusal_of(message) {
             Some(refusal) => format!("{message} ({})", refusal.advice),
             None => message.to_owned(),
@@ -304,13 +329,13 @@ mod tests {
         assert_eq!(wanted(&group(2, 4)), 2, "two more are on their way");
         assert_eq!(wanted(&group(0, 1)), 1);
         assert_eq!(wanted(&group(0, 0)), 0);
-        let health = |healthy| Health { wanted: 2, healthy, targets: Vec::new(), failure: None };
+        let health = |healthy| Health { wanted: 2, healthy, targets: Vec::new(), failed_launch: None, failure: None };
         assert!(!health(1).is_up() && health(2).is_up() && health(3).is_up());
     }
 
     #[test]
     fn what_is_waited_for_is_one_line() {
-        let health = |targets| Health { wanted: 2, healthy: 1, targets, failure: None };
+        let health = |targets| Health { wanted: 2, healthy: 1, targets, failed_launch: None, failure: None };
         assert_eq!(health(vec![]).waiting_for(), "1 of 2 healthy: no instance yet");
         assert_eq!(health(vec![target("healthy", "", "")]).waiting_for(), "1 of 2 healthy");
         let ill = vec![target("initial", "Elb.RegistrationInProgress", ""), target("unhealthy", "Target.Timeout", "")];
@@ -336,7 +361,7 @@ mod tests {
     fn only_a_recent_failure_that_waiting_cannot_cure_is_final() {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         let fault = final_failure(&failed(FREE_TIER, 9_950), now).unwrap();
-        assert!(fault.message.contains("set `instance_type: t3.micro`"), "{fault}");
+        assert_eq!(fault.message, FREE_TIER);
         assert!(final_failure(&failed(FREE_TIER, 9_000), now).is_none(), "it may have been cured since");
         let for_a_while =
             "Value (web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";

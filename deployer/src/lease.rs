@@ -1,6 +1,6 @@
 //! Who may change a stack now: whoever has written an object into its artifact bucket where there was none.
 //!
-//! It is a lease and no lock. It ends a minute after its holder's last sign of life, so that a run that died frees
+//! It is a lease and no lock. It ends a minute (`TERM_S`) after its holder's last sign of life, so that a run that died frees
 //! the stack without anybody's help; at once, if it died on this machine. S3 decides who was first: every write and
 //! deletion here names the state it expects to find.
 
@@ -14,7 +14,7 @@ use std::{
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,10 +25,10 @@ use crate::{
 
 /// The object. Whoever finds it in a bucket leaves that bucket alone.
 pub const KEY: &str = "deployer/lease";
-/// How long it holds after the last sign of life.
-const TERM: Duration = Duration::from_secs(60);
-/// How often there is one: two may be lost.
-const RENEW: Duration = Duration::from_secs(20);
+/// How long it holds after the last sign of life, in seconds, unless it is said otherwise.
+pub const TERM_S: u32 = 60;
+/// How many signs of life a term has: all but one may be lost.
+const SIGNS: u32 = 3;
 /// How often it is tried to be faster than others who come and go.
 const ROUNDS: usize = 5;
 
@@ -58,10 +58,19 @@ pub struct Holder {
 pub enum Answer {
     /// It is ours.
     Taken(Lease),
-    /// Somebody else is at work: who, in words.
-    Held(String),
+    /// Somebody else is at work.
+    Held(Rival),
     /// There is no bucket to keep it in.
     NoBucket,
+}
+
+/// Who is at work, and for how long that is certain.
+#[derive(Debug, Clone)]
+pub struct Rival {
+    /// Who, in words.
+    pub who: String,
+    /// How long until the lease ends, unless it is renewed. Nothing when one came after another.
+    pub lasts: Option<Duration>,
 }
 
 /// The right to change a stack, renewed until it is released.
@@ -71,12 +80,13 @@ pub struct Lease {
     renewals: JoinHandle<()>,
 }
 
-/// Where leases of a stack are kept.
+/// Where leases of a stack are kept, and for how long they hold there.
 #[derive(Clone)]
-struct Place {
+pub struct Place {
     s3: Client,
     bucket: String,
     account: String,
+    term: Duration,
 }
 
 /// What this run has written.
@@ -96,42 +106,42 @@ struct There {
 }
 
 impl Lease {
-    /// Asks once. A lease whose holder is dead, or has not been heard of for a minute, is taken over.
-    pub async fn take(aws: &Aws, bucket: &str, account: &str, command: &str) -> Result<Answer, Fault> {
-        let place = Place::of(aws, bucket, account);
-        let holder = Holder::this_run(command);
+    /// Asks once. A lease whose holder is dead, or has not been heard of for a term, is taken over.
+    pub async fn take(place: &Place, command: &str) -> Result<Answer, Fault> {
+        let holder = Holder::this_run(command, place.term);
+        let begin = |etag| Ok(Answer::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
         // Whoever was in the way may be gone when we look, and somebody else there when we write again.
         for _ in 0..ROUNDS {
             let there = match place.put(&holder, If::Nothing).await? {
-                Put::Done(etag) => return Ok(Answer::Taken(Lease::begin(place, holder, etag))),
+                Put::Done(etag) => return begin(etag),
                 Put::NoBucket => return Ok(Answer::NoBucket),
                 Put::Refused => place.look().await?,
             };
             let Some(there) = there else { continue };
             if there.is_of(&holder) {
                 // The call was repeated: it had taken effect, and only its answer was lost.
-                return Ok(Answer::Taken(Lease::begin(place, holder, there.etag)));
+                return begin(there.etag);
             }
-            if !there.is_dead() {
-                return Ok(Answer::Held(there.to_string()));
+            if !there.is_dead(place.term) {
+                let lasts = Some(place.term.saturating_sub(there.age));
+                return Ok(Answer::Held(Rival { who: there.to_string(), lasts }));
             }
             if let Put::Done(etag) = place.put(&holder, If::Is(&there.etag)).await? {
-                return Ok(Answer::Taken(Lease::begin(place, holder, etag)));
+                return begin(etag);
             }
         }
-        Ok(Answer::Held("one run after another".into()))
+        Ok(Answer::Held(Rival { who: "one run after another".into(), lasts: None }))
     }
 
     /// Removes what a run has left that died after its last change. Nobody's work is touched.
-    pub async fn sweep(aws: &Aws, bucket: &str, account: &str) -> Result<(), Fault> {
-        let place = Place::of(aws, bucket, account);
+    pub async fn sweep(place: &Place) -> Result<(), Fault> {
         match place.look().await? {
-            Some(there) if there.is_dead() => place.delete(&there.etag).await.map(drop),
+            Some(there) if there.is_dead(place.term) => place.delete(&there.etag).await.map(drop),
             _ => Ok(()),
         }
     }
 
-    /// Is cancelled when somebody else has taken it over: then nothing more may be begun.
+    /// Is cancelled when somebody else has taken it over, or may have: then nothing more may be begun.
     pub fn lost(&self) -> &CancellationToken {
         &self.mine.lost
     }
@@ -161,32 +171,46 @@ impl Lease {
 /// Says every now and then that this run is alive. Nobody waits for it, and no answer of AWS makes it give up but that
 /// the lease is another's.
 async fn renew(place: Place, mine: Arc<Mine>) {
-    let mut alive = tokio::time::Instant::now();
+    let mut heard = Instant::now();
     loop {
-        tokio::time::sleep(RENEW).await;
-        let etag = mine.etag().clone();
-        match place.put(&mine.holder.renewed(), If::Is(&etag)).await {
-            Ok(Put::Done(etag)) => {
-                *mine.etag() = etag;
-                alive = tokio::time::Instant::now();
-                continue;
-            }
-            Ok(Put::Refused) => match place.look().await {
-                // Ours after all: an earlier answer was lost.
-                Ok(Some(there)) if there.is_of(&mine.holder) => {
-                    *mine.etag() = there.etag;
-                    alive = tokio::time::Instant::now();
-                    continue;
-                }
-                Ok(_) => return mine.lost.cancel(),
-                Err(_) => (),
-            },
-            Ok(Put::NoBucket) | Err(_) => (),
+        tokio::time::sleep(place.term / SIGNS).await;
+        let spoken = Instant::now();
+        // A term after the last sign that was heard, others count the lease as ended: no answer is waited for longer.
+        match tokio::time::timeout_at(heard + place.term, sign_of_life(&place, &mine)).await {
+            Ok(Sign::Heard) => heard = spoken,
+            Ok(Sign::Unheard) if heard.elapsed() < place.term => (),
+            Ok(Sign::Unheard | Sign::TooLate) | Err(_) => return mine.lost.cancel(),
         }
-        // Others may count it as ended by now.
-        if alive.elapsed() > TERM {
-            return mine.lost.cancel();
+    }
+}
+
+/// What came of a sign of life.
+enum Sign {
+    Heard,
+    /// The lease is another's.
+    TooLate,
+    /// Nobody knows.
+    Unheard,
+}
+
+async fn sign_of_life(place: &Place, mine: &Mine) -> Sign {
+    let etag = mine.etag().clone();
+    let there = match place.put(&mine.holder.renewed(place.term), If::Is(&etag)).await {
+        Ok(Put::Done(etag)) => {
+            *mine.etag() = etag;
+            return Sign::Heard;
         }
+        Ok(Put::Refused) => place.look().await,
+        Ok(Put::NoBucket) | Err(_) => return Sign::Unheard,
+    };
+    match there {
+        // Ours after all: an earlier answer was lost.
+        Ok(Some(there)) if there.is_of(&mine.holder) => {
+            *mine.etag() = there.etag;
+            Sign::Heard
+        }
+        Ok(_) => Sign::TooLate,
+        Err(_) => Sign::Unheard,
     }
 }
 
@@ -217,8 +241,9 @@ enum Deleted {
 }
 
 impl Place {
-    fn of(aws: &Aws, bucket: &str, account: &str) -> Place {
-        Place { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into() }
+    /// The artifact bucket of a stack, and how long a lease in it holds after its holder's last sign of life.
+    pub fn of(aws: &Aws, bucket: &str, account: &str, term: Duration) -> Place {
+        Place { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into(), term }
     }
 
     async fn put(&self, holder: &Holder, expected: If<'_>) -> Result<Put, Fault> {
@@ -264,8 +289,8 @@ fn is_other_than_expected(fault: &Fault) -> bool {
 
 impl There {
     /// Whether nobody is behind it any more.
-    fn is_dead(&self) -> bool {
-        self.age > TERM || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
+    fn is_dead(&self, term: Duration) -> bool {
+        self.age > term || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
     }
 
     fn is_of(&self, run: &Holder) -> bool {
@@ -274,7 +299,7 @@ impl There {
 }
 
 impl Holder {
-    fn this_run(command: &str) -> Holder {
+    fn this_run(command: &str, term: Duration) -> Holder {
         let user = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
         let now = seconds(SystemTime::now());
@@ -284,13 +309,13 @@ impl Holder {
             command: command.into(),
             run: RUNS.fetch_add(1, Ordering::Relaxed),
             since: now,
-            expires: now + TERM.as_secs(),
+            expires: now + term.as_secs(),
             process: Process::this(),
         }
     }
 
-    fn renewed(&self) -> Holder {
-        Holder { expires: seconds(SystemTime::now()) + TERM.as_secs(), ..self.clone() }
+    fn renewed(&self, term: Duration) -> Holder {
+        Holder { expires: seconds(SystemTime::now()) + term.as_secs(), ..self.clone() }
     }
 
     /// Whether both are the same run: a renewal changes nothing but the end.
@@ -323,24 +348,26 @@ fn seconds(time: SystemTime) -> u64 {
 mod tests {
     use super::*;
 
+    const TERM: Duration = Duration::from_secs(60);
+
     fn there(holder: Holder, age_s: u64) -> There {
         There { holder: Some(holder), etag: "1".into(), age: Duration::from_secs(age_s) }
     }
 
     #[test]
     fn a_lease_is_over_when_its_holder_is_dead_or_silent_for_a_minute() {
-        let alive = Holder::this_run("up");
-        assert!(!there(alive.clone(), 59).is_dead());
-        assert!(there(alive.clone(), 61).is_dead(), "silent for too long, wherever it runs");
+        let alive = Holder::this_run("up", TERM);
+        assert!(!there(alive.clone(), 59).is_dead(TERM));
+        assert!(there(alive.clone(), 61).is_dead(TERM), "silent for too long, wherever it runs");
         let dead = Holder { process: Process::ended(), ..alive };
-        assert!(there(dead, 0).is_dead());
+        assert!(there(dead, 0).is_dead(TERM));
     }
 
     #[test]
     fn a_renewed_lease_is_the_same_and_another_run_of_the_process_is_not() {
-        let holder = Holder::this_run("up");
+        let holder = Holder::this_run("up", TERM);
         assert!(Holder { expires: 1, ..holder.clone() }.is(&holder));
-        assert!(!Holder::this_run("up").is(&holder));
+        assert!(!Holder::this_run("up", TERM).is(&holder));
         let read: Holder = serde_json::from_slice(&serde_json::to_vec(&holder).unwrap()).unwrap();
         assert!(read.is(&holder));
     }

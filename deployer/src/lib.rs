@@ -17,6 +17,7 @@ pub mod pin;
 pub mod policy;
 pub mod process;
 pub mod programs;
+pub mod remedies;
 pub mod report;
 pub mod resources;
 pub mod schema;

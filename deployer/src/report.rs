@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, IsTerminal, Write},
+    io::{BufRead, ErrorKind, IsTerminal, Write},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::sync::oneshot;
 
 use crate::{
     cli::Color,
@@ -53,6 +54,7 @@ pub fn failure(failure: &Failure) {
     if let Some(remedy) = &failure.hint {
         hint(remedy);
     }
+    failure.standing.iter().for_each(say);
 }
 
 /// Prints what to do now.
@@ -174,22 +176,29 @@ pub fn plan_json(plan: &Plan) -> String {
 /// Asks a yes-or-no question. No terminal is no answer.
 ///
 /// Errors: without a terminal, naming the flag that answers beforehand.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
-    let answer = ask(&format!("{question} [y/N] "))?;
+pub async fn confirm(question: &str) -> Result<bool, Failure> {
+    let answer = ask(&format!("{question} [y/N] ")).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui"))
 }
 
 /// Asks for a text. No terminal is no answer.
 ///
 /// Errors: without a terminal, naming the flag that answers beforehand.
-pub fn ask(question: &str) -> Result<String, Failure> {
+pub async fn ask(question: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage("there is no terminal to ask at").hint("pass --yes to go ahead unasked"));
     }
     eprint_flush(question);
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
+    let (answer, answered) = oneshot::channel();
+    // In a thread of its own, which ends with the process: nothing else could end the wait for a line.
+    std::thread::spawn(move || answer.send(typed()));
+    let line = answered.await.unwrap_or_else(|_| Err(ErrorKind::UnexpectedEof.into()))?;
     Ok(line.trim().to_owned())
+}
+
+fn typed() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map(|_| line)
 }
 
 fn eprint_flush(text: &str) {

@@ -23,7 +23,7 @@ impl Signals {
     }
 }
 
-/// Returns at the first Ctrl-C or SIGTERM.
+/// Returns at the first Ctrl-C or SIGTERM: for what ends in its own way.
 pub async fn stop_requested() {
     match Signals::listen() {
         Ok(mut signals) => signals.next().await,

@@ -131,17 +131,13 @@ fn chosen(
         _ if zones < FEWEST_ZONES => Err(Fault::new(
             "DescribeSubnets",
             "TooFewSubnets",
-            format!(
-                "a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}; make one for \
-             each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"
-            ),
+            format!("a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}"),
         )),
         few => Err(Fault::new(
             "DescribeInstanceTypeOfferings",
             "TooFewZones",
             format!(
-                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}; choose another \
-             `instance_type` in stack.yaml",
+                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}",
                 types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
             ),
         )),
@@ -149,11 +145,7 @@ fn chosen(
 }
 
 fn no_vpc(region: &str) -> Fault {
-    Fault::new(
-        "DescribeVpcs",
-        "NoDefaultVpc",
-        format!("{region} has no default network; make one with `aws ec2 create-default-vpc --region {region}`"),
-    )
+    Fault::new("DescribeVpcs", "NoDefaultVpc", format!("{region} has no default network"))
 }
 
 #[cfg(test)]

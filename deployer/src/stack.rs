@@ -474,9 +474,9 @@ impl Layout<'_> {
             let inputs = (buckets[entry.as_str()], target);
             self.stack.add_inside(entry.as_str(), inputs, move |(bucket, target)| {
                 let upload = |function: function::Output| Upload {
-                    function: function.arn,
                     prefix: prefix.clone(),
                     suffix: suffix.clone(),
+                    ..Upload::created(function.arn)
                 };
                 let uploads =
                     target.into_iter().map(|(function, _)| ("deployer-upload".to_owned(), upload(function))).collect();

@@ -9,6 +9,7 @@ use support::{
     Said,
     line::Trouble,
     protocol,
+    run::Run,
     scene::{Phase, Scene},
     world::{self, Inventory},
 };
@@ -122,64 +123,150 @@ not_yet! {
         Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
 }
 
+/// What to do, in our own words: what AWS has said is no remedy.
+fn remedies(said: &Said, words: &str) -> String {
+    let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
+    let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();
+    assert!(!ours.is_empty(), "no remedy: {}", said.stderr);
+    ours.join("\n")
+}
+
+/// What exists now is told: what was made and what is gone, what failed, and what waits for that.
+fn assert_standing_is_told(said: &Said) {
+    let list = |what: &str| -> Option<BTreeSet<&str>> {
+        let line = said.stderr.lines().find(|line| line.starts_with(what))?;
+        Some(line.split_once("): ").map_or(BTreeSet::new(), |(_, names)| names.split(", ").collect()))
+    };
+    let Some(there) = list("there now") else {
+        assert!(said.stderr.contains("nothing was changed"), "what exists now is not told: {}", said.stderr);
+        return assert!(!said.stderr.contains('✓') && !said.stderr.contains('✗'), "{}", said.stderr);
+    };
+    let [failed, due] = ["failed (", "still to do ("].map(|what| list(what).unwrap_or_default());
+    for line in said.stderr.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["✓", what, "gone", ..] => assert!(!there.contains(what), "{what} is gone: {}", said.stderr),
+            ["✓", what, ..] => assert!(there.contains(what), "{what} is there: {}", said.stderr),
+            ["✗", what, ..] => assert!(failed.contains(what), "{what} failed: {}", said.stderr),
+            ["-", what, "skipped"] => assert!(due.contains(what), "{what} was skipped: {}", said.stderr),
+            _ => (),
+        }
+    }
+}
+
 /// AWS says no, and will say so for ever: the command stops at once, finishes what does not depend on it and tells what
-/// failed, in AWS's words, where in stack.yaml, what to do, and that the same command continues; which it then does.
+/// failed, in AWS's words, where in stack.yaml, what to do, what exists now, and that the same command continues; which
+/// it then does.
 async fn stops_at(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
+    let (before, after) = stops(phase, operation, refusal, exit, told).await;
+    assert_ne!(before, after, "what does not depend on it is done");
+}
+
+/// The same where everything depends on it.
+async fn stops_before(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
+    let (before, after) = stops(phase, operation, refusal, exit, told).await;
+    assert_eq!(before, after, "nothing is done");
+}
+
+/// Returns what there is before and after the refusal.
+async fn stops(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) -> (Inventory, Inventory) {
     let Trouble::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
     let scene = Scene::ours().await;
     scene.prepare(phase).await;
-    let before: BTreeSet<String> = scene.inventory().await.into_keys().collect();
+    let before = scene.inventory().await;
     scene.line.spoil([operation], refusal, usize::MAX);
     let said = scene.run(phase.arguments()).await;
     assert_eq!(said.code, exit, "{}", said.all());
+    assert_standing_is_told(&said);
     let operation = operation.split('#').next().expect("there is a first part");
-    let wanted = [code, &words, operation, "stack.yaml:", "the same command continues"];
-    for text in wanted.iter().chain(told) {
+    for text in [code, &words, operation, "stack.yaml:", "the same command continues"] {
         assert!(said.stderr.contains(text), "{text:?} is missing: {}", said.stderr);
     }
+    let remedies = remedies(&said, &words);
+    assert!(told.iter().all(|text| remedies.contains(text)), "{told:?} is missing in {remedies:?}: {}", said.stderr);
     if !protocol::is_read(operation) {
         let refused = scene.line.calls().iter().filter(|call| call.split('#').next() == Some(operation)).count();
         assert!(refused <= 2, "it was tried again: {refused} calls of {operation}");
     }
-    let after: BTreeSet<String> = scene.inventory().await.into_keys().collect();
-    assert_ne!(before, after, "what does not depend on it is done");
+    let after = scene.inventory().await;
     scene.line.mend();
     scene.done(phase).await;
     if phase != Phase::Down {
         scene.assert_nothing_to_do("the cause was removed").await;
     }
     scene.end().await;
+    (before, after)
 }
 
 macro_rules! never {
-    ($($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $told:expr;)*) => {
+    ($how:ident: $($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $told:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            stops_at(Phase::$phase, $operation, Trouble::refused($status, $code, $message), $exit, &$told).await;
+            $how(Phase::$phase, $operation, Trouble::refused($status, $code, $message), $exit, &$told).await;
         })*
     };
 }
 
-never! {
+never! { stops_before:
+    an_identity_that_is_refused_is_said_at_once:
+        Up, "GetCallerIdentity", 403, "InvalidClientTokenId", "The security token included in the request is invalid.",
+        exit 77, ["renew the credentials"];
+    a_network_that_may_not_be_looked_for_is_said_at_once:
+        Up, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
+        exit 1, ["allow `DescribeVpcs`"];
+    a_network_that_may_not_be_looked_for_is_said_by_down_too:
+        Down, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
+        exit 1, ["allow `DescribeVpcs`"];
+    functions_that_may_not_be_listed_are_said_at_once:
+        Change, "ListFunctions", 403, "AccessDeniedException", "User: x is not authorized to perform: lambda:ListFunctions on resource: *",
+        exit 1, ["allow `lambda:ListFunctions` for this stack"];
+    buckets_whose_tags_may_not_be_read_are_said_at_once:
+        Up, "GetBucketTagging", 403, "AccessDenied", "Access Denied", exit 1, ["allow `GetBucketTagging` for bucket.", "another `name`"];
+    an_artifact_bucket_that_may_not_be_made_is_said_at_once:
+        Up, "CreateBucket", 403, "AccessDenied", "Access Denied", exit 1, ["allow `CreateBucket` for bucket.artifacts"];
+    an_artifact_bucket_too_many_is_said_at_once:
+        Up, "CreateBucket", 400, "TooManyBuckets", "You have attempted to create more buckets than allowed",
+        exit 1, ["Service Quotas", "bucket.artifacts"];
+}
+
+never! { stops_at:
+    a_lease_that_may_not_be_written_is_said_at_once:
+        Up, "PutObject", 403, "AccessDenied", "Access Denied", exit 1, ["allow `PutObject` for this stack"];
     a_forbidden_role_is_said_at_once_with_the_way_out_of_a_learner_lab:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
     a_permission_of_the_users_own_that_is_missing_is_said_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
-        exit 1, ["log_group.labeler"];
+        exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
+    a_permission_that_is_missing_in_ec2_is_said_at_once:
+        Up, "CreateSecurityGroup", 403, "UnauthorizedOperation", "You are not authorized to perform this operation. Encoded authorization failure message: 4fX",
+        exit 1, ["allow `CreateSecurityGroup`", "security_group.web-lb"];
     a_quota_is_said_at_once:
-        Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000", exit 1, ["quota"];
+        Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000",
+        exit 1, ["Service Quotas", "role.labeler-fn"];
+    a_quota_of_load_balancers_is_said_at_once:
+        Up, "CreateLoadBalancer", 400, "TooManyLoadBalancers", "The maximum number of load balancers has been reached",
+        exit 1, ["Service Quotas", "load_balancer.web"];
+    a_machine_image_that_is_not_there_is_said_at_once:
+        Up, "CreateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. The image id '[ami-0]' does not exist",
+        exit 1, ["correct `image`"];
+    a_machine_image_that_the_launch_template_refuses_is_said_at_once:
+        Up, "CreateLaunchTemplate", 400, "InvalidAMIID.Malformed", "Invalid id: \"ami-x\" (expecting \"ami-...\")",
+        exit 1, ["correct `image`"];
     an_account_without_load_balancers_is_sent_to_support:
         Up, "CreateLoadBalancer", 400, "OperationNotPermitted", "This AWS account currently does not support creating load balancers. For more information, please contact AWS Support.",
         exit 1, ["only AWS Support can allow"];
     a_statement_of_somebody_else_is_not_waited_for:
-        Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.", exit 1, [];
+        Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.",
+        exit 1, ["aws lambda remove-permission"];
     overlapping_filters_are_said_at_once:
-        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes", exit 1, [];
+        Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes",
+        exit 1, ["take that out by hand"];
     a_handler_that_lambda_refuses_is_said_at_once:
-        Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip", exit 1, [];
+        Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip",
+        exit 1, ["function.labeler", "correct its entry"];
     credentials_that_expire_in_the_middle_of_a_wait_end_it:
-        Up, "DescribeLoadBalancers#3", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
+        Up, "DescribeLoadBalancers#2", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
     a_protected_table_stays_whatever_the_code:
         Down, "DeleteTable", 400, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
@@ -227,6 +314,18 @@ async fn up_with_fleet(answers: &[(&str, Trouble)], more: &[&str]) -> Said {
     said
 }
 
+/// It is told what failed, in AWS's words, where in stack.yaml, what to do, what exists, and that the same command
+/// continues.
+fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
+    assert_eq!(said.code, 1, "{}", said.all());
+    for wanted in ["failed to start service.web", words, "stack.yaml:", "the same command continues"] {
+        assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
+    }
+    assert!(remedies(said, words).contains(advice), "{advice:?} is no remedy of {}", said.stderr);
+    assert_standing_is_told(said);
+    assert!(said.stderr.contains("failed (1): service.web"), "{}", said.stderr);
+}
+
 fn never_healthy() -> (&'static str, Trouble) {
     ("DescribeTargetHealth", Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
 }
@@ -252,11 +351,34 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
         let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
         let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
         let said = up_with_fleet(&[("DescribeScalingActivities", activities), never_healthy()], &[]).await;
-        assert_eq!(said.code, 1, "{}", said.all());
-        for wanted in [text, advice, "stack.yaml:", "the same command continues"] {
-            assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
-        }
+        assert_the_service_failed(&said, text, advice);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason() {
+    let text = "InsufficientInstanceCapacity: We currently do not have sufficient t3.micro capacity in the Availability \
+                Zone you requested (us-east-1a). Launching EC2 instance failed.";
+    let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
+    let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    let answers = [("DescribeScalingActivities", activities), never_healthy()];
+    let said = up_with_fleet(&answers, &["--healthy-within", "3"]).await;
+    assert_the_service_failed(&said, text, "choose another `instance_type`");
+    assert!(said.stderr.contains("within 3 s"), "the group keeps trying, and so it is waited for: {}", said.stderr);
+}
+
+/// What the target group's own creation has answered, other parts of AWS may not know yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_health() {
+    let scene = Scene::ours().await;
+    let refused = Trouble::refused(400, "TargetGroupNotFound", "One or more target groups not found");
+    scene.line.spoil(["DescribeTargetHealth"], refused, 3);
+    let said = scene.run(&["up", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(!said.stderr.contains("error:"), "{}", said.stderr);
+    assert!(scene.line.spoilt().contains("DescribeTargetHealth"), "{:?}", scene.line.calls());
+    scene.clear().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,6 +402,33 @@ async fn a_roll_out_that_was_rolled_back_is_a_failure() {
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("The instances never became healthy."), "{}", said.stderr);
+    scene.end().await;
+}
+
+/// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
+/// does not take the end of the old one for that of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let variables = "allow: [\"0.0.0.0/0\"] }\n    environment:\n";
+    scene.project.edit(variables, &format!("{variables}      DIE: now\n"));
+    for _ in 0..2 {
+        scene.line.mend();
+        let mut run = Run::start(&scene, &["up", "--yes", "--no-wait"]);
+        run.hear("auto_scaling_group.web: waiting: rolling out").await;
+        let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name("postagram-web-8080");
+        call.send().await.expect("it can be rolled back");
+        let said = run.end().await;
+        assert_eq!(said.code, 1, "{}", said.all());
+        assert!(said.stderr.contains("the roll-out ended as RollbackSuccessful"), "{}", said.stderr);
+        let begun = scene.line.calls().iter().filter(|call| call.starts_with("StartInstanceRefresh")).count();
+        assert_eq!(begun, 1, "one roll-out of this run's own: {:?}", scene.line.calls());
+    }
+    scene.restore();
+    scene.done(Phase::Up).await;
+    scene.clear().await;
     scene.end().await;
 }
 
@@ -332,9 +481,9 @@ async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reas
                <Description>Health checks failed with these codes: [500]</Description>";
     let answers = Trouble::reworded(&[("<State>healthy</State>", ill)]);
     let said = up_with_fleet(&[("DescribeTargetHealth", answers)], &["--healthy-within", "3"]).await;
-    assert_eq!(said.code, 1, "{}", said.all());
+    assert_the_service_failed(&said, "web has not become healthy within 3 s", "--healthy-within");
     let advice = "does not answer the health check's path with the expected status";
-    for wanted in ["within 3 s", "codes: [500]", advice, "stack.yaml:", "the same command continues"] {
+    for wanted in ["codes: [500]", advice] {
         assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
     }
 }

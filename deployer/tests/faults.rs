@@ -33,6 +33,40 @@ async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
     report(what, Phase::Up, &up.calls, &met_by_up);
     report(what, Phase::Down, &down.calls, &met_by_down);
     scene.end().await;
+    the_wait_for_health_gets_over(&trouble, times).await;
+}
+
+/// What `up` asks while it waits for health, beside what it asks before.
+const WAIT: [&str; 2] = ["DescribeTargetHealth", "DescribeScalingActivities"];
+/// What it asks when it has waited long enough.
+const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities", "GetConsoleOutput"];
+
+/// The targets take their time, and each call of the wait meets the trouble: it completes. They never come: the reasons
+/// are told all the same.
+async fn the_wait_for_health_gets_over(trouble: &Trouble, times: usize) {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let not_yet = || Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+
+    scene.line.mend();
+    scene.line.spoil(WAIT, trouble.clone(), times);
+    scene.line.spoil(["DescribeTargetHealth"], not_yet(), 2);
+    let said = scene.run(&["up", "--yes", "--timeout", "2"]).await;
+    assert_eq!(said.code, 0, "{trouble:?}: {}", said.all());
+    assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
+    assert_eq!(scene.line.spoilt(), WAIT.map(str::to_owned).into());
+
+    scene.line.mend();
+    scene.line.spoil(REASONS, trouble.clone(), times);
+    scene.line.spoil(["DescribeTargetHealth"], not_yet(), usize::MAX);
+    let said = scene.run(&["up", "--yes", "--timeout", "2", "--healthy-within", "1"]).await;
+    assert_eq!(said.code, 1, "{trouble:?}: {}", said.all());
+    let reasons = ["NotHealthy", "is initial", "tiny_service listens"];
+    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{trouble:?}: {}", said.stderr);
+    assert_eq!(scene.line.spoilt(), REASONS.map(str::to_owned).into());
+
+    scene.clear().await;
+    scene.end().await;
 }
 
 /// Runs a command whose calls meet the trouble. The user sees nothing of it but time.

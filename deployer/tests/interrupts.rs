@@ -8,7 +8,8 @@ use support::{
     line::Trouble,
     run::Run,
     scene::{Phase, Scene},
-    world::Inventory,
+    terminal::{CTRL_C, Terminal},
+    world::{self, Inventory},
 };
 
 /// One signal in the middle of a wait: everything that was begun is finished, nothing new is begun.
@@ -44,15 +45,24 @@ async fn sigterm_does_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_ctrl_c_leaves_at_once_and_hurts_nothing() {
+    the_second_signal_leaves_at_once(Signal::INT).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_the_second_sigterm() {
+    the_second_signal_leaves_at_once(Signal::TERM).await;
+}
+
+async fn the_second_signal_leaves_at_once(signal: Signal) {
     let scene = Scene::ours().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
     // A call that never returns: the first signal waits for it.
     scene.line.spoil(["CreateTable"], Trouble::Silence, usize::MAX);
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web  created").await;
-    run.signal(Signal::INT);
+    run.signal(signal);
     run.hear("once more leaves at once").await;
-    run.signal(Signal::INT);
+    run.signal(signal);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
     scene.line.mend();
@@ -76,5 +86,118 @@ async fn an_interrupted_down_is_continued_by_the_next() {
     scene.line.mend();
     scene.done(Phase::Down).await;
     assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_signal_leaves_a_down_that_the_next_continues() {
+    let scene = Scene::ours().await;
+    scene.prepare(Phase::Down).await;
+    scene.line.spoil(["DeleteTable"], Trouble::Silence, usize::MAX);
+    let mut run = Run::start(&scene, Phase::Down.arguments());
+    run.hear("listener.web  gone").await;
+    run.signal(Signal::INT);
+    run.hear("once more leaves at once").await;
+    run.signal(Signal::TERM);
+    let said = run.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    scene.line.mend();
+    scene.done(Phase::Down).await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+/// While nothing has been begun, nothing need be finished: it ends at once, and says that nothing was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_while_it_looks_ends_it_with_the_code_of_an_interrupt() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    scene.line.mend();
+    // A call that never returns.
+    scene.line.spoil(["ListBuckets"], Trouble::Silence, usize::MAX);
+    for command in [&["plan"][..], &["up", "--yes"], &["down", "--yes"]] {
+        let mut run = Run::start(&scene, command);
+        run.hear("postagram in account").await;
+        run.signal(Signal::TERM);
+        let said = run.end().await;
+        assert_eq!(said.code, 130, "{command:?}: {}", said.all());
+        assert!(said.stderr.contains("error: interrupted"), "{command:?}: {}", said.stderr);
+    }
+    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+    scene.clear().await;
+    scene.end().await;
+}
+
+/// Before the first answer, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_before_the_first_answer_ends_it_with_the_code_of_an_interrupt() {
+    let scene = Scene::ours().await;
+    scene.line.spoil(["GetCallerIdentity"], Trouble::Silence, usize::MAX);
+    let run = Run::start(&scene, Phase::Up.arguments());
+    support::eventually("the first call", async || (!scene.line.calls().is_empty()).then_some(())).await;
+    run.signal(Signal::TERM);
+    let said = run.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    assert!(said.stderr.contains("nothing was changed; the same command continues"), "{}", said.stderr);
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_at_a_question_is_an_interrupt_and_no_answer() {
+    let scene = Scene::ours().await;
+    let mut terminal = Terminal::of(&scene.command(&["up"]));
+    terminal.see("Go ahead?").await;
+    terminal.press(CTRL_C).await;
+    let said = terminal.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    assert!(said.stderr.contains("still to do"), "{}", said.stderr);
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+/// Somebody else's run is waited for, then the question is asked again: Ctrl-C ends that, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    scene.line.mend();
+    // The other one holds the lease for as long as it waits.
+    let busy = Trouble::refused(400, "ScalingActivityInProgress", "not yet");
+    scene.line.spoil(["UpdateAutoScalingGroup"], busy, usize::MAX);
+    scene.describe_change();
+    let mut other = Run::start(&scene, Phase::Up.arguments());
+    other.hear("auto_scaling_group.web: waiting: not yet").await;
+    let mut terminal = Terminal::of(&scene.command(&["down", "--wait"]));
+    terminal.see("Type postagram").await;
+    terminal.press("postagram\n").await;
+    terminal.see("to finish with this stack").await;
+    world::upload(&scene.endpoint(), scene.keys, "another picture").await;
+    scene.line.mend();
+    assert_eq!(other.end().await.code, 0);
+    terminal.see("meanwhile somebody has changed the stack").await;
+    terminal.see("to remove all this: ").await;
+    terminal.press(CTRL_C).await;
+    let said = terminal.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    scene.clear().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_the_wait_for_health() {
+    let scene = Scene::ours().await;
+    let goal = scene.undisturbed(Phase::Up).await.goal;
+    let never = Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    scene.line.spoil(["DescribeTargetHealth"], never, usize::MAX);
+    let mut run = Run::start(&scene, &["up", "--yes"]);
+    run.hear("service.web: 0 of 1 healthy").await;
+    run.signal(Signal::TERM);
+    let said = run.end().await;
+    assert_eq!(said.code, 130, "{}", said.all());
+    assert!(said.stderr.contains("the same command continues"), "{}", said.stderr);
+    scene.line.mend();
+    scene.done(Phase::Up).await;
+    scene.assert_settled(Phase::Up, &goal, "interrupted").await;
+    scene.clear().await;
     scene.end().await;
 }

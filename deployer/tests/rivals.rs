@@ -2,17 +2,24 @@
 
 mod support;
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType};
 use deployer::{
+    aws::Aws,
     engine::{Observed, Owner, Resource, STACK_TAG, Tags},
-    lease::{self, Answer, Lease},
-    resources::{load_balancer, target_group},
+    lease::{self, Answer, Lease, Place},
+    resources::{listener, load_balancer, target_group},
 };
 use support::{
     Project, Said,
     cloud::{Ours, ours, ours_in},
     eventually,
+    hands::Hands,
+    line::{Line, Trouble},
     moto::Moto,
+    run::Run,
+    scene::{Phase, Scene},
     world,
 };
 
@@ -96,6 +103,12 @@ async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
     cloud.end().await;
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn place_of_leases(aws: &Aws, term: Duration) -> Place {
+    Place::of(aws, ARTIFACTS, "000000000000", term)
+}
+
 /// Writes a lease as a run on another machine would.
 async fn leased_by_somebody_else(cloud: &Ours) {
     let holder = serde_json::json!({
@@ -121,14 +134,17 @@ async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
         let refused = cloud.run(&project, &[command, "--yes"]).await;
         assert_eq!(refused.code, 75, "{}", refused.all());
         says(&refused, "ada at analytical (`down`, process 1843) is changing this stack");
-        says(&refused, "--wait");
+        says(&refused, "wait for it with --wait");
+        let (_, ends) = refused.stderr.split_once("its lease ends in ").expect("it says how long the lease lasts");
+        let left: u64 = ends.split(' ').next().and_then(|left| left.parse().ok()).expect("seconds");
+        assert!((1..=60).contains(&left), "{}", refused.all());
     }
     assert_eq!(inventory(&cloud).await, before);
 
     // Who waits gets its turn when the other one has finished.
     let waiting = cloud.run(&project, &["up", "--yes", "--wait"]);
     let finishing = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         cloud.aws.s3.delete_object().bucket(ARTIFACTS).key(lease::KEY).send().await.expect("it can be deleted");
     };
     let (up, ()) = tokio::join!(waiting, finishing);
@@ -140,7 +156,8 @@ async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
     let (cloud, project) = (ours().await, Project::with(SMALL));
-    let ask = || Lease::take(&cloud.aws, ARTIFACTS, "000000000000", "test");
+    let place = place_of_leases(&cloud.aws, MINUTE);
+    let ask = || Lease::take(&place, "test");
     assert!(matches!(ask().await, Ok(Answer::NoBucket)));
     cloud.done(&project, &["up", "--yes"]).await;
     let answers = futures::future::join_all((0..8).map(|_| ask())).await;
@@ -163,6 +180,109 @@ async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
     let Ok(Observed::Present(live)) = bucket.read(&cloud.aws).await else { panic!("it is there") };
     assert_eq!(bucket.delete(&cloud.aws, &live).await.expect_err("it is refused").code, "Leased");
     cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_held_for_as_long_as_its_holder_lives() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let term = Duration::from_secs(8);
+    let place = place_of_leases(&cloud.aws, term);
+    let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
+    tokio::time::sleep(term * 3).await;
+    let Ok(Answer::Held(rival)) = Lease::take(&place, "down").await else { panic!("it is held") };
+    assert!(rival.who.contains("(`up`, process ") && rival.lasts.is_some_and(|lasts| lasts <= term), "{rival:?}");
+    assert!(!lease.lost().is_cancelled());
+    lease.release().await.expect("it can be given back");
+    let Ok(Answer::Taken(lease)) = Lease::take(&place, "down").await else { panic!("it is free again") };
+    lease.release().await.expect("it can be given back");
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_been_overtaken_is_told_and_leaves_the_others_lease_alone() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
+    let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
+    leased_by_somebody_else(&cloud).await;
+    eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
+    lease.release().await.expect("there is nothing to give back");
+    let patient = place_of_leases(&cloud.aws, MINUTE);
+    let Ok(Answer::Held(rival)) = Lease::take(&patient, "up").await else { panic!("theirs is there") };
+    assert_eq!(rival.who, "ada at analytical (`down`, process 1843)");
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_which_nothing_is_heard_for_a_term_is_lost_and_taken_over() {
+    let (cloud, project) = (ours().await, Project::with(SMALL));
+    cloud.done(&project, &["up", "--yes"]).await;
+    let line = Line::to(&cloud.endpoint()).await;
+    let cut_off = place_of_leases(&world::connect(&line.endpoint(), KEYS).await, Duration::from_secs(2));
+    let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
+    // Nobody answers, and nobody says so: a call would be given up only long after the lease has ended.
+    line.spoil(["PutObject"], Trouble::Silence, usize::MAX);
+    eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
+    let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
+    let taken = eventually("the lease", async || match Lease::take(&place, "down").await {
+        Ok(Answer::Taken(lease)) => Some(lease),
+        _ => None,
+    });
+    taken.await.release().await.expect("it can be given back");
+
+    // So is that of a run on another machine, of which nothing is known but that it is silent.
+    leased_by_somebody_else(&cloud).await;
+    project.edit("  files: {}", "  files: {}\n  more: {}");
+    let up = cloud.done(&project, &["up", "--yes", "--wait", "--lease", "2"]).await;
+    says(&up, "waiting for ada at analytical (`down`, process 1843)");
+    assert!(cloud.buckets().await.iter().any(|bucket| bucket.contains("more")));
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_lost_its_lease_begins_nothing_more() {
+    let scene = Scene::ours().await;
+    scene.line.spoil(["CreateListener"], Trouble::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "3"]);
+    run.hear("listener.web: waiting: not yet").await;
+    scene.line.spoil(["PutObject"], Trouble::Before, usize::MAX);
+    let said = run.end().await;
+    assert_eq!(said.code, 75, "{}", said.all());
+    says(&said, "this run has lost its lease");
+    says(&said, "the same command continues");
+    assert!(!said.stderr.contains("auto_scaling_group.web: creating"), "nothing new was begun: {}", said.all());
+    scene.line.mend();
+    scene.done(Phase::Up).await;
+    scene.assert_nothing_to_do("the lease was lost").await;
+    scene.clear().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_of_a_run_says_whose_it_is_and_when_it_ends() {
+    let scene = Scene::ours().await;
+    scene.line.spoil(["CreateListener"], Trouble::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    let mut command = scene.command(&["up", "--yes", "--no-wait", "--lease", "6"]);
+    command.env("USER", "grace");
+    let mut run = Run::of(command);
+    run.hear("listener.web: waiting: not yet").await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let read = async || {
+        let call = aws.s3.get_object().bucket("postagram-artifacts-000000000000-us-east-1").key(lease::KEY);
+        let body = call.send().await.expect("the lease is there").body.collect().await.expect("a whole answer");
+        serde_json::from_slice::<lease::Holder>(&body.into_bytes()).expect("it is one")
+    };
+    let holder = read().await;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("this is Linux");
+    assert_eq!([&*holder.owner, &*holder.host, &*holder.command], ["grace", host.trim(), "up"]);
+    assert_eq!(holder.process.pid, run.id());
+    let renewed =
+        eventually("a renewal", async || Some(read().await).filter(|now| now.expires > holder.since + 6)).await;
+    assert_eq!(lease::Holder { expires: holder.expires, ..renewed }, holder, "a renewal changes nothing but the end");
+    run.kill().await;
+    scene.clear().await;
+    scene.end().await;
 }
 
 async fn make_table(cloud: &Ours, name: &str) {
@@ -250,6 +370,8 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
     assert_eq!(live.owner.foreign_to("small").as_deref(), Some("stack \"large\""));
     assert_eq!(live.settings.deregistration_delay_s, 300, "nothing of it was changed");
 
+    let target_group = live.output.arn;
+
     let balancer = load_balancer::LoadBalancer { name: "small-web".into() };
     let want = load_balancer::Settings::public(subnets, [firewall].into());
     balancer.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
@@ -260,8 +382,50 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
         _ => None,
     })
     .await;
+    assert_eq!(live.owner, Owner::Tags(theirs.clone()));
+
+    let listener = listener::Listener { load_balancer: live.output.arn, target_group: target_group.clone() };
+    let want = listener::Settings::http(80, target_group);
+    listener.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
+    let made = listener.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
+    assert!(made.is_none(), "it is looked at before it is believed");
+    let Ok(Observed::Present(live)) = listener.read(&cloud.aws).await else { panic!("it is there") };
     assert_eq!(live.owner, Owner::Tags(theirs));
     cloud.end().await;
+}
+
+/// The same listener, made by somebody after `up` has looked and before it creates its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let hands = Hands::of(&aws);
+    let (load_balancer, target_group) = (hands.load_balancer().await, hands.target_group_arn().await);
+    hands.change("listener.web", "+").await;
+    let want = listener::Settings::http(80, target_group.clone());
+    let theirs = listener::Listener { load_balancer, target_group };
+    theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
+    let before = scene.inventory().await;
+
+    // It was not there when the plan was made, and not when the plan was looked at again under the lease.
+    let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
+    scene.line.mend();
+    scene.line.spoil(["DescribeListeners"], Trouble::Answered(none.into()), 2);
+    let refused = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    assert!(scene.line.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.line.calls());
+    says(&refused, "exists but belongs to stack \"large\"");
+    says(&refused, "failed (1): listener.web");
+    let Ok(Observed::Present(live)) = theirs.read(&aws).await else { panic!("it is there") };
+    assert_eq!(live.owner, Owner::Tags(tags("large")), "nothing of it was changed");
+    assert_eq!(scene.inventory().await, before);
+
+    hands.change("listener.web", "+").await;
+    scene.line.mend();
+    scene.done(Phase::Up).await;
+    scene.clear().await;
+    scene.end().await;
 }
 
 fn tags(stack: &str) -> Tags {

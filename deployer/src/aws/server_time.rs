@@ -1,7 +1,7 @@
 //! The time as a service tells it: with it, ages need no clock of our own to be right.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::SystemTime,
 };
 
@@ -25,6 +25,39 @@ impl ServerTime {
     }
 }
 
+/// When a run began, by AWS's clock: what its first answer says. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Began(Arc<OnceLock<SystemTime>>);
+
+impl Began {
+    /// The time of the first answer; before there is one, or when it did not tell, our own.
+    pub fn get(&self) -> SystemTime {
+        self.0.get().copied().unwrap_or_else(SystemTime::now)
+    }
+}
+
+fn date(context: &BeforeDeserializationInterceptorContextRef<'_>) -> Option<SystemTime> {
+    let date = context.response().headers().get("date")?;
+    SystemTime::try_from(DateTime::from_str(date, Format::HttpDate).ok()?).ok()
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for Began {
+    fn name(&self) -> &'static str {
+        "began"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.get_or_init(|| date(context).unwrap_or_else(SystemTime::now));
+        Ok(())
+    }
+}
+
 #[dyn_dispatch_hint]
 impl Intercept for ServerTime {
     fn name(&self) -> &'static str {
@@ -37,9 +70,7 @@ impl Intercept for ServerTime {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time.and_then(|time| SystemTime::try_from(time).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date(context);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Tables and buckets that `stack.yaml` no longer wants: `up` deletes them only when they are named.
 
-use super::Session;
+use super::{Session, unless_stopped};
 use crate::{
     engine::{Address, Plan, Planned, Step},
     exit::{Exit, Failure},
@@ -43,14 +43,14 @@ impl Session {
     }
 
     /// Takes out of the plan what holds data and nobody has named for deletion.
-    pub fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
+    pub async fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
         let mut kept = Kept::default();
         for line in plan.lines.iter_mut().filter(|line| line.holds_data) {
             match &line.step {
                 Step::Protected => kept.protected.push(line.address.clone()),
                 Step::Delete { loss } => {
                     let is_named = named.iter().any(|name| self.means(name, line));
-                    let goes = is_named || (ask == Ask::Each && is_typed(line, loss.as_deref())?);
+                    let goes = is_named || (ask == Ask::Each && is_typed(line, loss.as_deref()).await?);
                     if !goes {
                         kept.unnamed.push((line.address.clone(), with(loss.as_deref())));
                         line.step = Step::Leave(UNNAMED.into());
@@ -119,10 +119,10 @@ fn is_unwanted(line: &Planned) -> bool {
 }
 
 /// Whether the user types its name.
-fn is_typed(line: &Planned, loss: Option<&str>) -> Result<bool, Failure> {
+async fn is_typed(line: &Planned, loss: Option<&str>) -> Result<bool, Failure> {
     let Planned { address, name, .. } = line;
     let question = format!("{address} is no longer in stack.yaml. Type {name} to delete it{}: ", with(loss));
-    Ok(report::ask(&question)? == *name)
+    Ok(unless_stopped(report::ask(&question)).await? == *name)
 }
 
 fn with(loss: Option<&str>) -> String {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     Session, Wake, observer,
     turn::{Turn, overtaken},
-    watched,
+    unless_stopped, watched,
 };
 use crate::{
     cli::{Down, Global},
@@ -23,7 +23,12 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         report::say("nothing to do: there is no local AWS here");
         return Ok(Exit::Done);
     };
-    let exit = match agree(&session, args).await? {
+    let taken = take_down(&mut session, global, args, begun).await;
+    taken.map_err(|failure| session.ended(failure))
+}
+
+async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: Instant) -> Result<Exit, Failure> {
+    let exit = match agree(session, args).await? {
         Agreed::Refused => {
             report::say("nothing was changed");
             return Ok(Exit::Done);
@@ -31,10 +36,10 @@ pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
             let Removal { page, plan, lease } = *removal;
-            let outcomes = carry_out(&session, &page, plan, lease).await?;
+            let outcomes = carry_out(session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
-                exit = read_back(&session, &args.keep).await?;
+                exit = read_back(session, &args.keep).await?;
                 report::say(format!("down in {}", report::seconds(begun.elapsed())));
             }
             exit
@@ -69,7 +74,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
         report::say("nothing to do: nothing of this stack is there");
         return Ok(Agreed::Nothing);
     }
-    if !is_agreed(session, args, &plan)? {
+    if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
     }
     if goes(&plan) == 0 {
@@ -96,13 +101,17 @@ async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Opt
     }
     report::say("meanwhile somebody has changed the stack:");
     report::plan(&plan);
-    Ok(is_agreed(session, args, &plan)?.then_some((page, plan)))
+    Ok(is_agreed(session, args, &plan).await?.then_some((page, plan)))
 }
 
-fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failure> {
+async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failure> {
     refuse_protected(plan)?;
     let name = session.config.name.as_str();
-    Ok(args.yes || goes(plan) == 0 || report::ask(&format!("Type {name} to remove all this: "))? == name)
+    if args.yes || goes(plan) == 0 {
+        return Ok(true);
+    }
+    let question = format!("Type {name} to remove all this: ");
+    Ok(unless_stopped(report::ask(&question)).await? == name)
 }
 
 /// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
@@ -111,6 +120,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
+    session.standing().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
@@ -119,13 +129,19 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
         let last = watched(1, None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
-        outcomes.extend(last.await);
+        let last = last.await;
+        session.standing().note(last.as_slice());
+        outcomes.extend(last);
     }
     Ok(outcomes)
 }
 
 /// Everything that goes, but not what is to be kept and what that needs.
 async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
+    unless_stopped(look(session, keep)).await
+}
+
+async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     let page = session.page_with_orphans(&Programs::none()).await?;
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
@@ -138,7 +154,10 @@ async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Fai
     let mut strangers = unwanted.iter().filter(|name| !session.keep_orphans(&mut plan, name));
     match strangers.next() {
         Some(stranger) => Err(session.unknown(&page, stranger)),
-        None => Ok((page, plan)),
+        None => {
+            session.see(&plan);
+            Ok((page, plan))
+        }
     }
 }
 

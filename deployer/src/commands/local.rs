@@ -39,7 +39,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
         }
         LocalCommand::Logs => report::answer(&laptop.log()),
         LocalCommand::Reset { yes } => {
-            if *yes || report::confirm("Stop the local AWS and forget everything stored in it?")? {
+            if *yes || report::confirm("Stop the local AWS and forget everything stored in it?").await? {
                 laptop.reset()?;
                 report::say("forgotten");
             }

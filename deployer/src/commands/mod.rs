@@ -6,13 +6,14 @@ mod down;
 mod local;
 mod outputs;
 mod plan;
+mod standing;
 mod turn;
 mod up;
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,20 +23,27 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{self, Address, Event, Outcome, Pace, Plan, Planned, Span},
+    engine::{self, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
     lease::Lease,
+    package,
     pin::{Elsewhere, Pin, Place},
     programs::{Destination, Programs},
     report::{self, Board},
-    resources,
+    resources, signals,
     site::{Network, Site},
     stack::{Page, lay_out},
 };
 
+use standing::Standing;
+
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
+    // From the first moment on; the local AWS ends in its own way.
+    if !matches!(cli.command, Command::Local(_)) {
+        signals::watch();
+    }
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
@@ -62,6 +70,8 @@ struct Session {
     network: Option<Network>,
     destination: Destination,
     begun: Instant,
+    lease_term: Duration,
+    standing: Mutex<Standing>,
     /// Time that walks over the stack lost because only so many resources are dealt with at once.
     slack: Mutex<Duration>,
 }
@@ -75,7 +85,14 @@ enum Wake {
 
 impl Session {
     /// Reads `stack.yaml`, connects, and finds out whose account it is.
+    ///
+    /// Errors: nothing was changed.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
+        let opened = unless_stopped(Session::connect(global, wake)).await;
+        opened.map_err(|failure| failure.leaving(|| Standing::default().lines()))
+    }
+
+    async fn connect(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
         let begun = Instant::now();
         let file = find(global)?;
         let mut config = read(&file)?;
@@ -94,14 +111,22 @@ impl Session {
             paced: global.paced,
         };
         let aws = Aws::connect(&access).await;
-        let site = Site::identity(&aws).await?;
+        let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
+        let site = Site::identity(&aws)
+            .await
+            .map_err(|fault| refused("find out whose credentials these are", "name", fault))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
-            false => Some(Network::discover(&aws, &instance_types(&config)).await?),
+            false => {
+                let network = Network::discover(&aws, &instance_types(&config)).await;
+                Some(network.map_err(|fault| refused("look for the network of the services", "services", fault))?)
+            }
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
-        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, slack: Mutex::default() }))
+        let lease_term = Duration::from_secs(global.lease.into());
+        let (standing, slack) = Default::default();
+        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, slack }))
     }
 
     fn folder(&self) -> &Path {
@@ -112,10 +137,9 @@ impl Session {
     async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         let say = |line: &str| report::say(line);
-        Programs::build(&self.config, self.folder(), self.destination, wanted, say).await.map_err(|error| {
-            let hint = error.hint();
-            Failure { exit: Exit::Failed, error: error.into(), place: None, hint }
-        })
+        let built = Programs::build(&self.config, self.folder(), self.destination, wanted, say);
+        let failed = |error: package::Error| Failure { hint: error.hint(), ..Failure::new(Exit::Failed, error) };
+        unless_stopped(async { built.await.map_err(failed) }).await
     }
 
     /// Whether a target needs this entry. What is not needed keeps the program it has.
@@ -134,7 +158,8 @@ impl Session {
     /// The page with everything of this stack that it no longer wants.
     async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
         let mut page = self.page(programs);
-        resources::doom_orphans(&mut page.stack, &self.aws).await?;
+        let looked = resources::doom_orphans(&mut page.stack, &self.aws).await;
+        looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
         Ok(page)
     }
 
@@ -153,6 +178,10 @@ impl Session {
 
     /// The plan for the chosen targets, with the page it is for. What is to be adopted is taken for ours.
     async fn plan(&self, programs: &Programs, targets: &[String], adopt: &[String]) -> Result<(Page, Plan), Failure> {
+        unless_stopped(self.look(programs, targets, adopt)).await
+    }
+
+    async fn look(&self, programs: &Programs, targets: &[String], adopt: &[String]) -> Result<(Page, Plan), Failure> {
         let mut page = match targets.is_empty() {
             true => self.page_with_orphans(programs).await?,
             false => self.page(programs),
@@ -164,6 +193,7 @@ impl Session {
         let chosen = self.chosen(&page, targets)?;
         let plan = page.stack.plan(&self.aws, chosen.as_ref()).await.map_err(|error| self.located(error))?;
         self.note(plan.span);
+        self.see(&plan);
         Ok((page, plan))
     }
 
@@ -179,8 +209,7 @@ impl Session {
 
     /// Prints what was not done, and says how the command ends.
     fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
-        let (all, done) = (outcomes.len(), outcomes.iter().filter(|outcome| outcome.is_done()).count());
-        if done == all {
+        if outcomes.iter().all(Outcome::is_done) {
             return Exit::Done;
         }
         let mut exit = Exit::Failed;
@@ -195,8 +224,23 @@ impl Session {
                 report::failure(&failure);
             }
         }
-        report::say(format!("{done} of {all} done; the same command continues"));
+        self.standing().lines().iter().for_each(report::say);
         exit
+    }
+
+    /// How the stack stands, as far as it is known.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how a plan has found the stack.
+    fn see(&self, plan: &Plan) {
+        *self.standing() = Standing::of(plan);
+    }
+
+    /// A failure with how the stack stands.
+    fn ended(&self, failure: Failure) -> Failure {
+        failure.leaving(|| self.standing().lines())
     }
 
     /// Remembers where this stack lives. Without that it works as well, only less carefully.
@@ -223,12 +267,21 @@ impl Session {
     /// An error with the line of stack.yaml that its resource comes from.
     fn located(&self, error: engine::Error) -> Failure {
         let what = error.what().clone();
-        let place = self.line_of(&what).map(|line| format!("{}:{line} ({what})", self.file_from_here().display()));
-        Failure::from(error).at(place)
+        // What is no longer in stack.yaml was the stack's all the same.
+        let lines = [&*self.path_of(&what), "name"].map(|path| place(&self.config, &self.file, path));
+        let line = lines.into_iter().flatten().next();
+        Failure::from(error).at(line.map(|line| format!("{line} ({what})")))
     }
 
-    fn line_of(&self, what: &Address) -> Option<usize> {
+    /// A refused call that was made for the whole stack.
+    fn failed(&self, verb: &str, fault: Fault) -> Failure {
+        Failure::to(verb, fault).at(place(&self.config, &self.file, "name"))
+    }
+
+    /// Where in `stack.yaml` a resource comes from. The artifact bucket comes with the stack itself.
+    fn path_of(&self, what: &Address) -> String {
         let (section, entry) = match what.kind {
+            "bucket" if !self.config.buckets.contains_key(&*what.key) => return "name".into(),
             "table" => ("tables", &*what.key),
             "bucket" | "notification" => ("buckets", &*what.key),
             "function" | "log_group" | "permissions" => ("functions", &*what.key),
@@ -238,13 +291,7 @@ impl Session {
                 None => ("services", what.key.trim_end_matches("-svc").trim_end_matches("-lb")),
             },
         };
-        self.config.place_of(&format!("{section}.{entry}")).map(|place| place.line)
-    }
-
-    /// `stack.yaml` as one would name it from the current directory.
-    fn file_from_here(&self) -> &Path {
-        let here = std::env::current_dir().ok();
-        here.and_then(|here| self.file.strip_prefix(here).ok()).unwrap_or(&self.file)
+        format!("{section}.{entry}")
     }
 
     /// Remembers how long a walk over the stack took.
@@ -283,7 +330,7 @@ async fn watched<F>(resources: usize, lease: Option<&Lease>, work: impl FnOnce(P
 where
     F: Future,
 {
-    let pace = Pace { stop: crate::signals::watch().child_token(), ..Pace::default() };
+    let pace = Pace { stop: signals::watch().child_token(), ..Pace::default() };
     let board = Board::new(resources);
     let stop = pace.stop.clone();
     let lost = async {
@@ -300,6 +347,28 @@ where
     };
     board.close();
     output
+}
+
+/// `stack.yaml:LINE`, with the file as one would name it from the current directory.
+fn place(config: &Config, file: &Path, path: &str) -> Option<String> {
+    let here = std::env::current_dir().ok();
+    let file = here.and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file);
+    config.place_of(path).map(|place| format!("{}:{}", file.display(), place.line))
+}
+
+/// Looks or asks until the user says stop. What only looks can be left anywhere.
+async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let stop = signals::watch();
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(interrupted()),
+        looked = look => looked,
+    }
+}
+
+/// The user has said stop, and nothing was begun that would have to be finished.
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, anyhow!("interrupted"))
 }
 
 fn observer(board: &Board) -> impl Fn(Event) + Send + Sync + use<> {

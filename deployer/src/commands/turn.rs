@@ -1,13 +1,13 @@
 //! Whose turn it is: a command that changes something has a lease for it, waits for one, or says who holds it.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::Session;
+use super::{Session, interrupted};
 use crate::{
     exit::{Exit, Failure},
-    lease::{Answer, Lease},
+    lease::{Answer, Lease, Place, Rival},
     names::Names,
     report, signals,
 };
@@ -30,23 +30,24 @@ impl Session {
     ///
     /// Errors: naming the holder.
     pub async fn take_turn(&self, command: &str, may_wait: bool) -> Result<Turn, Failure> {
-        let mut stop = pin!(signals::stop_requested());
+        let (place, stop) = (self.place_of_leases(), signals::watch());
         let mut waited = false;
         loop {
-            let holder = match Lease::take(&self.aws, &self.artifacts(), &self.site.account, command).await? {
-                Answer::Taken(lease) if waited => return Ok(Turn::AfterOthers(lease)),
-                Answer::Taken(lease) => return Ok(Turn::Ours(lease)),
-                Answer::NoBucket => return Ok(Turn::NoBucket),
-                Answer::Held(holder) if !may_wait => return Err(busy(&holder)),
-                Answer::Held(holder) => holder,
-            };
+            let rival =
+                match Lease::take(&place, command).await.map_err(|fault| self.failed("take the lease", fault))? {
+                    Answer::Taken(lease) if waited => return Ok(Turn::AfterOthers(lease)),
+                    Answer::Taken(lease) => return Ok(Turn::Ours(lease)),
+                    Answer::NoBucket => return Ok(Turn::NoBucket),
+                    Answer::Held(rival) if !may_wait => return Err(busy(&rival)),
+                    Answer::Held(rival) => rival,
+                };
             if !waited {
-                report::say(format!("waiting for {holder} to finish with this stack"));
+                report::say(format!("waiting for {} to finish with this stack", rival.who));
                 waited = true;
             }
             tokio::select! {
                 () = tokio::time::sleep(AGAIN) => (),
-                () = &mut stop => return Err(Failure::new(Exit::Interrupted, anyhow!("interrupted"))),
+                () = stop.cancelled() => return Err(interrupted()),
             }
         }
     }
@@ -55,34 +56,39 @@ impl Session {
     pub async fn end_turn(&self, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         if let Err(fault) = lease.release().await {
-            report::say(format!("the lease of this run could not be given back and ends in a minute: {fault}"));
+            report::say(format!("the lease of this run could not be given back and ends by itself: {fault}"));
         }
     }
 
     /// Removes the lease of a run that died after its last change.
     pub async fn sweep(&self) {
-        if let Err(fault) = Lease::sweep(&self.aws, &self.artifacts(), &self.site.account).await {
+        if let Err(fault) = Lease::sweep(&self.place_of_leases()).await {
             report::say(format!("the lease of a run that died could not be removed: {fault}"));
         }
     }
 
-    fn artifacts(&self) -> String {
-        Names::of(&self.config, &self.site).artifacts()
+    fn place_of_leases(&self) -> Place {
+        let bucket = Names::of(&self.config, &self.site).artifacts();
+        Place::of(&self.aws, &bucket, &self.site.account, self.lease_term)
     }
 }
 
-fn busy(holder: &str) -> Failure {
-    Failure::new(Exit::Busy, anyhow!("{holder} is changing this stack")).hint(
-        "wait for it with --wait, or try again later; if it has died, its lease ends within a minute of its last sign \
-         of life",
-    )
+fn busy(rival: &Rival) -> Failure {
+    let Rival { who, lasts } = rival;
+    let ends = match lasts {
+        Some(lasts) => format!("in {} s unless it renews that", lasts.as_secs().max(1)),
+        None => "soon".into(),
+    };
+    Failure::new(Exit::Busy, anyhow!("{who} is changing this stack")).hint(format!(
+        "wait for it with --wait, or try again later; its lease ends {ends}, so that a run that has died holds nobody up"
+    ))
 }
 
-/// Somebody has taken the stack over, because nothing was heard of this run for a minute.
+/// Nothing was heard of this run for a term: somebody may have taken the stack over.
 pub fn overtaken() -> Failure {
     Failure::new(
         Exit::Busy,
-        anyhow!("another run has taken this stack over: nothing was heard of this one for a minute"),
+        anyhow!("this run has lost its lease: AWS has not heard of it in time, and another run may have taken the stack over"),
     )
-    .hint("the same command continues when the other one has finished")
+    .hint("the same command continues, once no other run is at work")
 }

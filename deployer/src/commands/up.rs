@@ -2,16 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
+
 use super::{
     Session, Wake,
     data::{Ask, Kept},
     observer,
     turn::{Turn, overtaken},
-    watched,
+    unless_stopped, watched,
 };
 use crate::{
     cli::{Global, Up},
-    engine::{Applied, Outcome, Outputs, Pace, Plan, Progress},
+    engine::{self, Applied, Outcome, Outputs, Pace, Plan, Progress},
     exit::{Exit, Failure},
     health,
     lease::Lease,
@@ -22,11 +24,18 @@ use crate::{
 
 /// A bucket that was made is seen everywhere by now (aws-facts §2.3).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
+/// How often is looked for it.
+const AGAIN: Duration = Duration::from_millis(500);
 /// A service that is not healthy by now has a reason, and the user wants to know it.
 const USUAL: Duration = Duration::from_secs(180);
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
-    let Some(Agreed { page, plan, kept, lease }) = agree(&session, args).await? else {
+    let brought = bring_up(&mut session, global, args).await;
+    brought.map_err(|failure| session.ended(failure))
+}
+
+async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<Exit, Failure> {
+    let Some(Agreed { page, plan, kept, lease }) = agree(session, args).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -35,7 +44,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
     let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
-    let (outcomes, outputs) = carry_out(&session, &page, plan, lease, &fronts, healthy_within).await?;
+    let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts, healthy_within).await?;
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);
@@ -62,7 +71,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
     let begun = Instant::now();
     loop {
         let (page, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
-        let Some((mut plan, kept)) = shown_and_agreed(session, args, plan)? else { return Ok(None) };
+        let Some((mut plan, kept)) = shown_and_agreed(session, args, plan).await? else { return Ok(None) };
         if plan.is_empty() {
             session.sweep().await;
             return Ok(Some(Agreed { page, plan, kept, lease: None }));
@@ -89,7 +98,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
                 }
             }
             Turn::NoBucket if begun.elapsed() > VISIBLE_WITHIN => return Err(no_bucket()),
-            Turn::NoBucket => tokio::time::sleep(Duration::from_millis(500)).await,
+            Turn::NoBucket => unless_stopped(tokio::time::sleep(AGAIN).map(Ok)).await?,
         }
     }
 }
@@ -109,20 +118,21 @@ async fn agree_again(
     }
     report::say("meanwhile somebody has changed the stack:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
-    let agreed = shown_and_agreed(session, args, plan)?;
+    let agreed = shown_and_agreed(session, args, plan).await?;
     Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None }))
 }
 
-fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
+async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
     let shown = report::plan(&plan);
     session.refuse_replacements(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
-    } else if !args.yes && !report::confirm("Go ahead?")? {
+    } else if !args.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
-    let kept = session.keep_unnamed(&mut plan, &args.delete, if args.yes { Ask::Nobody } else { Ask::Each })?;
+    let ask = if args.yes { Ask::Nobody } else { Ask::Each };
+    let kept = session.keep_unnamed(&mut plan, &args.delete, ask).await?;
     Ok(Some((plan, kept)))
 }
 
@@ -131,7 +141,9 @@ async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option
     let brought = watched(1, None, async |pace, board| {
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
-    match brought.await?.result {
+    let brought = brought.await?;
+    session.standing().note(std::slice::from_ref(&brought));
+    match brought.result {
         Some(Err(error)) => Some(session.located(error)),
         _ => None,
     }
@@ -151,11 +163,13 @@ async fn carry_out(
     healthy_within: Option<Duration>,
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let work = plan.work();
+    session.see(&plan);
     let Applied { mut outcomes, outputs, span } = watched(work, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;
     session.note(span);
+    session.standing().note(&outcomes);
     if lease.as_ref().is_some_and(|lease| lease.lost().is_cancelled()) {
         return Err(overtaken());
     }
@@ -173,7 +187,9 @@ async fn carry_out(
             }
             waited
         });
-        outcomes.extend(waited.await);
+        let waited = waited.await;
+        session.standing().note(&waited);
+        outcomes.extend(waited);
     }
     Ok((outcomes, outputs))
 }
@@ -191,18 +207,23 @@ async fn await_healthy(
     let (group, targets) = (outputs.get(front.group)?, outputs.get(front.target_group)?);
     let name = format!("service.{}", front.name);
     let begun = tokio::time::Instant::now();
-    let mut explained = false;
+    let (mut explained, mut failed_launch) = (false, None);
     board.show_row(name.clone(), Progress::Began("waiting for healthy targets"));
     let mut rest = pace.shortest;
     loop {
-        let error = match health::look(&session.aws, &targets.arn, &group.name).await {
+        let looked = tokio::select! {
+            looked = engine::look(|| health::look(&session.aws, &targets.arn, &group.name)) => looked,
+            () = pace.stop.cancelled() => return Some(front.interrupted()),
+        };
+        let error = match looked {
             Ok(health) if health.is_up() => {
                 board.show_row(name, Progress::Done);
                 return None;
             }
             Ok(health) => {
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
-                health.failure.clone()
+                failed_launch = health.failed_launch;
+                health.failure
             }
             Err(fault) => Some(fault),
         };
@@ -210,8 +231,8 @@ async fn await_healthy(
             explained = true;
             explain(session, &targets.arn, &group.name).await;
         }
-        let error = error.or_else(|| (begun.elapsed() > limit).then(|| health::never_healthy(&front.name, limit)));
-        if let Some(fault) = error {
+        let too_late = || health::never_healthy(&front.name, limit, failed_launch.as_deref());
+        if let Some(fault) = error.or_else(|| (begun.elapsed() > limit).then(too_late)) {
             board.show_row(name, Progress::Failed);
             explain(session, &targets.arn, &group.name).await;
             return Some(front.failed(fault));
@@ -224,7 +245,7 @@ async fn await_healthy(
 }
 
 async fn explain(session: &Session, target_group: &str, group: &str) {
-    match health::reasons(&session.aws, target_group, group).await {
+    match engine::look(|| health::reasons(&session.aws, target_group, group)).await {
         Ok(reasons) => reasons.iter().for_each(|reason| report::say(format!("  {reason}"))),
         Err(fault) => report::say(format!("  the reason cannot be asked for: {fault}")),
     }

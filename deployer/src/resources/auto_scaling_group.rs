@@ -68,8 +68,6 @@ pub struct Output {
 pub const WARMUP_S: i32 = 60;
 /// How long a roll-out may take.
 const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
-/// A roll-out that ended badly this recently is the one we are waiting for. A later `up` begins another.
-const JUST_NOW: Duration = Duration::from_secs(120);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
@@ -234,7 +232,7 @@ impl AutoScalingGroup {
     async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
-        match RollOut::of(answer.instance_refreshes().first(), template, SystemTime::now()) {
+        match RollOut::of(answer.instance_refreshes().first(), template, aws.began.get()) {
             RollOut::Due => self.start(aws, template, there).await,
             RollOut::Outdated => {
                 let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
@@ -276,12 +274,13 @@ enum RollOut {
     Outdated,
     /// On its way, so far.
     Running(String),
-    /// It has just failed, for this reason.
+    /// It has failed while this run waited, for this reason.
     Failed(String),
 }
 
 impl RollOut {
-    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, now: SystemTime) -> RollOut {
+    /// `began` is when this run began: a roll-out that had failed by then is no reason not to begin another.
+    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime) -> RollOut {
         let Some(refresh) = newest else { return RollOut::Due };
         let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
         let is_wanted = target.is_some_and(|target| template(target) == *wanted);
@@ -291,7 +290,7 @@ impl RollOut {
             (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
             (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
             (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
-            (Some(ended), true) if has_just_ended(refresh, now) => {
+            (Some(ended), true) if has_ended_since(refresh, began) => {
                 RollOut::Failed(format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)))
             }
             (Some(_), true) => RollOut::Due,
@@ -311,10 +310,11 @@ fn reason(refresh: &InstanceRefresh) -> &str {
     refresh.status_reason().unwrap_or("AWS gives no reason")
 }
 
-fn has_just_ended(refresh: &InstanceRefresh, now: SystemTime) -> bool {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+/// In whole seconds, as AWS tells both times: what ended in the second in which the run began had ended before.
+fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ended = refresh.end_time().and_then(|ended| u64::try_from(ended.secs()).ok());
-    ended.is_none_or(|ended| now < ended + JUST_NOW.as_secs())
+    ended.is_none_or(|ended| ended > began)
 }
 
 fn settings(group: &Described) -> Settings {
@@ -374,8 +374,8 @@ mod tests {
             .set_end_time(ended_s.map(DateTime::from_secs))
             .desired_configuration(DesiredConfiguration::builder().launch_template(specification(&target)).build())
             .build();
-        let now = UNIX_EPOCH + Duration::from_secs(10_000);
-        assert_eq!(RollOut::of(Some(&refresh), &wanted(), now), expected);
+        let began = UNIX_EPOCH + Duration::from_secs(10_000);
+        assert_eq!(RollOut::of(Some(&refresh), &wanted(), began), expected);
     }
 
     #[test]
@@ -397,7 +397,8 @@ mod tests {
     #[test]
     fn a_failed_roll_out_ends_the_run_that_waited_for_it_and_is_begun_again_by_the_next() {
         let reason = "the roll-out ended as RollbackSuccessful: it is ill";
-        check(Status::RollbackSuccessful, "7", Some(9_990), RollOut::Failed(reason.into()));
-        check(Status::RollbackSuccessful, "7", Some(9_000), RollOut::Due);
+        check(Status::RollbackSuccessful, "7", Some(10_001), RollOut::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", None, RollOut::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", Some(10_000), RollOut::Due);
     }
 }

@@ -46,6 +46,8 @@ pub struct Settings {
     pub user_data: String,
     /// The root disk.
     pub disk: Disk,
+    /// Whether instances can ask the metadata service, from which the service has its credentials: `enabled`.
+    pub metadata_endpoint: String,
     /// Whether the metadata service wants session tokens: `required`.
     pub metadata_tokens: String,
     /// How many network hops away the metadata may be read.
@@ -102,6 +104,7 @@ impl Settings {
                 encrypted: true,
                 ends_with_instance: true,
             },
+            metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,
             instance_tags: tags.clone(),
@@ -237,10 +240,7 @@ async fn newest(aws: &Aws, instance_type: &str) -> Result<String, Fault> {
     let images = call.into_paginator().items().send().try_collect().await?;
     let newest = images.into_iter().max_by(|one, other| one.creation_date().cmp(&other.creation_date()));
     newest.and_then(|image| image.image_id).ok_or_else(|| {
-        let message = format!(
-            "{} offers no Amazon Linux 2023 for {architecture}; name a machine image of yours with `image:` in stack.yaml",
-            aws.region
-        );
+        let message = format!("{} offers no Amazon Linux 2023 for {architecture}", aws.region);
         Fault::new("DescribeImages", "NoImage", message)
     })
 }
@@ -261,6 +261,7 @@ fn data(want: &Settings, image: &str) -> RequestLaunchTemplateData {
         security_groups,
         user_data,
         disk,
+        metadata_endpoint,
         metadata_tokens,
         metadata_hops,
         instance_tags,
@@ -273,7 +274,7 @@ fn data(want: &Settings, image: &str) -> RequestLaunchTemplateData {
         .delete_on_termination(disk.ends_with_instance);
     let disk = LaunchTemplateBlockDeviceMappingRequest::builder().device_name(&disk.device).ebs(volume.build());
     let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
-        .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::Enabled)
+        .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::from(metadata_endpoint.as_str()))
         .http_tokens(LaunchTemplateHttpTokensState::from(metadata_tokens.as_str()))
         .http_put_response_hop_limit(*metadata_hops);
     let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(instance_profile);
@@ -309,6 +310,11 @@ fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
         security_groups: data.security_group_ids().iter().cloned().collect(),
         user_data: decoded(data.user_data().unwrap_or_default()),
         disk: disk(data),
+        // What a version does not say is as AWS has it by default.
+        metadata_endpoint: metadata
+            .and_then(|metadata| metadata.http_endpoint())
+            .map_or("enabled", |endpoint| endpoint.as_str())
+            .to_owned(),
         metadata_tokens: metadata
             .and_then(|metadata| metadata.http_tokens())
             .map(|tokens| tokens.as_str().to_owned())
@@ -370,6 +376,7 @@ mod tests {
                 encrypted: true,
                 ends_with_instance: true,
             },
+            metadata_endpoint: "enabled".into(),
             metadata_tokens: "required".into(),
             metadata_hops: 1,
             instance_tags: [("Name".into(), "web".into())].into(),

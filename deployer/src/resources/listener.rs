@@ -95,6 +95,8 @@ impl Resource for Listener {
         }))
     }
 
+    /// A listener of the same port and action is answered as if it were new (aws-facts §9.5): somebody may have been
+    /// faster, and only the tags tell whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let only = Forwards::from([(want.target_group.clone(), 1)]);
         let answer = aws
@@ -107,10 +109,13 @@ impl Resource for Listener {
             .set_tags(Some(tags::to_elb(tags)))
             .send()
             .await?;
-        let arn = answer.listeners().first().and_then(Described::listener_arn).unwrap_or_default().into();
+        let arn = answer.listeners().first().and_then(Described::listener_arn).unwrap_or_default();
+        if tags::of_arn(aws, arn).await?.get(STACK_TAG) != tags.get(STACK_TAG) {
+            return Ok(None);
+        }
         Ok(Some(Live {
             settings: want.clone(),
-            output: Output { arn, port: want.port, forwards: only },
+            output: Output { arn: arn.into(), port: want.port, forwards: only },
             owner: Owner::Tags(tags.clone()),
         }))
     }

@@ -101,8 +101,7 @@ impl Resource for LoadBalancer {
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Live { settings: there, output: Output { arn, .. }, .. } = live;
         if let Some(reason) = &there.failure {
-            let advice = format!("{reason} (AWS gave up building it: run `down`, then `up` again)");
-            return Err(Fault::new("DescribeLoadBalancers", "LoadBalancerFailed", advice));
+            return Err(Fault::new("DescribeLoadBalancers", "LoadBalancerFailed", reason));
         }
         if want.security_groups != there.security_groups {
             let groups = want.security_groups.iter().cloned().collect();

@@ -1,6 +1,6 @@
 //! Which functions a bucket tells of uploads: the entries of ours in its notification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_s3::{
     operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput as Document,
@@ -33,17 +33,26 @@ pub struct Settings {
     pub uploads: BTreeMap<String, Upload>,
 }
 
-/// One function that is told of every object that comes.
+/// One function that is told of objects.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Upload {
     /// The function's ARN.
     pub function: String,
+    /// What it is told of: `s3:ObjectCreated:*`.
+    pub events: BTreeSet<String>,
     /// Only of keys that begin so.
     #[serde(skip_serializing_if = "says_nothing")]
     pub prefix: Option<String>,
     /// Only of keys that end so.
     #[serde(skip_serializing_if = "says_nothing")]
     pub suffix: Option<String>,
+}
+
+impl Upload {
+    /// Tells a function of every object that comes.
+    pub fn created(function: String) -> Upload {
+        Upload { function, events: [Event::S3ObjectCreated.to_string()].into(), prefix: None, suffix: None }
+    }
 }
 
 /// Nothing is assigned by the cloud.
@@ -142,7 +151,7 @@ fn is_ours(entry: &LambdaFunctionConfiguration) -> bool {
     entry.id().is_some_and(|id| id.starts_with(OURS))
 }
 
-/// An entry of ours. If somebody has changed what it reacts to, it says so and is a difference.
+/// An entry of ours.
 fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
     let rules = entry.filter().and_then(|filter| filter.key()).map(|key| key.filter_rules()).unwrap_or_default();
     // S3 may give the names back with a capital letter (aws-facts §4.6).
@@ -151,16 +160,13 @@ fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
             rules.iter().filter(|rule| rule.name().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name.as_str())));
         named.find_map(|rule| rule.value()).filter(|value| !value.is_empty()).map(str::to_owned)
     };
-    let function = match entry.events() {
-        [Event::S3ObjectCreated] => entry.lambda_function_arn().into(),
-        others => format!("{} on {}", entry.lambda_function_arn(), joined(others)),
+    let upload = Upload {
+        function: entry.lambda_function_arn().into(),
+        events: entry.events().iter().map(Event::to_string).collect(),
+        prefix: rule(&FilterRuleName::Prefix),
+        suffix: rule(&FilterRuleName::Suffix),
     };
-    let upload = Upload { function, prefix: rule(&FilterRuleName::Prefix), suffix: rule(&FilterRuleName::Suffix) };
     (entry.id().unwrap_or_default().into(), upload)
-}
-
-fn joined(events: &[Event]) -> String {
-    events.iter().map(Event::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn entry(id: &str, upload: &Upload) -> LambdaFunctionConfiguration {
@@ -176,7 +182,7 @@ fn entry(id: &str, upload: &Upload) -> LambdaFunctionConfiguration {
     LambdaFunctionConfiguration::builder()
         .id(id)
         .lambda_function_arn(&upload.function)
-        .events(Event::S3ObjectCreated)
+        .set_events(Some(upload.events.iter().map(|event| Event::from(event.as_str())).collect()))
         .set_filter(filter)
         .build()
         .expect("function and events are given")
@@ -192,7 +198,7 @@ mod tests {
     use aws_sdk_s3::types::{EventBridgeConfiguration, QueueConfiguration};
 
     fn labeler(prefix: &str) -> Upload {
-        Upload { function: "arn:labeler".into(), prefix: Some(prefix.into()), suffix: None }
+        Upload { prefix: Some(prefix.into()), ..Upload::created("arn:labeler".into()) }
     }
 
     #[test]
@@ -233,6 +239,7 @@ mod tests {
     fn an_entry_that_reacts_to_something_else_is_a_difference() {
         let mut changed = entry("deployer-upload", &labeler(""));
         changed.events = vec![Event::S3ObjectRemoved];
-        assert_eq!(upload(&changed).1.function, "arn:labeler on s3:ObjectRemoved:*");
+        let Upload { function, events, .. } = upload(&changed).1;
+        assert_eq!((function.as_str(), events), ("arn:labeler", ["s3:ObjectRemoved:*".to_owned()].into()));
     }
 }

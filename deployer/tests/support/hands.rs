@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::types::{
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
     LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
-    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData,
-    ResourceType, Tag, TagSpecification, VolumeType,
+    LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
+    LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData, ResourceType, Tag, TagSpecification, VolumeType,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, LoadBalancerSchemeEnum, Matcher, ProtocolEnum, Tag as BalancerTag,
@@ -303,7 +303,7 @@ impl<'a> Hands<'a> {
         let rules: &[(FilterRuleName, &str)] = match field.rsplit('.').next() {
             Some("function") => &[],
             Some("prefix") => &[(FilterRuleName::Prefix, "in/")],
-            Some("suffix") => &[(FilterRuleName::Prefix, "in/"), (FilterRuleName::Suffix, ".png")],
+            Some("suffix" | "events") => &[(FilterRuleName::Prefix, "in/"), (FilterRuleName::Suffix, ".png")],
             _ => return self.notify(None).await,
         };
         let rules = rules.iter().map(|(name, value)| FilterRule::builder().name(name.clone()).value(*value).build());
@@ -311,7 +311,7 @@ impl<'a> Hands<'a> {
         let entry = LambdaFunctionConfiguration::builder()
             .id("deployer-upload")
             .lambda_function_arn("arn:aws:lambda:us-east-1:000000000000:function:other")
-            .events(Event::S3ObjectCreated)
+            .events(if field.ends_with(".events") { Event::S3ObjectRemoved } else { Event::S3ObjectCreated })
             .filter(NotificationConfigurationFilter::builder().key(key).build());
         self.notify(Some(entry.build().expect("everything is given"))).await;
     }
@@ -550,7 +550,7 @@ impl<'a> Hands<'a> {
             }
             "security_groups" => data.security_group_ids(self.firewall_id("postagram-web-lb").await),
             "user_data" => data.user_data("I2Nsb3VkLWNvbmZpZwo="),
-            "metadata_tokens" | "metadata_hops" => data.metadata_options(metadata(field == "metadata_hops")),
+            "metadata_endpoint" | "metadata_tokens" | "metadata_hops" => data.metadata_options(metadata(field)),
             "instance_tags.course" | "volume_tags.course" => {
                 let data = data.tag_specifications(template_tags(ResourceType::Instance, "other"));
                 let volumes = if field == "volume_tags.course" { "other" } else { "cloud" };
@@ -616,9 +616,14 @@ fn bucket_tag(key: &str, value: &str) -> BucketTag {
     BucketTag::builder().key(key).value(value).build().expect("both are given")
 }
 
-fn metadata(with_hops: bool) -> LaunchTemplateInstanceMetadataOptionsRequest {
+/// Options in which everything up to this field is other than wanted.
+fn metadata(field: &str) -> LaunchTemplateInstanceMetadataOptionsRequest {
+    let (with_tokens, with_hops) = (field != "metadata_endpoint", field == "metadata_hops");
+    let tokens =
+        if with_tokens { LaunchTemplateHttpTokensState::Optional } else { LaunchTemplateHttpTokensState::Required };
     LaunchTemplateInstanceMetadataOptionsRequest::builder()
-        .http_tokens(LaunchTemplateHttpTokensState::Optional)
+        .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::Disabled)
+        .http_tokens(tokens)
         .http_put_response_hop_limit(if with_hops { 2 } else { 1 })
         .build()
 }

@@ -8,6 +8,7 @@ pub mod moto;
 pub mod protocol;
 pub mod run;
 pub mod scene;
+pub mod terminal;
 pub mod world;
 
 use std::{

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::{Child, ChildStderr},
+    process::{Child, ChildStderr, Command},
 };
 
 use super::{Said, scene::Scene};
@@ -19,7 +19,12 @@ pub struct Run {
 
 impl Run {
     pub fn start(scene: &Scene, arguments: &[&str]) -> Run {
-        let mut child = scene.command(arguments).stdout(Stdio::null()).spawn().expect("the deployer can be started");
+        Run::of(scene.command(arguments))
+    }
+
+    /// Starts this command.
+    pub fn of(mut command: Command) -> Run {
+        let mut child = command.stdout(Stdio::null()).spawn().expect("the deployer can be started");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         Run { child, stderr, heard: String::new() }
     }
@@ -32,9 +37,13 @@ impl Run {
         }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let id = self.child.id().expect("it runs");
-        let id = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id");
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, signal).expect("it can be signalled");
     }
 

@@ -142,7 +142,8 @@ impl Scene {
         self.line.mend();
     }
 
-    fn describe_change(&self) {
+    /// Changes the description in every section.
+    pub fn describe_change(&self) {
         self.project.edit("max: 4", "max: 6");
         self.project.edit("memory_mb: 256", "memory_mb: 512");
         self.project.edit("  posts: {", "  likes: { partition_key: post }\n  posts: {");

@@ -1,0 +1,164 @@
+//! How a stack stands when a command has not done everything: what is there now, what failed, what is still to do.
+
+use crate::engine::{Address, Error, Outcome, Plan, Planned, Step};
+
+/// What is known of a stack, from the last look at it and from what was done since.
+#[derive(Debug, Default)]
+pub struct Standing(Option<Vec<Line>>);
+
+/// One resource of it.
+#[derive(Debug)]
+struct Line {
+    address: Address,
+    is_there: bool,
+    /// Whether what is to be done is to remove it.
+    goes: bool,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Nothing is to be done with it.
+    Stays,
+    Due,
+    Done,
+    Failed,
+}
+
+/// As many are named of each: of a large stack the rest would hide the errors above.
+const NAMED: usize = 40;
+
+impl Standing {
+    /// As a plan has found it.
+    pub fn of(plan: &Plan) -> Standing {
+        Standing(Some(plan.lines.iter().map(Line::of).collect()))
+    }
+
+    /// Takes in what has become of some of it.
+    pub fn note(&mut self, outcomes: &[Outcome]) {
+        let lines = self.0.get_or_insert_default();
+        for Outcome { address, result } in outcomes {
+            let known = lines.iter().position(|line| line.address == *address);
+            let at = known.unwrap_or_else(|| {
+                lines.push(Line { address: address.clone(), is_there: false, goes: false, fate: Fate::Due });
+                lines.len() - 1
+            });
+            lines[at].meet(result.as_ref());
+        }
+    }
+
+    /// In a few lines for people, of which the last says that the same command continues.
+    pub fn lines(&self) -> Vec<String> {
+        let Some(lines) = &self.0 else { return vec!["nothing was changed; the same command continues".into()] };
+        let those = |is: &dyn Fn(&Line) -> bool| -> Vec<&Address> {
+            lines.iter().filter(|line| is(line)).map(|line| &line.address).collect()
+        };
+        let done = those(&|line| line.fate == Fate::Done).len();
+        let all = those(&|line| line.fate != Fate::Stays).len();
+        let told = [
+            named("there now", "nothing of this stack", &those(&|line| line.is_there)),
+            named("failed", "", &those(&|line| line.fate == Fate::Failed)),
+            named("still to do", "", &those(&|line| line.fate == Fate::Due)),
+            Some(format!("{done} of {all} done; the same command continues")),
+        ];
+        told.into_iter().flatten().collect()
+    }
+}
+
+impl Line {
+    fn of(planned: &Planned) -> Line {
+        let fate = match &planned.step {
+            Step::Keep | Step::Leave(_) | Step::Protected => Fate::Stays,
+            Step::Create | Step::Update(_) | Step::Replace(_) | Step::Delete { .. } | Step::Wait(_) => Fate::Due,
+        };
+        // What has no name yet lives in something that it cannot be told of, and may be there or not.
+        let is_there = planned.step != Step::Create && !planned.name.is_empty();
+        let goes = matches!(planned.step, Step::Delete { .. });
+        Line { address: planned.address.clone(), is_there, goes, fate }
+    }
+
+    fn meet(&mut self, result: Option<&Result<(), Error>>) {
+        match result {
+            Some(Ok(())) => (self.fate, self.is_there) = (Fate::Done, !self.goes),
+            Some(Err(Error::Interrupted { .. })) | None => self.fate = Fate::Due,
+            Some(Err(_)) => self.fate = Fate::Failed,
+        }
+    }
+}
+
+/// `there now (2): bucket.artifacts, table.posts`; what there is none of is not worth a line, unless it has a word.
+fn named(what: &str, none: &str, those: &[&Address]) -> Option<String> {
+    if those.is_empty() {
+        return (!none.is_empty()).then(|| format!("{what}: {none}"));
+    }
+    let mut names: Vec<String> = those.iter().take(NAMED).map(|address| address.to_string()).collect();
+    let more = those.len() - names.len();
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    Some(format!("{what} ({}): {}", those.len(), names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Fault;
+
+    fn address(key: &str) -> Address {
+        Address { kind: "table", key: key.into() }
+    }
+
+    fn line(key: &str, is_there: bool, goes: bool, fate: Fate) -> Line {
+        Line { address: address(key), is_there, goes, fate }
+    }
+
+    fn outcome(key: &str, result: Option<Result<(), Error>>) -> Outcome {
+        Outcome { address: address(key), result }
+    }
+
+    fn refused(key: &str) -> Option<Result<(), Error>> {
+        let source = Fault::new("CreateTable", "LimitExceeded", "too many");
+        Some(Err(Error::Fault { verb: "create", what: address(key), name: key.into(), source }))
+    }
+
+    #[test]
+    fn before_the_first_look_nothing_was_changed() {
+        assert_eq!(Standing::default().lines(), ["nothing was changed; the same command continues"]);
+    }
+
+    #[test]
+    fn what_is_there_what_failed_and_what_is_left_is_named() {
+        let before = ["old", "new", "bad", "waits", "doomed", "stopped"];
+        let fates = [Fate::Stays, Fate::Due, Fate::Due, Fate::Due, Fate::Due, Fate::Due];
+        let lines = before
+            .iter()
+            .zip(fates)
+            .map(|(key, fate)| line(key, ["old", "doomed"].contains(key), *key == "doomed", fate));
+        let mut standing = Standing(Some(lines.collect()));
+        let stopped = Some(Err(Error::Interrupted { what: address("stopped") }));
+        standing.note(&[
+            outcome("new", Some(Ok(()))),
+            outcome("bad", refused("bad")),
+            outcome("waits", None),
+            outcome("doomed", Some(Ok(()))),
+            outcome("stopped", stopped),
+        ]);
+        assert_eq!(
+            standing.lines(),
+            [
+                "there now (2): table.old, table.new",
+                "failed (1): table.bad",
+                "still to do (2): table.waits, table.stopped",
+                "2 of 5 done; the same command continues",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_many_the_first_are_named() {
+        let mut standing = Standing(Some((0..100).map(|n| line(&n.to_string(), false, false, Fate::Due)).collect()));
+        assert_eq!(standing.lines()[0], "there now: nothing of this stack");
+        standing.note(&(0..100).map(|n| outcome(&n.to_string(), Some(Ok(())))).collect::<Vec<_>>());
+        assert!(standing.lines()[0].ends_with("table.39, and 60 more"), "{:?}", standing.lines());
+    }
+}
