@@ -55,6 +55,10 @@ async fn buckets(aws: &Aws, seen: &mut Seen) {
         for object in aws.s3.list_objects_v2().bucket(name).send().await.expect("objects").contents() {
             seen.add("object", format!("{name}/{}", object.key().unwrap_or_default()));
         }
+        let notified = aws.s3.get_bucket_notification_configuration().bucket(name).send().await.expect("an answer");
+        for entry in notified.lambda_function_configurations() {
+            seen.add("notification", format!("{name}/{}", entry.id().unwrap_or_default()));
+        }
         let uploads = aws.s3.list_multipart_uploads().bucket(name).send().await.expect("uploads");
         assert!(uploads.uploads().is_empty(), "{name} has unfinished uploads");
     }
@@ -97,7 +101,10 @@ async fn machines(aws: &Aws, seen: &mut Seen) {
         .iter()
         .for_each(|group| seen.add("group", group.auto_scaling_group_name().unwrap_or_default()));
     let policies = aws.autoscaling.describe_policies().send().await.expect("policies");
-    policies.scaling_policies().iter().for_each(|it| seen.add("scaling policy", it.policy_name().unwrap_or_default()));
+    for policy in policies.scaling_policies() {
+        let (group, name) = (policy.auto_scaling_group_name(), policy.policy_name());
+        seen.add("scaling policy", format!("{}/{}", group.unwrap_or_default(), name.unwrap_or_default()));
+    }
 }
 
 async fn balancers(aws: &Aws, seen: &mut Seen) {
