@@ -45,8 +45,8 @@ const WEB: &str = "postagram-web";
 /// What stands behind the load balancer at one port.
 const AT_PORT: &str = "postagram-web-8080";
 
-/// An instance profile that is nobody's.
-const BY_HAND: &str = "by-hand";
+/// Instance profiles that are nobody's.
+const BY_HAND: [&str; 2] = ["by-hand", "by-hand-too"];
 /// Two of AWS's own policies.
 const MANAGED: [&str; 2] =
     ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"];
@@ -736,7 +736,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Adds what is not ours to the short lists that `down` reads: policies and a profile to the service's role, and a
+    /// Adds what is not ours to the short lists that `down` reads: policies and profiles to the service's role, and a
     /// listener to the load balancer.
     pub async fn add_to_lists(&self) {
         let iam = &self.aws.iam;
@@ -747,9 +747,11 @@ impl<'a> Hands<'a> {
         let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
         let call = iam.put_role_policy().role_name(PROFILE).policy_name("by-hand").policy_document(document);
         call.send().await.expect("a policy can be written");
-        iam.create_instance_profile().instance_profile_name(BY_HAND).send().await.expect("a profile can be made");
-        let call = iam.add_role_to_instance_profile().instance_profile_name(BY_HAND).role_name(PROFILE);
-        call.send().await.expect("a role can be in two profiles");
+        for profile in BY_HAND {
+            iam.create_instance_profile().instance_profile_name(profile).send().await.expect("a profile can be made");
+            let call = iam.add_role_to_instance_profile().instance_profile_name(profile).role_name(PROFILE);
+            call.send().await.expect("a role can be in several profiles");
+        }
         let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(self.target_group_arn().await);
         let call = self.aws.elb.create_listener().load_balancer_arn(self.load_balancer().await).port(8081);
         let call = call.protocol(ProtocolEnum::Http).default_actions(forward.build());
@@ -758,8 +760,10 @@ impl<'a> Hands<'a> {
 
     /// Takes away of that what does not go with the stack.
     pub async fn take_from_lists(&self) {
-        let call = self.aws.iam.delete_instance_profile().instance_profile_name(BY_HAND);
-        call.send().await.expect("nobody's role is in it any more");
+        for profile in BY_HAND {
+            let call = self.aws.iam.delete_instance_profile().instance_profile_name(profile);
+            call.send().await.expect("nobody's role is in it any more");
+        }
     }
 
     /// Makes what `up` would make, with our tags, but with everything that is fixed at creation chosen otherwise.
