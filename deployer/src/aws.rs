@@ -18,6 +18,7 @@ mod server_time;
 
 pub use batch::Batch;
 pub use journal::{Journal, Tally};
+pub use pace::Rates;
 pub use server_time::{Began, ServerTime};
 
 /// The clients of one account and region.
@@ -50,6 +51,8 @@ pub struct Aws {
     pub journal: Journal,
     /// When AWS was first called.
     pub began: Began,
+    /// The rates they keep to, where they do.
+    pub rates: Rates,
     answer_within: Duration,
 }
 
@@ -99,8 +102,8 @@ pub struct Local {
 impl Aws {
     /// Makes the clients. No call is made yet.
     pub async fn connect(access: &Access) -> Aws {
-        let (journal, began) = (Journal::default(), Began::default());
-        let config = configuration(access).await;
+        let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
+        let config = configuration(access, &rates).await;
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Bucket names as host names need DNS that only AWS has.
@@ -135,6 +138,7 @@ impl Aws {
             together: Together::default(),
             journal,
             began,
+            rates,
             answer_within: access.answer_within,
         }
     }
@@ -155,7 +159,7 @@ fn timeouts(answer_within: Duration) -> TimeoutConfig {
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-async fn configuration(access: &Access) -> SdkConfig {
+async fn configuration(access: &Access, rates: &Rates) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(access.region.clone()))
         .timeout_config(timeouts(access.answer_within));
@@ -176,7 +180,7 @@ async fn configuration(access: &Access) -> SdkConfig {
     let config = config.into_builder().retry_config(retries);
     match is_ours && !access.paced {
         true => config.build(),
-        false => config.http_client(pace::client(pace::Rates::default())).build(),
+        false => config.http_client(pace::client(rates.clone())).build(),
     }
 }
 
@@ -216,6 +220,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("RemovePermission", "ResourceConflictException", "", 300),
     not_yet("CreateFunction", "ResourceConflictException", "in progress", 600),
     not_yet("CreateRole", "MalformedPolicyDocument", "Invalid principal in policy", 120),
+    not_yet("UpdateAssumeRolePolicy", "MalformedPolicyDocument", "Invalid principal in policy", 120),
     not_yet("*", "ConcurrentModification", "", 120),
     not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
     not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),

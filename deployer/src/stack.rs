@@ -376,7 +376,7 @@ impl Layout<'_> {
         });
         let port = u16::from(wanted.load_balancer.port);
         let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
-            let listener = Listener { load_balancer: balancer.arn, target_group: target_group.arn };
+            let listener = Listener { load_balancer: balancer.arn, target_group: target_group.arn, port: port.into() };
             let settings = listener::Settings::http(port, listener.target_group.clone());
             (listener, settings)
         });

@@ -7,12 +7,84 @@ use std::collections::BTreeSet;
 
 use support::{
     Said,
+    hands::Hands,
     line::Trouble,
     protocol,
     run::Run,
-    scene::{Phase, Scene},
+    scene::{PICTURE, Phase, Scene},
     world::{self, Inventory},
 };
+
+/// Where each of the twenty cases of aws-facts §19 is tried; a test below sees that these tests are there.
+const CASES: [&[&str]; 20] = [
+    /* 1 */ &["a_role_that_lambda_cannot_assume_yet_is_waited_for"],
+    /* 2 */ &["an_old_role_that_lambda_cannot_assume_is_said_at_once"],
+    /* 3 */ &["a_permission_that_s3_does_not_see_yet_is_waited_for", "overlapping_filters_are_said_at_once"],
+    /* 4 */ &["an_update_of_the_code_in_progress_is_waited_for"],
+    /* 5 */ &["a_table_just_created_may_not_be_seen"],
+    /* 6 */ &["backups_of_a_new_table_are_being_enabled_at_first"],
+    /* 7 */
+    &["a_protected_table_stays_whatever_the_code", "a_protected_table_stays_although_the_code_says_in_use"],
+    /* 8 */ &["what_somebody_made_a_moment_before_is_not_taken_for_ours"],
+    /* 9 */
+    &[
+        "a_load_balancer_that_is_long_being_provisioned_is_waited_for",
+        "a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason",
+    ],
+    /* 10 */
+    &[
+        "a_profile_that_the_group_cannot_see_yet_is_waited_for",
+        "a_group_whose_namesake_is_still_being_deleted_is_created_later",
+    ],
+    /* 11 */
+    &[
+        "a_launch_that_can_never_succeed_ends_the_wait_with_its_reason",
+        "a_zone_without_room_is_no_reason_to_stop",
+        "zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason",
+    ],
+    /* 12 */ &["a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason"],
+    /* 13 */
+    &["a_roll_out_that_fails_is_a_failure", "a_roll_out_that_is_being_rolled_back_is_watched_to_its_end"],
+    /* 14 */
+    &["a_security_group_that_something_still_uses_is_deleted_later", "a_security_group_in_use_is_deleted_later"],
+    /* 15 */
+    &["a_target_group_that_is_still_in_use_is_deleted_later", "a_role_that_still_hangs_in_a_profile_is_deleted_later"],
+    /* 16 */
+    &[
+        "an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays",
+        "versions_markers_and_unfinished_uploads_go_with_their_bucket",
+    ],
+    /* 17 */
+    &[
+        "a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent",
+        "a_bucket_of_a_stranger_is_never_ours_and_never_absent",
+    ],
+    /* 18 */
+    &[
+        "every_list_is_read_to_its_last_page",
+        "every_list_of_what_goes_is_read_to_its_last_page",
+        "an_empty_first_page_is_not_the_last",
+        "an_empty_marker_ends_a_list",
+    ],
+    /* 19 */
+    &[
+        "up_killed_after_any_call_is_completed_by_the_next",
+        "down_killed_after_any_call_is_completed_by_the_next",
+        "any_row_of_killed_commands_can_be_ended_by_up_or_by_down",
+    ],
+    /* 20 */ &["credentials_that_expire_in_the_middle_of_a_wait_end_it"],
+];
+
+#[test]
+fn every_case_of_the_checklist_has_its_tests() {
+    let tests = [include_str!("answers.rs"), include_str!("crashes.rs"), include_str!("rivals.rs")].concat();
+    for (case, names) in (1..).zip(CASES) {
+        for name in names {
+            let is_there = [format!("fn {name}("), format!("    {name}:")].iter().any(|text| tests.contains(text));
+            assert!(is_there, "case {case}: {name} is no test");
+        }
+    }
+}
 
 /// AWS answers "not yet" `times` times: the command waits, and completes.
 async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static str, message: &str, times: usize) {
@@ -42,7 +114,8 @@ macro_rules! not_yet {
 }
 
 // The table of aws-facts §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
-// calls and not we; VPC and KMS texts are the same rows as the role's, kept below; PutRetentionPolicy, see
+// calls and not we; what is only called to put right what was changed by hand, see `repaired_later!`; DescribeListeners,
+// see `a_listener_just_made_may_not_be_seen`; PutRetentionPolicy, see
 // `a_permission_of_the_users_own_that_is_missing_is_said_at_once`.
 not_yet! {
     a_role_that_lambda_cannot_assume_yet_is_waited_for:
@@ -55,6 +128,12 @@ not_yet! {
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
     a_role_that_lambda_cannot_assume_yet_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
+    a_role_whose_policy_lambda_does_not_see_yet_is_waited_for_in_an_update:
+        Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
+    lambda_being_throttled_by_ec2_is_waited_for_in_an_update:
+        Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
+    a_key_grant_that_is_not_there_yet_is_waited_for_in_an_update:
+        Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
     an_update_of_the_configuration_in_progress_is_waited_for:
         Change, "UpdateFunctionConfiguration", 409, "ResourceConflictException", "The operation cannot be performed at this time. An update is in progress for resource";
     an_update_of_the_code_in_progress_is_waited_for:
@@ -89,6 +168,8 @@ not_yet! {
         Up, "PutPublicAccessBlock", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_cors_later:
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_tags_later:
+        Up, "PutBucketTagging", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_notification_later:
         Up, "PutBucketNotificationConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_programs_later:
@@ -103,10 +184,16 @@ not_yet! {
         Down, "DeleteLogGroup", 400, "OperationAbortedException", "A conflicting operation is currently in progress against this resource. Please try again.";
     a_table_waits_while_too_many_others_change:
         Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously";
+    a_table_waits_while_too_many_others_with_indexes_come:
+        Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: There is a limit to the number of indexed tables that can be created simultaneously";
     a_table_just_created_may_not_be_seen:
         Up, "DescribeTable", 400, "ResourceNotFoundException", "Requested resource not found: Table: x not found";
     a_table_that_is_being_updated_is_deleted_later:
         Down, "DeleteTable", 400, "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated: x";
+    a_table_that_somebody_else_is_deleting_is_waited_for:
+        Down, "DeleteTable", 400, "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being deleted: x";
+    a_certificate_that_cannot_be_seen_yet_is_waited_for_in_a_change:
+        Move, "ModifyListener", 400, "CertificateNotFound", "Certificate 'x' not found";
     a_certificate_that_cannot_be_seen_yet_is_waited_for:
         Up, "CreateListener", 400, "CertificateNotFound", "Certificate 'x' not found";
     a_target_group_that_is_still_in_use_is_deleted_later:
@@ -121,6 +208,57 @@ not_yet! {
         Down, "DeleteAutoScalingGroup", 400, "ScalingActivityInProgress", "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.";
     an_older_refresh_of_the_instances_is_waited_for:
         Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
+}
+
+/// The same of a call that only puts right what somebody has changed by hand.
+async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u16, code: &'static str, message: &str) {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let (address, field) = changed;
+    Hands::of(&world::connect(&scene.endpoint(), scene.keys).await).change(address, field).await;
+    scene.line.spoil([operation], Trouble::refused(status, code, message), 3);
+    let said = scene.done(Phase::Up).await;
+    assert!(!said.stderr.contains("error:"), "{}", said.stderr);
+    assert!(scene.line.spoilt().contains(operation), "{operation} was never called: {:?}", scene.line.calls());
+    scene.assert_nothing_to_do(operation).await;
+    scene.end().await;
+}
+
+macro_rules! repaired_later {
+    ($($test:ident: $changed:expr, $operation:literal, $status:literal, $code:literal, $message:literal;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            waits_for_in_a_repair($changed, $operation, $status, $code, $message).await;
+        })*
+    };
+}
+
+repaired_later! {
+    a_bucket_that_cannot_be_seen_yet_is_encrypted_later:
+        ("bucket.images", "encryption"), "PutBucketEncryption", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_ownership_later:
+        ("bucket.images", "ownership"), "PutBucketOwnershipControls", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_principal_that_cannot_be_seen_yet_is_trusted_later:
+        ("role.labeler-fn", "trusted_service"), "UpdateAssumeRolePolicy", 400, "MalformedPolicyDocument", "Invalid principal in policy: AWS";
+    a_role_that_somebody_else_is_changing_is_trusted_later:
+        ("role.labeler-fn", "trusted_service"), "UpdateAssumeRolePolicy", 409, "ConcurrentModification", "The request was rejected because multiple requests to change this object were submitted simultaneously.";
+}
+
+/// The answer of its creation is believed; the looks of a run just after that do not find it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_just_made_may_not_be_seen() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let before = scene.inventory().await;
+    scene.line.mend();
+    let unseen = Trouble::refused(400, "ListenerNotFound", "One or more listeners not found");
+    scene.line.spoil(["DescribeListeners"], unseen, 3);
+    scene.done(Phase::Up).await;
+    assert!(scene.line.spoilt().contains("DescribeListeners"), "{:?}", scene.line.calls());
+    assert_eq!(scene.inventory().await, before, "nothing was made twice");
+    scene.assert_nothing_to_do("a listener was not seen").await;
+    scene.clear().await;
+    scene.end().await;
 }
 
 /// What to do, in our own words: what AWS has said is no remedy.
@@ -235,6 +373,9 @@ never! { stops_at:
     a_forbidden_role_is_said_at_once_with_the_way_out_of_a_learner_lab:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
+    // Here we differ from Terraform on purpose, which waits two minutes for a policy of the user's own to become known
+    // (aws-facts §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
+    // should not wait to hear so.
     a_permission_of_the_users_own_that_is_missing_is_said_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
         exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
@@ -345,6 +486,10 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
             "Unsupported: Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e).",
             "choose another `instance_type`",
         ),
+        (
+            "InvalidFleetConfiguration: Your requested instance type (t3.micro) is not supported in your requested Availability Zone (us-east-1e). Launching EC2 instance failed.",
+            "choose another `instance_type`",
+        ),
         ("The image id '[ami-0]' does not exist. Launching EC2 instance failed.", "correct or remove `image`"),
     ];
     for (text, advice) in failures {
@@ -353,6 +498,45 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
         let said = up_with_fleet(&[("DescribeScalingActivities", activities), never_healthy()], &[]).await;
         assert_the_service_failed(&said, text, advice);
     }
+}
+
+/// What AWS says when a zone has no room for an instance.
+const NO_ROOM: &str = "We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. Launching EC2 instance failed.";
+
+fn no_room() -> (&'static str, Trouble) {
+    let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{NO_ROOM}</StatusMessage>");
+    let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    ("DescribeScalingActivities", activities)
+}
+
+/// The group tries the next zone by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zone_without_room_is_no_reason_to_stop() {
+    let scene = Scene::ours().await;
+    let (activities, answer) = no_room();
+    scene.line.spoil([activities], answer, usize::MAX);
+    let (health, ill) = never_healthy();
+    scene.line.spoil([health], ill, 3);
+    let said = scene.run(&["up", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(scene.line.spoilt().contains(activities), "nobody asked what the group did: {:?}", scene.line.calls());
+    scene.clear().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
+    const LOOKS: usize = 8;
+    let scene = Scene::ours().await;
+    let busy = Trouble::reworded(&[("<Code>active</Code>", "<Code>provisioning</Code>")]);
+    scene.line.spoil(["DescribeLoadBalancers"], busy, LOOKS);
+    let said = scene.done(Phase::Up).await;
+    assert!(said.stderr.contains("load_balancer.web: provisioning"), "{}", said.stderr);
+    let looks = scene.line.calls().iter().filter(|call| call.starts_with("DescribeLoadBalancers#")).count();
+    assert!(looks > LOOKS, "it was content after {looks} looks");
+    scene.assert_nothing_to_do("provisioned").await;
+    scene.clear().await;
+    scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -390,19 +574,37 @@ async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reaso
     assert!(said.stderr.contains("could not be set up because of subnet x"), "{}", said.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_was_rolled_back_is_a_failure() {
+/// Rolls a change out, which AWS says goes through these states, the last one for good.
+async fn roll_out_through(states: &[&str]) -> Said {
     let scene = Scene::ours().await;
     scene.prepare(Phase::Change).await;
-    let rolled_back =
-        "<Status>RollbackSuccessful</Status><StatusReason>The instances never became healthy.</StatusReason>";
-    let statuses = ["Successful", "InProgress", "Pending"].map(|status| format!("<Status>{status}</Status>"));
-    let texts: Vec<_> = statuses.iter().map(|status| (status.as_str(), rolled_back)).collect();
-    scene.line.spoil(["DescribeInstanceRefreshes"], Trouble::reworded(&texts), usize::MAX);
+    for (n, state) in states.iter().enumerate() {
+        let status =
+            format!("<Status>{state}</Status><StatusReason>The instances never became healthy.</StatusReason>");
+        let real = ["Successful", "InProgress", "Pending"].map(|status| format!("<Status>{status}</Status>"));
+        let texts: Vec<_> = real.iter().map(|real| (real.as_str(), status.as_str())).collect();
+        let times = if n + 1 < states.len() { 4 } else { usize::MAX };
+        scene.line.spoil(["DescribeInstanceRefreshes"], Trouble::reworded(&texts), times);
+    }
     let said = scene.run(&["up", "--yes"]).await;
-    assert_eq!(said.code, 1, "{}", said.all());
-    assert!(said.stderr.contains("The instances never became healthy."), "{}", said.stderr);
     scene.end().await;
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_that_fails_is_a_failure() {
+    let said = roll_out_through(&["Failed"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("Failed: The instances never became healthy."), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_that_is_being_rolled_back_is_watched_to_its_end() {
+    let said = roll_out_through(&["RollbackInProgress", "RollbackSuccessful"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    for wanted in ["rolling back: The instances", "RollbackSuccessful: The instances never became healthy."] {
+        assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
+    }
 }
 
 /// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
@@ -460,16 +662,139 @@ async fn a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent()
     scene.end().await;
 }
 
+/// The same over the whole way: a stranger has the name, in this region or in another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
+    let scene = Scene::ours().await;
+    let theirs = format!("{}/_local/strangers/postagram-images-000000000000-us-east-1", scene.endpoint());
+    for (region, why) in [("us-east-1", "belongs to another account"), ("eu-west-1", "exists in another region")] {
+        let stranger = serde_json::json!({ "region": region }).to_string();
+        let put = reqwest::Client::new().put(&theirs).body(stranger).send().await.expect("the cloud answers");
+        assert!(put.status().is_success());
+        for arguments in [Phase::Up.arguments(), Phase::Down.arguments()] {
+            let said = scene.run(arguments).await;
+            assert_eq!(said.code, 1, "{}", said.all());
+            for wanted in ["bucket.images", why, "stack.yaml:"] {
+                assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
+            }
+        }
+        assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+    }
+    scene.end().await;
+}
+
+/// `down` empties a bucket of everything that can be in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    Hands::of(&aws).fill_bucket(&["a + b%/é", "line\nbreak", "plain"]).await;
+    scene.line.mend();
+    scene.done(Phase::Down).await;
+    for operation in ["DeleteObjects#1", "DeleteObject#1", "AbortMultipartUpload#2"] {
+        assert!(scene.line.calls().iter().any(|call| call == operation), "{operation}: {:?}", scene.line.calls());
+    }
+    assert_eq!(scene.inventory().await, Inventory::new());
+    scene.end().await;
+}
+
+/// How often a command that removes everything asks for each list, when nobody's list is shorter than two.
+async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let hands = Hands::of(&aws);
+    hands.fill_bucket(&["a", "b"]).await;
+    hands.add_to_lists().await;
+    scene.line.mend();
+    scene.put_chaos(chaos).await;
+    scene.done(Phase::Down).await;
+    scene.put_chaos("").await;
+    hands.take_from_lists().await;
+    assert_eq!(scene.inventory().await, Inventory::new());
+    let calls = scene.line.calls();
+    lists.iter().map(|list| calls.iter().filter(|call| call.split('#').next() == Some(list)).count()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_of_what_goes_is_read_to_its_last_page() {
+    const LISTS: &[&str] = &[
+        "DescribeListeners",
+        "DescribeSubnets",
+        "ListAttachedRolePolicies",
+        "ListInstanceProfilesForRole",
+        "ListMultipartUploads",
+        "ListObjectVersions",
+        "ListRolePolicies",
+    ];
+    let scene = Scene::ours().await;
+    let whole = asked_by_down(&scene, "", LISTS).await;
+    let short = asked_by_down(&scene, "short-pages", LISTS).await;
+    for (list, (whole, short)) in LISTS.iter().zip(whole.into_iter().zip(short)) {
+        assert!(short > whole, "{list} was asked {whole} times before and {short} times after");
+    }
+    scene.end().await;
+}
+
+/// Lists of one item cannot be cut: their first page is empty, and says where the next one begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_first_page_is_not_the_last() {
+    let scene = Scene::ours().await;
+    let images = "<DescribeImagesResponse><imagesSet/><nextToken>0</nextToken></DescribeImagesResponse>";
+    scene.line.spoil(["DescribeImages#1"], Trouble::Answered(images.into()), 1);
+    scene.done(Phase::Up).await;
+    assert!(scene.line.spoilt().contains("DescribeImages#1"), "{:?}", scene.line.calls());
+    scene.line.mend();
+    // Tags on a second page are tags: without them the table would be a stranger's.
+    let tags = r#"{"Tags":[],"NextToken":"0"}"#;
+    scene.line.spoil(["ListTagsOfResource#1"], Trouble::Answered(tags.into()), 1);
+    let plan = scene.run(&["plan", "--detailed-exitcode"]).await;
+    assert_eq!(plan.code, 0, "{}", plan.all());
+    assert!(scene.line.spoilt().contains("ListTagsOfResource#1"), "{:?}", scene.line.calls());
+    scene.clear().await;
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_marker_ends_a_list() {
+    const IN_JSON: &[(&str, &str, &str)] = &[
+        ("ListTables", "TableNames", "LastEvaluatedTableName"),
+        ("ListTagsOfResource", "Tags", "NextToken"),
+        ("ListFunctions", "Functions", "NextMarker"),
+        ("DescribeLogGroups", "logGroups", "nextToken"),
+    ];
+    const IN_XML: &[(&str, &str, &str)] = &[
+        ("DescribeLoadBalancers", "</DescribeLoadBalancersResult>", "NextMarker"),
+        ("DescribeTargetGroups", "</DescribeTargetGroupsResult>", "NextMarker"),
+        ("DescribeListeners", "</DescribeListenersResult>", "NextMarker"),
+        ("DescribeAutoScalingGroups", "</DescribeAutoScalingGroupsResult>", "NextToken"),
+        ("DescribeSubnets", "</DescribeSubnetsResponse>", "nextToken"),
+        ("DescribeImages", "</DescribeImagesResponse>", "nextToken"),
+        ("DescribeSecurityGroups", "</DescribeSecurityGroupsResponse>", "nextToken"),
+        ("DescribeLaunchTemplates", "</DescribeLaunchTemplatesResponse>", "nextToken"),
+        ("ListRoles", "</ListRolesResult>", "Marker"),
+        ("ListInstanceProfiles", "</ListInstanceProfilesResult>", "Marker"),
+        ("ListRolePolicies", "</ListRolePoliciesResult>", "Marker"),
+        ("ListAttachedRolePolicies", "</ListAttachedRolePoliciesResult>", "Marker"),
+        ("ListInstanceProfilesForRole", "</ListInstanceProfilesForRoleResult>", "Marker"),
+        ("ListBuckets", "</ListAllMyBucketsResult>", "ContinuationToken"),
+        ("ListObjectVersions", "</ListVersionsResult>", "NextKeyMarker"),
+        ("ListMultipartUploads", "</ListMultipartUploadsResult>", "NextKeyMarker"),
+    ];
     let scene = Scene::ours().await;
-    let marked = |end: &str| Trouble::reworded(&[(end, &format!("<NextMarker></NextMarker>{end}"))]);
-    scene.line.spoil(["DescribeLoadBalancers"], marked("</DescribeLoadBalancersResult>"), usize::MAX);
-    scene.line.spoil(["DescribeTargetGroups"], marked("</DescribeTargetGroupsResult>"), usize::MAX);
-    let listed = Trouble::reworded(&[("\"TableNames\":", "\"LastEvaluatedTableName\":\"\",\"TableNames\":")]);
-    scene.line.spoil(["ListTables"], listed, usize::MAX);
+    for (operation, list, marker) in IN_JSON {
+        let (from, to) = (format!("\"{list}\":"), format!("\"{marker}\":\"\",\"{list}\":"));
+        scene.line.spoil([*operation], Trouble::reworded(&[(&from, &to)]), usize::MAX);
+    }
+    for (operation, end, marker) in IN_XML {
+        let marked = format!("<{marker}></{marker}>{end}");
+        scene.line.spoil([*operation], Trouble::reworded(&[(end, &marked)]), usize::MAX);
+    }
     scene.done(Phase::Up).await;
+    world::upload(&scene.endpoint(), scene.keys, PICTURE).await;
     scene.done(Phase::Down).await;
+    let lists: BTreeSet<String> = IN_JSON.iter().chain(IN_XML).map(|(operation, ..)| (*operation).into()).collect();
+    assert_eq!(scene.line.spoilt(), lists, "some lists were never asked for");
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }

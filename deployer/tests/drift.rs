@@ -277,7 +277,8 @@ async fn managed(cloud: &Ours) -> BTreeSet<String> {
     fields.of(TargetGroup { name: name("web-8080") }).await;
     fields.of(LoadBalancer { name: name("web") }).await;
     let target_group = hands.target_group_arn().await;
-    fields.of(Listener { load_balancer: hands.load_balancer().await, target_group: target_group.clone() }).await;
+    let (load_balancer, port) = (hands.load_balancer().await, 80);
+    fields.of(Listener { load_balancer, target_group: target_group.clone(), port }).await;
     fields.of(AutoScalingGroup { name: name("web-8080") }).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());

@@ -9,8 +9,8 @@ use std::{
 };
 
 use deployer::engine::{
-    Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Resource, Retry, STACK_TAG,
-    Stack, Step, Tags,
+    AT_ONCE, Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Resource, Retry,
+    STACK_TAG, Stack, Step, Tags,
 };
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ struct Cloud {
     forbidden: Mutex<Option<&'static str>>,
     refusals: AtomicUsize,
     half_seen: AtomicUsize,
+    on_the_way: AtomicUsize,
+    most_on_the_way: AtomicUsize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,14 @@ impl Cloud {
         if left == 0 { Err(Fault::new(&what, "Cut", "the answer was lost")) } else { answer }
     }
 
+    /// Every call takes a while, in which others are made.
+    async fn way(&self) {
+        let now = self.on_the_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_on_the_way.fetch_max(now, Ordering::SeqCst);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        self.on_the_way.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn mutating(&self) -> Vec<String> {
         self.calls.lock().unwrap().iter().filter(|call| !call.starts_with("read")).cloned().collect()
     }
@@ -103,6 +113,7 @@ impl Resource for Crate {
     }
 
     async fn read(&self, cloud: &Cloud) -> Result<Observed<Self>, Fault> {
+        cloud.way().await;
         if cloud.half_seen.load(Ordering::SeqCst) > 0 {
             cloud.half_seen.fetch_sub(1, Ordering::SeqCst);
             let fault = Fault::new("tags", "NotFound", "it was there a moment ago");
@@ -123,6 +134,7 @@ impl Resource for Crate {
     }
 
     async fn create(&self, cloud: &Cloud, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        cloud.way().await;
         if cloud.refusals.load(Ordering::SeqCst) > 0 {
             cloud.refusals.fetch_sub(1, Ordering::SeqCst);
             let fault = Fault::new("create", "NotYet", "not yet");
@@ -138,6 +150,7 @@ impl Resource for Crate {
     }
 
     async fn update(&self, cloud: &Cloud, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        cloud.way().await;
         if live.settings.size != want.size {
             cloud.call(format!("resize {}", self.name), |boxes| {
                 boxes.get_mut(&self.name).expect("it was read").size = want.size;
@@ -154,6 +167,7 @@ impl Resource for Crate {
     }
 
     async fn delete(&self, cloud: &Cloud, _: &Live<Self>) -> Result<(), Fault> {
+        cloud.way().await;
         cloud.call(format!("delete {}", self.name), |boxes| {
             boxes.remove(&self.name);
             Ok(())
@@ -312,7 +326,7 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
         cloud.boxes.lock().unwrap().insert("left".into(), theirs.clone());
         assert!(matches!(plan(&stack(1), &cloud).await, Err(Error::Foreign { .. })));
         let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
-        assert!(matches!(removal.lines[0].step, Step::Leave(_)));
+        assert!(matches!(removal.lines[0].step, Step::Foreign(_)));
         stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await;
         assert_eq!(cloud.boxes.lock().unwrap().get("left"), Some(&theirs));
         assert_eq!(cloud.mutating(), Vec::<String>::new());
@@ -360,4 +374,33 @@ async fn a_wish_to_stop_ends_the_wait_between_two_calls() {
     let applied = toys.apply(&cloud, plan, &pace, &observer).await;
     assert!(matches!(applied.outcomes[0].result, Some(Err(Error::Interrupted { .. }))));
     assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_calls_than_allowed_are_in_flight_whatever_the_command() {
+    let cloud = Cloud::default();
+    let wide = |size: u32| {
+        let mut toys = Stack::new("toys", Tags::new());
+        let settings = move |_| Settings { size, filled: true, colour: "red" };
+        let base = toys.add("base", Crate { name: "base".into() }, (), settings);
+        for number in 0..5 * AT_ONCE {
+            let name = format!("toy-{number}");
+            toys.add(name.clone(), Crate { name }, base, move |_| settings(()));
+        }
+        toys
+    };
+    let most = || cloud.most_on_the_way.swap(0, Ordering::SeqCst);
+    assert!(all_done(&apply(&wide(1), &cloud).await.unwrap()));
+    assert_eq!(most(), AT_ONCE, "creating");
+    assert!(all_done(&apply(&wide(2), &cloud).await.unwrap()));
+    assert_eq!(most(), AT_ONCE, "changing");
+    let mut gone = Stack::new("toys", Tags::new());
+    gone.add("base", Crate { name: "base".into() }, (), |_| Settings { size: 2, filled: true, colour: "red" });
+    (0..2 * AT_ONCE).for_each(|number| gone.doom(0, Crate { name: format!("toy-{number}") }));
+    assert!(all_done(&apply(&gone, &cloud).await.unwrap()));
+    assert_eq!(most(), AT_ONCE, "removing what is no longer wanted");
+    let removal = wide(2).plan_removal(&cloud, &Default::default()).await.unwrap();
+    assert!(all_done(&wide(2).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await));
+    assert_eq!(most(), AT_ONCE, "removing everything");
+    assert!(cloud.boxes.lock().unwrap().is_empty());
 }

@@ -471,29 +471,49 @@ async fn another_account_or_region_is_refused_naming_both() {
     cloud.end().await;
 }
 
+/// On moto, which has every region.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_region_and_a_second_name_never_meet_the_first() {
-    // Without services: moto knows a scaling policy by its name alone, whosever it is.
-    let shipped = Project::light().description();
-    let (start, end) = (shipped.find("services:").expect("services"), shipped.find("outputs:").expect("outputs"));
-    let described = format!("{}{}", &shipped[..start], &shipped[end..].replace("  URL: ${services.web.url}\n", ""));
-    let (moto, project) = (Moto::start(), Project::with(&described));
-    moto.done(&project, &["up", "--yes", "--no-wait"]);
-    let second = Project::with(&described.replace("name: postagram", "name: postagram-two"));
-    moto.done(&second, &["up", "--yes", "--no-wait"]);
-    moto.done(&project, &["up", "--yes", "--no-wait", "--region", "eu-west-1"]);
-    let settled = |project: &Project, place: &[&str]| {
-        let plan = moto.run(project, &[&["plan", "--detailed-exitcode"], place].concat());
+async fn a_second_region_never_meets_the_first() {
+    let (moto, project) = (Moto::start(), Project::light());
+    let settled = |place: &[&str]| {
+        let plan = moto.run(&project, &[&["plan", "--detailed-exitcode"], place].concat());
         assert_eq!(plan.code, 0, "{}", plan.all());
     };
-    settled(&project, &[]);
-    settled(&second, &[]);
+    let there = ["--region", "eu-west-1"];
+    moto.done(&project, &["up", "--yes", "--no-wait"]);
+    moto.done(&project, &[&["up", "--yes", "--no-wait"], &there[..]].concat());
+    settled(&[]);
+    settled(&there);
     moto.done(&project, &["down", "--yes"]);
-    settled(&second, &[]);
-    settled(&project, &["--region", "eu-west-1"]);
-    moto.done(&second, &["down", "--yes"]);
-    settled(&project, &["--region", "eu-west-1"]);
-    moto.done(&project, &["down", "--yes", "--region", "eu-west-1"]);
+    assert_eq!(moto.fleet().await, [0, 0, 0]);
+    settled(&there);
+    moto.done(&project, &[&["down", "--yes"], &there[..]].concat());
     let roles = moto.ask("iam", "Action=ListRoles&Version=2010-05-08").await;
     assert!(!roles.contains("postagram"), "{roles}");
+}
+
+/// On our own AWS: moto knows a scaling policy by its name alone, whosever it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_never_meets_the_first() {
+    let (cloud, first) = (ours().await, Project::light());
+    let second = Project::with(&first.description().replace("name: postagram", "name: postagram-two"));
+    let settled = async |project: &Project| {
+        let plan = cloud.run(project, &["plan", "--detailed-exitcode"]).await;
+        assert_eq!(plan.code, 0, "{}", plan.all());
+    };
+    for project in [&first, &second] {
+        cloud.done(project, &["up", "--yes", "--no-wait"]).await;
+    }
+    settled(&first).await;
+    settled(&second).await;
+    cloud.done(&first, &["down", "--yes"]).await;
+    let there = inventory(&cloud).await;
+    assert!(there.keys().all(|thing| thing.contains("postagram-two")), "{there:?}");
+    settled(&second).await;
+    cloud.done(&first, &["up", "--yes", "--no-wait"]).await;
+    cloud.done(&second, &["down", "--yes"]).await;
+    settled(&first).await;
+    cloud.done(&first, &["down", "--yes"]).await;
+    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    cloud.end().await;
 }

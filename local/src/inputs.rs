@@ -9,24 +9,42 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use crate::answer::Response;
 use crate::call::{self, Request};
+use crate::functions::runtime_api::Rehearsal;
 use crate::services::Services;
-use crate::{ACCESS_KEY, Conditions, Options, compute};
+use crate::{ACCESS_KEY, Conditions, Options, compute, server};
 
 /// What stands between two requests of one text.
 const BETWEEN: &[u8] = b"\n%%\n";
 /// More requests than this tell a fuzzer nothing new.
 const MOST: usize = 32;
 
-/// Every service of a local AWS, asked as the account's owner whatever the signature is.
-pub struct Doors(Services);
+/// What an instance's metadata and a function's process are asked with: a token and an invocation, which no fuzzer finds.
+const KNOWN: &str = "known";
+
+/// Every service of a local AWS, asked as the account's owner whatever the signature is, and everything else that
+/// listens: its own pages, load balancers, instances' metadata and what functions' processes ask.
+pub struct Doors {
+    services: Services,
+    runtime: Rehearsal,
+}
+
+/// Who reads a request: what `door: …` says among its headers, and the API where nothing does.
+enum Door {
+    Api,
+    Balancer,
+    Metadata,
+    Runtime,
+}
 
 impl Doors {
     /// A local AWS that keeps its state in `dir`.
     pub async fn open(dir: &Path) -> anyhow::Result<Doors> {
         winterbaume_core::set_default_account_id(crate::ACCOUNT);
         let options = Options { dir: dir.to_owned(), port: 0, region: "us-east-1".to_owned() };
-        Ok(Doors(Services::open(&options, Conditions::default(), "http://127.0.0.1:9").await?))
+        let services = Services::open(&options, Conditions::default(), "http://127.0.0.1:9").await?;
+        Ok(Doors { services, runtime: Rehearsal::of(KNOWN).await })
     }
 
     /// Puts requests, written as HTTP is and separated by a line of `%%`, and gives the status of each answer.
@@ -35,29 +53,86 @@ impl Doors {
     pub async fn put(&self, text: &[u8]) -> Vec<u16> {
         let mut statuses = Vec::new();
         for text in split(text).into_iter().take(MOST) {
-            let Some(request) = request(text).map(harmless) else {
+            let Some(mut request) = request(text) else {
                 continue;
             };
-            let call = call::identify(&request);
-            let unproven = self.0.answer_unproven(&call, &request).await;
-            for answer in unproven {
-                let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-                // An object's type is what its owner says it is.
-                let own = call.operation != "GetObject" && call.operation != "HeadObject";
-                if own && kind.is_some_and(|kind| kind.contains("json")) && !answer.body().is_empty() {
-                    let read = serde_json::from_slice::<serde_json::Value>(answer.body());
-                    assert!(read.is_ok(), "{} answers what is no JSON: {read:?}", call.operation);
+            match door(&mut request) {
+                Door::Api => statuses.extend(self.call(&harmless(request)).await),
+                Door::Balancer => statuses.extend(head(&request).map(|head| compute::rehearse_balancer(head).as_u16())),
+                Door::Metadata => {
+                    let Request { method, path, headers, .. } = &request;
+                    let compute = self.services.compute();
+                    let status = compute::rehearse_metadata(compute, KNOWN, method, path, headers).await;
+                    statuses.push(status.as_u16());
                 }
-                statuses.push(answer.status().as_u16());
+                Door::Runtime => {
+                    let Request { method, path, body, .. } = request;
+                    statuses.push(self.runtime.answer(&method, &path, body).await.status().as_u16());
+                }
             }
         }
         statuses
     }
 
+    /// What the server's one port answers.
+    async fn call(&self, request: &Request) -> Vec<u16> {
+        // Most texts are written without a host, which every request has.
+        if let Err(refusal) = server::check_host(&request.headers)
+            && request.headers.contains_key(header::HOST)
+        {
+            return vec![refusal.status];
+        }
+        if server::is_own(request) {
+            let answer = server::own_page(request, &self.services, &serde_json::Value::Null);
+            check("a page of its own", &answer);
+            return vec![answer.status().as_u16()];
+        }
+        let call = call::identify(request);
+        // Its faults are found, but do not happen to it: what is behind them is what is to be reached.
+        drop(self.services.judge(&call, request));
+        let answers = self.services.answer_unproven(&call, request).await;
+        for answer in &answers {
+            // An object's type is what its owner says it is.
+            if call.operation != "GetObject" && call.operation != "HeadObject" {
+                check(&call.operation, answer);
+            }
+        }
+        answers.map(|answer| answer.status().as_u16()).to_vec()
+    }
+
     /// Ends what the services have begun.
     pub async fn close(self) {
-        self.0.stop().await;
+        self.services.stop().await;
     }
+}
+
+/// Panics if a body is not what its type says.
+fn check(what: &str, answer: &Response) {
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(|kind| kind.contains("json")) && !answer.body().is_empty() {
+        let read = serde_json::from_slice::<serde_json::Value>(answer.body());
+        assert!(read.is_ok(), "{what} answers what is no JSON: {read:?}");
+    }
+}
+
+fn door(request: &mut Request) -> Door {
+    match request.headers.remove("door").as_ref().map(HeaderValue::as_bytes) {
+        Some(b"balancer") => Door::Balancer,
+        Some(b"metadata") => Door::Metadata,
+        Some(b"runtime") => Door::Runtime,
+        _ => Door::Api,
+    }
+}
+
+/// The head of a request, as a load balancer gets it.
+fn head(request: &Request) -> Option<http::request::Parts> {
+    let target = match request.query.as_str() {
+        "" => request.path.clone(),
+        query => format!("{}?{query}", request.path),
+    };
+    let mut whole = http::Request::builder().method(request.method.clone()).uri(target).body(()).ok()?;
+    *whole.headers_mut() = request.headers.clone();
+    Some(whole.into_parts().0)
 }
 
 /// Boots an instance below `root` from user data, up to its programs, which are read but not started.

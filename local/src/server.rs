@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -94,7 +94,7 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
     let head_only = request.method() == Method::HEAD;
     let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
     let reply = match read(request).await {
-        Ok(request) if request.path.starts_with("/_local/") => Reply::Whole(own_page(&request, &services, about)),
+        Ok(request) if is_own(&request) => Reply::Whole(own_page(&request, &services, about)),
         Ok(request) => run(request, services).await,
         Err(refusal) => Reply::Whole(refusal.answer(Protocol::RestXml)),
     };
@@ -145,11 +145,7 @@ async fn read(request: http::Request<Incoming>) -> Result<Request, Refusal> {
             headers.insert(header::HOST, value);
         }
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    if !is_local(host) {
-        let text = format!("this server answers to 127.0.0.1 and localhost, not to {host:?}");
-        return Err(Refusal::new(403, "AccessDenied", text));
-    }
+    check_host(&headers)?;
     let body = Limited::new(body, LARGEST).collect().await.map_err(|fault| {
         if fault.is::<LengthLimitError>() {
             Refusal::new(413, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
@@ -166,6 +162,18 @@ async fn read(request: http::Request<Incoming>) -> Result<Request, Refusal> {
     })
 }
 
+/// Only this machine's own names are answered to.
+pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match is_local(host) {
+        true => Ok(()),
+        false => {
+            let text = format!("this server answers to 127.0.0.1 and localhost, not to {host:?}");
+            Err(Refusal::new(403, "AccessDenied", text))
+        }
+    }
+}
+
 fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
@@ -180,8 +188,13 @@ fn http_date(now: OffsetDateTime) -> Option<HeaderValue> {
     now.format(format).ok()?.parse().ok()
 }
 
+/// Whether it is about the server and not about AWS.
+pub(crate) fn is_own(request: &Request) -> bool {
+    request.path.starts_with("/_local/")
+}
+
 /// The server's own pages, which are no AWS.
-fn own_page(request: &Request, services: &Services, about: &Value) -> Response {
+pub(crate) fn own_page(request: &Request, services: &Services, about: &Value) -> Response {
     // A page in a browser may send something here even where it cannot read the answer.
     if request.header("origin").is_some() {
         return empty(403);

@@ -12,7 +12,7 @@ use crate::call::{self, Call, Request};
 use crate::compute::{self, Compute};
 use crate::credentials::{Access, Identity, session_arn, session_id, user_arn};
 use crate::dynamodb::DynamoDb;
-use crate::faults::{Act, Faults, Kind};
+use crate::faults::{Act, Fate, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::lambda::Lambda;
@@ -76,10 +76,20 @@ impl Services {
         })
     }
 
+    /// What the faults on its way make of a call.
+    pub(crate) fn judge(&self, call: &Call, request: &Request) -> Fate {
+        self.faults.judge(call, &self.caller(request), request)
+    }
+
+    /// Instances and load balancers.
+    pub(crate) fn compute(&self) -> Arc<Compute> {
+        self.compute.clone()
+    }
+
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
     pub(crate) async fn answer(&self, request: &Request) -> Reply {
         let call = call::identify(request);
-        let fate = self.faults.judge(&call, &self.caller(request), request);
+        let fate = self.judge(&call, request);
         if !fate.latency.is_zero() {
             tokio::time::sleep(fate.latency).await;
         }

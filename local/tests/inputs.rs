@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use local::inputs::{self, Doors};
 
 /// Far beyond what the largest of these takes: only what would never end is cut off.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// What may be used for a large request: KiB of address space, and seconds of processor time. Far beyond what is used.
+const MEMORY: u64 = 2 << 20;
+const SECONDS: u64 = 120;
 /// The size of a large request's body in bytes.
 const LARGE: usize = 10 << 20;
 
@@ -47,6 +51,18 @@ async fn every_request_of_the_corpus_is_answered_and_what_it_wrote_opens_again()
     assert!(accepted > 150, "{accepted} accepted");
 }
 
+/// What is not the API is reached, too: the server's own pages, its check of the host, load balancers, metadata and what
+/// functions ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_every_door_somebody_answers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/calls");
+    let doors = [("own_pages", 200), ("hosts", 403), ("balancer_heads", 301), ("metadata", 200), ("runtime", 202)];
+    for (name, status) in doors {
+        let statuses = put(&fs::read(folder.join(name)).unwrap()).await;
+        assert!(statuses.contains(&status), "{name}: {statuses:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn user_data_reaches_nothing_outside_its_instance() {
     for file in corpus("user_data") {
@@ -60,8 +76,16 @@ async fn user_data_reaches_nothing_outside_its_instance() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn large_and_deep_requests_are_answered() {
+/// The program that puts requests, built beside this test.
+fn putter() -> PathBuf {
+    let beside = std::env::current_exe().unwrap();
+    let program = beside.ancestors().nth(2).expect("the build folder").join("examples/put");
+    assert!(program.is_file(), "{} is not there: cargo build --workspace --examples", program.display());
+    program
+}
+
+#[test]
+fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
     let json = |body: &str| {
         format!("POST / HTTP/1.1\nservice: dynamodb\nx-amz-target: DynamoDB_20120810.PutItem\n\n{body}").into_bytes()
     };
@@ -77,6 +101,18 @@ async fn large_and_deep_requests_are_answered() {
         format!("PUT /photos HTTP/1.1\nservice: s3\n\n\n%%\nPOST /photos?delete HTTP/1.1\nservice: s3\n\n{body}")
             .into_bytes()
     };
+    let own = |method: &str, page: &str, body: &str| {
+        let called = "POST / HTTP/1.1\nservice: dynamodb\nx-amz-target: DynamoDB_20120810.ListTables\n\n{}";
+        format!("{method} /_local/{page} HTTP/1.1\n\n{body}\n%%\n{called}").into_bytes()
+    };
+    let door = |door: &str, line: &str, head: &str, body: &str| {
+        format!("{line} HTTP/1.1\ndoor: {door}\n{head}\n\n{body}").into_bytes()
+    };
+    let rule = format!(
+        "{{\"match\":{{\"operation\":\"{}\",\"contains\":\"{}\"}},\"fault\":\"500\"}}",
+        "*a".repeat(LARGE / 4),
+        "a".repeat(LARGE / 2)
+    );
     let cases = [
         ("deep JSON", json(&"[".repeat(LARGE))),
         ("a long text", json(&format!("{{\"TableName\":\"{}\"}}", "x".repeat(LARGE)))),
@@ -94,9 +130,38 @@ async fn large_and_deep_requests_are_answered() {
             "many deletions",
             deletion(&format!("<Delete>{}</Delete>", "<Object><Key>a</Key></Object>".repeat(LARGE / 29))),
         ),
+        ("a long host", format!("GET / HTTP/1.1\nhost: {}.localhost\nservice: s3\n\n", "a.".repeat(LARGE / 2)).into()),
+        ("a deep rule of faults", own("POST", "faults", &"[".repeat(LARGE))),
+        ("a rule about everything", own("POST", "faults", &rule)),
+        (
+            "many kinds of chaos",
+            own("PUT", "chaos", &format!("{{\"kinds\":[{}\"slow\"]}}", "\"slow\",".repeat(LARGE / 7))),
+        ),
+        ("a long head", door("balancer", "GET /", &format!("host: a\nx: {}", "y".repeat(LARGE)), "")),
+        (
+            "a head of many words",
+            door("balancer", "GET /", &format!("host: a\nconnection: {}", "x-y,".repeat(LARGE / 4)), ""),
+        ),
+        (
+            "a long token",
+            door("metadata", "GET /latest/meta-data/", &format!("x-aws-ec2-metadata-token: {}", "k".repeat(LARGE)), ""),
+        ),
+        (
+            "a large answer of a function",
+            door("runtime", "POST /2018-06-01/runtime/invocation/known/response", "x: y", &"1".repeat(LARGE)),
+        ),
     ];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("requests");
     for (what, text) in cases {
-        let statuses = put(&text).await;
-        assert!(statuses.iter().all(|status| *status < 500), "{what}: {statuses:?}");
+        fs::write(&file, text).unwrap();
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
+        let said = limited.arg("sh").arg(putter()).arg(&file).output().expect("a shell can be started");
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success(), "{what}: {} {}", said.status, errors.chars().take(2000).collect::<String>());
+        let said = String::from_utf8_lossy(&said.stdout);
+        let statuses: Vec<u16> = said.lines().map(|status| status.parse().expect("a status")).collect();
+        assert!(!statuses.is_empty() && statuses.iter().all(|status| *status < 500), "{what}: {statuses:?}");
     }
 }

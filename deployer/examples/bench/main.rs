@@ -9,6 +9,7 @@
 mod life;
 mod measure;
 mod sizes;
+mod stacks;
 
 use anyhow::{Result, bail};
 

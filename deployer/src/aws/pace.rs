@@ -44,20 +44,41 @@ const RATES: &[Rate] = &[
 
 /// What may be asked when. Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub struct Rates(Arc<Mutex<HashMap<usize, Instant>>>);
+pub struct Rates(Arc<Mutex<HashMap<usize, Taken>>>);
+
+/// What has been taken of a rate.
+#[derive(Debug)]
+struct Taken {
+    /// The next free moment.
+    free: Instant,
+    /// How many calls there were.
+    calls: u32,
+}
+
+impl Rate {
+    fn every(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.calls)
+    }
+}
 
 impl Rates {
+    /// The least time in which all calls so far could be made at these rates.
+    pub fn least(&self) -> Duration {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = taken.iter().map(|(row, taken)| RATES[*row].every() * taken.calls.saturating_sub(1));
+        times.max().unwrap_or_default()
+    }
+
     /// Takes the next free moment for a call, and says how long it is until then.
     fn reserve(&self, called: &Called, now: Instant) -> Duration {
         let of = |operation: Option<&str>| {
             RATES.iter().position(|rate| rate.service == called.service && rate.operation == operation)
         };
         let Some(row) = of(Some(&called.operation)).or_else(|| of(None)) else { return Duration::ZERO };
-        let every = Duration::from_secs_f64(1.0 / RATES[row].calls);
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = next.entry(row).or_insert(now);
-        let moment = (*free).max(now);
-        *free = moment + every;
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = all.entry(row).or_insert(Taken { free: now, calls: 0 });
+        let moment = taken.free.max(now);
+        *taken = Taken { free: moment + RATES[row].every(), calls: taken.calls + 1 };
         moment - now
     }
 }
@@ -154,5 +175,6 @@ mod tests {
         assert_eq!(wait("S3", "PutObject", now), 0);
         assert_eq!([wait("Lambda", "GetFunction", now), wait("CloudWatch Logs", "DescribeLogGroups", now)], [12, 0]);
         assert_eq!(create(now + Duration::from_secs(1)), 0, "what was not used is not saved up");
+        assert_eq!(rates.least().as_millis(), 249, "four calls of twelve a second, and all others meanwhile");
     }
 }

@@ -106,6 +106,7 @@ async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Opt
 
 async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, Failure> {
     refuse_protected(plan)?;
+    refuse_foreign(plan)?;
     let name = session.config.name.as_str();
     if args.yes || goes(plan) == 0 {
         return Ok(true);
@@ -181,6 +182,20 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
     let what = protected.join(" and ");
     Err(Failure::new(Exit::Failed, anyhow::anyhow!("{what}: protected against deletion, so nothing was changed"))
         .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `down --keep {first}`")))
+}
+
+/// What is somebody else's keeps everything else, too: what it uses could not go, and what it lives in would take it along.
+fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
+    let foreign = plan.lines.iter().filter_map(|line| match &line.step {
+        Step::Foreign(owner) => Some((&line.address, format!("{} ({}) belongs to {owner}", line.address, line.name))),
+        _ => None,
+    });
+    let (addresses, told): (Vec<_>, Vec<_>) = foreign.unzip();
+    let Some(first) = addresses.first().filter(|_| goes(plan) > 0) else { return Ok(()) };
+    Err(Failure::new(Exit::Failed, anyhow::anyhow!("{}, so nothing was changed", told.join(" and "))).hint(format!(
+        "keep it, and what it needs: `down --keep {first}`; or, if it carries nobody's tags and is yours, take it over \
+         first: `up --adopt {first}`"
+    )))
 }
 
 fn goes(plan: &Plan) -> usize {

@@ -23,7 +23,7 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{self, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
+    engine::{self, AT_ONCE, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
     lease::Lease,
     package,
@@ -72,8 +72,8 @@ struct Session {
     begun: Instant,
     lease_term: Duration,
     standing: Mutex<Standing>,
-    /// Time that walks over the stack lost because only so many resources are dealt with at once.
-    slack: Mutex<Duration>,
+    /// How long walks over the stack have taken so far.
+    walked: Mutex<Span>,
 }
 
 /// Whether a command needs the local AWS to run, or is content to find that it does not.
@@ -125,8 +125,8 @@ impl Session {
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
         let lease_term = Duration::from_secs(global.lease.into());
-        let (standing, slack) = Default::default();
-        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, slack }))
+        let (standing, walked) = Default::default();
+        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, walked }))
     }
 
     fn folder(&self) -> &Path {
@@ -296,18 +296,22 @@ impl Session {
 
     /// Remembers how long a walk over the stack took.
     fn note(&self, span: Span) {
-        *self.slack.lock().unwrap_or_else(PoisonError::into_inner) += span.slack();
+        *self.walked.lock().unwrap_or_else(PoisonError::into_inner) += span;
     }
 
-    /// With `-v`: how long it took, and had to take.
+    /// With `-v`: how long it took, and three times that it had to take.
     fn timing(&self, global: &Global) {
         if global.verbose == 0 {
             return;
         }
-        let took = self.begun.elapsed();
-        let at_best = took.saturating_sub(*self.slack.lock().unwrap_or_else(PoisonError::into_inner));
-        let [took, at_best] = [took, at_best].map(|time| time.as_secs_f64());
-        report::say(format!("{took:.2} s; what waits for each other takes {at_best:.2} s"));
+        let (took, walked) = (self.begun.elapsed(), *self.walked.lock().unwrap_or_else(PoisonError::into_inner));
+        let besides = took.saturating_sub(walked.took);
+        let rates = self.aws.rates.least();
+        let [took, chain, share, rates] =
+            [took, besides + walked.chain, besides + walked.share, rates].map(|time| time.as_secs_f64());
+        report::say(format!(
+            "{took:.2} s; the longest chain {chain:.2} s, all by {AT_ONCE} at once {share:.2} s, AWS's rates {rates:.2} s"
+        ));
     }
 
     /// With `-v`: how many calls were made, and of which kinds.

@@ -14,6 +14,6 @@ pub use diff::Change;
 pub use error::{Error, Fault, Retry};
 pub use graph::{Address, Stack};
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
-pub use plan::{Applied, Event, Observer, Outcome, Plan, Planned, Progress, Step};
+pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Planned, Progress, Step};
 pub use resource::{Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags};
 pub use walk::Span;

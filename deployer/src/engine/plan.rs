@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How many resources are dealt with at once: more would meet AWS's rate limits (aws-facts §14).
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// What is to be done with one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +36,8 @@ pub enum Step {
     Wait(String),
     /// It stays as it is, for this reason.
     Leave(String),
+    /// It has the name of something of ours and belongs to somebody else.
+    Foreign(String),
     /// It is not wanted any more, and has been told that it must not be deleted.
     Protected,
 }
@@ -48,7 +50,7 @@ impl Step {
 
     /// Whether anything is to be done.
     fn is_work(&self) -> bool {
-        !matches!(self, Step::Keep | Step::Leave(_) | Step::Protected)
+        !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign(_) | Step::Protected)
     }
 
     /// Whether those who use its output can already be planned.

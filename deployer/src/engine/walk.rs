@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    ops::AddAssign,
     time::{Duration, Instant},
 };
 
@@ -31,20 +32,25 @@ pub struct Walked {
 pub struct Span {
     /// From the first visit's beginning to the last one's end.
     pub took: Duration,
-    /// No order of the same visits is quicker than this: it is the longest chain of visits that need each other, and
-    /// at least all visits shared out evenly among as many as were allowed at once.
-    pub at_best: Duration,
+    /// The longest chain of visits that need each other: no number of places makes it shorter.
+    pub chain: Duration,
+    /// All visits shared out evenly among as many places as there were: no order makes it shorter.
+    pub share: Duration,
 }
 
 impl Span {
     fn of(needs: &[Vec<usize>], limit: usize, visits: &[Duration], took: Duration) -> Span {
-        let evenly = visits.iter().sum::<Duration>() / u32::try_from(limit).unwrap_or(u32::MAX).max(1);
-        Span { took, at_best: critical_path(needs, visits).max(evenly) }
+        let share = visits.iter().sum::<Duration>() / u32::try_from(limit).unwrap_or(u32::MAX).max(1);
+        Span { took, chain: critical_path(needs, visits), share }
     }
+}
 
-    /// Time that better use of the places would have saved.
-    pub fn slack(&self) -> Duration {
-        self.took.saturating_sub(self.at_best)
+/// One walk after the other.
+impl AddAssign for Span {
+    fn add_assign(&mut self, next: Span) {
+        self.took += next.took;
+        self.chain += next.chain;
+        self.share += next.share;
     }
 }
 
@@ -115,7 +121,7 @@ pub fn reversed(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     #[tokio::test]
     async fn a_failure_skips_only_what_waits_for_it() {
@@ -146,12 +152,33 @@ mod tests {
     #[test]
     fn no_order_is_quicker_than_the_longest_chain_or_an_even_share() {
         let needs = vec![vec![], vec![0], vec![], vec![1, 2]];
-        let seconds = |numbers: [u64; 4]| numbers.map(Duration::from_secs);
-        let best = |limit, visits| Span::of(&needs, limit, &seconds(visits), Duration::from_secs(20)).at_best.as_secs();
-        assert_eq!(best(8, [1, 2, 9, 3]), 12);
-        assert_eq!(best(8, [4, 2, 5, 3]), 9);
-        assert_eq!(best(1, [4, 2, 5, 3]), 14);
-        let span = Span::of(&needs, 8, &seconds([1, 2, 9, 3]), Duration::from_secs(20));
-        assert_eq!(span.slack(), Duration::from_secs(8));
+        let span = |limit, visits: [u64; 4]| {
+            let span = Span::of(&needs, limit, &visits.map(Duration::from_secs), Duration::from_secs(20));
+            [span.chain, span.share].map(|bound| bound.as_secs_f64())
+        };
+        assert_eq!(span(8, [1, 2, 9, 3]), [12.0, 15.0 / 8.0]);
+        assert_eq!(span(8, [4, 2, 5, 3]), [9.0, 14.0 / 8.0]);
+        assert_eq!(span(1, [4, 2, 5, 3]), [9.0, 14.0]);
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_limit_are_visited_at_once() {
+        // Each second node needs the one before it, so that places are taken and given back in between.
+        let needs: Vec<Vec<usize>> = (0..100).map(|node| if node % 2 == 1 { vec![node - 1] } else { vec![] }).collect();
+        let (now, most) = (Cell::new(0), Cell::new(0));
+        walk(&needs, 8, |node| {
+            let (now, most) = (&now, &most);
+            async move {
+                now.set(now.get() + 1);
+                most.set(most.get().max(now.get()));
+                for _ in 0..node % 5 {
+                    tokio::task::yield_now().await;
+                }
+                now.set(now.get() - 1);
+                true
+            }
+        })
+        .await;
+        assert_eq!(most.get(), 8, "every place is taken, and no other");
     }
 }

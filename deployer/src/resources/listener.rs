@@ -15,13 +15,15 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// Known by its load balancer and its tags: the port may change.
+/// Known by its load balancer and its tags: the port may change. What has lost its tags is known by its port.
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// The ARN of the load balancer.
     pub load_balancer: String,
     /// The ARN of the target group it should know.
     pub target_group: String,
+    /// Where people should come in.
+    pub port: i32,
 }
 
 /// What we choose.
@@ -80,8 +82,10 @@ impl Resource for Listener {
         let arns = listeners.iter().map(|(arn, _)| (*arn).to_owned()).collect();
         let mut tags = tags::of_arns(aws, arns).await?;
         let is_tagged = |arn: &str| tags.get(arn).is_some_and(|tags| tags.contains_key(STACK_TAG));
-        // Somebody may have added one by hand, for a certificate perhaps: ours is the one with our tags.
-        let ours = listeners.iter().find(|(arn, _)| is_tagged(arn)).or(listeners.first()).copied();
+        // Somebody may have added one by hand, for a certificate perhaps: ours is the one with our tags, and whoever is
+        // in its place is in our way.
+        let in_place = || listeners.iter().find(|(_, listener)| listener.port() == Some(self.port));
+        let ours = listeners.iter().find(|(arn, _)| is_tagged(arn)).or_else(in_place).copied();
         Ok(ours.map_or(Observed::Absent, |(arn, listener)| {
             Observed::Present(Live {
                 settings: self.settings(listener),
@@ -206,7 +210,7 @@ mod tests {
     fn a_target_group_is_known_with_any_weight() {
         let there = listener(vec![forward(&Forwards::from([("old".into(), 1), ("wanted".into(), 0)]))]);
         let known = |target_group: &str| {
-            let listener = Listener { load_balancer: "lb".into(), target_group: target_group.into() };
+            let listener = Listener { load_balancer: "lb".into(), target_group: target_group.into(), port: 80 };
             listener.settings(&there).target_group
         };
         assert_eq!([known("wanted"), known("absent")], ["wanted", "old"]);

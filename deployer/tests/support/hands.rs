@@ -20,17 +20,18 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ForwardActionConfig, LoadBalancerSchemeEnum, Matcher, ProtocolEnum, Tag as BalancerTag,
     TargetGroupAttribute, TargetGroupTuple,
 };
+use aws_sdk_iam::types::Tag as RoleTag;
 use aws_sdk_lambda::{
     primitives::Blob,
     types::{Architecture, Environment, LastUpdateStatus, LoggingConfig, Runtime},
 };
 use aws_sdk_s3::types::{
-    Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
+    BucketVersioningStatus, Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
     NotificationConfigurationFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule, S3KeyFilter,
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    Tag as BucketTag, Tagging,
+    Tag as BucketTag, Tagging, VersioningConfiguration,
 };
-use deployer::{aws::Aws, package};
+use deployer::{aws::Aws, engine::STACK_TAG, package};
 
 /// The tag that is taken off by hand, everywhere.
 const TAG: &str = "course";
@@ -43,6 +44,12 @@ const PROFILE: &str = "postagram-us-east-1-web-svc";
 const WEB: &str = "postagram-web";
 /// What stands behind the load balancer at one port.
 const AT_PORT: &str = "postagram-web-8080";
+
+/// Instance profiles that are nobody's.
+const BY_HAND: [&str; 2] = ["by-hand", "by-hand-too"];
+/// Two of AWS's own policies.
+const MANAGED: [&str; 2] =
+    ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"];
 
 /// Somebody's, with the account's own credentials.
 pub struct Hands<'a> {
@@ -557,16 +564,206 @@ impl<'a> Hands<'a> {
                 data.tag_specifications(template_tags(ResourceType::Volume, volumes))
             }
             "tags.course" => {
-                let templates = self.aws.ec2.describe_launch_templates().launch_template_names(WEB).send().await;
-                let templates = templates.expect("it is there");
-                let id = templates.launch_templates()[0].launch_template_id().expect("it has an id");
-                return self.untag_in_ec2(id.to_owned()).await;
+                return self.untag_in_ec2(self.template_id().await).await;
             }
             disk => data.block_device_mappings(other_disk(disk)),
         };
         let call = self.aws.ec2.create_launch_template_version().launch_template_name(WEB).source_version("$Latest");
         let call = call.version_description("by hand").launch_template_data(data.build());
         call.send().await.expect("a version can be made");
+    }
+
+    /// Writes whose something is: a stack's, or nobody's.
+    pub async fn give(&self, address: &str, owner: Option<&str>) {
+        match address {
+            "bucket.images" => self.give_bucket(IMAGES, owner).await,
+            "bucket.artifacts" => self.give_bucket("postagram-artifacts-000000000000-us-east-1", owner).await,
+            "table.posts" => self.give_table(owner).await,
+            "log_group.labeler" => self.give_log_group(owner).await,
+            "role.labeler-fn" => self.give_role(owner).await,
+            "instance_profile.web" => self.give_profile(owner).await,
+            "function.labeler" => self.give_function(owner).await,
+            "security_group.web-lb" => self.give_in_ec2(self.firewall_id("postagram-web-lb").await, owner).await,
+            "launch_template.web" => self.give_in_ec2(self.template_id().await, owner).await,
+            "target_group.web" => self.give_in_elb(self.target_group_arn().await, owner).await,
+            "load_balancer.web" => self.give_in_elb(self.load_balancer().await, owner).await,
+            "listener.web" => self.give_in_elb(self.listener_arn().await, owner).await,
+            "auto_scaling_group.web" => self.give_group(owner).await,
+            _ => panic!("nobody knows whose {address} is"),
+        }
+    }
+
+    async fn give_bucket(&self, bucket: &str, owner: Option<&str>) {
+        let there = self.aws.s3.get_bucket_tagging().bucket(bucket).send().await.expect("it has tags");
+        let mut tags = there.tag_set;
+        tags.retain(|tag| tag.key() != STACK_TAG);
+        tags.extend(owner.map(|owner| bucket_tag(STACK_TAG, owner)));
+        let tagging = Tagging::builder().set_tag_set(Some(tags)).build().expect("tags are given");
+        self.aws.s3.put_bucket_tagging().bucket(bucket).tagging(tagging).send().await.expect("tags can be put");
+    }
+
+    async fn give_table(&self, owner: Option<&str>) {
+        let (dynamodb, arn) = (&self.aws.dynamodb, "arn:aws:dynamodb:us-east-1:000000000000:table/postagram-posts");
+        match owner {
+            Some(owner) => {
+                let tag = TableTag::builder().key(STACK_TAG).value(owner).build().expect("both are given");
+                dynamodb.tag_resource().resource_arn(arn).tags(tag).send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = dynamodb.untag_resource().resource_arn(arn).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_log_group(&self, owner: Option<&str>) {
+        let (logs, arn) = (&self.aws.logs, format!("arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}"));
+        match owner {
+            Some(owner) => drop(
+                logs.tag_resource().resource_arn(arn).tags(STACK_TAG, owner).send().await.expect("it can be tagged"),
+            ),
+            None => {
+                let call = logs.untag_resource().resource_arn(arn).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_role(&self, owner: Option<&str>) {
+        let iam = &self.aws.iam;
+        match owner {
+            Some(owner) => {
+                let call = iam.tag_role().role_name(ROLE).tags(iam_tag(STACK_TAG, owner));
+                call.send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = iam.untag_role().role_name(ROLE).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_profile(&self, owner: Option<&str>) {
+        let iam = &self.aws.iam;
+        match owner {
+            Some(owner) => {
+                let call = iam.tag_instance_profile().instance_profile_name(PROFILE).tags(iam_tag(STACK_TAG, owner));
+                call.send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = iam.untag_instance_profile().instance_profile_name(PROFILE).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_function(&self, owner: Option<&str>) {
+        let lambda = &self.aws.lambda;
+        match owner {
+            Some(owner) => {
+                let call = lambda.tag_resource().resource(FUNCTION_ARN).tags(STACK_TAG, owner);
+                call.send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = lambda.untag_resource().resource(FUNCTION_ARN).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_in_ec2(&self, id: String, owner: Option<&str>) {
+        let ec2 = &self.aws.ec2;
+        match owner {
+            Some(owner) => {
+                let tag = Tag::builder().key(STACK_TAG).value(owner).build();
+                ec2.create_tags().resources(id).tags(tag).send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = ec2.delete_tags().resources(id).tags(Tag::builder().key(STACK_TAG).build());
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_in_elb(&self, arn: String, owner: Option<&str>) {
+        let elb = &self.aws.elb;
+        match owner {
+            Some(owner) => {
+                let tag = BalancerTag::builder().key(STACK_TAG).value(owner).build();
+                elb.add_tags().resource_arns(arn).tags(tag).send().await.expect("it can be tagged");
+            }
+            None => {
+                let call = elb.remove_tags().resource_arns(arn).tag_keys(STACK_TAG);
+                call.send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn give_group(&self, owner: Option<&str>) {
+        let autoscaling = &self.aws.autoscaling;
+        let tag = GroupTag::builder().key(STACK_TAG).resource_id(AT_PORT).resource_type("auto-scaling-group");
+        match owner {
+            Some(owner) => {
+                let tag = tag.value(owner).propagate_at_launch(true).build();
+                autoscaling.create_or_update_tags().tags(tag).send().await.expect("it can be tagged");
+            }
+            None => {
+                autoscaling.delete_tags().tags(tag.build()).send().await.expect("it can be untagged");
+            }
+        }
+    }
+
+    async fn template_id(&self) -> String {
+        let templates = self.aws.ec2.describe_launch_templates().launch_template_names(WEB).send().await;
+        let templates = templates.expect("it is there");
+        templates.launch_templates()[0].launch_template_id().expect("it has an id").to_owned()
+    }
+
+    /// Puts into the images bucket everything that can be in one: versions of these keys, for each a marker that says
+    /// that it is deleted, and an upload that nobody finishes.
+    pub async fn fill_bucket(&self, keys: &[&str]) {
+        let s3 = &self.aws.s3;
+        let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        let call = s3.put_bucket_versioning().bucket(IMAGES).versioning_configuration(versioned);
+        call.send().await.expect("versions can be kept");
+        for key in keys {
+            for version in ["one", "two"] {
+                let call = s3.put_object().bucket(IMAGES).key(*key).body(version.as_bytes().to_vec().into());
+                call.send().await.expect("an object can be put");
+            }
+            s3.delete_object().bucket(IMAGES).key(*key).send().await.expect("it can be deleted");
+            s3.create_multipart_upload().bucket(IMAGES).key(*key).send().await.expect("an upload can be begun");
+        }
+    }
+
+    /// Adds what is not ours to the short lists that `down` reads: policies and profiles to the service's role, and a
+    /// listener to the load balancer.
+    pub async fn add_to_lists(&self) {
+        let iam = &self.aws.iam;
+        for policy in MANAGED {
+            let call = iam.attach_role_policy().role_name(PROFILE).policy_arn(policy);
+            call.send().await.expect("a policy can be attached");
+        }
+        let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:ListAllMyBuckets","Resource":"*"}]}"#;
+        let call = iam.put_role_policy().role_name(PROFILE).policy_name("by-hand").policy_document(document);
+        call.send().await.expect("a policy can be written");
+        for profile in BY_HAND {
+            iam.create_instance_profile().instance_profile_name(profile).send().await.expect("a profile can be made");
+            let call = iam.add_role_to_instance_profile().instance_profile_name(profile).role_name(PROFILE);
+            call.send().await.expect("a role can be in several profiles");
+        }
+        let forward = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn(self.target_group_arn().await);
+        let call = self.aws.elb.create_listener().load_balancer_arn(self.load_balancer().await).port(8081);
+        let call = call.protocol(ProtocolEnum::Http).default_actions(forward.build());
+        call.send().await.expect("a second listener can be made");
+    }
+
+    /// Takes away of that what does not go with the stack.
+    pub async fn take_from_lists(&self) {
+        for profile in BY_HAND {
+            let call = self.aws.iam.delete_instance_profile().instance_profile_name(profile);
+            call.send().await.expect("nobody's role is in it any more");
+        }
     }
 
     /// Makes what `up` would make, with our tags, but with everything that is fixed at creation chosen otherwise.
@@ -614,6 +811,10 @@ impl<'a> Hands<'a> {
 
 fn bucket_tag(key: &str, value: &str) -> BucketTag {
     BucketTag::builder().key(key).value(value).build().expect("both are given")
+}
+
+fn iam_tag(key: &str, value: &str) -> RoleTag {
+    RoleTag::builder().key(key).value(value).build().expect("both are given")
 }
 
 /// Options in which everything up to this field is other than wanted.

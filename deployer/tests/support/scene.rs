@@ -7,6 +7,9 @@ use super::{
     world::{self, Inventory},
 };
 
+/// What lies in the bucket that `down` has to empty.
+pub const PICTURE: &str = "a + b%/é";
+
 pub struct Scene {
     pub project: Project,
     pub line: Line,
@@ -30,11 +33,17 @@ pub enum Phase {
     Change,
     /// From what is up to another port of the service, at which everything behind the load balancer is new.
     Move,
+    /// From what is up to a description without its function and its service, which guards its data otherwise.
+    Shrink,
     /// From what is up, with an object in a bucket.
     Down,
 }
 
+/// How many runs are watched to know which calls every run makes.
+const WATCHED: usize = 3;
+
 /// How a run goes that nobody disturbs.
+#[derive(Debug, Clone)]
 pub struct Undisturbed {
     /// What there is at the end.
     pub goal: Inventory,
@@ -133,11 +142,21 @@ impl Scene {
         if phase == Phase::Up {
             return;
         }
+        if phase == Phase::Shrink {
+            self.describe_guarded();
+        }
         self.done(Phase::Up).await;
+        self.begin(phase).await;
+    }
+
+    /// Describes what a phase is to make of what is up.
+    pub async fn begin(&self, phase: Phase) {
         match phase {
+            Phase::Up => {}
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
-            _ => world::upload(&self.endpoint(), self.keys, "a + b%/é").await,
+            Phase::Shrink => self.describe_shrunk(),
+            Phase::Down => world::upload(&self.endpoint(), self.keys, PICTURE).await,
         }
         self.line.mend();
     }
@@ -150,6 +169,24 @@ impl Scene {
         self.project.edit("allow: [\"0.0.0.0/0\"]", "allow: [\"10.0.0.0/8\", \"192.168.0.0/16\"]");
         self.project.edit("methods: [GET, HEAD, PUT]", "methods: [GET, PUT]");
         self.project.edit("    health_check: /health\n", "    health_check: /ready\n    disk_gb: 12\n");
+    }
+
+    /// A description that guards its data.
+    pub fn describe_guarded(&self) {
+        self.project.edit("sort_key: id }", "sort_key: id, protect: true }");
+        self.project.edit("    on_upload:", "    protect: true\n    on_upload:");
+    }
+
+    /// What is left of the guarded description when everything that runs is gone from it.
+    fn describe_shrunk(&self) {
+        let text = self.project.description();
+        let (data, rest) = text.split_once("functions:").expect("there are functions");
+        let (_, outputs) = rest.split_once("outputs:").expect("there are outputs");
+        self.project.describe(&format!("{data}outputs:{outputs}"));
+        self.project.edit("    on_upload: { function: labeler }\n", "");
+        self.project.edit("  URL: ${services.web.url}\n", "");
+        self.project.edit("    protect: true\n", "");
+        self.project.edit("protect: true }", "point_in_time_recovery: true }");
     }
 
     /// Goes back to the description it began with.
@@ -176,12 +213,28 @@ impl Scene {
     /// What a run makes that nobody disturbs, and by which calls. Nothing is left of it.
     pub async fn undisturbed(&self, phase: Phase) -> Undisturbed {
         self.prepare(phase).await;
+        let undisturbed = self.watch(phase).await;
+        self.clear().await;
+        undisturbed
+    }
+
+    /// Runs a command that nobody disturbs.
+    pub async fn watch(&self, phase: Phase) -> Undisturbed {
+        self.line.mend();
         self.done(phase).await;
         let calls = self.line.calls().into_iter().collect();
         let mutating = self.line.mutating().into_iter().collect();
-        let goal = self.inventory().await;
-        self.clear().await;
-        Undisturbed { goal, calls, mutating }
+        Undisturbed { goal: self.inventory().await, calls, mutating }
+    }
+
+    /// What every run makes that nobody disturbs. Calls that only some of them make are left out: what is asked again
+    /// until it is so, and what was refused for the moment and repeated.
+    pub async fn steady(&self, phase: Phase) -> Undisturbed {
+        let mut steady = self.undisturbed(phase).await;
+        for _ in 1..WATCHED {
+            steady = steady.and(&self.undisturbed(phase).await);
+        }
+        steady
     }
 
     /// Everything is there as it should be, every managed field is as wanted, and asking changes nothing.
@@ -208,10 +261,19 @@ impl Scene {
     }
 }
 
+impl Undisturbed {
+    /// What this run and another one of the same phase have in common.
+    pub fn and(self, other: &Undisturbed) -> Undisturbed {
+        assert_eq!(self.goal, other.goal, "two undisturbed runs come to different ends");
+        let (calls, mutating) = (&self.calls & &other.calls, &self.mutating & &other.mutating);
+        Undisturbed { goal: self.goal, calls, mutating }
+    }
+}
+
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Move => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Move | Phase::Shrink => &["up", "--yes", "--no-wait"],
             Phase::Down => &["down", "--yes"],
         }
     }
@@ -222,6 +284,7 @@ impl Phase {
             Phase::Up => "up",
             Phase::Change => "up after a change",
             Phase::Move => "up to another port",
+            Phase::Shrink => "up to less",
             Phase::Down => "down",
         }
     }

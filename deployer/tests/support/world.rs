@@ -55,8 +55,20 @@ async fn buckets(aws: &Aws, seen: &mut Seen) {
         for object in aws.s3.list_objects_v2().bucket(name).send().await.expect("objects").contents() {
             seen.add("object", format!("{name}/{}", object.key().unwrap_or_default()));
         }
+        notifications(aws, name, seen).await;
         let uploads = aws.s3.list_multipart_uploads().bucket(name).send().await.expect("uploads");
         assert!(uploads.uploads().is_empty(), "{name} has unfinished uploads");
+    }
+}
+
+async fn notifications(aws: &Aws, bucket: &str, seen: &mut Seen) {
+    match aws.s3.get_bucket_notification_configuration().bucket(bucket).send().await {
+        Ok(document) => {
+            let ids = document.lambda_function_configurations().iter().map(|entry| entry.id().unwrap_or_default());
+            ids.for_each(|id| seen.add("notification", format!("{bucket}/{id}")));
+        }
+        // moto's name for an empty document.
+        Err(error) => assert!(format!("{error:?}").contains("GetBucketNotificationResponse"), "{bucket}: {error:?}"),
     }
 }
 
@@ -97,7 +109,10 @@ async fn machines(aws: &Aws, seen: &mut Seen) {
         .iter()
         .for_each(|group| seen.add("group", group.auto_scaling_group_name().unwrap_or_default()));
     let policies = aws.autoscaling.describe_policies().send().await.expect("policies");
-    policies.scaling_policies().iter().for_each(|it| seen.add("scaling policy", it.policy_name().unwrap_or_default()));
+    for policy in policies.scaling_policies() {
+        let (group, name) = (policy.auto_scaling_group_name(), policy.policy_name());
+        seen.add("scaling policy", format!("{}/{}", group.unwrap_or_default(), name.unwrap_or_default()));
+    }
 }
 
 async fn balancers(aws: &Aws, seen: &mut Seen) {

@@ -1,58 +1,59 @@
 //! Events of any kind: the corpus of the fuzzers once more, and what is too large to be kept in it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use posts::{FileName, ObjectName, User};
-use serde_json::Value;
+#[allow(dead_code)] // it is a program as well
+#[path = "../../examples/read_event.rs"]
+mod read_event;
 
-fn look(bytes: &[u8]) -> (usize, usize) {
-    let (mut pictures, mut skipped) = (0, 0);
-    if let Ok(event) = serde_json::from_slice::<Value>(bytes) {
-        for picture in labeler::pictures(&event, "photos") {
-            match picture {
-                Ok(picture) => {
-                    assert_eq!(picture.key().parse::<ObjectName>().as_ref(), Ok(&picture.object));
-                    pictures += 1;
-                }
-                Err(why) => {
-                    assert!(!why.to_string().is_empty());
-                    skipped += 1;
-                }
-            }
-        }
-    }
-    let _ = User::from_header(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    if let Ok(object) = ObjectName::from_event(&text) {
-        assert_eq!(object.to_string().parse(), Ok(object));
-    }
-    if let Ok(name) = text.parse::<FileName>() {
-        assert!(name.to_string().len() <= FileName::MAX_BYTES);
-    }
-    (pictures, skipped)
-}
+/// What may be used for a large event: KiB of address space, and seconds of processor time. Far beyond what is used.
+const MEMORY: u64 = 2 << 20;
+const SECONDS: u64 = 120;
 
 #[test]
 fn every_event_of_the_corpus_is_read_record_by_record() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/event");
     let (mut pictures, mut skipped) = (0, 0);
     for entry in fs::read_dir(folder).expect("the corpus is there") {
-        let (here, there) = look(&fs::read(entry.unwrap().path()).unwrap());
+        let (here, there) = read_event::look(&fs::read(entry.unwrap().path()).unwrap());
         pictures += here;
         skipped += there;
     }
     assert!(pictures >= 2 && skipped >= 5, "{pictures} pictures, {skipped} skipped");
 }
 
+/// The program that reads events, built beside this test.
+fn reader() -> PathBuf {
+    let beside = std::env::current_exe().unwrap();
+    let program = beside.ancestors().nth(2).expect("the build folder").join("examples/read_event");
+    assert!(program.is_file(), "{} is not there: cargo build --workspace --examples", program.display());
+    program
+}
+
 #[test]
-fn large_and_deep_events_come_to_an_end() {
+fn large_and_deep_events_come_to_an_end_in_little_memory_and_time() {
     let large = 10 << 20;
     let records = format!("{{\"Records\":[{}{{}}]}}", "{},".repeat(large / 3));
-    assert_eq!(look(records.as_bytes()), (0, large / 3 + 1));
-    assert_eq!(look(format!("{{\"Records\":{}", "[".repeat(large)).as_bytes()), (0, 0));
-    assert_eq!(look("/".repeat(large).as_bytes()), (0, 0));
-    assert_eq!(look("%".repeat(large).as_bytes()), (0, 0));
-    assert_eq!(look(&vec![0; large]), (0, 0));
-    assert_eq!(look("\u{10ffff}".repeat(large / 4).as_bytes()), (0, 0));
+    let all = format!("0 pictures, {} skipped\n", large / 3 + 1);
+    let cases = [
+        ("many records", records.into_bytes(), all.as_str()),
+        ("deep", format!("{{\"Records\":{}", "[".repeat(large)).into_bytes(), "0 pictures, 0 skipped\n"),
+        ("slashes", "/".repeat(large).into_bytes(), "0 pictures, 0 skipped\n"),
+        ("per cent", "%".repeat(large).into_bytes(), "0 pictures, 0 skipped\n"),
+        ("NUL", vec![0; large], "0 pictures, 0 skipped\n"),
+        ("wide letters", "\u{10ffff}".repeat(large / 4).into_bytes(), "0 pictures, 0 skipped\n"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("event");
+    for (what, event, expected) in cases {
+        fs::write(&file, event).unwrap();
+        let mut limited = Command::new("sh");
+        limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
+        let said = limited.arg("sh").arg(reader()).arg(&file).output().expect("a shell can be started");
+        let errors = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success(), "{what}: {} {errors}", said.status);
+        assert_eq!(String::from_utf8_lossy(&said.stdout), expected, "{what}");
+    }
 }

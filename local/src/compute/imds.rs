@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -53,7 +53,7 @@ pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: Cancellation
             connections.spawn(async move {
                 let answer = service_fn(move |request| {
                     let service = service.clone();
-                    async move { Ok::<_, Infallible>(service.answer(request).await) }
+                    async move { Ok::<_, Infallible>(service.respond(&request).await) }
                 });
                 let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
                 // How a client leaves is its own affair.
@@ -66,11 +66,28 @@ pub async fn serve(compute: Arc<Compute>, instance: Instance, stop: Cancellation
     Ok(address)
 }
 
+/// How an instance that never ran answers; it knows this token.
+pub(super) async fn rehearse(
+    compute: Arc<Compute>,
+    token: &str,
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+) -> StatusCode {
+    let instance = Instance { id: "i-0".to_owned(), user_data: "#cloud-config".to_owned(), ..Instance::default() };
+    let known = (token.to_owned(), OffsetDateTime::now_utc() + time::Duration::HOUR);
+    let service = Service { compute, instance, tokens: Mutex::new(vec![known]), credentials: Default::default() };
+    service.answer(method, path, headers).await.status()
+}
+
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path().trim_end_matches('/').to_owned();
-        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-        match (request.method(), path.as_str()) {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        self.answer(request.method(), request.uri().path(), request.headers()).await
+    }
+
+    async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match (method, path.trim_end_matches('/')) {
             (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
                 Some(ttl @ 1..=21600) => self.new_token(ttl),
                 _ => plain(StatusCode::BAD_REQUEST, "Bad Request"),

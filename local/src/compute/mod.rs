@@ -101,6 +101,22 @@ pub(crate) async fn rehearse(root: &Path, objects: &dyn Objects, user_data: &str
     }
 }
 
+/// Reads the head of a request as a load balancer does.
+pub(crate) fn rehearse_balancer(head: http::request::Parts) -> http::StatusCode {
+    balancer::rehearse(head)
+}
+
+/// Reads a request for an instance's metadata, which knows this token.
+pub(crate) async fn rehearse_metadata(
+    compute: Arc<Compute>,
+    token: &str,
+    method: &http::Method,
+    path: &str,
+    headers: &http::HeaderMap,
+) -> http::StatusCode {
+    imds::rehearse(compute, token, method, path, headers).await
+}
+
 /// What every operation may know beside the state.
 struct Site {
     region: String,

@@ -150,15 +150,16 @@ pub struct Version {
 }
 
 /// A launch template by id, and a version by number, `$Latest` or `$Default`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateSpec {
     pub id: String,
     pub name: String,
     pub version: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InstanceState {
+    #[default]
     Pending,
     Running,
     ShuttingDown,
@@ -181,7 +182,7 @@ impl InstanceState {
     }
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Instance {
     pub id: String,
     pub group: Option<String>,

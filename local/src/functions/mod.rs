@@ -3,7 +3,7 @@
 mod code;
 mod environment;
 mod events;
-mod runtime_api;
+pub(crate) mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -132,6 +132,34 @@ impl Desk {
     }
 }
 
+/// How a desk with one invocation, of this name, answers a process's requests.
+pub(crate) struct Rehearsal {
+    desk: Desk,
+    _answered: oneshot::Receiver<Reply>,
+}
+
+impl Rehearsal {
+    pub(crate) async fn of(id: &str) -> Rehearsal {
+        let (sender, jobs) = mpsc::channel(1);
+        let (reply, answered) = oneshot::channel();
+        let job = Job {
+            id: id.to_owned(),
+            payload: Bytes::from_static(b"{}"),
+            arn: "arn".to_owned(),
+            timeout: Duration::from_secs(3),
+            client_context: None,
+            reply,
+        };
+        // There is room for one, and without its sender nobody waits for another.
+        let _ = sender.send(job).await;
+        Rehearsal { desk: Desk::new(jobs), _answered: answered }
+    }
+
+    pub(crate) async fn answer(&self, method: &Method, path: &str, body: Bytes) -> Response {
+        self.desk.answer(method, path, body).await
+    }
+}
+
 fn accepted() -> Response {
     json_answer(202, Protocol::RestJson, &json!({ "status": "OK" }))
 }

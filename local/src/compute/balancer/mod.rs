@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use super::Compute;
 use super::state::Action;
 use body::{Held, Relay};
+use headers::ForwardedFor;
 use pages::{empty_body, fixed, redirected, refusal};
 use requests::Open;
 pub use requests::{Requests, Tally};
@@ -309,6 +310,30 @@ fn uri_at(at: Authority, path: Option<PathAndQuery>) -> Option<Uri> {
     let mut parts = http::uri::Parts::default();
     (parts.scheme, parts.authority, parts.path_and_query) = (Some(Scheme::HTTP), Some(at), Some(path));
     Uri::from_parts(parts).ok()
+}
+
+/// What becomes of the head of a request, up to the target: nothing of it is sent.
+pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 50_000);
+    if let Some(status) = headers::refused(&head) {
+        return status;
+    }
+    let redirect = Action::Redirect {
+        protocol: "#{protocol}".to_owned(),
+        host: "#{host}".to_owned(),
+        port: "#{port}".to_owned(),
+        path: "/#{path}".to_owned(),
+        query: "#{query}".to_owned(),
+        status: "HTTP_301".to_owned(),
+    };
+    let answer = own(&redirect, &head, 80).status();
+    let upgrade = headers::wanted_upgrade(&head.headers);
+    tracing::trace!(?upgrade);
+    for mode in [ForwardedFor::Preserve, ForwardedFor::Append, ForwardedFor::Remove] {
+        headers::forward(&mut head.headers, PEER, 80, mode);
+    }
+    let target = uri_at(Authority::from_static("127.0.0.1:1"), head.uri.path_and_query().cloned());
+    if target.is_some() { answer } else { StatusCode::BAD_REQUEST }
 }
 
 /// The answer of a listener that asks nobody.

@@ -1,0 +1,70 @@
+//! Stacks of any size, and a cloud that takes its time.
+
+use std::fmt::Write as _;
+
+use anyhow::{Result, ensure};
+
+use crate::measure::{Project, program};
+
+/// What a call takes in a region some countries away.
+pub const LATENCY_MS: u64 = 80;
+
+/// The commands that every stack is measured with, all of which keep to AWS's rates.
+pub const COMMANDS: [(&str, &[&str]); 4] = [
+    ("`plan`", &["plan", "--paced"]),
+    ("`up`", &["up", "--yes", "--no-wait", "--paced"]),
+    ("`up`, nothing to do", &["up", "--yes", "--no-wait", "--paced"]),
+    ("`down`", &["down", "--yes", "--paced"]),
+];
+
+/// A stack of about so many resources: a quarter tables, a sixth buckets, almost half functions with their roles and
+/// log groups, and a service with its load balancer for every hundred.
+///
+/// What its functions and services run are these programs, built beside this one.
+pub fn description(size: usize, function: &str, service: &str) -> Result<String> {
+    let mut text = String::from("name: sizes\nregion: us-east-1\nbuckets:\n");
+    let services = size / 100;
+    let rest = size - services * 12;
+    // One more bucket holds what the functions run.
+    for number in 0..(rest / 5).saturating_sub(1) {
+        writeln!(text, "  b{number}: {{}}")?;
+    }
+    text += "tables:\n";
+    for number in 0..rest * 3 / 10 {
+        writeln!(text, "  t{number}: {{ partition_key: id }}")?;
+    }
+    text += "functions:\n";
+    let function = program(function)?;
+    for number in 0..rest / 6 {
+        writeln!(text, "  f{number}:\n    binary: {}", function.display())?;
+        writeln!(text, "    uses: {{ tables: {{ t{number}: read_write }} }}")?;
+    }
+    if services > 0 {
+        text += "services:\n";
+    }
+    let service = program(service)?;
+    for number in 0..services {
+        writeln!(text, "  s{number}:\n    binary: {}\n    port: 8080", service.display())?;
+        text += "    instance_type: t3.micro\n    instances: { min: 1, max: 1 }\n";
+        text += "    load_balancer: { port: 80, allow: [0.0.0.0/0] }\n";
+    }
+    Ok(text)
+}
+
+/// How many calls have been refused because they were too many.
+pub async fn throttled(stack: &Project) -> Result<u64> {
+    let faults: serde_json::Value = reqwest::get(format!("{}/_local/faults", stack.endpoint())).await?.json().await?;
+    Ok(faults["over_rate"].as_u64().unwrap_or_default())
+}
+
+/// Makes every call as long as it takes over the internet, and refuses what is more than AWS's published rates.
+pub async fn slow_down(stack: &Project) -> Result<()> {
+    let faults = format!("{}/_local/faults", stack.endpoint());
+    let rule = serde_json::json!({ "latency_ms": LATENCY_MS }).to_string();
+    let answer = reqwest::Client::new().post(faults).body(rule).send().await?;
+    ensure!(answer.status().is_success(), "{}", answer.text().await?);
+    let rates = serde_json::json!({ "kinds": ["rates"] }).to_string();
+    let answer = reqwest::Client::new().put(format!("{}/_local/chaos", stack.endpoint())).body(rates).send().await?;
+    ensure!(answer.status().is_success(), "{}", answer.text().await?);
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! What has our names and not our tags is not ours: of every kind, `up` and `down` say whose it is and change nothing,
+//! and what is nobody's is taken over when it is named.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::{
+    Said,
+    hands::Hands,
+    scene::{Phase, Scene},
+    world,
+};
+
+/// One of each kind that carries tags of its own, and the bucket that everything needs.
+const OWNED: &[&str] = &[
+    "bucket.artifacts",
+    "bucket.images",
+    "table.posts",
+    "log_group.labeler",
+    "role.labeler-fn",
+    "instance_profile.web",
+    "function.labeler",
+    "security_group.web-lb",
+    "launch_template.web",
+    "target_group.web",
+    "load_balancer.web",
+    "listener.web",
+    "auto_scaling_group.web",
+];
+
+/// Kinds that live inside another one, whose tags say whose they are.
+const INSIDE: &[&str] = &["artifact", "default_action", "notification", "permissions", "scaling_policy"];
+
+fn says(said: &Said, text: &str) {
+    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
+}
+
+/// The n-th time there is again something for `up` to do.
+fn change_something(scene: &Scene, n: usize) {
+    let [from, to] = if n % 2 == 0 { ["max: 4", "max: 6"] } else { ["max: 6", "max: 4"] };
+    scene.project.edit(from, to);
+}
+
+/// Neither command changes anything, and both say why.
+async fn is_refused(scene: &Scene, address: &str, owner: &str) {
+    scene.line.mend();
+    for arguments in [Phase::Up.arguments(), Phase::Down.arguments()] {
+        let said = scene.run(arguments).await;
+        assert_eq!(said.code, 1, "{address}: {}", said.all());
+        says(&said, address);
+        says(&said, &format!("belongs to {owner}"));
+    }
+    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "{address} is not ours and something was changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    for (n, address) in OWNED.iter().enumerate() {
+        change_something(&scene, n);
+        Hands::of(&aws).give(address, None).await;
+        is_refused(&scene, address, "nobody we know").await;
+        let adopted = scene.run(&["up", "--yes", "--no-wait", "--adopt", address]).await;
+        assert_eq!(adopted.code, 0, "{address}: {}", adopted.all());
+        says(&adopted, "tags.deployer:stack: postagram");
+        scene.assert_nothing_to_do(&format!("{address} was adopted")).await;
+    }
+    scene.clear().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_carries_the_tag_of_another_stack_is_never_taken_over() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    for (n, address) in OWNED.iter().enumerate() {
+        change_something(&scene, n);
+        Hands::of(&aws).give(address, Some("large")).await;
+        is_refused(&scene, address, "stack \"large\"").await;
+        scene.line.mend();
+        let adopted = scene.run(&["up", "--yes", "--no-wait", "--adopt", address]).await;
+        assert_eq!(adopted.code, 1, "{address}: {}", adopted.all());
+        says(&adopted, "belongs to stack \"large\"");
+        assert_eq!(scene.line.mutating(), Vec::<String>::new(), "{address} is another stack's");
+        Hands::of(&aws).give(address, Some("postagram")).await;
+        scene.done(Phase::Up).await;
+    }
+    scene.clear().await;
+    scene.end().await;
+}
+
+/// What is not ours can be kept, and everything that it does not need goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn down_goes_on_without_what_it_is_told_to_keep() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    Hands::of(&aws).give("table.posts", Some("large")).await;
+    let down = scene.run(&["down", "--yes", "--keep", "table.posts"]).await;
+    assert_eq!(down.code, 0, "{}", down.all());
+    let there = scene.inventory().await;
+    let left: Vec<&String> = there.keys().filter(|thing| !thing.starts_with("object ")).collect();
+    assert_eq!(left, ["bucket postagram-artifacts-000000000000-us-east-1", "table postagram-posts"]);
+    Hands::of(&aws).give("table.posts", Some("postagram")).await;
+    scene.clear().await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_kind_is_left_out_of_these_lists() {
+    let scene = Scene::ours().await;
+    let plan = scene.run(&["plan"]).await;
+    let created = plan.stderr.lines().filter_map(|line| line.strip_prefix("  + "));
+    let kinds: BTreeSet<&str> = created.filter_map(|line| line.split('.').next()).collect();
+    let listed: BTreeSet<&str> =
+        OWNED.iter().filter_map(|address| address.split('.').next()).chain(INSIDE.iter().copied()).collect();
+    assert_eq!(kinds, listed);
+    scene.end().await;
+}

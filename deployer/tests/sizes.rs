@@ -1,0 +1,49 @@
+//! What grows with a stack grows with it and no faster: at 10 and at 100 resources, with AWS's rates and a line as long
+//! as the one to AWS, nothing is refused for being too much, and memory stays small.
+//!
+//! The benchmark measures the same in times, and at 1,000 resources: `cargo run --release --example bench sizes`.
+
+#[allow(dead_code)] // the benchmark uses all of it
+#[path = "../examples/bench/measure.rs"]
+mod measure;
+#[allow(dead_code)]
+#[path = "../examples/bench/stacks.rs"]
+mod stacks;
+
+use measure::{Project, Run};
+
+const SMALL: usize = 10;
+const LARGE: usize = 100;
+/// In KiB.
+const MEMORY: u64 = 150 << 10;
+
+/// What each of the commands takes in a stack of this size.
+async fn runs(size: usize) -> Vec<(&'static str, Run)> {
+    // Small programs: built without optimization the shipped ones are ten times as large.
+    let description = stacks::description(size, "echo-function", "echo-function").expect("the programs are built");
+    let stack = Project::new(&description).await.expect("the local AWS starts");
+    stacks::slow_down(&stack).await.expect("the local AWS is told to take its time");
+    let mut runs = Vec::new();
+    for (what, arguments) in stacks::COMMANDS {
+        runs.push((what, stack.run(arguments).await.expect("it is done")));
+        let throttled = stacks::throttled(&stack).await.expect("the local AWS says how many it has refused");
+        assert_eq!(throttled, 0, "{what} of {size} resources was too fast");
+    }
+    stack.end().await;
+    runs
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_grow_with_the_stack_and_memory_hardly() {
+    let small = runs(SMALL).await;
+    let large = runs(LARGE).await;
+    for ((what, small), (_, large)) in small.iter().zip(&large) {
+        let each = |run: &Run, size: usize| run.calls as f64 / size as f64;
+        let (before, after) = (each(small, SMALL), each(large, LARGE));
+        println!("{what}: {before:.1} and {after:.1} calls per resource, {} KiB at most", large.peak_kib);
+        assert!(after <= before * 1.3, "{what}: {before:.1} calls per resource became {after:.1}");
+        for run in [small, large] {
+            assert!((1..MEMORY).contains(&run.peak_kib), "{what}: {} KiB", run.peak_kib);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Reads the event in a file as the labeler does, and says how many pictures are in it and how many records are not.
+//!
+//! ```sh
+//! cargo run --example read_event fuzz/artifacts/event/crash-…
+//! ```
+
+use posts::{FileName, ObjectName, User};
+use serde_json::Value;
+
+fn main() {
+    let file = std::env::args().nth(1).expect("read_event FILE");
+    let bytes = std::fs::read(&file).expect("the file can be read");
+    let (pictures, skipped) = look(&bytes);
+    println!("{pictures} pictures, {skipped} skipped");
+}
+
+/// What is in an event, read record by record; and keys, users and file names are read again as they are written.
+pub fn look(bytes: &[u8]) -> (usize, usize) {
+    let (mut pictures, mut skipped) = (0, 0);
+    if let Ok(event) = serde_json::from_slice::<Value>(bytes) {
+        for picture in labeler::pictures(&event, "photos") {
+            match picture {
+                Ok(picture) => {
+                    assert_eq!(picture.key().parse::<ObjectName>().as_ref(), Ok(&picture.object));
+                    pictures += 1;
+                }
+                Err(why) => {
+                    assert!(!why.to_string().is_empty());
+                    skipped += 1;
+                }
+            }
+        }
+    }
+    let _ = User::from_header(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(object) = ObjectName::from_event(&text) {
+        assert_eq!(object.to_string().parse(), Ok(object));
+    }
+    if let Ok(name) = text.parse::<FileName>() {
+        assert!(name.to_string().len() <= FileName::MAX_BYTES);
+    }
+    (pictures, skipped)
+}
