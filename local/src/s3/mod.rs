@@ -3,6 +3,7 @@
 mod blobs;
 mod body;
 mod bucket;
+mod checksum;
 mod cors;
 mod events;
 mod listing;
@@ -33,6 +34,7 @@ use crate::faults::Faults;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
+use checksum::Algorithm;
 use multipart::Uploads;
 pub(crate) use operation::operation;
 use records::Records;
@@ -161,6 +163,7 @@ impl S3 {
         if operation == "Preflight" {
             return Ok(cors::preflight(request, &self.cors_rules(&bucket).await));
         }
+        let request = &body::whole(operation, request)?;
         if operation == "CreateBucket" {
             let _turn = self.turns.writing(&bucket, &[THE_BUCKET]).await;
             return self.create_bucket(&bucket, request).await;
@@ -187,8 +190,7 @@ impl S3 {
         if key.len() > 1024 {
             return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
         }
-        let body = body::content(request)?;
-        let mut passed = Request { body, ..request.clone() };
+        let mut passed = request.clone();
         keep_headers(&mut passed.headers);
         match operation {
             "GetObjectAcl" => return Ok(bucket::owners_acl()),
@@ -493,10 +495,9 @@ fn finish_object(answer: &mut Response, request: &Request) {
 /// S3 confirms the checksums it was sent.
 fn give_back_checksums(request: &Request, answer: &mut Response) {
     answer.headers_mut().insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
-    for (name, value) in &request.headers {
-        let checksum = name.as_str().strip_prefix("x-amz-checksum-");
-        if checksum.is_some_and(|kind| ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"].contains(&kind)) {
-            answer.headers_mut().insert(name.clone(), value.clone());
+    for name in Algorithm::ALL.map(Algorithm::header) {
+        if let Some(value) = request.headers.get(name) {
+            answer.headers_mut().insert(name, value.clone());
         }
     }
 }
