@@ -14,6 +14,7 @@ mod precondition;
 mod records;
 mod strangers;
 mod turns;
+mod unfinished;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub(crate) use operation::operation;
 use records::Records;
 use strangers::Strangers;
 use turns::{Turn, Turns};
+use unfinished::Unfinished;
 
 /// Headers of an upload that S3 gives back with the object and winterbaume forgets.
 const KEPT_HEADERS: &[&str] =
@@ -62,6 +64,7 @@ pub(crate) struct S3 {
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
     records: Records,
+    unfinished: Unfinished,
     uploads: Uploads,
     turns: Turns,
     /// Whether a write has failed, so that memory knows of something the disk does not have.
@@ -79,18 +82,23 @@ impl S3 {
         let service = S3Service::with_vfs(blobs);
         service.restore(ACCOUNT, region, records.read().await?).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
-        Ok(S3 {
+        let s3 = S3 {
             service,
             region: region.to_owned(),
             lambda,
             faults,
             strangers: Strangers::default(),
             records,
+            unfinished: Unfinished::new(dir.join("new-buckets")),
             uploads,
             turns: Turns::new(),
             astray: AtomicBool::new(false),
             calls: RwLock::new(()),
-        })
+        };
+        for bucket in s3.unfinished.left()? {
+            s3.unmake_bucket(&bucket).await?;
+        }
+        Ok(s3)
     }
 
     /// Answers a request whose sender is known; `operation` is its name.
