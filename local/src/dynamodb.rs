@@ -8,7 +8,7 @@ mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -22,7 +22,6 @@ use crate::backend::{self, Remembered};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
 use crate::speed::Speed;
-use crate::store;
 use states::States;
 use transactions::Tokens;
 
@@ -37,7 +36,6 @@ pub(crate) struct DynamoDb {
     kept: RwLock<Kept>,
     /// Tables that must not be deleted: winterbaume does not remember it.
     protected: Mutex<BTreeSet<String>>,
-    protected_file: PathBuf,
     /// Tables whose backups are not ready yet, with how often they will still say so.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
@@ -53,6 +51,16 @@ struct Kept {
     is_behind: bool,
 }
 
+/// What tables were before a call.
+struct Before {
+    tables: <DynamoDbService as Remembered>::View,
+    protected: BTreeSet<String>,
+    busy: states::Busy,
+}
+
+/// Under this name the snapshot has the names of protected tables.
+const PROTECTED: &str = "protected_tables";
+
 /// Writes of items. Everything else that changes something changes tables.
 const ITEM_WRITES: &[&str] =
     &["BatchWriteItem", "DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem"];
@@ -64,19 +72,20 @@ impl DynamoDb {
     pub(crate) async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
         let service = DynamoDbService::new();
-        if let Some(snapshot) = snapshot {
+        let mut protected = BTreeSet::new();
+        if let Some(mut snapshot) = snapshot {
             let damaged = || format!("{} does not hold tables", dir.join("dynamodb.json").display());
+            if let Some(names) = snapshot.as_object_mut().and_then(|snapshot| snapshot.remove(PROTECTED)) {
+                protected = serde_json::from_value(names).with_context(damaged)?;
+            }
             service.restore(region, snapshot).await.with_context(damaged)?;
         }
-        let protected_file = dir.join("protected-tables.json");
-        let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
         let kept = RwLock::new(Kept { chronicle, is_behind: false });
         let tables = DynamoDb {
             service,
             region: region.to_owned(),
             kept,
-            protected,
-            protected_file,
+            protected: Mutex::new(protected),
             unready: Mutex::default(),
             states: States::at(speed),
             tokens: Tokens::default(),
@@ -158,12 +167,32 @@ impl DynamoDb {
     async fn change_tables(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
         let mut kept = self.kept.write().await;
         self.catch_up(&mut kept).await?;
+        let before = self.now().await;
         let answer = self.act(operation, request, input).await?;
-        if answer.status().is_success() {
-            kept.is_behind = true;
-            self.catch_up(&mut kept).await?;
+        if answer.status().is_success()
+            && let Err(fault) = self.snapshot(&mut kept.chronicle).await
+        {
+            self.go_back(before, &mut kept).await;
+            return Err(unwritten(fault));
         }
         Ok(answer)
+    }
+
+    /// What a call that changes tables can change.
+    async fn now(&self) -> Before {
+        let (protected, busy) = (self.protected().clone(), self.states.busy());
+        Before { tables: self.service.view(&self.region).await, protected, busy }
+    }
+
+    /// Undoes what could not be written down.
+    async fn go_back(&self, before: Before, kept: &mut Kept) {
+        *self.protected() = before.protected;
+        self.states.go_back(before.busy);
+        self.keys().clear();
+        if let Err(fault) = self.service.replace(&self.region, before.tables).await {
+            tracing::error!("a change of tables could not be undone: {fault:#}");
+            kept.is_behind = true;
+        }
     }
 
     /// Writes what an earlier call could not: nothing is acknowledged on top of something that may be lost.
@@ -176,7 +205,10 @@ impl DynamoDb {
     }
 
     async fn snapshot(&self, chronicle: &mut Chronicle) -> io::Result<()> {
-        let state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
+        let mut state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
+        if let Some(state) = state.as_object_mut() {
+            state.insert(PROTECTED.to_owned(), json!(*self.protected()));
+        }
         chronicle.rewrite(&state)
     }
 
@@ -249,7 +281,7 @@ impl DynamoDb {
         if let (Some(protect), "CreateTable" | "UpdateTable") =
             (input["DeletionProtectionEnabled"].as_bool(), operation)
         {
-            self.protect(name, protect)?;
+            self.protect(name, protect);
         }
         self.complete(name, operation, &mut answer);
         Ok(answer)
@@ -346,14 +378,13 @@ impl DynamoDb {
         contents(&self.pass(&calling(operation, input)).await)
     }
 
-    fn protect(&self, name: &str, protect: bool) -> Result<(), Refusal> {
+    fn protect(&self, name: &str, protect: bool) {
         let mut protected = self.protected();
-        let changed = if protect { protected.insert(name.to_owned()) } else { protected.remove(name) };
-        if !changed {
-            return Ok(());
-        }
-        store::write_json(&self.protected_file, &*protected)
-            .map_err(|fault| Refusal::new(500, "InternalServerError", fault.to_string()))
+        if protect {
+            protected.insert(name.to_owned())
+        } else {
+            protected.remove(name)
+        };
     }
 
     /// Puts into a description what winterbaume does not know; that of a deleted table is kept for a while.

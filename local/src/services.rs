@@ -265,13 +265,13 @@ impl compute::Roles for RolesOf {
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 
-    async fn credentials(&self, role: &str, session: &str) -> compute::Credentials {
-        let issued = self.access.issue(role, session, self.access.life(SESSION));
-        compute::Credentials {
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<compute::Credentials> {
+        let issued = self.access.issue(role, session, self.access.life(SESSION))?;
+        Ok(compute::Credentials {
             access_key_id: issued.access_key,
             secret_access_key: issued.secret_key,
             session_token: issued.token,
             expires: issued.expires,
-        }
+        })
     }
 }

@@ -653,11 +653,11 @@ mod tests {
     #[test]
     fn temporary_credentials_need_their_token_and_end() {
         let (_dir, access) = access();
-        let issued = access.issue("web", "i-1", Duration::minutes(10));
+        let issued = access.issue("web", "i-1", Duration::minutes(10)).unwrap();
         let mut signer = Signer { key: issued.access_key, secret: issued.secret_key, ..Signer::user("s3") };
         let without = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert_eq!(check(&without, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
-        signer.token = Some(access.issue("web", "i-2", Duration::minutes(10)).token);
+        signer.token = Some(access.issue("web", "i-2", Duration::minutes(10)).unwrap().token);
         let with_anothers = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert_eq!(check(&with_anothers, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
         signer.token = Some(issued.token);

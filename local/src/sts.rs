@@ -34,7 +34,7 @@ fn session_token(request: &Request, access: &Access, caller: &Identity) -> Resul
     if caller.session.is_some() {
         return Err(Refusal::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
     }
-    let issued = access.issue_to_user(life(request, 43_200));
+    let issued = access.issue_to_user(life(request, 43_200)).map_err(unwritten)?;
     Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
@@ -60,13 +60,17 @@ fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity)
         let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
         return Err(Refusal::new(403, "AccessDenied", text));
     }
-    let issued = access.issue(role, session, life(request, 3600));
+    let issued = access.issue(role, session, life(request, 3600)).map_err(unwritten)?;
     let user = format!(
         "<AssumedRoleUser><Arn>{}</Arn><AssumedRoleId>{}</AssumedRoleId></AssumedRoleUser>",
         escape(&issued.arn),
         escape(&issued.user_id)
     );
     Ok(query_result("AssumeRole", NAMESPACE, &(credentials(&issued) + &user)))
+}
+
+fn unwritten(fault: std::io::Error) -> Refusal {
+    Refusal::new(500, "InternalFailure", format!("the local AWS cannot write its credentials: {fault}"))
 }
 
 fn credentials(issued: &Issued) -> String {

@@ -76,7 +76,7 @@ pub trait Roles: Send + Sync {
     async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String>;
 
     /// Fresh temporary credentials of a role.
-    async fn credentials(&self, role: &str, session: &str) -> Credentials;
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
 }
 
 /// Temporary credentials.

@@ -215,8 +215,9 @@ impl Lambda {
         if functions.contains_key(name) {
             return Err(exists(name));
         }
+        let before = functions.clone();
         functions.insert(name.to_owned(), function.clone());
-        self.save(&functions)?;
+        self.save(&mut functions, before)?;
         self.registry.states.created(name);
         Ok(shown(201, &self.show(&function)))
     }
@@ -287,8 +288,9 @@ impl Lambda {
     fn delete(&self, name: &str) -> Result<Response, Refusal> {
         let name = plain_name(name);
         let mut functions = self.functions();
+        let before = functions.clone();
         functions.remove(name).ok_or_else(|| self.absent(name))?;
-        self.save(&functions)?;
+        self.save(&mut functions, before)?;
         drop(functions);
         self.registry.states.forget(name);
         self.running.forget(name);
@@ -323,6 +325,7 @@ impl Lambda {
         changed.touch();
         let name = changed.name.clone();
         let mut functions = self.functions();
+        let all_before = functions.clone();
         let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
         // Another change may have begun while the code of this one was unpacked.
         self.registry.states.refuse_change(&before)?;
@@ -331,7 +334,7 @@ impl Lambda {
         changed.policy_revision.clone_from(&before.policy_revision);
         changed.tags.clone_from(&before.tags);
         functions.insert(name.clone(), changed.clone());
-        self.save(&functions)?;
+        self.save(&mut functions, all_before)?;
         self.registry.states.updated(before, &changed.revision);
         drop(functions);
         self.running.take_over(changed.clone(), self.registry.states.changing());
@@ -530,13 +533,22 @@ impl Lambda {
     fn try_change(&self, name: &str, change: impl FnOnce(&mut Function) -> Result<(), Refusal>) -> Result<(), Refusal> {
         let name = plain_name(name);
         let mut functions = self.functions();
+        let before = functions.clone();
         change(functions.get_mut(name).ok_or_else(|| self.absent(name))?)?;
-        self.save(&functions)
+        self.save(&mut functions, before)
     }
 
-    fn save(&self, functions: &BTreeMap<String, Function>) -> Result<(), Refusal> {
-        store::write_json(&self.file, functions)
-            .map_err(|fault| Refusal::new(500, "ServiceException", fault.to_string()))
+    /// Writes the functions down. Where that fails they are what they were `before`.
+    fn save(
+        &self,
+        functions: &mut BTreeMap<String, Function>,
+        before: BTreeMap<String, Function>,
+    ) -> Result<(), Refusal> {
+        store::write_json(&self.file, functions).map_err(|fault| {
+            *functions = before;
+            let text = format!("the local AWS cannot write its functions: {fault}");
+            Refusal::new(500, "ServiceException", text)
+        })
     }
 
     fn absent(&self, name: &str) -> Refusal {
