@@ -340,6 +340,29 @@ async fn an_event_that_fails_is_tried_three_times() {
     world.cloud.stop().await;
 }
 
+#[tokio::test]
+async fn an_event_that_is_too_old_is_dropped_though_there_is_a_place_for_it() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let configure = client.put_function_event_invoke_config().function_name("labeler");
+    configure.maximum_event_age_in_seconds(60).send().await.unwrap();
+    world.cloud.stop().await;
+
+    // What an earlier server has accepted.
+    let events = world.dir.path().join("functions/events");
+    std::fs::create_dir_all(&events).unwrap();
+    for (name, seconds) in [("old", 61), ("new", 0)] {
+        let accepted = (time::OffsetDateTime::now_utc().unix_timestamp() - seconds) * 1000;
+        let event =
+            serde_json::json!({ "function": "labeler", "payload": format!("\"{name}\""), "accepted_ms": accepted });
+        std::fs::write(events.join(format!("{accepted:015}-{name}.json")), event.to_string()).unwrap();
+    }
+    let world = World::in_dir(world.dir).await;
+    until(|| async { (std::fs::read_dir(&events).unwrap().count() == 0).then_some(()) }).await;
+    assert_eq!(log(&world, "START").await.len(), 1);
+    world.cloud.stop().await;
+}
+
 fn notification(function: &str) -> NotificationConfiguration {
     let rule = FilterRule::builder().name(FilterRuleName::Suffix).value(".jpg").build();
     let filter =

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -223,8 +223,7 @@ impl Functions {
             let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
             let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
             let pool = self.pool(&function);
-            let place = tokio::time::timeout(oldest.saturating_sub(event.age()), pool.places.acquire());
-            let Ok(Ok(_place)) = place.await else {
+            let Some(_place) = pool.place_within(oldest.saturating_sub(event.age())).await else {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
                 return;
             };
@@ -334,6 +333,14 @@ impl Functions {
 }
 
 impl Pool {
+    /// A place for one more call, if there is one before the time is over: where none is left, a free place is no help.
+    async fn place_within(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
+        if left.is_zero() {
+            return None;
+        }
+        tokio::time::timeout(left, self.places.acquire()).await.ok()?.ok()
+    }
+
     /// The process that worked last: the others may grow idle and end.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();
