@@ -109,6 +109,20 @@ async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_deleted_bucket_is_blocked_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+    let conditions = local::Conditions { speed: local::Speed::REAL, ..local::Conditions::default() };
+    let cloud = local::Cloud::start_with(options, conditions).await.unwrap();
+    let s3 = support::s3(&support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await);
+    let name = bucket(&s3).await;
+    s3.delete_bucket().bucket(name).send().await.unwrap();
+    assert_eq!(code(s3.create_bucket().bucket(name).send().await), "OperationAborted");
+    s3.create_bucket().bucket("another").send().await.unwrap();
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region() {
     for (region, again) in [("us-east-1", None), ("eu-west-1", Some("BucketAlreadyOwnedByYou"))] {
         let dir = tempfile::tempdir().unwrap();

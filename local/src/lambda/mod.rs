@@ -76,6 +76,11 @@ impl Lambda {
         Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
     }
 
+    /// How fast everything goes.
+    pub(crate) fn speed(&self) -> Speed {
+        self.registry.speed()
+    }
+
     /// Tells where code given by bucket and key lies.
     pub(crate) fn connect(&self, s3: &Arc<S3>) {
         let _ = self.s3.set(Arc::downgrade(s3));

@@ -79,6 +79,7 @@ impl S3 {
         if existed {
             self.put_tags(bucket, configuration.tags).await?;
         } else {
+            self.freed.refuse(bucket)?;
             self.make_bucket(bucket, request, configuration.tags).await?;
         }
         let mut answer = empty(200);
@@ -200,6 +201,7 @@ impl S3 {
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
+                    self.freed.give_up(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)

@@ -6,6 +6,7 @@ mod bucket;
 mod checksum;
 mod cors;
 mod events;
+mod freed;
 mod listing;
 mod multipart;
 mod notification;
@@ -36,6 +37,7 @@ use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
 use checksum::Algorithm;
+use freed::Freed;
 use multipart::Uploads;
 pub(crate) use operation::operation;
 use records::Records;
@@ -63,6 +65,7 @@ pub(crate) struct S3 {
     faults: Arc<Faults>,
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
+    freed: Freed,
     records: Records,
     unfinished: Unfinished,
     uploads: Uploads,
@@ -76,6 +79,7 @@ pub(crate) struct S3 {
 impl S3 {
     /// Finds again what an earlier server stored below `dir`.
     pub(crate) async fn open(dir: &Path, region: &str, lambda: Arc<Lambda>, faults: Arc<Faults>) -> anyhow::Result<S3> {
+        let freed = Freed::at(lambda.speed());
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
@@ -88,6 +92,7 @@ impl S3 {
             lambda,
             faults,
             strangers: Strangers::default(),
+            freed,
             records,
             unfinished: Unfinished::new(dir.join("new-buckets")),
             uploads,
