@@ -221,6 +221,7 @@ impl DynamoDb {
             "UpdateContinuousBackups" => self.on_backups(request, input).await,
             "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(request, input).await,
             "Query" | "Scan" => self.read_page(request, input).await,
+            "ExecuteStatement" => self.execute(input).await,
             "TransactWriteItems" => self.transact(request, input).await,
             "UpdateTimeToLive" => {
                 let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
@@ -499,7 +500,7 @@ fn unwritten(fault: io::Error) -> Refusal {
 }
 
 /// What is answered; everything else is refused by name.
-const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "BatchGetItem",
     "BatchWriteItem",
     "CreateTable",

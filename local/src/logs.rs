@@ -172,23 +172,10 @@ impl Logs {
     pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
         let input: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let input = Input(&input);
-        let answer = match call.operation.as_str() {
-            "CreateLogGroup" => self.create_group(input),
-            "CreateLogStream" => self.create_stream(input),
-            "DeleteLogGroup" => self.delete_group(input),
-            "DeleteRetentionPolicy" => self.set_retention(input, None),
-            "DescribeLogGroups" => Ok(self.describe_groups(input)),
-            "DescribeLogStreams" => self.describe_streams(input),
-            "FilterLogEvents" => self.filter_events(input),
-            "GetLogEvents" => self.get_events(input),
-            "ListTagsForResource" => self.list_tags(input),
-            "PutLogEvents" => self.put_events(input),
-            "PutRetentionPolicy" => self.put_retention(input),
-            "TagResource" => self.tag(input),
-            "UntagResource" => self.untag(input),
-            operation => return not_implemented(Protocol::Json11, "logs", operation),
+        let Some((_, act)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
+            return not_implemented(Protocol::Json11, "logs", &call.operation);
         };
-        match answer {
+        match act(self, input) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         }
@@ -222,6 +209,10 @@ impl Logs {
         self.set_retention(input, Some(days))
     }
 
+    fn delete_retention(&self, input: Input) -> Result<Value, Refusal> {
+        self.set_retention(input, None)
+    }
+
     fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
         self.change_group(input.required("logGroupName")?, |group| {
             group.retention_days = days;
@@ -237,7 +228,7 @@ impl Logs {
         self.kept().change(name, |groups| change(groups.get_mut(name).ok_or_else(no_group)?))
     }
 
-    fn describe_groups(&self, input: Input) -> Value {
+    fn describe_groups(&self, input: Input) -> Result<Value, Refusal> {
         let prefix = input.text("logGroupNamePrefix").unwrap_or_default();
         let pattern = input.text("logGroupNamePattern").unwrap_or_default();
         let after = input.text("nextToken");
@@ -257,7 +248,7 @@ impl Logs {
         if let Some((last, _)) = found.last().filter(|_| more) {
             answer["nextToken"] = json!(last);
         }
-        answer
+        Ok(answer)
     }
 
     fn describe(&self, name: &str, group: &Group) -> Value {
@@ -430,13 +421,33 @@ impl Logs {
     }
 }
 
+/// An operation: what it is called, and what it does.
+type Operation = (&'static str, fn(&Logs, Input) -> Result<Value, Refusal>);
+
+/// What is answered; everything else is refused by name.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    ("CreateLogGroup", Logs::create_group),
+    ("CreateLogStream", Logs::create_stream),
+    ("DeleteLogGroup", Logs::delete_group),
+    ("DeleteRetentionPolicy", Logs::delete_retention),
+    ("DescribeLogGroups", Logs::describe_groups),
+    ("DescribeLogStreams", Logs::describe_streams),
+    ("FilterLogEvents", Logs::filter_events),
+    ("GetLogEvents", Logs::get_events),
+    ("ListTagsForResource", Logs::list_tags),
+    ("PutLogEvents", Logs::put_events),
+    ("PutRetentionPolicy", Logs::put_retention),
+    ("TagResource", Logs::tag),
+    ("UntagResource", Logs::untag),
+];
+
 fn unwritten(fault: io::Error) -> Refusal {
     Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
 }
 
 /// The fields of a call.
 #[derive(Clone, Copy)]
-struct Input<'a>(&'a Value);
+pub(crate) struct Input<'a>(&'a Value);
 
 impl<'a> Input<'a> {
     fn text(self, name: &str) -> Option<&'a str> {

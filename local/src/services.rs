@@ -232,6 +232,21 @@ impl Services {
     }
 }
 
+/// Every operation that is answered, with its service.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    let of = |service: &'static str, names: Vec<&'static str>| names.into_iter().map(move |name| (service, name));
+    let mut all = compute::operations();
+    all.extend(of("dynamodb", crate::dynamodb::OPERATIONS.to_vec()));
+    all.extend(of("iam", crate::iam::OPERATIONS.to_vec()));
+    all.extend(of("lambda", crate::lambda::operations()));
+    all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _)| *name).collect()));
+    all.extend(of("rekognition", vec!["DetectLabels"]));
+    all.extend(of("s3", s3::operations()));
+    all.extend(of("sts", sts::OPERATIONS.to_vec()));
+    all
+}
+
 struct ObjectsOf(Arc<S3>);
 
 #[async_trait]

@@ -11,13 +11,18 @@ use crate::iam::Iam;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
+/// What is answered; everything else is refused by name.
+pub(crate) const OPERATIONS: &[&str] = &["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+
 /// Answers `operation` of `caller`.
 pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Response {
+    if !OPERATIONS.contains(&operation) {
+        return not_implemented(Protocol::Query, "sts", operation);
+    }
     let answer = match operation {
         "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
         "GetSessionToken" => session_token(request, access, caller),
-        "AssumeRole" => assume_role(request, access, iam, caller),
-        _ => return not_implemented(Protocol::Query, "sts", operation),
+        _ => assume_role(request, access, iam, caller),
     };
     answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
 }

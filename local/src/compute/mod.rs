@@ -125,6 +125,23 @@ enum Operation {
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
+/// Each service with its operations and the document around their answers.
+const SERVICES: &[(&str, &[(&str, Operation)], Envelope)] = &[
+    ("ec2", ec2::OPERATIONS, Envelope::Ec2),
+    ("autoscaling", autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
+    ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
+];
+
+/// Every operation with its service.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    let of = |(service, operations, _): &(&'static str, &'static [(&'static str, Operation)], Envelope)| {
+        let service = *service;
+        operations.iter().map(move |(name, _)| (service, *name))
+    };
+    SERVICES.iter().flat_map(of).collect()
+}
+
 /// Running compute: its state, its instances, its load balancers.
 pub struct Compute {
     site: Site,
@@ -196,12 +213,7 @@ impl Compute {
 
     /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
-        let (operations, envelope) = match service {
-            "ec2" => (ec2::OPERATIONS, Envelope::Ec2),
-            "autoscaling" => (autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
-            "elasticloadbalancing" => (elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
-            _ => return None,
-        };
+        let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let name = form.get("Action")?;
         let (name, operation) = operations.iter().find(|(known, _)| known == name)?;
         let params = Params::parse(form);

@@ -264,7 +264,7 @@ fn encode_element(body: &str, name: &str) -> String {
 }
 
 /// What is answered; everything else is refused by name.
-const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "AddRoleToInstanceProfile",
     "AttachRolePolicy",
     "CreateInstanceProfile",

@@ -35,6 +35,8 @@ pub(crate) use function::Function;
 use function::{OnEvent, parameter};
 pub(crate) use registry::Registry;
 pub(crate) use route::operation;
+#[cfg(test)]
+pub(crate) use route::operations;
 
 /// The largest payloads (aws-facts §7.1 names the quota page).
 const LARGEST_CALL: usize = 6 << 20;
@@ -161,7 +163,7 @@ impl Lambda {
             "CreateFunction" => self.create(&body(request)?).await?,
             "GetFunction" => self.get(name)?,
             "GetFunctionConfiguration" => shown(200, &self.show(&self.find(name)?)),
-            "ListFunctions" => self.list(request),
+            "ListFunctions" => self.list(request)?,
             "ListVersionsByFunction" => shown(200, &json!({ "Versions": [self.show(&self.find(name)?)] })),
             "DeleteFunction" => self.delete(name)?,
             "UpdateFunctionConfiguration" => self.update_configuration(name, &body(request)?).await?,
@@ -277,9 +279,9 @@ impl Lambda {
         Ok(shown(200, &answer))
     }
 
-    fn list(&self, request: &Request) -> Response {
+    fn list(&self, request: &Request) -> Result<Response, Refusal> {
         let after = request.parameter("Marker").unwrap_or_default();
-        let limit = request.parameter("MaxItems").and_then(|text| text.parse().ok()).unwrap_or(50);
+        let limit = page_size(request)?;
         let functions = self.functions();
         let mut found = functions.values().filter(|function| function.name > after);
         let page: Vec<&Function> = found.by_ref().take(limit).collect();
@@ -287,7 +289,7 @@ impl Lambda {
         if let (Some(last), Some(_)) = (page.last(), found.next()) {
             answer["NextMarker"] = json!(last.name);
         }
-        shown(200, &answer)
+        Ok(shown(200, &answer))
     }
 
     fn delete(&self, name: &str) -> Result<Response, Refusal> {
@@ -580,6 +582,21 @@ pub(crate) fn plain_name(name: &str) -> &str {
     name.split(':').next().unwrap_or(name)
 }
 
+/// How many functions a page of `ListFunctions` has: fifty at most, whatever the call wants.
+fn page_size(request: &Request) -> Result<usize, Refusal> {
+    const MOST: usize = 50;
+    let Some(asked) = request.parameter("MaxItems") else { return Ok(MOST) };
+    match asked.parse::<usize>() {
+        Ok(size) if (1..=10_000).contains(&size) => Ok(size.min(MOST)),
+        _ => {
+            let text = format!(
+                "1 validation error detected: Value '{asked}' at 'maxItems' failed to satisfy constraint: Member must have value between 1 and 10000"
+            );
+            Err(Refusal::new(400, "ValidationException", text))
+        }
+    }
+}
+
 fn concurrency(function: &Function) -> Value {
     match function.reserved {
         Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
@@ -624,6 +641,27 @@ fn shown(status: u16, value: &Value) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_functions_has_fifty_at_most_and_one_at_least() {
+        for (query, expected) in [
+            ("", Some(50)),
+            ("MaxItems=1", Some(1)),
+            ("MaxItems=10000", Some(50)),
+            ("MaxItems=0", None),
+            ("MaxItems=10001", None),
+            ("MaxItems=x", None),
+        ] {
+            let request = Request {
+                method: http::Method::GET,
+                path: "/2015-03-31/functions".to_owned(),
+                query: query.to_owned(),
+                headers: http::HeaderMap::new(),
+                body: Bytes::new(),
+            };
+            assert_eq!(page_size(&request).ok(), expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_function_is_named_in_four_ways() {

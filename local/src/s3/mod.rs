@@ -40,6 +40,8 @@ use checksum::Algorithm;
 use freed::Freed;
 use multipart::Uploads;
 pub(crate) use operation::operation;
+#[cfg(test)]
+pub(crate) use operation::operations;
 use records::Records;
 use strangers::Strangers;
 use turns::{Turn, Turns};

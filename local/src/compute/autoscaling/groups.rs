@@ -303,7 +303,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             found.push(group);
         }
     }
-    let (shown, next) = page(&found, params, 100)?;
+    let (shown, next) = page(&found, params, 50)?;
     let mut xml = Xml::new();
     xml.members("AutoScalingGroups", shown, |xml, group| write(xml, state, site, group));
     xml.maybe("NextToken", next);

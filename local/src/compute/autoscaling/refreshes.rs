@@ -101,7 +101,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let ids = params.texts("InstanceRefreshIds");
     let chosen = |one: &&Refresh| ids.is_empty() || ids.contains(&one.id);
     let newest_first: Vec<&Refresh> = group.refreshes.iter().rev().filter(chosen).collect();
-    let (shown, next) = page(&newest_first, params, 100)?;
+    let (shown, next) = page(&newest_first, params, 50)?;
     let mut xml = Xml::new();
     xml.members("InstanceRefreshes", shown, |xml, one| {
         xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);

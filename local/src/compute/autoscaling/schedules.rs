@@ -150,7 +150,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
             named && from.is_none_or(|from| from <= schedule.next) && to.is_none_or(|to| schedule.next <= to)
         })
         .collect();
-    let (shown, next) = page(&chosen, params, 100)?;
+    let (shown, next) = page(&chosen, params, 50)?;
     let mut xml = Xml::new();
     xml.members("ScheduledUpdateGroupActions", shown, |xml, (group, name, schedule)| {
         xml.text("AutoScalingGroupName", &group.name).text("ScheduledActionName", name);
