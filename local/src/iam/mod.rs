@@ -17,7 +17,7 @@ use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
-use crate::permissions::{Caller, Grants};
+use crate::permissions::{Caller, Grants, Keys};
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -158,9 +158,14 @@ impl Iam {
         self.with_role(role, |role| role.trust.lets_service(service)) == Some(true)
     }
 
-    /// Whether the role given by ARN exists and lets somebody of this account take it on.
-    pub(crate) fn trusts_principal(&self, role: &str, principal: &str) -> bool {
-        self.with_role(role, |role| role.trust.lets_principal(principal)) == Some(true)
+    /// Whether the role given by ARN exists and lets somebody of this account take it on, who says this of the call.
+    pub(crate) fn trusts_principal(&self, role: &str, principal: &str, keys: &Keys) -> bool {
+        self.with_role(role, |role| role.trust.lets_principal(principal, keys)) == Some(true)
+    }
+
+    /// How many seconds a session of the role given by ARN may be long.
+    pub(crate) fn longest_session(&self, role: &str) -> Option<i64> {
+        self.with_role(role, |role| role.longest_session)
     }
 
     /// Looks at the role with this ARN, if there is one.

@@ -37,7 +37,7 @@ impl Need {
         Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
     }
 
-    fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
+    pub(crate) fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
         self.keys.extend(value.map(|value| (key, value)));
         self
     }
@@ -120,6 +120,19 @@ impl Caller {
         match judge(policies, &need.action, &need.resource, &self.keys(need, grants.as_deref())) {
             Verdict::Allowed => Ok(()),
             verdict => Err(Denial { caller: self.arn.clone(), need: need.clone(), verdict }),
+        }
+    }
+
+    /// What a call of this one says of itself, for a policy that is not the caller's.
+    pub(crate) fn says(&self, need: &Need) -> Keys {
+        match &self.power {
+            Power::Granted(grants) => self.keys(need, grants.as_deref()),
+            Power::Everything => {
+                let mut keys = self.keys(need, None);
+                keys.set("aws:PrincipalType", "User");
+                keys.set("aws:PrincipalArn", &self.arn);
+                keys
+            }
         }
     }
 
