@@ -223,6 +223,9 @@ impl S3 {
             precondition.check(&self.head_object(bucket, key, &bare(Method::HEAD)).await)?;
         }
         let answer = match operation {
+            "HeadObject" if passed.headers.contains_key(header::RANGE) => {
+                return Ok(self.head_of_range(bucket, key, &passed).await);
+            }
             "HeadObject" => return Ok(self.head_object(bucket, key, &passed).await),
             "CompleteMultipartUpload" => self.act_on_upload(operation, bucket, key, &passed).await?,
             _ => self.act_on_whole(operation, bucket, key, request, &passed).await?,
@@ -327,6 +330,22 @@ impl S3 {
             finish_object(&mut answer, request);
         } else {
             answer.headers_mut().remove(header::CONTENT_TYPE);
+        }
+        answer
+    }
+
+    /// The head of a part of an object: that of the same `GET`.
+    async fn head_of_range(&self, bucket: &str, key: &str, request: &Request) -> Response {
+        let get = Request { method: Method::GET, ..request.clone() };
+        let mut answer = self.pass(bucket, Some(key), &get).await;
+        let length = answer.body().len() as u64;
+        *answer.body_mut() = Bytes::new();
+        match answer.status().is_success() {
+            true => {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+                finish_object(&mut answer, request);
+            }
+            false => drop(answer.headers_mut().remove(header::CONTENT_TYPE)),
         }
         answer
     }
