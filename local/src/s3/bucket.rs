@@ -243,6 +243,7 @@ impl S3 {
 
     async fn put_notifications(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
         let wanted = notification::read(&request.body).ok_or_else(malformed)?;
+        notification::check_document(&request.body)?;
         notification::check(&wanted)?;
         let skip = request.header("x-amz-skip-destination-validation") == Some("true");
         if !skip {
@@ -256,7 +257,6 @@ impl S3 {
                     ));
                 }
             }
-            notification::refuse_queues(&request.body)?;
         }
         let document = notification::write(&wanted);
         let answer = self.sub_call(Method::PUT, bucket, None, "notification", document).await;
