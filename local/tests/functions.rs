@@ -330,6 +330,35 @@ async fn an_event_whose_function_changed_meets_the_new_one() {
 }
 
 #[tokio::test]
+async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let code = FunctionCode::builder().zip_file(zip("second")).build();
+    let second = client.create_function().function_name("second").runtime(Runtime::Providedal2023).handler("bootstrap");
+    second.role("arn:aws:iam::000000000000:role/labeler").code(code).send().await.unwrap();
+    function_is_active(&client, "second").await;
+
+    let reserve =
+        |number| client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(number);
+    let refused = reserve(1).send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidParameterValueException"));
+    assert!(refused.message().unwrap().contains("below its minimum value of ["), "{refused:?}");
+
+    for _ in 0..10 {
+        let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+        send.payload(Blob::new("\"sleep\"")).send().await.unwrap();
+    }
+    let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+    let once = Client::from_conf(once);
+    until(|| async {
+        let called = once.invoke().function_name("second").payload(Blob::new("\"pid\"")).send().await;
+        called.is_err_and(|refused| refused.code() == Some("TooManyRequestsException")).then_some(())
+    })
+    .await;
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn an_event_that_fails_is_tried_three_times() {
     let world = World::new().await;
     let client = made(&world).await;
