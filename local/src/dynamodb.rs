@@ -140,7 +140,11 @@ impl DynamoDb {
                 sizes::check_tags(&input["Tags"])
             }
             "TagResource" => sizes::check_tags(&input["Tags"]),
-            "BatchWriteItem" => check_batch(input, 25),
+            "BatchWriteItem" => {
+                check_batch(input, 25)?;
+                self.check_distinct(input).await
+            }
+            "TransactGetItems" | "TransactWriteItems" => check_transaction(input),
             "BatchGetItem" => check_batch(input, 100),
             _ => Ok(()),
         }
@@ -483,6 +487,20 @@ fn check_batch(input: &Value, most: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(invalid(&format!("Too many items requested: the most in one call is {most}")))
+}
+
+/// A transaction has one to a hundred items.
+fn check_transaction(input: &Value) -> Result<(), Refusal> {
+    const MOST: usize = 100;
+    let number = input["TransactItems"].as_array().map_or(0, Vec::len);
+    let bound = match number {
+        0 => "greater than or equal to 1".to_owned(),
+        number if number > MOST => format!("less than or equal to {MOST}"),
+        _ => return Ok(()),
+    };
+    Err(invalid(&format!(
+        "1 validation error detected: Value '[{number} items]' at 'transactItems' failed to satisfy constraint: Member must have length {bound}"
+    )))
 }
 
 fn invalid(text: &str) -> Refusal {

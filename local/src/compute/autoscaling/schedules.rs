@@ -26,6 +26,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), Fault> {
     let name = params.required("ScheduledActionName")?;
+    groups::check_name_of("scheduledActionName", name)?;
     let (now, start) = (Moment::now(), moment(params, "StartTime")?);
     let known = group.schedules.get(name);
     let new_arn = || {
