@@ -290,3 +290,38 @@ impl compute::Roles for RolesOf {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The services as the table names them.
+    const NAMES: &[(&str, &str)] = &[
+        ("Auto Scaling", "autoscaling"),
+        ("CloudWatch Logs", "logs"),
+        ("DynamoDB", "dynamodb"),
+        ("EC2", "ec2"),
+        ("Elastic Load Balancing", "elasticloadbalancing"),
+        ("IAM", "iam"),
+        ("Lambda", "lambda"),
+        ("Rekognition", "rekognition"),
+        ("S3", "s3"),
+        ("STS", "sts"),
+    ];
+
+    #[test]
+    fn the_readme_lists_what_is_answered_and_nothing_else() {
+        let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+        let mut listed = BTreeSet::new();
+        for (name, rest) in rows {
+            let Some((_, service)) = NAMES.iter().find(|(known, _)| *known == name) else { continue };
+            let operations = rest.split(" | ").next().unwrap_or_default().split_whitespace();
+            listed.extend(operations.map(|name| (*service, name.trim_matches('`'))));
+        }
+        let answered: BTreeSet<_> = operations().into_iter().collect();
+        assert_eq!(answered.difference(&listed).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not listed");
+        assert_eq!(listed.difference(&answered).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not answered");
+    }
+}
