@@ -274,6 +274,8 @@ async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
     told("Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
     world.new_version(with("SecurityGroupId.1", "sg-0123456789abcdef0")).await;
     told("The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.").await;
+    world.new_version(with("KeyName", "vockey")).await;
+    told("The key pair 'vockey' does not exist. Launching EC2 instance failed.").await;
     world.new_version(with("InstanceType", "t9.micro")).await;
     told("Invalid value 't9.micro' for InstanceType. Launching EC2 instance failed.").await;
 
