@@ -185,6 +185,15 @@ pub enum LocalCommand {
     },
     /// List the bad sides of AWS that `local start --chaos` can show, and which of them are on
     Faults,
+    /// Show other bad sides of AWS from now on, such as throttle,reset; none ends them all
+    Chaos {
+        /// What to show; `deployer local faults` lists it
+        #[arg(value_name = "LIST", value_delimiter = ',', required = true)]
+        kinds: Vec<String>,
+        /// What decides when they show: the same seed and the same calls give the same mishaps
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+    },
     /// Print the variables with which the AWS CLI and other clients reach it
     Env,
     /// Run it in the foreground

@@ -196,6 +196,15 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Lets it show these bad sides of AWS from now on, and no others.
+    pub fn turn(&self, chaos: &local::Chaos) -> anyhow::Result<()> {
+        let (status, body) = ask(self.address, "PUT", "/_local/chaos", &serde_json::to_string(chaos)?)?;
+        if !status.contains(" 200") {
+            bail!("the local AWS refuses: {status} {body}");
+        }
+        Ok(())
+    }
+
     /// The account's own access to it.
     pub fn access(&self) -> aws::Local {
         aws::Local {
@@ -232,12 +241,21 @@ fn is_defunct(pid: Pid) -> bool {
 
 /// One small document of the server. It is on this machine: seconds are plenty.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    Ok(ask(address, "GET", path, "")?.1)
+}
+
+/// The first line and the body of an answer.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(String, String)> {
     let patience = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok(body.to_owned())
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
 }

@@ -62,6 +62,33 @@ fn up_ends_at_the_quota_of_processors_in_the_words_of_aws() {
 }
 
 #[test]
+fn a_day_turns_bad_and_good_again_while_the_local_aws_runs() {
+    let project = Project::light();
+    let names: Vec<&str> = local::ChaosKind::ALL.iter().map(|(_, name, _)| *name).collect();
+    let shown = |said: &str| -> Vec<(bool, String)> {
+        let line = |line: &str| Some((line.starts_with('*'), line[2..].split_whitespace().next()?.to_owned()));
+        said.lines().filter_map(line).collect()
+    };
+    let on =
+        |said: &str| -> Vec<String> { shown(said).into_iter().filter(|(on, _)| *on).map(|(_, name)| name).collect() };
+    let all: Vec<String> =
+        shown(&project.done(&["local", "faults"]).stdout).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(all, names);
+
+    let said = project.run(&["local", "chaos", "slow"]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("not running"), "{}", said.stderr);
+    project.done(&["local", "start"]);
+    let said = project.run(&["local", "chaos", "slow,hail"]);
+    assert_eq!(said.code, 64, "{}", said.all());
+    assert!(said.stderr.contains("hail"), "{}", said.stderr);
+    assert!(on(&project.done(&["local", "faults"]).stdout).is_empty());
+    assert_eq!(on(&project.done(&["local", "chaos", "slow,rates", "--seed", "7"]).stdout), ["slow", "rates"]);
+    assert_eq!(on(&project.done(&["local", "chaos", "free-plan"]).stdout), ["free-plan"]);
+    assert!(on(&project.done(&["local", "chaos", "none"]).stdout).is_empty());
+}
+
+#[test]
 fn a_speed_is_kept_from_start_to_status_and_nonsense_is_refused() {
     let project = Project::light();
     let said = project.run(&["local", "start", "--speed", "slow"]);

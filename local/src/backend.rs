@@ -2,13 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::HeaderMap;
 use serde_json::Value;
-use tokio::sync::Mutex;
 use winterbaume_core::{MockRequest, MockService, StatefulService};
 use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_iam::IamService;
@@ -58,9 +56,6 @@ pub(crate) struct Backend<S> {
     service: S,
     region: String,
     file: PathBuf,
-    /// Counts changes; the number behind the lock is the last one that is on disk.
-    changes: AtomicU64,
-    saved: Mutex<u64>,
 }
 
 impl<S: Remembered> Backend<S> {
@@ -70,7 +65,7 @@ impl<S: Remembered> Backend<S> {
             service.restore(region, state).await?;
         }
         let region = region.to_owned();
-        Ok(Arc::new(Backend { service, region, file, changes: AtomicU64::new(0), saved: Mutex::new(0) }))
+        Ok(Arc::new(Backend { service, region, file }))
     }
 
     /// Passes a request on, unsigned and under the name AWS's own hosts have.
@@ -90,19 +85,11 @@ impl<S: Remembered> Backend<S> {
         self.service.replace(&self.region, view).await
     }
 
-    /// Returns when every change made before this call is on disk; calls at the same time share one write.
+    /// Returns when the state is on disk.
     pub(crate) async fn save(&self) -> anyhow::Result<()> {
-        let wanted = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut saved = self.saved.lock().await;
-        if *saved >= wanted {
-            return Ok(());
-        }
-        let covered = self.changes.load(Ordering::SeqCst);
         let state = self.service.snapshot(&self.region).await?;
         let file = self.file.clone();
-        tokio::task::spawn_blocking(move || store::write_json(&file, &state)).await??;
-        *saved = covered;
-        Ok(())
+        Ok(tokio::task::spawn_blocking(move || store::write_json(&file, &state)).await??)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who may call: the user's fixed key, and the temporary credentials issued to roles.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -97,16 +98,18 @@ impl Access {
     }
 
     /// New credentials for `role`, given by name or ARN.
-    pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> Issued {
+    ///
+    /// Errors: they could not be written down, and nobody knows them.
+    pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
         self.new_session(session_arn(role, session), session_id(session), life)
     }
 
     /// Temporary credentials of the user.
-    pub(crate) fn issue_to_user(&self, life: Duration) -> Issued {
+    pub(crate) fn issue_to_user(&self, life: Duration) -> io::Result<Issued> {
         self.new_session(user_arn(), USER_ID.to_owned(), life)
     }
 
-    fn new_session(&self, arn: String, user_id: String, life: Duration) -> Issued {
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<Issued> {
         let fresh = Issued {
             access_key: format!("ASIA{}", &letters()[..16]),
             secret_key: letters().chars().take(40).collect(),
@@ -115,19 +118,18 @@ impl Access {
             arn,
             user_id,
         };
-        self.remember(fresh.clone());
-        fresh
+        self.remember(fresh.clone())?;
+        Ok(fresh)
     }
 
-    fn remember(&self, fresh: Issued) {
+    fn remember(&self, fresh: Issued) -> io::Result<()> {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept for a day after their end, so that late users read "expired" rather than "unknown".
         let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
         issued.retain(|_, old| old.expires > forgotten);
-        issued.insert(fresh.access_key.clone(), fresh);
-        if let Err(fault) = store::write_json(&self.file, &*issued) {
-            tracing::warn!(%fault, "issued credentials will not survive a restart");
-        }
+        let key = fresh.access_key.clone();
+        issued.insert(key.clone(), fresh);
+        store::write_json(&self.file, &*issued).inspect_err(|_| drop(issued.remove(&key)))
     }
 }
 
@@ -170,12 +172,25 @@ mod tests {
     fn issued_credentials_are_known_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("credentials.json");
-        let issued =
-            Access::open(file.clone(), Arc::default()).unwrap().issue("role/path/web", "i-1", Duration::hours(1));
+        let issued = Access::open(file.clone(), Arc::default())
+            .unwrap()
+            .issue("role/path/web", "i-1", Duration::hours(1))
+            .unwrap();
         let identity = Access::open(file, Arc::default()).unwrap().identity(&issued.access_key).unwrap();
         assert_eq!(identity.secret_key, issued.secret_key);
         assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
         assert_eq!(identity.role(), Some("web"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_is_not_issued() {
+        let dir = tempfile::tempdir().unwrap();
+        // Where a directory stands no file can be.
+        std::fs::create_dir_all(dir.path().join("credentials.json/in the way")).unwrap();
+        let access =
+            Access { file: dir.path().join("credentials.json"), faults: Arc::default(), issued: Mutex::default() };
+        assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
+        assert!(access.issued.lock().unwrap().is_empty());
     }
 
     #[test]

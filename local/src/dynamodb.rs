@@ -9,7 +9,7 @@ mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
@@ -23,7 +23,6 @@ use crate::backend::{self, Remembered};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
 use crate::speed::Speed;
-use crate::store;
 use states::States;
 use transactions::Tokens;
 
@@ -38,7 +37,6 @@ pub(crate) struct DynamoDb {
     kept: RwLock<Kept>,
     /// Tables that must not be deleted: winterbaume does not remember it.
     protected: Mutex<BTreeSet<String>>,
-    protected_file: PathBuf,
     /// Tables whose backups are not ready yet, with how often they will still say so.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
@@ -54,6 +52,16 @@ struct Kept {
     is_behind: bool,
 }
 
+/// What tables were before a call.
+struct Before {
+    tables: <DynamoDbService as Remembered>::View,
+    protected: BTreeSet<String>,
+    busy: states::Busy,
+}
+
+/// Under this name the snapshot has the names of protected tables.
+const PROTECTED: &str = "protected_tables";
+
 /// Writes of items. Everything else that changes something changes tables.
 const ITEM_WRITES: &[&str] =
     &["BatchWriteItem", "DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem"];
@@ -65,19 +73,20 @@ impl DynamoDb {
     pub(crate) async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
         let service = DynamoDbService::new();
-        if let Some(snapshot) = snapshot {
+        let mut protected = BTreeSet::new();
+        if let Some(mut snapshot) = snapshot {
             let damaged = || format!("{} does not hold tables", dir.join("dynamodb.json").display());
+            if let Some(names) = snapshot.as_object_mut().and_then(|snapshot| snapshot.remove(PROTECTED)) {
+                protected = serde_json::from_value(names).with_context(damaged)?;
+            }
             service.restore(region, snapshot).await.with_context(damaged)?;
         }
-        let protected_file = dir.join("protected-tables.json");
-        let protected = Mutex::new(store::read_json(&protected_file)?.unwrap_or_default());
         let kept = RwLock::new(Kept { chronicle, is_behind: false });
         let tables = DynamoDb {
             service,
             region: region.to_owned(),
             kept,
-            protected,
-            protected_file,
+            protected: Mutex::new(protected),
             unready: Mutex::default(),
             states: States::at(speed),
             tokens: Tokens::default(),
@@ -132,7 +141,11 @@ impl DynamoDb {
                 sizes::check_tags(&input["Tags"])
             }
             "TagResource" => sizes::check_tags(&input["Tags"]),
-            "BatchWriteItem" => check_batch(input, 25),
+            "BatchWriteItem" => {
+                check_batch(input, 25)?;
+                self.check_distinct(input).await
+            }
+            "TransactGetItems" | "TransactWriteItems" => check_transaction(input),
             "BatchGetItem" => check_batch(input, 100),
             _ => Ok(()),
         }
@@ -159,12 +172,32 @@ impl DynamoDb {
     async fn change_tables(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
         let mut kept = self.kept.write().await;
         self.catch_up(&mut kept).await?;
+        let before = self.now().await;
         let answer = self.act(operation, request, input).await?;
-        if answer.status().is_success() {
-            kept.is_behind = true;
-            self.catch_up(&mut kept).await?;
+        if answer.status().is_success()
+            && let Err(fault) = self.snapshot(&mut kept.chronicle).await
+        {
+            self.go_back(before, &mut kept).await;
+            return Err(unwritten(fault));
         }
         Ok(answer)
+    }
+
+    /// What a call that changes tables can change.
+    async fn now(&self) -> Before {
+        let (protected, busy) = (self.protected().clone(), self.states.busy());
+        Before { tables: self.service.view(&self.region).await, protected, busy }
+    }
+
+    /// Undoes what could not be written down.
+    async fn go_back(&self, before: Before, kept: &mut Kept) {
+        *self.protected() = before.protected;
+        self.states.go_back(before.busy);
+        self.keys().clear();
+        if let Err(fault) = self.service.replace(&self.region, before.tables).await {
+            tracing::error!("a change of tables could not be undone: {fault:#}");
+            kept.is_behind = true;
+        }
     }
 
     /// Writes what an earlier call could not: nothing is acknowledged on top of something that may be lost.
@@ -177,7 +210,10 @@ impl DynamoDb {
     }
 
     async fn snapshot(&self, chronicle: &mut Chronicle) -> io::Result<()> {
-        let state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
+        let mut state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
+        if let Some(state) = state.as_object_mut() {
+            state.insert(PROTECTED.to_owned(), json!(*self.protected()));
+        }
         chronicle.rewrite(&state)
     }
 
@@ -190,6 +226,7 @@ impl DynamoDb {
             "UpdateContinuousBackups" => self.on_backups(request, input).await,
             "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(operation, request, input).await,
             "Query" | "Scan" => self.read_page(request, input).await,
+            "ExecuteStatement" => self.execute(input).await,
             "TransactWriteItems" => self.transact(request, input).await,
             "UpdateTimeToLive" => {
                 let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
@@ -250,7 +287,7 @@ impl DynamoDb {
         if let (Some(protect), "CreateTable" | "UpdateTable") =
             (input["DeletionProtectionEnabled"].as_bool(), operation)
         {
-            self.protect(name, protect)?;
+            self.protect(name, protect);
         }
         self.complete(name, operation, &mut answer);
         Ok(answer)
@@ -322,14 +359,13 @@ impl DynamoDb {
         contents(&self.pass(&calling(operation, input)).await)
     }
 
-    fn protect(&self, name: &str, protect: bool) -> Result<(), Refusal> {
+    fn protect(&self, name: &str, protect: bool) {
         let mut protected = self.protected();
-        let changed = if protect { protected.insert(name.to_owned()) } else { protected.remove(name) };
-        if !changed {
-            return Ok(());
-        }
-        store::write_json(&self.protected_file, &*protected)
-            .map_err(|fault| Refusal::new(500, "InternalServerError", fault.to_string()))
+        if protect {
+            protected.insert(name.to_owned())
+        } else {
+            protected.remove(name)
+        };
     }
 
     /// Puts into a description what winterbaume does not know; that of a deleted table is kept for a while.
@@ -429,6 +465,20 @@ fn check_batch(input: &Value, most: usize) -> Result<(), Refusal> {
     Err(invalid(&format!("Too many items requested: the most in one call is {most}")))
 }
 
+/// A transaction has one to a hundred items.
+fn check_transaction(input: &Value) -> Result<(), Refusal> {
+    const MOST: usize = 100;
+    let number = input["TransactItems"].as_array().map_or(0, Vec::len);
+    let bound = match number {
+        0 => "greater than or equal to 1".to_owned(),
+        number if number > MOST => format!("less than or equal to {MOST}"),
+        _ => return Ok(()),
+    };
+    Err(invalid(&format!(
+        "1 validation error detected: Value '[{number} items]' at 'transactItems' failed to satisfy constraint: Member must have length {bound}"
+    )))
+}
+
 fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "ValidationException", text)
 }
@@ -444,7 +494,7 @@ fn unwritten(fault: io::Error) -> Refusal {
 }
 
 /// What is answered; everything else is refused by name.
-const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "BatchGetItem",
     "BatchWriteItem",
     "CreateTable",

@@ -7,6 +7,7 @@ mod answer;
 mod backend;
 mod call;
 mod chronicle;
+mod chunked;
 pub mod compute;
 mod connection;
 mod credentials;

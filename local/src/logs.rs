@@ -48,7 +48,7 @@ struct Snapshot<'a> {
 }
 
 /// One line in the log.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Written<'a> {
     group: Cow<'a, str>,
     stream: Cow<'a, str>,
@@ -57,15 +57,35 @@ struct Written<'a> {
 }
 
 impl Kept {
-    fn write(&mut self, group: &str, stream: &str, at: i64, text: &str) -> io::Result<()> {
-        let line = Written { group: group.into(), stream: stream.into(), at, text: text.into() };
-        let change = serde_json::to_vec(&line).map_err(io::Error::other)?;
-        let logged = self.chronicle.append(&change);
-        add(&mut self.groups, line);
-        if self.chronicle.is_long() {
-            return self.save();
+    /// Adds a line. Errors: nothing has been added.
+    fn write(&mut self, line: Written) -> io::Result<()> {
+        if self.chronicle.is_long()
+            && let Err(fault) = self.save()
+        {
+            // Nothing is lost: the log has it all, it only grows.
+            tracing::warn!(%fault, "failed to write a snapshot of the logs");
         }
-        logged
+        self.chronicle.append(&serde_json::to_vec(&line).map_err(io::Error::other)?)?;
+        add(&mut self.groups, line);
+        Ok(())
+    }
+
+    /// Lets a call change one group, which is as it was before if that cannot be written down.
+    fn change<T>(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut BTreeMap<String, Group>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let before = self.groups.get(name).cloned();
+        let done = change(&mut self.groups)?;
+        self.save().map_err(|fault| {
+            match before {
+                Some(before) => drop(self.groups.insert(name.to_owned(), before)),
+                None => drop(self.groups.remove(name)),
+            }
+            unwritten(fault)
+        })?;
+        Ok(done)
     }
 
     fn save(&mut self) -> io::Result<()> {
@@ -86,7 +106,7 @@ fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
     stream.lines.push_back(Line { at, text: text.into_owned() });
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Group {
     created: i64,
     retention_days: Option<u64>,
@@ -107,7 +127,7 @@ impl Group {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Stream {
     created: i64,
     lines: VecDeque<Line>,
@@ -135,9 +155,12 @@ impl Logs {
 
     /// A function writes a line.
     pub(crate) fn write(&self, group: &str, stream: &str, text: &str) {
-        if let Err(fault) = self.kept().write(group, stream, now(), text) {
+        let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
+        let mut kept = self.kept();
+        if let Err(fault) = kept.write(line.clone()) {
             // The function cannot be told; whoever reads the logs now still sees the line.
             tracing::error!(%fault, "a line of a function could not be kept");
+            add(&mut kept.groups, line);
         }
     }
 
@@ -149,27 +172,10 @@ impl Logs {
     pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
         let input: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let input = Input(&input);
-        let answer = match call.operation.as_str() {
-            "CreateLogGroup" => self.create_group(input),
-            "CreateLogStream" => self.create_stream(input),
-            "DeleteLogGroup" => self.delete_group(input),
-            "DeleteRetentionPolicy" => self.set_retention(input, None),
-            "DescribeLogGroups" => Ok(self.describe_groups(input)),
-            "DescribeLogStreams" => self.describe_streams(input),
-            "FilterLogEvents" => self.filter_events(input),
-            "GetLogEvents" => self.get_events(input),
-            "ListTagsForResource" => self.list_tags(input),
-            "PutLogEvents" => self.put_events(input),
-            "PutRetentionPolicy" => self.put_retention(input),
-            "TagResource" => self.tag(input),
-            "UntagResource" => self.untag(input),
-            operation => return not_implemented(Protocol::Json11, "logs", operation),
+        let Some((_, act)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
+            return not_implemented(Protocol::Json11, "logs", &call.operation);
         };
-        let saved = match call.mutating() && call.operation != "PutLogEvents" && answer.is_ok() {
-            true => self.kept().save().map_err(unwritten),
-            false => Ok(()),
-        };
-        match saved.and(answer) {
+        match act(self, input) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         }
@@ -181,20 +187,20 @@ impl Logs {
         if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
             return Err(invalid("the name of the log group is not valid"));
         }
-        let mut kept = self.kept();
-        let groups = &mut kept.groups;
-        if groups.contains_key(name) {
-            let text = "The specified log group already exists";
-            return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
-        }
-        let group = Group { created: now(), tags: input.tags(), ..Group::default() };
-        groups.insert(name.to_owned(), group);
-        Ok(json!({}))
+        self.kept().change(name, |groups| {
+            if groups.contains_key(name) {
+                let text = "The specified log group already exists";
+                return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
+            }
+            let group = Group { created: now(), tags: input.tags(), ..Group::default() };
+            groups.insert(name.to_owned(), group);
+            Ok(json!({}))
+        })
     }
 
     fn delete_group(&self, input: Input) -> Result<Value, Refusal> {
-        self.kept().groups.remove(input.required("logGroupName")?).ok_or_else(no_group)?;
-        Ok(json!({}))
+        let name = input.required("logGroupName")?;
+        self.kept().change(name, |groups| groups.remove(name).map(|_| json!({})).ok_or_else(no_group))
     }
 
     fn put_retention(&self, input: Input) -> Result<Value, Refusal> {
@@ -203,15 +209,26 @@ impl Logs {
         self.set_retention(input, Some(days))
     }
 
-    fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
-        let mut kept = self.kept();
-        let groups = &mut kept.groups;
-        let group = groups.get_mut(input.required("logGroupName")?).ok_or_else(no_group)?;
-        group.retention_days = days;
-        Ok(json!({}))
+    fn delete_retention(&self, input: Input) -> Result<Value, Refusal> {
+        self.set_retention(input, None)
     }
 
-    fn describe_groups(&self, input: Input) -> Value {
+    fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
+        self.change_group(input.required("logGroupName")?, |group| {
+            group.retention_days = days;
+            Ok(json!({}))
+        })
+    }
+
+    fn change_group(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Group) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        self.kept().change(name, |groups| change(groups.get_mut(name).ok_or_else(no_group)?))
+    }
+
+    fn describe_groups(&self, input: Input) -> Result<Value, Refusal> {
         let prefix = input.text("logGroupNamePrefix").unwrap_or_default();
         let pattern = input.text("logGroupNamePattern").unwrap_or_default();
         let after = input.text("nextToken");
@@ -231,7 +248,7 @@ impl Logs {
         if let Some((last, _)) = found.last().filter(|_| more) {
             answer["nextToken"] = json!(last);
         }
-        answer
+        Ok(answer)
     }
 
     fn describe(&self, name: &str, group: &Group) -> Value {
@@ -257,7 +274,7 @@ impl Logs {
 
     fn create_stream(&self, input: Input) -> Result<Value, Refusal> {
         let name = input.required("logStreamName")?;
-        self.in_group(input, |group| {
+        self.change_group(input.required("logGroupName")?, |group| {
             if group.streams.contains_key(name) {
                 let text = "The specified log stream already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
@@ -274,7 +291,9 @@ impl Logs {
         let mut kept = self.kept();
         for event in input.0["logEvents"].as_array().into_iter().flatten() {
             let at = event["timestamp"].as_i64().unwrap_or_else(now);
-            kept.write(group, stream, at, event["message"].as_str().unwrap_or_default()).map_err(unwritten)?;
+            let text = event["message"].as_str().unwrap_or_default();
+            let line = Written { group: group.into(), stream: stream.into(), at, text: text.into() };
+            kept.write(line).map_err(unwritten)?;
         }
         Ok(json!({}))
     }
@@ -369,37 +388,32 @@ impl Logs {
     }
 
     fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
-        self.in_resource(input, |group| json!({ "tags": group.tags }))
+        let name = name_in(input.required("resourceArn")?);
+        self.kept().groups.get(name).map(|group| json!({ "tags": group.tags })).ok_or_else(no_group)
     }
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
-        self.in_resource(input, |group| {
+        self.change_group(name_in(input.required("resourceArn")?), |group| {
             group.tags.extend(input.tags());
-            json!({})
+            Ok(json!({}))
         })
     }
 
     fn untag(&self, input: Input) -> Result<Value, Refusal> {
-        self.in_resource(input, |group| {
+        self.change_group(name_in(input.required("resourceArn")?), |group| {
             for key in input.list("tagKeys") {
                 group.tags.remove(key);
             }
-            json!({})
+            Ok(json!({}))
         })
     }
 
-    fn in_group<T>(&self, input: Input, act: impl FnOnce(&mut Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    fn in_group<T>(&self, input: Input, act: impl FnOnce(&Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let name = match input.text("logGroupName") {
             Some(name) => name,
             None => name_in(input.required("logGroupIdentifier")?),
         };
-        act(self.kept().groups.get_mut(name).ok_or_else(no_group)?)
-    }
-
-    /// Tag calls name the group by its ARN.
-    fn in_resource(&self, input: Input, act: impl FnOnce(&mut Group) -> Value) -> Result<Value, Refusal> {
-        let name = name_in(input.required("resourceArn")?);
-        self.kept().groups.get_mut(name).map(act).ok_or_else(no_group)
+        act(self.kept().groups.get(name).ok_or_else(no_group)?)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -407,13 +421,33 @@ impl Logs {
     }
 }
 
+/// An operation: what it is called, and what it does.
+type Operation = (&'static str, fn(&Logs, Input) -> Result<Value, Refusal>);
+
+/// What is answered; everything else is refused by name.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    ("CreateLogGroup", Logs::create_group),
+    ("CreateLogStream", Logs::create_stream),
+    ("DeleteLogGroup", Logs::delete_group),
+    ("DeleteRetentionPolicy", Logs::delete_retention),
+    ("DescribeLogGroups", Logs::describe_groups),
+    ("DescribeLogStreams", Logs::describe_streams),
+    ("FilterLogEvents", Logs::filter_events),
+    ("GetLogEvents", Logs::get_events),
+    ("ListTagsForResource", Logs::list_tags),
+    ("PutLogEvents", Logs::put_events),
+    ("PutRetentionPolicy", Logs::put_retention),
+    ("TagResource", Logs::tag),
+    ("UntagResource", Logs::untag),
+];
+
 fn unwritten(fault: io::Error) -> Refusal {
     Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
 }
 
 /// The fields of a call.
 #[derive(Clone, Copy)]
-struct Input<'a>(&'a Value);
+pub(crate) struct Input<'a>(&'a Value);
 
 impl<'a> Input<'a> {
     fn text(self, name: &str) -> Option<&'a str> {

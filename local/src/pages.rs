@@ -21,7 +21,8 @@ struct Style {
     from: &'static str,
     /// The element that says where the next page begins.
     next: &'static str,
-    /// The most that a page holds.
+    /// What a page holds unless the call says otherwise, and the most that it can hold.
+    usual: usize,
     most: usize,
     /// Each operation with the element its items are in.
     lists: &'static [(&'static str, &'static str)],
@@ -33,6 +34,7 @@ const STYLES: &[Style] = &[
         size: "MaxResults",
         from: "NextToken",
         next: "nextToken",
+        usual: 1000,
         most: 1000,
         lists: &[
             ("DescribeImages", "imagesSet"),
@@ -43,6 +45,7 @@ const STYLES: &[Style] = &[
             ("DescribeLaunchTemplates", "launchTemplates"),
             ("DescribeLaunchTemplateVersions", "launchTemplateVersionSet"),
             ("DescribeNetworkInterfaces", "networkInterfaceSet"),
+            ("DescribeRouteTables", "routeTableSet"),
             ("DescribeSecurityGroupRules", "securityGroupRuleSet"),
             ("DescribeSecurityGroups", "securityGroupInfo"),
             ("DescribeSubnets", "subnetSet"),
@@ -55,6 +58,7 @@ const STYLES: &[Style] = &[
         size: "PageSize",
         from: "Marker",
         next: "NextMarker",
+        usual: 400,
         most: 400,
         lists: &[
             ("DescribeListeners", "Listeners"),
@@ -68,6 +72,7 @@ const STYLES: &[Style] = &[
         size: "MaxRecords",
         from: "NextToken",
         next: "NextToken",
+        usual: 50,
         most: 100,
         lists: &[
             ("DescribeAutoScalingInstances", "AutoScalingInstances"),
@@ -81,6 +86,7 @@ const STYLES: &[Style] = &[
         size: "MaxItems",
         from: "Marker",
         next: "Marker",
+        usual: 100,
         most: 1000,
         lists: &[
             ("ListAttachedRolePolicies", "AttachedPolicies"),
@@ -88,6 +94,7 @@ const STYLES: &[Style] = &[
             ("ListInstanceProfilesForRole", "InstanceProfiles"),
             ("ListInstanceProfileTags", "Tags"),
             ("ListPolicies", "Policies"),
+            ("ListPolicyVersions", "Versions"),
             ("ListRolePolicies", "PolicyNames"),
             ("ListRoles", "Roles"),
             ("ListRoleTags", "Tags"),
@@ -114,7 +121,7 @@ impl Style {
     fn cut(&self, items: &str, request: &Request, mut answer: Response, short: bool) -> Result<Response, Refusal> {
         let form = request.form();
         let asked = form.get(self.size).and_then(|size| size.parse().ok());
-        let size = if short { 1 } else { asked.unwrap_or(self.most).clamp(1, self.most) };
+        let size = if short { 1 } else { asked.unwrap_or(self.usual).clamp(1, self.most) };
         let start = match form.get(self.from).filter(|token| !token.is_empty()) {
             None => 0,
             Some(token) => token.parse().map_err(|_| self.bad_token(token))?,
@@ -207,10 +214,10 @@ pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
             // Of two values the last counts.
             shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
         }
-        ("dynamodb", "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
+        ("dynamodb", "ExecuteStatement" | "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
             shortened.body = with(&request.body, "Limit")?
         }
-        ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents") => {
+        ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents" | "GetLogEvents") => {
             shortened.body = with(&request.body, "limit")?;
         }
         ("lambda", "ListFunctions") => shortened.query = format!("MaxItems=1&{}", request.query),
@@ -218,6 +225,7 @@ pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
             shortened.query = format!("max-keys=1&{}", request.query);
         }
         ("s3", "ListBuckets") => shortened.query = format!("max-buckets=1&{}", request.query),
+        ("s3", "ListParts") => shortened.query = format!("max-parts=1&{}", request.query),
         ("s3", "ListMultipartUploads") => shortened.query = format!("max-uploads=1&{}", request.query),
         _ => return None,
     }
@@ -236,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::answer::{Protocol, xml};
+    use crate::services::operations;
 
     const ROLES: &str = "<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member><member><Tags><member/></Tags></member><member/></Roles><IsTruncated>false</IsTruncated></ListRolesResult></ListRolesResponse>";
 
@@ -275,6 +284,73 @@ mod tests {
             "<Response><Result><Roles><member><Tags><member/></Tags></member></Roles><Marker>2</Marker><IsTruncated>true</IsTruncated></Result></Response>"
         );
         assert!(page("Marker=18446744073709551615", false).1.contains("<Roles></Roles>"));
+    }
+
+    /// Lists that AWS answers whole, or that have one item at most.
+    const WHOLE: &[(&str, &str)] = &[
+        ("dynamodb", "DescribeContinuousBackups"),
+        ("dynamodb", "DescribeEndpoints"),
+        ("dynamodb", "DescribeLimits"),
+        ("dynamodb", "DescribeTable"),
+        ("dynamodb", "DescribeTimeToLive"),
+        ("ec2", "DescribeAvailabilityZones"),
+        ("ec2", "DescribeVpcAttribute"),
+        ("elasticloadbalancing", "DescribeCapacityReservation"),
+        ("elasticloadbalancing", "DescribeListenerAttributes"),
+        ("elasticloadbalancing", "DescribeLoadBalancerAttributes"),
+        ("elasticloadbalancing", "DescribeTags"),
+        ("elasticloadbalancing", "DescribeTargetGroupAttributes"),
+        ("elasticloadbalancing", "DescribeTargetHealth"),
+        ("iam", "ListAccountAliases"),
+        ("lambda", "ListTags"),
+        ("lambda", "ListVersionsByFunction"),
+        ("logs", "ListTagsForResource"),
+    ];
+
+    #[test]
+    fn every_list_comes_in_pages_or_is_known_to_be_whole() {
+        let mut lists = 0;
+        for (service, operation) in operations() {
+            if !operation.starts_with("List") && !operation.starts_with("Describe") {
+                continue;
+            }
+            lists += 1;
+            let request = Request {
+                method: Method::POST,
+                path: "/".into(),
+                query: String::new(),
+                headers: Default::default(),
+                body: Bytes::from_static(b"{}"),
+            };
+            let call = Call { service: service.into(), operation: operation.into(), protocol: Protocol::Query };
+            let styled = STYLES.iter().filter(|style| style.service == service);
+            let styled = styled.flat_map(|style| style.lists).any(|(name, _)| *name == operation);
+            let counted = shorten(&call, &request).is_some();
+            let whole = WHOLE.contains(&(service, operation));
+            assert!(styled || counted || whole, "nobody says how {service} {operation} comes in pages");
+        }
+        assert!(lists > 50, "only {lists} lists were found");
+    }
+
+    #[test]
+    fn a_page_has_the_usual_size_of_its_service() {
+        let members = "<member/>".repeat(120);
+        for (service, operation, list, usual) in
+            [("iam", "ListRoles", "Roles", 100), ("autoscaling", "DescribeTags", "Tags", 50)]
+        {
+            let call = Call { service: service.into(), operation: operation.into(), protocol: Protocol::Query };
+            let request = Request {
+                method: Method::POST,
+                path: "/".into(),
+                query: String::new(),
+                headers: Default::default(),
+                body: Bytes::new(),
+            };
+            let whole = xml(200, format!("<R><{list}>{members}</{list}></R>"));
+            let answer = cut(&call, &request, whole, false);
+            let text = String::from_utf8_lossy(answer.body()).into_owned();
+            assert_eq!(text.matches("<member/>").count(), usual, "{service}");
+        }
     }
 
     #[test]

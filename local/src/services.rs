@@ -232,6 +232,21 @@ impl Services {
     }
 }
 
+/// Every operation that is answered, with its service.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    let of = |service: &'static str, names: Vec<&'static str>| names.into_iter().map(move |name| (service, name));
+    let mut all = compute::operations();
+    all.extend(of("dynamodb", crate::dynamodb::OPERATIONS.to_vec()));
+    all.extend(of("iam", crate::iam::OPERATIONS.to_vec()));
+    all.extend(of("lambda", crate::lambda::operations()));
+    all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _)| *name).collect()));
+    all.extend(of("rekognition", vec!["DetectLabels"]));
+    all.extend(of("s3", s3::operations()));
+    all.extend(of("sts", sts::OPERATIONS.to_vec()));
+    all
+}
+
 struct ObjectsOf(Arc<S3>);
 
 #[async_trait]
@@ -265,13 +280,48 @@ impl compute::Roles for RolesOf {
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 
-    async fn credentials(&self, role: &str, session: &str) -> compute::Credentials {
-        let issued = self.access.issue(role, session, self.access.life(SESSION));
-        compute::Credentials {
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<compute::Credentials> {
+        let issued = self.access.issue(role, session, self.access.life(SESSION))?;
+        Ok(compute::Credentials {
             access_key_id: issued.access_key,
             secret_access_key: issued.secret_key,
             session_token: issued.token,
             expires: issued.expires,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The services as the table names them.
+    const NAMES: &[(&str, &str)] = &[
+        ("Auto Scaling", "autoscaling"),
+        ("CloudWatch Logs", "logs"),
+        ("DynamoDB", "dynamodb"),
+        ("EC2", "ec2"),
+        ("Elastic Load Balancing", "elasticloadbalancing"),
+        ("IAM", "iam"),
+        ("Lambda", "lambda"),
+        ("Rekognition", "rekognition"),
+        ("S3", "s3"),
+        ("STS", "sts"),
+    ];
+
+    #[test]
+    fn the_readme_lists_what_is_answered_and_nothing_else() {
+        let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+        let mut listed = BTreeSet::new();
+        for (name, rest) in rows {
+            let Some((_, service)) = NAMES.iter().find(|(known, _)| *known == name) else { continue };
+            let operations = rest.split(" | ").next().unwrap_or_default().split_whitespace();
+            listed.extend(operations.map(|name| (*service, name.trim_matches('`'))));
         }
+        let answered: BTreeSet<_> = operations().into_iter().collect();
+        assert_eq!(answered.difference(&listed).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not listed");
+        assert_eq!(listed.difference(&answered).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not answered");
     }
 }

@@ -1,5 +1,7 @@
 //! Signature Version 4, read: who signed a request, and whether it is what was signed.
 
+mod chain;
+
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -8,7 +10,9 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::answer::{Protocol, Refusal};
 use crate::call::{Call, Request, pairs};
+use crate::chunked::Chunked;
 use crate::credentials::{Access, Identity};
+use chain::Chain;
 
 /// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -19,7 +23,7 @@ const SKEW: Duration = Duration::minutes(15);
 
 /// Finds out who sent `request`.
 ///
-/// Guarantees that path, query, signed headers and the announced hash of the body are what the owner of the key signed.
+/// Guarantees that path, query, signed headers and the body, whole or in chunks, are what the owner of the key signed.
 pub(crate) fn verify(
     request: &Request,
     call: &Call,
@@ -42,11 +46,14 @@ pub(crate) fn verify(
             return Err(words.expired_token());
         }
     }
-    if signed.expected(request, &identity.secret_key, words.s3)? != signed.signature {
+    let key = signing_key(&identity.secret_key, &signed.scope);
+    if signed.expected(request, &key, words.s3) != signed.signature {
         return Err(words.mismatch());
     }
     signed.check_headers(request, &words)?;
-    check_body(request, &words)?;
+    if words.s3 {
+        signed.check_body(request, &key, &words)?;
+    }
     Ok(identity)
 }
 
@@ -150,8 +157,35 @@ impl Signed {
         Ok(())
     }
 
-    /// The signature the owner of `secret_key` would have made.
-    fn expected(&self, request: &Request, secret_key: &str, s3: bool) -> Result<String, Refusal> {
+    /// S3 has the hash of the body announced, and that was signed; the body must have it.
+    fn check_body(&self, request: &Request, key: &[u8], words: &Words) -> Result<(), Refusal> {
+        let Some(announced) = request.header("x-amz-content-sha256") else {
+            return Ok(());
+        };
+        match announced {
+            "UNSIGNED-PAYLOAD" | "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(()),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => self.check_chunks(request, key, false, words),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => self.check_chunks(request, key, true, words),
+            hash if hash == hex::encode(Sha256::digest(&request.body)) => Ok(()),
+            hash if hash.len() == 64 => Err(wrong_body()),
+            other => Err(Refusal::new(
+                400,
+                "InvalidArgument",
+                format!(
+                    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value, not {other}."
+                ),
+            )),
+        }
+    }
+
+    fn check_chunks(&self, request: &Request, key: &[u8], trailers: bool, words: &Words) -> Result<(), Refusal> {
+        let body = Chunked::read(&request.body)?;
+        let chain = Chain { key, date: &self.date, scope: &self.scope, last: self.signature.clone() };
+        if chain.holds(&body, trailers) { Ok(()) } else { Err(words.mismatch()) }
+    }
+
+    /// The signature the owner of the signing key would have made.
+    fn expected(&self, request: &Request, key: &[u8], s3: bool) -> String {
         let canonical = self.canonical(request, s3);
         let text = format!(
             "AWS4-HMAC-SHA256\n{}\n{}\n{}",
@@ -159,11 +193,7 @@ impl Signed {
             self.scope,
             hex::encode(Sha256::digest(canonical.as_bytes()))
         );
-        let key = self
-            .scope
-            .split('/')
-            .fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
-        Ok(hex::encode(hmac(&key, text.as_bytes())))
+        hex::encode(hmac(key, text.as_bytes()))
     }
 
     fn canonical(&self, request: &Request, s3: bool) -> String {
@@ -191,7 +221,7 @@ impl Signed {
     }
 
     fn payload(&self, request: &Request, s3: bool) -> String {
-        match request.header("x-amz-content-sha256") {
+        match request.header("x-amz-content-sha256").filter(|_| s3) {
             Some(announced) => announced.to_owned(),
             None if self.expires.is_some() && s3 => "UNSIGNED-PAYLOAD".to_owned(),
             None => hex::encode(Sha256::digest(&request.body)),
@@ -199,14 +229,14 @@ impl Signed {
     }
 }
 
-/// The announced hash was signed; the body must have it.
-fn check_body(request: &Request, words: &Words) -> Result<(), Refusal> {
-    match request.header("x-amz-content-sha256") {
-        Some(announced) if announced.len() == 64 && announced != hex::encode(Sha256::digest(&request.body)) => {
-            Err(words.wrong_body())
-        }
-        _ => Ok(()),
-    }
+/// What the owner of `secret_key` signs with on the day, in the region and for the service of `scope`.
+fn signing_key(secret_key: &str, scope: &str) -> Vec<u8> {
+    scope.split('/').fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()))
+}
+
+fn wrong_body() -> Refusal {
+    let text = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    Refusal::new(400, "XAmzContentSHA256Mismatch", text)
 }
 
 fn header_text(request: &Request, name: &str) -> String {
@@ -335,17 +365,6 @@ impl Words {
             _ => Refusal::new(403, "InvalidSignatureException", text),
         }
     }
-
-    fn wrong_body(&self) -> Refusal {
-        match self.protocol {
-            Protocol::RestXml => Refusal::new(
-                400,
-                "XAmzContentSHA256Mismatch",
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            ),
-            _ => self.mismatch(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -356,6 +375,8 @@ mod tests {
         SigningSettings, UriPathNormalizationMode, sign,
     };
     use aws_sigv4::sign::v4;
+    use aws_smithy_runtime_api::client::identity::Identity as SignerIdentity;
+    use aws_smithy_runtime_api::http::Headers;
     use bytes::Bytes;
 
     use std::sync::Arc;
@@ -371,58 +392,105 @@ mod tests {
         service: &'static str,
         region: &'static str,
         life: Option<std::time::Duration>,
+        time: std::time::SystemTime,
     }
 
     impl Signer {
         fn user(service: &'static str) -> Signer {
             let (key, secret) = (ACCESS_KEY.into(), SECRET_KEY.into());
-            Signer { key, secret, token: None, service, region: "us-east-1", life: None }
+            let time = std::time::SystemTime::now();
+            Signer { key, secret, token: None, service, region: "us-east-1", life: None, time }
         }
 
         /// Signs as the SDKs do, with the crate they use.
         fn sign(&self, method: &str, uri: &str, body: &str) -> Request {
-            let identity = Credentials::new(&self.key, &self.secret, self.token.clone(), None, "test").into();
+            let payload = match self.life {
+                Some(_) => SignableBody::UnsignedPayload,
+                None => SignableBody::Bytes(body.as_bytes()),
+            };
+            let identity = self.identity();
+            self.sign_head(method, uri, payload, self.params(&identity)).0.with_body(body)
+        }
+
+        /// A body of two chunks, signed one after the other.
+        fn sign_stream(&self, mode: &str, trailer: Option<(&'static str, &'static str)>) -> Request {
+            let identity = self.identity();
+            let payload = SignableBody::Precomputed(mode.to_owned());
+            let uri = "http://127.0.0.1:1/bucket/key";
+            let (request, mut last) = self.sign_head("PUT", uri, payload, self.params(&identity));
+            let mut body = String::new();
+            for chunk in ["wiki", "pedia", ""] {
+                last = v4::sign_chunk(&chunk.into(), &last, &self.params(&identity)).unwrap().into_parts().1;
+                let end = if chunk.is_empty() { "" } else { "\r\n" };
+                body += &format!("{:x};chunk-signature={last}\r\n{chunk}{end}", chunk.len());
+            }
+            if let Some((name, value)) = trailer {
+                let mut trailers = Headers::new();
+                trailers.insert(name, value);
+                last = v4::sign_trailer(&trailers, &last, &self.params(&identity)).unwrap().into_parts().1;
+                body += &format!("{name}:{value}\r\nx-amz-trailer-signature:{last}\r\n");
+            }
+            request.with_body(&(body + "\r\n"))
+        }
+
+        fn identity(&self) -> SignerIdentity {
+            Credentials::new(&self.key, &self.secret, self.token.clone(), None, "test").into()
+        }
+
+        fn params<'a>(&'a self, identity: &'a SignerIdentity) -> v4::SigningParams<'a, SigningSettings> {
             let mut settings = SigningSettings::default();
             if self.service == "s3" {
                 settings.percent_encoding_mode = PercentEncodingMode::Single;
                 settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-                if self.life.is_none() {
-                    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-                }
+            }
+            if self.life.is_none() {
+                settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
             }
             settings.session_token_mode = SessionTokenMode::Include;
             if self.life.is_some() {
                 settings.signature_location = SignatureLocation::QueryParams;
                 settings.expires_in = self.life;
             }
-            let params = v4::SigningParams::builder()
-                .identity(&identity)
+            v4::SigningParams::builder()
+                .identity(identity)
                 .region(self.region)
                 .name(self.service)
-                .time(std::time::SystemTime::now())
+                .time(self.time)
                 .settings(settings)
                 .build()
                 .unwrap()
-                .into();
-            let payload = match self.life {
-                Some(_) => SignableBody::UnsignedPayload,
-                None => SignableBody::Bytes(body.as_bytes()),
-            };
+        }
+
+        /// A request without its body, and its signature.
+        fn sign_head(
+            &self,
+            method: &str,
+            uri: &str,
+            payload: SignableBody,
+            params: v4::SigningParams<SigningSettings>,
+        ) -> (Request, String) {
             let headers = [("host", "127.0.0.1:1"), ("x-amz-meta-colour", "red")];
             let headers = headers.into_iter().take(if self.life.is_some() { 1 } else { 2 });
             let signable = SignableRequest::new(method, uri, headers.clone(), payload).unwrap();
-            let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+            let (instructions, signature) = sign(signable, &params.into()).unwrap().into_parts();
             let builder = http::Request::builder().method(method).uri(uri);
             let mut built =
                 headers.fold(builder, |builder, (name, value)| builder.header(name, value)).body(()).unwrap();
             instructions.apply_to_request_http1x(&mut built);
-            Request {
+            let request = Request {
                 method: built.method().clone(),
                 path: built.uri().path().to_owned(),
                 query: built.uri().query().unwrap_or_default().to_owned(),
                 headers: built.headers().clone(),
-                body: Bytes::copy_from_slice(body.as_bytes()),
-            }
+                body: Bytes::new(),
+            };
+            (request, signature)
+        }
+    }
+
+    impl Request {
+        fn with_body(self, body: &str) -> Request {
+            Request { body: Bytes::copy_from_slice(body.as_bytes()), ..self }
         }
     }
 
@@ -492,6 +560,49 @@ mod tests {
     }
 
     #[test]
+    fn of_a_stream_every_chunk_and_the_trailer_are_signed() {
+        let (_dir, access) = access();
+        let changed = |request: &Request, from: &str, to: &str| {
+            let body = std::str::from_utf8(&request.body).unwrap().replacen(from, to, 1);
+            check(&request.clone().with_body(&body), &access, Duration::ZERO).map(drop)
+        };
+        let refused = |code: &str| Err(code.to_owned());
+        let trailer = Some(("x-amz-checksum-crc32", "rarALg=="));
+        for (mode, trailer) in
+            [("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", None), ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", trailer)]
+        {
+            let signed = Signer::user("s3").sign_stream(mode, trailer);
+            assert_eq!(changed(&signed, "", ""), Ok(()), "{mode}");
+            assert_eq!(changed(&signed, "wiki", "wika"), refused("SignatureDoesNotMatch"), "{mode}");
+            assert_eq!(changed(&signed, "pedia", "pedie"), refused("SignatureDoesNotMatch"), "{mode}");
+            assert_eq!(changed(&signed, "0;chunk-signature=", "0;c="), refused("SignatureDoesNotMatch"), "{mode}");
+            assert_eq!(
+                changed(&signed, "0;chunk-signature=", "9;chunk-signature="),
+                refused("IncompleteBody"),
+                "{mode}"
+            );
+            if trailer.is_some() {
+                assert_eq!(changed(&signed, "rarA", "rarB"), refused("SignatureDoesNotMatch"));
+                assert_eq!(changed(&signed, "x-amz-trailer-signature", "x-other"), refused("SignatureDoesNotMatch"));
+            }
+        }
+        let unknown = Signer::user("s3").sign_stream("STREAMING-UNSIGNED-PAYLOAD", None);
+        assert_eq!(changed(&unknown, "", ""), refused("InvalidArgument"));
+    }
+
+    #[test]
+    fn only_s3_takes_a_body_that_is_not_signed() {
+        let (_dir, access) = access();
+        for (service, accepted) in [("s3", true), ("lambda", false)] {
+            let signer = Signer::user(service);
+            let identity = signer.identity();
+            let uri = "http://127.0.0.1:1/2015-03-31/functions";
+            let (request, _) = signer.sign_head("POST", uri, SignableBody::UnsignedPayload, signer.params(&identity));
+            assert_eq!(check(&request.with_body("{}"), &access, Duration::ZERO).is_ok(), accepted, "{service}");
+        }
+    }
+
+    #[test]
     fn a_signature_is_for_one_region_and_a_quarter_of_an_hour() {
         let (_dir, access) = access();
         for (service, expected) in [("s3", "AuthorizationHeaderMalformed"), ("dynamodb", "InvalidSignatureException")] {
@@ -542,11 +653,11 @@ mod tests {
     #[test]
     fn temporary_credentials_need_their_token_and_end() {
         let (_dir, access) = access();
-        let issued = access.issue("web", "i-1", Duration::minutes(10));
+        let issued = access.issue("web", "i-1", Duration::minutes(10)).unwrap();
         let mut signer = Signer { key: issued.access_key, secret: issued.secret_key, ..Signer::user("s3") };
         let without = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert_eq!(check(&without, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
-        signer.token = Some(access.issue("web", "i-2", Duration::minutes(10)).token);
+        signer.token = Some(access.issue("web", "i-2", Duration::minutes(10)).unwrap().token);
         let with_anothers = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
         assert_eq!(check(&with_anothers, &access, Duration::ZERO).unwrap_err(), "InvalidToken");
         signer.token = Some(issued.token);

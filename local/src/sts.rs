@@ -8,16 +8,22 @@ use crate::answer::{Protocol, Refusal, Response, escape, not_implemented, query_
 use crate::call::Request;
 use crate::credentials::{Access, Identity, Issued};
 use crate::iam::Iam;
+use crate::permissions::Need;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
+/// What is answered; everything else is refused by name.
+pub(crate) const OPERATIONS: &[&str] = &["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+
 /// Answers `operation` of `caller`.
 pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Response {
+    if !OPERATIONS.contains(&operation) {
+        return not_implemented(Protocol::Query, "sts", operation);
+    }
     let answer = match operation {
         "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
         "GetSessionToken" => session_token(request, access, caller),
-        "AssumeRole" => assume_role(request, access, iam, caller),
-        _ => return not_implemented(Protocol::Query, "sts", operation),
+        _ => assume_role(request, access, iam, caller),
     };
     answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
 }
@@ -34,7 +40,8 @@ fn session_token(request: &Request, access: &Access, caller: &Identity) -> Resul
     if caller.session.is_some() {
         return Err(Refusal::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
     }
-    let issued = access.issue_to_user(life(request, 43_200));
+    let life = Duration::seconds(seconds(request, 43_200, 129_600)?);
+    let issued = access.issue_to_user(life).map_err(unwritten)?;
     Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
@@ -51,22 +58,30 @@ fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity)
         );
         return Err(Refusal::new(400, "ValidationError", text));
     }
-    if form.keys().any(|field| field == "Policy" || field.starts_with("PolicyArns")) {
-        let text = "the local AWS has no session policies";
+    let seconds = seconds(request, 3600, 43_200)?;
+    if form.keys().any(|field| ["Policy", "Tags.", "TransitiveTagKeys."].iter().any(|part| field.starts_with(part))) {
+        let text = "the local AWS has no session policies and no session tags";
         return Err(Refusal::new(501, "NotImplementedException", text));
     }
     let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
-    if !iam.trusts_principal(role, &principal) {
+    let need = Need::new("sts:AssumeRole", role).knowing("sts:RoleSessionName", Some(session.clone()));
+    let need = need.knowing("sts:ExternalId", form.get("ExternalId").cloned());
+    if !iam.trusts_principal(role, &principal, &iam.caller(caller).says(&need)) {
         let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
         return Err(Refusal::new(403, "AccessDenied", text));
     }
-    let issued = access.issue(role, session, life(request, 3600));
+    check_session(seconds, iam.longest_session(role).unwrap_or(3600), caller)?;
+    let issued = access.issue(role, session, Duration::seconds(seconds)).map_err(unwritten)?;
     let user = format!(
         "<AssumedRoleUser><Arn>{}</Arn><AssumedRoleId>{}</AssumedRoleId></AssumedRoleUser>",
         escape(&issued.arn),
         escape(&issued.user_id)
     );
     Ok(query_result("AssumeRole", NAMESPACE, &(credentials(&issued) + &user)))
+}
+
+fn unwritten(fault: std::io::Error) -> Refusal {
+    Refusal::new(500, "InternalFailure", format!("the local AWS cannot write its credentials: {fault}"))
 }
 
 fn credentials(issued: &Issued) -> String {
@@ -82,7 +97,77 @@ fn moment(time: OffsetDateTime) -> String {
     whole.format(&Rfc3339).expect("the years of expiry dates have four digits")
 }
 
-fn life(request: &Request, default: i64) -> Duration {
-    let asked = request.form().get("DurationSeconds").and_then(|text| text.parse().ok());
-    Duration::seconds(asked.unwrap_or(default).clamp(900, 129_600))
+/// How long a session is to be.
+fn seconds(request: &Request, default: i64, most: i64) -> Result<i64, Refusal> {
+    let form = request.form();
+    let Some(text) = form.get("DurationSeconds") else { return Ok(default) };
+    let bound = match text.parse::<i64>() {
+        Ok(seconds) if seconds < 900 => "greater than or equal to 900".to_owned(),
+        Ok(seconds) if seconds > most => format!("less than or equal to {most}"),
+        Ok(seconds) => return Ok(seconds),
+        Err(_) => {
+            let text = format!("DurationSeconds: {text} is no number");
+            return Err(Refusal::new(400, "MalformedInput", text));
+        }
+    };
+    let text = format!(
+        "1 validation error detected: Value '{text}' at 'durationSeconds' failed to satisfy constraint: Member must have value {bound}"
+    );
+    Err(Refusal::new(400, "ValidationError", text))
+}
+
+/// A role says how long its sessions may be; who is in a role already has an hour in another.
+fn check_session(seconds: i64, longest: i64, caller: &Identity) -> Result<(), Refusal> {
+    let text = if caller.role().is_some() && seconds > 3600 {
+        "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+    } else if seconds > longest {
+        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(400, "ValidationError", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Access;
+
+    fn asking(seconds: &str) -> Request {
+        Request {
+            method: http::Method::POST,
+            path: "/".to_owned(),
+            query: String::new(),
+            headers: http::HeaderMap::new(),
+            body: format!("Action=AssumeRole&DurationSeconds={seconds}").into(),
+        }
+    }
+
+    #[test]
+    fn sessions_that_are_too_short_or_too_long_are_refused() {
+        for (asked, expected) in [
+            ("900", Ok(900)),
+            ("43200", Ok(43_200)),
+            ("899", Err("ValidationError")),
+            ("-1", Err("ValidationError")),
+            ("43201", Err("ValidationError")),
+            ("an hour", Err("MalformedInput")),
+        ] {
+            let found = seconds(&asking(asked), 3600, 43_200).map_err(|refusal| refusal.code);
+            assert_eq!(found, expected.map_err(str::to_owned), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_role_and_a_chain_of_roles_bound_the_session() {
+        let dir = tempfile::tempdir().unwrap();
+        let access = Access::open(dir.path().join("credentials.json"), Default::default()).unwrap();
+        let owner = access.identity(crate::ACCESS_KEY).unwrap();
+        let issued = access.issue("web", "i-1", Duration::hours(1)).unwrap();
+        let in_role = access.identity(&issued.access_key).unwrap();
+        assert!(check_session(7200, 7200, &owner).is_ok());
+        assert!(check_session(7201, 7200, &owner).unwrap_err().message.contains("MaxSessionDuration"));
+        assert!(check_session(3600, 7200, &in_role).is_ok());
+        assert!(check_session(3601, 7200, &in_role).unwrap_err().message.contains("role chaining"));
+    }
 }

@@ -8,6 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use stage::{World, is_running, kill};
 
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_asked_for_at_the_port_of_the_check() {
+    let world = World::start().await;
+    let stack = world.up("/", &[]).await;
+    world.eventually("the target is healthy", async || world.healthy(&stack).await == 1).await;
+    let elsewhere = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPort", "8081")];
+    world.ok("elasticloadbalancing", "ModifyTargetGroup", &elsewhere).await;
+    world.eventually("nothing answers at the other port", async || world.healthy(&stack).await == 0).await;
+    let back = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPort", "8080")];
+    world.ok("elasticloadbalancing", "ModifyTargetGroup", &back).await;
+    world.eventually("the target is healthy again", async || world.healthy(&stack).await == 1).await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() {
     let world = World::start().await;

@@ -2,6 +2,8 @@
 
 #[path = "support/client.rs"]
 mod client;
+#[path = "durability/kinds.rs"]
+mod kinds;
 #[path = "support/process.rs"]
 mod process;
 
@@ -12,47 +14,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudwatchlogs::types::InputLogEvent;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
+use aws_sdk_autoscaling::types::LifecycleState;
 use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime, State};
-use aws_sdk_s3::primitives::{Blob, ByteStream};
+use aws_sdk_s3::primitives::Blob;
+use base64::Engine;
 use client::config_at;
 use fastrand::Rng;
+use kinds::{
+    BUCKET, Clients, KINDS, Kind, NAMES, TRUST, WRITERS, found, new_table, new_value, prepare, shown, table, zip_of,
+};
 use local::{Cloud, Options};
 use process::Server;
-
-/// What must not be lost, each kept in a way of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Item,
-    /// An item that counts: no write may be lost, and none may count twice.
-    Counter,
-    Object,
-    ObjectTag,
-    Part,
-    LogLine,
-    RolePolicy,
-    InstanceTag,
-}
-
-const KINDS: [Kind; 8] = [
-    Kind::Item,
-    Kind::Counter,
-    Kind::Object,
-    Kind::ObjectTag,
-    Kind::Part,
-    Kind::LogLine,
-    Kind::RolePolicy,
-    Kind::InstanceTag,
-];
-/// Writers at the same time, each with names of its own, so that it knows what they hold.
-const WRITERS: usize = 4;
-const NAMES: usize = 3;
-const BUCKET: &str = "kept";
-
-type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a name must hold: the last acknowledged value, or that of the write that was under way.
 #[derive(Debug, Clone, Default)]
@@ -156,193 +128,6 @@ impl Writer {
     }
 }
 
-fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<String> {
-    let text = |random: &mut Rng, most: usize| {
-        let length = random.usize(1..most);
-        std::iter::repeat_with(|| random.alphanumeric()).take(length).collect::<String>()
-    };
-    match kind {
-        Kind::Counter => Some((old.map_or(0, |old| old.parse::<u64>().unwrap()) + 1).to_string()),
-        Kind::Item | Kind::Object | Kind::RolePolicy | Kind::InstanceTag if random.u8(..4) == 0 => None,
-        // Enough to fill the log of items again and again.
-        Kind::Item => Some(text(random, 60_000)),
-        Kind::Object | Kind::Part => Some(text(random, 200_000)),
-        _ => Some(text(random, 100)),
-    }
-}
-
-/// A client of each service, and the upload whose parts are written.
-#[derive(Clone)]
-struct Clients {
-    dynamodb: aws_sdk_dynamodb::Client,
-    s3: aws_sdk_s3::Client,
-    logs: aws_sdk_cloudwatchlogs::Client,
-    iam: aws_sdk_iam::Client,
-    ec2: aws_sdk_ec2::Client,
-    upload: String,
-}
-
-const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-
-/// Makes what the writers write to. Returns the id of an upload.
-async fn prepare(config: &SdkConfig) -> String {
-    let world = Clients::new(config, "");
-    table(&world.dynamodb).await;
-    world.s3.create_bucket().bucket(BUCKET).send().await.unwrap();
-    world.logs.create_log_group().log_group_name("kept").send().await.unwrap();
-    world.iam.create_role().role_name("kept").assume_role_policy_document(TRUST).send().await.unwrap();
-    for number in 0..WRITERS {
-        for name in 0..NAMES {
-            let name = format!("writer-{number}-{name}");
-            world.logs.create_log_stream().log_group_name("kept").log_stream_name(&name).send().await.unwrap();
-            world.s3.put_object().bucket(BUCKET).key(format!("tagged/{name}")).send().await.unwrap();
-        }
-    }
-    let upload = world.s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
-    upload.upload_id().unwrap().to_owned()
-}
-
-async fn table(dynamodb: &aws_sdk_dynamodb::Client) {
-    let key = KeySchemaElement::builder().attribute_name("name").key_type(KeyType::Hash).build().unwrap();
-    let name = AttributeDefinition::builder().attribute_name("name").attribute_type(ScalarAttributeType::S);
-    let create = dynamodb.create_table().table_name("kept").billing_mode(BillingMode::PayPerRequest);
-    create.key_schema(key).attribute_definitions(name.build().unwrap()).send().await.unwrap();
-    client::table_is_active(dynamodb, "kept").await;
-}
-
-fn part_number(name: &str) -> i32 {
-    name.bytes().filter(u8::is_ascii_digit).fold(1, |number, digit| number * 10 + i32::from(digit - b'0'))
-}
-
-/// How a value looks when it is read: of a part only the checksum can be.
-fn shown(kind: Kind, value: Option<&str>) -> Option<String> {
-    value.map(|text| if kind == Kind::Part { md5(text) } else { text.to_owned() })
-}
-
-fn md5(text: &str) -> String {
-    use md5::Digest;
-    format!("\"{}\"", hex::encode(md5::Md5::digest(text)))
-}
-
-impl Clients {
-    fn new(config: &SdkConfig, upload: &str) -> Clients {
-        Clients {
-            dynamodb: aws_sdk_dynamodb::Client::new(config),
-            s3: client::s3(config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            ec2: aws_sdk_ec2::Client::new(config),
-            upload: upload.to_owned(),
-        }
-    }
-
-    async fn write(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
-        let Clients { dynamodb, s3, logs, iam, ec2, upload } = self;
-        let key = || AttributeValue::S(format!("{kind:?}/{name}"));
-        match (kind, value) {
-            (Kind::Item, None) => drop(dynamodb.delete_item().table_name("kept").key("name", key()).send().await?),
-            (Kind::Item, Some(value)) => {
-                let value = AttributeValue::S(value.to_owned());
-                dynamodb.put_item().table_name("kept").item("name", key()).item("v", value).send().await?;
-            }
-            (Kind::Counter, _) => {
-                let update =
-                    dynamodb.update_item().table_name("kept").key("name", key()).update_expression("ADD v :one");
-                update.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await?;
-            }
-            (Kind::Object, None) => drop(s3.delete_object().bucket(BUCKET).key(name).send().await?),
-            (Kind::Object, Some(value)) => {
-                let body = ByteStream::from(value.as_bytes().to_vec());
-                s3.put_object().bucket(BUCKET).key(name).body(body).send().await?;
-            }
-            (Kind::ObjectTag, value) => {
-                let tag = aws_sdk_s3::types::Tag::builder().key("v").value(value.unwrap_or_default()).build()?;
-                let tags = aws_sdk_s3::types::Tagging::builder().tag_set(tag).build()?;
-                s3.put_object_tagging().bucket(BUCKET).key(format!("tagged/{name}")).tagging(tags).send().await?;
-            }
-            (Kind::Part, value) => {
-                let part =
-                    s3.upload_part().bucket(BUCKET).key("parts").upload_id(upload).part_number(part_number(name));
-                part.body(ByteStream::from(value.unwrap_or_default().as_bytes().to_vec())).send().await?;
-            }
-            (Kind::LogLine, value) => {
-                let event = InputLogEvent::builder().message(value.unwrap_or_default()).timestamp(0).build()?;
-                logs.put_log_events().log_group_name("kept").log_stream_name(name).log_events(event).send().await?;
-            }
-            (Kind::RolePolicy, None) => {
-                if self.read(kind, name).await?.is_some() {
-                    iam.delete_role_policy().role_name("kept").policy_name(name).send().await?;
-                }
-            }
-            (Kind::RolePolicy, Some(value)) => {
-                let statement = r#"{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}"#;
-                let document = format!("{{\"Version\":\"2012-10-17\",\"Id\":\"{value}\",\"Statement\":{statement}}}");
-                iam.put_role_policy().role_name("kept").policy_name(name).policy_document(document).send().await?;
-            }
-            (Kind::InstanceTag, value) => {
-                let groups = ec2.describe_security_groups().send().await?;
-                let group = groups.security_groups()[0].group_id().unwrap_or_default().to_owned();
-                let tag = aws_sdk_ec2::types::Tag::builder().key(name);
-                match value {
-                    None => drop(ec2.delete_tags().resources(group).tags(tag.build()).send().await?),
-                    Some(value) => {
-                        drop(ec2.create_tags().resources(group).tags(tag.value(value).build()).send().await?)
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
-        let Clients { dynamodb, s3, logs, iam, ec2, upload } = self;
-        Ok(match kind {
-            Kind::Item | Kind::Counter => {
-                let key = AttributeValue::S(format!("{kind:?}/{name}"));
-                let got = dynamodb.get_item().table_name("kept").key("name", key).send().await?;
-                got.item().map(|item| match &item["v"] {
-                    AttributeValue::S(text) | AttributeValue::N(text) => text.clone(),
-                    other => panic!("{other:?}"),
-                })
-            }
-            Kind::Object => match s3.get_object().bucket(BUCKET).key(name).send().await {
-                Ok(got) => Some(String::from_utf8(got.body.collect().await?.to_vec())?),
-                Err(fault) if fault.as_service_error().is_some_and(|fault| fault.is_no_such_key()) => None,
-                Err(fault) => return Err(fault.into()),
-            },
-            Kind::ObjectTag => {
-                let got = s3.get_object_tagging().bucket(BUCKET).key(format!("tagged/{name}")).send().await?;
-                got.tag_set().first().map(|tag| tag.value().to_owned())
-            }
-            Kind::Part => {
-                let listed = s3.list_parts().bucket(BUCKET).key("parts").upload_id(upload).send().await?;
-                let ours = listed.parts().iter().find(|part| part.part_number() == Some(part_number(name)));
-                ours.and_then(|part| part.e_tag()).map(str::to_owned)
-            }
-            Kind::LogLine => {
-                let got = logs.get_log_events().log_group_name("kept").log_stream_name(name).send().await?;
-                got.events().last().and_then(|event| event.message()).map(str::to_owned)
-            }
-            Kind::RolePolicy => match iam.get_role_policy().role_name("kept").policy_name(name).send().await {
-                Ok(got) => Some(id_in(got.policy_document())),
-                Err(fault) if fault.as_service_error().is_some_and(|fault| fault.is_no_such_entity_exception()) => None,
-                Err(fault) => return Err(fault.into()),
-            },
-            Kind::InstanceTag => {
-                let found = ec2.describe_tags().send().await?;
-                let ours = found.tags().iter().find(|tag| tag.key() == Some(name));
-                ours.and_then(|tag| tag.value()).map(str::to_owned)
-            }
-        })
-    }
-}
-
-fn id_in(document: &str) -> String {
-    let text = percent_encoding::percent_decode_str(document).decode_utf8_lossy();
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-    document["Id"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
     let dir = tempfile::tempdir().unwrap();
@@ -384,6 +169,80 @@ async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_because_the_disk_is_full_is_not_there_before_and_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let iam = aws_sdk_iam::Client::new(&server.config().await);
+    let role = iam.create_role().role_name("kept").assume_role_policy_document(TRUST).send().await.unwrap();
+    let role = role.role().unwrap().arn().to_owned();
+    server.stop();
+
+    // What needs more than half a kilobyte finds no room; a script of two lines does.
+    let server = Server::start_after("trap '' XFSZ; ulimit -f 1;", dir.path()).unwrap();
+    let world = Wishes::new(&server.config().await);
+    for (what, refused) in world.wish(&role).await {
+        let refused = refused.expect_err(what);
+        assert!(refused.contains("the local AWS cannot write its "), "{what}: {refused}");
+    }
+    assert_eq!(world.come_true().await, Vec::<&str>::new());
+    server.kill();
+
+    let server = Server::start(dir.path());
+    let world = Wishes::new(&server.config().await);
+    assert_eq!(world.come_true().await, Vec::<&str>::new());
+    for (what, granted) in world.wish(&role).await {
+        assert_eq!(granted, Ok(()), "{what} with room");
+    }
+    assert_eq!(world.come_true().await, ["role", "function", "log group", "table"]);
+    server.stop();
+}
+
+/// Somebody who wants one of each, and looks for it.
+struct Wishes {
+    clients: Clients,
+    /// So long that what has it does not fit into half a kilobyte.
+    name: String,
+}
+
+impl Wishes {
+    fn new(config: &SdkConfig) -> Wishes {
+        Wishes { clients: Clients::new(config, ""), name: "x".repeat(64) }
+    }
+
+    async fn wish(&self, role: &str) -> [(&'static str, Result<(), String>); 4] {
+        let Wishes { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
+        let role_made = iam.create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
+        let code = FunctionCode::builder().zip_file(Blob::new(zip_of(b"#!/bin/sh\nexit 1"))).build();
+        let create = lambda.create_function().function_name(name).runtime(Runtime::Providedal2023).handler("bootstrap");
+        let made = create.role(role).description("x".repeat(256)).code(code).send().await;
+        let group = logs.create_log_group().log_group_name(name.repeat(8)).send().await;
+        let table = new_table(dynamodb, name).deletion_protection_enabled(true).send().await;
+        [
+            ("role", outcome(role_made)),
+            ("function", outcome(made)),
+            ("log group", outcome(group)),
+            ("table", outcome(table)),
+        ]
+    }
+
+    /// What is there; a fault other than "not found" ends the test.
+    async fn come_true(&self) -> Vec<&'static str> {
+        let Wishes { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
+        let absent = "ResourceNotFoundException";
+        let role = found(iam.get_role().role_name(name).send().await, "NoSuchEntity").unwrap().is_some();
+        let function = found(lambda.get_function().function_name(name).send().await, absent).unwrap().is_some();
+        let groups = logs.describe_log_groups().log_group_name_prefix(name).send().await.unwrap();
+        let table = found(dynamodb.describe_table().table_name(name).send().await, absent).unwrap().is_some();
+        let there = [("role", role), ("function", function), ("log group", !groups.log_groups().is_empty())];
+        there.into_iter().chain([("table", table)]).filter(|(_, there)| *there).map(|(what, _)| what).collect()
+    }
+}
+
+fn outcome<T, E: std::fmt::Debug>(answer: Result<T, E>) -> Result<(), String> {
+    answer.map(drop).map_err(|fault| format!("{fault:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_that_start_at_once_one_wins_and_the_other_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
@@ -411,7 +270,9 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
     let world = Clients::new(&config, &upload);
     for kind in KINDS {
         world.write(kind, "writer-0-0", Some("1")).await.unwrap();
-        world.write(kind, "writer-0-0", Some("2")).await.unwrap();
+        if !kind.comes_and_goes() {
+            world.write(kind, "writer-0-0", Some("2")).await.unwrap();
+        }
     }
     cloud.stop().await;
 
@@ -504,12 +365,84 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
 }
 
 fn zipped() -> Vec<u8> {
-    use std::io::Write;
-    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
-    writer.start_file("bootstrap", options).unwrap();
-    writer.write_all(&std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap()).unwrap();
-    writer.finish().unwrap().into_inner()
+    zip_of(&std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_groups_instance_is_one_process_before_and_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let world = Clients::new(&server.config().await, "");
+    // A duration that nobody else sleeps for: the number of this process and of this directory.
+    let sleep = format!("sleep 1000000.{}{:04}", std::process::id(), fastrand::u16(..9999));
+    group_of_one(&world, &sleep).await;
+    eventually("the instance serves", async || serving(&world).await.len() == 1 && processes(&sleep).len() == 1).await;
+    let (instance, process) = (serving(&world).await, processes(&sleep));
+    server.kill();
+    eventually("the killed server's process is gone", async || processes(&sleep).is_empty()).await;
+
+    let server = Server::start(dir.path());
+    let world = Clients::new(&server.config().await, "");
+    eventually("an instance serves again", async || serving(&world).await.len() == 1 && !processes(&sleep).is_empty())
+        .await;
+    let again = processes(&sleep);
+    assert_eq!(again.len(), 1, "{instance:?} of {process:?} became {again:?}");
+    assert_ne!(again, process);
+    server.stop();
+    eventually("no process is left", async || processes(&sleep).is_empty()).await;
+}
+
+/// A group with one instance that runs this command.
+async fn group_of_one(world: &Clients, command: &str) {
+    let user_data = format!(
+        "#cloud-config
+write_files:
+- path: /opt/web
+  permissions: '0755'
+  content: |
+    #!/bin/sh
+    exec {command}
+- path: /etc/systemd/system/web.service
+  content: |
+    [Service]
+    ExecStart=/opt/web
+    Restart=always
+    [Install]
+    WantedBy=multi-user.target
+runcmd:
+- [systemctl, enable, --now, web.service]
+"
+    );
+    let data = aws_sdk_ec2::types::RequestLaunchTemplateData::builder()
+        .image_id(world.image().await.unwrap())
+        .instance_type(aws_sdk_ec2::types::InstanceType::T3Micro)
+        .user_data(base64::prelude::BASE64_STANDARD.encode(user_data))
+        .build();
+    let template = world.ec2.create_launch_template().launch_template_name("web").launch_template_data(data);
+    template.send().await.unwrap();
+    let template = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder();
+    let template = template.launch_template_name("web").version("1").build();
+    let create = world.groups.create_auto_scaling_group().auto_scaling_group_name("web").launch_template(template);
+    create.min_size(1).max_size(1).availability_zones("us-east-1a").send().await.unwrap();
+}
+
+/// The instances in service.
+async fn serving(world: &Clients) -> Vec<String> {
+    let found = world.groups.describe_auto_scaling_instances().send().await.unwrap();
+    let serving = found.auto_scaling_instances().iter();
+    let serving = serving.filter(|one| one.lifecycle_state.as_deref() == Some(LifecycleState::InService.as_str()));
+    serving
+        .filter(|one| one.health_status.as_deref() == Some("HEALTHY"))
+        .filter_map(|one| one.instance_id.clone())
+        .collect()
+}
+
+/// The processes of this machine that run this command.
+fn processes(command: &str) -> Vec<String> {
+    let all = std::process::Command::new("ps").args(["-A", "-o", "pid=,args="]).output().unwrap();
+    let all = String::from_utf8_lossy(&all.stdout).into_owned();
+    let ours = all.lines().map(str::trim).filter_map(|line| line.split_once(' '));
+    ours.filter(|(_, args)| args.trim() == command).map(|(pid, _)| pid.to_owned()).collect()
 }
 
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

@@ -330,6 +330,35 @@ async fn an_event_whose_function_changed_meets_the_new_one() {
 }
 
 #[tokio::test]
+async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let code = FunctionCode::builder().zip_file(zip("second")).build();
+    let second = client.create_function().function_name("second").runtime(Runtime::Providedal2023).handler("bootstrap");
+    second.role("arn:aws:iam::000000000000:role/labeler").code(code).send().await.unwrap();
+    function_is_active(&client, "second").await;
+
+    let reserve =
+        |number| client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(number);
+    let refused = reserve(1).send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidParameterValueException"));
+    assert!(refused.message().unwrap().contains("below its minimum value of ["), "{refused:?}");
+
+    for _ in 0..10 {
+        let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
+        send.payload(Blob::new("\"sleep\"")).send().await.unwrap();
+    }
+    let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+    let once = Client::from_conf(once);
+    until(|| async {
+        let called = once.invoke().function_name("second").payload(Blob::new("\"pid\"")).send().await;
+        called.is_err_and(|refused| refused.code() == Some("TooManyRequestsException")).then_some(())
+    })
+    .await;
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn an_event_that_fails_is_tried_three_times() {
     let world = World::new().await;
     let client = made(&world).await;
@@ -337,6 +366,29 @@ async fn an_event_that_fails_is_tried_three_times() {
     assert_eq!(send.payload(Blob::new("\"fail\"")).send().await.unwrap().status_code(), 202);
     until(|| async { (log(&world, "REPORT").await.len() >= 3).then_some(()) }).await;
     assert_eq!(log(&world, "START").await.len(), 3);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_old_is_dropped_though_there_is_a_place_for_it() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    let configure = client.put_function_event_invoke_config().function_name("labeler");
+    configure.maximum_event_age_in_seconds(60).send().await.unwrap();
+    world.cloud.stop().await;
+
+    // What an earlier server has accepted.
+    let events = world.dir.path().join("functions/events");
+    std::fs::create_dir_all(&events).unwrap();
+    for (name, seconds) in [("old", 61), ("new", 0)] {
+        let accepted = (time::OffsetDateTime::now_utc().unix_timestamp() - seconds) * 1000;
+        let event =
+            serde_json::json!({ "function": "labeler", "payload": format!("\"{name}\""), "accepted_ms": accepted });
+        std::fs::write(events.join(format!("{accepted:015}-{name}.json")), event.to_string()).unwrap();
+    }
+    let world = World::in_dir(world.dir).await;
+    until(|| async { (std::fs::read_dir(&events).unwrap().count() == 0).then_some(()) }).await;
+    assert_eq!(log(&world, "START").await.len(), 1);
     world.cloud.stop().await;
 }
 

@@ -9,6 +9,43 @@ use stage::World;
 const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
+async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_groups_come_at_a_time() {
+    let world = World::start().await;
+    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    let longer = "x".repeat(256);
+    let put = async |name: &str| {
+        let action = [("AutoScalingGroupName", "web"), ("ScheduledActionName", name), ("Recurrence", "0 0 * * *")];
+        let action: Vec<_> = action.into_iter().chain([("MinSize", "0")]).collect();
+        let policy = [
+            ("AutoScalingGroupName", "web"),
+            ("PolicyName", name),
+            ("PolicyType", "TargetTrackingScaling"),
+            (
+                "TargetTrackingConfiguration.PredefinedMetricSpecification.PredefinedMetricType",
+                "ASGAverageCPUUtilization",
+            ),
+            ("TargetTrackingConfiguration.TargetValue", "50"),
+        ];
+        [
+            world.call("autoscaling", "PutScheduledUpdateGroupAction", &action).await.status,
+            world.call("autoscaling", "PutScalingPolicy", &policy).await.status,
+        ]
+    };
+    for (name, status) in [("cpu/50", 200), ("a:b", 400), (longer.as_str(), 400)] {
+        assert_eq!(put(name).await, [status, status], "{name}");
+    }
+    let names: Vec<String> = (1..=11).map(|number| format!("TargetGroupARNs.member.{number}")).collect();
+    for operation in ["AttachLoadBalancerTargetGroups", "DetachLoadBalancerTargetGroups"] {
+        for (number, status) in [(10, 200), (11, 400)] {
+            let mut form = vec![("AutoScalingGroupName", "web")];
+            form.extend(names.iter().take(number).map(|name| (name.as_str(), stack.target_group.as_str())));
+            assert_eq!(world.call("autoscaling", operation, &form).await.status, status, "{operation} {number}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
     let world = World::start().await;
     let (long, longer) = ("x".repeat(33), "x".repeat(256));

@@ -109,6 +109,20 @@ async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_deleted_bucket_is_blocked_for_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+    let conditions = local::Conditions { speed: local::Speed::REAL, ..local::Conditions::default() };
+    let cloud = local::Cloud::start_with(options, conditions).await.unwrap();
+    let s3 = support::s3(&support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await);
+    let name = bucket(&s3).await;
+    s3.delete_bucket().bucket(name).send().await.unwrap();
+    assert_eq!(code(s3.create_bucket().bucket(name).send().await), "OperationAborted");
+    s3.create_bucket().bucket("another").send().await.unwrap();
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region() {
     for (region, again) in [("us-east-1", None), ("eu-west-1", Some("BucketAlreadyOwnedByYou"))] {
         let dir = tempfile::tempdir().unwrap();
@@ -141,6 +155,92 @@ async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region()
 
 fn tagging(key: &str) -> Tagging {
     Tagging::builder().tag_set(Tag::builder().key(key).value("v").build().unwrap()).build().unwrap()
+}
+
+/// A status, a `Content-Range`, and the body.
+type Read = (u16, Option<String>, String);
+
+async fn read(world: &World, method: reqwest::Method, headers: &[(&'static str, &str)]) -> Read {
+    let s3 = world.s3();
+    let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let url = match method {
+        reqwest::Method::HEAD => s3.head_object().bucket("images-of-ada").key("digits").presigned(life).await.unwrap(),
+        _ => s3.get_object().bucket("images-of-ada").key("digits").presigned(life).await.unwrap(),
+    };
+    let mut request = reqwest::Client::new().request(method, url.uri());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.unwrap();
+    let range = answer.headers().get("content-range").map(|range| range.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), range, answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_range_of_an_object_is_what_was_asked_for() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    s3.put_object().bucket(name).key("digits").body(ByteStream::from_static(b"0123456789")).send().await.unwrap();
+    for (range, status, shown, body) in [
+        ("bytes=0-0", 206, Some("bytes 0-0/10"), "0"),
+        ("bytes=2-4", 206, Some("bytes 2-4/10"), "234"),
+        ("bytes=5-", 206, Some("bytes 5-9/10"), "56789"),
+        ("bytes=-3", 206, Some("bytes 7-9/10"), "789"),
+        ("bytes=-30", 206, Some("bytes 0-9/10"), "0123456789"),
+        ("bytes=8-100", 206, Some("bytes 8-9/10"), "89"),
+        // What is no range is none that was asked for.
+        ("bytes=4-2", 200, None, "0123456789"),
+        ("bytes=x-", 200, None, "0123456789"),
+        ("lines=1-2", 200, None, "0123456789"),
+    ] {
+        let expected = (status, shown.map(str::to_owned), body.to_owned());
+        assert_eq!(read(&world, reqwest::Method::GET, &[("range", range)]).await, expected, "{range}");
+        let (head, head_shown, _) = read(&world, reqwest::Method::HEAD, &[("range", range)]).await;
+        assert_eq!((head, head_shown.as_deref()), (status, shown), "HEAD {range}");
+    }
+    for range in ["bytes=10-", "bytes=10-12", "bytes=-0"] {
+        let (status, _, body) = read(&world, reqwest::Method::GET, &[("range", range)]).await;
+        assert_eq!(status, 416, "{range}");
+        assert!(body.contains("<Code>InvalidRange</Code>"), "{range}: {body}");
+        assert_eq!(read(&world, reqwest::Method::HEAD, &[("range", range)]).await.0, 416, "HEAD {range}");
+    }
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_read_may_depend_on_what_is_there() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let put = s3.put_object().bucket(name).key("digits").body(ByteStream::from_static(b"0123456789"));
+    let tag = put.send().await.unwrap().e_tag.unwrap();
+    let (before, after) = ("Thu, 01 Jan 2015 00:00:00 GMT", "Thu, 01 Jan 2099 00:00:00 GMT");
+    let table: &[(&[(&'static str, &str)], u16)] = &[
+        (&[("if-match", &tag)], 200),
+        (&[("if-match", "*")], 200),
+        (&[("if-match", "\"other\"")], 412),
+        (&[("if-none-match", &tag)], 304),
+        (&[("if-none-match", "*")], 304),
+        (&[("if-none-match", "\"other\"")], 200),
+        (&[("if-modified-since", before)], 200),
+        (&[("if-modified-since", after)], 304),
+        (&[("if-unmodified-since", before)], 412),
+        (&[("if-unmodified-since", after)], 200),
+        // Of two the entity tag decides.
+        (&[("if-match", &tag), ("if-unmodified-since", before)], 200),
+        (&[("if-none-match", "\"other\""), ("if-modified-since", after)], 200),
+        (&[("if-none-match", &tag), ("if-modified-since", before)], 304),
+        (&[("if-match", &tag), ("range", "bytes=0-1")], 206),
+    ];
+    for (headers, expected) in table {
+        for method in [reqwest::Method::GET, reqwest::Method::HEAD] {
+            let (status, _, body) = read(&world, method.clone(), headers).await;
+            assert_eq!(status, *expected, "{method} {headers:?}");
+            assert!(status != 304 || body.is_empty(), "{method} {headers:?}: {body}");
+        }
+    }
+    world.cloud.stop().await;
 }
 
 #[tokio::test]

@@ -226,6 +226,29 @@ async fn a_refresh_is_cancelled_or_rolled_back_when_somebody_says_so() {
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_waits_for_protected_instances_leaves_them_alone_or_replaces_them() {
+    let world = World::start_at(times(1000)).await;
+    let protected = [("NewInstancesProtectedFromScaleIn", "true"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.up("/", &protected).await;
+    let before = world.instance_ids().await;
+    for (wanted, end, replaced) in
+        [("Wait", "Failed", false), ("Ignore", "Successful", false), ("Refresh", "Successful", true)]
+    {
+        let form = [
+            ("AutoScalingGroupName", "web"),
+            ("Preferences.MinHealthyPercentage", "0"),
+            ("Preferences.InstanceWarmup", "0"),
+            ("Preferences.ScaleInProtectedInstances", wanted),
+        ];
+        world.ok("autoscaling", "StartInstanceRefresh", &form).await;
+        world.eventually(wanted, async || refresh_status(&world).await == end).await;
+        assert_eq!(world.instance_ids().await != before, replaced, "{wanted}");
+    }
+    world.down(&stack).await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
     let world = World::start().await;
@@ -251,6 +274,8 @@ async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
     told("Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
     world.new_version(with("SecurityGroupId.1", "sg-0123456789abcdef0")).await;
     told("The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.").await;
+    world.new_version(with("KeyName", "vockey")).await;
+    told("The key pair 'vockey' does not exist. Launching EC2 instance failed.").await;
     world.new_version(with("InstanceType", "t9.micro")).await;
     told("Invalid value 't9.micro' for InstanceType. Launching EC2 instance failed.").await;
 

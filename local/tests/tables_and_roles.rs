@@ -23,6 +23,59 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
+#[tokio::test]
+async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    let name = |text: &str| AttributeValue::S(text.to_owned());
+    let put = |id: &str, text: &str| {
+        let put = PutRequest::builder().item("user", name("ada")).item("id", name(id)).item("text", name(text));
+        WriteRequest::builder().put_request(put.build().unwrap()).build()
+    };
+    let write = |requests: Vec<WriteRequest>| client.batch_write_item().request_items("posts", requests).send();
+    let refused = write(vec![put("1", "a"), put("2", "a"), put("1", "b")]).await.unwrap_err();
+    assert_eq!(refused.message(), Some("Provided list of item keys contains duplicates"));
+    write(vec![put("1", "a"), put("2", "a")]).await.unwrap();
+
+    let items = |number: usize| {
+        let put = |id: usize| {
+            let put = Put::builder().table_name("posts").item("user", name("bob")).item("id", name(&id.to_string()));
+            TransactWriteItem::builder().put(put.build().unwrap()).build()
+        };
+        client.transact_write_items().set_transact_items(Some((0..number).map(put).collect())).send()
+    };
+    assert_eq!(items(101).await.unwrap_err().code(), Some("ValidationException"));
+    items(100).await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_answers_in_pages_of_the_size_that_was_wanted() {
+    let world = World::new().await;
+    let client = table(&world).await;
+    for number in 0..3 {
+        let put = client.put_item().table_name("posts").item("user", AttributeValue::S("ada".to_owned()));
+        put.item("id", AttributeValue::S(number.to_string())).send().await.unwrap();
+    }
+    let select = || client.execute_statement().statement("SELECT * FROM posts");
+    let (mut sizes, mut ids, mut token) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = select().limit(2).set_next_token(token).send().await.unwrap();
+        sizes.push(page.items().len());
+        ids.extend(page.items().iter().map(|item| item["id"].as_s().unwrap().clone()));
+        token = page.next_token;
+        if token.is_none() {
+            break;
+        }
+    }
+    ids.sort();
+    assert_eq!((sizes, ids), (vec![2, 1], vec!["0".to_owned(), "1".to_owned(), "2".to_owned()]));
+    assert_eq!(select().send().await.unwrap().items().len(), 3);
+    assert!(select().limit(0).send().await.is_err());
+    assert!(select().next_token("no token").send().await.is_err());
+    world.cloud.stop().await;
+}
+
 async fn table(world: &World) -> aws_sdk_dynamodb::Client {
     let client = aws_sdk_dynamodb::Client::new(&world.config);
     let attribute = |name: &str| {

@@ -45,6 +45,11 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
             }
         }
         LocalCommand::Faults => report::answer(&faults(laptop.chaos())),
+        LocalCommand::Chaos { kinds, seed } => {
+            let chaos = chaos(kinds, *seed)?;
+            running(&laptop)?.turn(&chaos)?;
+            report::answer(&faults(laptop.chaos()));
+        }
         LocalCommand::Env => report::answer(&variables(&running(&laptop)?, &region(global))),
     }
     Ok(Exit::Done)
@@ -57,9 +62,15 @@ pub fn port() -> u16 {
 
 /// The bad sides and the speed that were asked for.
 fn conditions(args: &LocalStart) -> Result<local::Conditions, Failure> {
-    let kinds = args.chaos.iter().map(|name| name.parse()).collect::<Result<_, local::UnknownChaos>>();
-    let chaos = local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed: args.seed };
+    let chaos = chaos(&args.chaos, args.seed)?;
     Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)? })
+}
+
+/// The bad sides of these names; the one name `none` stands for no others.
+fn chaos(names: &[String], seed: u64) -> Result<local::Chaos, Failure> {
+    let names = if matches!(names, [none] if none == "none") { &[] } else { names };
+    let kinds = names.iter().map(|name| name.parse()).collect::<Result<_, local::UnknownChaos>>();
+    Ok(local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed })
 }
 
 /// Every bad side with what it does; a star marks those of the running server.

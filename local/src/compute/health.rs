@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Compute;
-use super::elb::{Place, seen_by, target_status};
+use super::elb::{Place, checked_at, target_status};
 use super::state::{Health, HealthCheck};
 
 /// Even at local speed a target is not asked more often, unless it is new.
@@ -89,7 +89,7 @@ fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Quest
             "initial" => status.1.as_deref() == Some("Elb.InitialHealthChecking"),
             _ => false,
         };
-        let place = seen_by(state, group, target).filter(|_| asked);
+        let place = checked_at(state, group, target).filter(|_| asked);
         Some(place.map(|place| Question { check: group.check.clone(), place, health: target.health.clone() }))
     })
 }

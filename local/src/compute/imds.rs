@@ -160,7 +160,10 @@ impl Service {
         let fresh = kept.take().filter(|kept| kept.expires - MARGIN > OffsetDateTime::now_utc());
         let credentials = match fresh {
             Some(fresh) => fresh,
-            None => self.compute.roles.credentials(role, &self.instance.id).await,
+            None => match self.compute.roles.credentials(role, &self.instance.id).await {
+                Ok(fresh) => fresh,
+                Err(fault) => return json!({ "Code": "Failed", "Message": fault.to_string() }).to_string(),
+            },
         };
         let document = json!({
             "Code": "Success",

@@ -76,7 +76,7 @@ pub trait Roles: Send + Sync {
     async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String>;
 
     /// Fresh temporary credentials of a role.
-    async fn credentials(&self, role: &str, session: &str) -> Credentials;
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
 }
 
 /// Temporary credentials.
@@ -123,6 +123,23 @@ impl Site {
 enum Operation {
     Reads(fn(&State, &Site, &Params) -> Answer),
     Writes(fn(&mut State, &Site, &Params) -> Answer),
+}
+
+/// Each service with its operations and the document around their answers.
+const SERVICES: &[(&str, &[(&str, Operation)], Envelope)] = &[
+    ("ec2", ec2::OPERATIONS, Envelope::Ec2),
+    ("autoscaling", autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
+    ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
+];
+
+/// Every operation with its service.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
+    let of = |(service, operations, _): &(&'static str, &'static [(&'static str, Operation)], Envelope)| {
+        let service = *service;
+        operations.iter().map(move |(name, _)| (service, *name))
+    };
+    SERVICES.iter().flat_map(of).collect()
 }
 
 /// Running compute: its state, its instances, its load balancers.
@@ -196,12 +213,7 @@ impl Compute {
 
     /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
-        let (operations, envelope) = match service {
-            "ec2" => (ec2::OPERATIONS, Envelope::Ec2),
-            "autoscaling" => (autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
-            "elasticloadbalancing" => (elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
-            _ => return None,
-        };
+        let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let name = form.get("Action")?;
         let (name, operation) = operations.iter().find(|(known, _)| known == name)?;
         let params = Params::parse(form);

@@ -381,11 +381,32 @@ pub struct Refresh {
     pub warmup_s: Option<u64>,
     pub skip_matching: bool,
     pub auto_rollback: bool,
+    /// What becomes of instances that are protected.
+    #[serde(default)]
+    pub protected: Protected,
     pub desired: Option<TemplateSpec>,
     /// How many instances had to be replaced at first, and how many are left.
     pub total: usize,
     pub left: usize,
     pub progressed: Moment,
+}
+
+/// What an instance refresh does about instances that are protected from scaling in (aws-facts §10.5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protected {
+    /// Waits until somebody ends the protection, and fails in the end.
+    #[default]
+    Wait,
+    /// Leaves them as they are.
+    Ignore,
+    /// Replaces them, too.
+    Refresh,
+}
+
+impl Protected {
+    /// The names in the API.
+    pub const NAMES: [(&str, Protected); 3] =
+        [("Wait", Protected::Wait), ("Ignore", Protected::Ignore), ("Refresh", Protected::Refresh)];
 }
 
 impl Refresh {

@@ -193,9 +193,12 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// One page of a list, and the token of the next. The token is the number of elements already given.
-pub fn page<'a, T>(items: &'a [T], params: &Params, most: usize) -> Result<(&'a [T], Option<String>), Fault> {
+///
+/// It has the `usual` number of elements unless the call says otherwise.
+pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a [T], Option<String>), Fault> {
+    const MOST: usize = 100;
     let start: usize = params.parsed("NextToken")?.unwrap_or(0);
-    let size = params.parsed("MaxRecords")?.unwrap_or(most).clamp(1, most);
+    let size = params.parsed("MaxRecords")?.unwrap_or(usual).clamp(1, MOST);
     let rest = items.get(start..).unwrap_or_default();
     let next = (rest.len() > size).then(|| (start + size).to_string());
     Ok((&rest[..rest.len().min(size)], next))
@@ -404,6 +407,9 @@ mod tests {
         assert_eq!(first, (&[1, 2][..], Some("2".to_owned())));
         let last = page(&[1, 2, 3], &params(&[("MaxRecords", "2"), ("NextToken", "2")]), 100).unwrap();
         assert_eq!(last, (&[3][..], None));
+        let many = [0; 120];
+        assert_eq!(page(&many, &params(&[]), 50).unwrap().0.len(), 50);
+        assert_eq!(page(&many, &params(&[("MaxRecords", "120")]), 50).unwrap().0.len(), 100);
     }
 
     fn check_document(envelope: Envelope, answer: Answer, expected: Expect) {

@@ -4,9 +4,27 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{DynamoDb, contents, invalid, sizes};
+use super::{DynamoDb, calling, contents, invalid, sizes};
 use crate::answer::{Refusal, Response};
 use crate::call::Request;
+
+/// The items that come after those of earlier pages, with the token of the next page.
+fn statement_page(mut answer: Response, skipped: usize, limit: Option<u64>) -> Response {
+    let mut found = contents(&answer);
+    let Some(items) = found.get_mut("Items").and_then(Value::as_array_mut) else {
+        return answer;
+    };
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let end = skipped.saturating_add(limit).min(items.len());
+    let more = end < items.len();
+    items.truncate(end);
+    items.drain(..skipped.min(items.len()));
+    if more {
+        found["NextToken"] = json!(end.to_string());
+    }
+    *answer.body_mut() = Bytes::from(found.to_string());
+    answer
+}
 
 /// The most segments of a parallel scan.
 const MOST_SEGMENTS: u64 = 1_000_000;
@@ -19,6 +37,32 @@ struct Segment {
 }
 
 impl DynamoDb {
+    /// winterbaume answers a statement whole: here it comes in pages of as many items as the call wants.
+    pub(super) async fn execute(&self, input: &Value) -> Result<Response, Refusal> {
+        let limit = match &input["Limit"] {
+            Value::Null => None,
+            limit => Some(limit.as_u64().filter(|limit| *limit > 0).ok_or_else(|| {
+                invalid(&format!(
+                    "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"
+                ))
+            })?),
+        };
+        let skipped = match input["NextToken"].as_str() {
+            Some(token) => token.parse().map_err(|_| invalid("NextToken does not match the request"))?,
+            None => 0,
+        };
+        let mut whole = input.clone();
+        if let Some(whole) = whole.as_object_mut() {
+            whole.remove("Limit");
+            whole.remove("NextToken");
+        }
+        let answer = self.pass(&calling("ExecuteStatement", &whole)).await;
+        match answer.status().is_success() {
+            true => Ok(statement_page(answer, skipped, limit)),
+            false => Ok(answer),
+        }
+    }
+
     pub(super) async fn read_page(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
         let segment = segment(input)?;
         let answer = self.pass(request).await;

@@ -24,16 +24,19 @@ const LEAST_CHANGING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct States {
     speed: Speed,
-    busy: Mutex<BTreeMap<String, State>>,
+    busy: Mutex<Busy>,
 }
 
-#[derive(Debug)]
-struct State {
+/// What each of them is doing.
+pub(super) type Busy = BTreeMap<String, State>;
+
+#[derive(Debug, Clone)]
+pub(super) struct State {
     doing: Doing,
     until: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Doing {
     Creating,
     Updating,
@@ -69,6 +72,16 @@ impl States {
     /// A table was deleted, whose description this was; it is still seen for a while.
     pub(super) fn deleted(&self, name: &str, description: Value) {
         self.begin(name, Doing::Deleting(description), self.speed.takes(DELETING_S).max(LEAST_COMING));
+    }
+
+    /// What tables are doing now.
+    pub(super) fn busy(&self) -> Busy {
+        self.now().clone()
+    }
+
+    /// They are doing again what they did before.
+    pub(super) fn go_back(&self, before: Busy) {
+        *self.now() = before;
     }
 
     /// Its status, unless it is `ACTIVE` or not there.
@@ -116,7 +129,7 @@ impl States {
     }
 
     /// What is not over yet.
-    fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
+    fn now(&self) -> MutexGuard<'_, Busy> {
         let mut states = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         states.retain(|_, state| state.until > now);

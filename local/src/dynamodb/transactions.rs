@@ -3,14 +3,14 @@
 //! winterbaume makes the changes of a transaction one after the other, and leaves those that came before one that
 //! cannot be made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::DynamoDb;
+use super::{DynamoDb, plain_name};
 use crate::answer::{Protocol, Refusal, Response, json_answer};
 use crate::call::Request;
 
@@ -96,6 +96,22 @@ impl DynamoDb {
                 None => self.sub_call("DeleteItem", &json!({ "TableName": table, "Key": key })).await,
             };
         }
+    }
+
+    /// Refuses a batch that writes an item twice.
+    pub(super) async fn check_distinct(&self, input: &Value) -> Result<(), Refusal> {
+        for (table, writes) in input["RequestItems"].as_object().into_iter().flatten() {
+            let mut seen = BTreeSet::new();
+            for write in writes.as_array().into_iter().flatten() {
+                let item = write["PutRequest"].get("Item").or_else(|| write["DeleteRequest"].get("Key"));
+                let Some(item) = item else { continue };
+                if !seen.insert(self.key_of(plain_name(table), item).await.to_string()) {
+                    let text = "Provided list of item keys contains duplicates";
+                    return Err(Refusal::new(400, "ValidationException", text));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The attributes of an item that are its key.

@@ -385,6 +385,29 @@ mod tests {
     }
 
     #[test]
+    fn calls_are_slow_too_many_or_of_a_session_that_is_over_on_a_day_of_that_kind() {
+        let fates = |kind: Option<Kind>| -> Vec<Fate> {
+            let faults = Faults::new(Chaos { kinds: kind.into_iter().collect(), seed: 1 });
+            (0..400).map(|_| faults.judge(&call("TagResource"), "account", &request(""))).collect()
+        };
+        let hit = |fates: Vec<Fate>, is_hit: fn(&Fate) -> bool| fates.iter().filter(|fate| is_hit(fate)).count();
+        let slow: fn(&Fate) -> bool = |fate| fate.act.is_none() && fate.latency >= Duration::from_millis(200);
+        let refused: fn(&Fate) -> bool = |fate| matches!(fate.act, Some(Act::Refuse(_)));
+        let expired: fn(&Fate) -> bool =
+            |fate| matches!(&fate.act, Some(Act::Refuse(refusal)) if refusal.code.starts_with("ExpiredToken"));
+        for (kind, is_hit, expected) in [
+            (Kind::Slow, slow, 40..=120),
+            // The rate is of five a second: what one moment brings is too much for it.
+            (Kind::Rates, refused, 200..=399),
+            (Kind::ExpiredCredentials, expired, 1..=30),
+        ] {
+            let number = hit(fates(Some(kind)), is_hit);
+            assert!(expected.contains(&number), "{kind:?}: {number} of 400");
+            assert_eq!(hit(fates(None), is_hit), 0, "{kind:?} on a good day");
+        }
+    }
+
+    #[test]
     fn events_come_at_once_on_a_good_day_and_late_and_twice_on_a_bad_one() {
         assert_eq!(Faults::default().deliveries("images", "a"), [Duration::ZERO]);
         let delays = |seed: u64| {

@@ -67,7 +67,7 @@ impl Environment {
         let log_stream = log_stream();
         let place = code::place(&site.dir, function);
         let life = site.access.life(CREDENTIALS);
-        let credentials = site.access.issue(&function.role, &function.name, life);
+        let credentials = site.access.issue(&function.role, &function.name, life)?;
         let mut command = Command::new(place.join("bootstrap"));
         command
             .env_clear()

@@ -7,12 +7,13 @@ mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,8 +26,8 @@ use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
 
-/// How many processes one function may have at a time, as in a new account (aws-facts §3.4).
-const CONCURRENCY: usize = 10;
+/// How many calls all functions together may work on at a time, as in a new account (aws-facts §3.4).
+pub(crate) const CONCURRENCY: usize = 10;
 /// How long a process is kept without work.
 const IDLE: Duration = Duration::from_secs(300);
 /// How often idle processes are looked for.
@@ -68,15 +69,19 @@ pub(crate) struct Functions {
     site: Arc<Site>,
     registry: Arc<Registry>,
     pools: Mutex<HashMap<String, Arc<Pool>>>,
+    /// What the account has for the functions that have nothing reserved.
+    places: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
 /// The processes of one function in one revision.
 struct Pool {
     idle: Mutex<Vec<Environment>>,
-    places: Semaphore,
+    /// Those of the account, or the function's own.
+    places: Arc<Semaphore>,
     retired: CancellationToken,
-    size: usize,
+    /// How many processes are at work.
+    working: AtomicUsize,
 }
 
 impl Functions {
@@ -101,7 +106,8 @@ impl Functions {
             stop: CancellationToken::new(),
         };
         let (site, pools, tasks) = (Arc::new(site), Mutex::new(HashMap::new()), TaskTracker::new());
-        let functions = Arc::new(Functions { site, registry, pools, tasks });
+        let places = Arc::new(Semaphore::new(CONCURRENCY));
+        let functions = Arc::new(Functions { site, registry, pools, places, tasks });
         functions.tasks.spawn(functions.clone().end_idle());
         Ok(functions)
     }
@@ -196,7 +202,7 @@ impl Functions {
     /// How many processes each function has.
     pub(crate) fn count(&self) -> BTreeMap<String, usize> {
         let pools = self.pools();
-        let count = |pool: &Pool| pool.idle().len() + pool.size.saturating_sub(pool.places.available_permits());
+        let count = |pool: &Pool| pool.idle().len() + pool.working.load(Ordering::SeqCst);
         pools.iter().map(|(name, pool)| (name.clone(), count(pool))).collect()
     }
 
@@ -223,8 +229,7 @@ impl Functions {
             let retries = on_event.and_then(|on_event| on_event.retries).unwrap_or(2);
             let oldest = on_event.and_then(|on_event| on_event.age_s).map_or(OLDEST_EVENT, Duration::from_secs);
             let pool = self.pool(&function);
-            let place = tokio::time::timeout(oldest.saturating_sub(event.age()), pool.places.acquire());
-            let Ok(Ok(_place)) = place.await else {
+            let Some(_place) = pool.place_within(oldest.saturating_sub(event.age())).await else {
                 tracing::warn!(function = function.name, "an event was dropped: it has waited for too long");
                 return;
             };
@@ -252,7 +257,12 @@ impl Functions {
         client_context: Option<String>,
     ) -> Outcome {
         let (this, pool, function) = (self.clone(), pool.clone(), function.clone());
-        let work = self.tasks.spawn(async move { this.run_in(&pool, &function, payload, client_context).await });
+        let work = self.tasks.spawn(async move {
+            pool.working.fetch_add(1, Ordering::SeqCst);
+            let outcome = this.run_in(&pool, &function, payload, client_context).await;
+            pool.working.fetch_sub(1, Ordering::SeqCst);
+            outcome
+        });
         work.await.unwrap_or_else(|fault| failed(&fault.to_string()))
     }
 
@@ -300,12 +310,12 @@ impl Functions {
 
     fn pool(&self, function: &Function) -> Arc<Pool> {
         let new = || {
-            let size = function.reserved.map_or(CONCURRENCY, |reserved| reserved.min(CONCURRENCY));
+            let own = |reserved: usize| Arc::new(Semaphore::new(reserved.min(CONCURRENCY)));
             Arc::new(Pool {
                 idle: Mutex::new(Vec::new()),
-                places: Semaphore::new(size),
+                places: function.reserved.map_or_else(|| self.places.clone(), own),
                 retired: self.site.stop.child_token(),
-                size,
+                working: AtomicUsize::new(0),
             })
         };
         self.pools().entry(function.name.clone()).or_insert_with(new).clone()
@@ -334,6 +344,14 @@ impl Functions {
 }
 
 impl Pool {
+    /// A place for one more call, if there is one before the time is over: where none is left, a free place is no help.
+    async fn place_within(&self, left: Duration) -> Option<SemaphorePermit<'_>> {
+        if left.is_zero() {
+            return None;
+        }
+        tokio::time::timeout(left, self.places.acquire()).await.ok()?.ok()
+    }
+
     /// The process that worked last: the others may grow idle and end.
     fn warm(&self, function: &Function) -> Option<Environment> {
         let mut idle = self.idle();

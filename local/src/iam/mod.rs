@@ -10,14 +10,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_iam::IamService;
-use winterbaume_iam::views::RoleView;
+use winterbaume_iam::views::{IamStateView, RoleView};
 
 use crate::answer::{Protocol, Refusal, Response, escape, not_implemented};
 use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
-use crate::permissions::{BucketPolicies, Caller, Grants};
+use crate::permissions::{BucketPolicies, Caller, Grants, Keys};
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -28,8 +28,8 @@ pub(crate) struct Iam {
     seen: RwLock<Seen>,
     /// What buckets say about callers.
     pub(crate) bucket_policies: Arc<BucketPolicies>,
-    /// Held by calls that change something, so that others learn of changes in their order.
-    changing: tokio::sync::Mutex<()>,
+    /// Held alone by calls that change something: nobody sees a change before it is on disk.
+    changing: tokio::sync::RwLock<()>,
 }
 
 impl Iam {
@@ -41,7 +41,7 @@ impl Iam {
             faults,
             seen: RwLock::default(),
             bucket_policies: Arc::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: tokio::sync::RwLock::default(),
         };
         // What was there before this server is known everywhere.
         let view = iam.backend.view().await;
@@ -61,21 +61,29 @@ impl Iam {
         let form = request.form();
         rules::check(&call.operation, &form)?;
         if !call.mutating() {
+            let _unchanged = self.changing.read().await;
             return self.pass(call, request, form).await;
         }
-        let turn = self.changing.lock().await;
+        let _alone = self.changing.write().await;
+        let before = self.backend.view().await;
         let answer = self.pass(call, request, form).await?;
         if answer.status().is_success() {
-            let view = self.backend.view().await;
-            let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-            seen.learn(&view, |name| self.faults.iam_lag(name));
-        }
-        drop(turn);
-        if answer.status().is_success() {
-            let saved = self.backend.save().await;
-            saved.map_err(|fault| Refusal::new(500, "ServiceFailure", fault.to_string()))?;
+            self.keep(before).await?;
         }
         Ok(answer)
+    }
+
+    /// Writes down what there is now and lets others learn of it; what cannot be written is `before` again.
+    async fn keep(&self, before: IamStateView) -> Result<(), Refusal> {
+        if let Err(fault) = self.backend.save().await {
+            tracing::error!("the roles could not be written: {fault:#}");
+            self.backend.replace(before).await.map_err(failed)?;
+            return Err(failed(fault));
+        }
+        let view = self.backend.view().await;
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        seen.learn(&view, |name| self.faults.iam_lag(name));
+        Ok(())
     }
 
     /// Hands the call to winterbaume, and makes of its answer the one that AWS gives.
@@ -99,8 +107,7 @@ impl Iam {
         {
             let mut view = view.clone();
             view.policies.insert(policy.arn.clone(), policy);
-            let replaced = self.backend.replace(view).await;
-            replaced.map_err(|fault| Refusal::new(500, "ServiceFailure", fault.to_string()))?;
+            self.backend.replace(view).await.map_err(failed)?;
         }
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
         let passed = Request { body: body.into(), query: String::new(), ..request.clone() };
@@ -153,9 +160,14 @@ impl Iam {
         self.with_role(role, |role| role.trust.lets_service(service)) == Some(true)
     }
 
-    /// Whether the role given by ARN exists and lets somebody of this account take it on.
-    pub(crate) fn trusts_principal(&self, role: &str, principal: &str) -> bool {
-        self.with_role(role, |role| role.trust.lets_principal(principal)) == Some(true)
+    /// Whether the role given by ARN exists and lets somebody of this account take it on, who says this of the call.
+    pub(crate) fn trusts_principal(&self, role: &str, principal: &str, keys: &Keys) -> bool {
+        self.with_role(role, |role| role.trust.lets_principal(principal, keys)) == Some(true)
+    }
+
+    /// How many seconds a session of the role given by ARN may be long.
+    pub(crate) fn longest_session(&self, role: &str) -> Option<i64> {
+        self.with_role(role, |role| role.longest_session)
     }
 
     /// Whether somebody has this ARN.
@@ -172,6 +184,10 @@ impl Iam {
     fn seen(&self) -> RwLockReadGuard<'_, Seen> {
         self.seen.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn failed(fault: anyhow::Error) -> Refusal {
+    Refusal::new(500, "ServiceFailure", format!("the local AWS cannot write its roles: {fault:#}"))
 }
 
 /// Sentences that winterbaume words otherwise than IAM, which clients compare (aws-facts §2.3).
@@ -260,7 +276,7 @@ fn encode_element(body: &str, name: &str) -> String {
 }
 
 /// What is answered; everything else is refused by name.
-const OPERATIONS: &[&str] = &[
+pub(crate) const OPERATIONS: &[&str] = &[
     "AddRoleToInstanceProfile",
     "AttachRolePolicy",
     "CreateInstanceProfile",

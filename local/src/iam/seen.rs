@@ -21,6 +21,8 @@ pub(super) struct Seen {
 pub(super) struct Role {
     pub trust: Trust,
     pub grants: Arc<Grants>,
+    /// How long its sessions may be, in seconds.
+    pub longest_session: i64,
 }
 
 /// What makes a role another one when it changes.
@@ -30,6 +32,7 @@ struct RoleFacts {
     trust: String,
     policies: Vec<String>,
     tags: BTreeMap<String, String>,
+    longest_session: i64,
 }
 
 /// An instance profile.
@@ -65,6 +68,7 @@ fn facts(role: &RoleView, view: &IamStateView) -> RoleFacts {
         trust: role.assume_role_policy_document.clone(),
         policies: inline.chain(attached.map(|policy| policy.document.clone())).collect(),
         tags: role.tags.clone().into_iter().collect(),
+        longest_session: i64::from(role.max_session_duration),
     }
 }
 
@@ -79,7 +83,8 @@ impl Role {
             }
         });
         let grants = Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies: policies.collect() };
-        Role { trust: Trust::parse(&plain(&facts.trust)).unwrap_or_default(), grants: Arc::new(grants) }
+        let trust = Trust::parse(&plain(&facts.trust)).unwrap_or_default();
+        Role { trust, grants: Arc::new(grants), longest_session: facts.longest_session }
     }
 }
 

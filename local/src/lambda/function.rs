@@ -62,6 +62,16 @@ pub(crate) struct OnEvent {
     pub modified: f64,
 }
 
+fn check_length(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
+    if text.chars().count() <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "1 validation error detected: Value '{text}' at '{field}' failed to satisfy constraint: Member must have length less than or equal to {most}"
+    );
+    Err(Refusal::new(400, "ValidationException", text))
+}
+
 impl Function {
     /// A function with AWS's defaults.
     pub(super) fn new(name: &str, arn: String) -> Function {
@@ -124,6 +134,8 @@ impl Function {
             let text = format!("the local Lambda runs provided.al2023 only, not {:?}", self.runtime);
             return Err(parameter(&text));
         }
+        check_length("handler", &self.handler, 128)?;
+        check_length("description", &self.description, 256)?;
         if self.handler.is_empty() || self.handler.contains(char::is_whitespace) {
             return Err(parameter("the handler must be a name without blanks"));
         }
@@ -272,6 +284,17 @@ mod tests {
             json!({ "Environment": { "Variables": { "LONG": "x".repeat(5000) } } }),
         ] {
             assert_eq!(configured(input).unwrap_err().code, "InvalidParameterValueException");
+        }
+    }
+
+    #[test]
+    fn handlers_and_descriptions_have_a_longest_length() {
+        for (handler, description, accepted) in [(128, 256, true), (129, 0, false), (1, 257, false)] {
+            let mut function = Function::new("f", String::new());
+            let input = json!({
+                "Runtime": "provided.al2023", "Handler": "h".repeat(handler), "Description": "é".repeat(description),
+            });
+            assert_eq!(function.configure(&input).is_ok(), accepted, "{handler}, {description}");
         }
     }
 }

@@ -39,8 +39,9 @@ impl Lambda {
         if functions.contains_key(name) {
             return Err(exists(name));
         }
+        let before = functions.clone();
         functions.insert(name.to_owned(), function.clone());
-        self.save(&functions)?;
+        self.save(&mut functions, before)?;
         self.registry.states.created(name);
         Ok(shown(201, &self.show(&function)))
     }
@@ -95,9 +96,9 @@ impl Lambda {
         Ok(shown(200, &answer))
     }
 
-    pub(super) fn list(&self, request: &Request) -> Response {
+    pub(super) fn list(&self, request: &Request) -> Result<Response, Refusal> {
         let after = request.parameter("Marker").unwrap_or_default();
-        let limit = request.parameter("MaxItems").and_then(|text| text.parse().ok()).unwrap_or(50);
+        let limit = page_size(request)?;
         let functions = self.functions();
         let mut found = functions.values().filter(|function| function.name > after);
         let page: Vec<&Function> = found.by_ref().take(limit).collect();
@@ -105,14 +106,15 @@ impl Lambda {
         if let (Some(last), Some(_)) = (page.last(), found.next()) {
             answer["NextMarker"] = json!(last.name);
         }
-        shown(200, &answer)
+        Ok(shown(200, &answer))
     }
 
     pub(super) fn delete(&self, name: &str) -> Result<Response, Refusal> {
         let name = plain_name(name);
         let mut functions = self.functions();
+        let before = functions.clone();
         functions.remove(name).ok_or_else(|| self.absent(name))?;
-        self.save(&functions)?;
+        self.save(&mut functions, before)?;
         drop(functions);
         self.registry.states.forget(name);
         self.running.forget(name);
@@ -147,6 +149,7 @@ impl Lambda {
         changed.touch();
         let name = changed.name.clone();
         let mut functions = self.functions();
+        let all_before = functions.clone();
         let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
         // Another change may have begun while the code of this one was unpacked.
         self.registry.states.refuse_change(&before)?;
@@ -155,7 +158,7 @@ impl Lambda {
         changed.policy_revision.clone_from(&before.policy_revision);
         changed.tags.clone_from(&before.tags);
         functions.insert(name.clone(), changed.clone());
-        self.save(&functions)?;
+        self.save(&mut functions, all_before)?;
         self.registry.states.updated(before, &changed.revision);
         drop(functions);
         self.running.take_over(changed.clone(), self.registry.states.changing());
@@ -167,6 +170,21 @@ impl Lambda {
         let mut shown = function.json();
         self.registry.states.show(&function.name, &mut shown);
         shown
+    }
+}
+
+/// How many functions a page of `ListFunctions` has: fifty at most, whatever the call wants.
+fn page_size(request: &Request) -> Result<usize, Refusal> {
+    const MOST: usize = 50;
+    let Some(asked) = request.parameter("MaxItems") else { return Ok(MOST) };
+    match asked.parse::<usize>() {
+        Ok(size) if (1..=10_000).contains(&size) => Ok(size.min(MOST)),
+        _ => {
+            let text = format!(
+                "1 validation error detected: Value '{asked}' at 'maxItems' failed to satisfy constraint: Member must have value between 1 and 10000"
+            );
+            Err(Refusal::new(400, "ValidationException", text))
+        }
     }
 }
 
@@ -183,4 +201,30 @@ fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
 
 fn exists(name: &str) -> Refusal {
     Refusal::new(409, "ResourceConflictException", format!("Function already exist: {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_functions_has_fifty_at_most_and_one_at_least() {
+        for (query, expected) in [
+            ("", Some(50)),
+            ("MaxItems=1", Some(1)),
+            ("MaxItems=10000", Some(50)),
+            ("MaxItems=0", None),
+            ("MaxItems=10001", None),
+            ("MaxItems=x", None),
+        ] {
+            let request = Request {
+                method: http::Method::GET,
+                path: "/2015-03-31/functions".to_owned(),
+                query: query.to_owned(),
+                headers: http::HeaderMap::new(),
+                body: Bytes::new(),
+            };
+            assert_eq!(page_size(&request).ok(), expected, "{query}");
+        }
+    }
 }

@@ -31,6 +31,8 @@ use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
 pub(crate) use registry::Registry;
 pub(crate) use route::operation;
+#[cfg(test)]
+pub(crate) use route::operations;
 use settings::concurrency;
 
 /// The functions of the region.
@@ -61,6 +63,11 @@ impl Lambda {
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
+    }
+
+    /// How fast everything goes.
+    pub(crate) fn speed(&self) -> Speed {
+        self.registry.speed()
     }
 
     /// Tells where code given by bucket and key lies.
@@ -143,7 +150,7 @@ impl Lambda {
             "CreateFunction" => self.create(&body(request)?).await?,
             "GetFunction" => self.get(name)?,
             "GetFunctionConfiguration" => shown(200, &self.show(&self.find(name)?)),
-            "ListFunctions" => self.list(request),
+            "ListFunctions" => self.list(request)?,
             "ListVersionsByFunction" => shown(200, &json!({ "Versions": [self.show(&self.find(name)?)] })),
             "DeleteFunction" => self.delete(name)?,
             "UpdateFunctionConfiguration" => self.update_configuration(name, &body(request)?).await?,
@@ -197,13 +204,22 @@ impl Lambda {
     fn try_change(&self, name: &str, change: impl FnOnce(&mut Function) -> Result<(), Refusal>) -> Result<(), Refusal> {
         let name = plain_name(name);
         let mut functions = self.functions();
+        let before = functions.clone();
         change(functions.get_mut(name).ok_or_else(|| self.absent(name))?)?;
-        self.save(&functions)
+        self.save(&mut functions, before)
     }
 
-    fn save(&self, functions: &BTreeMap<String, Function>) -> Result<(), Refusal> {
-        store::write_json(&self.file, functions)
-            .map_err(|fault| Refusal::new(500, "ServiceException", fault.to_string()))
+    /// Writes the functions down. Where that fails they are what they were `before`.
+    fn save(
+        &self,
+        functions: &mut BTreeMap<String, Function>,
+        before: BTreeMap<String, Function>,
+    ) -> Result<(), Refusal> {
+        store::write_json(&self.file, functions).map_err(|fault| {
+            *functions = before;
+            let text = format!("the local AWS cannot write its functions: {fault}");
+            Refusal::new(500, "ServiceException", text)
+        })
     }
 
     fn absent(&self, name: &str) -> Refusal {

@@ -94,8 +94,10 @@ pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal>
         }
         arn => json!({ "AWS": arn }),
     };
+    let id = required("StatementId")?;
+    check_id(id)?;
     let mut statement = json!({
-        "Sid": required("StatementId")?,
+        "Sid": id,
         "Effect": "Allow",
         "Principal": principal,
         "Action": required("Action")?,
@@ -112,6 +114,21 @@ pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal>
         statement["Condition"] = condition.into();
     }
     Ok(statement)
+}
+
+/// An id has 1 to 100 letters, digits, `-` and `_` (aws-facts §1).
+fn check_id(id: &str) -> Result<(), Refusal> {
+    let constraint = if id.len() > 100 {
+        "Member must have length less than or equal to 100"
+    } else if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        "Member must satisfy regular expression pattern: ([a-zA-Z0-9-_]+)"
+    } else {
+        return Ok(());
+    };
+    let text = format!(
+        "1 validation error detected: Value '{id}' at 'statementId' failed to satisfy constraint: {constraint}"
+    );
+    Err(Refusal::new(400, "ValidationException", text))
 }
 
 /// Whether one of the statements lets `service` invoke for `source`.
@@ -131,6 +148,23 @@ pub(super) fn permits(statements: &[Value], service: &str, source: &str) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_of_statements_are_those_of_aws() {
+        let (longest, longer) = ("a".repeat(100), "a".repeat(101));
+        for (id, accepted) in [
+            ("images-1_a", true),
+            (longest.as_str(), true),
+            (&longer, false),
+            ("a.b", false),
+            ("a b", false),
+            ("é", false),
+        ] {
+            let input =
+                json!({ "StatementId": id, "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com" });
+            assert_eq!(statement(&input, "arn").is_ok(), accepted, "{id}");
+        }
+    }
 
     const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
 

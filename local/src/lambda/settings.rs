@@ -7,6 +7,7 @@ use super::function::{OnEvent, parameter};
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
+use crate::functions::CONCURRENCY;
 
 impl Lambda {
     pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
@@ -48,6 +49,8 @@ impl Lambda {
     pub(super) fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let number = input["ReservedConcurrentExecutions"].as_u64();
         let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
+        self.find(name)?;
+        check_reserved(number)?;
         self.change(name, |function| function.reserved = Some(number as usize))?;
         self.running.retire(plain_name(name));
         Ok(shown(200, &concurrency(&self.find(name)?)))
@@ -59,12 +62,24 @@ impl Lambda {
         let answer = json!({
             "AccountLimit": {
                 "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
-                "ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10,
+                "ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY,
             },
             "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
         });
         shown(200, &answer)
     }
+}
+
+/// What is left must be enough for the functions that reserve nothing: a new account has less than that from the
+/// beginning, so it can only forbid a function to run (aws-facts §3.3).
+fn check_reserved(number: u64) -> Result<(), Refusal> {
+    const LEAST: u64 = 50;
+    if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {
+        return Ok(());
+    }
+    Err(parameter(&format!(
+        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{LEAST}]."
+    )))
 }
 
 pub(super) fn concurrency(function: &Function) -> Value {

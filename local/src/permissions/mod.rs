@@ -40,7 +40,7 @@ impl Need {
         Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
     }
 
-    fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
+    pub(crate) fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
         self.keys.extend(value.map(|value| (key, value)));
         self
     }
@@ -132,7 +132,7 @@ impl Caller {
         let Power::Granted(grants, buckets) = &self.power else { return Ok(()) };
         let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });
         let Some(grants) = grants else { return denied(Reason::NothingAllows) };
-        let keys = self.keys(need, grants);
+        let keys = self.keys(need, Some(grants));
         let own = judge(&grants.policies, &need.action, &need.resource, &keys);
         let who = Principal { role: &grants.role_arn, session: &self.arn };
         let theirs = buckets.of(&need.resource).map_or(Verdict::Unmentioned, |policy| policy.judge(need, &keys, who));
@@ -144,7 +144,20 @@ impl Caller {
         }
     }
 
-    fn keys(&self, need: &Need, grants: &Grants) -> Keys {
+    /// What a call of this one says of itself, for a policy that is not the caller's.
+    pub(crate) fn says(&self, need: &Need) -> Keys {
+        match &self.power {
+            Power::Granted(grants, _) => self.keys(need, grants.as_deref()),
+            Power::Everything => {
+                let mut keys = self.keys(need, None);
+                keys.set("aws:PrincipalType", "User");
+                keys.set("aws:PrincipalArn", &self.arn);
+                keys
+            }
+        }
+    }
+
+    fn keys(&self, need: &Need, grants: Option<&Grants>) -> Keys {
         let mut keys = Keys::default();
         let now = OffsetDateTime::now_utc();
         keys.set("aws:CurrentTime", now.format(&Rfc3339).unwrap_or_default());

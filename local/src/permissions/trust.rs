@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::Keys;
+use super::condition::Condition;
 use super::policy::{document, statements, texts};
 use crate::ACCOUNT;
 
@@ -12,10 +14,26 @@ pub(crate) struct Trust(Vec<Statement>);
 #[derive(Debug, Clone)]
 struct Statement {
     allows: bool,
+    /// In lower case.
+    actions: Vec<String>,
+    /// Whether everybody is meant but those who are named.
+    all_but: bool,
     services: Vec<String>,
     /// ARNs, accounts, or `*`.
     principals: Vec<String>,
+    conditions: Vec<Condition>,
 }
+
+/// What a trust policy can speak of, in lower case.
+const ACTIONS: &[&str] = &[
+    ASSUME_ROLE,
+    "sts:assumerolewithsaml",
+    "sts:assumerolewithwebidentity",
+    "sts:setcontext",
+    "sts:setsourceidentity",
+    "sts:tagsession",
+];
+const ASSUME_ROLE: &str = "sts:assumerole";
 
 impl Trust {
     /// Reads a trust policy.
@@ -27,16 +45,18 @@ impl Trust {
         Ok(Trust(statements.into_iter().map(statement).collect::<Result<_, _>>()?))
     }
 
-    /// Whether a service such as `lambda.amazonaws.com` may take the role on.
+    /// Whether a service such as `lambda.amazonaws.com` may take the role on, for this account.
     pub(crate) fn lets_service(&self, service: &str) -> bool {
-        self.lets(|statement| statement.services.iter().any(|named| named == service))
+        let mut keys = Keys::default();
+        keys.set("aws:SourceAccount", ACCOUNT);
+        self.lets(&keys, |statement| statement.services.iter().any(|named| named == service))
     }
 
-    /// Whether somebody of this account may: by name, or as a part of the account.
-    pub(crate) fn lets_principal(&self, arn: &str) -> bool {
+    /// Whether somebody of this account may, who says this of the call: by name, or as a part of the account.
+    pub(crate) fn lets_principal(&self, arn: &str, keys: &Keys) -> bool {
         let root = format!("arn:aws:iam::{ACCOUNT}:root");
         let is_named = |named: &String| *named == "*" || *named == ACCOUNT || *named == root || *named == arn;
-        self.lets(|statement| statement.principals.iter().any(is_named))
+        self.lets(keys, |statement| statement.principals.iter().any(is_named))
     }
 
     /// The users and roles of this account that it names, by ARN.
@@ -49,8 +69,14 @@ impl Trust {
             .map(String::as_str)
     }
 
-    fn lets(&self, speaks_of: impl Fn(&Statement) -> bool) -> bool {
-        let mut speaking = self.0.iter().filter(|statement| speaks_of(statement)).peekable();
+    /// Whether a statement lets those take the role on whom it names, and none forbids it.
+    fn lets(&self, keys: &Keys, names: impl Fn(&Statement) -> bool) -> bool {
+        let speaks = |statement: &&Statement| {
+            statement.actions.iter().any(|action| action == ASSUME_ROLE)
+                && names(statement) != statement.all_but
+                && statement.conditions.iter().all(|condition| condition.holds(keys))
+        };
+        let mut speaking = self.0.iter().filter(speaks).peekable();
         speaking.peek().is_some() && speaking.all(|statement| statement.allows)
     }
 }
@@ -67,26 +93,41 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
         Some(_) => return Err("Syntax errors in policy.".to_owned()),
         None => return Err("Missing required field Effect".to_owned()),
     };
+    let conditions = Condition::all(written.get("Condition")).ok_or("Syntax errors in policy.")?;
+    let (principal, all_but) = match (written.get("Principal"), written.get("NotPrincipal")) {
+        (Some(principal), None) => (principal, false),
+        (None, Some(principal)) => (principal, true),
+        (Some(_), Some(_)) => return Err("Syntax errors in policy.".to_owned()),
+        (None, None) => return Err("Missing required field Principal".to_owned()),
+    };
+    let (services, principals) = named(principal)?;
+    Ok(Statement { allows, actions: actions(written)?, all_but, services, principals, conditions })
+}
+
+/// Whoever trusts a provider of identities or passes tags on names other actions of STS.
+fn actions(written: &Map<String, Value>) -> Result<Vec<String>, String> {
     let actions = written.get("Action").ok_or("Missing required field Action")?;
     let actions = texts(actions).filter(|actions| !actions.is_empty()).ok_or("Missing required field Action")?;
-    // Whoever trusts a provider of identities or passes tags on names other actions of STS.
-    if !actions.iter().all(|action| action.to_ascii_lowercase().starts_with("sts:")) {
-        return Err("AssumeRole policy may only specify STS AssumeRole actions.".to_owned());
+    let actions: Vec<String> = actions.iter().map(|action| action.to_ascii_lowercase()).collect();
+    match actions.iter().all(|action| ACTIONS.contains(&action.as_str())) {
+        true => Ok(actions),
+        false => Err("AssumeRole policy may only specify STS AssumeRole actions.".to_owned()),
     }
-    let principal =
-        written.get("Principal").or(written.get("NotPrincipal")).ok_or("Missing required field Principal")?;
-    let (services, principals) = match principal {
-        Value::String(all) if all == "*" => (Vec::new(), vec!["*".to_owned()]),
+}
+
+/// The services and the principals that are named.
+fn named(principal: &Value) -> Result<(Vec<String>, Vec<String>), String> {
+    match principal {
+        Value::String(all) if all == "*" => Ok((Vec::new(), vec!["*".to_owned()])),
         Value::Object(kinds) => {
             let named = |kind: &str| match kinds.get(kind) {
                 Some(value) => texts(value).ok_or("Syntax errors in policy."),
                 None => Ok(Vec::new()),
             };
-            (named("Service")?, named("AWS")?)
+            Ok((named("Service")?, named("AWS")?))
         }
-        _ => return Err("Syntax errors in policy.".to_owned()),
-    };
-    Ok(Statement { allows, services, principals })
+        _ => Err("Syntax errors in policy.".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -98,12 +139,43 @@ mod tests {
         Trust::parse(&format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#)).unwrap()
     }
 
+    fn lets_principal(trust: &Trust, arn: &str) -> bool {
+        trust.lets_principal(arn, &Keys::default())
+    }
+
+    #[test]
+    fn conditions_and_actions_count_and_exceptions_mean_the_others() {
+        let (me, web) = ("arn:aws:iam::000000000000:user/local", "arn:aws:iam::000000000000:role/web");
+        let statement = |rest: &str| {
+            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow",{rest}}}]}}"#);
+            Trust::parse(&text).unwrap()
+        };
+        let mut keys = Keys::default();
+        keys.set("sts:ExternalId", "guest");
+        for (condition, expected) in [("guest", true), ("other", false)] {
+            let trust = statement(&format!(
+                r#""Action":"sts:AssumeRole","Principal":"*","Condition":{{"StringEquals":{{"sts:ExternalId":"{condition}"}}}}"#
+            ));
+            assert_eq!(trust.lets_principal(me, &keys), expected, "{condition}");
+            assert!(!lets_principal(&trust, me), "nothing is said of it");
+        }
+        let service = r#""Principal":{"Service":"lambda.amazonaws.com"}"#;
+        let account = |account: &str| format!(r#""Condition":{{"StringEquals":{{"aws:SourceAccount":"{account}"}}}}"#);
+        let for_account = |id: &str| statement(&format!(r#""Action":"sts:AssumeRole",{service},{}"#, account(id)));
+        assert!(for_account(ACCOUNT).lets_service("lambda.amazonaws.com"));
+        assert!(!for_account("123456789012").lets_service("lambda.amazonaws.com"));
+
+        assert!(!statement(&format!(r#""Action":"sts:TagSession",{service}"#)).lets_service("lambda.amazonaws.com"));
+        let others = statement(&format!(r#""Action":"sts:assumeROLE","NotPrincipal":{{"AWS":"{me}"}}"#));
+        assert!(lets_principal(&others, web) && !lets_principal(&others, me));
+    }
+
     #[test]
     fn services_are_named_alone_or_in_a_list() {
         assert!(trust(r#"{"Service":"lambda.amazonaws.com"}"#).lets_service("lambda.amazonaws.com"));
         let both = trust(r#"{"Service":["ec2.amazonaws.com","lambda.amazonaws.com"]}"#);
         assert!(both.lets_service("lambda.amazonaws.com") && !both.lets_service("s3.amazonaws.com"));
-        assert!(!both.lets_principal("arn:aws:iam::000000000000:user/local"));
+        assert!(!lets_principal(&both, "arn:aws:iam::000000000000:user/local"));
     }
 
     #[test]
@@ -115,12 +187,12 @@ mod tests {
             r#"{"AWS":["arn:aws:iam::000000000000:root"]}"#,
             &format!(r#"{{"AWS":"{me}"}}"#),
         ] {
-            assert!(trust(principal).lets_principal(me), "{principal}");
+            assert!(lets_principal(&trust(principal), me), "{principal}");
         }
         let other = trust(r#"{"AWS":"arn:aws:iam::000000000000:role/web"}"#);
-        assert!(!other.lets_principal(me));
+        assert!(!lets_principal(&other, me));
         assert_eq!(other.named().collect::<Vec<_>>(), ["arn:aws:iam::000000000000:role/web"]);
-        assert!(!trust(r#"{"AWS":"123456789012"}"#).lets_principal(me));
+        assert!(!lets_principal(&trust(r#"{"AWS":"123456789012"}"#), me));
     }
 
     #[test]
@@ -136,6 +208,18 @@ mod tests {
             (
                 r#"{"Effect":"Allow","Action":"s3:GetObject","Principal":"*"}"#,
                 "AssumeRole policy may only specify STS AssumeRole actions.",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":["sts:AssumeRole","sts:GetCallerIdentity"],"Principal":"*"}"#,
+                "AssumeRole policy may only specify STS AssumeRole actions.",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*","Condition":{"Likes":{"a":"b"}}}"#,
+                "Syntax errors in policy.",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"sts:AssumeRole","Principal":"*","NotPrincipal":{"AWS":"*"}}"#,
+                "Syntax errors in policy.",
             ),
         ] {
             let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);

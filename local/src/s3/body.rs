@@ -1,64 +1,139 @@
-//! The body of an upload, out of the chunks in which SDKs send streams.
+//! The body of a request, as if it had been sent in one piece.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use sha2::{Digest, Sha256};
+use http::{HeaderName, HeaderValue};
 
+use super::checksum::{Checksum, check_md5};
 use crate::answer::Refusal;
 use crate::call::Request;
+use crate::chunked::{Chunked, TRAILER_SIGNATURE, incomplete};
 
-/// The bytes to store: `aws-chunked` undone, lengths and announced SHA-256 checked.
-pub(crate) fn content(request: &Request) -> Result<Bytes, Refusal> {
+/// The request without `aws-chunked`: its trailers are headers. Announced lengths and checksums are those of the body.
+pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refusal> {
     let chunked = request.header("x-amz-content-sha256").is_some_and(|announced| announced.starts_with("STREAMING-"));
-    let content = if chunked { unchunk(&request.body)? } else { request.body.clone() };
-    if let Some(length) = request.header("x-amz-decoded-content-length")
-        && length.parse() != Ok(content.len())
+    let whole = if chunked { unchunk(request)? } else { request.clone() };
+    check_md5(&whole, &whole.body)?;
+    // What completes an upload announces the checksum of the object rather than that of its own body.
+    if operation != "CompleteMultipartUpload"
+        && let Some(checksum) = Checksum::announced(&whole)?
     {
+        checksum.check(&whole.body)?;
+    }
+    Ok(whole)
+}
+
+fn unchunk(request: &Request) -> Result<Request, Refusal> {
+    let read = Chunked::read(&request.body)?;
+    let Some(length) = request.header("x-amz-decoded-content-length") else {
+        return Err(Refusal::new(411, "MissingContentLength", "You must provide the Content-Length HTTP header."));
+    };
+    if length.parse() != Ok(read.length()) {
         return Err(incomplete());
     }
-    if let Some(announced) = request.header("x-amz-checksum-sha256")
-        && announced != BASE64_STANDARD.encode(Sha256::digest(&content))
-    {
-        return Err(Refusal::new(400, "BadDigest", "The SHA256 you specified did not match the calculated checksum."));
-    }
-    Ok(content)
+    let mut whole = Request { body: joined(&read), ..request.clone() };
+    add_trailers(&mut whole, &read.trailers)?;
+    Ok(whole)
 }
 
-/// `<hex size>[;chunk-signature=…]\r\n<bytes>\r\n … 0\r\n<trailers>`
-fn unchunk(mut rest: &[u8]) -> Result<Bytes, Refusal> {
-    let mut content = BytesMut::with_capacity(rest.len());
-    loop {
-        let end = rest.windows(2).position(|pair| pair == b"\r\n").ok_or_else(incomplete)?;
-        let line = std::str::from_utf8(&rest[..end]).map_err(|_| incomplete())?;
-        let size = line.split(';').next().unwrap_or_default();
-        let size = usize::from_str_radix(size.trim(), 16).map_err(|_| incomplete())?;
-        rest = &rest[end + 2..];
-        if size == 0 {
-            return Ok(content.freeze());
-        }
-        let (chunk, tail) = rest.split_at_checked(size).ok_or_else(incomplete)?;
-        content.extend_from_slice(chunk);
-        rest = tail.strip_prefix(b"\r\n").ok_or_else(incomplete)?;
-    }
+fn joined(read: &Chunked) -> Bytes {
+    let mut body = BytesMut::with_capacity(read.length());
+    read.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk.bytes));
+    body.freeze()
 }
 
-fn incomplete() -> Refusal {
-    Refusal::new(
-        400,
-        "IncompleteBody",
-        "You did not provide the number of bytes specified by the Content-Length HTTP header",
-    )
+/// The trailers that a header announces, all of them and no others.
+fn add_trailers(whole: &mut Request, trailers: &[(&str, &str)]) -> Result<(), Refusal> {
+    let announced = whole.header("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
+    let mut missing: Vec<&str> = announced.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    for (name, value) in trailers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(TRAILER_SIGNATURE)) {
+        let name = HeaderName::try_from(*name).map_err(|_| malformed_trailer())?;
+        let at = missing.iter().position(|missing| *missing == name.as_str()).ok_or_else(malformed_trailer)?;
+        missing.swap_remove(at);
+        let value = HeaderValue::from_str(value).map_err(|_| malformed_trailer())?;
+        whole.headers.insert(name, value);
+    }
+    if missing.is_empty() { Ok(()) } else { Err(malformed_trailer()) }
+}
+
+fn malformed_trailer() -> Refusal {
+    let text =
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.";
+    Refusal::new(400, "MalformedTrailerError", text)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Method};
+
     use super::*;
 
+    const TEXT: &str = "Wikipedia";
+
+    /// Checksums of the text, as Python computes them.
+    const CHECKSUMS: &[(&str, &str)] = &[
+        ("x-amz-checksum-crc32", "rarALg=="),
+        ("x-amz-checksum-crc32c", "LQ42Yw=="),
+        ("x-amz-checksum-crc64nvme", "6D8X39ZGO3g="),
+        ("x-amz-checksum-sha1", "ZkrdQ4CX+9Qwf4FN6OYqEPiQVYg="),
+        ("x-amz-checksum-sha256", "04s4ot1HbgRcKZ6O5dZGaDRFbZe9WSpxdGtCOmoF84Y="),
+        ("content-md5", "nGdyhoZqrTj46bZg9UEYFA=="),
+    ];
+
+    fn request(body: &str, headers: &[(&str, &str)], query: &str) -> Request {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Request { method: Method::PUT, path: "/b/k".into(), query: query.into(), headers: map, body }
+    }
+
+    fn code(request: &Request) -> String {
+        whole("PutObject", request).err().map_or_else(|| "none".to_owned(), |refusal| refusal.code)
+    }
+
     #[test]
-    fn chunks_become_the_body_they_were() {
-        let sent = b"4;chunk-signature=ab\r\nwiki\r\n5\r\npedia\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
-        assert_eq!(unchunk(sent).unwrap(), "wikipedia");
-        assert_eq!(unchunk(b"4\r\nwi").unwrap_err().code, "IncompleteBody");
+    fn one_altered_byte_shows_whatever_checksum_is_announced() {
+        for (name, value) in CHECKSUMS {
+            assert_eq!(code(&request(TEXT, &[(name, value)], "")), "none", "{name}");
+            assert_eq!(code(&request("Wikipedie", &[(name, value)], "")), "BadDigest", "{name}");
+        }
+        for (name, value) in &CHECKSUMS[..5] {
+            let query = format!("{name}={}", value.replace('+', "%2B"));
+            assert_eq!(code(&request(TEXT, &[], &query)), "none", "{name} in a presigned URL");
+            assert_eq!(code(&request("Wikipedie", &[], &query)), "BadDigest", "{name} in a presigned URL");
+        }
+    }
+
+    #[test]
+    fn checksums_that_are_none_are_refused() {
+        assert_eq!(code(&request(TEXT, &[("content-md5", "AAAA")], "")), "InvalidDigest");
+        assert_eq!(code(&request(TEXT, &[("content-md5", "?")], "")), "InvalidDigest");
+        assert_eq!(code(&request(TEXT, &[("x-amz-checksum-crc32", "?")], "")), "InvalidRequest");
+        assert_eq!(code(&request(TEXT, &[("x-amz-checksum-sha1", "AAAAAA==")], "")), "InvalidRequest");
+        assert_eq!(code(&request(TEXT, &CHECKSUMS[..2], "")), "InvalidRequest");
+        // Of an object whose parts are there already.
+        let complete = whole("CompleteMultipartUpload", &request("<Part/>", &CHECKSUMS[..1], ""));
+        assert_eq!(complete.unwrap().body, "<Part/>");
+    }
+
+    #[test]
+    fn a_stream_is_checked_against_its_trailer_and_its_length() {
+        for (name, value) in &CHECKSUMS[..5] {
+            let sent = |text: &str, trailer: &str, length: &str| {
+                let body = format!("4\r\n{}\r\n5\r\n{}\r\n0\r\n{trailer}\r\n", &text[..4], &text[4..]);
+                let streamed = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+                let headers = [streamed, ("x-amz-trailer", *name), ("x-amz-decoded-content-length", length)];
+                request(&body, &headers, "")
+            };
+            let trailer = format!("{name}:{value}\r\n");
+            let read = whole("PutObject", &sent(TEXT, &trailer, "9")).unwrap();
+            assert_eq!((read.body.as_ref(), read.header(name)), (TEXT.as_bytes(), Some(*value)));
+            assert_eq!(code(&sent("Wikipedie", &trailer, "9")), "BadDigest", "{name}");
+            assert_eq!(code(&sent(TEXT, &trailer, "8")), "IncompleteBody", "{name}");
+            assert_eq!(code(&sent(TEXT, "", "9")), "MalformedTrailerError", "{name}");
+            let another = format!("{trailer}x-amz-meta-other:1\r\n");
+            assert_eq!(code(&sent(TEXT, &another, "9")), "MalformedTrailerError", "{name}");
+        }
     }
 }

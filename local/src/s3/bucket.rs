@@ -56,21 +56,52 @@ impl S3 {
             let text = "Your previous request to create the named bucket succeeded and you already own it.";
             return Err(Refusal::new(409, "BucketAlreadyOwnedByYou", text));
         }
-        if !existed {
-            let created = self.sub_call(Method::PUT, bucket, None, "", Bytes::new()).await;
-            succeeded(&created)?;
-            self.put_defaults(bucket, request).await?;
-        }
-        let tags = configuration.tags.tags;
-        if !tags.is_empty() {
-            let document = tagging(tags.into_iter().map(|Tag { key, value }| (key, value)));
-            succeeded(&self.sub_call(Method::PUT, bucket, None, "tagging", document).await)?;
+        if existed {
+            self.put_tags(bucket, configuration.tags).await?;
+        } else {
+            self.freed.refuse(bucket)?;
+            self.make_bucket(bucket, request, configuration.tags).await?;
         }
         let mut answer = empty(200);
         if let Ok(location) = HeaderValue::from_str(&format!("/{bucket}")) {
             answer.headers_mut().insert("location", location);
         }
         Ok(answer)
+    }
+
+    /// Makes a bucket with its settings and tags, or none.
+    async fn make_bucket(&self, bucket: &str, request: &Request, tags: Tags) -> Result<(), Refusal> {
+        let unwritten = |fault: std::io::Error| self.unwritten(&fault.to_string());
+        self.unfinished.begin(bucket).map_err(unwritten)?;
+        let made = async {
+            succeeded(&self.sub_call(Method::PUT, bucket, None, "", Bytes::new()).await)?;
+            self.put_defaults(bucket, request).await?;
+            self.put_tags(bucket, tags).await
+        };
+        match made.await {
+            Ok(()) => self.unfinished.end(bucket).map_err(unwritten),
+            Err(refusal) => {
+                self.unmake_bucket(bucket).await.map_err(unwritten)?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Removes a bucket that is not all there.
+    pub(super) async fn unmake_bucket(&self, bucket: &str) -> std::io::Result<()> {
+        let answer = self.sub_call(Method::DELETE, bucket, None, "", Bytes::new()).await;
+        if !answer.status().is_success() && answer.status() != 404 {
+            return Err(std::io::Error::other(format!("the bucket {bucket} cannot be made and not be removed")));
+        }
+        self.unfinished.end(bucket)
+    }
+
+    async fn put_tags(&self, bucket: &str, tags: Tags) -> Result<(), Refusal> {
+        if tags.tags.is_empty() {
+            return Ok(());
+        }
+        let document = tagging(tags.tags.into_iter().map(|Tag { key, value }| (key, value)));
+        succeeded(&self.sub_call(Method::PUT, bucket, None, "tagging", document).await)
     }
 
     fn read_configuration(&self, request: &Request) -> Result<CreateBucketConfiguration, Refusal> {
@@ -154,6 +185,7 @@ impl S3 {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
                     self.iam.bucket_policies.set(bucket, None);
+                    self.freed.give_up(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
@@ -191,6 +223,7 @@ impl S3 {
 
     async fn put_notifications(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
         let wanted = notification::read(&request.body).ok_or_else(malformed)?;
+        notification::check_document(&request.body)?;
         notification::check(&wanted)?;
         let skip = request.header("x-amz-skip-destination-validation") == Some("true");
         if !skip {
@@ -204,7 +237,6 @@ impl S3 {
                     ));
                 }
             }
-            notification::refuse_queues(&request.body)?;
         }
         let document = notification::write(&wanted);
         let answer = self.sub_call(Method::PUT, bucket, None, "notification", document).await;

@@ -128,6 +128,10 @@ fn page(
     show: &dyn Fn(&str) -> String,
 ) -> Page {
     let mut page = Page::default();
+    // Who asks for nothing gets nothing, and not more of it.
+    if limit == 0 {
+        return page;
+    }
     let mut last = (String::new(), String::new());
     let mut folded: Option<String> = None;
     let mut passed_marker = after.1.is_none();
@@ -302,6 +306,15 @@ mod tests {
             }
         }
         assert_eq!(seen, ["Zoé", "a", "b/1", "b/2", "c"]);
+    }
+
+    #[test]
+    fn who_asks_for_nothing_gets_nothing_and_is_not_told_of_more() {
+        for operation in ["ListObjects", "ListObjectsV2", "ListObjectVersions"] {
+            let page = list(operation, "max-keys=0", &["a", "b"]);
+            assert_eq!(between(&page, "IsTruncated"), ["false"], "{operation}");
+            assert!(between(&page, "Key").is_empty() && between(&page, "NextContinuationToken").is_empty());
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 mod blobs;
 mod body;
 mod bucket;
+mod checksum;
 mod cors;
 mod events;
+mod freed;
 mod listing;
 mod multipart;
 mod notification;
@@ -15,6 +17,7 @@ mod records;
 mod removal;
 mod strangers;
 mod turns;
+mod unfinished;
 mod versions;
 
 use std::path::Path;
@@ -38,12 +41,17 @@ use crate::iam::Iam;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
 use blobs::Blobs;
+use checksum::Algorithm;
+use freed::Freed;
 use multipart::Uploads;
 use notification::Notification;
 pub(crate) use operation::operation;
+#[cfg(test)]
+pub(crate) use operation::operations;
 use records::Records;
 use strangers::Strangers;
 use turns::{Turn, Turns};
+use unfinished::Unfinished;
 
 /// Headers of an upload that S3 gives back with the object and winterbaume forgets.
 const KEPT_HEADERS: &[&str] =
@@ -68,7 +76,9 @@ pub(crate) struct S3 {
     faults: Arc<Faults>,
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
+    freed: Freed,
     records: Records,
+    unfinished: Unfinished,
     uploads: Uploads,
     turns: Turns,
     /// Whether a write has failed, so that memory knows of something the disk does not have.
@@ -92,6 +102,7 @@ impl S3 {
         iam: Arc<Iam>,
         faults: Arc<Faults>,
     ) -> anyhow::Result<S3> {
+        let freed = Freed::at(lambda.speed());
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
@@ -100,19 +111,25 @@ impl S3 {
         iam.bucket_policies.replace(policy::of(&view));
         service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
-        Ok(S3 {
+        let s3 = S3 {
             service,
             region: region.to_owned(),
             lambda,
             iam,
             faults,
             strangers: Strangers::default(),
+            freed,
             records,
+            unfinished: Unfinished::new(dir.join("new-buckets")),
             uploads,
             turns: Turns::new(),
             astray: AtomicBool::new(false),
             calls: RwLock::new(()),
-        })
+        };
+        for bucket in s3.unfinished.left()? {
+            s3.unmake_bucket(&bucket).await?;
+        }
+        Ok(s3)
     }
 
     /// Answers a request whose sender is known; `operation` is its name.
@@ -205,6 +222,7 @@ impl S3 {
         if operation == "Preflight" {
             return Ok(cors::preflight(request, &self.cors_rules(&bucket).await));
         }
+        let request = &body::whole(operation, request)?;
         if operation == "CreateBucket" {
             let _turn = self.turns.writing(&bucket, &[THE_BUCKET]).await;
             return self.create_bucket(&bucket, request).await;
@@ -231,8 +249,7 @@ impl S3 {
         if key.len() > 1024 {
             return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
         }
-        let body = body::content(request)?;
-        let mut passed = Request { body, ..request.clone() };
+        let mut passed = request.clone();
         keep_headers(&mut passed.headers);
         match operation {
             "GetObjectAcl" => return Ok(bucket::owners_acl()),
@@ -265,6 +282,7 @@ impl S3 {
         let versioning = self.versioning(bucket).await;
         let plain = versions::plainly(request, versioning);
         let answer = match operation {
+            "HeadObject" if plain.headers.contains_key(header::RANGE) => self.head_of_range(bucket, key, &plain).await,
             "HeadObject" => self.head_object(bucket, key, &plain).await,
             _ => {
                 let mut answer = self.pass(bucket, Some(key), &plain).await;
@@ -378,6 +396,22 @@ impl S3 {
             finish_object(&mut answer, request);
         } else {
             answer.headers_mut().remove(header::CONTENT_TYPE);
+        }
+        answer
+    }
+
+    /// The head of a part of an object: that of the same `GET`.
+    async fn head_of_range(&self, bucket: &str, key: &str, request: &Request) -> Response {
+        let get = Request { method: Method::GET, ..request.clone() };
+        let mut answer = self.pass(bucket, Some(key), &get).await;
+        let length = answer.body().len() as u64;
+        *answer.body_mut() = Bytes::new();
+        match answer.status().is_success() {
+            true => {
+                answer.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+                finish_object(&mut answer, request);
+            }
+            false => drop(answer.headers_mut().remove(header::CONTENT_TYPE)),
         }
         answer
     }
@@ -577,10 +611,9 @@ fn finish_object(answer: &mut Response, request: &Request) {
 /// S3 confirms the checksums it was sent.
 fn give_back_checksums(request: &Request, answer: &mut Response) {
     answer.headers_mut().insert("x-amz-server-side-encryption", HeaderValue::from_static("AES256"));
-    for (name, value) in &request.headers {
-        let checksum = name.as_str().strip_prefix("x-amz-checksum-");
-        if checksum.is_some_and(|kind| ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"].contains(&kind)) {
-            answer.headers_mut().insert(name.clone(), value.clone());
+    for name in Algorithm::ALL.map(Algorithm::header) {
+        if let Some(value) = request.headers.get(name) {
+            answer.headers_mut().insert(name, value.clone());
         }
     }
 }

@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::checksum::Checksum;
 use super::{NAMESPACE, S3, bare, refusal_in, versions};
 use crate::answer::{Refusal, Response, empty, escape, xml};
 use crate::call::Request;
@@ -192,6 +193,7 @@ impl S3 {
     /// Puts the parts together. Until this has answered the upload is there and can be completed again.
     async fn complete(&self, id: &str, upload: &Upload, request: &Request) -> Result<Response, Refusal> {
         let parts = self.wanted_parts(id, request)?;
+        check_whole(&parts, request).await?;
         let Upload { bucket, key, headers, .. } = upload;
         let mut create = Request { query: "uploads".to_owned(), ..bare(Method::POST) };
         create.headers = headers_of(headers);
@@ -385,6 +387,19 @@ impl Uploads {
             _ => Ok(()),
         }
     }
+}
+
+/// The checksum of a whole object comes with the request that completes it; that of its parts' checksums is not looked at.
+async fn check_whole(parts: &[Part], request: &Request) -> Result<(), Refusal> {
+    let of_parts = request.header("x-amz-checksum-type") == Some("COMPOSITE");
+    let Some(checksum) = Checksum::announced(request)?.filter(|_| !of_parts) else {
+        return Ok(());
+    };
+    let mut whole = Vec::new();
+    for part in parts {
+        whole.extend(tokio::fs::read(&part.file).await.map_err(failed)?);
+    }
+    checksum.check(&whole)
 }
 
 /// The file that says what an upload will become.

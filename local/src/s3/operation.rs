@@ -124,6 +124,13 @@ const TABLE: &[(Method, At, &str, &str)] = &[
     (Method::DELETE, At::Object, "", "DeleteObject"),
 ];
 
+/// Every operation that is answered.
+#[cfg(test)]
+pub(crate) fn operations() -> Vec<&'static str> {
+    let named = TABLE.iter().map(|(_, _, _, name)| *name);
+    named.chain(["CopyObject", "UploadPartCopy"]).filter(|name| is_there(name)).collect()
+}
+
 /// Whether the server has the operation; the others are refused by name.
 pub(crate) fn is_there(operation: &str) -> bool {
     const ABSENT: &[&str] = &[

@@ -28,9 +28,8 @@ impl S3 {
         request: &Request,
         caller: &Caller,
     ) -> Result<Response, Refusal> {
-        let body = super::body::content(request)?;
         let malformed = |text: String| Refusal::new(400, "MalformedPolicy", text);
-        let policy = BucketPolicy::parse(&String::from_utf8_lossy(&body), bucket).map_err(malformed)?;
+        let policy = BucketPolicy::parse(&String::from_utf8_lossy(&request.body), bucket).map_err(malformed)?;
         if policy.named().any(|arn| !self.iam.knows(arn)) {
             return Err(malformed("Invalid principal in policy".to_owned()));
         }
@@ -41,7 +40,7 @@ impl S3 {
             );
             return Err(Refusal::new(403, "AccessDenied", text));
         }
-        let answer = self.pass(bucket, None, &Request { body, ..request.clone() }).await;
+        let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
             self.iam.bucket_policies.set(bucket, Some(policy));
         }

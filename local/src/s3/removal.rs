@@ -56,8 +56,7 @@ impl S3 {
         request: &Request,
         caller: &Caller,
     ) -> Result<Response, Refusal> {
-        let body = super::body::content(request)?;
-        let text = String::from_utf8_lossy(&body);
+        let text = String::from_utf8_lossy(&request.body);
         let mut delete: Delete = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
         if delete.objects.is_empty() || delete.objects.len() > 1000 {
             return Err(malformed());

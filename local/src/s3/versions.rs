@@ -214,12 +214,11 @@ impl S3 {
 
     /// `PutBucketVersioning`: from now on what is there is the null version.
     pub(super) async fn put_versioning(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
-        let body = super::body::content(request)?;
-        if !part_of(&body, "Status").is_some_and(|status| matches!(status.as_str(), "Enabled" | "Suspended")) {
+        if !part_of(&request.body, "Status").is_some_and(|status| matches!(status.as_str(), "Enabled" | "Suspended")) {
             let text = "The Versioning element must be specified";
             return Err(Refusal::new(400, "IllegalVersioningConfigurationException", text));
         }
-        let answer = self.pass(bucket, None, &Request { body, ..request.clone() }).await;
+        let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
             let mut view = self.view().await;
             view.buckets.get_mut(bucket).into_iter().for_each(put_in_order);

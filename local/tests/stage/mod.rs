@@ -67,13 +67,13 @@ impl Roles for OneRole {
         if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
     }
 
-    async fn credentials(&self, role: &str, session: &str) -> Credentials {
-        Credentials {
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials> {
+        Ok(Credentials {
             access_key_id: "ASIALOCAL".to_owned(),
             secret_access_key: "secret".to_owned(),
             session_token: format!("{role}/{session}"),
             expires: time::OffsetDateTime::now_utc() + time::Duration::hours(1),
-        }
+        })
     }
 }
 

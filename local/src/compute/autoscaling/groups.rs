@@ -69,6 +69,11 @@ const MOST: u32 = 10_000;
 
 /// Names are 1 to 255 printable characters of ASCII without a colon (aws-facts §1).
 fn check_name(name: &str) -> Result<(), Fault> {
+    check_name_of("autoScalingGroupName", name)
+}
+
+/// The same of what belongs to a group.
+pub fn check_name_of(field: &str, name: &str) -> Result<(), Fault> {
     let constraint = match () {
         () if name.len() > 255 => "Member must have length less than or equal to 255",
         () if !name.bytes().all(|c| c.is_ascii_graphic() && c != b':') => {
@@ -77,7 +82,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
         () => return Ok(()),
     };
     Err(refuse(format!(
-        "1 validation error detected: Value '{name}' at 'autoScalingGroupName' failed to satisfy constraint: {constraint}"
+        "1 validation error detected: Value '{name}' at '{field}' failed to satisfy constraint: {constraint}"
     )))
 }
 
@@ -190,8 +195,19 @@ fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
     }
 }
 
+/// A call names ten target groups at most (aws-facts §15).
+fn check_number(arns: &[String]) -> Result<(), Fault> {
+    if arns.len() <= 10 {
+        return Ok(());
+    }
+    Err(refuse(
+        "1 validation error detected: Value at 'targetGroupARNs' failed to satisfy constraint: Member must have length less than or equal to 10",
+    ))
+}
+
 fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     let arns = params.texts("TargetGroupARNs");
+    check_number(&arns)?;
     match arns.iter().all(|arn| state.target_groups.contains_key(arn)) {
         true => Ok(arns),
         false => Err(refuse("Provided Target Groups may not be valid. Please ensure they exist and try again.")),
@@ -304,7 +320,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             found.push(group);
         }
     }
-    let (shown, next) = page(&found, params, 100)?;
+    let (shown, next) = page(&found, params, 50)?;
     let mut xml = Xml::new();
     xml.members("AutoScalingGroups", shown, |xml, group| write(xml, state, site, group));
     xml.maybe("NextToken", next);
@@ -489,6 +505,7 @@ pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
 
 pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arns = params.texts("TargetGroupARNs");
+    check_number(&arns)?;
     let name = params.required("AutoScalingGroupName")?;
     let group = by_name_mut(state, name)?;
     not_while_refreshing(group)?;

@@ -101,6 +101,10 @@ fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlo
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         ));
     }
+    // Nobody logs in to a local instance, so there are no key pairs.
+    if let Some(key) = data.text("KeyName").filter(|key| !key.is_empty()) {
+        return Err(format!("The key pair '{key}' does not exist"));
+    }
     if site.chaos.borrow().kinds.contains(&ChaosKind::FreePlan) && !kind.is_free() {
         return Err("The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'.".to_owned());
     }

@@ -14,6 +14,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     let group = groups::by_name(state, params.required("AutoScalingGroupName")?)?;
     let (group_name, before) = (group.name.clone(), group.policies.get(params.required("PolicyName")?).cloned());
     let name = params.required("PolicyName")?;
+    groups::check_name_of("policyName", name)?;
     let kind = params.text("PolicyType").unwrap_or("SimpleScaling");
     if kind != "TargetTrackingScaling" {
         return Err(Fault::new(

@@ -10,7 +10,7 @@ use super::termination::first_to_go;
 use crate::Speed;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
-use crate::compute::state::{Group, Instance, InstanceState, RefreshStatus, State, TemplateSpec};
+use crate::compute::state::{Group, Instance, InstanceState, Protected, RefreshStatus, State, TemplateSpec};
 use crate::compute::{ec2, elb};
 
 /// A refresh without any progress fails after an hour of AWS.
@@ -245,6 +245,9 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     let keeps_matching = refresh.skip_matching || refresh.status == RefreshStatus::RollbackInProgress;
     let is_outdated = |one: &Instance| {
         let other = one.template.id != wanted.id || one.template.version != number;
+        if one.protected && refresh.protected == Protected::Ignore {
+            return false;
+        }
         other || (!keeps_matching && one.launched < refresh.started)
     };
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
@@ -264,7 +267,8 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     let (least, most) = healthy_range(desired, refresh.min_healthy, refresh.max_healthy);
     let mut spare = ready.len().saturating_sub(least);
-    for one in &outdated {
+    let stays = |one: &Instance| one.protected && refresh.protected == Protected::Wait;
+    for one in outdated.iter().filter(|one| !stays(one)) {
         let is_ready = ready.iter().any(|other| other.id == one.id);
         if is_ready && spare == 0 {
             continue;
@@ -278,7 +282,7 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
             format!("At {now} an instance was taken out of service in response to an instance refresh."),
         );
     }
-    let left = self::serving(state, group).into_iter().filter(|one| is_outdated(one)).count();
+    let left = self::serving(state, group).into_iter().filter(|one| is_outdated(one) && !stays(one)).count();
     desired + left.min(most - desired)
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::groups;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
-use crate::compute::state::{Refresh, RefreshStatus, State};
+use crate::compute::state::{Protected, Refresh, RefreshStatus, State};
 use crate::compute::wire::{Answer, Fault, Params, Xml, page};
 
 pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -30,6 +30,10 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     if max.is_some() && min.is_none() {
         return refuse("You must specify MinHealthyPercentage together with MaxHealthyPercentage");
     }
+    let wanted = preferences.text("ScaleInProtectedInstances").unwrap_or("Wait");
+    let Some((_, protected)) = Protected::NAMES.into_iter().find(|(name, _)| *name == wanted) else {
+        return refuse("ScaleInProtectedInstances must be Wait, Ignore or Refresh");
+    };
     let auto_rollback = preferences.flag("AutoRollback");
     let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
     let group = groups::by_name_mut(state, name)?;
@@ -54,6 +58,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
         warmup_s: preferences.parsed("InstanceWarmup")?,
         skip_matching: preferences.flag("SkipMatching"),
         auto_rollback,
+        protected,
         desired,
         total: 0,
         left: 0,
@@ -101,7 +106,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let ids = params.texts("InstanceRefreshIds");
     let chosen = |one: &&Refresh| ids.is_empty() || ids.contains(&one.id);
     let newest_first: Vec<&Refresh> = group.refreshes.iter().rev().filter(chosen).collect();
-    let (shown, next) = page(&newest_first, params, 100)?;
+    let (shown, next) = page(&newest_first, params, 50)?;
     let mut xml = Xml::new();
     xml.members("InstanceRefreshes", shown, |xml, one| {
         xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);
@@ -112,6 +117,8 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
             xml.text("MinHealthyPercentage", one.min_healthy).text("MaxHealthyPercentage", one.max_healthy);
             xml.maybe("InstanceWarmup", one.warmup_s).text("SkipMatching", one.skip_matching);
             xml.text("AutoRollback", one.auto_rollback);
+            let protected = Protected::NAMES.into_iter().find(|(_, known)| *known == one.protected);
+            xml.maybe("ScaleInProtectedInstances", protected.map(|(name, _)| name));
         });
         if let Some(spec) = &one.desired {
             xml.within("DesiredConfiguration", |xml| {

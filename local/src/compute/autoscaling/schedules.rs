@@ -26,6 +26,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), Fault> {
     let name = params.required("ScheduledActionName")?;
+    groups::check_name_of("scheduledActionName", name)?;
     let (now, start) = (Moment::now(), moment(params, "StartTime")?);
     let known = group.schedules.get(name);
     let new_arn = || {
@@ -150,7 +151,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
             named && from.is_none_or(|from| from <= schedule.next) && to.is_none_or(|to| schedule.next <= to)
         })
         .collect();
-    let (shown, next) = page(&chosen, params, 100)?;
+    let (shown, next) = page(&chosen, params, 50)?;
     let mut xml = Xml::new();
     xml.members("ScheduledUpdateGroupActions", shown, |xml, (group, name, schedule)| {
         xml.text("AutoScalingGroupName", &group.name).text("ScheduledActionName", name);

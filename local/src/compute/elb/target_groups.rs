@@ -104,7 +104,9 @@ fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, Fault> 
             "Health check path must begin with a '/' and be no longer than 1024 characters"
         }
         () if !is_matcher(&check.matcher) => "Health check matcher HTTP code must be within '200-499'",
-        () if check.port != "traffic-port" && check.port.parse::<u16>().is_err() => {
+        () if check.protocol == "HTTPS" => "The local AWS has no TLS: a health check speaks HTTP",
+        () if check.protocol != "HTTP" => "Health check protocol must be HTTP or HTTPS",
+        () if check.port != "traffic-port" && !check.port.parse::<u16>().is_ok_and(|port| port > 0) => {
             "Health check port must be 'traffic-port' or a port"
         }
         () => return Ok(check),
@@ -202,6 +204,23 @@ fn shown<'a>(state: &State, found: impl IntoIterator<Item = &'a TargetGroup>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_check_has_a_protocol_and_a_port_that_can_be_asked() {
+        for (field, value, accepted) in [
+            ("HealthCheckProtocol", "HTTP", true),
+            ("HealthCheckProtocol", "HTTPS", false),
+            ("HealthCheckProtocol", "TCP", false),
+            ("HealthCheckPort", "traffic-port", true),
+            ("HealthCheckPort", "8081", true),
+            ("HealthCheckPort", "0", false),
+            ("HealthCheckPort", "65536", false),
+            ("HealthCheckPort", "http", false),
+        ] {
+            let params = Params::parse(&[(field.to_owned(), value.to_owned())].into());
+            assert_eq!(checked(&params, &HealthCheck::default()).is_ok(), accepted, "{field}={value}");
+        }
+    }
 
     #[test]
     fn a_matcher_is_codes_and_ranges() {

@@ -49,12 +49,21 @@ pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
 
 /// Where a target can be found; nothing if its instance is gone.
 pub fn seen_by(state: &State, group: &TargetGroup, target: &Target) -> Option<Place> {
+    seen_at(state, group, target, target.port)
+}
+
+/// Where a target's health is asked for: at the port of its traffic unless the group says another.
+pub fn checked_at(state: &State, group: &TargetGroup, target: &Target) -> Option<Place> {
+    seen_at(state, group, target, group.check.port.parse().unwrap_or(target.port))
+}
+
+fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Option<Place> {
     let instance = state.instances.get(&target.id).filter(|one| one.is_alive())?;
     let welcome = state.balancers_of(&group.arn).into_iter().any(|arn| {
         let from = state.load_balancers.get(arn).map(|one| one.security_groups.as_slice());
-        ec2::admits(state, &instance.security_groups, target.port, from.unwrap_or_default())
+        ec2::admits(state, &instance.security_groups, port, from.unwrap_or_default())
     });
-    Some(match instance.port.filter(|_| instance.declared_port == Some(target.port)) {
+    Some(match instance.port.filter(|_| instance.declared_port == Some(port)) {
         _ if !welcome => Place::Blocked,
         Some(port) => Place::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         None => Place::Closed,
