@@ -171,9 +171,11 @@ impl Caller {
         keys.set("aws:SourceIp", "127.0.0.1");
         keys.set("aws:ViaAWSService", "false");
         keys.set("aws:userid", &self.user_id);
-        keys.set("aws:PrincipalArn", &grants.role_arn);
-        for (key, value) in &grants.tags {
-            keys.set(&format!("aws:PrincipalTag/{key}"), value);
+        if let Some(grants) = grants {
+            keys.set("aws:PrincipalArn", &grants.role_arn);
+            for (key, value) in &grants.tags {
+                keys.set(&format!("aws:PrincipalTag/{key}"), value);
+            }
         }
         for (key, value) in &need.keys {
             keys.set(key, value);
