@@ -27,6 +27,7 @@ fn text(value: &str) -> AttributeValue {
 async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
     let world = World::new().await;
     let client = table(&world).await;
+    table_is_active(&client, "posts").await;
     let name = |text: &str| AttributeValue::S(text.to_owned());
     let put = |id: &str, text: &str| {
         let put = PutRequest::builder().item("user", name("ada")).item("id", name(id)).item("text", name(text));
@@ -53,6 +54,7 @@ async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
 async fn a_statement_answers_in_pages_of_the_size_that_was_wanted() {
     let world = World::new().await;
     let client = table(&world).await;
+    table_is_active(&client, "posts").await;
     for number in 0..3 {
         let put = client.put_item().table_name("posts").item("user", AttributeValue::S("ada".to_owned()));
         put.item("id", AttributeValue::S(number.to_string())).send().await.unwrap();
