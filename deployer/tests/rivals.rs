@@ -384,7 +384,7 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
     .await;
     assert_eq!(live.owner, Owner::Tags(theirs.clone()));
 
-    let listener = listener::Listener { load_balancer: live.output.arn, target_group: target_group.clone() };
+    let listener = listener::Listener { load_balancer: live.output.arn, target_group: target_group.clone(), port: 80 };
     let want = listener::Settings::http(80, target_group);
     listener.create(&cloud.aws, &want, &theirs).await.expect("theirs is made");
     let made = listener.create(&cloud.aws, &want, &tags).await.expect("it is answered as if it were new");
@@ -404,7 +404,7 @@ async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
     let (load_balancer, target_group) = (hands.load_balancer().await, hands.target_group_arn().await);
     hands.change("listener.web", "+").await;
     let want = listener::Settings::http(80, target_group.clone());
-    let theirs = listener::Listener { load_balancer, target_group };
+    let theirs = listener::Listener { load_balancer, target_group, port: 80 };
     theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
     let before = scene.inventory().await;
 
