@@ -141,8 +141,10 @@ enum Operation {
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
-/// Each service with its operations and the document around their answers.
-const SERVICES: &[(&str, &[(&str, Operation)], Envelope)] = &[
+/// A service with its operations and the document around their answers.
+type Service = (&'static str, &'static [(&'static str, Operation)], Envelope);
+
+const SERVICES: &[Service] = &[
     ("ec2", ec2::OPERATIONS, Envelope::Ec2),
     ("autoscaling", autoscaling::OPERATIONS, Envelope::Query(autoscaling::NAME_SPACE)),
     ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
@@ -151,7 +153,7 @@ const SERVICES: &[(&str, &[(&str, Operation)], Envelope)] = &[
 /// Every operation with its service.
 #[cfg(test)]
 pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
-    let of = |(service, operations, _): &(&'static str, &'static [(&'static str, Operation)], Envelope)| {
+    let of = |(service, operations, _): &Service| {
         let service = *service;
         operations.iter().map(move |(name, _)| (service, *name))
     };
