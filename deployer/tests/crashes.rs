@@ -131,11 +131,12 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
 ];
 
 /// Nothing is overlooked among what no longer stands in the description: what is left is what a stack has that never
-/// had more.
+/// had more. Only programs stay until `down`: an older instance that is started anew fetches the one it was made with.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_a_stack_is_what_a_smaller_one_has() {
     let scene = Scene::ours().await;
-    let shrunk = scene.undisturbed(Phase::Shrink).await.goal;
+    let mut shrunk = scene.undisturbed(Phase::Shrink).await.goal;
+    shrunk.retain(|thing, _| !(thing.starts_with("object ") && thing.contains("/services/")));
     scene.describe_guarded();
     scene.begin(Phase::Shrink).await;
     scene.done(Phase::Up).await;
