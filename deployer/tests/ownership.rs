@@ -38,7 +38,7 @@ fn says(said: &Said, text: &str) {
 
 /// The n-th time there is again something for `up` to do.
 fn change_something(scene: &Scene, n: usize) {
-    let [from, to] = if n % 2 == 0 { ["max: 4", "max: 6"] } else { ["max: 6", "max: 4"] };
+    let [from, to] = if n.is_multiple_of(2) { ["max: 4", "max: 6"] } else { ["max: 6", "max: 4"] };
     scene.project.edit(from, to);
 }
 

@@ -85,11 +85,19 @@ pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 impl Kind {
     /// Whether it is made and deleted, and never changed in between.
     pub fn comes_and_goes(self) -> bool {
-        match self {
-            Kind::Table | Kind::Bucket | Kind::LogGroup | Kind::Role | Kind::Function | Kind::Permission => true,
-            Kind::SecurityGroup | Kind::LaunchTemplate | Kind::AutoScalingGroup | Kind::LoadBalancer => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Kind::Table
+                | Kind::Bucket
+                | Kind::LogGroup
+                | Kind::Role
+                | Kind::Function
+                | Kind::Permission
+                | Kind::SecurityGroup
+                | Kind::LaunchTemplate
+                | Kind::AutoScalingGroup
+                | Kind::LoadBalancer
+        )
     }
 }
 
