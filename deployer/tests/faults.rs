@@ -11,7 +11,9 @@ use support::{
 };
 
 /// The commands of one life of a stack, each of which starts from what the one before has made.
-const LIFE: [Phase; 4] = [Phase::Up, Phase::Change, Phase::Move, Phase::Down];
+const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Down];
+/// The same without changes, for what is not over before a second has passed.
+const SHORT_LIFE: &[Phase] = &[Phase::Up, Phase::Down];
 /// How many lives are watched to know which calls each of them makes: how often something is asked until it is so
 /// differs.
 const WATCHED: usize = 3;
@@ -41,9 +43,9 @@ impl Proof {
     }
 }
 
-async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
+async fn every_call_gets_over(life: &[Phase], what: &str, trouble: Trouble, times: usize) {
     let scene = Scene::ours().await;
-    let mut proofs = watch(&scene).await;
+    let mut proofs = watch(&scene, life).await;
     for round in 0..ROUNDS + MORE_ROUNDS {
         if round >= ROUNDS && proofs.iter().all(Proof::is_complete) {
             break;
@@ -95,23 +97,23 @@ async fn the_wait_for_health_gets_over(trouble: &Trouble, times: usize) {
 }
 
 /// Lives that nobody disturbs: what each command makes, and by which calls in all of them.
-async fn watch(scene: &Scene) -> Vec<Proof> {
+async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     let mut lives: Vec<Vec<Undisturbed>> = Vec::new();
     for _ in 0..WATCHED {
-        let mut life = Vec::new();
-        for phase in LIFE {
-            scene.begin(phase).await;
-            life.push(scene.watch(phase).await);
+        let mut seen = Vec::new();
+        for phase in life {
+            scene.begin(*phase).await;
+            seen.push(scene.watch(*phase).await);
         }
         scene.restore();
-        lives.push(life);
+        lives.push(seen);
     }
     let steady = lives.into_iter().reduce(|all, life| {
         let both = all.into_iter().zip(&life);
         both.map(|(all, one)| all.and(one)).collect()
     });
-    let steady = LIFE.into_iter().zip(steady.expect("lives are watched"));
-    steady.map(|(phase, undisturbed)| Proof { phase, undisturbed, met: Calls::new() }).collect()
+    let steady = life.iter().zip(steady.expect("lives are watched"));
+    steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
 }
 
 /// Runs a command whose calls meet the trouble. The user sees nothing of it but time.
@@ -119,11 +121,16 @@ async fn meet(scene: &Scene, phase: Phase, calls: Calls, trouble: &Trouble, time
     scene.line.mend();
     scene.line.spoil(calls, trouble.clone(), times);
     let mut arguments = phase.arguments().to_vec();
-    arguments.extend(["--timeout", "2"]);
+    arguments.extend(["--timeout", patience(trouble)]);
     let said = scene.run(&arguments).await;
     assert_eq!(said.code, 0, "{phase:?} with {trouble:?}: {}", said.all());
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
     scene.line.spoilt()
+}
+
+/// For how many seconds an answer is awaited: where none comes, no longer than must be.
+fn patience(trouble: &Trouble) -> &'static str {
+    if matches!(trouble, Trouble::Silence) { "1" } else { "2" }
 }
 
 /// Writes a row of a table, each command and fault into its own file, and insists that no call was missed.
@@ -137,20 +144,20 @@ fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
 }
 
 macro_rules! proofs {
-    ($($test:ident: $what:literal, $trouble:expr, $times:literal;)*) => {
+    ($($test:ident: $life:expr, $what:literal, $trouble:expr, $times:literal;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            every_call_gets_over($what, $trouble, $times).await;
+            every_call_gets_over($life, $what, $trouble, $times).await;
         })*
     };
 }
 
 proofs! {
-    every_call_gets_over_being_throttled_five_times: "throttled five times", Trouble::Throttled, 5;
-    every_call_gets_over_an_internal_error: "internal error (500)", Trouble::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_gets_over_an_unavailable_service: "unavailable (503)", Trouble::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_gets_over_silence: "no answer in time", Trouble::Silence, 1;
-    every_call_gets_over_a_reset_before_its_effect: "reset before the effect", Trouble::Before, 1;
-    every_call_gets_over_a_reset_after_its_effect: "reset after the effect", Trouble::After, 1;
-    every_call_gets_over_half_an_answer: "half an answer", Trouble::Truncated, 1;
+    every_call_gets_over_being_throttled_five_times: LIFE, "throttled five times", Trouble::Throttled, 5;
+    every_call_gets_over_an_internal_error: LIFE, "internal error (500)", Trouble::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_gets_over_an_unavailable_service: LIFE, "unavailable (503)", Trouble::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_gets_over_silence: SHORT_LIFE, "no answer in time", Trouble::Silence, 1;
+    every_call_gets_over_a_reset_before_its_effect: LIFE, "reset before the effect", Trouble::Before, 1;
+    every_call_gets_over_a_reset_after_its_effect: LIFE, "reset after the effect", Trouble::After, 1;
+    every_call_gets_over_half_an_answer: LIFE, "half an answer", Trouble::Truncated, 1;
 }
