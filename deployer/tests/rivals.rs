@@ -334,8 +334,12 @@ async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
     assert_eq!(refused.code, 1, "{}", refused.all());
     says(&refused, "belongs to stack \"large\"");
     assert!(!refused.stderr.contains("--adopt"), "{}", refused.all());
-    let down = cloud.done(&project, &["down", "--yes"]).await;
-    says(&down, "stays: belongs to stack \"large\"");
+    let refused = cloud.run(&project, &["down", "--yes"]).await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    says(&refused, "belongs to stack \"large\", so nothing was changed");
+    says(&refused, "take its entry out of stack.yaml");
+    project.edit("tables:\n  posts: { partition_key: user }\n", "");
+    cloud.done(&project, &["down", "--yes"]).await;
     assert_eq!(inventory(&cloud).await, before);
     cloud.end().await;
 }

@@ -193,8 +193,8 @@ fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     let (addresses, told): (Vec<_>, Vec<_>) = foreign.unzip();
     let Some(first) = addresses.first().filter(|_| goes(plan) > 0) else { return Ok(()) };
     Err(Failure::new(Exit::Failed, anyhow::anyhow!("{}, so nothing was changed", told.join(" and "))).hint(format!(
-        "keep it, and what it needs: `down --keep {first}`; or, if it carries nobody's tags and is yours, take it over \
-         first: `up --adopt {first}`"
+        "take its entry out of stack.yaml, so that it is none of this stack's; or keep it, and what it needs: \
+         `down --keep {first}`; or, if it carries nobody's tags and is yours, take it over first: `up --adopt {first}`"
     )))
 }
 
