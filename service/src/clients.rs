@@ -14,9 +14,13 @@ use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation}
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::Document;
 use poem::http::Uri;
+use thread_local::ThreadLocal;
 
 use crate::config::{BadSettings, Settings};
 use crate::dynamodb::DynamoDb;
@@ -49,7 +53,7 @@ impl Clients {
 
     /// The clients for these settings, with a configuration made elsewhere.
     pub async fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, BadSettings> {
-        // One for all clients: their connections, and the certificates that are trusted, are there once.
+        // One for all clients: their connections, and the certificates that are trusted, are there once for each thread.
         let http = http(shared.timeout_config());
         let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings, http.clone()));
         let credentials = shared.credentials_provider().ok_or(BadSettings::NoCredentials)?;
@@ -66,7 +70,21 @@ impl Clients {
 fn http(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
     let mut settings = HttpConnectorSettings::builder();
     settings.set_connect_timeout(timeouts.and_then(TimeoutConfig::connect_timeout));
-    SharedHttpConnector::new(Connector::builder().tls_provider(TLS).connector_settings(settings.build()).build())
+    SharedHttpConnector::new(OfEachThread { settings: settings.build(), connectors: ThreadLocal::new() })
+}
+
+/// Connections for each thread that calls: whoever waits for an answer is not woken by another thread.
+#[derive(Debug)]
+struct OfEachThread {
+    settings: HttpConnectorSettings,
+    connectors: ThreadLocal<SharedHttpConnector>,
+}
+
+impl HttpConnector for OfEachThread {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let make = || Connector::builder().tls_provider(TLS).connector_settings(self.settings.clone()).build();
+        self.connectors.get_or(|| SharedHttpConnector::new(make())).call(request)
+    }
 }
 
 /// People wait for these calls: better an honest 503 soon than an answer that nobody awaits any more.

@@ -27,9 +27,11 @@ mod signature;
 mod signing;
 mod together;
 mod tokens;
+mod workers;
 
 pub use clients::Clients;
 pub use config::{Auth, BadSettings, Jwt, Keys, Secret, Settings};
 pub use layers::Limits;
 pub use metrics::{Metrics, metrics};
 pub use server::{app, serve};
+pub use workers::Workers;

@@ -1,9 +1,11 @@
 //! The program: settings, clients, a listener, and then it serves until SIGTERM or Ctrl-C.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
-use service::{Clients, Limits, Metrics, Settings, app, metrics, serve};
+use service::{Clients, Limits, Metrics, Settings, Workers, app, metrics, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -27,8 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    let workers = Workers::start(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
     let listener = listen(&settings.host, settings.port).await?;
     let of_metrics = match settings.metrics_port {
         Some(port) => Some(listen(&settings.metrics_host, port).await?),
@@ -40,13 +43,15 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stop = told_to_stop()?;
     let (stopping, stopped) = watch::channel(());
     let of_all = async {
-        let served = serve("service", listener, app, &limits, stop).await;
+        let served = serve("service", listener, app, &limits, &workers, stop).await;
         drop(stopping);
         served
     };
     let of_metrics = async {
         match of_metrics {
-            Some(listener) => serve("metrics", listener, metrics(counts), &limits, until(stopped)).await,
+            Some(listener) => {
+                serve("metrics", listener, metrics(counts), &limits, &Workers::here(), until(stopped)).await
+            }
             None => Ok(()),
         }
     };

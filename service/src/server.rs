@@ -27,6 +27,7 @@ use crate::layers::{self, Limits};
 use crate::metrics::Metrics;
 use crate::page::Page;
 use crate::ready::Readiness;
+use crate::workers::Workers;
 
 /// The most that is read of a request before its headers are complete.
 ///
@@ -74,7 +75,7 @@ pub fn app(
     Ok(app.boxed())
 }
 
-/// Answers on this listener until `stop`, then finishes what has begun.
+/// Answers on this listener, by these workers, until `stop`, then finishes what has begun.
 ///
 /// This and not poem's own server, because that one waits for ever for a client that is slow to say what it wants or to
 /// hear what it gets.
@@ -83,6 +84,7 @@ pub async fn serve(
     listener: TcpListener,
     app: impl Endpoint + 'static,
     limits: &Limits,
+    workers: &Workers,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let app = Arc::new(app.map_to_response());
@@ -100,6 +102,8 @@ pub async fn serve(
             () = &mut stop => break,
             accepted = accepted => accepted,
         };
+        // From the runtime that accepts, it goes to the one that answers.
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
@@ -110,11 +114,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = connections.watch(connection(stream, RemoteAddr(peer.into()), app.clone(), limits));
-        tokio::spawn(async move {
+        let (worker, watcher, app, limits) = (workers.place(), connections.watcher(), app.clone(), limits.clone());
+        worker.runtime.clone().spawn(async move {
             // How a connection ends is its client's business; what was asked on it has its own lines in the log.
-            let _ = connection.await;
-            drop(place);
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                let _ = watcher.watch(connection(stream, RemoteAddr(peer.into()), app, &limits)).await;
+            }
+            drop((worker, place));
         });
     }
     drop(listener);

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use service::{Clients, Limits, Metrics, Settings, app, serve};
+use service::{Clients, Limits, Metrics, Settings, Workers, app, serve};
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
@@ -110,6 +110,6 @@ async fn service(dynamodb: &str) -> String {
     let app = app(Clients::new(&shared, &settings).await.unwrap(), &settings, &limits, counts).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { serve("service", listener, app, &limits, pending()).await });
+    tokio::spawn(async move { serve("service", listener, app, &limits, &Workers::here(), pending()).await });
     base
 }

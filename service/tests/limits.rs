@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use service::{Limits, serve};
+use service::{Limits, Workers, serve};
 use support::{World, told};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -106,7 +106,7 @@ async fn a_client_that_does_not_read_its_answer_is_left() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let limits = Limits { reading: SOON, ..Limits::default() };
-    tokio::spawn(async move { serve("test", listener, app, &limits, pending()).await });
+    tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
     let mut deaf = connect(&base).await;
     deaf.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     done.notified().await;
@@ -142,7 +142,7 @@ async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
     let (tell, told) = tokio::sync::oneshot::channel();
     let limits = Limits { drain: SOON, ..Limits::default() };
     let stop = async move { told.await.unwrap() };
-    let serving = tokio::spawn(async move { serve("test", listener, app, &limits, stop).await });
+    let serving = tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), stop).await });
     let mut waiting = connect(&base).await;
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     begun.notified().await;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use poem::IntoResponse;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use service::{Limits, serve};
+use service::{Limits, Workers, serve};
 use support::{World, text, told, uuid};
 use tokens::{Key, SETTINGS, bearer, claims, now, shared, token};
 use tokio::net::TcpListener;
@@ -164,7 +164,9 @@ impl Issuer {
                 None => poem::http::StatusCode::BAD_GATEWAY.into_response(),
             }
         });
-        tokio::spawn(async move { serve("issuer", listener, app, &Limits::default(), pending()).await });
+        tokio::spawn(
+            async move { serve("issuer", listener, app, &Limits::default(), &Workers::here(), pending()).await },
+        );
         Self { url, keys, asked }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use poem::http::{HeaderName, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
 use serde_json::{Value, json};
-use service::Limits;
+use service::{Limits, Workers};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -46,7 +46,9 @@ impl Front {
             let state = shared.clone();
             async move { Ok::<_, poem::Error>(state.answer(request).await) }
         });
-        tokio::spawn(async move { service::serve("front", listener, app, &Limits::default(), pending()).await });
+        tokio::spawn(async move {
+            service::serve("front", listener, app, &Limits::default(), &Workers::here(), pending()).await
+        });
         Front { url, state }
     }
 
@@ -119,7 +121,9 @@ pub async fn elsewhere(html: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let app = poem::endpoint::make(move |_| async move { Ok::<_, poem::Error>(poem::web::Html(html).into_response()) });
-    tokio::spawn(async move { service::serve("elsewhere", listener, app, &Limits::default(), pending()).await });
+    tokio::spawn(async move {
+        service::serve("elsewhere", listener, app, &Limits::default(), &Workers::here(), pending()).await
+    });
     url
 }
 

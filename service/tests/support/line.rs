@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use poem::http::{HeaderName, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
-use service::Limits;
+use service::{Limits, Workers};
 use tokio::net::TcpListener;
 
 /// What becomes of a call.
@@ -47,7 +47,9 @@ where
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { service::serve("line", listener, app, &Limits::default(), pending()).await });
+    tokio::spawn(async move {
+        service::serve("line", listener, app, &Limits::default(), &Workers::here(), pending()).await
+    });
     address
 }
 

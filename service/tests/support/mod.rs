@@ -15,7 +15,7 @@ use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use service::{Clients, Limits, Settings, app, serve};
+use service::{Clients, Limits, Settings, Workers, app, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -222,7 +222,7 @@ async fn start(shared: &SdkConfig, settings: &Settings, limits: Limits) -> Strin
     let app = app(clients, settings, &limits, Arc::default()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { serve("test", listener, app, &limits, pending()).await });
+    tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
     base
 }
 
