@@ -15,6 +15,7 @@ use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
+use crate::tags::{Flaw, Rules};
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -187,12 +188,14 @@ impl Logs {
         if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
             return Err(invalid("the name of the log group is not valid"));
         }
+        let tags = input.tags();
+        check_tags(&tags, &BTreeMap::new())?;
         self.kept().change(name, |groups| {
             if groups.contains_key(name) {
                 let text = "The specified log group already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
             }
-            let group = Group { created: now(), tags: input.tags(), ..Group::default() };
+            let group = Group { created: now(), tags, ..Group::default() };
             groups.insert(name.to_owned(), group);
             Ok(json!({}))
         })
@@ -394,7 +397,9 @@ impl Logs {
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
         self.change_group(name_in(input.required("resourceArn")?), |group| {
-            group.tags.extend(input.tags());
+            let added = input.tags();
+            check_tags(&added, &group.tags)?;
+            group.tags.extend(added);
             Ok(json!({}))
         })
     }
@@ -477,6 +482,18 @@ impl<'a> Input<'a> {
         let bound = |name: &str| self.0[name].as_i64();
         bound("startTime").is_none_or(|start| at >= start) && bound("endTime").is_none_or(|end| at < end)
     }
+}
+
+const TAGS: Rules = Rules { most: 50, ignores_case: false, checks_letters: true };
+
+/// Whether tags can be added to those that are `there`, with the codes of `API:logs.TagResource`.
+fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    TAGS.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::TooMany => Refusal::new(400, "TooManyTagsException", "A resource can have no more than 50 tags."),
+        Flaw::Reserved(key) => invalid(&format!("Tag keys that begin with aws: are reserved: {key}")),
+        flaw => invalid(&flaw.in_map().unwrap_or_default()),
+    })
 }
 
 /// A filter of plain terms: all of them, or with `?` any of them; `-` excludes.

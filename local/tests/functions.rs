@@ -273,8 +273,19 @@ async fn what_is_too_large_or_reserved_is_refused() {
     let large = create.clone().code(large).send().await.unwrap_err();
     assert_eq!(large.raw_response().unwrap().status().as_u16(), 413);
     assert_eq!(code(create.clone().function_name("a b").send().await), "ValidationException");
-    create.send().await.unwrap();
+    let long = "k".repeat(129);
+    for (key, expected) in [("aws:k", "InvalidParameterValueException"), (long.as_str(), "ValidationException")] {
+        assert_eq!(code(create.clone().tags(key, "v").send().await), expected, "{key}");
+    }
+    let made = create.tags("k", "v").send().await.unwrap();
     function_is_active(&client, "labeler").await;
+    let tag = |count: usize| {
+        let tags = (0..count).map(|number| (format!("k{number}"), "v".to_owned())).collect();
+        client.tag_resource().resource(made.function_arn().unwrap()).set_tags(Some(tags)).send()
+    };
+    let refused = tag(50).await.unwrap_err();
+    assert_eq!(refused.message(), Some("Number of tags exceeds resource tag limit."), "there is one already");
+    tag(49).await.unwrap();
     let huge = client.invoke().function_name("labeler").payload(Blob::new(format!("\"{}\"", "x".repeat(6 << 20))));
     assert_eq!(code(huge.send().await), "RequestTooLargeException");
     world.cloud.stop().await;

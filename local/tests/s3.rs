@@ -60,6 +60,50 @@ async fn a_new_bucket_is_as_aws_makes_it() {
 }
 
 #[tokio::test]
+async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    s3.put_object().bucket(name).key("old").send().await.unwrap();
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
+    let many = |count: usize| (0..count).map(|number| tag(&format!("k{number}"), "v")).collect::<Vec<_>>();
+    let (long, longer) = ("k".repeat(129), "v".repeat(257));
+    for (tags, form, expected) in [
+        (vec![tag(&long, "v")], format!("{long}=v"), "InvalidTag"),
+        (vec![tag("k", &longer)], format!("k={longer}"), "InvalidTag"),
+        (vec![tag("k", "a(b)")], "k=a(b)".to_owned(), "InvalidTag"),
+        (vec![tag("aws:k", "v")], "aws%3Ak=v".to_owned(), "InvalidTag"),
+        (vec![tag("k", "v"), tag("k", "w")], "k=v&k=w".to_owned(), "InvalidTag"),
+        (many(51), (0..11).map(|number| format!("k{number}=v&")).collect(), "BadRequest"),
+    ] {
+        let set = Tagging::builder().set_tag_set(Some(tags.clone())).build().unwrap();
+        assert_eq!(code(s3.put_bucket_tagging().bucket(name).tagging(set.clone()).send().await), expected, "{form}");
+        let with_tags = CreateBucketConfiguration::builder().set_tags(Some(tags)).build();
+        let made = s3.create_bucket().bucket("other").create_bucket_configuration(with_tags).send().await;
+        assert_eq!(code(made), expected, "{form}");
+        let tagged = s3.put_object_tagging().bucket(name).key("old").tagging(set).send().await;
+        assert_eq!(code(tagged), expected, "{form}");
+        let in_header = if form.starts_with("k=v&") { "InvalidArgument" } else { expected };
+        let put = s3.put_object().bucket(name).key("new").tagging(&form).send().await;
+        assert_eq!(code(put), in_header, "{form}");
+        let begun = s3.create_multipart_upload().bucket(name).key("new").tagging(&form).send().await;
+        assert_eq!(code(begun), in_header, "{form}");
+    }
+    assert!(
+        s3.head_bucket().bucket("other").send().await.is_err()
+            && s3.get_bucket_tagging().bucket(name).send().await.is_err()
+    );
+    let listed = s3.list_objects_v2().bucket(name).send().await.unwrap();
+    assert_eq!(listed.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["old"]);
+    let most = Tagging::builder().set_tag_set(Some(many(50))).build().unwrap();
+    s3.put_bucket_tagging().bucket(name).tagging(most).send().await.unwrap();
+    let eleven = Tagging::builder().set_tag_set(Some(many(11))).build().unwrap();
+    let refused = s3.put_object_tagging().bucket(name).key("old").tagging(eleven).send().await.unwrap_err();
+    assert_eq!(refused.message(), Some("Object tags cannot be greater than 10"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_absent_has_the_code_of_aws() {
     let world = World::new().await;
     let s3 = world.s3();

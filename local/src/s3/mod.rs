@@ -16,6 +16,7 @@ mod precondition;
 mod records;
 mod removal;
 mod strangers;
+mod tags;
 mod turns;
 mod unfinished;
 mod versions;
@@ -249,6 +250,7 @@ impl S3 {
         if key.len() > 1024 {
             return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
         }
+        tags::check_header(request)?;
         let mut passed = request.clone();
         keep_headers(&mut passed.headers);
         match operation {
@@ -260,6 +262,7 @@ impl S3 {
                 return Ok(answer);
             }
             "CopyObject" => straight_copy_source(&mut passed.headers)?,
+            "PutObjectTagging" => tags::check_document(&request.body, tags::Of::Object)?,
             _ => (),
         }
         let _turn = self.turn(operation, bucket, key, request).await?;
