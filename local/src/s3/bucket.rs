@@ -173,7 +173,7 @@ impl S3 {
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
-                    self.iam.bucket_policies.set(bucket, None);
+                    self.iam.resource_policies.buckets.set(bucket, None);
                     self.freed.give_up(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }

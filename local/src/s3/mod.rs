@@ -109,7 +109,7 @@ impl S3 {
         let records = Records::new(blobs.clone(), region);
         let service = S3Service::with_vfs(blobs);
         let view = records.read().await?;
-        iam.bucket_policies.replace(policy::of(&view));
+        iam.resource_policies.buckets.replace(policy::of(&view));
         service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
         let s3 = S3 {
@@ -186,7 +186,7 @@ impl S3 {
         }
         let restored = async {
             let view = self.records.read().await?;
-            self.iam.bucket_policies.replace(policy::of(&view));
+            self.iam.resource_policies.buckets.replace(policy::of(&view));
             Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
         };
         match restored.await {
