@@ -57,17 +57,29 @@ struct Written<'a> {
     text: Cow<'a, str>,
 }
 
+/// What the log has of one call: a line, or several that were written together.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    One(Written<'a>),
+    Several(Vec<Written<'a>>),
+}
+
 impl Kept {
-    /// Adds a line. Errors: nothing has been added.
-    fn write(&mut self, line: Written) -> io::Result<()> {
+    /// Adds lines. They are in the log as one entry, so that there will never be only some of them.
+    ///
+    /// Errors: nothing has been added.
+    fn write(&mut self, lines: Vec<Written>) -> io::Result<()> {
         if self.chronicle.is_long()
             && let Err(fault) = self.save()
         {
             // Nothing is lost: the log has it all, it only grows.
             tracing::warn!(%fault, "failed to write a snapshot of the logs");
         }
-        self.chronicle.append(&serde_json::to_vec(&line).map_err(io::Error::other)?)?;
-        add(&mut self.groups, line);
+        self.chronicle.append(&serde_json::to_vec(&lines).map_err(io::Error::other)?)?;
+        for line in lines {
+            add(&mut self.groups, line);
+        }
         Ok(())
     }
 
@@ -149,7 +161,10 @@ impl Logs {
             None => BTreeMap::new(),
         };
         for change in &changes {
-            add(&mut groups, serde_json::from_slice(change).context("a logged line of a function is no JSON")?);
+            match serde_json::from_slice(change).context("a logged line of a function is no JSON")? {
+                Entry::One(line) => add(&mut groups, line),
+                Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
+            }
         }
         Ok(Logs { region: region.to_owned(), kept: Mutex::new(Kept { groups, chronicle }) })
     }
@@ -158,7 +173,7 @@ impl Logs {
     pub(crate) fn write(&self, group: &str, stream: &str, text: &str) {
         let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
         let mut kept = self.kept();
-        if let Err(fault) = kept.write(line.clone()) {
+        if let Err(fault) = kept.write(vec![line.clone()]) {
             // The function cannot be told; whoever reads the logs now still sees the line.
             tracing::error!(%fault, "a line of a function could not be kept");
             add(&mut kept.groups, line);
@@ -291,13 +306,14 @@ impl Logs {
         let group = input.required("logGroupName")?;
         let stream = input.required("logStreamName")?;
         self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
-        let mut kept = self.kept();
-        for event in input.0["logEvents"].as_array().into_iter().flatten() {
-            let at = event["timestamp"].as_i64().unwrap_or_else(now);
-            let text = event["message"].as_str().unwrap_or_default();
-            let line = Written { group: group.into(), stream: stream.into(), at, text: text.into() };
-            kept.write(line).map_err(unwritten)?;
-        }
+        let events = input.0["logEvents"].as_array().into_iter().flatten();
+        let lines = events.map(|event| Written {
+            group: group.into(),
+            stream: stream.into(),
+            at: event["timestamp"].as_i64().unwrap_or_else(now),
+            text: event["message"].as_str().unwrap_or_default().into(),
+        });
+        self.kept().write(lines.collect()).map_err(unwritten)?;
         Ok(json!({}))
     }
 
@@ -583,6 +599,48 @@ mod tests {
         assert!(!fits("one two", "one"));
         assert!(fits("?one ?two", "two"));
         assert!(!fits("one -two", "one two"));
+    }
+
+    #[test]
+    fn the_events_of_a_call_are_kept_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |logs: &Logs, texts: &[&str]| {
+            let events: Vec<Value> = texts.iter().map(|text| json!({ "timestamp": 1, "message": text })).collect();
+            let input = json!({ "logGroupName": "group", "logStreamName": "stream", "logEvents": events });
+            logs.put_events(Input(&input))
+        };
+        let lines = |logs: &Logs| -> Vec<String> {
+            logs.kept().groups["group"].streams["stream"].lines.iter().map(|line| line.text.clone()).collect()
+        };
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        logs.create_group(Input(&json!({ "logGroupName": "group" }))).unwrap();
+        logs.create_stream(Input(&json!({ "logGroupName": "group", "logStreamName": "stream" }))).unwrap();
+        put(&logs, &["a", "b"]).unwrap();
+        drop(logs);
+        let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "log");
+        let file = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).find(is_log).unwrap();
+        let first = std::fs::metadata(&file).unwrap().len();
+        put(&Logs::open(dir.path(), "us-east-1").unwrap(), &["c", "d", "e"]).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        assert!(first > 0 && whole.len() as u64 > first);
+        // A server may be killed after any byte of what it writes.
+        for length in first as usize..=whole.len() {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            let kept = lines(&Logs::open(dir.path(), "us-east-1").unwrap());
+            let expected = if length == whole.len() { vec!["a", "b", "c", "d", "e"] } else { vec!["a", "b"] };
+            assert_eq!(kept, expected, "{length} bytes");
+        }
+        // What is refused has left nothing behind: whoever sends it again has it once.
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert_eq!(put(&logs, &["f", "g"]).unwrap_err().status, 500);
+        assert_eq!(lines(&logs).len(), 5);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, &whole).unwrap();
+        put(&logs, &["f", "g"]).unwrap();
+        drop(logs);
+        assert_eq!(lines(&Logs::open(dir.path(), "us-east-1").unwrap()), ["a", "b", "c", "d", "e", "f", "g"]);
     }
 
     #[test]
