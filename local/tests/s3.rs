@@ -146,9 +146,18 @@ async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
     assert_eq!(code(s3.put_object().bucket("taken").key("k").send().await), "AccessDenied");
     assert_eq!(code(s3.get_bucket_tagging().bucket("taken-far-away").send().await), "PermanentRedirect");
     assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let stranger = |name: &str| format!("{}/_local/strangers/{name}", world.cloud.endpoint());
+    for name in ["taken", "taken-far-away"] {
+        assert_eq!(code(s3.create_bucket().bucket(name).send().await), "BucketAlreadyExists", "after a restart");
+    }
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 200);
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 404);
+    let world = world.restarted().await;
+    let s3 = world.s3();
     s3.create_bucket().bucket("taken").send().await.unwrap();
+    assert_eq!(code(s3.create_bucket().bucket("taken-far-away").send().await), "BucketAlreadyExists");
     world.cloud.stop().await;
 }
 

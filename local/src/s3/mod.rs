@@ -118,7 +118,7 @@ impl S3 {
             lambda,
             iam,
             faults,
-            strangers: Strangers::default(),
+            strangers: Strangers::open(dir)?,
             freed,
             records,
             unfinished: Unfinished::new(dir.join("new-buckets")),
