@@ -8,8 +8,8 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CorsConfiguration, CorsRule,
-    CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
+    BucketLocationConstraint, ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    CorsConfiguration, CorsRule, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
 };
 use support::World;
 
@@ -408,6 +408,54 @@ async fn parts_become_one_object() {
     assert_eq!(done.multipart_upload(whole).send().await.unwrap().key(), Some("big é"));
     let got = s3.get_object().bucket(name).key("big é").send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 10 << 20);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn parts_are_known_by_their_checksums_when_they_are_put_together() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let begin = || s3.create_multipart_upload().bucket(name).key("k");
+    let upload = begin().send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let part = s3.upload_part().bucket(name).key("k").upload_id(id).part_number(1);
+    let part = part.body(ByteStream::from_static(b"123456789")).send().await.unwrap();
+    let tag = part.e_tag().unwrap().to_owned();
+    let complete = |id: &str, part: CompletedPart| {
+        let whole = CompletedMultipartUpload::builder().parts(part).build();
+        s3.complete_multipart_upload().bucket(name).key("k").upload_id(id).multipart_upload(whole).send()
+    };
+    let known = || CompletedPart::builder().part_number(1).e_tag(&tag);
+    // The check value of CRC-32 is 0xcbf43926, and that of CRC-32C 0xe3069283.
+    let (crc32, crc32c) = ("y/Q5Jg==", "4waSgw==");
+    for wrong in [
+        known().checksum_crc32(crc32c),
+        known().checksum_crc32("y/Q5"),
+        known().checksum_crc32(crc32).checksum_crc32_c(crc32),
+        known().checksum_sha256(crc32),
+        known().checksum_crc32(crc32).e_tag("\"0\""),
+    ] {
+        assert_eq!(code(complete(id, wrong.build()).await), "InvalidPart");
+    }
+    assert_eq!(code(s3.head_object().bucket(name).key("k").send().await), "NotFound");
+    complete(id, known().checksum_crc32(crc32).checksum_crc32_c(crc32c).build()).await.unwrap();
+
+    let upload = begin().checksum_algorithm(ChecksumAlgorithm::Crc32C).send().await.unwrap();
+    assert_eq!(upload.checksum_type(), Some(&ChecksumType::Composite));
+    let id = upload.upload_id().unwrap();
+    let part = s3.upload_part().bucket(name).key("k").upload_id(id).part_number(1);
+    part.checksum_crc32_c(crc32c).body(ByteStream::from_static(b"123456789")).send().await.unwrap();
+    let refused = complete(id, known().build()).await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidRequest"));
+    assert!(refused.message().unwrap().ends_with("It was missing for part 1 in the request."), "{refused:?}");
+    complete(id, known().checksum_crc32_c(crc32c).build()).await.unwrap();
+    for (algorithm, kind) in
+        [(ChecksumAlgorithm::Sha256, ChecksumType::FullObject), (ChecksumAlgorithm::Crc64Nvme, ChecksumType::Composite)]
+    {
+        let refused = begin().checksum_algorithm(algorithm).checksum_type(kind).send().await;
+        assert_eq!(code(refused), "InvalidRequest");
+    }
     world.cloud.stop().await;
 }
 
