@@ -440,6 +440,7 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
     put().send().await.unwrap();
     let read = s3.get_bucket_notification_configuration().bucket("images").send().await.unwrap();
     assert_eq!(read.lambda_function_configurations()[0].id(), Some("images"));
+    notifications_are_in_force().await;
 
     for key in ["Zoé/a b+c.jpg", "notes.txt"] {
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"12345")).send().await.unwrap();
@@ -480,6 +481,7 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
     let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
     let put = s3.put_bucket_notification_configuration().bucket("images");
     put.notification_configuration(wanted).send().await.unwrap();
+    notifications_are_in_force().await;
 
     let upload = |key: &str| s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send();
     let delete = |key: &str| s3.delete_object().bucket("images").key(key);
@@ -516,6 +518,11 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
     world.cloud.stop().await;
 }
 
+/// At the usual speed a changed notification takes 0.6 seconds to be in force, and nothing tells when it is.
+async fn notifications_are_in_force() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
 /// Event, key and version of a deletion.
 fn removal(event: Value) -> (String, String, String) {
     let record = &event["Records"][0];
@@ -541,6 +548,7 @@ async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
     let put = s3.put_bucket_notification_configuration().bucket("images");
     put.notification_configuration(notification(arn, "s3:ObjectCreated:*")).send().await.unwrap();
+    notifications_are_in_force().await;
     const UPLOADS: usize = 12;
     for number in 0..UPLOADS {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();

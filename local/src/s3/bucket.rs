@@ -175,6 +175,7 @@ impl S3 {
                 if operation == "DeleteBucket" && answer.status().is_success() {
                     self.iam.resource_policies.buckets.set(bucket, None);
                     self.freed.give_up(bucket);
+                    self.not_yet.forget(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
@@ -230,6 +231,7 @@ impl S3 {
                 }
             }
         }
+        self.not_yet.changed(bucket, self.notifications(bucket).await);
         let document = notification::write(&wanted);
         let answer = self.sub_call(Method::PUT, bucket, None, "notification", document).await;
         succeeded(&answer)?;

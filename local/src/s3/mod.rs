@@ -9,6 +9,7 @@ mod events;
 mod freed;
 mod listing;
 mod multipart;
+mod not_yet;
 mod notification;
 mod operation;
 mod policy;
@@ -45,6 +46,7 @@ use blobs::Blobs;
 use checksum::Algorithm;
 use freed::Freed;
 use multipart::Uploads;
+use not_yet::NotYet;
 use notification::Notification;
 pub(crate) use operation::operation;
 #[cfg(test)]
@@ -78,6 +80,7 @@ pub(crate) struct S3 {
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
     freed: Freed,
+    not_yet: NotYet,
     records: Records,
     unfinished: Unfinished,
     uploads: Uploads,
@@ -103,7 +106,7 @@ impl S3 {
         iam: Arc<Iam>,
         faults: Arc<Faults>,
     ) -> anyhow::Result<S3> {
-        let freed = Freed::at(lambda.speed());
+        let speed = lambda.speed();
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
@@ -119,7 +122,8 @@ impl S3 {
             iam,
             faults,
             strangers: Strangers::open(dir)?,
-            freed,
+            freed: Freed::at(speed),
+            not_yet: NotYet::at(speed),
             records,
             unfinished: Unfinished::new(dir.join("new-buckets")),
             uploads,
@@ -430,7 +434,7 @@ impl S3 {
 
     /// Who waits for this event of this key.
     async fn waiting(&self, event: &str, bucket: &str, key: &str) -> Vec<Notification> {
-        let all = self.notifications(bucket).await;
+        let all = self.not_yet.in_force(bucket, self.notifications(bucket).await);
         all.into_iter().filter(|one| one.wants(event, key)).collect()
     }
 
