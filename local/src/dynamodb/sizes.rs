@@ -151,6 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_refused_that_a_table_cannot_have() {
+        let tag = |key: &str| json!({ "Key": key, "Value": "v" });
+        let tags = |count: usize| (0..count).map(|number| tag(&format!("k{number}"))).collect::<Vec<_>>();
+        let said = |added: Vec<Value>, there: &[Value]| {
+            check_tags(&json!(added), there).err().map(|refusal| refusal.message).unwrap_or_default()
+        };
+        assert_eq!(said(tags(50), &tags(50)), "");
+        assert!(said(vec![tag("new")], &tags(50)).contains("Too many tags"));
+        assert!(said(vec![tag("k"), tag("k")], &[]).contains("Duplicate tag key: k"));
+        assert!(said(vec![tag("AWS:k")], &[]).contains("reserved prefix"));
+        assert!(said(vec![tag("")], &[]).contains("a key of 1 to 128 letters"));
+        assert_eq!(check_tags(&Value::Null, &[]).map_err(|refusal| refusal.code), Ok(()));
+    }
+
+    #[test]
     fn names_are_those_of_aws() {
         for good in ["abc", "A.b_c-9", &"a".repeat(255)] {
             assert!(check_name(good).is_ok(), "{good}");

@@ -16,8 +16,15 @@ const CHANGE_S: u64 = 300;
 #[derive(Debug)]
 pub(super) struct NotYet {
     time: Duration,
-    /// By bucket, in the order of the changes: until when the old is in force, and what it is.
-    before: Mutex<BTreeMap<String, Vec<(Instant, Vec<Notification>)>>>,
+    /// By bucket, in the order of the changes.
+    before: Mutex<BTreeMap<String, Vec<Before>>>,
+}
+
+/// What a bucket was told before a change, and until when that is in force.
+#[derive(Debug)]
+struct Before {
+    until: Instant,
+    told: Vec<Notification>,
 }
 
 impl NotYet {
@@ -27,17 +34,19 @@ impl NotYet {
 
     /// A bucket is told something else than `before`.
     pub(super) fn changed(&self, bucket: &str, before: Vec<Notification>) {
+        let now = Instant::now();
         let mut all = self.before();
         let changes = all.entry(bucket.to_owned()).or_default();
-        changes.retain(|(until, _)| *until > Instant::now());
-        changes.push((Instant::now() + self.time, before));
+        changes.retain(|change| change.until > now);
+        changes.push(Before { until: now + self.time, told: before });
     }
 
     /// What is in force while a bucket was told `latest` at last: what was said before the first change that is not.
     pub(super) fn in_force(&self, bucket: &str, latest: Vec<Notification>) -> Vec<Notification> {
         let now = Instant::now();
-        let old = self.before().get(bucket).and_then(|changes| changes.iter().find(|(until, _)| *until > now).cloned());
-        old.map_or(latest, |(_, before)| before)
+        let all = self.before();
+        let mut changes = all.get(bucket).into_iter().flatten();
+        changes.find(|change| change.until > now).map_or(latest, |change| change.told.clone())
     }
 
     /// The bucket is gone.
@@ -45,7 +54,7 @@ impl NotYet {
         self.before().remove(bucket);
     }
 
-    fn before(&self) -> MutexGuard<'_, BTreeMap<String, Vec<(Instant, Vec<Notification>)>>> {
+    fn before(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Before>>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
