@@ -138,9 +138,9 @@ impl DynamoDb {
             "CreateTable" => {
                 sizes::check_name(input["TableName"].as_str().map(plain_name).unwrap_or_default())?;
                 sizes::check_attributes(input)?;
-                sizes::check_tags(&input["Tags"])
+                sizes::check_tags(&input["Tags"], &[])
             }
-            "TagResource" => sizes::check_tags(&input["Tags"]),
+            "TagResource" => sizes::check_tags(&input["Tags"], &[]),
             "BatchWriteItem" => {
                 check_batch(input, 25)?;
                 self.check_distinct(input).await

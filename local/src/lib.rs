@@ -30,6 +30,7 @@ mod signature;
 mod speed;
 mod store;
 mod sts;
+mod tags;
 mod warden;
 
 use std::fs::{File, TryLockError};

@@ -15,6 +15,7 @@ use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
+use crate::tags::{Flaw, Rules};
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -56,17 +57,29 @@ struct Written<'a> {
     text: Cow<'a, str>,
 }
 
+/// What the log has of one call: a line, or several that were written together.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    One(Written<'a>),
+    Several(Vec<Written<'a>>),
+}
+
 impl Kept {
-    /// Adds a line. Errors: nothing has been added.
-    fn write(&mut self, line: Written) -> io::Result<()> {
+    /// Adds lines. They are in the log as one entry, so that there will never be only some of them.
+    ///
+    /// Errors: nothing has been added.
+    fn write(&mut self, lines: Vec<Written>) -> io::Result<()> {
         if self.chronicle.is_long()
             && let Err(fault) = self.save()
         {
             // Nothing is lost: the log has it all, it only grows.
             tracing::warn!(%fault, "failed to write a snapshot of the logs");
         }
-        self.chronicle.append(&serde_json::to_vec(&line).map_err(io::Error::other)?)?;
-        add(&mut self.groups, line);
+        self.chronicle.append(&serde_json::to_vec(&lines).map_err(io::Error::other)?)?;
+        for line in lines {
+            add(&mut self.groups, line);
+        }
         Ok(())
     }
 
@@ -148,7 +161,10 @@ impl Logs {
             None => BTreeMap::new(),
         };
         for change in &changes {
-            add(&mut groups, serde_json::from_slice(change).context("a logged line of a function is no JSON")?);
+            match serde_json::from_slice(change).context("a logged line of a function is no JSON")? {
+                Entry::One(line) => add(&mut groups, line),
+                Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
+            }
         }
         Ok(Logs { region: region.to_owned(), kept: Mutex::new(Kept { groups, chronicle }) })
     }
@@ -157,7 +173,7 @@ impl Logs {
     pub(crate) fn write(&self, group: &str, stream: &str, text: &str) {
         let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
         let mut kept = self.kept();
-        if let Err(fault) = kept.write(line.clone()) {
+        if let Err(fault) = kept.write(vec![line.clone()]) {
             // The function cannot be told; whoever reads the logs now still sees the line.
             tracing::error!(%fault, "a line of a function could not be kept");
             add(&mut kept.groups, line);
@@ -187,12 +203,14 @@ impl Logs {
         if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
             return Err(invalid("the name of the log group is not valid"));
         }
+        let tags = input.tags();
+        check_tags(&tags, &BTreeMap::new())?;
         self.kept().change(name, |groups| {
             if groups.contains_key(name) {
                 let text = "The specified log group already exists";
                 return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
             }
-            let group = Group { created: now(), tags: input.tags(), ..Group::default() };
+            let group = Group { created: now(), tags, ..Group::default() };
             groups.insert(name.to_owned(), group);
             Ok(json!({}))
         })
@@ -288,13 +306,14 @@ impl Logs {
         let group = input.required("logGroupName")?;
         let stream = input.required("logStreamName")?;
         self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
-        let mut kept = self.kept();
-        for event in input.0["logEvents"].as_array().into_iter().flatten() {
-            let at = event["timestamp"].as_i64().unwrap_or_else(now);
-            let text = event["message"].as_str().unwrap_or_default();
-            let line = Written { group: group.into(), stream: stream.into(), at, text: text.into() };
-            kept.write(line).map_err(unwritten)?;
-        }
+        let events = input.0["logEvents"].as_array().into_iter().flatten();
+        let lines = events.map(|event| Written {
+            group: group.into(),
+            stream: stream.into(),
+            at: event["timestamp"].as_i64().unwrap_or_else(now),
+            text: event["message"].as_str().unwrap_or_default().into(),
+        });
+        self.kept().write(lines.collect()).map_err(unwritten)?;
         Ok(json!({}))
     }
 
@@ -394,7 +413,9 @@ impl Logs {
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
         self.change_group(name_in(input.required("resourceArn")?), |group| {
-            group.tags.extend(input.tags());
+            let added = input.tags();
+            check_tags(&added, &group.tags)?;
+            group.tags.extend(added);
             Ok(json!({}))
         })
     }
@@ -477,6 +498,18 @@ impl<'a> Input<'a> {
         let bound = |name: &str| self.0[name].as_i64();
         bound("startTime").is_none_or(|start| at >= start) && bound("endTime").is_none_or(|end| at < end)
     }
+}
+
+const TAGS: Rules = Rules { most: 50, ignores_case: false, checks_letters: true };
+
+/// Whether tags can be added to those that are `there`, with the codes of `API:logs.TagResource`.
+fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    TAGS.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::TooMany => Refusal::new(400, "TooManyTagsException", "A resource can have no more than 50 tags."),
+        Flaw::Reserved(key) => invalid(&format!("Tag keys that begin with aws: are reserved: {key}")),
+        flaw => invalid(&flaw.in_map().unwrap_or_default()),
+    })
 }
 
 /// A filter of plain terms: all of them, or with `?` any of them; `-` excludes.
@@ -566,6 +599,48 @@ mod tests {
         assert!(!fits("one two", "one"));
         assert!(fits("?one ?two", "two"));
         assert!(!fits("one -two", "one two"));
+    }
+
+    #[test]
+    fn the_events_of_a_call_are_kept_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |logs: &Logs, texts: &[&str]| {
+            let events: Vec<Value> = texts.iter().map(|text| json!({ "timestamp": 1, "message": text })).collect();
+            let input = json!({ "logGroupName": "group", "logStreamName": "stream", "logEvents": events });
+            logs.put_events(Input(&input))
+        };
+        let lines = |logs: &Logs| -> Vec<String> {
+            logs.kept().groups["group"].streams["stream"].lines.iter().map(|line| line.text.clone()).collect()
+        };
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        logs.create_group(Input(&json!({ "logGroupName": "group" }))).unwrap();
+        logs.create_stream(Input(&json!({ "logGroupName": "group", "logStreamName": "stream" }))).unwrap();
+        put(&logs, &["a", "b"]).unwrap();
+        drop(logs);
+        let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "log");
+        let file = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).find(is_log).unwrap();
+        let first = std::fs::metadata(&file).unwrap().len();
+        put(&Logs::open(dir.path(), "us-east-1").unwrap(), &["c", "d", "e"]).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        assert!(first > 0 && whole.len() as u64 > first);
+        // A server may be killed after any byte of what it writes.
+        for length in first as usize..=whole.len() {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            let kept = lines(&Logs::open(dir.path(), "us-east-1").unwrap());
+            let expected = if length == whole.len() { vec!["a", "b", "c", "d", "e"] } else { vec!["a", "b"] };
+            assert_eq!(kept, expected, "{length} bytes");
+        }
+        // What is refused has left nothing behind: whoever sends it again has it once.
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert_eq!(put(&logs, &["f", "g"]).unwrap_err().status, 500);
+        assert_eq!(lines(&logs).len(), 5);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, &whole).unwrap();
+        put(&logs, &["f", "g"]).unwrap();
+        drop(logs);
+        assert_eq!(lines(&Logs::open(dir.path(), "us-east-1").unwrap()), ["a", "b", "c", "d", "e", "f", "g"]);
     }
 
     #[test]

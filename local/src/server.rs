@@ -226,11 +226,11 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
         ("GET", "/_local/strangers") => services.s3.strangers.show(),
         ("PUT", path) if path.starts_with(STRANGERS) => {
             let region = body()?["region"].as_str().unwrap_or("us-east-1").to_owned();
-            services.s3.strangers.take(&path[STRANGERS.len()..], &region);
+            services.s3.strangers.take(&path[STRANGERS.len()..], &region).map_err(|fault| fault.to_string())?;
             services.s3.strangers.show()
         }
         ("DELETE", path) if path.starts_with(STRANGERS) => {
-            match services.s3.strangers.leave(&path[STRANGERS.len()..]) {
+            match services.s3.strangers.leave(&path[STRANGERS.len()..]).map_err(|fault| fault.to_string())? {
                 true => services.s3.strangers.show(),
                 false => return Ok(None),
             }

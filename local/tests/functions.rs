@@ -273,8 +273,19 @@ async fn what_is_too_large_or_reserved_is_refused() {
     let large = create.clone().code(large).send().await.unwrap_err();
     assert_eq!(large.raw_response().unwrap().status().as_u16(), 413);
     assert_eq!(code(create.clone().function_name("a b").send().await), "ValidationException");
-    create.send().await.unwrap();
+    let long = "k".repeat(129);
+    for (key, expected) in [("aws:k", "InvalidParameterValueException"), (long.as_str(), "ValidationException")] {
+        assert_eq!(code(create.clone().tags(key, "v").send().await), expected, "{key}");
+    }
+    let made = create.tags("k", "v").send().await.unwrap();
     function_is_active(&client, "labeler").await;
+    let tag = |count: usize| {
+        let tags = (0..count).map(|number| (format!("k{number}"), "v".to_owned())).collect();
+        client.tag_resource().resource(made.function_arn().unwrap()).set_tags(Some(tags)).send()
+    };
+    let refused = tag(50).await.unwrap_err();
+    assert_eq!(refused.message(), Some("Number of tags exceeds resource tag limit."), "there is one already");
+    tag(49).await.unwrap();
     let huge = client.invoke().function_name("labeler").payload(Blob::new(format!("\"{}\"", "x".repeat(6 << 20))));
     assert_eq!(code(huge.send().await), "RequestTooLargeException");
     world.cloud.stop().await;
@@ -429,6 +440,7 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
     put().send().await.unwrap();
     let read = s3.get_bucket_notification_configuration().bucket("images").send().await.unwrap();
     assert_eq!(read.lambda_function_configurations()[0].id(), Some("images"));
+    notifications_are_in_force().await;
 
     for key in ["Zoé/a b+c.jpg", "notes.txt"] {
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"12345")).send().await.unwrap();
@@ -469,6 +481,7 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
     let wanted = notification("arn:aws:lambda:us-east-1:000000000000:function:labeler", "s3:ObjectRemoved:*");
     let put = s3.put_bucket_notification_configuration().bucket("images");
     put.notification_configuration(wanted).send().await.unwrap();
+    notifications_are_in_force().await;
 
     let upload = |key: &str| s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send();
     let delete = |key: &str| s3.delete_object().bucket("images").key(key);
@@ -505,6 +518,11 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
     world.cloud.stop().await;
 }
 
+/// At the usual speed a changed notification takes 0.6 seconds to be in force, and nothing tells when it is.
+async fn notifications_are_in_force() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
 /// Event, key and version of a deletion.
 fn removal(event: Value) -> (String, String, String) {
     let record = &event["Records"][0];
@@ -530,6 +548,7 @@ async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
     let put = s3.put_bucket_notification_configuration().bucket("images");
     put.notification_configuration(notification(arn, "s3:ObjectCreated:*")).send().await.unwrap();
+    notifications_are_in_force().await;
     const UPLOADS: usize = 12;
     for number in 0..UPLOADS {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();

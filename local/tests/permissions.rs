@@ -278,6 +278,66 @@ async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
 }
 
 #[tokio::test]
+async fn a_function_lets_roles_in_beside_their_own_policies() {
+    let stage = Stage::new().await;
+    let owner = aws_sdk_lambda::Client::new(&stage.world.config);
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("bootstrap", zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+    let code = aws_sdk_lambda::types::FunctionCode::builder().zip_file(zip.into()).build();
+    let role = "arn:aws:iam::000000000000:role/web";
+    let create = owner.create_function().function_name("f").runtime("provided.al2023".into()).handler("bootstrap");
+    create.role(role).code(code).send().await.unwrap();
+    support::client::function_is_active(&owner, "f").await;
+    let web = aws_sdk_lambda::Client::new(&stage.web);
+    let invoke =
+        |client: &aws_sdk_lambda::Client| client.invoke().function_name("f").invocation_type("DryRun".into()).send();
+    let add = |id: &str, action: &str, principal: &str| {
+        owner.add_permission().function_name("f").statement_id(id).action(action).principal(principal).send()
+    };
+    let (code, message) = refusal(invoke(&web).await);
+    let function = "arn:aws:lambda:us-east-1:000000000000:function:f";
+    let why = "because no identity-based policy allows the lambda:InvokeFunction action";
+    assert_eq!(code, "AccessDeniedException");
+    assert_eq!(message, format!("{ME} lambda:InvokeFunction on resource: {function} {why}"));
+
+    // The account alone, a service, and one who comes for a bucket say nothing of the role.
+    add("account", "lambda:InvokeFunction", "000000000000").await.unwrap();
+    add("s3", "lambda:InvokeFunction", "s3.amazonaws.com").await.unwrap();
+    let of_bucket = owner.add_permission().function_name("f").statement_id("of").action("lambda:InvokeFunction");
+    of_bucket.principal("*").source_arn("arn:aws:s3:::images").send().await.unwrap();
+    assert_eq!(refusal(invoke(&web).await).0, "AccessDeniedException");
+    add("web", "lambda:InvokeFunction", role).await.unwrap();
+    invoke(&web).await.unwrap();
+    let shown = || web.get_function_configuration().function_name("f").send();
+    assert_eq!(refusal(shown().await).0, "AccessDeniedException", "that is another action");
+    let deny = json!({ "Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*" });
+    stage.allow(json!([allow(&["lambda:GetFunctionConfiguration"], function), deny])).await;
+    shown().await.unwrap();
+    assert!(refusal(invoke(&web).await).1.ends_with("with an explicit deny in an identity-based policy"));
+    stage.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    invoke(&web).await.unwrap();
+
+    let (code, message) = refusal(add("nobody", "lambda:InvokeFunction", &role.replace("web", "nobody")).await);
+    assert_eq!(code, "InvalidParameterValueException");
+    assert_eq!(message, "The provided principal was invalid. Please check the principal and try again.");
+
+    // It is in force after a restart, until it is taken back.
+    let world = stage.world.restarted().await;
+    let owner = aws_sdk_lambda::Client::new(&world.config);
+    let taken = aws_sdk_sts::Client::new(&world.config).assume_role().role_arn(role).role_session_name("me");
+    let taken = taken.send().await.unwrap();
+    let keys = taken.credentials().unwrap();
+    let token = Some(keys.session_token().to_owned());
+    let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let web = aws_sdk_lambda::Client::new(&web);
+    invoke(&web).await.unwrap();
+    owner.remove_permission().function_name("f").statement_id("web").send().await.unwrap();
+    assert_eq!(refusal(invoke(&web).await).0, "AccessDeniedException");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn policies_are_attached_detached_and_hold_on_conditions() {
     let stage = Stage::new().await;
     stage.bucket().await;

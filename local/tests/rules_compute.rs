@@ -98,6 +98,89 @@ async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
     world.stop().await;
 }
 
+/// The form of so many tags in the way of one of the lists.
+fn tags(list: &str, tags: &[(&str, &str)]) -> Vec<(String, String)> {
+    let field = |at: usize, name: &str, value: &str| (format!("{list}.{}.{name}", at + 1), value.to_owned());
+    let both = |(at, (key, value)): (usize, &(&str, &str))| [field(at, "Key", key), field(at, "Value", value)];
+    tags.iter().enumerate().flat_map(both).collect()
+}
+
+#[tokio::test]
+async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service() {
+    let world = World::start().await;
+    let stack = world.create("/", NOBODY).await;
+    let keys: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
+    let many: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "v")).collect();
+    let (key, value) = ("k".repeat(129), "v".repeat(257));
+    let wrong = [
+        ("long key", vec![(key.as_str(), "v")]),
+        ("long value", vec![("k", value.as_str())]),
+        ("no key", vec![("", "v")]),
+        ("reserved", vec![("aws:k", "v")]),
+        ("twice", vec![("k", "v"), ("k", "w")]),
+        ("many", many.clone()),
+    ];
+    let (ec2, elb, asg) = ("ec2", "elasticloadbalancing", "autoscaling");
+    let (invalid, failed) = ("InvalidParameterValue", "ValidationError");
+    for (what, given) in &wrong {
+        let (in_ec2, in_elb, in_asg) = match *what {
+            "twice" => (invalid, "DuplicateTagKeys", ""),
+            "many" => ("TagLimitExceeded", "TooManyTags", "LimitExceeded"),
+            _ => (invalid, failed, failed),
+        };
+        let name = what.replace(' ', "-");
+        let group = [("AutoScalingGroupName", name.as_str()), ("MinSize", "0"), ("MaxSize", "0")];
+        let template = [("LaunchTemplate.LaunchTemplateName", "web"), ("VPCZoneIdentifier", &stack.subnets[0])];
+        let made =
+            [("Name", "other"), ("Subnets.member.1", &stack.subnets[0]), ("Subnets.member.2", &stack.subnets[1])];
+        let of_group: Vec<(String, String)> =
+            (1..=given.len()).map(|at| (format!("Tags.member.{at}.ResourceId"), "web".to_owned())).collect();
+        for (service, operation, form, list, expected) in [
+            (ec2, "CreateTags", vec![("ResourceId.1", stack.group_id.as_str())], "Tag", in_ec2),
+            (
+                ec2,
+                "CreateSecurityGroup",
+                vec![
+                    ("GroupName", "other"),
+                    ("GroupDescription", "x"),
+                    ("TagSpecification.1.ResourceType", "security-group"),
+                ],
+                "TagSpecification.1.Tag",
+                in_ec2,
+            ),
+            (elb, "AddTags", vec![("ResourceArns.member.1", stack.load_balancer.as_str())], "Tags.member", in_elb),
+            (elb, "CreateLoadBalancer", made.to_vec(), "Tags.member", in_elb),
+            (
+                asg,
+                "CreateOrUpdateTags",
+                of_group.iter().map(|(field, name)| (field.as_str(), name.as_str())).collect(),
+                "Tags.member",
+                in_asg,
+            ),
+            (asg, "CreateAutoScalingGroup", [group.as_slice(), &template].concat(), "Tags.member", in_asg),
+        ] {
+            let given = tags(list, given);
+            let mut form = form.clone();
+            form.extend(given.iter().map(|(field, value)| (field.as_str(), value.as_str())));
+            let answer = world.call(service, operation, &form).await;
+            assert_eq!(answer.field("Code"), expected, "{operation} {what}: {}", answer.text);
+        }
+    }
+    // What is there counts, and no refused tag is.
+    let add = async |given: &[(&str, &str)]| {
+        let form = tags("Tag", given);
+        let mut form: Vec<(&str, &str)> = form.iter().map(|(field, value)| (field.as_str(), value.as_str())).collect();
+        form.push(("ResourceId.1", &stack.group_id));
+        world.call("ec2", "CreateTags", &form).await.field("Code")
+    };
+    assert_eq!(add(&many[..50]).await, "");
+    assert_eq!(add(&many[..1]).await, "");
+    assert_eq!(add(&many[50..]).await, "TagLimitExceeded");
+    let listed = [("Filter.1.Name", "resource-id"), ("Filter.1.Value.1", stack.group_id.as_str())];
+    assert_eq!(world.ok("ec2", "DescribeTags", &listed).await.text.matches("<key>").count(), 50);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not() {
     let world = World::start().await;

@@ -8,8 +8,8 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CompletedMultipartUpload, CompletedPart, CorsConfiguration, CorsRule,
-    CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
+    BucketLocationConstraint, ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
+    CorsConfiguration, CorsRule, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
 };
 use support::World;
 
@@ -60,6 +60,50 @@ async fn a_new_bucket_is_as_aws_makes_it() {
 }
 
 #[tokio::test]
+async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    s3.put_object().bucket(name).key("old").send().await.unwrap();
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
+    let many = |count: usize| (0..count).map(|number| tag(&format!("k{number}"), "v")).collect::<Vec<_>>();
+    let (long, longer) = ("k".repeat(129), "v".repeat(257));
+    for (tags, form, expected) in [
+        (vec![tag(&long, "v")], format!("{long}=v"), "InvalidTag"),
+        (vec![tag("k", &longer)], format!("k={longer}"), "InvalidTag"),
+        (vec![tag("k", "a(b)")], "k=a(b)".to_owned(), "InvalidTag"),
+        (vec![tag("aws:k", "v")], "aws%3Ak=v".to_owned(), "InvalidTag"),
+        (vec![tag("k", "v"), tag("k", "w")], "k=v&k=w".to_owned(), "InvalidTag"),
+        (many(51), (0..11).map(|number| format!("k{number}=v&")).collect(), "BadRequest"),
+    ] {
+        let set = Tagging::builder().set_tag_set(Some(tags.clone())).build().unwrap();
+        assert_eq!(code(s3.put_bucket_tagging().bucket(name).tagging(set.clone()).send().await), expected, "{form}");
+        let with_tags = CreateBucketConfiguration::builder().set_tags(Some(tags)).build();
+        let made = s3.create_bucket().bucket("other").create_bucket_configuration(with_tags).send().await;
+        assert_eq!(code(made), expected, "{form}");
+        let tagged = s3.put_object_tagging().bucket(name).key("old").tagging(set).send().await;
+        assert_eq!(code(tagged), expected, "{form}");
+        let in_header = if form.starts_with("k=v&") { "InvalidArgument" } else { expected };
+        let put = s3.put_object().bucket(name).key("new").tagging(&form).send().await;
+        assert_eq!(code(put), in_header, "{form}");
+        let begun = s3.create_multipart_upload().bucket(name).key("new").tagging(&form).send().await;
+        assert_eq!(code(begun), in_header, "{form}");
+    }
+    assert!(
+        s3.head_bucket().bucket("other").send().await.is_err()
+            && s3.get_bucket_tagging().bucket(name).send().await.is_err()
+    );
+    let listed = s3.list_objects_v2().bucket(name).send().await.unwrap();
+    assert_eq!(listed.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["old"]);
+    let most = Tagging::builder().set_tag_set(Some(many(50))).build().unwrap();
+    s3.put_bucket_tagging().bucket(name).tagging(most).send().await.unwrap();
+    let eleven = Tagging::builder().set_tag_set(Some(many(11))).build().unwrap();
+    let refused = s3.put_object_tagging().bucket(name).key("old").tagging(eleven).send().await.unwrap_err();
+    assert_eq!(refused.message(), Some("Object tags cannot be greater than 10"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_absent_has_the_code_of_aws() {
     let world = World::new().await;
     let s3 = world.s3();
@@ -102,9 +146,18 @@ async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
     assert_eq!(code(s3.put_object().bucket("taken").key("k").send().await), "AccessDenied");
     assert_eq!(code(s3.get_bucket_tagging().bucket("taken-far-away").send().await), "PermanentRedirect");
     assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let stranger = |name: &str| format!("{}/_local/strangers/{name}", world.cloud.endpoint());
+    for name in ["taken", "taken-far-away"] {
+        assert_eq!(code(s3.create_bucket().bucket(name).send().await), "BucketAlreadyExists", "after a restart");
+    }
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 200);
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 404);
+    let world = world.restarted().await;
+    let s3 = world.s3();
     s3.create_bucket().bucket("taken").send().await.unwrap();
+    assert_eq!(code(s3.create_bucket().bucket("taken-far-away").send().await), "BucketAlreadyExists");
     world.cloud.stop().await;
 }
 
@@ -355,6 +408,54 @@ async fn parts_become_one_object() {
     assert_eq!(done.multipart_upload(whole).send().await.unwrap().key(), Some("big é"));
     let got = s3.get_object().bucket(name).key("big é").send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 10 << 20);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn parts_are_known_by_their_checksums_when_they_are_put_together() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let begin = || s3.create_multipart_upload().bucket(name).key("k");
+    let upload = begin().send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let part = s3.upload_part().bucket(name).key("k").upload_id(id).part_number(1);
+    let part = part.body(ByteStream::from_static(b"123456789")).send().await.unwrap();
+    let tag = part.e_tag().unwrap().to_owned();
+    let complete = |id: &str, part: CompletedPart| {
+        let whole = CompletedMultipartUpload::builder().parts(part).build();
+        s3.complete_multipart_upload().bucket(name).key("k").upload_id(id).multipart_upload(whole).send()
+    };
+    let known = || CompletedPart::builder().part_number(1).e_tag(&tag);
+    // The check value of CRC-32 is 0xcbf43926, and that of CRC-32C 0xe3069283.
+    let (crc32, crc32c) = ("y/Q5Jg==", "4waSgw==");
+    for wrong in [
+        known().checksum_crc32(crc32c),
+        known().checksum_crc32("y/Q5"),
+        known().checksum_crc32(crc32).checksum_crc32_c(crc32),
+        known().checksum_sha256(crc32),
+        known().checksum_crc32(crc32).e_tag("\"0\""),
+    ] {
+        assert_eq!(code(complete(id, wrong.build()).await), "InvalidPart");
+    }
+    assert_eq!(code(s3.head_object().bucket(name).key("k").send().await), "NotFound");
+    complete(id, known().checksum_crc32(crc32).checksum_crc32_c(crc32c).build()).await.unwrap();
+
+    let upload = begin().checksum_algorithm(ChecksumAlgorithm::Crc32C).send().await.unwrap();
+    assert_eq!(upload.checksum_type(), Some(&ChecksumType::Composite));
+    let id = upload.upload_id().unwrap();
+    let part = s3.upload_part().bucket(name).key("k").upload_id(id).part_number(1);
+    part.checksum_crc32_c(crc32c).body(ByteStream::from_static(b"123456789")).send().await.unwrap();
+    let refused = complete(id, known().build()).await.unwrap_err();
+    assert_eq!(refused.code(), Some("InvalidRequest"));
+    assert!(refused.message().unwrap().ends_with("It was missing for part 1 in the request."), "{refused:?}");
+    complete(id, known().checksum_crc32_c(crc32c).build()).await.unwrap();
+    for (algorithm, kind) in
+        [(ChecksumAlgorithm::Sha256, ChecksumType::FullObject), (ChecksumAlgorithm::Crc64Nvme, ChecksumType::Composite)]
+    {
+        let refused = begin().checksum_algorithm(algorithm).checksum_type(kind).send().await;
+        assert_eq!(code(refused), "InvalidRequest");
+    }
     world.cloud.stop().await;
 }
 

@@ -1,12 +1,13 @@
 //! User data as cloud-init does it: files are written, then commands run.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Objects;
 use super::commands::{below, parse_mode, perform};
@@ -17,11 +18,34 @@ const UNITS: &str = "/etc/systemd/system";
 /// The most levels of lists and mappings in user data: every one uses some of the stack.
 const MOST_LEVELS: usize = 16;
 
+/// The mode of a file for which none was given.
+const USUAL_MODE: u32 = 0o644;
+
 /// Where an enabled unit is linked.
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants";
 
+/// The keys that cloud-init knows in its configuration: the properties of `schema-cloud-config-v1.json`.
+const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining apt_reboot_if_required apt_update \
+     apt_upgrade authkey_hash autoinstall bootcmd byobu_by_default ca-certs ca_certs chef chpasswd cloud_config_modules \
+     cloud_final_modules cloud_init_modules create_hostname_file device_aliases disable_ec2_metadata disable_piwiz \
+     disable_root disable_root_opts disk_setup drivers enable_rpi_connect fan final_message fqdn fs_setup groups growpart \
+     grub-dpkg grub_dpkg hostname keyboard landscape launch-index locale locale_configfile lxd manage_etc_hosts \
+     manage_resolv_conf mcollective merge_how merge_type migrate mount_default_fields mounts no_ssh_fingerprints ntp \
+     output package_reboot_if_required package_update package_upgrade packages password phone_home power_state \
+     prefer_fqdn_over_hostname preserve_hostname puppet random_seed reporting resize_rootfs resolv_conf rh_subscription \
+     rpi_interfaces rpi_userconf rsyslog runcmd salt_minion snap spacewalk ssh ssh_authorized_keys ssh_deletekeys \
+     ssh_fp_console_blacklist ssh_genkeytypes ssh_import_id ssh_key_console_blacklist ssh_keys ssh_publish_hostkeys \
+     ssh_pwauth ssh_quiet_keygen swap system_info timezone ubuntu_advantage ubuntu_pro updates user users vendor_data \
+     version wireguard write_files yum_repo_dir yum_repos zypper";
+
+/// The keys of a file to be written.
+const KEYS_OF_FILES: &[&str] = &["append", "content", "defer", "encoding", "owner", "path", "permissions", "source"];
+
 /// Does everything user data says and tells each step through `log`; what fails does not keep the rest from being
 /// done, as on a real machine. The answer is the units that were started.
+///
+/// What cloud-init passes over with a warning is passed over with a warning here: keys that it does not know, files
+/// without a path, other encodings and modes than there are. An error is what it would have done and we cannot.
 pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
     let mut started = Vec::new();
     let config = match parse(user_data) {
@@ -31,12 +55,16 @@ pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl 
             return started;
         }
     };
-    for (name, value) in &config {
-        match name.as_str() {
-            "write_files" => write_files(root, value, &log),
-            "runcmd" => (),
-            other => log(&format!("cloud-init: ERROR: the module '{other}' does not exist on a local instance")),
+    warn_of_unknown_keys(&config, &log);
+    for name in config.keys().filter(|name| KEYS.split(' ').any(|known| known == *name)) {
+        if !matches!(name.as_str(), "write_files" | "runcmd") {
+            log(&format!("cloud-init: ERROR: the module '{name}' does not exist on a local instance"));
         }
+    }
+    let files = config.get("write_files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    // What is deferred waits for packages and users, and comes before the commands all the same.
+    for is_deferred in [false, true] {
+        write_files(root, files, is_deferred, &log);
     }
     for command in config.get("runcmd").and_then(Value::as_array).into_iter().flatten() {
         let words = words(command);
@@ -66,31 +94,107 @@ fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
     read.map_err(|error| format!("the user data is no YAML: {error}"))
 }
 
-fn write_files(root: &Path, files: &Value, log: &impl Fn(&str)) {
-    for file in files.as_array().into_iter().flatten() {
-        let text = |name: &str| file.get(name).and_then(Value::as_str);
-        let path = text("path").unwrap_or_default();
-        match write_file(root, path, text) {
+fn warn_of_unknown_keys(config: &BTreeMap<String, Value>, log: &impl Fn(&str)) {
+    let mut unknown: Vec<String> = Vec::new();
+    unknown.extend(config.keys().filter(|name| !KEYS.split(' ').any(|known| known == *name)).cloned());
+    let files = config.get("write_files").and_then(Value::as_array).into_iter().flatten();
+    for (at, file) in files.enumerate() {
+        let keys = file.as_object().into_iter().flat_map(Map::keys);
+        let keys = keys.filter(|key| !KEYS_OF_FILES.contains(&key.as_str()));
+        unknown.extend(keys.map(|key| format!("write_files.{at}.{key}")));
+    }
+    if !unknown.is_empty() {
+        let unknown = unknown.join("', '");
+        log(&format!(
+            "cloud-init: WARNING: cloud-config failed schema validation! Additional properties are not allowed ('{unknown}')"
+        ));
+    }
+}
+
+fn write_files(root: &Path, files: &[Value], is_deferred: bool, log: &impl Fn(&str)) {
+    for (at, file) in files.iter().enumerate().filter(|(_, file)| is_true(&file["defer"]) == is_deferred) {
+        let Some(path) = file["path"].as_str().filter(|path| !path.is_empty()) else {
+            let number = at + 1;
+            log(&format!("cloud-init: WARNING: No path provided to write for entry {number} in module write_files"));
+            continue;
+        };
+        let done = match file["source"].is_null() {
+            true => write_file(root, path, file, log),
+            false => Err("a source does not exist on a local instance".to_owned()),
+        };
+        match done {
+            Ok(()) if is_true(&file["append"]) => log(&format!("cloud-init: appended to {path}")),
             Ok(()) => log(&format!("cloud-init: wrote {path}")),
             Err(why) => log(&format!("cloud-init: ERROR: failed to write '{path}': {why}")),
         }
     }
 }
 
-fn write_file<'a>(root: &Path, path: &str, text: impl Fn(&str) -> Option<&'a str>) -> Result<(), String> {
+/// What cloud-init takes for true, of YAML's values and of words.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(is_true) => *is_true,
+        Value::String(word) => ["true", "1", "on", "yes"].contains(&word.trim().to_lowercase().as_str()),
+        other => other.as_i64() == Some(1),
+    }
+}
+
+/// Writes one file, or adds to one. It has the mode afterwards that it is to have, whether it is new or not.
+fn write_file(root: &Path, path: &str, file: &Value, log: &impl Fn(&str)) -> Result<(), String> {
+    let text = |name: &str| file[name].as_str();
     let real = below(root, path)?;
     let content = text("content").unwrap_or_default();
-    let bytes = match text("encoding") {
-        None | Some("text/plain") => content.as_bytes().to_vec(),
-        Some("b64" | "base64") => STANDARD.decode(content.trim()).map_err(|error| error.to_string())?,
-        Some(other) => return Err(format!("the encoding '{other}' is not known here")),
+    let encoding = text("encoding").unwrap_or_default().trim().to_lowercase();
+    let from_base64 = || {
+        let letters: String = content.split_whitespace().collect();
+        STANDARD.decode(letters).map_err(|error| error.to_string())
     };
-    let mode = parse_mode(text("permissions").unwrap_or("0644"))?;
-    let parent = real.parent().unwrap_or(root);
-    std::fs::create_dir_all(parent)
-        .and_then(|()| std::fs::write(&real, bytes))
-        .and_then(|()| std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode)))
-        .map_err(|error| error.to_string())
+    let bytes = match encoding.as_str() {
+        "" | "text/plain" => content.as_bytes().to_vec(),
+        "b64" | "base64" => from_base64()?,
+        "gz+base64" | "gzip+base64" | "gz+b64" | "gzip+b64" => unpacked(&from_base64()?)?,
+        // Binary content, which YAML would have to carry.
+        "gz" | "gzip" => return Err(format!("the encoding '{encoding}' does not exist on a local instance")),
+        other => {
+            log(&format!("cloud-init: WARNING: Unknown encoding type {other}, assuming text/plain"));
+            content.as_bytes().to_vec()
+        }
+    };
+    let mode = mode(&file["permissions"]).unwrap_or_else(|why| {
+        log(&format!("cloud-init: WARNING: Undecodable permissions of {path}, returning default 644: {why}"));
+        USUAL_MODE
+    });
+    let append = is_true(&file["append"]);
+    let written = || {
+        std::fs::create_dir_all(real.parent().unwrap_or(root))?;
+        let mut options = std::fs::File::options();
+        options.create(true).write(true).append(append).truncate(!append);
+        options.open(&real)?.write_all(&bytes)?;
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode))
+    };
+    written().map_err(|error: std::io::Error| error.to_string())
+}
+
+/// A mode as text, such as `0644`: as a number, of which YAML's versions make different ones, it is none.
+fn mode(permissions: &Value) -> Result<u32, String> {
+    match permissions {
+        Value::Null => Ok(USUAL_MODE),
+        Value::String(text) => parse_mode(text),
+        other => Err(format!("{other} is no text")),
+    }
+}
+
+/// The largest file of packed content: user data has 16 KB, and a few of them can say anything.
+const LARGEST_UNPACKED: u64 = 16 << 20;
+
+fn unpacked(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = flate2::read::GzDecoder::new(packed).take(LARGEST_UNPACKED + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(_) if bytes.len() as u64 > LARGEST_UNPACKED => Err("the unpacked content is too large".to_owned()),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A command is a list of words, or a line; a line that needs a shell is left to `perform` to refuse.
@@ -188,6 +292,49 @@ mod tests {
         let mode = std::fs::metadata(dir.path().join("etc/web.env")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(log.iter().all(|line| !line.contains("ERROR")), "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn files_are_added_to_deferred_and_packed() {
+        let dir = tempfile::tempdir().unwrap();
+        let packed = {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(b"packed\n").unwrap();
+            STANDARD.encode(gzip.finish().unwrap())
+        };
+        let user_data = format!(
+            "#cloud-config\nwrite_files:\n- path: /a\n  content: |\n    last\n  append: true\n  defer: true\n- path: /a\n  content: |\n    one\n  permissions: '0600'\n- path: /a\n  content: |\n    two\n  append: yes\n  permissions: '0640'\n- path: /new\n  content: new\n  append: true\n- path: /packed\n  content: {packed}\n  encoding: gz+b64\n- path: /over\n  content: old\n- path: /over\n  content: x\n  permissions: '0600'\n"
+        );
+        let (_, log) = boot(dir.path(), &user_data).await;
+        let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).unwrap();
+        assert_eq!(read("a"), "one\ntwo\nlast\n");
+        assert_eq!([read("new"), read("packed"), read("over")], ["new", "packed\n", "x"]);
+        let mode = |path: &str| std::fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            [mode("a"), mode("new"), mode("over")],
+            [0o644, 0o644, 0o600],
+            "the last entry of a says nothing of it"
+        );
+        assert!(log.iter().all(|line| !line.contains("ERROR") && !line.contains("WARNING")), "{log:?}");
+    }
+
+    #[tokio::test]
+    async fn what_cloud_init_passes_over_is_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let user_data = "#cloud-config\nwritefiles: []\nwrite_files:\n- content: lost\n- path: /a\n  content: A\n  encoding: rot13\n  permissions: rw\n  colour: red\nruncmd:\n- [true]\n";
+        let (_, log) = boot(dir.path(), user_data).await;
+        assert_eq!(
+            log,
+            [
+                "cloud-init: WARNING: cloud-config failed schema validation! Additional properties are not allowed ('writefiles', 'write_files.1.colour')",
+                "cloud-init: WARNING: No path provided to write for entry 1 in module write_files",
+                "cloud-init: WARNING: Unknown encoding type rot13, assuming text/plain",
+                "cloud-init: WARNING: Undecodable permissions of /a, returning default 644: 'rw' is no file mode",
+                "cloud-init: wrote /a",
+                "cloud-init: ran true",
+            ]
+        );
+        assert_eq!(std::fs::read_to_string(dir.path().join("a")).unwrap(), "A");
     }
 
     #[tokio::test]

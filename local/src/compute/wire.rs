@@ -117,6 +117,11 @@ impl Params {
         self.items(path).into_iter().map(pair).collect()
     }
 
+    /// The keys and values of a list of tags, as they were given.
+    pub fn pairs(&self, path: &str) -> Vec<(&str, &str)> {
+        self.items(path).into_iter().map(|tag| (tag.at("Key").value(), tag.at("Value").value())).collect()
+    }
+
     /// The named things inside this level.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Params)> {
         self.inner.iter().map(|(name, inner)| (name.as_str(), inner))

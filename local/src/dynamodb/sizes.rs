@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::invalid;
 use crate::answer::Refusal;
+use crate::tags::{Flaw, USUAL};
 
 /// The largest item in bytes.
 const LARGEST_ITEM: usize = 400 << 10;
@@ -13,8 +14,6 @@ const LARGEST_ITEM: usize = 400 << 10;
 pub(super) const PAGE: usize = 1 << 20;
 /// The longest values of partition and sort keys in bytes.
 const LONGEST_KEYS: [usize; 2] = [2048, 1024];
-/// The most tags of a table, and the longest keys and values of tags (aws-facts §2.5).
-const MOST_TAGS: usize = 50;
 
 /// Refuses names that no table can have (aws-facts §1).
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
@@ -52,22 +51,19 @@ pub(super) fn check_attributes(input: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses tags that no resource can have.
-pub(super) fn check_tags(tags: &Value) -> Result<(), Refusal> {
-    let tags = tags.as_array().map(Vec::as_slice).unwrap_or_default();
-    if tags.len() > MOST_TAGS {
-        return Err(invalid(&format!("Too many tags: the most is {MOST_TAGS}")));
+/// Refuses tags that cannot be added to a table with the tags that are `there`.
+pub(super) fn check_tags(added: &Value, there: &[Value]) -> Result<(), Refusal> {
+    fn text<'a>(tag: &'a Value, name: &str) -> &'a str {
+        tag[name].as_str().unwrap_or_default()
     }
-    for tag in tags {
-        let length = |name: &str| tag[name].as_str().map_or(0, |text| text.chars().count());
-        if !(1..=128).contains(&length("Key")) || length("Value") > 256 {
-            return Err(invalid("A tag has a key of 1 to 128 letters and a value of at most 256"));
-        }
-        if tag["Key"].as_str().is_some_and(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-            return Err(invalid("One or more tag keys use the reserved prefix aws:"));
-        }
-    }
-    Ok(())
+    let added = added.as_array().map(Vec::as_slice).unwrap_or_default();
+    let pairs = added.iter().map(|tag| (text(tag, "Key"), text(tag, "Value")));
+    USUAL.check(pairs, there.iter().map(|tag| text(tag, "Key"))).map_err(|flaw| match flaw {
+        Flaw::TooMany => invalid(&format!("Too many tags: the most is {}", USUAL.most)),
+        Flaw::Reserved(_) => invalid("One or more tag keys use the reserved prefix aws:"),
+        Flaw::Twice(key) => invalid(&format!("One or more parameter values were invalid: Duplicate tag key: {key}")),
+        _ => invalid("A tag has a key of 1 to 128 letters and a value of at most 256"),
+    })
 }
 
 /// Refuses an item that is too large, or whose keys are empty or too long. `keys` are the names of the table's keys.
@@ -152,6 +148,21 @@ mod tests {
             "id": { "S": "é" }, "n": { "N": "1234" }, "b": { "B": "AAAA" }, "l": { "L": [{ "BOOL": true }] },
         });
         assert_eq!(size_of(&item), (2 + 2) + (1 + 3) + (1 + 3) + (1 + 3 + 2));
+    }
+
+    #[test]
+    fn tags_are_refused_that_a_table_cannot_have() {
+        let tag = |key: &str| json!({ "Key": key, "Value": "v" });
+        let tags = |count: usize| (0..count).map(|number| tag(&format!("k{number}"))).collect::<Vec<_>>();
+        let said = |added: Vec<Value>, there: &[Value]| {
+            check_tags(&json!(added), there).err().map(|refusal| refusal.message).unwrap_or_default()
+        };
+        assert_eq!(said(tags(50), &tags(50)), "");
+        assert!(said(vec![tag("new")], &tags(50)).contains("Too many tags"));
+        assert!(said(vec![tag("k"), tag("k")], &[]).contains("Duplicate tag key: k"));
+        assert!(said(vec![tag("AWS:k")], &[]).contains("reserved prefix"));
+        assert!(said(vec![tag("")], &[]).contains("a key of 1 to 128 letters"));
+        assert_eq!(check_tags(&Value::Null, &[]).map_err(|refusal| refusal.code), Ok(()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{DynamoDb, invalid, plain_name};
+use super::{DynamoDb, invalid, plain_name, sizes};
 use crate::answer::{Protocol, Refusal, Response, json_answer};
 use crate::call::Request;
 
@@ -25,6 +25,10 @@ impl DynamoDb {
             "ListTagsOfResource" => {
                 let page = page(self.tags_of(arn).await, input)?;
                 Ok(json_answer(200, Protocol::Json10, &page))
+            }
+            "TagResource" => {
+                sizes::check_tags(&input["Tags"], &self.tags_of(arn).await)?;
+                Ok(self.pass(request).await)
             }
             _ => Ok(self.pass(request).await),
         }

@@ -17,7 +17,7 @@ use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
-use crate::permissions::{BucketPolicies, Caller, Grants, Keys};
+use crate::permissions::{Caller, Grants, Keys, ResourcePolicies};
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -26,8 +26,8 @@ pub(crate) struct Iam {
     region: String,
     faults: Arc<Faults>,
     seen: RwLock<Seen>,
-    /// What buckets say about callers.
-    pub(crate) bucket_policies: Arc<BucketPolicies>,
+    /// What buckets and functions say about callers.
+    pub(crate) resource_policies: Arc<ResourcePolicies>,
     /// Held alone by calls that change something: nobody sees a change before it is on disk.
     changing: tokio::sync::RwLock<()>,
 }
@@ -40,7 +40,7 @@ impl Iam {
             region: region.to_owned(),
             faults,
             seen: RwLock::default(),
-            bucket_policies: Arc::default(),
+            resource_policies: Arc::default(),
             changing: tokio::sync::RwLock::default(),
         };
         // What was there before this server is known everywhere.
@@ -135,7 +135,7 @@ impl Iam {
 
     /// A session of a role.
     pub(crate) fn in_role(&self, role: &str, arn: String, user_id: String) -> Caller {
-        Caller::in_role(arn, user_id, &self.region, self.grants(role), self.bucket_policies.clone())
+        Caller::in_role(arn, user_id, &self.region, self.grants(role), self.resource_policies.clone())
     }
 
     fn grants(&self, role: &str) -> Option<Arc<Grants>> {

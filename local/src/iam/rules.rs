@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use winterbaume_iam::views::IamStateView;
 
 use crate::answer::Refusal;
+use crate::backend::straight;
 use crate::permissions::{Policy, Trust};
+use crate::tags::{Flaw, Rules};
 
 type Form = BTreeMap<String, String>;
 
@@ -114,6 +116,7 @@ pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> 
 
 /// What a role or profile can hold, and which nobody may touch.
 pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) -> Result<(), Refusal> {
+    check_tags(operation, form, view)?;
     let role = form.get("RoleName").and_then(|name| view.roles.get(name));
     if operation == "AddRoleToInstanceProfile" {
         let profile = form.get("InstanceProfileName").and_then(|name| view.instance_profiles.get(name));
@@ -139,6 +142,39 @@ pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) ->
         }
     }
     Ok(())
+}
+
+/// Keys of tags that differ in their case only are the same here, unlike elsewhere.
+const TAGS: Rules = Rules { most: 50, ignores_case: true, checks_letters: true };
+
+/// Whether a call's tags can be added, in the words of IAM (`API:iam.TagRole`); none are published for reserved keys.
+fn check_tags(operation: &str, form: &Form, view: &IamStateView) -> Result<(), Refusal> {
+    let field = |at: usize, name: &str| form.get(&format!("Tags.member.{at}.{name}"));
+    let given = (1..).map_while(|at| match (field(at, "Key"), field(at, "Value")) {
+        (None, None) => None,
+        (key, value) => Some((key.map_or("", String::as_str), value.map_or("", String::as_str))),
+    });
+    let given: Vec<(&str, &str)> = given.collect();
+    let named = |name: &str| form.get(name);
+    let there = match operation {
+        "TagRole" => named("RoleName").and_then(|name| view.roles.get(name)).map(|role| &role.tags),
+        "TagInstanceProfile" => {
+            named("InstanceProfileName").and_then(|name| view.instance_profiles.get(name)).map(|one| &one.tags)
+        }
+        _ => None,
+    };
+    let there: Vec<String> = there.into_iter().flatten().map(|(key, _)| straight(key)).collect();
+    TAGS.check(given, there.iter().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::Twice(_) => {
+            let text = "Duplicate tag keys found. Please note that Tag keys are case insensitive.";
+            Refusal::new(400, "InvalidInput", text)
+        }
+        Flaw::Reserved(key) => {
+            Refusal::new(400, "InvalidInput", format!("Tag keys that begin with aws: are reserved: {key}"))
+        }
+        Flaw::TooMany => exceeded("The number of tags has reached the maximum limit."),
+        flaw => invalid(flaw.in_list("tags").unwrap_or_default()),
+    })
 }
 
 /// What all inline policies of a role may have together, without white space (aws-facts §6.5).

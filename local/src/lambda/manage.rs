@@ -1,5 +1,6 @@
 //! Functions made, shown, changed and deleted.
 
+use std::collections::BTreeMap;
 use std::sync::Weak;
 
 use base64::Engine;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::function::parameter;
+use super::settings::check_tags;
 use super::{Function, Lambda, plain_name, shown, strings};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
@@ -31,6 +33,7 @@ impl Lambda {
         let mut function = Function::new(name, arn);
         function.configure(input)?;
         function.tags = strings(&input["Tags"]);
+        check_tags(&function.tags, &BTreeMap::new())?;
         self.check_role(&function.role)?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();

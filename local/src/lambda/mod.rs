@@ -25,6 +25,7 @@ use crate::credentials::Access;
 use crate::functions::Functions;
 use crate::iam::Iam;
 use crate::logs::Logs;
+use crate::permissions::function_policy;
 use crate::s3::S3;
 use crate::speed::Speed;
 use crate::{ACCOUNT, store};
@@ -62,7 +63,9 @@ impl Lambda {
         let running =
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
-        Ok(Arc::new(Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() }))
+        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() };
+        lambda.put_policies_in_force(&lambda.functions());
+        Ok(Arc::new(lambda))
     }
 
     /// How fast everything goes.
@@ -219,7 +222,16 @@ impl Lambda {
             *functions = before;
             let text = format!("the local AWS cannot write its functions: {fault}");
             Refusal::new(500, "ServiceException", text)
-        })
+        })?;
+        self.put_policies_in_force(functions);
+        Ok(())
+    }
+
+    /// Lets the functions' policies be judged for roles from now on.
+    fn put_policies_in_force(&self, functions: &BTreeMap<String, Function>) {
+        let with_policy = functions.values().filter(|function| !function.statements.is_empty());
+        let policies = with_policy.map(|function| (function.name.clone(), function_policy::of(&function.statements)));
+        self.iam.resource_policies.functions.replace(policies);
     }
 
     fn absent(&self, name: &str) -> Refusal {

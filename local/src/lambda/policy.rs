@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::function::parameter;
 use super::{Lambda, shown};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
@@ -18,6 +19,7 @@ const LARGEST_POLICY: usize = 20_480;
 impl Lambda {
     pub(super) async fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
         let statement = statement(input, &self.find(name)?.arn)?;
+        self.check_principal(&statement["Principal"])?;
         let added = statement.clone();
         self.change_policy(name, |statements| {
             let id = added["Sid"].as_str().unwrap_or_default();
@@ -37,6 +39,17 @@ impl Lambda {
         })
         .await?;
         Ok(shown(201, &json!({ "Statement": statement.to_string() })))
+    }
+
+    /// Refuses users and roles of this account that are not there.
+    fn check_principal(&self, principal: &Value) -> Result<(), Refusal> {
+        let ours = |arn: &&str| arn.starts_with(&format!("arn:aws:iam::{ACCOUNT}:")) && !arn.ends_with(":root");
+        match principal["AWS"].as_str().filter(ours) {
+            Some(arn) if !self.iam.knows(arn) => {
+                Err(parameter("The provided principal was invalid. Please check the principal and try again."))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told

@@ -1,5 +1,7 @@
 //! What a function has beside its configuration: tags, what becomes of its events, how many run at a time.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -8,10 +10,16 @@ use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 use crate::functions::CONCURRENCY;
+use crate::tags::{Flaw, Rules};
 
 impl Lambda {
     pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        self.change(name, |function| function.tags.extend(strings(&input["Tags"])))?;
+        self.try_change(name, |function| {
+            let added = strings(&input["Tags"]);
+            check_tags(&added, &function.tags)?;
+            function.tags.extend(added);
+            Ok(())
+        })?;
         Ok(empty(204))
     }
 
@@ -68,6 +76,18 @@ impl Lambda {
         });
         shown(200, &answer)
     }
+}
+
+const TAGS: Rules = Rules { most: 50, ignores_case: false, checks_letters: true };
+
+/// Whether tags can be added to those that are `there`, in the words of Lambda; none are published for reserved keys.
+pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    TAGS.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::TooMany => parameter("Number of tags exceeds resource tag limit."),
+        Flaw::Reserved(key) => parameter(&format!("Tag keys that begin with aws: are reserved: {key}")),
+        flaw => Refusal::new(400, "ValidationException", flaw.in_map().unwrap_or_default()),
+    })
 }
 
 /// What is left must be enough for the functions that reserve nothing: a new account has less than that from the

@@ -2,11 +2,13 @@
 //!
 //! Who owns the account may do everything. Decisions are never kept: a changed policy is in force with the next call.
 
-mod bucket_policy;
+pub(crate) mod bucket_policy;
 mod condition;
+pub(crate) mod function_policy;
 mod needs;
 mod pattern;
 mod policy;
+mod resource_policy;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -18,12 +20,12 @@ use time::format_description::well_known::Rfc3339;
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response};
 use crate::call::Call;
-use bucket_policy::Principal;
-pub(crate) use bucket_policy::{BucketPolicies, BucketPolicy};
 pub(crate) use needs::{Place, needs, object_need, to_make_logs, to_write_logs};
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::Policy;
 use policy::{Verdict, judge};
+use resource_policy::Principal;
+pub(crate) use resource_policy::{ResourcePolicies, ResourcePolicy};
 pub(crate) use trust::Trust;
 
 /// An action on a resource, which is `*` where the action knows none.
@@ -94,8 +96,8 @@ pub(crate) struct Caller {
 enum Power {
     /// The account's owner.
     Everything,
-    /// A role, which has none if it is gone, and what buckets say about it.
-    Granted(Option<Arc<Grants>>, Arc<BucketPolicies>),
+    /// A role, which has none if it is gone, and what resources say about it.
+    Granted(Option<Arc<Grants>>, Arc<ResourcePolicies>),
 }
 
 impl Caller {
@@ -110,9 +112,9 @@ impl Caller {
         user_id: String,
         region: &str,
         grants: Option<Arc<Grants>>,
-        buckets: Arc<BucketPolicies>,
+        resources: Arc<ResourcePolicies>,
     ) -> Caller {
-        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, buckets) }
+        Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, resources) }
     }
 
     /// As whom policies and refusals know this one.
@@ -129,13 +131,13 @@ impl Caller {
     ///
     /// Errors: how AWS says that it may not (aws-facts §3.1).
     pub(crate) fn may(&self, need: &Need) -> Result<(), Denial> {
-        let Power::Granted(grants, buckets) = &self.power else { return Ok(()) };
+        let Power::Granted(grants, resources) = &self.power else { return Ok(()) };
         let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });
         let Some(grants) = grants else { return denied(Reason::NothingAllows) };
         let keys = self.keys(need, Some(grants));
         let own = judge(&grants.policies, &need.action, &need.resource, &keys);
         let who = Principal { role: &grants.role_arn, session: &self.arn };
-        let theirs = buckets.of(&need.resource).map_or(Verdict::Unmentioned, |policy| policy.judge(need, &keys, who));
+        let theirs = resources.of(&need.resource).map_or(Verdict::Unmentioned, |policy| policy.judge(need, &keys, who));
         match (own, theirs) {
             (Verdict::Denied, _) => denied(Reason::IdentityPolicy),
             (_, Verdict::Denied) => denied(Reason::ResourcePolicy),
@@ -197,7 +199,7 @@ enum Reason {
     NothingAllows,
     /// A policy of the role denies it.
     IdentityPolicy,
-    /// The policy of a bucket denies it.
+    /// The policy of the resource denies it.
     ResourcePolicy,
 }
 
@@ -282,9 +284,9 @@ mod tests {
         let need = Need::new("s3:GetObject", "arn:aws:s3:::images/a");
         let all =
             r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::images/*"}}"#;
-        let buckets = Arc::new(BucketPolicies::default());
-        buckets.set("images", Some(BucketPolicy::parse(all, "images").unwrap()));
-        assert!(Caller::in_role("arn".into(), "id".into(), "us-east-1", None, buckets).may(&need).is_err());
+        let resources = Arc::new(ResourcePolicies::default());
+        resources.buckets.set("images", Some(bucket_policy::parse(all, "images").unwrap()));
+        assert!(Caller::in_role("arn".into(), "id".into(), "us-east-1", None, resources).may(&need).is_err());
         assert!(Caller::owner("arn".into(), "us-east-1").may(&need).is_ok());
     }
     #[test]
@@ -292,9 +294,10 @@ mod tests {
         let may = |own: &str, theirs: &str| {
             let own = format!(r#"{{"Version":"2012-10-17","Statement":{own}}}"#);
             let grants = Grants { policies: vec![Policy::parse(&own).unwrap()], ..Grants::default() };
-            let buckets = Arc::new(BucketPolicies::default());
-            buckets.set("b", Some(BucketPolicy::parse(&format!(r#"{{"Statement":{theirs}}}"#), "b").unwrap()));
-            let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), buckets);
+            let resources = Arc::new(ResourcePolicies::default());
+            let theirs = bucket_policy::parse(&format!(r#"{{"Statement":{theirs}}}"#), "b").unwrap();
+            resources.buckets.set("b", Some(theirs));
+            let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), resources);
             let answer = caller.may(&Need::new("s3:GetObject", "arn:aws:s3:::b/a"));
             answer.map_err(|denial| denial.text().rsplit_once("a\" ").unwrap().1.to_owned())
         };

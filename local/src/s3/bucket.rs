@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 
+use super::tags::{self, Tag, Tags};
 use super::{NAMESPACE, S3, listing, notification, refusal_in};
 use crate::answer::{Refusal, Response, empty, escape, xml};
 use crate::call::Request;
@@ -16,19 +17,6 @@ use crate::permissions::Caller;
 struct CreateBucketConfiguration {
     location_constraint: Option<String>,
     tags: Tags,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Tags {
-    #[serde(default, rename = "Tag")]
-    tags: Vec<Tag>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Tag {
-    key: String,
-    value: String,
 }
 
 impl S3 {
@@ -51,6 +39,7 @@ impl S3 {
     pub(super) async fn create_bucket(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
         let configuration = self.read_configuration(request)?;
         check_name(bucket)?;
+        configuration.tags.check(tags::Of::Bucket)?;
         let existed = self.exists(bucket).await;
         if existed && self.region != "us-east-1" {
             let text = "Your previous request to create the named bucket succeeded and you already own it.";
@@ -184,8 +173,9 @@ impl S3 {
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
-                    self.iam.bucket_policies.set(bucket, None);
+                    self.iam.resource_policies.buckets.set(bucket, None);
                     self.freed.give_up(bucket);
+                    self.not_yet.forget(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
                 }
                 Ok(answer)
@@ -194,6 +184,9 @@ impl S3 {
     }
 
     async fn act_on_setting(&self, operation: &str, bucket: &str, request: &Request) -> Result<Response, Refusal> {
+        if operation == "PutBucketTagging" {
+            tags::check_document(&request.body, tags::Of::Bucket)?;
+        }
         let answer = self.pass(bucket, None, request).await;
         let found = answer.status().is_success();
         match operation {
@@ -238,6 +231,7 @@ impl S3 {
                 }
             }
         }
+        self.not_yet.changed(bucket, self.notifications(bucket).await);
         let document = notification::write(&wanted);
         let answer = self.sub_call(Method::PUT, bucket, None, "notification", document).await;
         succeeded(&answer)?;

@@ -35,7 +35,17 @@ impl Algorithm {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The one with this name, in whatever case.
+    pub(super) fn named(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    /// What it makes of these bytes, as it stands in headers and documents.
+    pub(super) fn text_of(self, bytes: &[u8]) -> String {
+        BASE64_STANDARD.encode(self.of(bytes))
+    }
+
+    pub(super) fn name(self) -> &'static str {
         match self {
             Algorithm::Crc32 => "CRC32",
             Algorithm::Crc32c => "CRC32C",

@@ -9,6 +9,7 @@ mod events;
 mod freed;
 mod listing;
 mod multipart;
+mod not_yet;
 mod notification;
 mod operation;
 mod policy;
@@ -16,6 +17,7 @@ mod precondition;
 mod records;
 mod removal;
 mod strangers;
+mod tags;
 mod turns;
 mod unfinished;
 mod versions;
@@ -44,6 +46,7 @@ use blobs::Blobs;
 use checksum::Algorithm;
 use freed::Freed;
 use multipart::Uploads;
+use not_yet::NotYet;
 use notification::Notification;
 pub(crate) use operation::operation;
 #[cfg(test)]
@@ -77,6 +80,7 @@ pub(crate) struct S3 {
     /// Whose buckets are not ours.
     pub(crate) strangers: Strangers,
     freed: Freed,
+    not_yet: NotYet,
     records: Records,
     unfinished: Unfinished,
     uploads: Uploads,
@@ -102,13 +106,13 @@ impl S3 {
         iam: Arc<Iam>,
         faults: Arc<Faults>,
     ) -> anyhow::Result<S3> {
-        let freed = Freed::at(lambda.speed());
+        let speed = lambda.speed();
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
         blobs.remove_unfinished()?;
         let records = Records::new(blobs.clone(), region);
         let service = S3Service::with_vfs(blobs);
         let view = records.read().await?;
-        iam.bucket_policies.replace(policy::of(&view));
+        iam.resource_policies.buckets.replace(policy::of(&view));
         service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
         let s3 = S3 {
@@ -117,8 +121,9 @@ impl S3 {
             lambda,
             iam,
             faults,
-            strangers: Strangers::default(),
-            freed,
+            strangers: Strangers::open(dir)?,
+            freed: Freed::at(speed),
+            not_yet: NotYet::at(speed),
             records,
             unfinished: Unfinished::new(dir.join("new-buckets")),
             uploads,
@@ -185,7 +190,7 @@ impl S3 {
         }
         let restored = async {
             let view = self.records.read().await?;
-            self.iam.bucket_policies.replace(policy::of(&view));
+            self.iam.resource_policies.buckets.replace(policy::of(&view));
             Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
         };
         match restored.await {
@@ -249,6 +254,7 @@ impl S3 {
         if key.len() > 1024 {
             return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
         }
+        tags::check_header(request)?;
         let mut passed = request.clone();
         keep_headers(&mut passed.headers);
         match operation {
@@ -260,6 +266,7 @@ impl S3 {
                 return Ok(answer);
             }
             "CopyObject" => straight_copy_source(&mut passed.headers)?,
+            "PutObjectTagging" => tags::check_document(&request.body, tags::Of::Object)?,
             _ => (),
         }
         let _turn = self.turn(operation, bucket, key, request).await?;
@@ -427,7 +434,7 @@ impl S3 {
 
     /// Who waits for this event of this key.
     async fn waiting(&self, event: &str, bucket: &str, key: &str) -> Vec<Notification> {
-        let all = self.notifications(bucket).await;
+        let all = self.not_yet.in_force(bucket, self.notifications(bucket).await);
         all.into_iter().filter(|one| one.wants(event, key)).collect()
     }
 

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
-use super::checksum::Checksum;
+use super::checksum::{Algorithm, Checksum};
 use super::{NAMESPACE, S3, bare, refusal_in, versions};
 use crate::answer::{Refusal, Response, empty, escape, xml};
 use crate::call::Request;
@@ -39,6 +39,9 @@ struct Upload {
     begun: i64,
     /// Those of the creating request that are the object's.
     headers: Vec<(String, String)>,
+    /// The algorithm by which every part has to be known when the upload is completed, if there is one.
+    #[serde(default)]
+    composite: Option<String>,
 }
 
 /// A part on disk. Its file's name tells everything, so that one rename replaces it.
@@ -62,6 +65,49 @@ struct Wanted {
     part_number: u32,
     #[serde(rename = "ETag")]
     etag: String,
+    #[serde(rename = "ChecksumCRC32")]
+    crc32: Option<String>,
+    #[serde(rename = "ChecksumCRC32C")]
+    crc32c: Option<String>,
+    #[serde(rename = "ChecksumCRC64NVME")]
+    crc64nvme: Option<String>,
+    #[serde(rename = "ChecksumSHA1")]
+    sha1: Option<String>,
+    #[serde(rename = "ChecksumSHA256")]
+    sha256: Option<String>,
+}
+
+impl Wanted {
+    /// The checksum that the part is said to have.
+    fn checksum(&self, algorithm: Algorithm) -> Option<&str> {
+        let checksum = match algorithm {
+            Algorithm::Crc32 => &self.crc32,
+            Algorithm::Crc32c => &self.crc32c,
+            Algorithm::Crc64Nvme => &self.crc64nvme,
+            Algorithm::Sha1 => &self.sha1,
+            Algorithm::Sha256 => &self.sha256,
+        };
+        checksum.as_deref()
+    }
+
+    /// Whether the part is the one that is meant. One that is not cannot be told from one that is not there
+    /// (`API:s3.CompleteMultipartUpload`, `InvalidPart`).
+    async fn check(&self, part: &Part) -> Result<(), Refusal> {
+        let said: Vec<_> = Algorithm::ALL.into_iter().filter_map(|one| Some((one, self.checksum(one)?))).collect();
+        if said.is_empty() {
+            return Ok(());
+        }
+        let bytes = tokio::fs::read(&part.file).await.map_err(failed)?;
+        match said.iter().all(|(algorithm, said)| algorithm.text_of(&bytes) == *said) {
+            true => Ok(()),
+            false => Err(no_part()),
+        }
+    }
+}
+
+fn no_part() -> Refusal {
+    let text = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    Refusal::new(400, "InvalidPart", text)
 }
 
 impl S3 {
@@ -91,9 +137,17 @@ impl S3 {
     }
 
     fn begin_upload(&self, bucket: &str, key: &str, request: &Request) -> Result<Response, Refusal> {
-        let id = self.uploads.begin(bucket, key, &request.headers).map_err(failed)?;
+        let checksums = checksums_of(request)?;
+        let composite = checksums.filter(|(_, kind)| *kind == COMPOSITE).map(|(algorithm, _)| algorithm);
+        let id = self.uploads.begin(bucket, key, &request.headers, composite).map_err(failed)?;
         let names = element("Bucket", bucket) + &element("Key", key) + &element("UploadId", &id);
-        Ok(document("InitiateMultipartUploadResult", &names))
+        let mut answer = document("InitiateMultipartUploadResult", &names);
+        if let Some((algorithm, kind)) = checksums {
+            let headers = answer.headers_mut();
+            headers.insert(ALGORITHM, HeaderValue::from_static(algorithm.name()));
+            headers.insert(CHECKSUM_TYPE, HeaderValue::from_static(kind));
+        }
+        Ok(answer)
     }
 
     fn put_part(&self, id: &str, request: &Request, bytes: Bytes) -> Result<Response, Refusal> {
@@ -192,7 +246,7 @@ impl S3 {
 
     /// Puts the parts together. Until this has answered the upload is there and can be completed again.
     async fn complete(&self, id: &str, upload: &Upload, request: &Request) -> Result<Response, Refusal> {
-        let parts = self.wanted_parts(id, request)?;
+        let parts = self.wanted_parts(id, upload, request).await?;
         check_whole(&parts, request).await?;
         let Upload { bucket, key, headers, .. } = upload;
         let mut create = Request { query: "uploads".to_owned(), ..bare(Method::POST) };
@@ -259,7 +313,7 @@ impl S3 {
     }
 
     /// The parts the request lists, if they are there and may be put together.
-    fn wanted_parts(&self, id: &str, request: &Request) -> Result<Vec<Part>, Refusal> {
+    async fn wanted_parts(&self, id: &str, upload: &Upload, request: &Request) -> Result<Vec<Part>, Refusal> {
         let text = String::from_utf8_lossy(&request.body);
         let listed: Complete = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
         if listed.parts.is_empty() {
@@ -271,10 +325,15 @@ impl S3 {
         }
         let there = self.uploads.parts(id).map_err(failed)?;
         let mut wanted = Vec::with_capacity(listed.parts.len());
-        for Wanted { part_number, etag } in &listed.parts {
-            let part = there.get(part_number).filter(|part| part.md5 == etag.trim_matches('"'));
-            let text = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
-            wanted.push(part.ok_or_else(|| Refusal::new(400, "InvalidPart", text))?.clone());
+        let composite = upload.composite.as_deref().and_then(Algorithm::named);
+        for one in &listed.parts {
+            if let Some(algorithm) = composite.filter(|algorithm| one.checksum(*algorithm).is_none()) {
+                return Err(without_checksum(algorithm, one.part_number));
+            }
+            let part = there.get(&one.part_number).filter(|part| part.md5 == one.etag.trim_matches('"'));
+            let part = part.ok_or_else(no_part)?;
+            one.check(part).await?;
+            wanted.push(part.clone());
         }
         let all_but_last = wanted.split_last().map(|(_, rest)| rest).unwrap_or_default();
         if all_but_last.iter().any(|part| part.size < SMALLEST) {
@@ -302,7 +361,7 @@ impl Uploads {
         Ok(())
     }
 
-    fn begin(&self, bucket: &str, key: &str, headers: &HeaderMap) -> io::Result<String> {
+    fn begin(&self, bucket: &str, key: &str, headers: &HeaderMap, composite: Option<Algorithm>) -> io::Result<String> {
         let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let ours = |name: &HeaderName| {
             let name = name.as_str();
@@ -312,7 +371,8 @@ impl Uploads {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
         let begun = OffsetDateTime::now_utc().unix_timestamp();
-        let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), begun, headers };
+        let composite = composite.map(|algorithm| algorithm.name().to_owned());
+        let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), begun, headers, composite };
         store::write_json(&self.dir.join(&id).join(ABOUT), &upload)?;
         Ok(id)
     }
@@ -389,6 +449,45 @@ impl Uploads {
     }
 }
 
+const ALGORITHM: &str = "x-amz-checksum-algorithm";
+const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+const COMPOSITE: &str = "COMPOSITE";
+const FULL_OBJECT: &str = "FULL_OBJECT";
+
+/// By which checksums an upload will be known, if its first request says so, and whether they are of its parts or of the
+/// whole: CRC64NVME is of the whole only, SHA-1 and SHA-256 of parts only, the others of parts unless it is said
+/// otherwise (S3 user guide, "Checking object integrity for data uploads").
+fn checksums_of(request: &Request) -> Result<Option<(Algorithm, &'static str)>, Refusal> {
+    let invalid = |text: String| Refusal::new(400, "InvalidRequest", text);
+    let Some(name) = request.header(ALGORITHM) else { return Ok(None) };
+    let unknown = || {
+        invalid("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]".to_owned())
+    };
+    let algorithm = Algorithm::named(name).ok_or_else(unknown)?;
+    let usual = if algorithm == Algorithm::Crc64Nvme { FULL_OBJECT } else { COMPOSITE };
+    let kind = match request.header(CHECKSUM_TYPE) {
+        None => usual,
+        Some(kind) if kind == usual => usual,
+        Some(FULL_OBJECT) if matches!(algorithm, Algorithm::Crc32 | Algorithm::Crc32c) => FULL_OBJECT,
+        Some(kind) => {
+            let name = algorithm.name().to_ascii_lowercase();
+            return Err(invalid(format!(
+                "The {kind} checksum type cannot be used with the {name} checksum algorithm."
+            )));
+        }
+    };
+    Ok(Some((algorithm, kind)))
+}
+
+/// As it was seen in an answer of S3 (`ISS:apache/opendal#4580`).
+fn without_checksum(algorithm: Algorithm, number: u32) -> Refusal {
+    let name = algorithm.name().to_ascii_lowercase();
+    let text = format!(
+        "The upload was created using a {name} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request."
+    );
+    Refusal::new(400, "InvalidRequest", text)
+}
+
 /// The checksum of a whole object comes with the request that completes it; that of its parts' checksums is not looked at.
 async fn check_whole(parts: &[Part], request: &Request) -> Result<(), Refusal> {
     let of_parts = request.header("x-amz-checksum-type") == Some("COMPOSITE");
@@ -458,7 +557,7 @@ mod tests {
     fn the_newest_part_of_a_number_counts_and_a_restart_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let uploads = Uploads::open(dir.path().to_owned()).unwrap();
-        let id = uploads.begin("b", "k/é", &HeaderMap::new()).unwrap();
+        let id = uploads.begin("b", "k/é", &HeaderMap::new(), None).unwrap();
         uploads.put(&id, 2, b"old").unwrap();
         let etag = uploads.put(&id, 2, b"newer").unwrap();
         uploads.put(&id, 1, b"first").unwrap();

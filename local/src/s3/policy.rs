@@ -5,12 +5,12 @@ use winterbaume_s3::S3StateView;
 use super::{S3, bucket_arn};
 use crate::answer::{Refusal, Response};
 use crate::call::Request;
-use crate::permissions::{BucketPolicy, Caller};
+use crate::permissions::{Caller, ResourcePolicy, bucket_policy};
 
 /// The policies of all buckets. One that an earlier server took and this one does not is nobody's.
-pub(super) fn of(view: &S3StateView) -> Vec<(String, BucketPolicy)> {
+pub(super) fn of(view: &S3StateView) -> Vec<(String, ResourcePolicy)> {
     let written = view.buckets.values().filter_map(|bucket| Some((&bucket.name, bucket.policy.as_ref()?)));
-    let read = written.filter_map(|(bucket, text)| match BucketPolicy::parse(text, bucket) {
+    let read = written.filter_map(|(bucket, text)| match bucket_policy::parse(text, bucket) {
         Ok(policy) => Some((bucket.clone(), policy)),
         Err(why) => {
             tracing::warn!(bucket, "a bucket policy is not in force: {why}");
@@ -29,11 +29,11 @@ impl S3 {
         caller: &Caller,
     ) -> Result<Response, Refusal> {
         let malformed = |text: String| Refusal::new(400, "MalformedPolicy", text);
-        let policy = BucketPolicy::parse(&String::from_utf8_lossy(&request.body), bucket).map_err(malformed)?;
+        let policy = bucket_policy::parse(&String::from_utf8_lossy(&request.body), bucket).map_err(malformed)?;
         if policy.named().any(|arn| !self.iam.knows(arn)) {
             return Err(malformed("Invalid principal in policy".to_owned()));
         }
-        if policy.is_public() && self.blocks_public_policies(bucket).await {
+        if bucket_policy::is_public(&policy) && self.blocks_public_policies(bucket).await {
             let (arn, bucket) = (caller.arn(), bucket_arn(bucket));
             let text = format!(
                 "User: {arn} is not authorized to perform: s3:PutBucketPolicy on resource: \"{bucket}\" because public policies are blocked by the BlockPublicPolicy block public access setting."
@@ -42,7 +42,7 @@ impl S3 {
         }
         let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
-            self.iam.bucket_policies.set(bucket, Some(policy));
+            self.iam.resource_policies.buckets.set(bucket, Some(policy));
         }
         Ok(answer)
     }
@@ -51,7 +51,7 @@ impl S3 {
     pub(super) async fn delete_policy(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
         let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
-            self.iam.bucket_policies.set(bucket, None);
+            self.iam.resource_policies.buckets.set(bucket, None);
         }
         Ok(answer)
     }

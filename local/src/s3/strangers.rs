@@ -2,6 +2,8 @@
 //! strangers are put there on demand (aws-facts §4.1).
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method};
@@ -9,20 +11,47 @@ use serde_json::{Value, json};
 
 use crate::answer::{Protocol, Refusal, Response, empty, escape, xml};
 use crate::call::Request;
+use crate::store;
 
-/// The names that strangers have, each with the region of its bucket.
-#[derive(Debug, Default)]
-pub(crate) struct Strangers(Mutex<BTreeMap<String, String>>);
+/// The names that strangers have, each with the region of its bucket. They keep them through a restart.
+#[derive(Debug)]
+pub(crate) struct Strangers {
+    file: PathBuf,
+    buckets: Mutex<BTreeMap<String, String>>,
+}
 
 impl Strangers {
+    /// Finds again whom an earlier server had put there, in a file of `dir`.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Strangers> {
+        let file = dir.join("strangers.json");
+        let buckets = store::read_json(&file)?.unwrap_or_default();
+        Ok(Strangers { file, buckets: Mutex::new(buckets) })
+    }
+
     /// From now on the name is a stranger's.
-    pub(crate) fn take(&self, bucket: &str, region: &str) {
-        self.buckets().insert(bucket.to_owned(), region.to_owned());
+    ///
+    /// Errors: that cannot be written down, and is not so.
+    pub(crate) fn take(&self, bucket: &str, region: &str) -> io::Result<()> {
+        let mut buckets = self.buckets();
+        let mut changed = buckets.clone();
+        changed.insert(bucket.to_owned(), region.to_owned());
+        store::write_json(&self.file, &changed)?;
+        *buckets = changed;
+        Ok(())
     }
 
     /// The stranger has given the name up. Returns whether there was one.
-    pub(crate) fn leave(&self, bucket: &str) -> bool {
-        self.buckets().remove(bucket).is_some()
+    ///
+    /// Errors: that cannot be written down, and the name is still the stranger's.
+    pub(crate) fn leave(&self, bucket: &str) -> io::Result<bool> {
+        let mut buckets = self.buckets();
+        let mut changed = buckets.clone();
+        if changed.remove(bucket).is_none() {
+            return Ok(false);
+        }
+        store::write_json(&self.file, &changed)?;
+        *buckets = changed;
+        Ok(true)
     }
 
     /// Who has what, for people and tests.
@@ -53,7 +82,7 @@ impl Strangers {
     }
 
     fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

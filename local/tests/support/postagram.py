@@ -224,6 +224,8 @@ class Stack:
         same(read["LambdaFunctionConfigurations"][0], told, "notification")
         answer = LAMBDA.invoke(FunctionName=settings["FunctionName"], Payload=b"{}")
         assert json.load(answer["Payload"]) == {"keys": []} and "FunctionError" not in answer, answer
+        # A changed notification takes a moment to be in force.
+        time.sleep(1)
         S3.put_object(Bucket=self.images, Key="ada/é 1.jpg", Body=b"picture")
         eventually(
             "the upload is labelled",

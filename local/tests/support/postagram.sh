@@ -118,6 +118,8 @@ aws lambda add-permission --function-name postagram-labeler --statement-id image
 aws s3api put-bucket-notification-configuration --bucket "$images" --notification-configuration "$notification"
 is 'who is told' "$function" aws s3api get-bucket-notification-configuration --bucket "$images" \
   --query 'LambdaFunctionConfigurations[0].LambdaFunctionArn'
+# A changed notification takes a moment to be in force.
+sleep 1
 aws s3 cp --only-show-errors "$dir/é 1.jpg" "s3://$images/ada/é 2.jpg"
 until_is 'the upload in the log' 1 aws logs filter-log-events --log-group-name $group --filter-pattern '%C3%A9+2.jpg' \
   --query 'length(events)'

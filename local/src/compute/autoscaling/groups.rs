@@ -131,7 +131,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         target_groups: target_groups(state, params)?,
         termination_policies: policies(params)?.unwrap_or_else(|| vec!["Default".to_owned()]),
         protect_new: params.flag("NewInstancesProtectedFromScaleIn"),
-        tags: tags::read(params).into_iter().collect(),
+        tags: tags::wanted(params)?,
         suspended: Default::default(),
         deletion_protection: params.text("DeletionProtection").map(str::to_owned),
         deleting: false,

@@ -1,12 +1,47 @@
 //! Tags of Auto Scaling groups.
 
+use std::collections::BTreeMap;
+
 use super::groups;
 use crate::compute::Site;
 use crate::compute::state::{Group, GroupTag, State};
 use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::tags::{Flaw, USUAL};
 
 /// The tags of a creating call.
-pub fn read(params: &Params) -> Vec<(String, GroupTag)> {
+///
+/// The last of several with one key counts: Auto Scaling does not refuse them, as was seen on AWS
+/// (`ISS:hashicorp/terraform#2270`).
+pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, Fault> {
+    check_each(params)?;
+    let tags: BTreeMap<_, _> = read(params).into_iter().collect();
+    check_all(tags.keys())?;
+    Ok(tags)
+}
+
+/// Whether each of a call's tags is one, in the words of the service's model (`API:autoscaling.CreateOrUpdateTags`); none
+/// are published for reserved keys.
+fn check_each(params: &Params) -> Result<(), Fault> {
+    (1..).zip(params.pairs("Tags")).try_for_each(|(at, pair)| {
+        USUAL.check([pair], []).map_err(|flaw| {
+            let text = match flaw.at(at) {
+                Flaw::Reserved(key) => format!("Tag keys that begin with aws: are reserved: {key}"),
+                flaw => flaw.in_list("tags").unwrap_or_default(),
+            };
+            Fault::new("ValidationError", text)
+        })
+    })
+}
+
+/// Whether a group can have tags with all these keys.
+fn check_all<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), Fault> {
+    USUAL.check([], keys.into_iter().map(String::as_str)).map_err(|_| {
+        let text = format!("You have already reached a limit: a group has at most {} tags", USUAL.most);
+        Fault::new("LimitExceeded", text)
+    })
+}
+
+fn read(params: &Params) -> Vec<(String, GroupTag)> {
     let tag = |item: &Params| {
         let tag = GroupTag { value: item.at("Value").value().to_owned(), propagate: item.flag("PropagateAtLaunch") };
         (item.at("Key").value().to_owned(), tag)
@@ -15,7 +50,14 @@ pub fn read(params: &Params) -> Vec<(String, GroupTag)> {
 }
 
 pub fn create_or_update(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    for (item, (key, tag)) in named(state, params)?.into_iter().zip(read(params)) {
+    let names = named(state, params)?;
+    check_each(params)?;
+    let added = read(params);
+    for name in &names {
+        let theirs = names.iter().zip(&added).filter(|(other, _)| *other == name).map(|(_, (key, _))| key);
+        check_all(groups::by_name(state, name)?.tags.keys().chain(theirs))?;
+    }
+    for (item, (key, tag)) in names.into_iter().zip(added) {
         groups::by_name_mut(state, &item)?.tags.insert(key, tag);
     }
     Ok(Xml::new())

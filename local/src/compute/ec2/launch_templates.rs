@@ -106,6 +106,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("LaunchTemplateName")?;
     check_name(name)?;
     let version = requested(params, Map::new())?;
+    let tags = tags::specified(params, "launch-template")?;
     if let Some(existing) = state.launch_templates.values().find(|template| template.name == name) {
         let first = existing.versions.get(&1).filter(|first| first.token.is_some() && first.token == version.token);
         return match first {
@@ -127,7 +128,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         versions: BTreeMap::from([(1, version)]),
     };
     state.launch_templates.insert(id.clone(), template);
-    state.tag(&id, tags::specified(params, "launch-template"));
+    state.tag(&id, tags);
     Ok(shown(state, site, &state.launch_templates[&id]))
 }
 

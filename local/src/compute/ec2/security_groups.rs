@@ -88,6 +88,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
         return Err(Fault::new("InvalidGroup.Duplicate", message));
     }
+    let tags = tags::specified(params, "security-group")?;
     let id = new_id("sg");
     let group = SecurityGroup {
         id: id.clone(),
@@ -96,7 +97,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         rules: vec![everything_out()],
     };
     state.security_groups.insert(id.clone(), group);
-    state.tag(&id, tags::specified(params, "security-group"));
+    state.tag(&id, tags);
     let mut xml = Xml::new();
     xml.text("return", true).text("groupId", &id).text("securityGroupArn", arn(site, &id)).tag_set(state.tags_of(&id));
     Ok(xml)
@@ -287,8 +288,9 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
         .into_iter()
         .map(|(traffic, description)| Rule { id: new_id("sgr"), egress, traffic, description })
         .collect();
+    let tags = tags::specified(params, "security-group-rule")?;
     for rule in &rules {
-        state.tag(&rule.id, tags::specified(params, "security-group-rule"));
+        state.tag(&rule.id, tags.clone());
     }
     let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
     group.rules.extend(rules.iter().cloned());

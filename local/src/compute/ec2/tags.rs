@@ -3,20 +3,41 @@
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
 use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::tags::{Bound, Flaw, USUAL};
 
 /// The tags a creating call gives to one kind of resource.
-pub fn specified(params: &Params, resource_type: &str) -> Tags {
+pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, Fault> {
     let ours = |spec: &&Params| spec.text("ResourceType") == Some(resource_type);
-    params.items("TagSpecification").into_iter().filter(ours).flat_map(|spec| spec.tags("Tag")).collect()
+    let pairs = || params.items("TagSpecification").into_iter().filter(ours).flat_map(|spec| spec.pairs("Tag"));
+    check(pairs(), &Tags::new())?;
+    Ok(pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// Whether these tags can be added to `there`. The code for too many is that of EC2's list of error codes; the other
+/// texts were seen in answers of AWS, but for the lengths, whose text is made after theirs.
+fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -> Result<(), Fault> {
+    let invalid = |field: &str, text: &str, why: &str| {
+        Fault::new("InvalidParameterValue", format!("Value ( {text} ) for parameter {field} is invalid. {why}"))
+    };
+    USUAL.check(tags, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::Reserved(key) => invalid("key", &key, "Tag keys starting with 'aws:' are reserved for internal use"),
+        Flaw::Key(_, key, Bound::Least) => invalid("key", &key, "Tag key must not be empty"),
+        Flaw::Key(_, key, _) => invalid("key", &key, "Tag key exceeds the maximum length of 128 characters"),
+        Flaw::Value(_, _, value, _) => {
+            invalid("value", &value, "Tag value exceeds the maximum length of 256 characters")
+        }
+        Flaw::Twice(key) => Fault::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")),
+        Flaw::TooMany => Fault::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."),
+    })
 }
 
 pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let tags = params.tags("Tag");
-    if let Some(key) = tags.keys().find(|key| key.starts_with("aws:")) {
-        let message = format!("Tag keys starting with 'aws:' are reserved for internal use: {key}");
-        return Err(Fault::new("InvalidParameterValue", message));
-    }
+    check(params.pairs("Tag"), &Tags::new())?;
     let resources = existing(state, params)?;
+    for resource in &resources {
+        check(params.pairs("Tag"), state.tags_of(resource))?;
+    }
     for resource in resources {
         state.tag(&resource, tags.clone());
     }

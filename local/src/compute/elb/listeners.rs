@@ -1,6 +1,6 @@
 //! Listeners: a port of a load balancer and what happens to its requests (aws-facts §9.5).
 
-use super::{load_balancers, target_groups};
+use super::{load_balancers, tags, target_groups};
 use crate::compute::Site;
 use crate::compute::state::{Action, Listener, State, new_hex};
 use crate::compute::wire::{Answer, Fault, Params, Xml};
@@ -13,6 +13,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let protocol = protocol(params)?.unwrap_or_else(|| "HTTP".to_owned());
     let actions = actions(state, params)?;
     check_alone(state, &arn, &actions)?;
+    let tags = tags::wanted(params)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
         if taken.protocol != protocol || taken.actions != actions {
             let message = "A listener already exists on this port for this load balancer";
@@ -31,7 +32,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         actions,
         local_port,
     };
-    state.tag(&listener.arn, params.tags("Tags"));
+    state.tag(&listener.arn, tags);
     state.listeners.insert(listener.arn.clone(), listener.clone());
     Ok(shown([&listener]))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::attributes;
+use super::{attributes, tags};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2::{self, Subnet, vpc_id};
@@ -32,6 +32,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         port: 0,
         attributes: attributes::of_load_balancer(),
     };
+    let tags = tags::wanted(params)?;
     if let Some(existing) = state.load_balancers.values().find(|one| one.name == name) {
         if !is_same(existing, &wanted) {
             let message = format!("A load balancer with the same name '{name}' exists, but with different settings");
@@ -42,7 +43,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let port =
         site.ports.reserve(None).ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
     let one = LoadBalancer { port, ..wanted };
-    state.tag(&one.arn, params.tags("Tags"));
+    state.tag(&one.arn, tags);
     state.load_balancers.insert(one.arn.clone(), one.clone());
     place_interfaces(state, site, &one.arn);
     Ok(shown(site, [&one]))

@@ -2,26 +2,41 @@
 
 use super::{listeners, load_balancers, target_groups};
 use crate::compute::Site;
-use crate::compute::state::State;
+use crate::compute::state::{State, Tags};
 use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::tags::{Flaw, USUAL};
 
 pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arns = existing(state, params)?;
-    let tags = params.items("Tags");
     let wanted = params.tags("Tags");
-    if wanted.len() < tags.len() {
-        return Err(Fault::new("DuplicateTagKeys", "A tag key was specified more than once"));
-    }
-    if let Some(key) = wanted.keys().find(|key| key.starts_with("aws:")) {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("aws: prefixed tag key names are not allowed for external use: {key}"),
-        ));
+    for arn in &arns {
+        check(params, state.tags_of(arn))?;
     }
     for arn in arns {
         state.tag(&arn, wanted.clone());
     }
     Ok(Xml::new())
+}
+
+/// The tags of a creating call.
+pub fn wanted(params: &Params) -> Result<Tags, Fault> {
+    check(params, &Tags::new())?;
+    Ok(params.tags("Tags"))
+}
+
+/// Whether a call's tags can be added to `there`, in the words of load balancing (`API:elbv2.AddTags`; those about twice
+/// the same key and about reserved keys were seen in answers of AWS).
+fn check(params: &Params, there: &Tags) -> Result<(), Fault> {
+    let checked = USUAL.check(params.pairs("Tags"), there.keys().map(String::as_str));
+    checked.map_err(|flaw| match flaw {
+        Flaw::Twice(_) => {
+            let text = "Duplicate Tag Keys found in the request. Tag keys should be unique.";
+            Fault::new("DuplicateTagKeys", text)
+        }
+        Flaw::TooMany => Fault::new("TooManyTags", "You've reached the limit on the number of tags per resource"),
+        Flaw::Reserved(key) => Fault::new("ValidationError", format!("Tag key '{key}' cannot start with 'aws:'")),
+        flaw => Fault::new("ValidationError", flaw.in_list("tags").unwrap_or_default()),
+    })
 }
 
 pub fn remove(state: &mut State, _site: &Site, params: &Params) -> Answer {

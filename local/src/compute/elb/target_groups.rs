@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::attributes;
+use super::{attributes, tags};
 use crate::compute::Site;
 use crate::compute::ec2::vpc_id;
 use crate::compute::state::{HealthCheck, State, TargetGroup, new_hex};
@@ -48,6 +48,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         attributes: attributes::of_target_group(),
         targets: BTreeMap::new(),
     };
+    let tags = tags::wanted(params)?;
     if let Some(existing) = state.target_groups.values().find(|one| one.name == name) {
         let same = existing.port == port
             && existing.check == wanted.check
@@ -58,7 +59,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         }
         return Ok(shown(state, [existing]));
     }
-    state.tag(&wanted.arn, params.tags("Tags"));
+    state.tag(&wanted.arn, tags);
     state.target_groups.insert(wanted.arn.clone(), wanted.clone());
     Ok(shown(state, [&wanted]))
 }
