@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use support::{
     line::{Calls, Trouble},
+    protocol,
     scene::{Phase, Scene, Undisturbed},
 };
 
@@ -36,6 +37,14 @@ impl Proof {
         }
     }
 
+    /// A run that met nothing was undisturbed, and made these calls. How often something is asked until it is so differs
+    /// with what else the machine does; what changes something must come.
+    fn do_without_all_but(&mut self, made: &Calls) {
+        let met = &self.met;
+        let must_come = |call: &String| met.contains(call) || made.contains(call) || !protocol::is_read(call);
+        self.undisturbed.calls.retain(must_come);
+    }
+
     fn is_complete(&self) -> bool {
         self.undisturbed.calls.is_subset(&self.met)
     }
@@ -54,6 +63,9 @@ async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
         for proof in &mut proofs {
             scene.begin(proof.phase).await;
             let met = meet(&scene, proof.phase, proof.turn(round), &trouble, times).await;
+            if met.is_empty() {
+                proof.do_without_all_but(&scene.line.calls().into_iter().collect());
+            }
             proof.met.extend(met);
             scene.assert_settled(proof.phase, &proof.undisturbed.goal, what).await;
         }
@@ -162,7 +174,7 @@ fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
     let file = format!("faults-{phase}-{what}.md").replace(' ', "-");
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
     print!("{row}");
-    assert_eq!(met, planned, "{phase}, {what}: a call of every undisturbed run never met it");
+    assert_eq!(planned - met, Calls::new(), "{phase}, {what}: these calls of every undisturbed run never met it");
 }
 
 macro_rules! proofs {
