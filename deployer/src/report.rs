@@ -93,7 +93,7 @@ fn mark(step: &Step) -> (String, String) {
         Step::Delete { loss: None } => ("-", style().red(), String::new()),
         Step::Wait(state) => ("…", style().yellow(), format!(" is {state}")),
         Step::Leave(why) => ("=", style().dim(), format!(" stays: {why}")),
-        Step::Foreign(owner) => ("=", style().red(), format!(" stays: belongs to {owner}")),
+        Step::Foreign { owner, .. } => ("=", style().red(), format!(" stays: belongs to {owner}")),
         Step::Protected => ("=", style().red(), " stays: it is protected against deletion".into()),
     };
     (style.bold().apply_to(mark).to_string(), words)

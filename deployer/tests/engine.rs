@@ -326,7 +326,7 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
         cloud.boxes.lock().unwrap().insert("left".into(), theirs.clone());
         assert!(matches!(plan(&stack(1), &cloud).await, Err(Error::Foreign { .. })));
         let removal = stack(1).plan_removal(&cloud, &Default::default()).await.unwrap();
-        assert!(matches!(removal.lines[0].step, Step::Foreign(_)));
+        assert!(matches!(removal.lines[0].step, Step::Foreign { .. }));
         stack(1).remove(&cloud, removal, &Pace::default(), &|_: Event| ()).await;
         assert_eq!(cloud.boxes.lock().unwrap().get("left"), Some(&theirs));
         assert_eq!(cloud.mutating(), Vec::<String>::new());

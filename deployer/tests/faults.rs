@@ -3,17 +3,16 @@
 
 mod support;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use support::{
     line::{Calls, Trouble},
+    protocol,
     scene::{Phase, Scene, Undisturbed},
 };
 
 /// The commands of one life of a stack, each of which starts from what the one before has made.
 const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Down];
-/// The same without changes, for what is not over before a second has passed.
-const SHORT_LIFE: &[Phase] = &[Phase::Up, Phase::Down];
 /// How many lives are watched to know which calls each of them makes: how often something is asked until it is so
 /// differs.
 const WATCHED: usize = 3;
@@ -38,14 +37,25 @@ impl Proof {
         }
     }
 
+    /// A run that met nothing was undisturbed, and made these calls. How often something is asked until it is so differs
+    /// with what else the machine does; what changes something must come.
+    fn do_without_all_but(&mut self, made: &Calls) {
+        let met = &self.met;
+        let must_come = |call: &String| met.contains(call) || made.contains(call) || !protocol::is_read(call);
+        self.undisturbed.calls.retain(must_come);
+    }
+
     fn is_complete(&self) -> bool {
         self.undisturbed.calls.is_subset(&self.met)
     }
 }
 
-async fn every_call_gets_over(life: &[Phase], what: &str, trouble: Trouble, times: usize) {
+async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
     let scene = Scene::ours().await;
-    let mut proofs = watch(&scene, life).await;
+    let mut proofs = watch(&scene, LIFE).await;
+    if trouble == Trouble::Silence {
+        spare_the_changes(&mut proofs);
+    }
     for round in 0..ROUNDS + MORE_ROUNDS {
         if round >= ROUNDS && proofs.iter().all(Proof::is_complete) {
             break;
@@ -53,6 +63,9 @@ async fn every_call_gets_over(life: &[Phase], what: &str, trouble: Trouble, time
         for proof in &mut proofs {
             scene.begin(proof.phase).await;
             let met = meet(&scene, proof.phase, proof.turn(round), &trouble, times).await;
+            if met.is_empty() {
+                proof.do_without_all_but(&scene.line.calls().into_iter().collect());
+            }
             proof.met.extend(met);
             scene.assert_settled(proof.phase, &proof.undisturbed.goal, what).await;
         }
@@ -61,6 +74,27 @@ async fn every_call_gets_over(life: &[Phase], what: &str, trouble: Trouble, time
     proofs.iter().for_each(|proof| report(what, proof));
     scene.end().await;
     the_wait_for_health_gets_over(&trouble, times).await;
+}
+
+/// Leaves to the changes what only they call, and of each operation the first call.
+///
+/// A silence lasts for a second, and most calls of a change ask how far its roll-out is: in all of them it would last for
+/// minutes. How long an answer is awaited is the same for every call; what differs is what an operation makes of being
+/// called again, and for that one call of each stands.
+fn spare_the_changes(proofs: &mut [Proof]) {
+    let is_change = |proof: &Proof| ![Phase::Up, Phase::Down].contains(&proof.phase);
+    let (changes, others): (Vec<_>, Vec<_>) = proofs.iter_mut().partition(|proof| is_change(proof));
+    let mut tried: BTreeSet<String> = others.iter().flat_map(|proof| operations(&proof.undisturbed.calls)).collect();
+    for proof in changes {
+        let calls = &mut proof.undisturbed.calls;
+        let own = &operations(calls) - &tried;
+        calls.retain(|call| call.strip_suffix("#1").is_some_and(|operation| own.contains(operation)));
+        tried.extend(own);
+    }
+}
+
+fn operations(calls: &Calls) -> BTreeSet<String> {
+    calls.iter().filter_map(|call| call.split('#').next()).map(str::to_owned).collect()
 }
 
 /// What `up` asks while it waits for health, beside what it asks before.
@@ -140,24 +174,24 @@ fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
     let file = format!("faults-{phase}-{what}.md").replace(' ', "-");
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
     print!("{row}");
-    assert_eq!(met, planned, "{phase}, {what}: a call of every undisturbed run never met it");
+    assert_eq!(planned - met, Calls::new(), "{phase}, {what}: these calls of every undisturbed run never met it");
 }
 
 macro_rules! proofs {
-    ($($test:ident: $life:expr, $what:literal, $trouble:expr, $times:literal;)*) => {
+    ($($test:ident: $what:literal, $trouble:expr, $times:literal;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            every_call_gets_over($life, $what, $trouble, $times).await;
+            every_call_gets_over($what, $trouble, $times).await;
         })*
     };
 }
 
 proofs! {
-    every_call_gets_over_being_throttled_five_times: LIFE, "throttled five times", Trouble::Throttled, 5;
-    every_call_gets_over_an_internal_error: LIFE, "internal error (500)", Trouble::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_gets_over_an_unavailable_service: LIFE, "unavailable (503)", Trouble::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_gets_over_silence: SHORT_LIFE, "no answer in time", Trouble::Silence, 1;
-    every_call_gets_over_a_reset_before_its_effect: LIFE, "reset before the effect", Trouble::Before, 1;
-    every_call_gets_over_a_reset_after_its_effect: LIFE, "reset after the effect", Trouble::After, 1;
-    every_call_gets_over_half_an_answer: LIFE, "half an answer", Trouble::Truncated, 1;
+    every_call_gets_over_being_throttled_five_times: "throttled five times", Trouble::Throttled, 5;
+    every_call_gets_over_an_internal_error: "internal error (500)", Trouble::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_gets_over_an_unavailable_service: "unavailable (503)", Trouble::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_gets_over_silence: "no answer in time", Trouble::Silence, 1;
+    every_call_gets_over_a_reset_before_its_effect: "reset before the effect", Trouble::Before, 1;
+    every_call_gets_over_a_reset_after_its_effect: "reset after the effect", Trouble::After, 1;
+    every_call_gets_over_half_an_answer: "half an answer", Trouble::Truncated, 1;
 }

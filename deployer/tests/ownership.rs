@@ -42,7 +42,14 @@ fn change_something(scene: &Scene, n: usize) {
     scene.project.edit(from, to);
 }
 
-/// Neither command changes anything, and both say why.
+/// What a plan would make, or change: of what lives in something that is there it says the latter.
+fn to_be_made(plan: &Said) -> BTreeSet<String> {
+    let is_work = |line: &&str| ["  + ", "  ~ "].iter().any(|mark| line.starts_with(mark));
+    let lines = plan.stderr.lines().filter(is_work).map(|line| &line[4..]);
+    lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Neither command changes anything, and both say why; `down` says how the rest can go.
 async fn is_refused(scene: &Scene, address: &str, owner: &str) {
     scene.line.mend();
     for arguments in [Phase::Up.arguments(), Phase::Down.arguments()] {
@@ -50,6 +57,11 @@ async fn is_refused(scene: &Scene, address: &str, owner: &str) {
         assert_eq!(said.code, 1, "{address}: {}", said.all());
         says(&said, address);
         says(&said, &format!("belongs to {owner}"));
+        let is_free = owner.starts_with("nobody");
+        assert_eq!(said.stderr.contains(&format!("`up --adopt {address}`")), is_free, "{address}: {}", said.all());
+        if arguments == Phase::Down.arguments() {
+            says(&said, &format!("`down --keep {address}`"));
+        }
     }
     assert_eq!(scene.line.mutating(), Vec::<String>::new(), "{address} is not ours and something was changed");
 }
@@ -93,20 +105,69 @@ async fn what_carries_the_tag_of_another_stack_is_never_taken_over() {
     scene.end().await;
 }
 
-/// What is not ours can be kept, and everything that it does not need goes.
+/// What stays beside each that is kept, because it needs that.
+const NEEDED: &[(&str, &[&str])] = &[
+    ("bucket.artifacts", &[]),
+    ("bucket.images", &[]),
+    ("table.posts", &[]),
+    ("log_group.labeler", &[]),
+    ("role.labeler-fn", &[]),
+    ("instance_profile.web", &["role.web-svc"]),
+    ("function.labeler", &["bucket.images", "log_group.labeler", "role.labeler-fn", "table.posts"]),
+    ("security_group.web-lb", &[]),
+    ("launch_template.web", BEHIND_A_TEMPLATE),
+    ("target_group.web", &[]),
+    ("load_balancer.web", &["security_group.web-lb"]),
+    ("listener.web", &["load_balancer.web", "security_group.web-lb", "target_group.web"]),
+    ("auto_scaling_group.web", BEHIND_A_GROUP),
+];
+/// The environment of its instances names a bucket and a table.
+const BEHIND_A_TEMPLATE: &[&str] = &[
+    "bucket.images",
+    "instance_profile.web",
+    "role.web-svc",
+    "security_group.web",
+    "security_group.web-lb",
+    "table.posts",
+];
+/// Its listener stays, and so does what that does.
+const BEHIND_A_GROUP: &[&str] = &[
+    "bucket.images",
+    "default_action.web",
+    "instance_profile.web",
+    "launch_template.web",
+    "listener.web",
+    "load_balancer.web",
+    "role.web-svc",
+    "security_group.web",
+    "security_group.web-lb",
+    "table.posts",
+    "target_group.web",
+];
+/// The anchor, which everything needs, with the program that lies in it.
+const ANCHOR: &[&str] = &["bucket.artifacts", "artifact.web"];
+
+/// What is not ours can be kept, of every kind, and everything that it does not need goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn down_goes_on_without_what_it_is_told_to_keep() {
     let scene = Scene::ours().await;
-    scene.done(Phase::Up).await;
+    let all = to_be_made(&scene.run(&["plan"]).await);
     let aws = world::connect(&scene.endpoint(), scene.keys).await;
-    Hands::of(&aws).give("table.posts", Some("large")).await;
-    let down = scene.run(&["down", "--yes", "--keep", "table.posts"]).await;
-    assert_eq!(down.code, 0, "{}", down.all());
-    let there = scene.inventory().await;
-    let left: Vec<&String> = there.keys().filter(|thing| !thing.starts_with("object ")).collect();
-    assert_eq!(left, ["bucket postagram-artifacts-000000000000-us-east-1", "table postagram-posts"]);
-    Hands::of(&aws).give("table.posts", Some("postagram")).await;
-    scene.clear().await;
+    assert_eq!(NEEDED.iter().map(|(address, _)| *address).collect::<BTreeSet<_>>(), OWNED.iter().copied().collect());
+    for (address, needed) in NEEDED {
+        scene.done(Phase::Up).await;
+        Hands::of(&aws).give(address, Some("large")).await;
+        let down = scene.run(&["down", "--yes", "--keep", address]).await;
+        assert_eq!(down.code, 0, "{address}: {}", down.all());
+        says(&down, "nothing is left but what stays");
+        // It is still there, or it could not be given back.
+        Hands::of(&aws).give(address, Some("postagram")).await;
+        let gone = to_be_made(&scene.run(&["plan"]).await);
+        let stays: BTreeSet<&str> = all.difference(&gone).map(String::as_str).collect();
+        let expected = needed.iter().chain(ANCHOR).chain([address]).copied().collect();
+        assert_eq!(stays, expected, "{address} was to be kept");
+        scene.clear().await;
+    }
     scene.end().await;
 }
 
@@ -114,8 +175,8 @@ async fn down_goes_on_without_what_it_is_told_to_keep() {
 async fn no_kind_is_left_out_of_these_lists() {
     let scene = Scene::ours().await;
     let plan = scene.run(&["plan"]).await;
-    let created = plan.stderr.lines().filter_map(|line| line.strip_prefix("  + "));
-    let kinds: BTreeSet<&str> = created.filter_map(|line| line.split('.').next()).collect();
+    let created = to_be_made(&plan);
+    let kinds: BTreeSet<&str> = created.iter().filter_map(|address| address.split('.').next()).collect();
     let listed: BTreeSet<&str> =
         OWNED.iter().filter_map(|address| address.split('.').next()).chain(INSIDE.iter().copied()).collect();
     assert_eq!(kinds, listed);

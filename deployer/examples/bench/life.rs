@@ -22,7 +22,8 @@ pub async fn run() -> Result<()> {
     println!("| command | time | processor time | peak memory | calls | of them mutating |\n|---|---|---|---|---|---|");
     for (what, runs) in &rows {
         let (took, used) = (median(runs, |run| run.took), median(runs, |run| run.used));
-        let (peak, Run { calls, mutating, .. }) = (median(runs, |run| run.peak_kib) / 1024, runs[0]);
+        let (calls, mutating) = (median(runs, |run| run.calls), median(runs, |run| run.mutating));
+        let peak = median(runs, |run| run.peak_kib) / 1024;
         let (took, used) = (took.as_secs_f64(), used.as_secs_f64());
         println!("| {what} | {took:.2} s | {used:.2} s | {peak} MiB | {calls} | {mutating} |");
     }

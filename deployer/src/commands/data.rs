@@ -115,7 +115,7 @@ impl Kept {
 }
 
 fn is_unwanted(line: &Planned) -> bool {
-    matches!(line.step, Step::Delete { .. } | Step::Protected | Step::Leave(_) | Step::Foreign(_))
+    matches!(line.step, Step::Delete { .. } | Step::Protected | Step::Leave(_) | Step::Foreign { .. })
 }
 
 /// Whether the user types its name.

@@ -1,6 +1,8 @@
 //! `down`: remove everything the stack owns.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
+
+use anyhow::anyhow;
 
 use super::{
     Session, Wake, observer,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     cli::{Down, Global},
-    engine::{Outcome, Plan, Step},
+    engine::{Outcome, Plan, Planned, Step},
     exit::{Exit, Failure},
     lease::Lease,
     programs::Programs,
@@ -166,7 +168,10 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
 async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {
-        report::say("read back: nothing is left");
+        report::say(match left.lines.len() {
+            0 => "read back: nothing is left".to_owned(),
+            kept => format!("read back: nothing is left but what stays ({kept})"),
+        });
         return Ok(Exit::Done);
     }
     report::plan(&left);
@@ -176,26 +181,64 @@ async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> 
 
 /// What is protected keeps everything else, too: half a stack is of no use to anybody.
 fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
-    let protected: Vec<String> =
-        plan.lines.iter().filter(|line| line.step == Step::Protected).map(|line| line.address.to_string()).collect();
-    let Some(first) = protected.first() else { return Ok(()) };
-    let what = protected.join(" and ");
-    Err(Failure::new(Exit::Failed, anyhow::anyhow!("{what}: protected against deletion, so nothing was changed"))
-        .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `down --keep {first}`")))
+    let protected: Vec<&Planned> = plan.lines.iter().filter(|line| line.step == Step::Protected).collect();
+    if protected.is_empty() {
+        return Ok(());
+    }
+    let what = told(&protected, |line| line.address.to_string());
+    let keep = keeping(&protected);
+    Err(Failure::new(Exit::Failed, anyhow!("{what}: protected against deletion, so nothing was changed"))
+        .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
 }
 
 /// What is somebody else's keeps everything else, too: what it uses could not go, and what it lives in would take it along.
 fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
-    let foreign = plan.lines.iter().filter_map(|line| match &line.step {
-        Step::Foreign(owner) => Some((&line.address, format!("{} ({}) belongs to {owner}", line.address, line.name))),
-        _ => None,
+    let foreign: Vec<&Planned> = plan.lines.iter().filter(|line| owner(line).is_some()).collect();
+    if foreign.is_empty() || goes(plan) == 0 {
+        return Ok(());
+    }
+    let what = told(&foreign, |line| {
+        let (owner, _) = owner(line).unwrap_or_default();
+        format!("{} ({}) belongs to {owner}", line.address, line.name)
     });
-    let (addresses, told): (Vec<_>, Vec<_>) = foreign.unzip();
-    let Some(first) = addresses.first().filter(|_| goes(plan) > 0) else { return Ok(()) };
-    Err(Failure::new(Exit::Failed, anyhow::anyhow!("{}, so nothing was changed", told.join(" and "))).hint(format!(
-        "take its entry out of stack.yaml, so that it is none of this stack's; or keep it, and what it needs: \
-         `down --keep {first}`; or, if it carries nobody's tags and is yours, take it over first: `up --adopt {first}`"
-    )))
+    Err(Failure::new(Exit::Failed, anyhow!("{what}, so nothing was changed")).hint(ways_on(&foreign)))
+}
+
+/// How the rest can go nevertheless.
+fn ways_on(foreign: &[&Planned]) -> String {
+    let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign))];
+    // The artifact bucket has no entry.
+    let entries: BTreeSet<&str> = foreign.iter().map(|line| &*line.section).filter(|it| it.contains('.')).collect();
+    if !entries.is_empty() {
+        let entries: Vec<&str> = entries.into_iter().collect();
+        let entries = entries.join(" and ");
+        ways.push(format!(
+            "take {entries} out of stack.yaml, so that it is none of this stack's, and run `down` again"
+        ));
+    }
+    let free = foreign.iter().filter(|line| owner(line).is_some_and(|(_, is_free)| is_free));
+    let adopt: String = free.map(|line| format!(" --adopt {}", line.address)).collect();
+    if !adopt.is_empty() {
+        ways.push(format!("if what carries nobody's tags is yours, take it over first: `up{adopt}`"));
+    }
+    ways.join("; or ")
+}
+
+/// Whose a line is that is not ours, and whether it is nobody's.
+fn owner(line: &Planned) -> Option<(&str, bool)> {
+    match &line.step {
+        Step::Foreign { owner, is_free } => Some((owner, *is_free)),
+        _ => None,
+    }
+}
+
+fn told(lines: &[&Planned], tell: impl Fn(&Planned) -> String) -> String {
+    lines.iter().map(|line| tell(line)).collect::<Vec<_>>().join(" and ")
+}
+
+/// The command that leaves all of these where they are.
+fn keeping(lines: &[&Planned]) -> String {
+    lines.iter().fold("down".into(), |command, line| format!("{command} --keep {}", line.address))
 }
 
 fn goes(plan: &Plan) -> usize {

@@ -68,11 +68,11 @@ impl Standing {
 impl Line {
     fn of(planned: &Planned) -> Line {
         let fate = match &planned.step {
-            Step::Keep | Step::Leave(_) | Step::Foreign(_) | Step::Protected => Fate::Stays,
+            Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected => Fate::Stays,
             Step::Create | Step::Update(_) | Step::Replace(_) | Step::Delete { .. } | Step::Wait(_) => Fate::Due,
         };
         // What has no name yet lives in something that it cannot be told of, and may be there or not.
-        let is_ours = !matches!(planned.step, Step::Create | Step::Foreign(_));
+        let is_ours = !matches!(planned.step, Step::Create | Step::Foreign { .. });
         let is_there = is_ours && !planned.name.is_empty();
         let goes = matches!(planned.step, Step::Delete { .. });
         Line { address: planned.address.clone(), is_there, goes, fate }

@@ -306,7 +306,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                     return Ok(None);
                 }
                 match live.owner.foreign_to(&self.subject.stack) {
-                    Some(owner) => Step::Foreign(owner),
+                    Some(owner) => Step::Foreign { owner, is_free: live.owner.is_nobody() },
                     None if R::is_protected(&live.settings) => Step::Protected,
                     None => Step::Delete { loss: self.subject.loss(&*resource, cloud).await? },
                 }

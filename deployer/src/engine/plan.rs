@@ -37,7 +37,12 @@ pub enum Step {
     /// It stays as it is, for this reason.
     Leave(String),
     /// It has the name of something of ours and belongs to somebody else.
-    Foreign(String),
+    Foreign {
+        /// Whose it is, in words for people.
+        owner: String,
+        /// Whether it carries nobody's tags, so that it can be taken over.
+        is_free: bool,
+    },
     /// It is not wanted any more, and has been told that it must not be deleted.
     Protected,
 }
@@ -50,7 +55,7 @@ impl Step {
 
     /// Whether anything is to be done.
     fn is_work(&self) -> bool {
-        !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign(_) | Step::Protected)
+        !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected)
     }
 
     /// Whether those who use its output can already be planned.

@@ -1,5 +1,7 @@
 //! A project, the cloud it is deployed to, and the line between the two.
 
+use std::time::Duration;
+
 use super::{
     Project, Said,
     line::{Calls, Line, Trouble},
@@ -38,6 +40,9 @@ pub enum Phase {
     /// From what is up, with an object in a bucket.
     Down,
 }
+
+/// Far more than any run needs, to give up as well: only what would never end is cut off.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How many runs are watched to know which calls every run makes.
 const WATCHED: usize = 3;
@@ -102,7 +107,9 @@ impl Scene {
     }
 
     pub async fn run(&self, arguments: &[&str]) -> Said {
-        self.command(arguments).output().await.expect("the deployer can be started").into()
+        let output = tokio::time::timeout(PATIENCE, self.command(arguments).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("deployer {arguments:?} does not end"));
+        output.expect("the deployer can be started").into()
     }
 
     pub async fn done(&self, phase: Phase) -> Said {
