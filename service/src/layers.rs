@@ -1,11 +1,10 @@
 //! What is around every endpoint: log lines and counts, headers, one shape of errors, and limits.
 
-use std::io::Write;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use flate2::{Compress, Compression, FlushCompress, Status};
 use poem::error::InternalServerError;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
@@ -217,10 +216,28 @@ pub(crate) async fn packed<E: Endpoint>(next: Arc<E>, request: Request) -> Resul
     Ok(response)
 }
 
+thread_local! {
+    /// What packs on this thread: made once, as it is larger than most of what is packed.
+    static PACKER: RefCell<Compress> = RefCell::new(Compress::new_gzip(Compression::fast(), WINDOW_BITS));
+}
+
+/// How far back what is packed may be like what came before: 32 KiB, the most that gzip knows.
+const WINDOW_BITS: u8 = 15;
+
 /// Packs a body as a whole: what it takes meanwhile is kept for one at a time, and not for all who are slow to read.
 fn pack(body: &[u8]) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    packed.write_all(body).and_then(|()| packed.finish()).expect("memory takes everything")
+    PACKER.with_borrow_mut(|packer| {
+        packer.reset();
+        let mut packed = Vec::new();
+        loop {
+            let (rest, room) = (&body[packer.total_in() as usize..], body.len() / 4 + 64);
+            packed.reserve(room);
+            let state = packer.compress_vec(rest, &mut packed, FlushCompress::Finish);
+            if state.expect("it is reset and told to finish") == Status::StreamEnd {
+                return packed;
+            }
+        }
+    })
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
@@ -282,6 +299,10 @@ pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request, lim
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+
     use super::*;
 
     fn id(trace: &'static str) -> String {
@@ -297,6 +318,16 @@ mod tests {
             id("Self=1-67891234-12456789abcdef012345678;Root=1-67891233-abcdef012345678912345678;Sampled=0"),
             root
         );
+    }
+
+    #[test]
+    fn what_is_packed_is_what_it_was() {
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
+        for body in [&b""[..], b"a", &b"a post and a post ".repeat(10_000), &noise, b"the last"] {
+            let (packed, mut unpacked) = (pack(body), Vec::new());
+            GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == body, "{} bytes became {}", body.len(), unpacked.len());
+        }
     }
 
     #[test]
