@@ -15,7 +15,7 @@ use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
-use crate::tags::{Flaw, Rules};
+use crate::tags::{Flaw, STRICT};
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -500,12 +500,10 @@ impl<'a> Input<'a> {
     }
 }
 
-const TAGS: Rules = Rules { most: 50, ignores_case: false, checks_letters: true };
-
 /// Whether tags can be added to those that are `there`, with the codes of `API:logs.TagResource`.
 fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    TAGS.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+    STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
         Flaw::TooMany => Refusal::new(400, "TooManyTagsException", "A resource can have no more than 50 tags."),
         Flaw::Reserved(key) => invalid(&format!("Tag keys that begin with aws: are reserved: {key}")),
         flaw => invalid(&flaw.in_map().unwrap_or_default()),

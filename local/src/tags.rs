@@ -25,6 +25,9 @@ pub(crate) struct Rules {
 /// What most services ask for.
 pub(crate) const USUAL: Rules = Rules { most: 50, ignores_case: false, checks_letters: false };
 
+/// What those ask for that look at letters, too.
+pub(crate) const STRICT: Rules = Rules { checks_letters: true, ..USUAL };
+
 /// The first thing that is wrong with some tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -144,7 +147,7 @@ impl Flaw {
 mod tests {
     use super::*;
 
-    const STRICT: Rules = Rules { most: 2, ignores_case: true, checks_letters: true };
+    const SMALL: Rules = Rules { most: 2, ignores_case: true, checks_letters: true };
 
     #[test]
     fn keys_and_values_have_lengths_and_letters() {
@@ -156,9 +159,9 @@ mod tests {
         assert_eq!(check(USUAL, &key, "v"), Flaw::Key(2, key.clone(), Bound::Most(128)));
         assert_eq!(check(USUAL, "k", &value), Flaw::Value(2, "k".to_owned(), value.clone(), Bound::Most(256)));
         assert_eq!(USUAL.check([("k(", "a\tb")], []), Ok(()));
-        assert_eq!(check(STRICT, "k(", "v"), Flaw::Key(2, "k(".to_owned(), Bound::Letters));
-        assert_eq!(check(STRICT, "k", "a\tb"), Flaw::Value(2, "k".to_owned(), "a\tb".to_owned(), Bound::Letters));
-        assert_eq!(STRICT.check([("deployer:stack", "a b_./=+-@é1")], []), Ok(()));
+        assert_eq!(check(SMALL, "k(", "v"), Flaw::Key(2, "k(".to_owned(), Bound::Letters));
+        assert_eq!(check(SMALL, "k", "a\tb"), Flaw::Value(2, "k".to_owned(), "a\tb".to_owned(), Bound::Letters));
+        assert_eq!(SMALL.check([("deployer:stack", "a b_./=+-@é1")], []), Ok(()));
     }
 
     #[test]
@@ -169,15 +172,15 @@ mod tests {
         assert_eq!(USUAL.check([("aws", ""), ("my:aws:a", ""), ("é:é", "")], []), Ok(()));
         assert_eq!(USUAL.check([("a", ""), ("a", "")], []), Err(Flaw::Twice("a".to_owned())));
         assert_eq!(USUAL.check([("a", ""), ("A", "")], []), Ok(()));
-        assert_eq!(STRICT.check([("a", ""), ("A", "")], []), Err(Flaw::Twice("A".to_owned())));
+        assert_eq!(SMALL.check([("a", ""), ("A", "")], []), Err(Flaw::Twice("A".to_owned())));
     }
 
     #[test]
     fn what_is_there_counts_once_and_what_aws_gave_does_not() {
-        assert_eq!(STRICT.check([("a", ""), ("b", "")], ["A", "aws:x"]), Ok(()));
-        assert_eq!(STRICT.check([("a", ""), ("b", "")], ["c"]), Err(Flaw::TooMany));
+        assert_eq!(SMALL.check([("a", ""), ("b", "")], ["A", "aws:x"]), Ok(()));
+        assert_eq!(SMALL.check([("a", ""), ("b", "")], ["c"]), Err(Flaw::TooMany));
         // What is wrong with one of them comes first.
-        assert_eq!(STRICT.check([("a", ""), ("b", ""), ("c", ""), ("a", "")], []), Err(Flaw::Twice("a".to_owned())));
+        assert_eq!(SMALL.check([("a", ""), ("b", ""), ("c", ""), ("a", "")], []), Err(Flaw::Twice("a".to_owned())));
     }
 
     #[test]

@@ -104,18 +104,27 @@ fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
 fn what_has_begun_is_finished_after_it_was_told_to_stop() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = start(program(&dir, ENOUGH));
-    let mut slow = TcpStream::connect(&running.address).unwrap();
-    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").unwrap();
-    // Asked for its body, it has begun.
-    let mut go_on = [0; 25];
-    slow.read_exact(&mut go_on).unwrap();
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let begin = |_| {
+        let mut slow = TcpStream::connect(&running.address).unwrap();
+        slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            .unwrap();
+        // Asked for its body, it has begun.
+        let mut go_on = [0; 25];
+        slow.read_exact(&mut go_on).unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        slow
+    };
+    // One for each of its threads at least.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let all: Vec<TcpStream> = (0..=threads).map(begin).collect();
     running.tell(Signal::TERM);
     while TcpStream::connect(&running.address).is_ok() {}
-    slow.write_all(b"{}").unwrap();
-    let mut answer = String::new();
-    slow.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    for mut slow in all {
+        slow.write_all(b"{}").unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    }
     assert_eq!(running.child.wait().unwrap().code(), Some(0));
 }
 

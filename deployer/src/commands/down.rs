@@ -185,60 +185,65 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
     if protected.is_empty() {
         return Ok(());
     }
-    let what = told(&protected, |line| line.address.to_string());
-    let keep = keeping(&protected);
+    let what = protected.iter().map(|line| line.address.to_string()).collect::<Vec<_>>().join(" and ");
+    let keep = keeping(protected);
     Err(Failure::new(Exit::Failed, anyhow!("{what}: protected against deletion, so nothing was changed"))
         .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
 }
 
 /// What is somebody else's keeps everything else, too: what it uses could not go, and what it lives in would take it along.
 fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
-    let foreign: Vec<&Planned> = plan.lines.iter().filter(|line| owner(line).is_some()).collect();
+    let foreign: Vec<Foreign> = plan.lines.iter().filter_map(Foreign::of).collect();
     if foreign.is_empty() || goes(plan) == 0 {
         return Ok(());
     }
-    let what = told(&foreign, |line| {
-        let (owner, _) = owner(line).unwrap_or_default();
-        format!("{} ({}) belongs to {owner}", line.address, line.name)
-    });
+    let told = foreign
+        .iter()
+        .map(|Foreign { line, owner, .. }| format!("{} ({}) belongs to {owner}", line.address, line.name));
+    let what = told.collect::<Vec<_>>().join(" and ");
     Err(Failure::new(Exit::Failed, anyhow!("{what}, so nothing was changed")).hint(ways_on(&foreign)))
 }
 
+/// A line of the plan that is not ours.
+struct Foreign<'a> {
+    line: &'a Planned,
+    owner: &'a str,
+    /// Whether it is nobody's.
+    is_free: bool,
+}
+
+impl<'a> Foreign<'a> {
+    fn of(line: &'a Planned) -> Option<Self> {
+        match &line.step {
+            Step::Foreign { owner, is_free } => Some(Self { line, owner, is_free: *is_free }),
+            _ => None,
+        }
+    }
+}
+
 /// How the rest can go nevertheless.
-fn ways_on(foreign: &[&Planned]) -> String {
-    let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign))];
+fn ways_on(foreign: &[Foreign]) -> String {
+    let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign.iter().map(|one| one.line)))];
     // The artifact bucket has no entry.
-    let entries: BTreeSet<&str> = foreign.iter().map(|line| &*line.section).filter(|it| it.contains('.')).collect();
+    let sections = foreign.iter().map(|one| &*one.line.section).filter(|section| section.contains('.'));
+    let entries: BTreeSet<&str> = sections.collect();
     if !entries.is_empty() {
-        let entries: Vec<&str> = entries.into_iter().collect();
-        let entries = entries.join(" and ");
+        let entries = entries.into_iter().collect::<Vec<_>>().join(" and ");
         ways.push(format!(
             "take {entries} out of stack.yaml, so that it is none of this stack's, and run `down` again"
         ));
     }
-    let free = foreign.iter().filter(|line| owner(line).is_some_and(|(_, is_free)| is_free));
-    let adopt: String = free.map(|line| format!(" --adopt {}", line.address)).collect();
+    let free = foreign.iter().filter(|one| one.is_free);
+    let adopt: String = free.map(|one| format!(" --adopt {}", one.line.address)).collect();
     if !adopt.is_empty() {
         ways.push(format!("if what carries nobody's tags is yours, take it over first: `up{adopt}`"));
     }
     ways.join("; or ")
 }
 
-/// Whose a line is that is not ours, and whether it is nobody's.
-fn owner(line: &Planned) -> Option<(&str, bool)> {
-    match &line.step {
-        Step::Foreign { owner, is_free } => Some((owner, *is_free)),
-        _ => None,
-    }
-}
-
-fn told(lines: &[&Planned], tell: impl Fn(&Planned) -> String) -> String {
-    lines.iter().map(|line| tell(line)).collect::<Vec<_>>().join(" and ")
-}
-
 /// The command that leaves all of these where they are.
-fn keeping(lines: &[&Planned]) -> String {
-    lines.iter().fold("down".into(), |command, line| format!("{command} --keep {}", line.address))
+fn keeping<'a>(lines: impl IntoIterator<Item = &'a Planned>) -> String {
+    lines.into_iter().fold("down".into(), |command, line| format!("{command} --keep {}", line.address))
 }
 
 fn goes(plan: &Plan) -> usize {

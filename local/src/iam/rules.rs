@@ -7,7 +7,7 @@ use winterbaume_iam::views::IamStateView;
 use crate::answer::Refusal;
 use crate::backend::straight;
 use crate::permissions::{Policy, Trust};
-use crate::tags::{Flaw, Rules};
+use crate::tags::{Flaw, Rules, STRICT};
 
 type Form = BTreeMap<String, String>;
 
@@ -145,7 +145,7 @@ pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) ->
 }
 
 /// Keys of tags that differ in their case only are the same here, unlike elsewhere.
-const TAGS: Rules = Rules { most: 50, ignores_case: true, checks_letters: true };
+const TAGS: Rules = Rules { ignores_case: true, ..STRICT };
 
 /// Whether a call's tags can be added, in the words of IAM (`API:iam.TagRole`); none are published for reserved keys.
 fn check_tags(operation: &str, form: &Form, view: &IamStateView) -> Result<(), Refusal> {

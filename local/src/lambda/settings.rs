@@ -10,7 +10,7 @@ use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 use crate::functions::CONCURRENCY;
-use crate::tags::{Flaw, Rules};
+use crate::tags::{Flaw, STRICT};
 
 impl Lambda {
     pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
@@ -78,12 +78,10 @@ impl Lambda {
     }
 }
 
-const TAGS: Rules = Rules { most: 50, ignores_case: false, checks_letters: true };
-
 /// Whether tags can be added to those that are `there`, in the words of Lambda; none are published for reserved keys.
 pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    TAGS.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+    STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
         Flaw::TooMany => parameter("Number of tags exceeds resource tag limit."),
         Flaw::Reserved(key) => parameter(&format!("Tag keys that begin with aws: are reserved: {key}")),
         flaw => Refusal::new(400, "ValidationException", flaw.in_map().unwrap_or_default()),

@@ -41,7 +41,7 @@ struct Upload {
     headers: Vec<(String, String)>,
     /// The algorithm by which every part has to be known when the upload is completed, if there is one.
     #[serde(default)]
-    composite: Option<String>,
+    composite: Option<Algorithm>,
 }
 
 /// A part on disk. Its file's name tells everything, so that one rename replaces it.
@@ -325,9 +325,8 @@ impl S3 {
         }
         let there = self.uploads.parts(id).map_err(failed)?;
         let mut wanted = Vec::with_capacity(listed.parts.len());
-        let composite = upload.composite.as_deref().and_then(Algorithm::named);
         for one in &listed.parts {
-            if let Some(algorithm) = composite.filter(|algorithm| one.checksum(*algorithm).is_none()) {
+            if let Some(algorithm) = upload.composite.filter(|algorithm| one.checksum(*algorithm).is_none()) {
                 return Err(without_checksum(algorithm, one.part_number));
             }
             let part = there.get(&one.part_number).filter(|part| part.md5 == one.etag.trim_matches('"'));
@@ -371,7 +370,6 @@ impl Uploads {
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = headers.map(|(name, value)| (name.to_string(), text(value))).collect();
         let begun = OffsetDateTime::now_utc().unix_timestamp();
-        let composite = composite.map(|algorithm| algorithm.name().to_owned());
         let upload = Upload { bucket: bucket.to_owned(), key: key.to_owned(), begun, headers, composite };
         store::write_json(&self.dir.join(&id).join(ABOUT), &upload)?;
         Ok(id)

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::bucket::malformed;
 use crate::answer::Refusal;
 use crate::call::Request;
-use crate::tags::{Flaw, Rules};
+use crate::tags::{Flaw, Rules, STRICT};
 
 /// What is tagged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ fn check<'a>(of: Of, tags: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(
         Of::Bucket => 50,
         Of::Object => 10,
     };
-    Rules { most, ignores_case: false, checks_letters: true }.check(tags, [])
+    Rules { most, ..STRICT }.check(tags, [])
 }
 
 /// The words of S3, as they were seen in its answers (`ISS:versity/versitygw#1214`, `#1232`, `#1204`,
