@@ -11,7 +11,7 @@ use std::path::Path;
 use browser::Browser;
 use landscape::{DUSK, LAKE, MEADOW, landscape};
 use serde_json::{Value, json};
-use support::Project;
+use support::{Project, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_writes_posts_with_pictures_and_deletes_one() {
@@ -23,7 +23,9 @@ async fn a_person_writes_posts_with_pictures_and_deletes_one() {
     }
 
     let up = project.done(&["up", "--local", "--yes"]);
-    let url = up.stdout.lines().find_map(|line| line.strip_prefix("URL=")).expect("up says its URL").to_owned();
+    let url = up.output("URL");
+    let aws = world::connect(&project.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
+    world::uploads_are_told(&aws, &up.output("BUCKET")).await;
     let page = Browser::chromium().await;
     page.open(&url).await;
     page.until("an empty page", "document.querySelector('#empty:not([hidden])')").await;

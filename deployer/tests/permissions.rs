@@ -205,10 +205,6 @@ impl Stage {
 
     async fn on(project: Project) -> Stage {
         let up = project.done(&["up", "--local", "--yes"]);
-        let output = |name: &str| {
-            let line = up.stdout.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).map(str::to_owned);
-            line.expect("up says its outputs")
-        };
         let endpoint = project.endpoint();
         let aws = world::connect(&endpoint, (local::ACCESS_KEY, local::SECRET_KEY)).await;
         let (mut roles, mut policies) = (BTreeMap::new(), BTreeMap::new());
@@ -223,7 +219,8 @@ impl Stage {
             policies.insert(program.to_owned(), serde_json::from_str(&policy).expect("JSON"));
         }
         assert_eq!(roles.len(), 2);
-        let (url, bucket) = (output("URL"), output("BUCKET"));
+        let (url, bucket) = (up.output("URL"), up.output("BUCKET"));
+        world::uploads_are_told(&aws, &bucket).await;
         Stage { project, client: reqwest::Client::new(), url, endpoint, aws, roles, policies, bucket }
     }
 

@@ -77,14 +77,10 @@ async fn up(cloud: &Ours, project: &Project) -> Said {
     up
 }
 
-fn url(up: &Said) -> &str {
-    up.stdout.lines().find_map(|line| line.strip_prefix("URL=")).expect("up says its URL")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roll_out_and_another_port_interrupt_nobody() {
     let (cloud, project) = (ours().await, Project::light());
-    let crowd = Crowd::gather(url(&up(&cloud, &project).await));
+    let crowd = Crowd::gather(&up(&cloud, &project).await.output("URL"));
     crowd.some_more().await;
 
     let before_outputs = "      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\noutputs";
@@ -124,7 +120,7 @@ async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
     let scene = Scene::ours().await;
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());
-    let crowd = Crowd::gather(url(&first));
+    let crowd = Crowd::gather(&first.output("URL"));
     scene.project.edit("port: 8080", "port: 8081");
     let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
     let health = Trouble::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);

@@ -13,12 +13,14 @@ use super::{
 };
 use crate::{
     cli::{Global, Up},
-    engine::{self, Applied, Outcome, Outputs, Pace, Plan, Progress},
+    config::Config,
+    engine::{self, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
     exit::{Exit, Failure},
     health,
     lease::Lease,
     programs::Programs,
     report::{self, Board},
+    resources::notification::Notification,
     stack::{Front, Page},
 };
 
@@ -28,6 +30,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(500);
 /// A service that is not healthy by now has a reason, and the user wants to know it.
 const USUAL: Duration = Duration::from_secs(180);
+
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
     let brought = bring_up(&mut session, global, args).await;
@@ -43,6 +46,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let chosen = session.chosen(&page, &args.targets)?;
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
+    let late = told_late(&session.config, &plan);
     let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts, healthy_within).await?;
     let exit = session.conclude(outcomes);
@@ -50,10 +54,27 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     session.tally(global);
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
+        late.into_iter().for_each(report::say);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
         report::say(format!("up in {}", report::seconds(session.begun.elapsed())));
     }
     Ok(kept.conclude(exit))
+}
+
+/// Which functions S3 is told to tell of uploads, and does so only some minutes later. Nothing says when it begins
+/// (aws-facts §4.6).
+fn told_late(config: &Config, plan: &Plan) -> Vec<String> {
+    let told = |line: &&Planned| {
+        line.address.kind == Notification::KIND && matches!(line.step, Step::Create | Step::Update(_))
+    };
+    let words = |line: &Planned| {
+        let (bucket, upload) = (&line.address.key, config.buckets.get(line.address.key.as_str())?.on_upload.as_ref()?);
+        let function = &upload.function;
+        Some(format!(
+            "S3 may take 5 minutes to tell {function} of uploads to {bucket}, and never tells of earlier ones"
+        ))
+    };
+    plan.lines.iter().filter(told).filter_map(words).collect()
 }
 
 /// What is to be done, as the user has agreed to it and as it was seen when nobody else could change it.

@@ -35,6 +35,12 @@ impl Said {
     pub fn all(&self) -> String {
         format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
+
+    /// One of the stack's outputs.
+    pub fn output(&self, name: &str) -> String {
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+        self.stdout.lines().find_map(value).unwrap_or_else(|| panic!("there is no output {name}: {}", self.all()))
+    }
 }
 
 impl From<Output> for Said {

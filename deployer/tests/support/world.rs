@@ -39,6 +39,20 @@ pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
         .await
 }
 
+/// Waits until a bucket tells the labeler of uploads, which S3 does only some minutes after it was told to
+/// (aws-facts §4.6): the labeler removes a picture whose post there is not.
+pub async fn uploads_are_told(aws: &Aws, bucket: &str) {
+    let key = "nobody/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
+    let picture = || aws.s3.put_object().bucket(bucket).key(key).body(b"no picture".to_vec().into());
+    super::eventually("uploads to be told of", async || {
+        picture().send().await.expect("an object can be put");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let listed = aws.s3.list_objects_v2().bucket(bucket).prefix(key).send().await.expect("a list");
+        listed.contents().is_empty().then_some(())
+    })
+    .await;
+}
+
 #[derive(Default)]
 struct Seen(Inventory);
 
