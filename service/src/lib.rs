@@ -28,6 +28,7 @@ mod signing;
 mod together;
 mod tokens;
 mod workers;
+mod writes;
 
 pub use clients::Clients;
 pub use config::{Auth, BadSettings, Jwt, Keys, Secret, Settings};

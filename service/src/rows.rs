@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::known::Known;
 use crate::row::{self, Post};
 use crate::scan::{Scan, answers};
+use crate::writes::Writes;
 
 /// Which part of a list is asked for; without either, all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -45,17 +46,19 @@ pub(crate) struct Rows {
     client: DynamoDb,
     table: String,
     all: Scan,
+    new: Writes,
     known: Arc<Known>,
 }
 
 impl Rows {
     pub(crate) fn new(client: DynamoDb, table: String) -> Self {
-        Self { all: Scan::new(client.clone(), table.clone()), known: Arc::default(), client, table }
+        let (all, new) = (Scan::new(client.clone(), table.clone()), Writes::new(client.clone(), table.clone()));
+        Self { client, table, all, new, known: Arc::default() }
     }
 
-    /// Adds a post. The id is new, so nothing can be overwritten, and a repeated call writes the same.
+    /// Adds a post, whose id is a new one.
     pub(crate) async fn add(&self, post: &Post<'_>) -> Result<(), Error> {
-        self.client.call("PutItem", &json!({ "TableName": self.table, "Item": item(post) })).await?;
+        self.new.put(item(post)).await?;
         self.known.remember(&post.user, post.id);
         Ok(())
     }

@@ -1,0 +1,367 @@
+//! New rows, of which those that come at the same time go to `DynamoDB` in one call.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::mem;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use posts::attribute;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use thread_local::ThreadLocal;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::dynamodb::{DynamoDb, Failed};
+use crate::error::{Error, caused};
+
+/// The most rows that one call takes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+const MOST: usize = 25;
+/// How long others wait for a call to end, many times what it usually takes.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Writes rows. While a call is under way, those that come wait for its end and go in the next one: who is alone waits
+/// for nobody, and the more there are, the less each costs.
+///
+/// Guarantees: each is told how it ended for its own row. A call that has trouble keeps the rows that came after it
+/// waiting for a moment only. Rows of those who have left meanwhile are not written any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Writes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: DynamoDb,
+    table: String,
+    /// One for each thread, so that nobody is woken by another.
+    queues: ThreadLocal<Mutex<Queue>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Row>,
+    /// Whether there is a call for whose end those who come are to wait.
+    is_under_way: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    item: Value,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Writes {
+    pub(crate) fn new(client: DynamoDb, table: String) -> Self {
+        Self(Arc::new(Inner { client, table, queues: ThreadLocal::new() }))
+    }
+
+    /// Writes a new row. Its key is a new one, so that nothing can be overwritten, and a repeated call writes the same.
+    pub(crate) async fn put(&self, item: Value) -> Result<(), Error> {
+        let (done, written) = oneshot::channel();
+        let row = Row { item, done };
+        let begins = {
+            let mut queue = self.queue();
+            queue.waiting.push_back(row);
+            !mem::replace(&mut queue.is_under_way, true)
+        };
+        if begins {
+            self.begin_next();
+        }
+        // Without an answer, the runtime has ended.
+        written.await.unwrap_or_else(|_| Err(Error::Late(caused("the service stops"))))
+    }
+
+    /// Begins the call with those who wait, if there are any.
+    fn begin_next(&self) {
+        let rows = self.queue().next();
+        if rows.is_empty() {
+            return;
+        }
+        let writes = self.clone();
+        // On its own: whoever leaves must not take the others' rows along.
+        tokio::spawn(async move {
+            let mut call = pin!(writes.write(rows));
+            let ended = timeout(PATIENCE, &mut call).await.is_ok();
+            writes.begin_next();
+            if !ended {
+                call.await;
+            }
+        });
+    }
+
+    async fn write(&self, rows: Vec<Row>) {
+        if rows.len() == 1 {
+            return self.each(rows).await;
+        }
+        let puts: Vec<_> = rows.iter().map(|row| json!({ "PutRequest": { "Item": row.item } })).collect();
+        let request = json!({ "RequestItems": { &self.0.table: puts } });
+        let left = match self.0.client.call("BatchWriteItem", &request).await {
+            Ok(answer) => serde_json::from_slice(&answer).map_err(Failed::from),
+            Err(failed) => Err(failed),
+        };
+        match left {
+            Ok(Unprocessed { items }) => {
+                let items = items.get(&self.0.table).into_iter().flatten();
+                let left: HashSet<_> = items.map(|put| id(&put["PutRequest"]["Item"])).collect();
+                let is_left = |row: &Row| left.contains(id(&row.item));
+                let (left, written): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_left);
+                written.into_iter().for_each(|row| row.end(Ok(())));
+                self.each(left).await;
+            }
+            Err(failed) if failed.may_pass() => {
+                let error = Error::from(failed);
+                rows.into_iter().for_each(|row| row.end(Err(error.clone())));
+            }
+            // It may be about one of them, or about writing several.
+            Err(_) => self.each(rows).await,
+        }
+    }
+
+    /// Writes each row in a call of its own.
+    async fn each(&self, rows: Vec<Row>) {
+        let put = async |row: Row| {
+            let request = json!({ "TableName": self.0.table, "Item": row.item });
+            let written = self.0.client.call("PutItem", &request).await;
+            row.end(written.map(drop).map_err(Error::from));
+        };
+        join_all(rows.into_iter().map(put)).await;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.queues.get_or_default().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Those of the next call.
+    fn next(&mut self) -> Vec<Row> {
+        self.waiting.retain(|row| !row.done.is_closed());
+        let later = self.waiting.split_off(self.waiting.len().min(MOST));
+        let rows = mem::replace(&mut self.waiting, later);
+        self.is_under_way = !rows.is_empty();
+        rows.into()
+    }
+}
+
+impl Row {
+    fn end(self, how: Result<(), Error>) {
+        // Who has left does not want to know.
+        let _ = self.done.send(how);
+    }
+}
+
+/// What was not written, because there was too much at once.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Unprocessed {
+    #[serde(rename = "UnprocessedItems")]
+    items: HashMap<String, Vec<Value>>,
+}
+
+fn id(item: &Value) -> &str {
+    item[attribute::ID]["S"].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+    use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::signing::{Place, Signer};
+
+    /// Calls that are made, as operation and ids, each to be answered by the test.
+    #[derive(Debug, Clone, Default)]
+    struct Cloud(Arc<Mutex<Vec<Call>>>);
+
+    #[derive(Debug)]
+    struct Call {
+        operation: String,
+        ids: Vec<String>,
+        answer: oneshot::Sender<(u16, String)>,
+    }
+
+    impl HttpConnector for Cloud {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            let operation = request.headers().get("x-amz-target").unwrap().rsplit('.').next().unwrap().to_owned();
+            let body: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+            let ids = match operation.as_str() {
+                "PutItem" => vec![id(&body["Item"]).to_owned()],
+                _ => {
+                    let puts = body["RequestItems"]["posts"].as_array().unwrap();
+                    puts.iter().map(|put| id(&put["PutRequest"]["Item"]).to_owned()).collect()
+                }
+            };
+            let (answer, answered) = oneshot::channel();
+            self.0.lock().unwrap().push(Call { operation, ids, answer });
+            HttpConnectorFuture::new(async move {
+                let (status, body) = answered.await.unwrap();
+                Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
+            })
+        }
+    }
+
+    impl Cloud {
+        fn writes(&self) -> Writes {
+            let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
+            let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
+            let keys = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
+            let http = SharedHttpConnector::new(self.clone());
+            Writes::new(DynamoDb::new(http, Signer::new(place, keys), None, None), "posts".to_owned())
+        }
+
+        /// The calls that are under way once all have gone as far as they can.
+        async fn calls(&self) -> Vec<Call> {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            mem::take(&mut *self.0.lock().unwrap())
+        }
+
+        /// The only one.
+        async fn call(&self) -> Call {
+            let mut calls = self.calls().await;
+            assert_eq!(calls.len(), 1, "{calls:?}");
+            calls.remove(0)
+        }
+    }
+
+    impl Call {
+        fn told(&self) -> (&str, Vec<&str>) {
+            (&self.operation, self.ids.iter().map(String::as_str).collect())
+        }
+
+        fn end(self) {
+            self.answer.send((200, "{}".to_owned())).unwrap();
+        }
+
+        fn refuse(self, code: &str) {
+            self.answer.send((400, json!({ "__type": format!("x#{code}") }).to_string())).unwrap();
+        }
+    }
+
+    type Written = JoinHandle<Result<(), Error>>;
+
+    fn put(writes: &Writes, name: &str) -> Written {
+        let (writes, item) = (writes.clone(), json!({ attribute::ID: { "S": name } }));
+        tokio::spawn(async move { writes.put(item).await })
+    }
+
+    /// One row whose call is under way, and rows that have come since.
+    async fn crowd(cloud: &Cloud, names: &[&str]) -> (Written, Call, Vec<Written>) {
+        let writes = cloud.writes();
+        let first = put(&writes, "first");
+        let call = cloud.call().await;
+        assert_eq!(call.told(), ("PutItem", vec!["first"]));
+        let others = names.iter().map(|name| put(&writes, name)).collect();
+        assert!(cloud.calls().await.is_empty(), "they wait");
+        (first, call, others)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_while_a_call_is_under_way_goes_in_the_next() {
+        let cloud = Cloud::default();
+        let names: Vec<String> = (0..26).map(|number| number.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (first, call, others) = crowd(&cloud, &names).await;
+        call.end();
+        let call = cloud.call().await;
+        assert!(first.await.unwrap().is_ok());
+        assert_eq!(call.told(), ("BatchWriteItem", names[..MOST].to_vec()));
+        call.end();
+        let call = cloud.call().await;
+        assert_eq!(call.told(), ("PutItem", vec!["25"]), "one is left");
+        call.end();
+        assert!(join_all(others).await.into_iter().all(|written| written.unwrap().is_ok()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_too_much_at_once_is_written_alone() {
+        let cloud = Cloud::default();
+        let (_first, call, mut others) = crowd(&cloud, &["a", "b", "c"]).await;
+        call.end();
+        let left = json!([{ "PutRequest": { "Item": { "id": { "S": "b" }, "user": { "S": "ada" } } } }]);
+        let call = cloud.call().await;
+        call.answer.send((200, json!({ "UnprocessedItems": { "posts": left } }).to_string())).unwrap();
+        let call = cloud.call().await;
+        assert_eq!(call.told(), ("PutItem", vec!["b"]));
+        let (b, c) = (others.remove(1), others.remove(1));
+        assert!(others.remove(0).await.unwrap().is_ok() && c.await.unwrap().is_ok());
+        call.refuse("ValidationException");
+        assert!(matches!(b.await.unwrap(), Err(Error::Refused(_))), "each is told of its own row");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_call_is_refused_may_be_granted_to_each() {
+        let cloud = Cloud::default();
+        let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
+        call.end();
+        cloud.call().await.refuse("AccessDeniedException");
+        let mut calls = cloud.calls().await;
+        assert_eq!(calls.iter().map(Call::told).collect::<Vec<_>>(), ["a", "b"].map(|name| ("PutItem", vec![name])));
+        calls.pop().unwrap().refuse("ValidationException");
+        calls.pop().unwrap().end();
+        let ended = join_all(others).await;
+        assert!(matches!(&ended[..], [Ok(Ok(())), Ok(Err(Error::Refused(_)))]), "{ended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_is_told_to_all() {
+        let cloud = Cloud::default();
+        let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
+        call.end();
+        while others.iter().any(|other| !other.is_finished()) {
+            cloud.calls().await.into_iter().for_each(|call| call.refuse("ThrottlingException"));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        for other in others {
+            assert!(matches!(other.await.unwrap(), Err(Error::Unavailable(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_long_for_a_call_that_has_trouble() {
+        let cloud = Cloud::default();
+        let (first, call, others) = crowd(&cloud, &["a", "b"]).await;
+        tokio::time::advance(PATIENCE).await;
+        cloud.call().await.end();
+        assert!(join_all(others).await.into_iter().all(|written| written.unwrap().is_ok()));
+        assert!(!first.is_finished());
+        call.end();
+        assert!(first.await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_row_of_who_has_left_is_not_written_and_takes_no_other_along() {
+        let cloud = Cloud::default();
+        let (first, call, others) = crowd(&cloud, &["a", "b", "c"]).await;
+        for left in [&first, &others[0]] {
+            left.abort();
+        }
+        assert!(cloud.calls().await.is_empty());
+        call.end();
+        let call = cloud.call().await;
+        assert_eq!(call.told(), ("BatchWriteItem", vec!["b", "c"]));
+        call.end();
+        assert!(others.into_iter().next_back().unwrap().await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_when_nothing_is_under_way_waits_for_nobody() {
+        let cloud = Cloud::default();
+        let writes = cloud.writes();
+        for name in ["a", "b"] {
+            let written = put(&writes, name);
+            let call = cloud.call().await;
+            assert_eq!(call.told(), ("PutItem", vec![name]));
+            call.end();
+            assert!(written.await.unwrap().is_ok());
+        }
+    }
+}
