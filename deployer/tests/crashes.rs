@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use support::{
-    line::{Calls, Trouble},
+    line::{Calls, Trouble, parts},
     scene::{PICTURE, Phase, Scene, Undisturbed},
     world::Inventory,
 };
@@ -68,7 +68,7 @@ async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> 
 
 /// The calls but those of these operations, each of which must be among them.
 fn without(calls: &Calls, spared: &[(&str, &str)]) -> Calls {
-    let is_of = |call: &str, operation: &str| call.split('#').next() == Some(operation);
+    let is_of = |call: &str, operation: &str| parts(call).0 == operation;
     for (operation, why) in spared {
         assert!(calls.iter().any(|call| is_of(call, operation)), "{operation} is spared ({why}) and never called");
     }

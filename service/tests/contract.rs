@@ -4,6 +4,7 @@
 mod line;
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -60,6 +61,38 @@ async fn whoever_has_written_finds_it_however_many_ask_at_the_same_time() {
     };
     join_all(["ada", "ada", "ada", "bob", "bob", "eve"].map(writes_and_looks)).await;
     assert_eq!(world.list("/posts").await.len(), 30);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn posts_that_are_written_at_the_same_time_share_calls_and_each_is_told_the_truth() {
+    const POSTS: usize = 40;
+    let mut world = World::new().await;
+    let whole = std::mem::take(&mut world.base);
+    for (throttles, status) in [(false, StatusCode::CREATED), (true, StatusCode::SERVICE_UNAVAILABLE)] {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let slow = {
+            let calls = calls.clone();
+            move |asked: String| {
+                calls.lock().unwrap().push(asked);
+                async move {
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    if throttles { Fate::Throttled } else { Fate::Pass }
+                }
+            }
+        };
+        world.base = world.elsewhere_with(&line(&world.endpoint, slow).await, Limits::default()).await;
+        let title = |number| json!({ "title": number, "body": "b" }).to_string();
+        let answers = join_all((0..POSTS).map(|number| world.post(b"ada", title(format!("{number}"))))).await;
+        assert!(answers.iter().all(|answer| answer.status() == status), "{answers:?}");
+        let calls = std::mem::take(&mut *calls.lock().unwrap());
+        assert!(calls.len() < POSTS && calls.iter().any(|call| call == "BatchWriteItem"), "{calls:?}");
+        world.base.clone_from(&whole);
+        let mut titles: Vec<usize> =
+            world.list("/posts?user=ada").await.iter().map(|post| text(&post["title"]).parse().unwrap()).collect();
+        titles.sort_unstable();
+        assert_eq!(titles, (0..POSTS).collect::<Vec<_>>(), "all of the first time, none of the second");
+    }
     world.end().await;
 }
 

@@ -12,7 +12,7 @@ use std::{
 use futures::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
     service::service_fn,
@@ -84,6 +84,8 @@ struct State {
     counts: HashMap<String, usize>,
     /// The calls by the client's own number for them, which a repetition keeps.
     numbered: HashMap<String, String>,
+    /// Calls whose last answer was a refusal.
+    refused: Calls,
     rules: Vec<Rule>,
     is_dead: bool,
 }
@@ -157,10 +159,32 @@ impl Line {
         self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()
     }
 
+    /// As many of those that change something as have done so. A call that is refused for the moment is made again, and
+    /// how often differs from run to run: of three groups to be deleted, three calls come in every run, and a fourth in
+    /// some.
+    pub fn effective(&self) -> Calls {
+        let state = self.wire.state();
+        let mut effects: HashMap<&str, usize> = HashMap::new();
+        for call in state.calls.iter().filter(|call| !state.refused.contains(*call)) {
+            *effects.entry(parts(call).0).or_default() += 1;
+        }
+        let counts = |call: &&String| {
+            let (operation, number) = parts(call);
+            !protocol::is_read(call) && effects.get(operation).is_some_and(|effects| number <= *effects)
+        };
+        state.calls.iter().filter(counts).cloned().collect()
+    }
+
     /// The calls that have been spoilt since counting began.
     pub fn spoilt(&self) -> Calls {
         self.wire.state().rules.iter().flat_map(|rule| rule.hits.keys().cloned()).collect()
     }
+}
+
+/// The operation, and the how many-th of a run.
+pub fn parts(call: &str) -> (&str, usize) {
+    let (operation, number) = call.split_once('#').expect("calls are named like `CreateTable#2`");
+    (operation, number.parse().expect("a number"))
 }
 
 impl Drop for Line {
@@ -183,12 +207,20 @@ impl State {
         name
     }
 
+    fn note(&mut self, call: String, status: StatusCode) {
+        if status.is_success() {
+            self.refused.remove(&call);
+        } else {
+            self.refused.insert(call);
+        }
+    }
+
     /// What is to happen to this call.
     fn judge(&mut self, call: &str) -> Option<Trouble> {
         if self.is_dead {
             return Some(Trouble::Before);
         }
-        let operation = call.split('#').next().unwrap_or(call);
+        let (operation, _) = parts(call);
         let rule = self.rules.iter_mut().find(|rule| {
             let key = if rule.calls.contains(call) { call } else { operation };
             rule.calls.contains(key) && rule.hits.get(key).is_none_or(|hits| *hits < rule.times)
@@ -264,13 +296,18 @@ async fn carry(wire: Arc<Wire>, request: Request<Incoming>) -> Carried {
     let request = Request::from_parts(parts, body.to_bytes());
     let protocol = Protocol::of(&request);
     wire.in_flight.fetch_add(1, Ordering::SeqCst);
-    let trouble = {
+    let (call, trouble) = {
         let mut state = wire.state();
         let call = state.name(protocol::operation(&request), protocol::number(&request));
-        state.judge(&call)
+        let trouble = state.judge(&call);
+        (call, trouble)
     };
     let carried = match &trouble {
-        None => Carried::Whole(wire.forward(request).await),
+        None => {
+            let answer = wire.forward(request).await;
+            wire.state().note(call, answer.status());
+            Carried::Whole(answer)
+        }
         Some(Trouble::Before) => Carried::Lost,
         Some(Trouble::Silence) => Carried::Nowhere,
         Some(Trouble::Throttled) => Carried::Whole(protocol.throttled()),

@@ -54,7 +54,7 @@ pub struct Undisturbed {
     pub goal: Inventory,
     /// Every call.
     pub calls: Calls,
-    /// Every call that changes something.
+    /// As many calls as change something.
     pub mutating: Calls,
 }
 
@@ -230,7 +230,7 @@ impl Scene {
         self.line.mend();
         self.done(phase).await;
         let calls = self.line.calls().into_iter().collect();
-        let mutating = self.line.mutating().into_iter().collect();
+        let mutating = self.line.effective();
         Undisturbed { goal: self.inventory().await, calls, mutating }
     }
 
