@@ -143,12 +143,7 @@ impl Laptop {
     /// Errors: another one runs on the same state, or the port is taken.
     pub async fn run(&self, port: u16, region: &str, conditions: local::Conditions) -> anyhow::Result<()> {
         make_private(&self.dir)?;
-        let lock = File::create(self.lock_file())?;
-        match lock.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => bail!("a local AWS already runs on {}", self.dir.display()),
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
+        let _lock = local::take(&self.dir).await?;
         let options = local::Options { dir: self.dir.join("state"), port, region: region.into() };
         let cloud = local::Cloud::start_with(options, conditions).await.with_context(|| {
             format!("cannot serve on 127.0.0.1:{port}; another port: --port, or DEPLOYER_LOCAL_PORT")
@@ -164,7 +159,7 @@ impl Laptop {
 
     /// Whether a server has this state for itself, even if it does not answer yet.
     fn is_taken(&self) -> bool {
-        File::open(self.lock_file()).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+        File::open(self.dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     fn folder(&self) -> &Path {
@@ -173,10 +168,6 @@ impl Laptop {
 
     fn server_file(&self) -> PathBuf {
         self.dir.join("server.json")
-    }
-
-    fn lock_file(&self) -> PathBuf {
-        self.dir.join("lock")
     }
 
     fn log_file(&self) -> PathBuf {

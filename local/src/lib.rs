@@ -38,10 +38,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
@@ -104,7 +106,7 @@ impl Cloud {
         winterbaume_core::set_default_account_id(ACCOUNT);
         make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
-        let lock = lock(&dir)?;
+        let lock = take(&dir).await?;
         let options = Options { dir, ..options };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
             .await
@@ -142,12 +144,42 @@ fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
-/// Takes the directory for this server alone. The system gives it back when the process ends, however that happens.
-fn lock(dir: &Path) -> anyhow::Result<File> {
+/// How long a directory may seem to be in use: a program that is just being started has its starter's lock for a moment.
+const SEEMS_USED: Duration = Duration::from_secs(1);
+/// How often is looked whether it still does.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Takes a directory for one local AWS alone, for as long as the file is open: the system closes it when the process
+/// ends, however that happens.
+///
+/// Errors: another one has it.
+pub async fn take(dir: &Path) -> anyhow::Result<File> {
     let lock = File::create(dir.join("lock"))?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => anyhow::bail!("a local AWS already runs on {}", dir.display()),
-        Err(TryLockError::Error(fault)) => Err(fault.into()),
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < SEEMS_USED => sleep(AGAIN).await,
+            Err(TryLockError::WouldBlock) => anyhow::bail!("a local AWS already runs on {}", dir.display()),
+            Err(TryLockError::Error(fault)) => return Err(fault.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_only_seems_to_be_in_use_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = take(dir.path()).await.unwrap();
+        let refused = take(dir.path()).await.unwrap_err();
+        assert!(refused.to_string().starts_with("a local AWS already runs on "), "{refused}");
+        let freed = async {
+            sleep(SEEMS_USED / 2).await;
+            drop(held);
+        };
+        tokio::join!(take(dir.path()), freed).0.unwrap();
     }
 }
