@@ -13,6 +13,7 @@ mod error;
 mod json;
 mod known;
 mod layers;
+pub mod log;
 mod metrics;
 mod page;
 mod pictures;

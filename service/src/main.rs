@@ -5,31 +5,29 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use service::{Clients, Limits, Metrics, Settings, Workers, app, metrics, serve};
+use service::{Clients, Limits, Metrics, Settings, Workers, app, log, metrics, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// The settings are missing or unusable (`EX_CONFIG` of sysexits): starting again changes nothing.
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    log_as_json();
+    log::begin();
     // Before there are threads: a `.env` becomes part of the environment.
     let settings = match Settings::load() {
         Ok(settings) => settings,
         Err(error) => return refuse(&error, EXIT_CONFIG),
     };
-    match run(settings) {
+    let ended = Workers::runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(run(settings)));
+    log::end();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<service::BadSettings>() => refuse(&*error, EXIT_CONFIG),
         Err(error) => refuse(&*error, 1),
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
 async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let workers = Workers::start(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
     let listener = listen(&settings.host, settings.port).await?;
@@ -72,15 +70,6 @@ async fn until(mut stopped: watch::Receiver<()>) {
 fn refuse(error: &dyn std::error::Error, code: u8) -> ExitCode {
     tracing::error!("{error}");
     ExitCode::from(code)
-}
-
-/// What is logged, `info` unless `RUST_LOG` says otherwise: `debug`, or `warn,service=debug`.
-fn log_as_json() {
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
-    let wanted: Targets =
-        wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO).with_target("poem", LevelFilter::WARN));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
-    tracing_subscriber::registry().with(lines).with(wanted).init();
 }
 
 fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {

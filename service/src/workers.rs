@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+
+use crate::log;
 
 /// Runtimes of one thread each, among which connections are dealt out.
 ///
@@ -43,6 +45,11 @@ impl Workers {
         Self { all: vec![Worker::new(Handle::current())], _running: watch::Sender::new(()) }
     }
 
+    /// A runtime of one thread, whose lines are logged when it comes to rest.
+    pub fn runtime() -> io::Result<Runtime> {
+        Builder::new_current_thread().enable_all().on_thread_park(log::rest).build()
+    }
+
     /// So many threads: the one of the runtime that this is called in, and new ones. Fails if the system gives no more.
     ///
     /// # Panics
@@ -50,7 +57,7 @@ impl Workers {
     pub fn start(count: NonZeroUsize) -> io::Result<Self> {
         let mut workers = Self::here();
         for _ in 1..count.get() {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Self::runtime()?;
             workers.all.push(Worker::new(runtime.handle().clone()));
             let mut running = workers._running.subscribe();
             let live = move || runtime.block_on(async { while running.changed().await.is_ok() {} });
