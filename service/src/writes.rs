@@ -35,8 +35,8 @@ pub(crate) struct Writes(Arc<Inner>);
 struct Inner {
     client: DynamoDb,
     table: String,
-    /// One for each thread, so that nobody is woken by another.
-    queues: ThreadLocal<Mutex<Queue>>,
+    /// One for each thread, so that where all calls of a thread stay on it nobody is woken by another.
+    queues: ThreadLocal<Arc<Mutex<Queue>>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,21 +61,22 @@ impl Writes {
     pub(crate) async fn put(&self, item: Value) -> Result<(), Error> {
         let (done, written) = oneshot::channel();
         let row = Row { item, done };
+        let queue = self.0.queues.get_or_default();
         let begins = {
-            let mut queue = self.queue();
+            let mut queue = lock(queue);
             queue.waiting.push_back(row);
             !mem::replace(&mut queue.is_under_way, true)
         };
         if begins {
-            self.begin_next();
+            self.begin_next(queue.clone());
         }
         // Without an answer, the runtime has ended.
         written.await.unwrap_or_else(|_| Err(Error::Late(caused("the service stops"))))
     }
 
     /// Begins the call with those who wait, if there are any.
-    fn begin_next(&self) {
-        let rows = self.queue().next();
+    fn begin_next(&self, queue: Arc<Mutex<Queue>>) {
+        let rows = lock(&queue).next();
         if rows.is_empty() {
             return;
         }
@@ -84,7 +85,7 @@ impl Writes {
         tokio::spawn(async move {
             let mut call = pin!(writes.write(rows));
             let ended = timeout(PATIENCE, &mut call).await.is_ok();
-            writes.begin_next();
+            writes.begin_next(queue);
             if !ended {
                 call.await;
             }
@@ -103,8 +104,7 @@ impl Writes {
         };
         match left {
             Ok(Unprocessed { items }) => {
-                let items = items.get(&self.0.table).into_iter().flatten();
-                let left: HashSet<_> = items.map(|put| id(&put["PutRequest"]["Item"])).collect();
+                let left: HashSet<_> = items.values().flatten().map(|put| id(&put["PutRequest"]["Item"])).collect();
                 let is_left = |row: &Row| left.contains(id(&row.item));
                 let (left, written): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_left);
                 written.into_iter().for_each(|row| row.end(Ok(())));
@@ -128,10 +128,10 @@ impl Writes {
         };
         join_all(rows.into_iter().map(put)).await;
     }
+}
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.queues.get_or_default().lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Queue {
@@ -350,6 +350,27 @@ mod tests {
         assert_eq!(call.told(), ("BatchWriteItem", vec!["b", "c"]));
         call.end();
         assert!(others.into_iter().next_back().unwrap().await.unwrap().is_ok());
+    }
+
+    /// A runtime of many threads takes a call from one to the other.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn nobody_is_forgotten_where_calls_change_their_thread() {
+        let cloud = Cloud::default();
+        let writes = cloud.writes();
+        let answers = tokio::spawn({
+            let cloud = cloud.clone();
+            async move {
+                loop {
+                    cloud.calls().await.into_iter().for_each(Call::end);
+                }
+            }
+        });
+        for round in 0..100 {
+            let rows = (0..8).map(|number| put(&writes, &format!("{round}-{number}")));
+            let written = timeout(Duration::from_secs(60), join_all(rows)).await.expect("all are answered");
+            assert!(written.into_iter().all(|written| written.unwrap().is_ok()));
+        }
+        answers.abort();
     }
 
     #[tokio::test(start_paused = true)]
