@@ -150,7 +150,16 @@ async fn calls_of_the_deployer(project: &Project) -> usize {
     let _ = calls(project).await;
     let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
     let calls: Vec<Value> = answer.json().await.expect("a list of calls");
-    let data = ["PutObject", "PutItem", "UpdateItem", "DeleteItem", "DeleteObject", "DeleteObjects", "DetectLabels"];
+    let data = [
+        "PutObject",
+        "PutItem",
+        "BatchWriteItem",
+        "UpdateItem",
+        "DeleteItem",
+        "DeleteObject",
+        "DeleteObjects",
+        "DetectLabels",
+    ];
     let deploys = |call: &&Value| call["mutating"] == true && !data.iter().any(|known| call["operation"] == *known);
     calls.iter().filter(deploys).count()
 }

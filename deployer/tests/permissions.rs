@@ -19,7 +19,7 @@ use support::{
     world,
 };
 
-/// What `read_write` promises to every program, and Postagram's two do not happen to use.
+/// What `read_write` promises to every program, and Postagram's two do without.
 const SPARE: &[(&str, &[&str])] = &[
     (
         "labeler",

@@ -170,7 +170,7 @@ pub async fn take(dir: &Path) -> anyhow::Result<File> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_directory_that_only_seems_to_be_in_use_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let held = take(dir.path()).await.unwrap();

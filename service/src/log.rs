@@ -17,6 +17,9 @@ const MOST: usize = 8 * 1024;
 /// written together when it does: who answers one request writes one line at once, who answers many writes many with one
 /// call. Lines of other threads are written at once.
 ///
+/// Guarantees: no more than 8 KiB of a thread's lines wait. A program that is killed, or dies by another thread's panic,
+/// loses those of what the thread is just doing.
+///
 /// # Panics
 /// If it was called before.
 pub fn begin() {
@@ -25,7 +28,7 @@ pub fn begin() {
         wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO).with_target("poem", LevelFilter::WARN));
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Lines);
     tracing_subscriber::registry().with(lines).with(wanted).init();
-    // A panic ends the program: what led to it is to be read.
+    // A panic ends the program: what led to it on this thread is to be read.
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         end();

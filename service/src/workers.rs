@@ -3,7 +3,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
@@ -19,8 +19,9 @@ use crate::log;
 #[derive(Debug)]
 pub struct Workers {
     all: Vec<Worker>,
+    threads: Vec<JoinHandle<()>>,
     /// The threads end when it is dropped.
-    _running: watch::Sender<()>,
+    running: Option<watch::Sender<()>>,
 }
 
 /// A runtime, and a mark that each of its connections has a copy of.
@@ -42,7 +43,7 @@ impl Workers {
     /// # Panics
     /// Outside of a runtime.
     pub fn here() -> Self {
-        Self { all: vec![Worker::new(Handle::current())], _running: watch::Sender::new(()) }
+        Self { all: vec![Worker::new(Handle::current())], threads: Vec::new(), running: None }
     }
 
     /// A runtime of one thread, whose lines are logged when it comes to rest.
@@ -55,14 +56,16 @@ impl Workers {
     /// # Panics
     /// Outside of a runtime.
     pub fn start(count: NonZeroUsize) -> io::Result<Self> {
+        let running = watch::Sender::new(());
         let mut workers = Self::here();
         for _ in 1..count.get() {
             let runtime = Self::runtime()?;
             workers.all.push(Worker::new(runtime.handle().clone()));
-            let mut running = workers._running.subscribe();
+            let mut running = running.subscribe();
             let live = move || runtime.block_on(async { while running.changed().await.is_ok() {} });
-            thread::Builder::new().name("worker".to_owned()).spawn(live)?;
+            workers.threads.push(thread::Builder::new().name("worker".to_owned()).spawn(live)?);
         }
+        workers.running = Some(running);
         Ok(workers)
     }
 
@@ -71,6 +74,17 @@ impl Workers {
         let fewest = self.all.iter().min_by_key(|worker| Arc::strong_count(&worker.mark));
         let Worker { runtime, mark } = fewest.expect("there is one at least");
         Place { runtime: runtime.clone(), _mark: mark.clone() }
+    }
+}
+
+impl Drop for Workers {
+    /// Waits until the threads have ended, and with them the last lines that they log.
+    fn drop(&mut self) {
+        drop(self.running.take());
+        for thread in self.threads.drain(..) {
+            // A panic has been told of.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     cli::{Global, Up},
     config::Config,
-    engine::{self, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
+    engine::{self, Address, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
     exit::{Exit, Failure},
     health,
     lease::Lease,
@@ -49,32 +49,34 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let late = told_late(&session.config, &plan);
     let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts, healthy_within).await?;
+    let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
+    let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);
+    late.into_iter().for_each(|(_, words)| report::say(words));
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
-        late.into_iter().for_each(report::say);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
         report::say(format!("up in {}", report::seconds(session.begun.elapsed())));
     }
     Ok(kept.conclude(exit))
 }
 
-/// Which functions S3 is told to tell of uploads, and does so only some minutes later. Nothing says when it begins
-/// (aws-facts §4.6).
-fn told_late(config: &Config, plan: &Plan) -> Vec<String> {
-    let told = |line: &&Planned| {
+/// What to say of functions of which S3 is told just now that they want to hear of uploads: it tells them only some
+/// minutes later, and nothing says from when on (aws-facts §4.6).
+fn told_late(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
+    let is_told = |line: &&Planned| {
         line.address.kind == Notification::KIND && matches!(line.step, Step::Create | Step::Update(_))
     };
-    let words = |line: &Planned| {
-        let (bucket, upload) = (&line.address.key, config.buckets.get(line.address.key.as_str())?.on_upload.as_ref()?);
-        let function = &upload.function;
-        Some(format!(
-            "S3 may take 5 minutes to tell {function} of uploads to {bucket}, and never tells of earlier ones"
-        ))
+    let say = |line: &Planned| {
+        let bucket = &line.address.key;
+        let function = &config.buckets.get(bucket.as_str())?.on_upload.as_ref()?.function;
+        let words =
+            format!("S3 may take 5 minutes to tell {function} of uploads to {bucket}, and never tells of earlier ones");
+        Some((line.address.clone(), words))
     };
-    plan.lines.iter().filter(told).filter_map(words).collect()
+    plan.lines.iter().filter(is_told).filter_map(say).collect()
 }
 
 /// What is to be done, as the user has agreed to it and as it was seen when nobody else could change it.
