@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use support::{
     Said,
     hands::Hands,
-    line::Trouble,
+    line::{Trouble, parts},
     protocol,
     run::Run,
     scene::{PICTURE, Phase, Scene},
@@ -323,7 +323,7 @@ async fn stops(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told:
     let remedies = remedies(&said, &words);
     assert!(told.iter().all(|text| remedies.contains(text)), "{told:?} is missing in {remedies:?}: {}", said.stderr);
     if !protocol::is_read(operation) {
-        let refused = scene.line.calls().iter().filter(|call| call.split('#').next() == Some(operation)).count();
+        let refused = scene.line.calls().iter().filter(|call| parts(call).0 == operation).count();
         assert!(refused <= 2, "it was tried again: {refused} calls of {operation}");
     }
     let after = scene.inventory().await;
@@ -713,7 +713,7 @@ async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize>
     hands.take_from_lists().await;
     assert_eq!(scene.inventory().await, Inventory::new());
     let calls = scene.line.calls();
-    lists.iter().map(|list| calls.iter().filter(|call| call.split('#').next() == Some(list)).count()).collect()
+    lists.iter().map(|list| calls.iter().filter(|call| parts(call).0 == *list).count()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -845,7 +845,7 @@ async fn every_list_is_read_to_its_last_page() {
         world::upload(&scene.endpoint(), scene.keys, key).await;
     }
     let asked = |operation: &str| {
-        let of = |call: &&String| call.split('#').next() == Some(operation);
+        let of = |call: &&String| parts(call).0 == operation;
         scene.line.calls().iter().filter(of).count()
     };
     scene.assert_nothing_to_do("whole lists").await;

@@ -6,7 +6,7 @@ mod support;
 use std::{collections::BTreeSet, path::Path};
 
 use support::{
-    line::{Calls, Trouble},
+    line::{Calls, Trouble, parts},
     protocol,
     scene::{Phase, Scene, Undisturbed},
 };
@@ -94,7 +94,7 @@ fn spare_the_changes(proofs: &mut [Proof]) {
 }
 
 fn operations(calls: &Calls) -> BTreeSet<String> {
-    calls.iter().filter_map(|call| call.split('#').next()).map(str::to_owned).collect()
+    calls.iter().map(|call| parts(call).0.to_owned()).collect()
 }
 
 /// What `up` asks while it waits for health, beside what it asks before.
