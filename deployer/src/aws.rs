@@ -11,14 +11,17 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::engine::{Fault, Retry, Tags};
 
+mod answer_limit;
 mod batch;
 mod journal;
 mod pace;
+mod pages;
 mod server_time;
 
 pub use batch::Batch;
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
+pub use pages::{Pages, Progress, items};
 pub use server_time::{Began, ServerTime};
 
 /// The clients of one account and region.
@@ -111,6 +114,7 @@ impl Aws {
             .interceptor(journal.clone())
             .interceptor(began.clone())
             .interceptor(pace::Label)
+            .interceptor(answer_limit::AnswerLimit)
             .build();
         macro_rules! client {
             ($service:ident) => {
@@ -119,6 +123,7 @@ impl Aws {
                         .interceptor(journal.clone())
                         .interceptor(began.clone())
                         .interceptor(pace::Label)
+                        .interceptor(answer_limit::AnswerLimit)
                         .build(),
                 )
             };

@@ -136,7 +136,9 @@ fn hint_for(error: &Error) -> Option<String> {
         ),
         Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),
         Error::TimedOut { .. } => Some("the same command continues where this one stopped".into()),
-        Error::Interrupted { .. } => Some("the same command continues where this one stopped".into()),
+        Error::Postponed { .. } | Error::Interrupted { .. } => {
+            Some("the same command continues where this one stopped".into())
+        }
     }
 }
 

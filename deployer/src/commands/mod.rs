@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     engine::{self, AT_ONCE, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
+    health,
     lease::Lease,
     package,
     pin::{Elsewhere, Pin, Place},
@@ -71,6 +72,8 @@ struct Session {
     destination: Destination,
     begun: Instant,
     lease_term: Duration,
+    /// How long the command waits for healthy targets.
+    wait: health::Wait,
     standing: Mutex<Standing>,
     /// How long walks over the stack have taken so far.
     walked: Mutex<Span>,
@@ -125,8 +128,21 @@ impl Session {
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
         let lease_term = Duration::from_secs(global.lease.into());
-        let (standing, walked) = Default::default();
-        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, walked }))
+        let (wait, standing, walked) = Default::default();
+        Ok(Some(Session {
+            config,
+            file,
+            aws,
+            site,
+            pin,
+            network,
+            destination,
+            begun,
+            lease_term,
+            wait,
+            standing,
+            walked,
+        }))
     }
 
     fn folder(&self) -> &Path {
@@ -152,7 +168,7 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        lay_out(&self.config, &self.site, self.network.as_ref(), programs)
+        lay_out(&self.config, &self.site, self.network.as_ref(), programs, self.wait)
     }
 
     /// The page with everything of this stack that it no longer wants.
@@ -209,6 +225,8 @@ impl Session {
 
     /// Prints what was not done, and says how the command ends.
     fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
+        let (postponed, outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_postponed);
+        postponed.into_iter().filter_map(|outcome| outcome.result?.err()).for_each(report::say);
         if outcomes.iter().all(Outcome::is_done) {
             return Exit::Done;
         }
