@@ -31,7 +31,7 @@ pub fn look(bytes: &[u8]) -> (usize, usize) {
             }
         }
     }
-    let _ = User::from_header(bytes);
+    let _ = User::parse(&User::name_in_header(bytes));
     let text = String::from_utf8_lossy(bytes);
     if let Ok(object) = ObjectName::from_event(&text) {
         assert_eq!(object.to_string().parse(), Ok(object));
