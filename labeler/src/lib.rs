@@ -47,6 +47,12 @@ pub fn pictures(event: &Value, our_bucket: &str) -> impl Iterator<Item = Result<
     event::records(event).map(move |record| Picture::from_record(record, our_bucket))
 }
 
+/// A picture without its metadata; nothing if it is none that can be shown.
+#[must_use]
+pub fn without_metadata(bytes: &[u8]) -> Option<Vec<u8>> {
+    metadata::Format::of(bytes)?.clean(bytes).ok()
+}
+
 /// How it ended for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
