@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod env_file;
 pub mod exit;
+pub mod files;
 pub mod health;
 #[cfg(feature = "local")]
 pub mod laptop;
