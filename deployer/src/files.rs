@@ -130,7 +130,8 @@ mod tests {
     fn what_is_no_regular_file_is_named_and_never_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         symlink("/dev/zero", at("link")).unwrap();
         symlink(at("loop"), at("loop")).unwrap();

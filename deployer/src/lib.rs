@@ -22,6 +22,7 @@ pub mod remedies;
 pub mod report;
 pub mod resources;
 pub mod schema;
+pub mod sign_in;
 pub mod signals;
 pub mod site;
 pub mod stack;
