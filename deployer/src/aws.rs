@@ -495,7 +495,10 @@ fn retry(operation: &str, code: &str, message: &str) -> Retry {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
+    use crate::exit::{Exit, Failure};
 
     #[test]
     fn the_operation_is_read_off_the_error_type() {
@@ -518,6 +521,17 @@ mod tests {
         assert_eq!(retry("DescribePolicies", "ValidationError", "Group name not found"), budget);
         assert_eq!(retry("DescribePolicies", "AccessDenied", ""), Retry::Never);
         assert_eq!(retry("DeleteTable", "ResourceNotFoundException", ""), Retry::Never);
+    }
+
+    #[test]
+    fn who_cannot_be_signed_in_meanwhile_is_told_why_and_what_to_do() {
+        type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
+        let trouble = Trouble::credentials("the login has ended", "run `aws sso login`");
+        let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);
+        let refused = Refused::dispatch_failure(ConnectorError::other(error.into(), None));
+        let fault = Fault::from(refused);
+        assert_eq!(fault.to_string(), "NotSignedIn: the login has ended: run `aws sso login` (ListBuckets)");
+        assert_eq!(Failure::from(fault).exit, Exit::Credentials);
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl Session {
             }
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        if let Some(provider) = &aws.provider {
+            report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
+        }
         let lease_term = Duration::from_secs(global.lease.into());
         let (wait, standing, walked) = Default::default();
         Ok(Some(Session {

@@ -12,7 +12,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
 use super::{Source, Trouble, chain, provider::ANSWER_WITHIN, source::REACH};
-use crate::{aws::Aws, config::REGIONS, engine::Fault, exit::Failure, remedies, report, site::Site};
+use crate::{aws::Aws, engine::Fault, exit::Failure, remedies, report, site::Site};
 
 type Refusal = SdkError<GetCallerIdentityError, HttpResponse>;
 
@@ -121,15 +121,25 @@ fn server(aws: &Aws) -> String {
     aws.sts_endpoint.clone().unwrap_or_else(|| format!("AWS in {}", aws.region))
 }
 
+/// The variable by which the SDK sends calls to AWS to a proxy.
+fn proxy() -> Option<&'static str> {
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    names.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
 fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
-    let remedy = match &aws.sts_endpoint {
-        Some(endpoint) => format!("start what should answer at {endpoint}, or correct AWS_ENDPOINT_URL"),
-        None if !REGIONS.contains(&aws.region.as_str()) => {
-            format!("see that there is a region {}; {REACH}", aws.region)
-        }
-        None => REACH.into(),
-    };
-    source.failed(format!("{} cannot be reached: {cause}", server(aws)), remedy)
+    let server = server(aws);
+    match (&aws.sts_endpoint, proxy()) {
+        (Some(_), _) => source.failed(
+            format!("{server} cannot be reached: {cause}"),
+            format!("start what should answer at {server}, or correct AWS_ENDPOINT_URL"),
+        ),
+        (None, Some(proxy)) => source.failed(
+            format!("{server} cannot be reached by way of {proxy}: {cause}"),
+            format!("look after the network and {proxy}; --local needs neither network nor account"),
+        ),
+        (None, None) => source.failed(format!("{server} cannot be reached: {cause}"), REACH),
+    }
 }
 
 fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {

@@ -3,7 +3,10 @@
 use aws_config::profile::Profile;
 
 use super::{Environment, Profiles, Trouble};
-use crate::{config::did_you_mean, files};
+use crate::{
+    config::did_you_mean,
+    files::{self, FileError},
+};
 
 /// One source of credentials, and what is needed to explain its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,10 @@ impl Source {
         let mut bare = None;
         match profiles.get(name) {
             Some(profile) if KEYS.iter().any(|key| profile.get(key).is_some()) => {
-                return chain(profiles, profile, origin).map(Source::Profile);
+                let chain = chain(profiles, profile, origin)?;
+                let source = Source::Profile(chain);
+                source.check_kept(environment)?;
+                return Ok(source);
             }
             Some(_) => bare = Some(name.to_owned()),
             None if name == DEFAULT && origin.is_empty() && flag.is_none() => {}
@@ -135,7 +141,11 @@ impl Source {
             return Ok(source);
         }
         if let Some(address) = container(environment) {
-            return Ok(Source::Container(address));
+            let source = Source::Container(address);
+            if let Some(file) = environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
+                source.check_token(file)?;
+            }
+            return Ok(source);
         }
         let is_off = environment.get("AWS_EC2_METADATA_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("true"));
         let address = (!is_off).then(|| metadata(environment));
@@ -261,6 +271,24 @@ impl Source {
         }
     }
 
+    /// The SDK would wait for a login that is kept in what is no file, even after everybody else has given up.
+    fn check_kept(&self, environment: &Environment) -> Result<(), Trouble> {
+        let Source::Profile(chain) = self else { return Ok(()) };
+        let below_home = |path: &str| environment.home().map(|home| home.join(path));
+        let folder = match chain.base {
+            Base::Sso { .. } => below_home(".aws/sso/cache"),
+            Base::Login => environment.path("AWS_LOGIN_CACHE_DIRECTORY").or_else(|| below_home(".aws/login/cache")),
+            _ => None,
+        };
+        let kept = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        for path in kept.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json")) {
+            if let Err(error @ FileError::NotRegular { .. }) = files::open_regular_file(&path) {
+                return Err(self.failed(error, format!("remove it; then {}", self.renew())));
+            }
+        }
+        Ok(())
+    }
+
     fn check_token(&self, file: &str) -> Result<(), Trouble> {
         let token = files::read_text_file(file.as_ref(), MOST_OF_A_TOKEN);
         let wrong = |cause: String| self.failed(cause, format!("have a token written to {file}, or name another file"));
@@ -279,7 +307,7 @@ impl Source {
 const DEFAULT: &str = "default";
 const COPY: &str = "copy new credentials (in AWS Academy from AWS Details, elsewhere from the access portal)";
 /// What to do about a server that cannot be reached.
-pub const REACH: &str = "look after the network and HTTPS_PROXY; --local needs neither network nor account";
+pub const REACH: &str = "look after the network; --local needs neither network nor account";
 
 /// The profile that is chosen, and who chose it where the user has not typed it.
 pub fn selected<'a>(environment: &'a Environment, flag: Option<&'a str>) -> (&'a str, &'static str) {

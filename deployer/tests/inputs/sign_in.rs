@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -22,11 +23,12 @@ enum Answer {
 }
 
 /// A server of AWS, of an access portal or of a network that lets nobody out. It ends with the test.
-fn serve(answers: Answers) -> String {
+fn serve(answers: impl Fn(&str) -> Answer + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it has an address");
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let answers = answers.clone();
             std::thread::spawn(move || {
                 let _ = answer(stream, answers);
             });
@@ -35,7 +37,7 @@ fn serve(answers: Answers) -> String {
     format!("http://{address}")
 }
 
-fn answer(mut stream: TcpStream, answers: Answers) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, answers: impl Fn(&str) -> Answer) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let (mut request, mut length) = (String::new(), 0);
     reader.read_line(&mut request)?;
@@ -885,10 +887,46 @@ fn knows_everybody(request: &str) -> Answer {
     }
 }
 
+/// Every key of a profile by which the SDK does something else.
+const PROFILE_KEYS: &[&str] = &[
+    "account_id_endpoint_mode",
+    "auth_scheme_preference",
+    "aws_access_key_id",
+    "aws_account_id",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "ca_bundle",
+    "credential_source",
+    "disable_clock_skew_correction",
+    "disable_request_compression",
+    "ec2_metadata_service_endpoint",
+    "endpoint_url",
+    "ignore_configured_endpoint_urls",
+    "login_session",
+    "max_attempts",
+    "region",
+    "request_checksum_calculation",
+    "request_min_compression_size_bytes",
+    "response_checksum_validation",
+    "retry_mode",
+    "role_arn",
+    "s3_use_arn_region",
+    "sdk_ua_app_id",
+    "services",
+    "sigv4a_signing_region_set",
+    "source_profile",
+    "sso_account_id",
+    "sso_session",
+    "sso_start_url",
+    "use_dualstack_endpoint",
+    "use_fips_endpoint",
+    "web_identity_token_file",
+];
+
 /// Signed in with keys in a profile, variables or a container, by a server that knows everybody and cannot do more: the
 /// run gets past the sign-in, or ends with one line that says why not.
 #[test]
-fn every_value_of_every_variable_gives_a_run_or_one_line() {
+fn every_value_of_every_variable_and_key_gives_a_run_or_one_line() {
     use std::os::unix::ffi::OsStrExt as _;
     let server = serve(knows_everybody);
     let container = format!("{server}/creds");
@@ -916,8 +954,25 @@ fn every_value_of_every_variable_gives_a_run_or_one_line() {
             }
         }
     }
-    let runs = std::sync::Mutex::new(runs);
-    let wrong = std::sync::Mutex::new(Vec::new());
+    for key in PROFILE_KEYS {
+        for value in ODD {
+            let text = [
+                b"[default]\naws_access_key_id = A\naws_secret_access_key = s\n",
+                key.as_bytes(),
+                b" = ",
+                value,
+                b"\n",
+            ];
+            let config = project.path().join(format!("config-{}", runs.len()));
+            fs::write(&config, text.concat()).expect("a file can be written");
+            let config = config.display().to_string();
+            let usual =
+                [("AWS_ENDPOINT_URL", &*server), ("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_CONFIG_FILE", &*config)];
+            runs.push((format!("{key} = {}", value.escape_ascii()), project.command(&["plan"], &usual)));
+        }
+    }
+    let runs = Mutex::new(runs);
+    let wrong = Mutex::new(Vec::new());
     let next = || runs.lock().expect("nobody panics with it").pop();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -996,4 +1051,99 @@ fn a_machine_without_certificates_is_told_in_one_line() {
         };
         assert_eq!(check(case), None);
     }
+}
+
+/// Calls to AWS go where the SDK sends them: by way of a proxy, past it, to other endpoints.
+#[test]
+fn calls_to_aws_go_by_the_proxies_and_to_the_endpoints_that_are_configured() {
+    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+    let all = heard.clone();
+    let proxy = serve(move |request| {
+        all.lock().expect("nobody panics with it").push(request.lines().next().unwrap_or_default().to_owned());
+        Answer::Says(403, "text/plain", "no".into())
+    });
+    for (variables, expected) in [
+        (&[("HTTPS_PROXY", &*proxy)][..], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
+        (&[("ALL_PROXY", &*proxy)], Some("CONNECT sts.us-east-1.amazonaws.com:443 HTTP/1.1")),
+        (&[("HTTP_PROXY", &*proxy)], None),
+        (&[("HTTPS_PROXY", &*proxy), ("NO_PROXY", "example.com,.amazonaws.com")], None),
+        (
+            &[("HTTPS_PROXY", &*proxy), ("AWS_USE_FIPS_ENDPOINT", "true")],
+            Some("CONNECT sts-fips.us-east-1.amazonaws.com:443 HTTP/1.1"),
+        ),
+        (
+            &[("HTTPS_PROXY", &*proxy), ("AWS_USE_DUALSTACK_ENDPOINT", "true")],
+            Some("CONNECT sts.us-east-1.api.aws:443 HTTP/1.1"),
+        ),
+    ] {
+        heard.lock().expect("nobody panics with it").clear();
+        let project = Project::with(STACK);
+        let said = project.run_with(&["plan"], &[&KEYS[..2], variables].concat());
+        assert_eq!(said.code, 77, "{}", said.all());
+        let heard = heard.lock().expect("nobody panics with it").clone();
+        assert_eq!(heard.first().map(String::as_str), expected, "{variables:?}: {heard:?} {}", said.all());
+        if let Some((name, _)) = variables.first().filter(|_| expected.is_some()) {
+            assert!(said.stderr.contains(&format!("cannot be reached by way of {name}")), "{}", said.all());
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_aws_configuration_reaches_the_local_aws() {
+    let project = Project::with(STACK);
+    project.done(&["local", "start"]);
+    for variable in [
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_RETRY_MODE", "legacy"),
+        ("AWS_MAX_ATTEMPTS", "0"),
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_STS", "nonsense"),
+        ("AWS_CONFIG_FILE", "/dev/zero"),
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_ACCESS_KEY_ID", "half"),
+        ("AWS_REGION", "nowhere"),
+        ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "required"),
+        ("SSL_CERT_FILE", "/dev/null"),
+        ("SSL_CERT_DIR", "/nowhere"),
+    ] {
+        let said = project.run_with(&["plan", "--local", "--detailed-exitcode"], &[variable]);
+        assert_eq!(said.code, 2, "{variable:?}: {}", said.all());
+    }
+}
+
+#[test]
+fn a_login_that_is_kept_in_no_file_is_not_waited_for() {
+    let project = Project::with(STACK);
+    let cache = project.path().join(".aws/sso/cache");
+    fs::create_dir_all(&cache).expect("a folder can be made");
+    fs::write(project.path().join(".aws/config"), SSO).expect("a file can be written");
+    let fifo = project.path().join(SSO_TOKEN);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
+    let said = project.run_with(&["plan", "--profile", "dev"], &[]);
+    assert_eq!(said.code, 77, "{}", said.all());
+    assert!(said.stderr.contains("it is a FIFO, not a regular file"), "{}", said.all());
+}
+
+/// Who is signed in is said, and with what.
+#[test]
+fn a_run_says_as_whom_it_is_signed_in_and_with_what() {
+    let server = serve(knows_everybody);
+    let project = Project::with(STACK);
+    fs::create_dir_all(project.path().join(".aws")).expect("a folder can be made");
+    let process =
+        "#!/bin/sh\necho x >> ~/count\necho '{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\"}'\n";
+    let home = project.path().display().to_string();
+    fs::write(project.path().join("keys.sh"), process.replace('~', &home)).expect("a file can be written");
+    let config = format!("[profile dev]\ncredential_process = sh {home}/keys.sh\n");
+    fs::write(project.path().join(".aws/config"), config).expect("a file can be written");
+    let said = project.run_with(&["plan", "--profile", "dev"], &[("AWS_ENDPOINT_URL", &server)]);
+    let line = "signed in as arn:aws:iam::111122223333:user/ada with profile dev (credential_process)";
+    assert!(said.stderr.contains(line), "{}", said.all());
+    let count = fs::read_to_string(project.path().join("count")).expect("it was run");
+    assert_eq!(count, "x\n", "a command that may ask for a code is run once");
 }
