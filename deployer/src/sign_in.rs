@@ -87,7 +87,7 @@ fn chain<'a>(
 /// What programs and servers say may have many lines, and no end.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 400;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,

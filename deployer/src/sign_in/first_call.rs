@@ -46,31 +46,37 @@ pub async fn identify(aws: &Aws) -> Result<Site, Failure> {
 
 async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
     let begun = Instant::now();
-    let mut rest = if aws.is_here() { Duration::from_millis(20) } else { Duration::from_millis(300) };
-    for attempt in 1.. {
+    let mut rest = first_rest(aws);
+    let mut attempts = 1;
+    loop {
         let refusal = match in_time(aws, begun).await {
             None => {
-                return Err(unanswered(aws, source, &format!("no answer within {} s", ANSWER_WITHIN.as_secs())).into());
+                let cause = format!("no answer within {} s", ANSWER_WITHIN.as_secs());
+                return Err(unanswered(aws, source, &cause).into());
             }
             Some(Ok(identity)) => return site(aws, source, &identity),
             Some(Err(refusal)) => refusal,
         };
-        let is_over =
-            attempt >= ATTEMPTS || is_final(&refusal) || !has_answered(aws) && begun.elapsed() + rest > ANSWER_WITHIN;
-        if is_over {
+        // A server on this machine is not far away, only slow.
+        let is_slow = aws.is_here() && is_timeout(&refusal);
+        let is_too_late = !aws.began.is_known() && !is_slow && begun.elapsed() + rest > ANSWER_WITHIN;
+        if attempts == ATTEMPTS || is_too_late || is_final(&refusal) {
             return Err(explained(aws, source, refusal));
         }
         tokio::time::sleep(rest).await;
         rest = (rest * 2).min(Duration::from_secs(5));
+        attempts += 1;
     }
-    unreachable!("the loop ends with its last attempt")
 }
 
-/// One attempt. Who has not answered anything by the end of our patience gets no more of it; a server on this machine
-/// is not far away, only slow.
+fn first_rest(aws: &Aws) -> Duration {
+    Duration::from_millis(if aws.is_here() { 20 } else { 300 })
+}
+
+/// One attempt. Who is elsewhere and has not answered anything by the end of our patience gets no more of it.
 async fn in_time(aws: &Aws, begun: Instant) -> Option<Result<GetCallerIdentityOutput, Refusal>> {
     // Two, because the second one knows AWS's clock.
-    let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200));
+    let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(first_rest(aws));
     let patient = config::Config::builder().retry_config(retries);
     let call = aws.sts.get_caller_identity().customize().config_override(patient).send();
     tokio::pin!(call);
@@ -79,13 +85,17 @@ async fn in_time(aws: &Aws, begun: Instant) -> Option<Result<GetCallerIdentityOu
     }
     match tokio::time::timeout_at(begun + ANSWER_WITHIN, &mut call).await {
         Ok(answer) => Some(answer),
-        Err(_) if has_answered(aws) => Some(call.await),
+        Err(_) if aws.began.is_known() => Some(call.await),
         Err(_) => None,
     }
 }
 
-fn has_answered(aws: &Aws) -> bool {
-    aws.is_here() || aws.began.is_known()
+fn is_timeout(refusal: &Refusal) -> bool {
+    match refusal {
+        SdkError::TimeoutError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_timeout(),
+        _ => false,
+    }
 }
 
 /// Whether asking again would give the same.
@@ -101,7 +111,7 @@ fn is_final(refusal: &Refusal) -> bool {
                 && !refusal.code().is_some_and(|code| code.contains("Throttl"))
         }
         SdkError::ConstructionFailure(_) => true,
-        SdkError::DispatchFailure(failure) => !failure.is_io() && !failure.is_timeout() && failure.is_user(),
+        SdkError::DispatchFailure(failure) => failure.is_user(),
         _ => false,
     }
 }
