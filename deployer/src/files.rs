@@ -112,8 +112,8 @@ fn size(bytes: u64) -> String {
     const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
     match bytes {
-        MIB.. if bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
-        KIB.. if bytes % KIB == 0 => format!("{} KiB", bytes / KIB),
+        MIB.. if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        KIB.. if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
         _ => format!("{bytes} bytes"),
     }
 }

@@ -180,7 +180,7 @@ fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
 }
 
 fn refused(aws: &Aws, source: &Source, fault: &Fault) -> Trouble {
-    let plain = source.refused(&fault.code, &fault.message);
+    let plain = source.refused(fault);
     let about_time = ["expired", "not yet current", "too skewed", "earlier than", "later than"];
     match &*fault.code {
         "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" | "AuthFailure"

@@ -23,6 +23,7 @@ use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpR
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{Profiles, Source, Trouble, chain};
+use crate::engine::Fault;
 
 /// Servers answer within this time, or not at all.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -93,8 +94,8 @@ impl Provider {
         if let Some(trouble) = Trouble::behind(error) {
             return self.source.failed(trouble, trouble.remedy.clone());
         }
-        if let Some((code, message)) = refusal(error) {
-            return self.source.refused(&code, &message);
+        if let Some(fault) = refusal(error) {
+            return self.source.refused(&fault);
         }
         let said: Vec<String> = chain(error).map(ToString::to_string).collect();
         self.source.explain(&said, &format!("{error:?}"))
@@ -164,16 +165,18 @@ fn provider_config(region: &str, http: &SharedHttpClient) -> ProviderConfig {
         .with_timeout_config(TimeoutConfig::builder().connect_timeout(ANSWER_WITHIN).build())
 }
 
-/// The code and the words of AWS STS, if it has refused.
-fn refusal(error: &CredentialsError) -> Option<(String, String)> {
+/// What AWS STS has said, if it has refused.
+fn refusal(error: &CredentialsError) -> Option<Fault> {
     chain(error).find_map(|cause| {
-        said_by::<AssumeRoleError>(cause).or_else(|| said_by::<AssumeRoleWithWebIdentityError>(cause))
+        said_by::<AssumeRoleError>(cause, "AssumeRole")
+            .or_else(|| said_by::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
     })
 }
 
 fn said_by<E: ProvideErrorMetadata + std::error::Error + 'static>(
     cause: &(dyn std::error::Error + 'static),
-) -> Option<(String, String)> {
+    operation: &str,
+) -> Option<Fault> {
     let error = cause.downcast_ref::<SdkError<E, HttpResponse>>()?;
-    Some((error.code()?.to_owned(), error.message().unwrap_or_default().to_owned()))
+    Some(Fault::new(operation, error.code()?, error.message().unwrap_or_default()))
 }

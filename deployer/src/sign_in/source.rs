@@ -5,6 +5,7 @@ use aws_config::profile::Profile;
 use super::{Environment, Profiles, Trouble};
 use crate::{
     config::did_you_mean,
+    engine::Fault,
     files::{self, FileError},
 };
 
@@ -178,7 +179,7 @@ impl Source {
                 AWS_SESSION_TOKEN, or unset them"
             ),
             Source::Environment { temporary: false } => {
-                "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or unset them".into()
+                "renew the credentials: correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or unset them".into()
             }
             Source::Profile(chain) => chain.renew(),
             Source::WebIdentity { file } => format!("have a new token written to {file}"),
@@ -235,9 +236,9 @@ impl Source {
     }
 
     /// What AWS says to who is not let in.
-    pub fn refused(&self, code: &str, message: &str) -> Trouble {
-        let said = format!("AWS says {code}: {message}");
-        match (code, self) {
+    pub fn refused(&self, fault: &Fault) -> Trouble {
+        let said = format!("AWS says {fault}");
+        match (&*fault.code, self) {
             ("AccessDenied" | "AccessDeniedException", Source::Profile(chain)) => match chain.roles.last() {
                 Some(role) if role.mfa => self.failed(
                     format!("{} may only be assumed with a code of the MFA device: {said}", role.arn),

@@ -495,7 +495,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             arguments: dev,
             server: Some(deny),
             error: &format!(
-                "cannot sign in with profile dev: arn:aws:iam::1:role/Deploy may not be assumed: AWS says AccessDenied: {DENIED}"
+                "cannot sign in with profile dev: arn:aws:iam::1:role/Deploy may not be assumed: AWS says AccessDenied: {DENIED} (AssumeRole)"
             ),
             hint: "the permissions of profile base allow `sts:AssumeRole`",
             ..Case::default()
@@ -508,7 +508,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             arguments: dev,
             server: Some(deny),
             error: &format!(
-                "cannot sign in with profile dev: arn:aws:iam::1:role/Deploy may only be assumed with a code of the MFA device: AWS says AccessDenied: {DENIED}"
+                "cannot sign in with profile dev: arn:aws:iam::1:role/Deploy may only be assumed with a code of the MFA device: AWS says AccessDenied: {DENIED} (AssumeRole)"
             ),
             hint: "aws configure export-credentials --profile dev --format env",
             ..Case::default()
@@ -520,7 +520,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             variables: sts,
             arguments: dev,
             server: Some(|_| xml(403, "ExpiredToken", "The security token included in the request is expired")),
-            error: "cannot sign in with profile dev: AWS says ExpiredToken: The security token included in the request is expired",
+            error: "cannot sign in with profile dev: AWS says ExpiredToken: The security token included in the request is expired (AssumeRole)",
             hint: "into ~/.aws/credentials, section [base]",
             ..Case::default()
         },
@@ -589,7 +589,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             server: Some(|_| {
                 xml(400, "ExpiredTokenException", "Token expired: current date/time must be before the expiration")
             }),
-            error: "cannot sign in with the token in ~/token (AWS_WEB_IDENTITY_TOKEN_FILE): AWS says ExpiredTokenException: Token expired: current date/time must be before the expiration",
+            error: "cannot sign in with the token in ~/token (AWS_WEB_IDENTITY_TOKEN_FILE): AWS says ExpiredTokenException: Token expired: current date/time must be before the expiration (AssumeRoleWithWebIdentity)",
             hint: "have a new token written to ~/token",
             ..Case::default()
         },
@@ -671,7 +671,9 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             what: "an ended session in variables",
             variables: temporary,
             server: Some(expired),
-            error: &format!("{who}: AWS says ExpiredToken: The security token included in the request is expired"),
+            error: &format!(
+                "{who}: AWS says ExpiredToken: The security token included in the request is expired (GetCallerIdentity)"
+            ),
             hint: "in AWS Academy from AWS Details",
             ..Case::default()
         },
@@ -680,7 +682,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             credentials: "[default]\naws_access_key_id = ASIAX\naws_secret_access_key = x\naws_session_token = t\n",
             variables: &KEYS[2..],
             server: Some(expired),
-            error: "cannot sign in with profile default: AWS says ExpiredToken: The security token included in the request is expired",
+            error: "cannot sign in with profile default: AWS says ExpiredToken: The security token included in the request is expired (GetCallerIdentity)",
             hint: "into ~/.aws/credentials, section [default]",
             ..Case::default()
         },
@@ -693,7 +695,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
                 true => xml(403, "InvalidClientTokenId", "The security token included in the request is invalid."),
                 false => Answer::Silence,
             }),
-            error: "cannot sign in with profile dev: AWS says InvalidClientTokenId: The security token included in the request is invalid.",
+            error: "cannot sign in with profile dev: AWS says InvalidClientTokenId: The security token included in the request is invalid. (GetCallerIdentity)",
             hint: "aws configure --profile dev",
             ..Case::default()
         },
@@ -702,7 +704,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             variables: KEYS,
             server: Some(unknown),
             error: &format!(
-                "{who}: AWS says InvalidClientTokenId: The security token included in the request is invalid."
+                "{who}: AWS says InvalidClientTokenId: The security token included in the request is invalid. (GetCallerIdentity)"
             ),
             hint: "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ..Case::default()
@@ -713,7 +715,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             variables: KEYS,
             server: Some(unknown),
             error: &format!(
-                "{who}: AWS says InvalidClientTokenId: The security token included in the request is invalid."
+                "{who}: AWS says InvalidClientTokenId: The security token included in the request is invalid. (GetCallerIdentity)"
             ),
             hint: "switch on the region eu-south-1",
             ..Case::default()
@@ -729,7 +731,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
                 )
             }),
             error: &format!(
-                "{who}: AWS says SignatureDoesNotMatch: Signature expired: 20200101T000000Z is now earlier than 20200101T010000Z"
+                "{who}: AWS says SignatureDoesNotMatch: Signature expired: 20200101T000000Z is now earlier than 20200101T010000Z (GetCallerIdentity)"
             ),
             hint: "set this machine's clock",
             ..Case::default()
@@ -739,7 +741,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             variables: KEYS,
             server: Some(|_| xml(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")),
             error: &format!(
-                "{who}: AWS says SignatureDoesNotMatch: The request signature we calculated does not match"
+                "{who}: AWS says SignatureDoesNotMatch: The request signature we calculated does not match (GetCallerIdentity)"
             ),
             hint: "the secret is not that of the key",
             ..Case::default()
@@ -923,6 +925,9 @@ const PROFILE_KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
+/// Where keys are: what it is called, the credentials file, variables.
+type Place<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
+
 /// Signed in with keys in a profile, variables or a container, by a server that knows everybody and cannot do more: the
 /// run gets past the sign-in, or ends with one line that says why not.
 #[test]
@@ -931,7 +936,7 @@ fn every_value_of_every_variable_and_key_gives_a_run_or_one_line() {
     let server = serve(knows_everybody);
     let container = format!("{server}/creds");
     let profile = "[default]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
-    let settings: [(&str, &str, Vec<(&str, &str)>); 3] = [
+    let settings: [Place; 3] = [
         ("a profile", profile, vec![]),
         ("variables", "", vec![("AWS_ACCESS_KEY_ID", "AKIAX"), ("AWS_SECRET_ACCESS_KEY", "x")]),
         ("a container", "", vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)]),
