@@ -31,7 +31,7 @@ use crate::{
     pin::{Elsewhere, Pin, Place},
     programs::{Destination, Programs},
     report::{self, Board},
-    resources, signals,
+    resources, sign_in, signals,
     site::{Network, Site},
     stack::{Page, lay_out},
 };
@@ -113,11 +113,9 @@ impl Session {
             answer_within: Duration::from_secs(global.timeout.into()),
             paced: global.paced,
         };
-        let aws = Aws::connect(&access).await;
+        let aws = Aws::connect(&access).await?;
         let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
-        let site = Site::identity(&aws)
-            .await
-            .map_err(|fault| refused("find out whose credentials these are", "name", fault))?;
+        let site = sign_in::identify(&aws).await?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
@@ -127,6 +125,9 @@ impl Session {
             }
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        if let Some(provider) = &aws.provider {
+            report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
+        }
         let lease_term = Duration::from_secs(global.lease.into());
         let (wait, standing, walked) = Default::default();
         Ok(Some(Session {
