@@ -303,7 +303,7 @@ impl Denial {
                 let text = format!("You are not authorized to perform this operation. {text}");
                 Refusal::new(403, "UnauthorizedOperation", text)
             }
-            Protocol::Json10 | Protocol::Json11 => Refusal::new(400, "AccessDeniedException", text),
+            Protocol::Cbor | Protocol::Json10 | Protocol::Json11 => Refusal::new(400, "AccessDeniedException", text),
             Protocol::RestJson => Refusal::new(403, "AccessDeniedException", text),
         }
     }

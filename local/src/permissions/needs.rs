@@ -252,7 +252,7 @@ fn lambda_needs(operation: &str, request: &Request, place: &Place) -> Vec<Need> 
         operation => operation,
     };
     let resource = match operation {
-        "GetAccountSettings" | "ListFunctions" | "UnknownOperation" => "*".to_owned(),
+        "GetAccountSettings" | "ListEventSourceMappings" | "ListFunctions" | "UnknownOperation" => "*".to_owned(),
         _ => function(&name),
     };
     let mut needs = vec![Need::new(format!("lambda:{action}"), resource)];
