@@ -1,13 +1,15 @@
 //! Rekognition's `DetectLabels`, an honest stand-in: it says what a few sums over the pixels say and knows no objects.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use image::{DynamicImage, ImageFormat, ImageReader, RgbImage};
 use serde_json::{Value, json};
+use thumbnail::{Thumbnail, Unreadable};
+use tokio::sync::Semaphore;
 
 use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
@@ -17,9 +19,10 @@ use crate::s3::{self, S3};
 /// The limits of the real API.
 const LARGEST_BYTES: usize = 5 << 20;
 const LARGEST_OBJECT: usize = 15 << 20;
-/// A picture of this side tells as much about its colours as a large one, and sooner.
-const SIDE: u32 = 64;
 const DEFAULT_CONFIDENCE: f64 = 55.0;
+
+/// Bounds the pictures decoded at a time, and with them memory and processors.
+static DECODING: Semaphore = Semaphore::const_new(2);
 
 /// Answers `DetectLabels`; nothing else is there.
 pub(crate) async fn answer(call: &Call, request: &Request, s3: &S3, caller: &Caller) -> Response {
@@ -53,9 +56,7 @@ async fn detect(input: &Value, s3: &S3) -> Result<Value, Refusal> {
     let most = limit(input, "MaxLabels", 0.0, f64::MAX)?.map_or(1000, |most| most as usize);
     let least = limit(input, "MinConfidence", 0.0, 100.0)?.unwrap_or(DEFAULT_CONFIDENCE);
     let bytes = picture(&input["Image"], s3).await?;
-    let labels = tokio::task::spawn_blocking(move || labels(&bytes))
-        .await
-        .map_err(|fault| Refusal::new(500, "InternalServerError", fault.to_string()))??;
+    let labels = labels(&decode(bytes).await?);
     let labels: Vec<Value> =
         labels.into_iter().filter(|label| label.confidence >= least).take(most).map(|label| label.json()).collect();
     Ok(json!({ "Labels": labels, "LabelModelVersion": "3.0", "OrientationCorrection": null }))
@@ -115,25 +116,50 @@ impl Label {
     }
 }
 
-/// The labels of a picture, surest first.
-fn labels(bytes: &[u8]) -> Result<Vec<Label>, Refusal> {
-    let picture = decode(bytes)?;
-    let (width, height) = (picture.width(), picture.height());
-    let small = picture.thumbnail_exact(width.clamp(1, SIDE), height.clamp(1, SIDE)).to_rgb8();
-    let mut found = vec![shape(width, height)];
-    found.extend(light(&small));
-    found.extend(colours(&small));
-    found.sort_by(|one, other| other.confidence.total_cmp(&one.confidence).then_with(|| one.name.cmp(&other.name)));
-    Ok(found)
+async fn decode(bytes: Bytes) -> Result<Thumbnail, Refusal> {
+    decode_with(bytes, thumbnail::read).await
 }
 
-/// Real Rekognition takes JPEG and PNG only.
-fn decode(bytes: &[u8]) -> Result<DynamicImage, Refusal> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|_| no_picture())?;
-    match reader.format() {
-        Some(ImageFormat::Jpeg | ImageFormat::Png) => reader.decode().map_err(|_| no_picture()),
-        _ => Err(no_picture()),
+/// Decodes a picture on a thread of its own. Dropping the future stops that.
+async fn decode_with(
+    bytes: Bytes,
+    read: impl FnOnce(&[u8], &AtomicBool) -> Result<Thumbnail, Unreadable> + Send + 'static,
+) -> Result<Thumbnail, Refusal> {
+    let failed = |why: String| Refusal::new(500, "InternalServerError", why);
+    let place = DECODING.acquire().await.map_err(|fault| failed(fault.to_string()))?;
+    let abandoned = Abandoned::default();
+    let stop = abandoned.0.clone();
+    let decoded = tokio::task::spawn_blocking(move || {
+        // Given back when decoding has ended, which may be after the caller has left.
+        let _place = place;
+        read(&bytes, &stop)
+    });
+    decoded.await.map_err(|fault| failed(fault.to_string()))?.map_err(|why| match why {
+        Unreadable::NoPicture => no_picture(),
+        Unreadable::TooLarge => {
+            Refusal::new(400, "ImageTooLargeException", "The input image size exceeds the allowed limit.")
+        }
+        Unreadable::Stopped => failed("the caller has left".to_owned()),
+    })
+}
+
+/// Stops decoding when it is dropped.
+#[derive(Default)]
+struct Abandoned(Arc<AtomicBool>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// The labels of a picture, surest first.
+fn labels(picture: &Thumbnail) -> Vec<Label> {
+    let mut found = vec![shape(picture.width, picture.height)];
+    found.extend(light(&picture.pixels));
+    found.extend(colours(&picture.pixels));
+    found.sort_by(|one, other| other.confidence.total_cmp(&one.confidence).then_with(|| one.name.cmp(&other.name)));
+    found
 }
 
 fn no_picture() -> Refusal {
@@ -152,11 +178,11 @@ fn shape(width: u32, height: u32) -> Label {
 }
 
 /// What the brightness of the pixels says.
-fn light(picture: &RgbImage) -> Vec<Label> {
-    let lights: Vec<f64> = picture
-        .pixels()
+fn light(pixels: &[[u8; 3]]) -> Vec<Label> {
+    let lights: Vec<f64> = pixels
+        .iter()
         .map(|pixel| {
-            let [red, green, blue] = pixel.0.map(f64::from);
+            let [red, green, blue] = pixel.map(f64::from);
             (0.299 * red + 0.587 * green + 0.114 * blue) / 255.0
         })
         .collect();
@@ -180,11 +206,11 @@ fn light(picture: &RgbImage) -> Vec<Label> {
 }
 
 /// The colours that cover a part of the picture worth naming.
-fn colours(picture: &RgbImage) -> Vec<Label> {
+fn colours(pixels: &[[u8; 3]]) -> Vec<Label> {
     let mut shares: BTreeMap<&str, f64> = BTreeMap::new();
-    let count = f64::from(picture.width() * picture.height()).max(1.0);
-    for pixel in picture.pixels() {
-        *shares.entry(colour(pixel.0)).or_default() += 1.0 / count;
+    let count = pixels.len().max(1) as f64;
+    for pixel in pixels {
+        *shares.entry(colour(*pixel)).or_default() += 1.0 / count;
     }
     let grey: f64 = ["Black", "Gray", "White"].iter().filter_map(|name| shares.get(name)).sum();
     let mut found: Vec<Label> = shares
@@ -240,8 +266,12 @@ fn label(name: &str, confidence: f64, parent: &'static str) -> Label {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+    use std::time::{Duration, Instant};
+
+    use image::{ImageFormat, Rgb, RgbImage};
+
     use super::*;
-    use image::Rgb;
 
     fn png(width: u32, height: u32, paint: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
         let picture = RgbImage::from_fn(width, height, |x, y| Rgb(paint(x, y)));
@@ -250,36 +280,90 @@ mod tests {
         bytes
     }
 
-    fn names(bytes: &[u8]) -> Vec<String> {
-        labels(bytes).unwrap().into_iter().map(|label| label.name).collect()
+    async fn names(bytes: Vec<u8>) -> Vec<String> {
+        labels(&decode(bytes.into()).await.unwrap()).into_iter().map(|label| label.name).collect()
     }
 
-    #[test]
-    fn a_wide_blue_picture_is_called_so() {
-        let names = names(&png(300, 200, |_, _| [20, 60, 220]));
+    /// A grey JPEG of any size, without an encoder: of each block it says "as the one before" with two bits.
+    fn grey_jpeg(width: u16, height: u16) -> Vec<u8> {
+        let mut bytes = vec![0xff, 0xd8];
+        let mut segment = |marker: u8, content: &[u8]| {
+            bytes.extend([0xff, marker]);
+            bytes.extend((content.len() as u16 + 2).to_be_bytes());
+            bytes.extend(content);
+        };
+        segment(0xdb, &[&[0][..], &[1; 64]].concat());
+        let size = [height.to_be_bytes(), width.to_be_bytes()].concat();
+        segment(0xc0, &[&[8][..], &size, &[1, 1, 0x11, 0]].concat());
+        // One code of one bit in each table: no difference, and the end of the block.
+        for table in [0x00, 0x10] {
+            segment(0xc4, &[&[table, 1][..], &[0; 15], &[0]].concat());
+        }
+        segment(0xda, &[1, 1, 0, 0, 63, 0]);
+        let blocks = usize::from(width.div_ceil(8)) * usize::from(height.div_ceil(8));
+        bytes.resize(bytes.len() + blocks.div_ceil(4), 0);
+        bytes.extend([0xff, 0xd9]);
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_wide_blue_picture_is_called_so() {
+        let names = names(png(300, 200, |_, _| [20, 60, 220])).await;
         assert!(names.contains(&"Blue".to_owned()) && names.contains(&"Landscape Format".to_owned()), "{names:?}");
         assert!(!names.contains(&"Red".to_owned()));
     }
 
-    #[test]
-    fn black_and_white_stripes_are_monochrome_and_contrasty() {
-        let names = names(&png(64, 128, |x, _| if x < 32 { [0; 3] } else { [255; 3] }));
+    #[tokio::test]
+    async fn black_and_white_stripes_are_monochrome_and_contrasty() {
+        let names = names(png(64, 128, |x, _| if x < 32 { [0; 3] } else { [255; 3] })).await;
         for expected in ["Monochrome", "High Contrast", "Black", "White", "Portrait Format"] {
             assert!(names.contains(&expected.to_owned()), "{expected} in {names:?}");
         }
     }
 
-    #[test]
-    fn labels_come_surest_first_and_between_0_and_100() {
-        let found = labels(&png(10, 10, |x, y| [x as u8 * 25, y as u8 * 25, 100])).unwrap();
+    #[tokio::test]
+    async fn labels_come_surest_first_and_between_0_and_100() {
+        let found = labels(&decode(png(10, 10, |x, y| [x as u8 * 25, y as u8 * 25, 100]).into()).await.unwrap());
         assert!(found.windows(2).all(|pair| pair[0].confidence >= pair[1].confidence));
         assert!(found.iter().all(|label| (0.0..=100.0).contains(&label.confidence)));
     }
 
-    #[test]
-    fn what_is_no_picture_is_refused_as_aws_does() {
+    #[tokio::test]
+    async fn what_is_no_picture_is_refused_as_aws_does() {
         for bytes in [b"".as_slice(), b"<html>", b"\xff\xd8\xff\xe0 broken"] {
-            assert_eq!(labels(bytes).unwrap_err().code, "InvalidImageFormatException");
+            assert_eq!(decode(bytes.into()).await.unwrap_err().code, "InvalidImageFormatException");
         }
+    }
+
+    #[tokio::test]
+    async fn a_photograph_of_a_telephone_gets_its_labels() {
+        let bytes = grey_jpeg(8064, 6048);
+        let begun = Instant::now();
+        let names = names(bytes).await;
+        println!("48 megapixels: {:?}", begun.elapsed());
+        for expected in ["Landscape Format", "Gray", "Monochrome", "Uniform"] {
+            assert!(names.contains(&expected.to_owned()), "{expected} in {names:?}");
+        }
+        assert_eq!(
+            decode(grey_jpeg(65_000, 65_000)[..200].to_vec().into()).await.unwrap_err().code,
+            "ImageTooLargeException"
+        );
+    }
+
+    #[tokio::test]
+    async fn decoding_ends_with_its_caller() {
+        let endless = |_: &[u8], stop: &AtomicBool| {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(Unreadable::Stopped)
+        };
+        // As many as may be decoded at a time: unless they stop, nobody comes after them.
+        for _ in 0..2 {
+            let left = tokio::time::timeout(Duration::from_millis(20), decode_with(Bytes::new(), endless)).await;
+            assert!(left.is_err());
+        }
+        let next = tokio::time::timeout(Duration::from_secs(60), decode(grey_jpeg(8, 8).into())).await;
+        assert!(next.expect("the places are free again").is_ok());
     }
 }
