@@ -126,7 +126,7 @@ impl Chronicle {
 
     fn read_log(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
         let path = self.log_file();
-        let text = match std::fs::read(&path) {
+        let text = match store::read(&path) {
             Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             text => text.with_context(|| format!("failed to read {}", path.display()))?,
         };

@@ -23,9 +23,28 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> 
     write(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
+/// Reads a file whole.
+///
+/// Errors: it is no regular file, such as a pipe or a device, which could be read for ever.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    check_regular(path)?;
+    std::fs::read(path)
+}
+
+/// Refuses what is there and is no regular file.
+pub(crate) fn check_regular(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() => {
+            Err(io::Error::new(ErrorKind::InvalidInput, format!("{} is no regular file", path.display())))
+        }
+        Err(fault) if fault.kind() != ErrorKind::NotFound => Err(fault),
+        _ => Ok(()),
+    }
+}
+
 /// Reads JSON; a file that is not there is `None`.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
-    match std::fs::read(path) {
+    match read(path) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
             Err(fault) => Err(anyhow::Error::new(fault).context(format!("{} is damaged", path.display()))),
@@ -75,6 +94,20 @@ mod tests {
         write_json(&path, &[3]).unwrap();
         assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), Some(vec![3]));
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_could_be_read_for_ever_is_refused_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, target) in [("endless.json", "/dev/zero"), ("silent.json", "/dev/tty"), ("dir.json", "/")] {
+            let path = dir.path().join(name);
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            let refused = format!("{:#}", read_json::<Vec<u8>>(&path).unwrap_err());
+            assert!(refused.contains(name) && refused.contains("is no regular file"), "{refused}");
+        }
+        let pipe = dir.path().join("pipe.json");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(read(&pipe).is_err());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct State {
 impl State {
     /// The state kept in a file, or an empty one if there is none.
     pub fn load(file: &Path) -> anyhow::Result<State> {
-        match std::fs::read(file) {
+        match crate::store::read(file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} does not hold the state of compute", file.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::default()),
