@@ -217,7 +217,7 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
     client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
     function_is_active(&client, "labeler").await;
     let broken = invoke("pid").send().await.unwrap();
-    assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status: 7"));
+    assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status 7"));
     assert_eq!(log(&world, "breaking").await.len(), 1);
     world.cloud.stop().await;
 }
@@ -246,6 +246,41 @@ async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
         let message = told["errorMessage"].as_str().unwrap();
         assert!(message.starts_with("RequestId: ") && message.ends_with(&format!("Error: {expected}")), "{message}");
     }
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_has_its_memory_and_no_more_and_neither_have_its_children() {
+    let world = World::new().await;
+    let (client, create) = create(&world).await;
+    create.memory_size(128).timeout(60).send().await.unwrap();
+    function_is_active(&client, "labeler").await;
+    let invoke = async |event: &str| {
+        let call = client.invoke().function_name("labeler").log_type(LogType::Tail);
+        let answer = call.payload(Blob::new(format!("\"{event}\""))).send().await.unwrap();
+        let tail = base64::prelude::BASE64_STANDARD.decode(answer.log_result().unwrap()).unwrap();
+        let payload: Value = serde_json::from_slice(answer.payload().unwrap().as_ref()).unwrap();
+        (payload, String::from_utf8(tail).unwrap())
+    };
+    let used = |tail: &str| -> u64 {
+        let (_, rest) = tail.rsplit_once("Max Memory Used: ").unwrap();
+        rest.split(' ').next().unwrap().parse().unwrap()
+    };
+    let (held, tail) = invoke("hold 64").await;
+    assert_eq!(held, 64 << 20);
+    assert!((64..=128).contains(&used(&tail)), "{tail}");
+
+    for event in ["hold 600", "hold-elsewhere 600"] {
+        let (error, tail) = invoke(event).await;
+        assert_eq!(error["errorType"], "Runtime.ExitError", "{event}: {error}");
+        let message = error["errorMessage"].as_str().unwrap();
+        let (id, text) = message.strip_prefix("RequestId: ").unwrap().split_once(' ').unwrap();
+        assert_eq!(text, "Error: Runtime exited with error: signal: killed", "{event}");
+        assert!(tail.contains(&format!("{message}\n")) && tail.contains(&format!("END RequestId: {id}\n")), "{tail}");
+        assert_eq!(used(&tail), 128, "{tail}");
+        assert!(tail.trim_end().ends_with("Status: error\tError Type: Runtime.ExitError"), "{tail}");
+    }
+    assert_eq!(invoke("hold 1").await.0, 1 << 20);
     world.cloud.stop().await;
 }
 

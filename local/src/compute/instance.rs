@@ -440,9 +440,11 @@ impl Record {
 pub async fn reap_leftovers(dir: &Path) {
     for entry in std::fs::read_dir(dir.join("processes")).into_iter().flatten().flatten() {
         let record: Option<Record> =
-            std::fs::read(entry.path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            crate::store::read(&entry.path()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(record) = record
             && process::started(record.pid).is_some_and(|started| started == record.started)
+            // In a copy of a directory these are the processes of another server.
+            && process::is_below(record.pid, dir) != Some(false)
         {
             process::end_group(record.pid, Duration::from_secs(2)).await;
         }
@@ -458,7 +460,10 @@ mod tests {
     #[tokio::test]
     async fn what_a_crash_left_running_is_ended_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let sleeper = || std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap();
+        let sleeper = || {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("600").current_dir(dir.path()).process_group(0).spawn().unwrap()
+        };
         let (mut ours, mut another) = (sleeper(), sleeper());
         Record::write(dir.path(), "web.service", ours.id()).unwrap();
         let stale = Record { pid: another.id(), started: "at another time".to_owned() };

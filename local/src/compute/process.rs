@@ -28,27 +28,86 @@ pub fn processor_seconds(group: u32) -> Option<f64> {
     Some(ticks as f64 / TICKS_PER_SECOND)
 }
 
-/// The most memory a process has had at a time, or has now where the system does not tell, in whole megabytes.
-pub fn peak_mb(pid: u32) -> Option<u64> {
-    let kilobytes = match std::fs::read_to_string(format!("/proc/{pid}/status")) {
-        Ok(status) => {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim();
-            line.strip_suffix("kB")?.trim().parse::<u64>().ok()?
-        }
-        Err(_) => {
-            let output = std::process::Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().ok()?;
-            String::from_utf8_lossy(&output.stdout).trim().parse().ok()?
-        }
+/// What memory a process has.
+pub struct Memory {
+    /// All of it that is in memory now, its program included.
+    pub resident_kb: u64,
+    /// The same without what comes from files.
+    pub own_kb: u64,
+    /// The most that has been in memory at a time.
+    pub peak_kb: u64,
+}
+
+/// Whether this system has files that tell how much memory a process has.
+pub fn tells_memory() -> bool {
+    Path::new("/proc/self/status").exists()
+}
+
+/// The memory of a process that runs.
+pub fn memory(pid: u32) -> Option<Memory> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
-    Some(kilobytes.div_ceil(1024))
+    // A process that has ended and was not waited for has none of these lines.
+    let resident_kb = kilobytes("VmRSS")?;
+    let own_kb = resident_kb.saturating_sub(kilobytes("RssFile").unwrap_or(0));
+    Some(Memory { resident_kb, own_kb, peak_kb: kilobytes("VmHWM").unwrap_or(resident_kb) })
+}
+
+/// The memory of a process in kilobytes, in which every page counts for as much as its share of it.
+pub fn share_kb(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The memory of a group in kilobytes, as `ps` tells it.
+pub fn memory_by_ps(group: u32) -> Option<u64> {
+    let output = std::process::Command::new("ps").args(["-A", "-o", "pgid=,rss="]).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of_group = text.lines().filter_map(|line| {
+        let (of, kilobytes) = line.trim().split_once(char::is_whitespace)?;
+        (of.parse() == Ok(group)).then(|| kilobytes.trim().parse::<u64>().ok())?
+    });
+    of_group.reduce(|sum, one| sum + one)
+}
+
+/// The children of all threads of a process; none where the system does not tell.
+pub fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
+}
+
+/// The processes of a group; none where the system does not tell.
+pub fn members(group: u32) -> BTreeSet<u32> {
+    everybody().filter(|pid| is_in_group(*pid, group)).collect()
+}
+
+/// Whether a process belongs to a group.
+pub fn is_in_group(pid: u32, group: u32) -> bool {
+    stat(pid).is_some_and(|stat| stat.group == group)
+}
+
+/// Whether the program of a process, or the directory it is in, lies below `dir`; nothing where the system does not
+/// tell.
+pub fn is_below(pid: u32, dir: &Path) -> Option<bool> {
+    let places = ["exe", "cwd"].map(|name| std::fs::read_link(format!("/proc/{pid}/{name}")));
+    let mut places = places.into_iter().filter_map(Result::ok).peekable();
+    places.peek()?;
+    Some(places.any(|place| place.starts_with(dir)))
+}
+
+fn everybody() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// The groups of processes whose program lies below a directory; none where the system does not tell.
 pub fn groups_below(dir: &Path) -> BTreeSet<u32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten();
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let ours = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(dir));
-    pids.filter(ours).filter_map(stat).map(|stat| stat.group).collect()
+    everybody().filter(ours).filter_map(stat).map(|stat| stat.group).collect()
 }
 
 struct Stat {
@@ -147,7 +206,6 @@ mod tests {
             std::process::Command::new("sh").args(["-c", "sleep 600 & sleep 600"]).process_group(0).spawn().unwrap();
         let group = child.id();
         assert!(started(group).is_some());
-        assert!(peak_mb(group).is_some_and(|peak| peak < 100));
         ask_group(group);
         child.wait().unwrap();
         end_group(group, Duration::from_secs(5)).await;

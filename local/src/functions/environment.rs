@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::memory::Meter;
 use super::runtime_api::{self, Desk, Job, Reply};
 use super::{CREDENTIALS, Outcome, Site, code};
 use crate::compute::process;
@@ -50,7 +52,7 @@ pub(super) struct Environment {
     stop: CancellationToken,
     keeper: JoinHandle<()>,
     log: Log,
-    pid: Option<u32>,
+    meter: Option<Meter>,
     fresh: bool,
 }
 
@@ -94,6 +96,7 @@ impl Environment {
         let (jobs, waiting) = mpsc::channel(1);
         let desk = Arc::new(Desk::new(waiting));
         let stop = site.stop.child_token();
+        let meter = pid.map(|pid| Meter::start(pid, function.memory_mb, stop.clone()));
         tokio::spawn(runtime_api::serve(listener, desk.clone(), stop.clone()));
         let (end, ended) = watch::channel(None);
         let keeper = tokio::spawn(keep(child, pid, record, end, site.clone(), stop.clone()));
@@ -107,7 +110,7 @@ impl Environment {
             stop,
             keeper,
             log,
-            pid,
+            meter,
             fresh: true,
         })
     }
@@ -126,6 +129,7 @@ impl Environment {
     ) -> (Outcome, bool) {
         let id = Uuid::new_v4().to_string();
         let log = self.log.clone();
+        self.set_working(true);
         let begun = Instant::now();
         let initialised = self.init(function, &id).await;
         let init = std::mem::take(&mut self.fresh).then(|| begun.elapsed());
@@ -136,6 +140,7 @@ impl Environment {
             Err(end) => Err(end),
         };
         let spent = begun.elapsed();
+        self.set_working(false);
         // Output and answer come on different ways; usually this is enough for the output to be first in the log.
         tokio::time::sleep(LAST_LINES).await;
         let (payload, kind) = match reply {
@@ -150,9 +155,16 @@ impl Environment {
         let (failed, ended) = (kind.is_some(), kind.flatten());
         let goes_on = ended.is_none();
         log.write(&format!("END RequestId: {id}"));
-        log.write(&(report(&id, function, spent, init, self.pid) + &status(ended)));
+        let peak_mb = self.meter.as_ref().map_or(0, Meter::peak_mb);
+        log.write(&(report(&id, function, spent, init, peak_mb) + &status(ended)));
         let tail = log.tail();
         (Outcome { payload, failed, tail }, goes_on && self.lives())
+    }
+
+    fn set_working(&self, working: bool) {
+        if let Some(meter) = &self.meter {
+            meter.set_working(working);
+        }
     }
 
     /// Waits until the process asks for its first invocation.
@@ -219,7 +231,22 @@ fn timed_out(id: &str, limit: Duration) -> End {
 
 async fn ended(end: &mut watch::Receiver<Option<String>>) -> String {
     let reason = end.wait_for(Option::is_some).await;
-    reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "killed".to_owned())
+    reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| KILLED.to_owned())
+}
+
+/// How Lambda calls the end of a process that had more memory than its function, or was stopped otherwise.
+const KILLED: &str = "signal: killed";
+
+/// The end of a process in Lambda's words, which are those of Go's `os.ProcessState`.
+fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(9)) => KILLED.to_owned(),
+        (None, Some(6)) => "signal: aborted".to_owned(),
+        (None, Some(11)) => "signal: segmentation fault".to_owned(),
+        (None, Some(15)) => "signal: terminated".to_owned(),
+        (None, signal) => format!("signal: signal {}", signal.unwrap_or_default()),
+    }
 }
 
 /// Another thread that forks at the wrong moment keeps a freshly written program open for an instant.
@@ -245,8 +272,8 @@ async fn keep(
     stop: CancellationToken,
 ) {
     let reason = tokio::select! {
-        status = child.wait() => status.map_or_else(|fault| fault.to_string(), |status| status.to_string()),
-        () = stop.cancelled() => "killed".to_owned(),
+        status = child.wait() => status.map_or_else(|fault| fault.to_string(), how_it_ended),
+        () = stop.cancelled() => KILLED.to_owned(),
     };
     end.send_replace(Some(reason));
     if let Some(group) = group {
@@ -280,6 +307,8 @@ pub(super) async fn end_orphans(dir: &Path) {
     for file in files.flatten().map(|file| file.path()) {
         if let Ok(Some(Known { pid, started })) = store::read_json::<Known>(&file)
             && process::started(pid).is_some_and(|now| now == started)
+            // In a copy of a directory these are the processes of another server.
+            && process::is_below(pid, dir) != Some(false)
         {
             process::end_group(pid, PATIENCE).await;
         }
@@ -350,13 +379,14 @@ pub(super) fn log_stream() -> String {
     format!("{day}/[$LATEST]{}", Uuid::new_v4().simple())
 }
 
-fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>, pid: Option<u32>) -> String {
+fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>, peak_mb: u64) -> String {
     let millis = spent.as_secs_f64() * 1000.0;
     let mut report = format!(
         "REPORT RequestId: {id}\tDuration: {millis:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
         millis.ceil(),
         function.memory_mb,
-        pid.and_then(process::peak_mb).unwrap_or(0)
+        // What was beyond the limit between two looks, no function on AWS would have had.
+        peak_mb.min(function.memory_mb)
     );
     if let Some(init) = init {
         report += &format!("\tInit Duration: {:.2} ms", init.as_secs_f64() * 1000.0);
@@ -378,15 +408,19 @@ mod tests {
     use super::*;
     use std::os::unix::process::CommandExt;
 
-    fn sleeper() -> std::process::Child {
-        std::process::Command::new("sleep").arg("600").process_group(0).spawn().unwrap()
+    fn sleeper(dir: &Path) -> std::process::Child {
+        std::process::Command::new("sleep").arg("600").current_dir(dir).process_group(0).spawn().unwrap()
     }
 
     #[tokio::test]
     async fn what_a_crashed_server_left_is_ended_and_nobody_else() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut orphan, mut other) = (sleeper(), sleeper());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (mut orphan, mut other) = (sleeper(dir.path()), sleeper(dir.path()));
+        let mut original = sleeper(elsewhere.path());
         remember(dir.path(), orphan.id());
+        // As in a copy of the directory that this one belongs to.
+        remember(dir.path(), original.id());
         let file = remember(dir.path(), other.id());
         let reused = Known { pid: other.id(), started: "long ago".to_owned() };
         store::write_json(&file, &reused).unwrap();
@@ -396,7 +430,10 @@ mod tests {
         assert!(!reaped.await.unwrap().success());
         assert!(other.try_wait().unwrap().is_none());
         assert_eq!(std::fs::read_dir(records(dir.path())).unwrap().count(), 0);
-        other.kill().unwrap();
-        other.wait().unwrap();
+        assert!(original.try_wait().unwrap().is_none());
+        for child in [&mut other, &mut original] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod code;
 mod environment;
 mod events;
+mod memory;
 pub(crate) mod runtime_api;
 
 use std::collections::{BTreeMap, HashMap};
@@ -383,7 +384,7 @@ impl Site {
     fn may_log(&self, function: &Function, stream: &str) -> bool {
         let role = function.role.rsplit('/').next().unwrap_or(&function.role);
         let arn = session_arn(role, &function.name);
-        let caller = self.iam.in_role(role, arn, session_id(&function.name));
+        let caller = self.iam.in_role(role, arn, session_id(&function.name), &self.region);
         let needs = to_write_logs(&self.region, &function.log_group, stream);
         let mut needs = needs
             .into_iter()

@@ -2,8 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
 
 fn main() {
+    if let Ok(megabytes) = std::env::var("HOLD") {
+        held(&megabytes);
+        return;
+    }
     let api = std::env::var("AWS_LAMBDA_RUNTIME_API").expect("started by Lambda");
     if std::env::var("BREAK").is_ok() {
         println!("breaking before the first event");
@@ -30,6 +36,13 @@ fn act(event: &str) -> (&'static str, String) {
         ["pid"] => ("response", std::process::id().to_string()),
         ["fail"] => ("error", r#"{"errorType":"Sad","errorMessage":"as asked"}"#.to_owned()),
         ["exit"] => std::process::exit(3),
+        ["hold", megabytes] => ("response", held(megabytes).to_string()),
+        // In another process, which ends before this one answers.
+        ["hold-elsewhere", megabytes] => {
+            let program = std::env::current_exe().expect("a program has a path");
+            let ended = Command::new(program).env("HOLD", megabytes).status().expect("it was started before");
+            ("response", format!("\"{ended}\""))
+        }
         ["sleep"] => loop {
             std::thread::park();
         },
@@ -45,6 +58,13 @@ fn act(event: &str) -> (&'static str, String) {
             ("response", event.to_owned())
         }
     }
+}
+
+/// Has so many megabytes of memory for a while, and says how many bytes of them it finds.
+fn held(megabytes: &str) -> usize {
+    let bytes = vec![1_u8; megabytes.parse::<usize>().expect("a number") << 20];
+    std::thread::sleep(Duration::from_millis(100));
+    bytes.iter().map(|byte| usize::from(*byte)).sum()
 }
 
 fn exchange(api: &str, method: &str, path: &str, body: &str) -> (String, String) {
