@@ -26,6 +26,10 @@ use super::{Compute, Credentials};
 const TOKEN: &str = "x-aws-ec2-metadata-token";
 const TOKEN_TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
+/// The names of the service, ours and those on AWS. A web page that has a name of its own resolve to this machine
+/// betrays itself by it.
+const HOSTS: &[&str] = &["127.0.0.1", "localhost", "169.254.169.254", "[fd00:ec2::254]", "instance-data.ec2.internal"];
+
 /// Credentials are renewed so long before they expire.
 const MARGIN: time::Duration = time::Duration::minutes(5);
 
@@ -82,7 +86,10 @@ pub(super) async fn rehearse(
 
 impl Service {
     async fn respond(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        self.answer(request.method(), request.uri().path(), request.headers()).await
+        match is_ours(request.headers()) {
+            true => self.answer(request.method(), request.uri().path(), request.headers()).await,
+            false => plain(StatusCode::FORBIDDEN, "Forbidden"),
+        }
     }
 
     async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
@@ -90,6 +97,9 @@ impl Service {
         let settings = &self.instance.settings;
         match (method, path.trim_end_matches('/')) {
             _ if !settings.metadata_enabled => plain(StatusCode::FORBIDDEN, "Forbidden"),
+            // Whoever forwards requests is no program of this instance (EC2 user guide, "How Instance Metadata Service
+            // Version 2 works").
+            (&Method::PUT, _) if headers.contains_key("x-forwarded-for") => plain(StatusCode::FORBIDDEN, "Forbidden"),
             (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
                 Some(ttl @ 1..=21600) => self.new_token(ttl),
                 _ => plain(StatusCode::BAD_REQUEST, "Bad Request"),
@@ -198,9 +208,36 @@ impl Service {
     }
 }
 
+/// Whether the request is for this service by name.
+fn is_ours(headers: &HeaderMap) -> bool {
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    HOSTS.contains(&name)
+}
+
 fn plain(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_goes_by_its_own_names_only() {
+        let is_ours = |host: &str| is_ours(&HeaderMap::from_iter([(http::header::HOST, host.parse().unwrap())]));
+        for good in ["127.0.0.1:40123", "localhost", "169.254.169.254", "[fd00:ec2::254]", "[fd00:ec2::254]:80"] {
+            assert!(is_ours(good), "{good}");
+        }
+        for bad in ["", "evil.example:80", "127.0.0.1.evil.example", "localhost:80.evil.example", "evil.localhost"] {
+            assert!(!is_ours(bad), "{bad}");
+        }
+    }
 }

@@ -435,6 +435,13 @@ runcmd:
         {
             assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
         }
+        // Whoever forwards requests, or takes the service for another one, is no program of the instance.
+        let life = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
+        assert_eq!(new_token(&format!("{life}X-Forwarded-For: 127.0.0.1\r\n")).await.status, 403);
+        for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("169.254.169.254", 401)] {
+            let line = format!("GET /latest/meta-data/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            assert_eq!(self.bytes(address, line.as_bytes()).await.unwrap().status, status, "{host}");
+        }
         let brief = new_token("X-aws-ec2-metadata-token-ttl-seconds: 1\r\n").await.body;
         let brief = format!("X-aws-ec2-metadata-token: {brief}\r\n");
         while self.raw(address, "GET", "/latest/meta-data/instance-id", &brief, "").await.unwrap().status != 401 {
@@ -468,19 +475,23 @@ runcmd:
         self.raw(address, "GET", path, "", "").await
     }
 
-    pub async fn raw(&self, address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Reply> {
+    pub async fn bytes(&self, address: &str, request: &[u8]) -> Option<Reply> {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let length = body.len();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.ok()?;
+        stream.write_all(request).await.ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok()?;
         let answer = String::from_utf8(answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(Reply { status, body: body.to_owned() })
+    }
+
+    pub async fn raw(&self, address: &str, method: &str, path: &str, headers: &str, body: &str) -> Option<Reply> {
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        self.bytes(address, request.as_bytes()).await
     }
 
     /// Takes the stack down in AWS's order, and sees that nothing is left.
