@@ -68,6 +68,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether nobody needs the call any more once its caller has left: it only computes.
+    pub(crate) fn ends_with_its_caller(&self) -> bool {
+        self.service == "rekognition"
+    }
+
     /// Whether the call may change something: everything that does not say it only reads.
     pub(crate) fn mutating(&self) -> bool {
         const READING: &[&str] = &[
@@ -171,6 +176,11 @@ fn credential(request: &Request) -> Option<String> {
         }
         None => request.parameter("X-Amz-Credential"),
     }
+}
+
+/// The region that a request is signed for, whether or not it is.
+pub(crate) fn claimed_region(request: &Request) -> Option<String> {
+    credential(request)?.rsplit('/').nth(2).map(str::to_owned)
 }
 
 fn by_target(request: &Request) -> Option<&'static str> {

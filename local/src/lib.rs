@@ -18,12 +18,14 @@ mod functions;
 mod iam;
 #[doc(hidden)]
 pub mod inputs;
+mod intake;
 mod journal;
 mod lambda;
 mod logs;
 mod pages;
 mod permissions;
 mod program;
+mod regions;
 mod rekognition;
 mod s3;
 mod server;
@@ -38,7 +40,7 @@ mod warden;
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
+pub use regions::REGIONS;
 use services::Services;
 pub use speed::{NoSpeed, Speed};
 
@@ -67,7 +70,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// The port, or 0 for any free one.
     pub port: u16,
-    /// The one region it answers for.
+    /// The region that a new directory is made for. Every other one is there as well, from the first call on.
     pub region: String,
 }
 
@@ -99,7 +102,8 @@ pub struct Cloud {
 impl Cloud {
     /// Starts the server and everything its state says should run.
     ///
-    /// Errors: another one uses the same directory, a file in it is damaged, or the port is taken.
+    /// Errors: another one uses the same directory ([`InUse`]), the port cannot be had ([`NoPort`]), or a file of the
+    /// directory is damaged or cannot be read.
     pub async fn start(options: Options) -> anyhow::Result<Cloud> {
         Cloud::start_with(options, Chaos::default()).await
     }
@@ -111,9 +115,9 @@ impl Cloud {
         let dir = options.dir.canonicalize()?;
         let lock = take(&dir).await?;
         let options = Options { dir, ..options };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
-            .await
-            .with_context(|| format!("failed to listen on 127.0.0.1:{}", options.port))?;
+        let port = options.port;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| NoPort { port, source })?;
         let address = listener.local_addr()?;
         let services = Arc::new(Services::open(&options, conditions.into(), &format!("http://{address}")).await?);
         let stop = CancellationToken::new();
@@ -141,6 +145,51 @@ impl Cloud {
     }
 }
 
+/// Nobody can listen on this port now.
+#[derive(Debug)]
+pub struct NoPort {
+    /// The port.
+    pub port: u16,
+    source: std::io::Error,
+}
+
+impl NoPort {
+    /// Whether somebody else listens on it.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == std::io::ErrorKind::AddrInUse
+    }
+}
+
+impl std::fmt::Display for NoPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "failed to listen on 127.0.0.1:{}", self.port)
+    }
+}
+
+impl std::error::Error for NoPort {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Another local AWS has this directory.
+#[derive(Debug)]
+pub struct InUse(pub PathBuf);
+
+impl std::fmt::Display for InUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "a local AWS already runs on {}", self.0.display())
+    }
+}
+
+impl std::error::Error for InUse {}
+
+/// What tells a directory from every copy of it, as `/_local/health` says it of a server's own.
+pub fn identity(dir: &Path) -> Option<String> {
+    let about = std::fs::metadata(dir).ok()?;
+    Some(format!("{}:{}", about.dev(), about.ino()))
+}
+
 /// What is stored holds keys, rows and pictures: it is nobody else's business.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -157,13 +206,15 @@ const AGAIN: Duration = Duration::from_millis(10);
 ///
 /// Errors: another one has it.
 pub async fn take(dir: &Path) -> anyhow::Result<File> {
-    let lock = File::create(dir.join("lock"))?;
+    let file = dir.join("lock");
+    store::check_regular(&file)?;
+    let lock = File::create(&file).with_context(|| format!("failed to open {}", file.display()))?;
     let begun = Instant::now();
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(TryLockError::WouldBlock) if begun.elapsed() < SEEMS_USED => sleep(AGAIN).await,
-            Err(TryLockError::WouldBlock) => anyhow::bail!("a local AWS already runs on {}", dir.display()),
+            Err(TryLockError::WouldBlock) => return Err(InUse(dir.to_owned()).into()),
             Err(TryLockError::Error(fault)) => return Err(fault.into()),
         }
     }

@@ -1,13 +1,13 @@
 //! The HTTP server: one port on the loopback for every API.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header;
 use http::{HeaderMap, HeaderValue, Method};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,16 +17,15 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
-use crate::call::Request;
+use crate::call::{self, Call, Request};
 use crate::connection::{Content, Cut, Line};
 use crate::faults::{Chaos, Kind};
+use crate::intake::{self, Intake, Taken};
 use crate::services::Services;
 
-/// The largest body that is read: more than any artifact, less than the memory of a laptop.
-const LARGEST: usize = 1 << 30;
 /// How long answers under way may take when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -34,6 +33,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about: Value, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let about = Arc::new(about);
+    let intake = Intake::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,7 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about:
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
                 let (services, about, stop) = (services.clone(), about.clone(), stop.clone());
-                connections.spawn(connection(stream, services, about, stop));
+                connections.spawn(connection(stream, services, about, intake.clone(), stop));
             }
             Err(fault) => {
                 // Out of file descriptors, most likely: waiting is the only cure.
@@ -56,13 +56,19 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, about:
     let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
 }
 
-async fn connection(stream: TcpStream, services: Arc<Services>, about: Arc<Value>, stop: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    services: Arc<Services>,
+    about: Arc<Value>,
+    intake: Intake,
+    stop: CancellationToken,
+) {
     let cut = Cut::default();
     let line = Line::new(stream, cut.clone());
     let service = service_fn(move |request| {
-        let (services, about, cut) = (services.clone(), about.clone(), cut.clone());
+        let (services, about, intake, cut) = (services.clone(), about.clone(), intake.clone(), cut.clone());
         async move {
-            match respond(request, services, &about).await {
+            match respond(request, services, &about, &intake).await {
                 Reply::Whole(answer) => Ok(answer.map(Content::whole)),
                 Reply::Half(answer) => Ok(answer.map(Content::half)),
                 Reply::Nothing => {
@@ -90,13 +96,15 @@ fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value) -> Reply {
+async fn respond(request: http::Request<Incoming>, services: Arc<Services>, about: &Value, intake: &Intake) -> Reply {
     let head_only = request.method() == Method::HEAD;
     let skewed = services.faults.has(Kind::ClockSkew).then(|| services.now());
-    let reply = match read(request).await {
-        Ok(request) if is_own(&request) => Reply::Whole(own_page(&request, &services, about)),
-        Ok(request) => run(request, services).await,
+    let (parts, body) = request.into_parts();
+    let head = intake::head(parts);
+    let reply = match check_host(&head.headers) {
         Err(refusal) => Reply::Whole(refusal.answer(Protocol::RestXml)),
+        Ok(()) if is_own(&head) => Reply::Whole(own(head, body, &services, about, intake).await),
+        Ok(()) => answer(head, body, services, intake).await,
     };
     match reply {
         Reply::Whole(answer) => Reply::Whole(finish(answer, head_only, skewed)),
@@ -105,14 +113,43 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
     }
 }
 
-/// A call that has arrived is carried out, whether or not its caller stays to hear the answer.
-async fn run(request: Request, services: Arc<Services>) -> Reply {
-    let task = tokio::spawn(async move { services.answer(&request).await });
-    task.await.unwrap_or_else(|fault| {
+/// Answers a call, whose body is read if its head may have one.
+async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: &Intake) -> Reply {
+    let call = call::identify(&head);
+    match intake.read(&head, &call, body, || services.admit(&call, &head)).await {
+        Ok(taken) => run(head, taken, services).await,
+        Err(refusal) => Reply::Whole(services.turn_away(&refusal, &call, &head).await),
+    }
+}
+
+/// A call that has arrived is carried out, whether or not its caller stays to hear the answer. One that only computes
+/// ends with its caller.
+async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
+    let request = Request { body: body.bytes.clone(), ..head };
+    let alone = call::identify(&request).ends_with_its_caller();
+    let task = tokio::spawn(async move {
+        let reply = services.answer(&request).await;
+        drop(body);
+        reply
+    });
+    let done = match alone {
+        true => AbortOnDropHandle::new(task).await,
+        false => task.await,
+    };
+    done.unwrap_or_else(|fault| {
         tracing::error!(%fault, "a call ended without an answer");
         let text = "We encountered an internal error. Please try again.";
         Reply::Whole(Refusal::new(500, "InternalError", text).answer(Protocol::RestXml))
     })
+}
+
+/// Answers a page of the server's own.
+async fn own(head: Request, body: Incoming, services: &Services, about: &Value, intake: &Intake) -> Response {
+    let call = Call { service: "local".to_owned(), operation: String::new(), protocol: Protocol::RestJson };
+    match intake.read(&head, &call, body, || Ok(())).await {
+        Ok(taken) => own_page(&Request { body: taken.bytes.clone(), ..head }, services, about),
+        Err(refusal) => refusal.answer(Protocol::RestJson),
+    }
 }
 
 /// What every answer has.
@@ -132,37 +169,10 @@ fn finish(mut answer: Response, head_only: bool, now: Option<OffsetDateTime>) ->
     answer
 }
 
-/// Reads the whole request, if it comes from this machine's own name.
+/// Only this machine's own names are answered to.
 ///
 /// A page of another site could reach this port through a name of its own that resolves to the loopback; its `Host`
 /// header betrays it.
-async fn read(request: http::Request<Incoming>) -> Result<Request, Refusal> {
-    let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    if let (None, Some(authority)) = (headers.get(header::HOST), parts.uri.authority()) {
-        // HTTP/2 says it elsewhere, and signatures are over the header.
-        if let Ok(value) = authority.as_str().parse() {
-            headers.insert(header::HOST, value);
-        }
-    }
-    check_host(&headers)?;
-    let body = Limited::new(body, LARGEST).collect().await.map_err(|fault| {
-        if fault.is::<LengthLimitError>() {
-            Refusal::new(413, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
-        } else {
-            Refusal::new(400, "IncompleteBody", "The request body terminated unexpectedly")
-        }
-    })?;
-    Ok(Request {
-        method: parts.method,
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().unwrap_or_default().to_owned(),
-        headers,
-        body: body.to_bytes(),
-    })
-}
-
-/// Only this machine's own names are answered to.
 pub(crate) fn check_host(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     match is_local(host) {
@@ -223,15 +233,15 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
             faults.clear();
             faults.show()
         }
-        ("GET", "/_local/strangers") => services.s3.strangers.show(),
+        ("GET", "/_local/strangers") => services.strangers.show(),
         ("PUT", path) if path.starts_with(STRANGERS) => {
             let region = body()?["region"].as_str().unwrap_or("us-east-1").to_owned();
-            services.s3.strangers.take(&path[STRANGERS.len()..], &region).map_err(|fault| fault.to_string())?;
-            services.s3.strangers.show()
+            services.strangers.take(&path[STRANGERS.len()..], &region).map_err(|fault| fault.to_string())?;
+            services.strangers.show()
         }
         ("DELETE", path) if path.starts_with(STRANGERS) => {
-            match services.s3.strangers.leave(&path[STRANGERS.len()..]).map_err(|fault| fault.to_string())? {
-                true => services.s3.strangers.show(),
+            match services.strangers.leave(&path[STRANGERS.len()..]).map_err(|fault| fault.to_string())? {
+                true => services.strangers.show(),
                 false => return Ok(None),
             }
         }
@@ -252,11 +262,12 @@ fn control(request: &Request, services: &Services, about: &Value) -> Result<Opti
 }
 
 /// What `/_local/health` says.
-pub(crate) fn about(dir: &std::path::Path, region: &str, address: SocketAddr) -> Value {
+pub(crate) fn about(dir: &Path, region: &str, address: SocketAddr) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "dir": dir,
+        "id": crate::identity(dir),
         "region": region,
         "endpoint": format!("http://{address}"),
     })

@@ -2,37 +2,28 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use serde_json::json;
 use time::{Duration, OffsetDateTime};
 
 use crate::answer::{Refusal, Reply, Response, not_implemented};
 use crate::call::{self, Call, Request};
-use crate::compute::{self, Compute};
-use crate::credentials::{Access, Identity, session_arn, session_id, user_arn};
-use crate::dynamodb::DynamoDb;
+use crate::compute::Compute;
+use crate::credentials::{Access, Identity, user_arn};
 use crate::faults::{Act, Fate, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
-use crate::lambda::Lambda;
-use crate::logs::Logs;
-use crate::permissions::{Caller, Denial, Place, needs, object_need};
-use crate::s3::{self, S3};
-use crate::{ACCESS_KEY, ACCOUNT, Conditions, Options, cloudwatch, pages, rekognition, signature, sts};
+use crate::permissions::{Caller, Denial, Place, needs};
+use crate::regions::{Common, GLOBAL, REGIONS, Region, Regions};
+use crate::s3::Strangers;
+use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
 
 /// What answers calls.
 pub(crate) struct Services {
     pub journal: Journal,
     pub faults: Arc<Faults>,
-    region: String,
+    pub strangers: Arc<Strangers>,
     access: Arc<Access>,
-    compute: Arc<Compute>,
-    dynamodb: DynamoDb,
     iam: Arc<Iam>,
-    lambda: Arc<Lambda>,
-    logs: Arc<Logs>,
-    pub s3: Arc<S3>,
+    regions: Regions,
 }
 
 impl Services {
@@ -44,36 +35,35 @@ impl Services {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
-        let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
-        let logs = Arc::new(Logs::open(&state, region)?);
-        let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone(), speed).await?;
-        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), iam.clone(), faults.clone()).await?);
-        lambda.connect(&s3);
-        let compute = Compute::start(compute::Context {
-            dir: dir.join("compute"),
-            region: region.clone(),
-            account: ACCOUNT.to_owned(),
+        let iam = Arc::new(Iam::open(&state, GLOBAL, faults.clone()).await?);
+        let strangers = Arc::new(Strangers::open(&state)?);
+        let common = Common {
+            dir: dir.clone(),
             endpoint: endpoint.to_owned(),
-            objects: Arc::new(ObjectsOf(s3.clone())),
-            roles: Arc::new(RolesOf { access: access.clone(), iam: iam.clone() }),
-            chaos: faults.chaos(),
             speed,
-        })
-        .await?;
-        let dynamodb = DynamoDb::open(&state, region, speed).await?;
-        lambda.resume()?;
-        Ok(Services {
-            journal: Journal::default(),
-            faults,
-            region: region.clone(),
-            access,
-            compute,
-            dynamodb,
-            iam,
-            lambda,
-            logs,
-            s3,
-        })
+            access: access.clone(),
+            iam: iam.clone(),
+            faults: faults.clone(),
+            strangers: strangers.clone(),
+        };
+        let regions = Regions::open(common, region).await?;
+        Ok(Services { journal: Journal::default(), faults, strangers, access, iam, regions })
+    }
+
+    /// Refuses a request whose head shows that its body need not be read.
+    pub(crate) fn admit(&self, call: &Call, head: &Request) -> Result<(), Refusal> {
+        // The policy of a form is in the form.
+        match intake::is_form(head, call) {
+            true => Ok(()),
+            false => signature::check_head(head, call, &self.access, self.now()),
+        }
+    }
+
+    /// The answer to a request whose body was not read.
+    pub(crate) async fn turn_away(&self, refusal: &Refusal, call: &Call, head: &Request) -> Response {
+        let answer = self.refuse(refusal, call, head).await;
+        self.journal.note(call, answer.status().as_u16(), None, None);
+        answer
     }
 
     /// What the faults on its way make of a call.
@@ -81,9 +71,9 @@ impl Services {
         self.faults.judge(call, &self.caller(request), request)
     }
 
-    /// Instances and load balancers.
+    /// Instances and load balancers of the first region.
     pub(crate) fn compute(&self) -> Arc<Compute> {
-        self.compute.clone()
+        self.regions.home().compute.clone()
     }
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
@@ -156,31 +146,26 @@ impl Services {
     /// Ends everything that runs. There is nothing to write: everything that was answered is on disk.
     pub(crate) async fn stop(&self) {
         self.faults.close();
-        self.compute.stop().await;
-        self.lambda.stop().await;
+        self.regions.stop().await;
     }
 
     /// What runs, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
-        let mut status = self.compute.status();
-        if let Some(status) = status.as_object_mut() {
-            status.insert("functions".to_owned(), self.lambda.status());
-        } else {
-            status = json!({ "functions": self.lambda.status() });
-        }
-        status
+        self.regions.status()
     }
 
     async fn dispatch(&self, call: &Call, request: &Request) -> Response {
         // A browser asks before it has anything to sign.
         if call.operation == "Preflight" {
-            return self.s3.answer(&call.operation, request, &self.owner()).await;
+            let region = self.regions.of_bucket(request).await;
+            let owner = Caller::owner(user_arn(), &region.name);
+            return region.s3.answer(&call.operation, request, &owner).await;
         }
         // The address is proof enough, as of every signed one.
-        if let Some(answer) = self.lambda.download(request) {
+        if let Some(answer) = self.regions.all().iter().find_map(|region| region.lambda.download(request)) {
             return answer;
         }
-        match signature::verify(request, call, &self.access, &self.region, self.now()) {
+        match signature::verify(request, call, &self.access, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
             Err(refusal) => self.refuse(&refusal, call, request).await,
         }
@@ -190,34 +175,41 @@ impl Services {
     pub(crate) async fn answer_unproven(&self, call: &Call, request: &Request) -> [Response; 2] {
         let owner = self.access.identity(ACCESS_KEY).expect("the owner's key is always known");
         // What a call needs is asked for roles only: here, for one that is not there.
-        let denied = self.check(call, request, &self.iam.in_role("r", user_arn(), String::new()));
+        let denied = self.check(call, request, &self.iam.in_role("r", user_arn(), String::new(), GLOBAL), GLOBAL);
         tracing::trace!(?denied);
         [self.dispatch(call, request).await, self.answer_known(call, request, &owner).await]
     }
 
     async fn refuse(&self, refusal: &Refusal, call: &Call, request: &Request) -> Response {
         match call.service.as_str() {
-            "s3" => self.s3.refuse(refusal, request).await,
+            "s3" => self.regions.of_bucket(request).await.s3.refuse(refusal, request).await,
             _ => refusal.answer(call.protocol),
         }
     }
 
-    fn owner(&self) -> Caller {
-        Caller::owner(user_arn(), &self.region)
-    }
-
-    /// Whether the caller may do all that the call does.
-    fn check(&self, call: &Call, request: &Request, caller: &Caller) -> Result<(), Denial> {
+    /// Whether the caller may do all that the call does in a region.
+    fn check(&self, call: &Call, request: &Request, caller: &Caller, region: &str) -> Result<(), Denial> {
         if caller.may_everything() {
             return Ok(());
         }
-        let place = Place { region: &self.region, role_arn: &|name| self.iam.role_arn(name) };
+        let place = Place { region, role_arn: &|name| self.iam.role_arn(name) };
         needs(call, request, &place).iter().try_for_each(|need| caller.may(need))
     }
 
+    /// Answers in the region that the call is signed for.
     async fn answer_known(&self, call: &Call, request: &Request, identity: &Identity) -> Response {
-        let caller = self.iam.caller(identity);
-        if let Err(denial) = self.check(call, request, &caller) {
+        let region = call::claimed_region(request).filter(|region| REGIONS.contains(&region.as_str()));
+        let region = region.unwrap_or_else(|| GLOBAL.to_owned());
+        let region = match self.regions.get(&region).await {
+            Ok(region) => region,
+            Err(fault) => {
+                tracing::error!("the region {region} cannot be opened: {fault:#}");
+                let text = format!("the local AWS cannot open the region {region}: {fault:#}");
+                return Refusal::new(500, "InternalFailure", text).answer(call.protocol);
+            }
+        };
+        let caller = self.iam.caller(identity, &region.name);
+        if let Err(denial) = self.check(call, request, &caller, &region.name) {
             let mut answer = self.refuse(&denial.refusal(call), call, request).await;
             denial.mark(&mut answer);
             return answer;
@@ -225,21 +217,28 @@ impl Services {
         let short = self.faults.has(Kind::ShortPages);
         let shortened = if short { pages::shorten(call, request) } else { None };
         let request = shortened.as_ref().unwrap_or(request);
-        pages::cut(call, request, self.answer_whole(call, request, identity, &caller).await, short)
+        pages::cut(call, request, self.answer_whole(call, request, identity, &caller, &region).await, short)
     }
 
-    async fn answer_whole(&self, call: &Call, request: &Request, identity: &Identity, caller: &Caller) -> Response {
+    async fn answer_whole(
+        &self,
+        call: &Call,
+        request: &Request,
+        identity: &Identity,
+        caller: &Caller,
+        region: &Arc<Region>,
+    ) -> Response {
         match call.service.as_str() {
-            "s3" => self.s3.answer(&call.operation, request, caller).await,
-            "dynamodb" => self.dynamodb.answer(call, request).await,
+            "s3" => self.regions.answer_s3(region, call, request, caller).await,
+            "dynamodb" => region.dynamodb.answer(call, request).await,
             "iam" => self.iam.answer(call, request).await,
-            "sts" => sts::answer(&call.operation, request, &self.access, &self.iam, identity),
-            "lambda" => self.lambda.answer(call, request).await,
-            "logs" => self.logs.answer(call, request),
-            "monitoring" => cloudwatch::answer(call, request, &self.compute),
-            "rekognition" => rekognition::answer(call, request, &self.s3, caller).await,
+            "sts" => sts::answer(&call.operation, request, &self.access, &self.iam, identity, &region.name),
+            "lambda" => region.lambda.answer(call, request).await,
+            "logs" => region.logs.answer(call, request),
+            "monitoring" => cloudwatch::answer(call, request, &region.compute),
+            "rekognition" => rekognition::answer(call, request, &region.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
-                let answer = self.compute.handle(&call.service, &request.form()).await;
+                let answer = region.compute.handle(&call.service, &request.form()).await;
                 answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
             }
             service => not_implemented(call.protocol, service, &call.operation),
@@ -251,65 +250,20 @@ impl Services {
 #[cfg(test)]
 pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
     let of = |service: &'static str, names: Vec<&'static str>| names.into_iter().map(move |name| (service, name));
-    let mut all = compute::operations();
+    let mut all = crate::compute::operations();
     all.extend(of("dynamodb", crate::dynamodb::OPERATIONS.to_vec()));
     all.extend(of("iam", crate::iam::OPERATIONS.iter().map(|(name, _)| *name).collect()));
     all.extend(of("lambda", crate::lambda::operations()));
     all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _, _)| *name).collect()));
     all.extend(of("rekognition", vec!["DetectLabels"]));
-    all.extend(of("s3", s3::operations()));
+    all.extend(of("s3", crate::s3::operations()));
     all.extend(of("sts", sts::OPERATIONS.iter().map(|(name, _)| *name).collect()));
     all.extend(of("monitoring", cloudwatch::OPERATIONS.iter().map(|(name, _)| *name).collect()));
     all
 }
 
-struct ObjectsOf(Arc<S3>);
-
-#[async_trait]
-impl compute::Objects for ObjectsOf {
-    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        let found = self.0.object(bucket, key).await;
-        found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
-    }
-}
-
 /// How far this server's clock is ahead under `clock-skew`: more than signatures are allowed to be off.
 const SKEW: Duration = Duration::minutes(20);
-
-/// How long an instance uses one set of credentials.
-const SESSION: Duration = Duration::hours(6);
-
-struct RolesOf {
-    access: Arc<Access>,
-    iam: Arc<Iam>,
-}
-
-#[async_trait]
-impl compute::Roles for RolesOf {
-    async fn profile(&self, profile: &str) -> Option<compute::Profile> {
-        self.iam.profile(profile)
-    }
-
-    async fn role_of_profile(&self, profile: &str) -> Option<String> {
-        self.iam.role_of_profile(profile)
-    }
-
-    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
-        let caller = self.iam.in_role(role, session_arn(role, session), session_id(session));
-        let need = object_need("GetObject", &s3::object_arn(bucket, key), None);
-        caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
-    }
-
-    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<compute::Credentials> {
-        let issued = self.access.issue(role, session, self.access.life(SESSION))?;
-        Ok(compute::Credentials {
-            access_key_id: issued.access_key,
-            secret_access_key: issued.secret_key,
-            session_token: issued.token,
-            expires: issued.expires,
-        })
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use crate::answer::{Protocol, Refusal};
 use crate::call::{Call, Request, pairs};
 use crate::chunked::Chunked;
 use crate::credentials::{Access, Identity};
+use crate::regions::{GLOBAL, REGIONS};
 use chain::Chain;
 
 /// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
@@ -28,24 +29,10 @@ pub(crate) fn verify(
     request: &Request,
     call: &Call,
     access: &Access,
-    region: &str,
     now: OffsetDateTime,
 ) -> Result<Identity, Refusal> {
     let words = Words { protocol: call.protocol, s3: call.service == "s3" };
-    let Some(signed) = Signed::read(request, &words)? else {
-        return Err(words.unsigned());
-    };
-    let identity = access.identity(&signed.access_key).ok_or_else(|| words.unknown_key())?;
-    signed.check_time(&words, now)?;
-    signed.check_scope(call, &words, region)?;
-    if let Some(session) = &identity.session {
-        if signed.token.as_deref() != Some(session.token.as_str()) {
-            return Err(words.bad_token());
-        }
-        if session.expires <= now {
-            return Err(words.expired_token());
-        }
-    }
+    let (signed, identity) = claimed(request, &words, access, now)?;
     let key = signing_key(&identity.secret_key, &signed.scope);
     if signed.expected(request, &key, words.s3) != signed.signature {
         return Err(words.mismatch());
@@ -55,6 +42,43 @@ pub(crate) fn verify(
         signed.check_body(request, &key, &words)?;
     }
     Ok(identity)
+}
+
+/// Refuses a request that its head alone shows to be nobody's. Its body is not there yet.
+///
+/// Of S3 the whole head is signed; elsewhere the signature is over the body as well, and is verified with it.
+pub(crate) fn check_head(head: &Request, call: &Call, access: &Access, now: OffsetDateTime) -> Result<(), Refusal> {
+    let words = Words { protocol: call.protocol, s3: call.service == "s3" };
+    let (signed, identity) = claimed(head, &words, access, now)?;
+    let key = signing_key(&identity.secret_key, &signed.scope);
+    if words.s3 && signed.expected(head, &key, true) != signed.signature {
+        return Err(words.mismatch());
+    }
+    signed.check_headers(head, &words)
+}
+
+/// Who a request says it is from, at a time and for a place where that may be.
+fn claimed(
+    request: &Request,
+    words: &Words,
+    access: &Access,
+    now: OffsetDateTime,
+) -> Result<(Signed, Identity), Refusal> {
+    let Some(signed) = Signed::read(request, words)? else {
+        return Err(words.unsigned());
+    };
+    let identity = access.identity(&signed.access_key).ok_or_else(|| words.unknown_key())?;
+    signed.check_time(words, now)?;
+    signed.check_scope(words)?;
+    if let Some(session) = &identity.session {
+        if signed.token.as_deref() != Some(session.token.as_str()) {
+            return Err(words.bad_token());
+        }
+        if session.expires <= now {
+            return Err(words.expired_token());
+        }
+    }
+    Ok((signed, identity))
 }
 
 /// The refusal of credentials whose time is over, as the called service writes it.
@@ -130,8 +154,8 @@ impl Signed {
         }
     }
 
-    /// A signature is for a day, a region and a service; global services count as us-east-1's (aws-facts §6.1).
-    fn check_scope(&self, call: &Call, words: &Words, region: &str) -> Result<(), Refusal> {
+    /// A signature is for a day, a region and a service.
+    fn check_scope(&self, words: &Words) -> Result<(), Refusal> {
         let parts: Vec<&str> = self.scope.split('/').collect();
         let [day, signed_for, _, "aws4_request"] = parts.as_slice() else {
             return Err(words.malformed());
@@ -139,8 +163,7 @@ impl Signed {
         if self.date.get(..8) != Some(*day) {
             return Err(words.malformed());
         }
-        let is_global = matches!(call.service.as_str(), "iam" | "sts") && *signed_for == "us-east-1";
-        if *signed_for == region || is_global { Ok(()) } else { Err(words.wrong_region(signed_for, region)) }
+        if REGIONS.contains(signed_for) { Ok(()) } else { Err(words.wrong_region(signed_for, GLOBAL)) }
     }
 
     /// Nobody on the way, and nobody who uses a presigned URL, may add to what its maker allowed.
@@ -496,7 +519,7 @@ mod tests {
 
     fn check(request: &Request, access: &Access, later: Duration) -> Result<Identity, String> {
         let now = OffsetDateTime::now_utc() + later;
-        verify(request, &identify(request), access, "us-east-1", now).map_err(|refusal| refusal.code)
+        verify(request, &identify(request), access, now).map_err(|refusal| refusal.code)
     }
 
     fn access() -> (tempfile::TempDir, Access) {
@@ -553,7 +576,8 @@ mod tests {
         assert_eq!(with(hash), "SignatureDoesNotMatch");
         assert_eq!(authorization("SignedHeaders=host;", "SignedHeaders="), "SignatureDoesNotMatch");
         assert_eq!(authorization("Signature=", "Signature=0"), "SignatureDoesNotMatch");
-        assert_eq!(authorization("us-east-1", "eu-west-1"), "AuthorizationHeaderMalformed");
+        assert_eq!(authorization("us-east-1", "eu-west-1"), "SignatureDoesNotMatch");
+        assert_eq!(authorization("us-east-1", "eu-west-9"), "AuthorizationHeaderMalformed");
         assert_eq!(authorization("aws4_request", "aws5_request"), "AuthorizationHeaderMalformed");
         // What is signed for another service is not this service's.
         assert_eq!(authorization("/s3/", "/sqs/"), "InvalidSignatureException");
@@ -591,6 +615,27 @@ mod tests {
     }
 
     #[test]
+    fn the_head_alone_shows_what_is_nobodys() {
+        let (_dir, access) = access();
+        let head = |request: &Request| {
+            let head = Request { body: Bytes::new(), ..request.clone() };
+            check_head(&head, &identify(&head), &access, OffsetDateTime::now_utc()).map_err(|refusal| refusal.code)
+        };
+        for service in ["s3", "dynamodb"] {
+            let uri = "http://127.0.0.1:1/bucket/key";
+            let signed = Signer::user(service).sign("PUT", uri, "body");
+            assert_eq!(head(&signed), Ok(()), "{service}");
+            let unsigned = Request { headers: http::HeaderMap::new(), ..signed };
+            assert!(head(&unsigned).is_err(), "{service}");
+            let stranger = Signer { key: "AKIASTRANGER".into(), ..Signer::user(service) };
+            assert!(head(&stranger.sign("PUT", uri, "body")).is_err(), "{service}");
+        }
+        let signed = Signer::user("s3").sign("PUT", "http://127.0.0.1:1/bucket/key", "body");
+        let changed = Request { path: "/bucket/other".to_owned(), ..signed };
+        assert_eq!(head(&changed), Err("SignatureDoesNotMatch".to_owned()));
+    }
+
+    #[test]
     fn only_s3_takes_a_body_that_is_not_signed() {
         let (_dir, access) = access();
         for (service, accepted) in [("s3", true), ("lambda", false)] {
@@ -603,12 +648,13 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_for_one_region_and_a_quarter_of_an_hour() {
+    fn a_signature_is_for_a_region_that_exists_and_a_quarter_of_an_hour() {
         let (_dir, access) = access();
         for (service, expected) in [("s3", "AuthorizationHeaderMalformed"), ("dynamodb", "InvalidSignatureException")] {
-            let elsewhere = Signer { region: "eu-west-1", ..Signer::user(service) };
-            let request = elsewhere.sign("GET", "http://127.0.0.1:1/bucket", "");
-            assert_eq!(check(&request, &access, Duration::ZERO).unwrap_err(), expected);
+            let signed =
+                |region| Signer { region, ..Signer::user(service) }.sign("GET", "http://127.0.0.1:1/bucket", "");
+            assert!(check(&signed("eu-west-1"), &access, Duration::ZERO).is_ok());
+            assert_eq!(check(&signed("eu-west-9"), &access, Duration::ZERO).unwrap_err(), expected);
         }
         let request = Signer::user("s3").sign("GET", "http://127.0.0.1:1/bucket", "");
         for (later, accepted) in [(14, true), (-14, true), (16, false), (-16, false)] {
@@ -629,7 +675,8 @@ mod tests {
         };
         assert_eq!(query("X-Amz-Expires=60", "X-Amz-Expires=6000"), "SignatureDoesNotMatch");
         assert_eq!(query("X-Amz-Expires=60", "X-Amz-Expires=604801"), "AuthorizationQueryParametersError");
-        assert_eq!(query("us-east-1", "eu-west-1"), "AuthorizationHeaderMalformed");
+        assert_eq!(query("us-east-1", "eu-west-9"), "AuthorizationHeaderMalformed");
+        assert_eq!(query("us-east-1", "eu-west-1"), "SignatureDoesNotMatch");
         assert_eq!(query("X-Amz-Signature=", "X-Amz-Other="), "AuthorizationQueryParametersError");
         let other = Request { path: "/bucket/other".to_owned(), ..signed.clone() };
         assert_eq!(check(&other, &access, Duration::ZERO).unwrap_err(), "SignatureDoesNotMatch");

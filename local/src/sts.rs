@@ -21,7 +21,14 @@ pub(crate) const OPERATIONS: &[(&str, Takes)] = &[
 ];
 
 /// Answers `operation` of `caller`.
-pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Response {
+pub(crate) fn answer(
+    operation: &str,
+    request: &Request,
+    access: &Access,
+    iam: &Iam,
+    caller: &Identity,
+    region: &str,
+) -> Response {
     let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == operation) else {
         return not_implemented(Protocol::Query, "sts", operation);
     };
@@ -31,7 +38,7 @@ pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &
     let answer = match operation {
         "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
         "GetSessionToken" => session_token(request, access, caller),
-        _ => assume_role(request, access, iam, caller),
+        _ => assume_role(request, access, iam, caller, region),
     };
     answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
 }
@@ -54,7 +61,13 @@ fn session_token(request: &Request, access: &Access, caller: &Identity) -> Resul
 }
 
 /// Only whom the role trusts may take it on; the account's owner is no exception.
-fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Result<Response, Refusal> {
+fn assume_role(
+    request: &Request,
+    access: &Access,
+    iam: &Iam,
+    caller: &Identity,
+    region: &str,
+) -> Result<Response, Refusal> {
     let form = request.form();
     let missing = |name: &str| Refusal::new(400, "ValidationError", format!("{name} is missing"));
     let role = form.get("RoleArn").ok_or_else(|| missing("RoleArn"))?;
@@ -70,7 +83,7 @@ fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity)
     let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
     let need = Need::new("sts:AssumeRole", role).knowing("sts:RoleSessionName", Some(session.clone()));
     let need = need.knowing("sts:ExternalId", form.get("ExternalId").cloned());
-    if !iam.trusts_principal(role, &principal, &iam.caller(caller).says(&need)) {
+    if !iam.trusts_principal(role, &principal, &iam.caller(caller, region).says(&need)) {
         let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {role}", caller.arn());
         return Err(Refusal::new(403, "AccessDenied", text));
     }

@@ -4,9 +4,13 @@ mod support;
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::World;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// The pages of a world's server that are no AWS.
 struct Control {
@@ -248,4 +252,77 @@ async fn chaos_from_the_start_shows_and_does_not_change_what_an_sdk_gets() {
     let hit = calls.as_array().unwrap().iter().filter(|call| call["fault"].is_string()).count();
     assert!(hit > 5, "{hit}");
     cloud.stop().await;
+}
+
+/// Sends these bytes and reads the head of what comes back; the rest of the request is never sent.
+async fn head_of_answer(world: &World, request: &str) -> String {
+    let mut stream = TcpStream::connect(world.cloud.address()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    read_head(&mut stream).await
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for_where_the_head_says_enough() {
+    let world = World::new().await;
+    let host = world.cloud.address();
+    let huge = 400 << 20;
+    let page = "Origin: http://evil.example\r\n";
+    let form = "Content-Type: multipart/form-data; boundary=x\r\n";
+    let target = "X-Amz-Target: DynamoDB_20120810.PutItem\r\n";
+    let credential = "Credential=LOCALACCESSKEY000000/20260101/us-east-1/dynamodb/aws4_request";
+    let scope = format!("Authorization: AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0\r\n");
+    let length = |length: u64| format!("Content-Length: {length}\r\n");
+    for (name, line, headers, status) in [
+        ("unsigned", "POST / HTTP/1.1", format!("{page}{}", length(huge)), 403),
+        ("an unsigned object", "PUT /bucket/key HTTP/1.1", length(huge), 403),
+        ("one that asks first", "PUT /bucket/key HTTP/1.1", format!("Expect: 100-continue\r\n{}", length(huge)), 403),
+        ("a form", "POST /bucket HTTP/1.1", format!("{page}{form}{}", length(huge)), 400),
+        ("an unsigned call", "POST / HTTP/1.1", format!("{target}{}", length(huge)), 403),
+        ("a small call of a page", "POST / HTTP/1.1", format!("{page}{scope}{}", length(9)), 403),
+        ("a page of the server", "POST /_local/faults HTTP/1.1", length(huge), 413),
+        ("the same from another page", "POST /_local/faults HTTP/1.1", format!("{page}{}", length(9)), 403),
+        ("an object without a length", "PUT /bucket/key HTTP/1.1", "Transfer-Encoding: chunked\r\n".to_owned(), 411),
+    ] {
+        let head = head_of_answer(&world, &format!("{line}\r\nHost: {host}\r\n{headers}\r\n")).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {head}");
+    }
+    let elsewhere = format!("POST / HTTP/1.1\r\nHost: evil.example\r\n{}\r\n", length(huge));
+    assert!(head_of_answer(&world, &elsewhere).await.starts_with("HTTP/1.1 403 "));
+}
+
+#[tokio::test]
+async fn bodies_under_way_have_a_bound_together() {
+    let world = World::new().await;
+    let s3 = bucket(&world).await;
+    let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
+    let url = s3.put_object().bucket("fates").key("large").presigned(life).await.unwrap().uri().to_owned();
+    let path = url.strip_prefix(&world.cloud.endpoint()).unwrap();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        world.cloud.address(),
+        128 << 20
+    );
+    let send = async || {
+        let mut stream = TcpStream::connect(world.cloud.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let (mut one, mut two) = (send().await, send().await);
+    for stream in [&mut one, &mut two] {
+        assert!(read_head(stream).await.starts_with("HTTP/1.1 100 "));
+    }
+    let mut three = send().await;
+    let early = tokio::time::timeout(Duration::from_millis(300), three.read_u8()).await;
+    assert!(early.is_err(), "there is room for a third: {early:?}");
+    // Whoever leaves makes room.
+    drop(one);
+    assert!(read_head(&mut three).await.starts_with("HTTP/1.1 100 "));
 }

@@ -26,11 +26,10 @@ use seen::{Role, Seen};
 /// The roles and what hangs on them.
 pub(crate) struct Iam {
     backend: Arc<Backend<IamService>>,
-    region: String,
     faults: Arc<Faults>,
     seen: RwLock<Seen>,
-    /// What buckets and functions say about callers.
-    pub(crate) resource_policies: Arc<ResourcePolicies>,
+    /// What the buckets and functions of each region say about callers.
+    resource_policies: RwLock<BTreeMap<String, Arc<ResourcePolicies>>>,
     /// Held alone by calls that change something: nobody sees a change before it is on disk.
     changing: tokio::sync::RwLock<()>,
 }
@@ -40,10 +39,9 @@ impl Iam {
         let backend = Backend::open(IamService::new(), region, dir.join("iam.json")).await?;
         let iam = Iam {
             backend,
-            region: region.to_owned(),
             faults,
             seen: RwLock::default(),
-            resource_policies: Arc::default(),
+            resource_policies: RwLock::default(),
             changing: tokio::sync::RwLock::default(),
         };
         // What was there before this server is known everywhere.
@@ -163,17 +161,26 @@ impl Iam {
         Ok(answer)
     }
 
-    /// Somebody with what its policies let it do at this moment.
-    pub(crate) fn caller(&self, identity: &Identity) -> Caller {
+    /// Somebody who calls a region, with what its policies let it do there at this moment.
+    pub(crate) fn caller(&self, identity: &Identity, region: &str) -> Caller {
         match identity.role() {
-            Some(role) => self.in_role(role, identity.arn(), identity.user_id()),
-            None => Caller::owner(identity.arn(), &self.region),
+            Some(role) => self.in_role(role, identity.arn(), identity.user_id(), region),
+            None => Caller::owner(identity.arn(), region),
         }
     }
 
-    /// A session of a role.
-    pub(crate) fn in_role(&self, role: &str, arn: String, user_id: String) -> Caller {
-        Caller::in_role(arn, user_id, &self.region, self.grants(role), self.resource_policies.clone())
+    /// A session of a role that calls a region.
+    pub(crate) fn in_role(&self, role: &str, arn: String, user_id: String, region: &str) -> Caller {
+        Caller::in_role(arn, user_id, region, self.grants(role), self.resource_policies(region))
+    }
+
+    /// What the buckets and functions of a region say about callers.
+    pub(crate) fn resource_policies(&self, region: &str) -> Arc<ResourcePolicies> {
+        let known = self.resource_policies.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        known.unwrap_or_else(|| {
+            let mut all = self.resource_policies.write().unwrap_or_else(PoisonError::into_inner);
+            all.entry(region.to_owned()).or_default().clone()
+        })
     }
 
     fn grants(&self, role: &str) -> Option<Arc<Grants>> {

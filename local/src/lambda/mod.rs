@@ -269,7 +269,7 @@ impl Lambda {
     fn put_policies_in_force(&self, functions: &BTreeMap<String, Function>) {
         let with_policy = functions.values().filter(|function| !function.statements.is_empty());
         let policies = with_policy.map(|function| (function.name.clone(), function_policy::of(&function.statements)));
-        self.iam.resource_policies.functions.replace(policies);
+        self.iam.resource_policies(&self.region).functions.replace(policies);
     }
 
     fn absent(&self, name: &str) -> Refusal {

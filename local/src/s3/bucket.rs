@@ -31,7 +31,7 @@ impl S3 {
         Err(Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist"))
     }
 
-    pub(super) async fn exists(&self, bucket: &str) -> bool {
+    pub(crate) async fn exists(&self, bucket: &str) -> bool {
         self.sub_call(Method::HEAD, bucket, None, "", Bytes::new()).await.status().is_success()
     }
 
@@ -161,6 +161,7 @@ impl S3 {
             }
             "PutBucketNotificationConfiguration" => self.put_notifications(bucket, request).await,
             "PutBucketVersioning" => self.put_versioning(bucket, request).await,
+            "GetBucketLocation" => Ok(location(&self.region)),
             "GetBucketAcl" => Ok(owners_acl()),
             "PutBucketAcl" => Err(no_acls()),
             "DeleteObjects" => self.delete_objects(bucket, request, caller).await,
@@ -173,7 +174,7 @@ impl S3 {
             _ => {
                 let answer = self.pass(bucket, None, request).await;
                 if operation == "DeleteBucket" && answer.status().is_success() {
-                    self.iam.resource_policies.buckets.set(bucket, None);
+                    self.iam.resource_policies(&self.region).buckets.set(bucket, None);
                     self.freed.give_up(bucket);
                     self.not_yet.forget(bucket);
                     self.uploads.forget_bucket(bucket).map_err(|fault| self.unwritten(&fault.to_string()))?;
@@ -237,6 +238,12 @@ impl S3 {
         succeeded(&answer)?;
         Ok(empty(200))
     }
+}
+
+/// Where a bucket is. Nothing stands for us-east-1 (S3 API reference, GetBucketLocation).
+fn location(region: &str) -> Response {
+    let region = if region == "us-east-1" { "" } else { region };
+    xml(200, format!("<LocationConstraint xmlns=\"{NAMESPACE}\">{region}</LocationConstraint>"))
 }
 
 /// Buckets and objects belong to their owner and to nobody else: lists are off (aws-facts §4.1).

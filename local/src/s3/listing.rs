@@ -15,28 +15,29 @@ const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').
 const PAGE: usize = 1000;
 
 /// `ListBuckets`, with its prefix, pages and regions.
-pub(super) fn buckets(request: &Request, view: &S3StateView, region: &str) -> Response {
+pub(super) fn buckets(request: &Request, regions: &[(&str, S3StateView)]) -> Response {
     let prefix = request.parameter("prefix").unwrap_or_default();
     let after = request.parameter("continuation-token").unwrap_or_default();
     let limit = number(request, "max-buckets").unwrap_or(10_000).max(1);
-    let elsewhere = request.parameter("bucket-region").is_some_and(|wanted| wanted != region);
-    let mut found: Vec<&BucketStateView> = view
-        .buckets
-        .values()
-        .filter(|bucket| !elsewhere && bucket.name.starts_with(&prefix) && bucket.name > after)
+    let wanted = request.parameter("bucket-region");
+    let mut found: Vec<(&str, &BucketStateView)> = regions
+        .iter()
+        .filter(|(region, _)| wanted.as_ref().is_none_or(|wanted| wanted == region))
+        .flat_map(|(region, view)| view.buckets.values().map(move |bucket| (*region, bucket)))
+        .filter(|(_, bucket)| bucket.name.starts_with(&prefix) && bucket.name > after)
         .collect();
-    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name));
     let more = found.len() > limit;
     found.truncate(limit);
     let mut body = String::new();
-    for bucket in &found {
+    for (region, bucket) in &found {
         body += &format!(
             "<Bucket><Name>{}</Name><CreationDate>{}</CreationDate><BucketRegion>{region}</BucketRegion></Bucket>",
             escape(&bucket.name),
             moment(bucket.creation_date.as_deref())
         );
     }
-    let token = found.last().filter(|_| more).map(|last| element("ContinuationToken", &last.name));
+    let token = found.last().filter(|_| more).map(|(_, last)| element("ContinuationToken", &last.name));
     xml(
         200,
         format!(

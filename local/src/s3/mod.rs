@@ -52,7 +52,7 @@ pub(crate) use operation::operation;
 #[cfg(test)]
 pub(crate) use operation::operations;
 use records::Records;
-use strangers::Strangers;
+pub(crate) use strangers::{Strangers, moved};
 use turns::{Turn, Turns};
 use unfinished::Unfinished;
 
@@ -78,7 +78,7 @@ pub(crate) struct S3 {
     iam: Arc<Iam>,
     faults: Arc<Faults>,
     /// Whose buckets are not ours.
-    pub(crate) strangers: Strangers,
+    strangers: Arc<Strangers>,
     freed: Freed,
     not_yet: NotYet,
     records: Records,
@@ -105,6 +105,7 @@ impl S3 {
         lambda: Arc<Lambda>,
         iam: Arc<Iam>,
         faults: Arc<Faults>,
+        strangers: Arc<Strangers>,
     ) -> anyhow::Result<S3> {
         let speed = lambda.speed();
         let blobs = Arc::new(Blobs::new(dir.join("s3")));
@@ -112,7 +113,7 @@ impl S3 {
         let records = Records::new(blobs.clone(), region);
         let service = S3Service::with_vfs(blobs);
         let view = records.read().await?;
-        iam.resource_policies.buckets.replace(policy::of(&view));
+        iam.resource_policies(region).buckets.replace(policy::of(&view));
         service.restore(ACCOUNT, region, view).await?;
         let uploads = Uploads::open(dir.join("uploads"))?;
         let s3 = S3 {
@@ -121,7 +122,7 @@ impl S3 {
             lambda,
             iam,
             faults,
-            strangers: Strangers::open(dir)?,
+            strangers,
             freed: Freed::at(speed),
             not_yet: NotYet::at(speed),
             records,
@@ -190,7 +191,7 @@ impl S3 {
         }
         let restored = async {
             let view = self.records.read().await?;
-            self.iam.resource_policies.buckets.replace(policy::of(&view));
+            self.iam.resource_policies(&self.region).buckets.replace(policy::of(&view));
             Ok::<_, anyhow::Error>(self.service.restore(ACCOUNT, &self.region, view).await?)
         };
         match restored.await {
@@ -206,6 +207,11 @@ impl S3 {
         answer
     }
 
+    /// Refuses the name of a bucket that was deleted a moment ago.
+    pub(crate) fn refuse_freed(&self, bucket: &str) -> Result<(), Refusal> {
+        self.freed.refuse(bucket)
+    }
+
     /// The whole of an object.
     pub(crate) async fn object(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
         let _turn = self.turns.reading(bucket, key).await;
@@ -219,7 +225,7 @@ impl S3 {
         }
         let (bucket, key) = target(request);
         let Some(bucket) = bucket else {
-            return Ok(listing::buckets(request, &self.view().await, &self.region));
+            return Ok(list_buckets(request, &[self]).await);
         };
         if let Some(answer) = self.strangers.refuse(&bucket, operation, request, &self.region) {
             return Ok(answer);
@@ -553,6 +559,20 @@ fn bucket_of_host(host: &str) -> Option<&str> {
 /// The text as winterbaume's string of bytes.
 fn crooked(straight: &str) -> String {
     straight.bytes().map(char::from).collect()
+}
+
+/// `ListBuckets` of these regions.
+pub(crate) async fn list_buckets(request: &Request, regions: &[&S3]) -> Response {
+    let mut views = Vec::new();
+    for s3 in regions {
+        views.push((s3.region.as_str(), s3.view().await));
+    }
+    listing::buckets(request, &views)
+}
+
+/// The bucket that a copy comes from, where a request is one.
+pub(crate) fn source_bucket(headers: &HeaderMap) -> Option<String> {
+    copy_source(headers).ok().map(|source| source.bucket)
 }
 
 /// Where a copy comes from.

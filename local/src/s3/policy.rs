@@ -42,7 +42,7 @@ impl S3 {
         }
         let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
-            self.iam.resource_policies.buckets.set(bucket, Some(policy));
+            self.iam.resource_policies(&self.region).buckets.set(bucket, Some(policy));
         }
         Ok(answer)
     }
@@ -51,7 +51,7 @@ impl S3 {
     pub(super) async fn delete_policy(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
         let answer = self.pass(bucket, None, request).await;
         if answer.status().is_success() {
-            self.iam.resource_policies.buckets.set(bucket, None);
+            self.iam.resource_policies(&self.region).buckets.set(bucket, None);
         }
         Ok(answer)
     }

@@ -22,7 +22,7 @@ pub(crate) struct Strangers {
 
 impl Strangers {
     /// Finds again whom an earlier server had put there, in a file of `dir`.
-    pub(super) fn open(dir: &Path) -> anyhow::Result<Strangers> {
+    pub(crate) fn open(dir: &Path) -> anyhow::Result<Strangers> {
         let file = dir.join("strangers.json");
         let buckets = store::read_json(&file)?.unwrap_or_default();
         Ok(Strangers { file, buckets: Mutex::new(buckets) })
@@ -70,15 +70,10 @@ impl Strangers {
             let text = "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
             return Some(refused(Refusal::new(409, "BucketAlreadyExists", text)));
         }
-        let mut answer = match (theirs == region, &request.method) {
-            (true, _) => refused(Refusal::new(403, "AccessDenied", "Access Denied")),
-            (false, &Method::HEAD) => empty(301),
-            (false, _) => xml(301, moved(bucket, &theirs)),
-        };
-        if let Ok(region) = HeaderValue::from_str(&theirs) {
-            answer.headers_mut().insert("x-amz-bucket-region", region);
-        }
-        Some(answer)
+        Some(match theirs == region {
+            true => in_region(refused(Refusal::new(403, "AccessDenied", "Access Denied")), &theirs),
+            false => moved(bucket, &theirs, request),
+        })
     }
 
     fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
@@ -86,7 +81,23 @@ impl Strangers {
     }
 }
 
-fn moved(bucket: &str, region: &str) -> String {
+/// The answer to a request about a bucket that is in another region.
+pub(crate) fn moved(bucket: &str, region: &str, request: &Request) -> Response {
+    let answer = match request.method {
+        Method::HEAD => empty(301),
+        _ => xml(301, redirect(bucket, region)),
+    };
+    in_region(answer, region)
+}
+
+fn in_region(mut answer: Response, region: &str) -> Response {
+    if let Ok(region) = HeaderValue::from_str(region) {
+        answer.headers_mut().insert("x-amz-bucket-region", region);
+    }
+    answer
+}
+
+fn redirect(bucket: &str, region: &str) -> String {
     format!(
         "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.</Message><Endpoint>s3.{0}.amazonaws.com</Endpoint><Bucket>{1}</Bucket></Error>",
         escape(region),

@@ -1,0 +1,228 @@
+//! What is read of a request: its head, and its body only if the head may have one. Bodies under way share one bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::answer::{Protocol, Refusal};
+use crate::call::{Call, Request};
+
+/// What all bodies under way may have together, in kilobytes. One that is larger than this has it all.
+const ROOM_KB: u32 = 256 << 10;
+/// Bodies that are so small are read whoever sends them: a refusal then reaches a client that sends before it listens.
+const SMALL: u64 = 64 << 10;
+/// The most that is read of a body whose length nobody says.
+const UNANNOUNCED: u64 = 16 << 20;
+/// How long a sender may be silent.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long a call waits for room before it is asked to come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How much of a refused body is taken off the wire, and for how long, so that its sender reads the refusal.
+const LEFTOVER: u64 = 16 << 20;
+const LINGERING: Duration = Duration::from_secs(5);
+
+/// The room for bodies of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake(Arc<Semaphore>);
+
+/// A body, and its part of the room for as long as it is in use.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Default for Intake {
+    fn default() -> Intake {
+        Intake(Arc::new(Semaphore::new(ROOM_KB as usize)))
+    }
+}
+
+impl Intake {
+    /// Reads the body of a request whose head is `head`, after `admit` has let it in if it is large.
+    pub(crate) async fn read(
+        &self,
+        head: &Request,
+        call: &Call,
+        body: Incoming,
+        admit: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<Taken, Refusal> {
+        match self.check(head, call, &body, admit) {
+            Ok(length) => self.take(length, body, call.protocol).await,
+            Err(refusal) => {
+                // Whoever asks first whether to send has not begun, and reading would be the invitation.
+                if !head.headers.contains_key(header::EXPECT) {
+                    tokio::spawn(timeout(LINGERING, discard(body)));
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// How long the body will be at most, if it may be read.
+    fn check(
+        &self,
+        head: &Request,
+        call: &Call,
+        body: &Incoming,
+        admit: impl FnOnce() -> Result<(), Refusal>,
+    ) -> Result<u64, Refusal> {
+        let announced = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        let length = match announced {
+            Some(length) => length,
+            // AWS wants to know where objects go (S3 API reference, "List of error codes").
+            None if call.service == "s3" => {
+                return Err(Refusal::new(
+                    411,
+                    "MissingContentLength",
+                    "You must provide the Content-Length HTTP header.",
+                ));
+            }
+            None => UNANNOUNCED,
+        };
+        if length > 0 {
+            check_origin(head, call)?;
+        }
+        if length > SMALL {
+            admit()?;
+        }
+        let most = most(head, call);
+        match announced {
+            Some(length) if length > most => Err(too_large(head, call)),
+            _ => Ok(length.min(most)),
+        }
+    }
+
+    async fn take(&self, most: u64, mut body: Incoming, protocol: Protocol) -> Result<Taken, Refusal> {
+        let kilobytes = most.div_ceil(1024).min(ROOM_KB.into()) as u32;
+        let room = timeout(PATIENCE, self.0.clone().acquire_many_owned(kilobytes)).await;
+        let Ok(Ok(room)) = room else { return Err(busy(protocol)) };
+        // The system gives memory when it is written to, and not before.
+        let mut bytes = BytesMut::with_capacity(most as usize);
+        loop {
+            let frame = timeout(SILENCE, body.frame()).await.map_err(|_| silent())?;
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|_| cut_off())?;
+            if let Some(part) = frame.data_ref() {
+                if (bytes.len() + part.len()) as u64 > most {
+                    return Err(Refusal::new(413, "RequestEntityTooLarge", "The body is larger than it may be"));
+                }
+                bytes.extend_from_slice(part);
+            }
+        }
+        Ok(Taken { bytes: bytes.freeze(), _room: room })
+    }
+}
+
+/// The largest bodies: AWS's own limits where they are known, and never more than this machine should hold.
+const MOST: &[(&str, &str, u64)] = &[
+    // AWS takes 5 GiB (S3 user guide, "Uploading objects").
+    ("s3", "PutObject", 1 << 30),
+    ("s3", "UploadPart", 1 << 30),
+    // A form in a page of somebody's: its policy, which says more, is in the body itself.
+    ("s3", "PostObject", 64 << 20),
+    ("s3", "", 4 << 20),
+    // 16 MB of items (DynamoDB API reference, BatchWriteItem).
+    ("dynamodb", "", 17 << 20),
+    // 50 MB of zip in Base64 (Lambda developer guide, "Quotas").
+    ("lambda", "CreateFunction", 70 << 20),
+    ("lambda", "UpdateFunctionCode", 70 << 20),
+    ("lambda", "Invoke", 8 << 20),
+    ("lambda", "InvokeAsync", 8 << 20),
+    // 1 MB of events (CloudWatch Logs API reference, PutLogEvents), every byte of which JSON may write with six.
+    ("logs", "", 8 << 20),
+    // 5 MB of picture in Base64 (Rekognition developer guide, "Guidelines and quotas").
+    ("rekognition", "", 8 << 20),
+    ("", "", 1 << 20),
+];
+
+fn most(head: &Request, call: &Call) -> u64 {
+    let operation = if is_form(head, call) { "PostObject" } else { &call.operation };
+    let row = MOST.iter().find(|(service, name, _)| {
+        (service.is_empty() || *service == call.service) && (name.is_empty() || *name == operation)
+    });
+    row.map_or(SMALL, |(_, _, most)| *most)
+}
+
+/// Whether it is an upload by a form, which proves in its body that it may.
+pub(crate) fn is_form(head: &Request, call: &Call) -> bool {
+    let kind = head.header("content-type").unwrap_or_default();
+    call.service == "s3" && head.method == Method::POST && kind.starts_with("multipart/form-data")
+}
+
+/// Pages in browsers reach buckets, where rules for other origins say which of them may. Anything else that a browser
+/// sends is none of the user's programs, though it may know the key, which is everybody's.
+fn check_origin(head: &Request, call: &Call) -> Result<(), Refusal> {
+    match call.service != "s3" && head.headers.contains_key(header::ORIGIN) {
+        true => Err(Refusal::new(403, "AccessDenied", "web pages reach only S3 here")),
+        false => Ok(()),
+    }
+}
+
+fn too_large(head: &Request, call: &Call) -> Refusal {
+    let most = most(head, call);
+    match (call.service.as_str(), call.operation.as_str()) {
+        ("s3", "PutObject" | "UploadPart") => {
+            Refusal::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+        }
+        ("s3", _) if is_form(head, call) => {
+            Refusal::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
+        }
+        ("s3", _) => Refusal::new(400, "MaxMessageLengthExceeded", "Your request was too large."),
+        ("lambda", operation) => Refusal::new(
+            413,
+            "RequestEntityTooLargeException",
+            format!("Request must be smaller than {most} bytes for the {operation} operation"),
+        ),
+        _ => Refusal::new(413, "RequestEntityTooLarge", format!("Request must be smaller than {most} bytes")),
+    }
+}
+
+fn busy(protocol: Protocol) -> Refusal {
+    match protocol {
+        Protocol::RestXml => Refusal::new(503, "SlowDown", "Please reduce your request rate."),
+        _ => Refusal::new(503, "ServiceUnavailable", "the local AWS has no room for more bodies at present"),
+    }
+}
+
+fn silent() -> Refusal {
+    let text = "Your socket connection to the server was not read from or written to within the timeout period.";
+    Refusal::new(400, "RequestTimeout", text)
+}
+
+fn cut_off() -> Refusal {
+    Refusal::new(400, "IncompleteBody", "The request body terminated unexpectedly")
+}
+
+async fn discard(mut body: Incoming) {
+    let mut left = LEFTOVER;
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, |part| part.len() as u64);
+        let Some(rest) = left.checked_sub(length) else { return };
+        left = rest;
+    }
+}
+
+/// A request without its body.
+pub(crate) fn head(parts: http::request::Parts) -> Request {
+    let mut headers: HeaderMap = parts.headers;
+    if let (None, Some(authority)) = (headers.get(header::HOST), parts.uri.authority()) {
+        // HTTP/2 says it elsewhere, and signatures are over the header.
+        if let Ok(value) = authority.as_str().parse() {
+            headers.insert(header::HOST, value);
+        }
+    }
+    Request {
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers,
+        body: Bytes::new(),
+    }
+}

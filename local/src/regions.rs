@@ -1,0 +1,346 @@
+//! The regions of the cloud: what each of them has of its own, and what belongs to all of them.
+//!
+//! Roles, credentials and the names of buckets are everybody's. Everything else exists once for each region, and comes
+//! to life with the first call that is signed for it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use time::Duration;
+use tokio::sync::Mutex;
+
+use crate::answer::{Refusal, Response, not_implemented};
+use crate::call::{Call, Request};
+use crate::compute::{self, Compute};
+use crate::credentials::{Access, session_arn, session_id, user_arn};
+use crate::dynamodb::DynamoDb;
+use crate::faults::Faults;
+use crate::iam::Iam;
+use crate::lambda::Lambda;
+use crate::logs::Logs;
+use crate::permissions::{Caller, object_need};
+use crate::s3::{self, S3, Strangers};
+use crate::speed::Speed;
+use crate::{ACCOUNT, store};
+
+/// Every region of the commercial partition (AWS general reference, "AWS Regions").
+#[rustfmt::skip]
+pub const REGIONS: &[&str] = &[
+    "af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1",
+    "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5",
+    "ap-southeast-6", "ap-southeast-7", "ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1",
+    "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2", "eu-west-3", "il-central-1", "me-central-1",
+    "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+];
+
+/// Where the global services are, and whom a request is for that names no region.
+pub(crate) const GLOBAL: &str = "us-east-1";
+
+/// What exists once for each region.
+pub(crate) struct Region {
+    pub name: String,
+    pub compute: Arc<Compute>,
+    pub dynamodb: DynamoDb,
+    pub lambda: Arc<Lambda>,
+    pub logs: Arc<Logs>,
+    pub s3: Arc<S3>,
+}
+
+/// What all regions share.
+pub(crate) struct Common {
+    pub dir: PathBuf,
+    pub endpoint: String,
+    pub speed: Speed,
+    pub access: Arc<Access>,
+    pub iam: Arc<Iam>,
+    pub faults: Arc<Faults>,
+    pub strangers: Arc<Strangers>,
+}
+
+/// The regions that are in use.
+pub(crate) struct Regions {
+    common: Common,
+    /// The region whose state lies directly in the directory: the first one that was used.
+    home: Arc<Region>,
+    open: RwLock<BTreeMap<String, Arc<Region>>>,
+    /// Held while one comes to life.
+    opening: Mutex<()>,
+    /// Held while a bucket is created: its name is for all regions.
+    naming: Mutex<()>,
+}
+
+impl Regions {
+    /// Opens every region that an earlier server has used, and `first` if there is none.
+    pub(crate) async fn open(common: Common, first: &str) -> anyhow::Result<Regions> {
+        let home = home(&common.dir, first)?;
+        let home = Arc::new(Region::open(&common, &home, &common.dir).await?);
+        let open = RwLock::new(BTreeMap::from([(home.name.clone(), home.clone())]));
+        let regions = Regions { common, home, open, opening: Mutex::default(), naming: Mutex::default() };
+        for name in REGIONS {
+            if regions.dir(name).is_dir() {
+                regions.get(name).await?;
+            }
+        }
+        Ok(regions)
+    }
+
+    /// The region of this name, which is one of [`REGIONS`].
+    pub(crate) async fn get(&self, name: &str) -> anyhow::Result<Arc<Region>> {
+        if let Some(open) = self.find(name) {
+            return Ok(open);
+        }
+        let _alone = self.opening.lock().await;
+        if let Some(open) = self.find(name) {
+            return Ok(open);
+        }
+        let region = Arc::new(Region::open(&self.common, name, &self.dir(name)).await?);
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), region.clone());
+        Ok(region)
+    }
+
+    /// The region that was used first.
+    pub(crate) fn home(&self) -> &Arc<Region> {
+        &self.home
+    }
+
+    /// Those in use.
+    pub(crate) fn all(&self) -> Vec<Arc<Region>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The region of the bucket that a request names, or the first one.
+    pub(crate) async fn of_bucket(&self, request: &Request) -> Arc<Region> {
+        let found = match s3::target(request).0 {
+            Some(bucket) if self.all().len() > 1 => self.owner(&bucket, None).await,
+            _ => None,
+        };
+        found.unwrap_or_else(|| self.home.clone())
+    }
+
+    /// Answers a call of S3 that was made to `here`.
+    pub(crate) async fn answer_s3(
+        &self,
+        here: &Arc<Region>,
+        call: &Call,
+        request: &Request,
+        caller: &Caller,
+    ) -> Response {
+        let _name = match call.operation.as_str() {
+            "CreateBucket" => Some(self.naming.lock().await),
+            _ => None,
+        };
+        match self.across(here, call, request).await {
+            Some(answer) => answer,
+            None => here.s3.answer(&call.operation, request, caller).await,
+        }
+    }
+
+    /// The answer to a call that has to do with more than the region it was made to.
+    async fn across(&self, here: &Arc<Region>, call: &Call, request: &Request) -> Option<Response> {
+        let all = self.all();
+        if all.len() == 1 {
+            return None;
+        }
+        if call.operation == "ListBuckets" {
+            let stores: Vec<&S3> = all.iter().map(|region| &*region.s3).collect();
+            return Some(s3::list_buckets(request, &stores).await);
+        }
+        let bucket = s3::target(request).0?;
+        if let Some(owner) = self.owner(&bucket, Some(here)).await {
+            return Some(match call.operation.as_str() {
+                "CreateBucket" => {
+                    let text = "Your previous request to create the named bucket succeeded and you already own it.";
+                    here.s3.refuse(&Refusal::new(409, "BucketAlreadyOwnedByYou", text), request).await
+                }
+                // Whoever looks for a bucket's region asks there (S3 API reference, GetBucketLocation).
+                "GetBucketLocation" if here.name == GLOBAL => {
+                    let caller = Caller::owner(user_arn(), &owner.name);
+                    owner.s3.answer(&call.operation, request, &caller).await
+                }
+                _ => s3::moved(&bucket, &owner.name, request),
+            });
+        }
+        if call.operation == "CreateBucket" {
+            let blocked = all.iter().find_map(|region| region.s3.refuse_freed(&bucket).err());
+            let refusal = blocked?;
+            return Some(here.s3.refuse(&refusal, request).await);
+        }
+        let source = s3::source_bucket(&request.headers)?;
+        let is_elsewhere = self.owner(&source, Some(here)).await.is_some();
+        is_elsewhere.then(|| not_implemented(call.protocol, "s3", &format!("{} from another region", call.operation)))
+    }
+
+    /// The region that has this bucket, other than `here`.
+    async fn owner(&self, bucket: &str, here: Option<&Arc<Region>>) -> Option<Arc<Region>> {
+        for region in self.all() {
+            if here.is_none_or(|here| here.name != region.name) && region.s3.exists(bucket).await {
+                return Some(region);
+            }
+        }
+        None
+    }
+
+    /// Ends what runs in all of them.
+    pub(crate) async fn stop(&self) {
+        let all = self.all();
+        futures::future::join_all(all.iter().map(|region| async {
+            region.compute.stop().await;
+            region.lambda.stop().await;
+        }))
+        .await;
+    }
+
+    /// What runs, for people and tests.
+    pub(crate) fn status(&self) -> Value {
+        let mut whole = self.home.status();
+        for region in self.all().iter().filter(|region| region.name != self.home.name) {
+            merge(&mut whole, region.status());
+        }
+        whole
+    }
+
+    fn find(&self, name: &str) -> Option<Arc<Region>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.common.dir.join("regions").join(name)
+    }
+}
+
+impl Region {
+    async fn open(common: &Common, name: &str, dir: &Path) -> anyhow::Result<Region> {
+        let Common { endpoint, speed, access, iam, faults, strangers, dir: _ } = common;
+        let state = dir.join("state");
+        std::fs::create_dir_all(&state)?;
+        let logs = Arc::new(Logs::open(&state, name)?);
+        let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *speed).await?;
+        let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone()).await?;
+        let s3 = Arc::new(s3);
+        lambda.connect(&s3);
+        let compute = Compute::start(compute::Context {
+            dir: dir.join("compute"),
+            region: name.to_owned(),
+            account: ACCOUNT.to_owned(),
+            endpoint: endpoint.clone(),
+            objects: Arc::new(ObjectsOf(s3.clone())),
+            roles: Arc::new(RolesOf { region: name.to_owned(), access: access.clone(), iam: iam.clone() }),
+            chaos: faults.chaos(),
+            speed: *speed,
+        })
+        .await?;
+        let dynamodb = DynamoDb::open(&state, name, *speed).await?;
+        lambda.resume()?;
+        Ok(Region { name: name.to_owned(), compute, dynamodb, lambda, logs, s3 })
+    }
+
+    fn status(&self) -> Value {
+        let mut status = self.compute.status();
+        status["functions"] = self.lambda.status();
+        status
+    }
+}
+
+/// Puts the lists and counts of one region's status with those of the others.
+fn merge(whole: &mut Value, part: Value) {
+    match (whole, part) {
+        (Value::Array(whole), Value::Array(part)) => whole.extend(part),
+        (Value::Object(whole), Value::Object(part)) => {
+            for (name, value) in part {
+                match whole.get_mut(&name) {
+                    Some(there) => merge(there, value),
+                    None => drop(whole.insert(name, value)),
+                }
+            }
+        }
+        (whole, part) => {
+            if let (Some(one), Some(other)) = (whole.as_u64(), part.as_u64()) {
+                *whole = (one + other).into();
+            }
+        }
+    }
+}
+
+/// The region whose state lies directly in `dir`: what lies there already is of the region it was made for.
+fn home(dir: &Path, first: &str) -> anyhow::Result<String> {
+    let file = dir.join("state/region.json");
+    if let Some(home) = store::read_json(&file)? {
+        return Ok(home);
+    }
+    store::write_json(&file, &first)?;
+    Ok(first.to_owned())
+}
+
+struct ObjectsOf(Arc<S3>);
+
+#[async_trait]
+impl compute::Objects for ObjectsOf {
+    async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
+        let found = self.0.object(bucket, key).await;
+        found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
+}
+
+/// How long an instance uses one set of credentials.
+const SESSION: Duration = Duration::hours(6);
+
+struct RolesOf {
+    region: String,
+    access: Arc<Access>,
+    iam: Arc<Iam>,
+}
+
+#[async_trait]
+impl compute::Roles for RolesOf {
+    async fn profile(&self, profile: &str) -> Option<compute::Profile> {
+        self.iam.profile(profile)
+    }
+
+    async fn role_of_profile(&self, profile: &str) -> Option<String> {
+        self.iam.role_of_profile(profile)
+    }
+
+    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
+        let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
+        let need = object_need("GetObject", &s3::object_arn(bucket, key), None);
+        caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
+    }
+
+    async fn credentials(&self, role: &str, session: &str) -> std::io::Result<compute::Credentials> {
+        let issued = self.access.issue(role, session, self.access.life(SESSION))?;
+        Ok(compute::Credentials {
+            access_key_id: issued.access_key,
+            secret_access_key: issued.secret_key,
+            session_token: issued.token,
+            expires: issued.expires,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_belongs_to_the_region_it_was_made_for() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(home(dir.path(), "eu-west-1").unwrap(), "eu-west-1");
+        assert_eq!(home(dir.path(), "us-east-1").unwrap(), "eu-west-1");
+    }
+
+    #[test]
+    fn what_runs_is_told_of_all_regions_together() {
+        let mut whole = json!({ "speed": "fast", "instances": [1], "functions": { "f": { "running": 1 } } });
+        merge(&mut whole, json!({ "speed": "fast", "instances": [2], "functions": { "f": { "running": 2 }, "g": 1 } }));
+        assert_eq!(
+            whole,
+            json!({ "speed": "fast", "instances": [1, 2], "functions": { "f": { "running": 3 }, "g": 1 } })
+        );
+    }
+}
