@@ -206,9 +206,9 @@ pub enum LocalCommand {
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
 pub struct LocalStart {
-    /// The port on 127.0.0.1; 0 takes any free one
-    #[arg(long, env = "DEPLOYER_LOCAL_PORT", default_value_t = 4566)]
-    pub port: u16,
+    /// The port on 127.0.0.1; 0 takes any free one [env: DEPLOYER_LOCAL_PORT] [default: the one of the last time, 4566, or a free one]
+    #[arg(long)]
+    pub port: Option<u16>,
     /// Bad sides of AWS to show, such as throttle,reset; `deployer local faults` lists them
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub chaos: Vec<String>,

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -10,11 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::aws;
+use crate::{
+    aws,
+    exit::{Exit, Failure},
+};
+
+/// The port that a folder's first server asks for.
+pub const USUAL_PORT: u16 = 4566;
+
+/// The variable that names another one.
+pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
+
+/// The longest page of a server that is read.
+const LONGEST_PAGE: u64 = 64 << 20;
 
 /// Where the local AWS of one stack keeps everything: beside its `stack.yaml`.
 #[derive(Debug, Clone)]
@@ -37,39 +49,33 @@ impl Laptop {
         Laptop { dir: folder.join(".deployer").join("local") }
     }
 
-    /// The server that runs, if one does. A file left by a killed one does not count.
+    /// The server that runs, if one does. Neither a file left by a killed one counts, nor one that was copied from
+    /// another folder together with everything else.
     pub fn running(&self) -> Option<Server> {
-        self.look().map(|(server, _)| server)
-    }
-
-    /// The server that runs, and what it says of itself.
-    fn look(&self) -> Option<(Server, serde_json::Value)> {
-        let server: Server = serde_json::from_slice(&std::fs::read(self.server_file()).ok()?).ok()?;
-        let health: serde_json::Value = serde_json::from_str(&get(server.address, "/_local/health").ok()?).ok()?;
-        (health["pid"].as_i64() == Some(server.pid.into())).then_some((server, health))
+        let server: Server = serde_json::from_str(&read(&self.server_file())?).ok()?;
+        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
+        let is_ours = health.pid == server.pid && health.id == local::identity(&self.state());
+        is_ours.then_some(server)
     }
 
     /// The running server, or a new one in the background.
     ///
-    /// Errors: it runs for another region; with the end of its log when it does not come up.
-    pub fn start(&self, port: u16, region: &str, conditions: &local::Conditions) -> anyhow::Result<Server> {
-        if let Some((server, health)) = self.look() {
-            // It answers for one region, as every endpoint of AWS does, and refuses what is signed for another.
-            match health["region"].as_str() {
-                Some(theirs) if theirs != region => bail!(
-                    "the local AWS runs for {theirs}, not for {region}: `deployer local stop` ends it, and the same command starts it for {region}"
-                ),
-                _ => return Ok(server),
-            }
+    /// Errors: what the new one says when it does not come up.
+    pub fn start(&self, port: Option<u16>, region: &str, conditions: &local::Conditions) -> Result<Server, Failure> {
+        if let Some(server) = self.running() {
+            return Ok(server);
         }
-        std::fs::create_dir_all(&self.dir).with_context(|| format!("cannot make {}", self.dir.display()))?;
+        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        self.check_log()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
+        let said_before = log.metadata()?.len();
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["local", "run", "--port", &port.to_string(), "--region", region])
+            .args(["local", "run", "--region", region])
+            .args(port.map(|port| format!("--port={port}")))
             .args(arguments(conditions))
             .arg("--file")
             .arg(self.folder().join("stack.yaml"))
-            .env_remove("DEPLOYER_LOCAL_PORT")
+            .env_remove(PORT_VARIABLE)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -85,11 +91,13 @@ impl Laptop {
             if let Some(status) = child.try_wait()?
                 && !self.is_taken()
             {
-                bail!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10));
+                return Err(told(&self.log_since(said_before)).unwrap_or_else(|| {
+                    anyhow!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10)).into()
+                }));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        bail!("the local AWS does not answer; its log ends with:\n{}", self.log_tail(10))
+        Err(anyhow!("the local AWS does not answer; its log ends with:\n{}", self.log_tail(10)).into())
     }
 
     /// Stops the server and waits until its process is gone. Returns whether one ran.
@@ -118,7 +126,7 @@ impl Laptop {
 
     /// Whether anything has ever been stored in it.
     pub fn has_state(&self) -> bool {
-        self.dir.join("state").exists()
+        self.state().exists()
     }
 
     /// The bad sides of AWS that the running server shows.
@@ -135,21 +143,20 @@ impl Laptop {
 
     /// Everything the server has written.
     pub fn log(&self) -> String {
-        std::fs::read(self.log_file()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        read(&self.log_file()).unwrap_or_default()
     }
 
-    /// Runs it in this process until it is told to stop.
+    /// Runs it in this process until it is told to stop: on `port`, or else on the one of the last time, the usual one,
+    /// or any that is free.
     ///
-    /// Errors: another one runs on the same state, or the port is taken.
-    pub async fn run(&self, port: u16, region: &str, conditions: local::Conditions) -> anyhow::Result<()> {
-        make_private(&self.dir)?;
-        let _lock = local::take(&self.dir).await?;
-        let options = local::Options { dir: self.dir.join("state"), port, region: region.into() };
-        let cloud = local::Cloud::start_with(options, conditions).await.with_context(|| {
-            format!("cannot serve on 127.0.0.1:{port}; another port: --port, or DEPLOYER_LOCAL_PORT")
-        })?;
+    /// Errors: another one runs on the same state, the port is taken, or what is stored cannot be read.
+    pub async fn run(&self, port: Option<u16>, region: &str, conditions: local::Conditions) -> Result<(), Failure> {
+        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        let _lock = local::take(&self.dir).await.map_err(|error| self.unusable(error))?;
+        let cloud = self.serve(port, region, conditions).await.map_err(|error| self.unusable(error))?;
         let server = Server { pid: std::process::id() as i32, address: cloud.address() };
-        std::fs::write(self.server_file(), serde_json::to_vec(&server)?)?;
+        write(&self.port_file(), &server.address.port().to_string())?;
+        write(&self.server_file(), &serde_json::to_string(&server).map_err(std::io::Error::from)?)?;
         crate::report::say(format!("local AWS at {}", cloud.endpoint()));
         crate::signals::stop_requested().await;
         cloud.stop().await;
@@ -157,13 +164,88 @@ impl Laptop {
         Ok(())
     }
 
+    async fn serve(
+        &self,
+        port: Option<u16>,
+        region: &str,
+        conditions: local::Conditions,
+    ) -> anyhow::Result<local::Cloud> {
+        let start = |port| {
+            let options = local::Options { dir: self.state(), port, region: region.into() };
+            local::Cloud::start_with(options, conditions.clone())
+        };
+        if let Some(port) = port {
+            return start(port).await;
+        }
+        let wanted = self.last_port().unwrap_or(USUAL_PORT);
+        match start(wanted).await {
+            Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
+                crate::report::say(format!("{}: this one takes a free port", held(wanted)));
+                start(0).await
+            }
+            started => started,
+        }
+    }
+
+    /// Why the local AWS of this folder does not start, and what to do about it.
+    fn unusable(&self, error: anyhow::Error) -> Failure {
+        let failed = |error| Failure::new(Exit::Failed, error);
+        let dir = self.dir.display();
+        if let Some(no_port) = error.downcast_ref::<local::NoPort>() {
+            return match no_port.is_taken() {
+                true => failed(anyhow!("{}", held(no_port.port))).hint(format!(
+                    "without --port and {PORT_VARIABLE} a free one is found; `deployer local stop` in the other folder \
+                     ends what runs there"
+                )),
+                false => failed(error).hint("choose another one with --port, above 1023, or none"),
+            };
+        }
+        if error.downcast_ref::<local::InUse>().is_some() {
+            return failed(error).hint("`deployer local status` says where it is, and `deployer local stop` ends it");
+        }
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        let remedy = match kind {
+            Some(ErrorKind::PermissionDenied) => format!("let yourself read and write {dir} and everything in it"),
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room on the disk".to_owned(),
+            Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
+                format!("take away what stands where {dir} should be")
+            }
+            _ => "put back a copy of the file that is named, or forget everything stored here with `deployer local reset`"
+                .to_owned(),
+        };
+        failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
+    }
+
+    /// Refuses a log that is no file: writing to it could wait for ever.
+    fn check_log(&self) -> Result<(), Failure> {
+        match std::fs::metadata(self.log_file()) {
+            Ok(about) if !about.is_file() => Err(anyhow!("{} is no regular file", self.log_file().display()).into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a server has this state for itself, even if it does not answer yet.
     fn is_taken(&self) -> bool {
-        File::open(self.dir.join("lock")).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+        let lock = self.dir.join("lock");
+        let is_file = std::fs::metadata(&lock).is_ok_and(|about| about.is_file());
+        is_file && File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     fn folder(&self) -> &Path {
         self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
+    }
+
+    /// The port it had when it last ran.
+    fn last_port(&self) -> Option<u16> {
+        read(&self.port_file())?.trim().parse().ok()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    fn port_file(&self) -> PathBuf {
+        self.dir.join("port")
     }
 
     fn server_file(&self) -> PathBuf {
@@ -172,6 +254,12 @@ impl Laptop {
 
     fn log_file(&self) -> PathBuf {
         self.dir.join("log")
+    }
+
+    /// What the server has written beyond the first `length` bytes.
+    fn log_since(&self, length: u64) -> String {
+        let log = self.log();
+        usize::try_from(length).ok().and_then(|length| log.get(length..)).unwrap_or_default().to_owned()
     }
 
     fn log_tail(&self, lines: usize) -> String {
@@ -217,6 +305,59 @@ fn arguments(conditions: &local::Conditions) -> Vec<String> {
     arguments
 }
 
+/// The page on which a server says who it is.
+const HEALTH: &str = "/_local/health";
+
+/// What it says there.
+#[derive(Deserialize)]
+struct Health {
+    pid: i32,
+    dir: PathBuf,
+    id: Option<String>,
+}
+
+/// Who holds a port of this machine.
+fn held(port: u16) -> String {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let health = get(address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
+    match health {
+        Some(Health { dir, .. }) => {
+            let folder = dir.ancestors().nth(3).filter(|_| dir.ends_with(".deployer/local/state")).unwrap_or(&dir);
+            format!("the local AWS of {} holds {address}", folder.display())
+        }
+        None => format!("another program holds {address}"),
+    }
+}
+
+/// The failure with which a server has ended, as it has told it in its log.
+fn told(log: &str) -> Option<Failure> {
+    let after = |line: &str, word: &str| line.trim_start().strip_prefix(word).map(|rest| rest.trim().to_owned());
+    let mut lines = log.lines().skip_while(|line| after(line, "error:").is_none());
+    let error = after(lines.next()?, "error:")?;
+    let (mut causes, mut hint) = (Vec::new(), None);
+    for line in lines {
+        causes.extend(after(line, "caused by:"));
+        hint = hint.or_else(|| after(line, "hint:"));
+    }
+    let told = causes.into_iter().rev().chain([error]).map(anyhow::Error::msg);
+    let error = told.reduce(|cause, error| cause.context(error.to_string()))?;
+    Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
+}
+
+/// The text of a small file. What is no regular file could be read for ever.
+fn read(file: &Path) -> Option<String> {
+    let is_file = std::fs::metadata(file).is_ok_and(|about| about.is_file());
+    let bytes = is_file.then(|| std::fs::read(file).ok())??;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Replaces a small file, whatever stands in its place.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let beside = file.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&beside, text)?;
+    std::fs::rename(beside, file)
+}
+
 /// The state holds keys and pictures: it is nobody else's business.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -246,7 +387,23 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Re
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    // Whoever else has taken the port may have no end.
+    stream.take(LONGEST_PAGE).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_of_a_server_is_told_as_it_has_told_it() {
+        let log = "local AWS at http://127.0.0.1:4566\nerror: it cannot start\n  caused by: a.json is damaged\n  caused by: EOF\nhint: put it back\n";
+        let failure = told(log).unwrap();
+        let chain: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        assert_eq!(chain, ["it cannot start", "a.json is damaged", "EOF"]);
+        assert_eq!(failure.hint.as_deref(), Some("put it back"));
+        assert!(told("local AWS at http://127.0.0.1:4566\n").is_none());
+    }
 }

@@ -218,3 +218,161 @@ fn without_credentials_it_says_where_to_get_some() {
     assert_eq!(said.code, 77, "{}", said.all());
     assert!(said.stderr.contains("--local"), "{}", said.all());
 }
+
+/// A stack that is quickly made.
+const SMALL: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\nbuckets:\n  b: {}\n";
+
+/// Runs the deployer without a port of the test's choice.
+fn unguided(project: &Project, arguments: &[&str]) -> support::Said {
+    let output = project.command(arguments, &[]).env_remove("DEPLOYER_LOCAL_PORT").output();
+    output.expect("the deployer can be started").into()
+}
+
+#[test]
+fn every_folder_has_a_local_aws_of_its_own_on_a_port_it_keeps() {
+    let projects = [Project::with(SMALL), Project::with(SMALL)];
+    for project in &projects {
+        let said = unguided(project, &["local", "start"]);
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+    let [one, other] = &projects;
+    assert_ne!(one.endpoint(), other.endpoint());
+    let before = other.endpoint();
+    other.done(&["local", "stop"]);
+    assert_eq!(unguided(other, &["local", "start"]).code, 0);
+    assert_eq!(other.endpoint(), before);
+
+    let port = before.rsplit(':').next().expect("a port").to_owned();
+    let third = Project::with(SMALL);
+    for arguments in [&["local", "start", "--port", &port][..], &["local", "run", "--port", &port]] {
+        let said = third.run(arguments);
+        let folder = other.path().canonicalize().expect("it is there");
+        let holder = format!("error: the local AWS of {} holds 127.0.0.1:{port}\n", folder.display());
+        assert!(said.code == 1 && said.stderr.contains(&holder), "{}", said.all());
+        assert!(said.stderr.contains("hint: without --port"), "{}", said.all());
+    }
+}
+
+#[test]
+fn a_copied_folder_is_another_folder() {
+    let original = Project::with(SMALL);
+    original.done(&["up", "--local", "--yes"]);
+    let copy = Project::with(SMALL);
+    let copied = std::process::Command::new("cp")
+        .arg("-R")
+        .args([original.path().join(".deployer"), copy.path().to_owned()])
+        .status();
+    assert!(copied.expect("cp is there").success());
+
+    assert_eq!(copy.done(&["local", "stop"]).stderr, "it is not running\n");
+    original.done(&["local", "status"]);
+    // What was stored was copied along, and from now on goes its own way.
+    copy.done(&["plan", "--local", "--detailed-exitcode"]);
+    assert_ne!(copy.endpoint(), original.endpoint());
+    copy.done(&["down", "--local", "--yes"]);
+    copy.done(&["local", "stop"]);
+    original.done(&["plan", "--local", "--detailed-exitcode"]);
+}
+
+#[test]
+fn stacks_of_two_regions_live_in_one_folder_side_by_side() {
+    let project = Project::with(SMALL);
+    let there = &["--local", "--region", "eu-west-1"][..];
+    let with = |command: &[&'static str], place: &[&'static str]| [command, place].concat();
+    project.done(&["up", "--local", "--yes"]);
+    assert_eq!(project.run(&with(&["plan", "--detailed-exitcode"], there)).code, 2, "nothing is there yet");
+    project.done(&with(&["up", "--yes"], there));
+    project.done(&with(&["plan", "--detailed-exitcode"], there));
+    project.done(&["plan", "--local", "--detailed-exitcode"]);
+    project.done(&["local", "stop"]);
+    project.done(&with(&["down", "--yes"], there));
+    project.done(&["plan", "--local", "--detailed-exitcode"]);
+    project.done(&["down", "--local", "--yes"]);
+}
+
+#[test]
+fn a_variable_that_names_no_port_is_refused_by_its_name() {
+    let project = Project::with(SMALL);
+    for value in ["abc", "", "65536", "-1", "80 "] {
+        for arguments in [&["up", "--local", "--yes"][..], &["local", "start"], &["local", "run"]] {
+            let said = project.run_with(arguments, &[("DEPLOYER_LOCAL_PORT", value)]);
+            let told = format!("error: DEPLOYER_LOCAL_PORT is {value:?}, which is no port\nhint: ");
+            assert!(said.code == 64 && said.stderr.contains(&told), "{}", said.all());
+        }
+    }
+}
+
+#[test]
+fn what_keeps_the_local_aws_from_starting_is_told_for_what_it_is() {
+    let project = Project::with(SMALL);
+    project.done(&["local", "start"]);
+    project.done(&["local", "stop"]);
+    let state = project.path().join(".deployer/local/state");
+    let pipe = |place: &std::path::Path| {
+        let made = std::process::Command::new("mkfifo").arg(place).status();
+        assert!(made.expect("mkfifo is there").success());
+    };
+    let file = |text: &'static str| move |place: &std::path::Path| std::fs::write(place, text).expect("a file");
+    type Harm<'a> = (&'a str, Box<dyn Fn(&std::path::Path)>, &'a str, &'a str);
+    let harms: [Harm; 5] = [
+        ("state/iam.json", Box::new(file("{")), "iam.json is damaged", "local reset"),
+        ("state/lambda.json", Box::new(pipe), "lambda.json is no regular file", "local reset"),
+        ("compute/compute.json", Box::new(file("{")), "compute.json does not hold the state of compute", "local reset"),
+        ("state/region.json", Box::new(pipe), "region.json is no regular file", "local reset"),
+        ("lock", Box::new(pipe), "lock is no regular file", "local reset"),
+    ];
+    for (name, harm, cause, remedy) in harms {
+        let place = state.join(name);
+        let before = std::fs::read(&place).ok();
+        let _ = std::fs::remove_file(&place);
+        harm(&place);
+        for command in ["start", "run"] {
+            let said = project.run(&["local", command]);
+            let dir = format!("error: the local AWS cannot use what is stored in {}", project.path().display());
+            assert!(said.code == 1 && said.stderr.contains(&dir), "{name}: {}", said.all());
+            assert!(said.stderr.contains(cause) && !said.stderr.contains("port"), "{name}: {}", said.all());
+            assert!(
+                said.stderr.lines().any(|line| line.starts_with("hint:") && line.contains(remedy)),
+                "{}",
+                said.all()
+            );
+        }
+        std::fs::remove_file(&place).expect("it is there");
+        if let Some(before) = before {
+            std::fs::write(&place, before).expect("a file");
+        }
+    }
+    project.done(&["local", "start"]);
+}
+
+#[test]
+fn nothing_that_is_set_up_for_aws_reaches_the_local_one() {
+    let project = Project::with(SMALL);
+    let nowhere = "http://127.0.0.1:9";
+    let environment = [
+        ("HTTP_PROXY", nowhere),
+        ("http_proxy", nowhere),
+        ("HTTPS_PROXY", nowhere),
+        ("ALL_PROXY", nowhere),
+        ("all_proxy", nowhere),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "true"),
+        ("AWS_USE_FIPS_ENDPOINT", "true"),
+        ("AWS_ENDPOINT_URL", nowhere),
+        ("AWS_ENDPOINT_URL_DYNAMODB", nowhere),
+        ("AWS_ENDPOINT_URL_S3", nowhere),
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_ACCESS_KEY_ID", "AKIASTRANGER"),
+        ("AWS_SECRET_ACCESS_KEY", "strange"),
+        ("AWS_SESSION_TOKEN", "strange"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_RETRY_MODE", "nonsense"),
+        ("AWS_MAX_ATTEMPTS", "none"),
+        ("AWS_CONFIG_FILE", "/dev/zero"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/nowhere"),
+        ("AWS_CA_BUNDLE", "/nowhere"),
+    ];
+    for arguments in [&["up", "--local", "--yes"][..], &["plan", "--local", "--detailed-exitcode", "--paced"]] {
+        let said = project.run_with(arguments, &environment);
+        assert_eq!(said.code, 0, "{}", said.all());
+    }
+}

@@ -1,30 +1,27 @@
 //! `local`: the AWS on this machine, as a background process or in the foreground.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{find, folder, read};
 use crate::{
     cli::{Global, LocalCommand, LocalStart},
     exit::{Exit, Failure},
-    laptop::{Laptop, Server},
+    laptop::{Laptop, PORT_VARIABLE, Server},
     report,
 };
-
-/// The port that is used when nobody says another.
-pub const PORT: u16 = 4566;
 
 pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failure> {
     let laptop = Laptop::beside(&place(global)?);
     match command {
         LocalCommand::Start(args) => {
             let running = laptop.running();
-            let server = laptop.start(args.port, &region(global), &conditions(args)?)?;
+            let server = laptop.start(port(args.port)?, &region(global), &conditions(args)?)?;
             if running.is_some() && (!args.chaos.is_empty() || args.speed != local::Speed::default().to_string()) {
                 report::say("it runs already, and goes on as it was started; `deployer local stop` ends it");
             }
             report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
         }
-        LocalCommand::Run(args) => laptop.run(args.port, &region(global), conditions(args)?).await?,
+        LocalCommand::Run(args) => laptop.run(port(args.port)?, &region(global), conditions(args)?).await?,
         LocalCommand::Stop => match laptop.stop()? {
             true => report::say("stopped; what is stored stays"),
             false => report::say("it is not running"),
@@ -55,9 +52,14 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// The port in `DEPLOYER_LOCAL_PORT`, or the usual one.
-pub fn port() -> u16 {
-    std::env::var("DEPLOYER_LOCAL_PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(PORT)
+/// The port that the command line names, or else `DEPLOYER_LOCAL_PORT`, if either does.
+pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
+    let Some(text) = std::env::var_os(PORT_VARIABLE).filter(|_| flag.is_none()) else { return Ok(flag) };
+    let port = text.to_str().and_then(|text| text.parse().ok());
+    port.map(Some).ok_or_else(|| {
+        Failure::usage(format!("{PORT_VARIABLE} is {text:?}, which is no port"))
+            .hint("set it to a number from 0 to 65535, or unset it to get a free port")
+    })
 }
 
 /// The bad sides and the speed that were asked for.
@@ -95,7 +97,22 @@ fn variables(server: &Server, region: &str) -> String {
         "export AWS_ENDPOINT_URL={}\nexport AWS_REGION={region}\nexport AWS_DEFAULT_REGION={region}\n\
          export AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n",
         access.endpoint, access.access_key, access.secret_key
-    )
+    ) + &past_proxies(std::env::vars())
+}
+
+/// Where proxies are configured: the variables that keep them from the local AWS.
+fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
+    let variables: BTreeMap<String, String> = environment.collect();
+    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    if !["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].into_iter().any(is_set) {
+        return String::new();
+    }
+    let past = |name: &str| {
+        let before = variables.get(name).filter(|value| !value.is_empty());
+        let hosts = ["127.0.0.1", "localhost"].into_iter().chain(before.map(String::as_str)).collect::<Vec<_>>();
+        format!("export {name}='{}'\n", hosts.join(",").replace('\'', "'\\''"))
+    };
+    past("NO_PROXY") + &past("no_proxy")
 }
 
 /// Beside `stack.yaml`, or here when there is none.
@@ -110,4 +127,20 @@ fn place(global: &Global) -> Result<PathBuf, Failure> {
 fn region(global: &Global) -> String {
     let described = || read(&find(global).ok()?).ok().map(|config| config.region.to_string());
     global.region.clone().or_else(described).unwrap_or_else(|| "us-east-1".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_reach_it_past_every_proxy() {
+        let of =
+            |pairs: &[(&str, &str)]| past_proxies(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        assert_eq!(of(&[("HTTPS_PROXY", "http://proxy:1"), ("http_proxy", "")]), "");
+        assert_eq!(
+            of(&[("all_proxy", "http://proxy:1"), ("NO_PROXY", "example.org")]),
+            "export NO_PROXY='127.0.0.1,localhost,example.org'\nexport no_proxy='127.0.0.1,localhost'\n"
+        );
+    }
 }

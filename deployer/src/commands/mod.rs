@@ -498,10 +498,11 @@ fn local_access(
     #[cfg(feature = "local")]
     {
         let laptop = crate::laptop::Laptop::beside(folder(file));
+        let port = local::port(None)?;
         let server = match (laptop.running(), wake) {
             (Some(server), _) => server,
             (None, Wake::Only) if !laptop.has_state() => return Ok(None),
-            (None, _) => laptop.start(local::port(), config.region.as_str(), &::local::Conditions::default())?,
+            (None, _) => laptop.start(port, config.region.as_str(), &::local::Conditions::default())?,
         };
         Ok(Some(Some(server.access())))
     }
