@@ -15,6 +15,8 @@ const OFTEN: Duration = Duration::from_millis(2);
 const SELDOM: Duration = Duration::from_millis(20);
 /// How often an idle one is, which may still have threads.
 const IDLE: Duration = Duration::from_millis(500);
+/// How often too much is seen before it is believed: a process that is just being started has its parent's memory.
+const LOOKS: u32 = 3;
 /// The most memory a process can fill in a millisecond.
 const KB_A_MS: u64 = 2_000;
 /// How often processes are looked for whose parents have left them.
@@ -49,13 +51,21 @@ impl Meter {
 
 async fn watch_group(group: u32, most_kb: u64, peak_kb: Arc<AtomicU64>, mut working: watch::Receiver<bool>) {
     let mut processes = Processes::of(group);
+    let mut seen = 0;
     loop {
         let Some(used) = processes.measure(most_kb).await else { return };
-        peak_kb.fetch_max(used, Ordering::Relaxed);
         if used > most_kb {
-            process::kill_group(group);
-            return;
+            seen += 1;
+            if seen == LOOKS {
+                peak_kb.fetch_max(used, Ordering::Relaxed);
+                process::kill_group(group);
+                return;
+            }
+            tokio::time::sleep(OFTEN).await;
+            continue;
         }
+        seen = 0;
+        peak_kb.fetch_max(used, Ordering::Relaxed);
         let pace = match *working.borrow_and_update() {
             true => Duration::from_millis((most_kb - used) / KB_A_MS).clamp(OFTEN, SELDOM),
             false => IDLE,
