@@ -115,7 +115,8 @@ impl Session {
         };
         let aws = Aws::connect(&access).await?;
         let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
-        let site = sign_in::identify(&aws).await?;
+        let identified = sign_in::identify(&aws).await;
+        let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
