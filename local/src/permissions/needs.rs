@@ -70,6 +70,7 @@ const S3_ACTIONS: &[(&str, &str)] = &[
     ("ListObjects", "ListBucket"),
     ("ListObjectsV2", "ListBucket"),
     ("ListParts", "ListMultipartUploadParts"),
+    ("PostObject", "PutObject"),
     ("PutBucketAccelerateConfiguration", "PutAccelerateConfiguration"),
     ("PutBucketCors", "PutBucketCORS"),
     ("PutBucketEncryption", "PutEncryptionConfiguration"),
@@ -121,7 +122,7 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
             .knowing("s3:x-amz-storage-class", header("x-amz-storage-class"))
             .knowing("s3:x-amz-server-side-encryption", header("x-amz-server-side-encryption")),
     ];
-    if let Some((bucket, key, version)) = s3::copied(request) {
+    if let Ok((bucket, key, version)) = s3::copied(request) {
         needs.push(object_need("GetObject", &s3::object_arn(&bucket, &key), version));
     }
     if action == "PutObject" {
