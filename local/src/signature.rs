@@ -66,7 +66,9 @@ pub(crate) fn verify_form(
     let policy = field("policy").ok_or_else(|| words.unsigned())?;
     let token = field("x-amz-security-token");
     let missing = |name: &str| {
-        let text = format!("Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields.");
+        let text = format!(
+            "Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields."
+        );
         Refusal::new(400, "InvalidArgument", text)
     };
     let need = |name: &str| field(name).ok_or_else(|| missing(name));

@@ -143,7 +143,7 @@ fn headers(sent: &HeaderMap) -> Result<std::collections::BTreeMap<String, String
         let others: Vec<&str> =
             encodings.split(',').map(str::trim).filter(|one| !one.is_empty() && *one != "aws-chunked").collect();
         if !others.is_empty() {
-            kept.insert("content-encoding".to_owned(), others.join(","));
+            kept.insert("content-encoding".to_owned(), others.join(", "));
         }
     }
     kept.entry("content-type".to_owned()).or_insert_with(|| SOME_BYTES.to_owned());
@@ -214,7 +214,9 @@ mod tests {
     fn headers_come_back_as_they_went_and_metadata_beyond_ascii_as_s3_writes_it() {
         let told = |name: &'static str, value: &[u8]| {
             let all = kept(&[(name, value)]).unwrap();
-            all.into_iter().find(|(told, _)| told == name).map(|(_, value)| String::from_utf8_lossy(&value).into_owned())
+            all.into_iter()
+                .find(|(told, _)| told == name)
+                .map(|(_, value)| String::from_utf8_lossy(&value).into_owned())
         };
         assert_eq!(told("x-amz-meta-a", b"plain text").unwrap(), "plain text");
         // The example of the user guide.

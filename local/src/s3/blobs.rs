@@ -66,7 +66,8 @@ impl Blobs {
         let mut kept = BTreeSet::new();
         for blob in all.filter(|blob| blob.size > 0) {
             let file = self.file(blob);
-            let there = std::fs::metadata(&file).with_context(|| format!("{} is missing or unreadable", file.display()))?;
+            let there =
+                std::fs::metadata(&file).with_context(|| format!("{} is missing or unreadable", file.display()))?;
             if there.len() != blob.size {
                 bail!("{} is damaged: it has {} bytes instead of {}", file.display(), there.len(), blob.size);
             }
@@ -193,7 +194,9 @@ mod tests {
         let mut flipped = good.clone();
         flipped[BLOCK as usize + 3] ^= 1;
         let zeroed = vec![0; good.len()];
-        for (what, damaged) in [("flipped", Some(flipped)), ("cut", Some(good[1..].to_vec())), ("zeroed", Some(zeroed)), ("missing", None)] {
+        for (what, damaged) in
+            [("flipped", Some(flipped)), ("cut", Some(good[1..].to_vec())), ("zeroed", Some(zeroed)), ("missing", None)]
+        {
             match &damaged {
                 Some(bytes) => std::fs::write(&file, bytes).unwrap(),
                 None => std::fs::remove_file(&file).unwrap(),

@@ -49,7 +49,11 @@ impl S3 {
         if !ask.request.body.iter().all(u8::is_ascii_whitespace) {
             let document = Element::read(&ask.request.body, "CreateBucketConfiguration")?;
             document.expect(&["LocationConstraint", "Tags"], &["Location", "Bucket"])?;
-            wanted = document.get("LocationConstraint").map(str::trim).filter(|wanted| !wanted.is_empty()).map(str::to_owned);
+            wanted = document
+                .get("LocationConstraint")
+                .map(str::trim)
+                .filter(|wanted| !wanted.is_empty())
+                .map(str::to_owned);
             if let Some(set) = document.child("Tags") {
                 found = tags::read(set, tags::Of::Bucket)?;
             }

@@ -1,10 +1,10 @@
 //! Which origins may read a bucket's answers in a browser.
 
-use http::{HeaderMap, HeaderValue, Method, header};
 use super::store::Settings;
 use super::xml::{Element, malformed};
 use crate::answer::{Protocol, Refusal, Response, empty};
 use crate::call::Request;
+use http::{HeaderMap, HeaderValue, Method, header};
 
 /// One rule of a bucket; the first that matches decides (aws-facts §4.3).
 #[derive(Debug, Clone)]
@@ -34,7 +34,8 @@ pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
 
 /// The rules that a bucket was given.
 pub(super) fn of(settings: &Settings) -> Vec<Rule> {
-    let document = settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
+    let document =
+        settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
     document.and_then(|document| rules(&document).ok()).unwrap_or_default()
 }
 
@@ -104,7 +105,9 @@ impl Rule {
         }
         let exposed = all("ExposeHeader");
         if let Some(header) = exposed.iter().find(|header| header.contains('*')) {
-            let text = format!("ExposeHeader \"{header}\" contains wildcard. We currently do not support wildcard for ExposeHeader.");
+            let text = format!(
+                "ExposeHeader \"{header}\" contains wildcard. We currently do not support wildcard for ExposeHeader."
+            );
             return Err(invalid(text));
         }
         let max_age_seconds = rule.number("MaxAgeSeconds")?.map(u32::try_from).transpose().map_err(|_| malformed())?;
@@ -165,7 +168,9 @@ mod tests {
             rules(&Element::read(text.as_bytes(), "CORSConfiguration").unwrap()).err().map(|refusal| refusal.code)
         };
         let rule = |origin: &str, method: &str, more: &str| {
-            format!("<CORSRule><AllowedOrigin>{origin}</AllowedOrigin><AllowedMethod>{method}</AllowedMethod>{more}</CORSRule>")
+            format!(
+                "<CORSRule><AllowedOrigin>{origin}</AllowedOrigin><AllowedMethod>{method}</AllowedMethod>{more}</CORSRule>"
+            )
         };
         assert_eq!(code(&rule("*", "GET", "")), None);
         for (text, expected) in [

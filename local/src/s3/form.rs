@@ -213,7 +213,10 @@ impl Form {
         let location = format!("/{}/{}", self.bucket, super::listing::url(key));
         let redirect = self.field("success_action_redirect").or_else(|| self.field("redirect"));
         if let Some(mut url) = redirect.and_then(|text| url::Url::parse(text).ok()) {
-            url.query_pairs_mut().append_pair("bucket", &self.bucket).append_pair("key", key).append_pair("etag", &etag);
+            url.query_pairs_mut()
+                .append_pair("bucket", &self.bucket)
+                .append_pair("key", key)
+                .append_pair("etag", &etag);
             head.status = StatusCode::SEE_OTHER;
             super::about::set(&mut head.headers, "location", url.as_str());
             return Response::from_parts(head, Bytes::new());
@@ -329,8 +332,10 @@ mod tests {
         for (name, text) in fields {
             body += &format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
         }
-        for text in file {
-            body += &format!("--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"C:\\dir\\a b.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n{text}\r\n");
+        if let Some(text) = file {
+            body += &format!(
+                "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"C:\\dir\\a b.jpg\"\r\nContent-Type: image/jpeg\r\n\r\n{text}\r\n"
+            );
         }
         body += "--x--\r\n";
         let mut request = Request { path: "/b".into(), body: body.into(), ..crate::s3::bare(Method::POST) };
@@ -346,7 +351,10 @@ mod tests {
         assert_eq!((read.field("bucket"), read.file.as_ref()), (Some("b"), &b"line\r\n\r\n--not the end"[..]));
         assert_eq!(form(&sent, None).unwrap_err(), "InvalidArgument");
         assert_eq!(form(&[], Some("")).unwrap_err(), "InvalidArgument");
-        assert_eq!(form(&[("key", &"k".repeat(MOST_FIELDS))], Some("")).unwrap_err(), "MaxPostPreDataLengthExceededError");
+        assert_eq!(
+            form(&[("key", &"k".repeat(MOST_FIELDS))], Some("")).unwrap_err(),
+            "MaxPostPreDataLengthExceededError"
+        );
         assert!(form(&[("key", "k")], Some("")).unwrap().file.is_empty());
     }
 
@@ -359,7 +367,9 @@ mod tests {
             checked.err().map_or_else(|| "none".to_owned(), |refusal| format!("{}: {}", refusal.code, refusal.message))
         };
         let conditions = |more: &str| {
-            format!("{{\"expiration\":\"2099-01-01T00:00:00.000Z\",\"conditions\":[{{\"bucket\":\"b\"}},[\"starts-with\",\"$key\",\"in/\"]{more}]}}")
+            format!(
+                "{{\"expiration\":\"2099-01-01T00:00:00.000Z\",\"conditions\":[{{\"bucket\":\"b\"}},[\"starts-with\",\"$key\",\"in/\"]{more}]}}"
+            )
         };
         assert_eq!(checked(&conditions(""), &[]), "none");
         for (policy, more, expected) in [
@@ -370,7 +380,11 @@ mod tests {
                 &[],
                 "AccessDenied: Invalid according to Policy: Policy expired.",
             ),
-            (conditions(""), &[("acl", "private")], "AccessDenied: Invalid according to Policy: Extra input fields: acl"),
+            (
+                conditions(""),
+                &[("acl", "private")],
+                "AccessDenied: Invalid according to Policy: Extra input fields: acl",
+            ),
             (
                 conditions(",[\"eq\",\"$Content-Type\",\"a\"]"),
                 &[("Content-Type", "b")],
@@ -386,8 +400,16 @@ mod tests {
                 &[],
                 "EntityTooLarge: Your proposed upload exceeds the maximum allowed size",
             ),
-            (conditions(",[\"content-length-range\",-1,4]"), &[], "InvalidPolicyDocument: Invalid Policy: Invalid Condition."),
-            (conditions(",[\"like\",\"$key\",\"*\"]"), &[], "InvalidPolicyDocument: Invalid Policy: Invalid Condition."),
+            (
+                conditions(",[\"content-length-range\",-1,4]"),
+                &[],
+                "InvalidPolicyDocument: Invalid Policy: Invalid Condition.",
+            ),
+            (
+                conditions(",[\"like\",\"$key\",\"*\"]"),
+                &[],
+                "InvalidPolicyDocument: Invalid Policy: Invalid Condition.",
+            ),
         ] {
             assert_eq!(checked(&policy, more), expected, "{policy}");
         }

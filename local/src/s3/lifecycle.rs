@@ -146,7 +146,8 @@ fn rule(rule: &Element) -> Result<Rule, Refusal> {
         let days = positive(noncurrent, "NoncurrentDays", "NoncurrentVersionExpiration")?.ok_or_else(malformed)?;
         let keeps = noncurrent.number("NewerNoncurrentVersions")?.unwrap_or(0);
         let keeps = usize::try_from(keeps).ok().filter(|keeps| *keeps <= 100);
-        let keeps = keeps.ok_or_else(|| invalid("'NewerNoncurrentVersions' must be a positive integer of at most 100"))?;
+        let keeps =
+            keeps.ok_or_else(|| invalid("'NewerNoncurrentVersions' must be a positive integer of at most 100"))?;
         read.noncurrent = Some(Noncurrent { days, keeps });
     }
     for transition in rule.all("Transition") {
@@ -210,9 +211,7 @@ fn read_filter(filter: &Element) -> Result<Filter, Refusal> {
             return Err(malformed());
         }
     }
-    let size = |name: &str| {
-        members.number(name)?.map(|size| u64::try_from(size).map_err(|_| malformed())).transpose()
-    };
+    let size = |name: &str| members.number(name)?.map(|size| u64::try_from(size).map_err(|_| malformed())).transpose();
     let tags = members.all("Tag").map(|tag| {
         let tag = tag.expect(&["Key", "Value"], &[])?;
         Ok((tag.need("Key")?.to_owned(), tag.need("Value")?.to_owned()))
@@ -314,9 +313,7 @@ struct Due<'a> {
 impl Due<'_> {
     fn expire(&self, ids: &Ids, changes: &mut Vec<Change>, expired: &mut Vec<Expired>) {
         let Some((newest, older)) = self.versions.split_last() else { return };
-        let tell = |event, id| {
-            Expired { bucket: self.name.to_owned(), key: self.key.to_owned(), event, id }
-        };
+        let tell = |event, id| Expired { bucket: self.name.to_owned(), key: self.key.to_owned(), event, id };
         for (at, version) in older.iter().enumerate() {
             let newer = older.len() - at - 1;
             // It has not been current since the next one came.
@@ -359,7 +356,9 @@ impl Due<'_> {
             return;
         }
         let moves = fitting().flat_map(|rule| &rule.transitions);
-        let last = moves.filter(|(when, _)| when.is_due(newest.modified, self.now)).max_by_key(|(when, _)| when.of(newest.modified));
+        let last = moves
+            .filter(|(when, _)| when.is_due(newest.modified, self.now))
+            .max_by_key(|(when, _)| when.of(newest.modified));
         if let Some((_, class)) = last.filter(|(_, class)| *class != object.about.class) {
             let about = About { class: class.clone(), ..object.about.clone() };
             let (bucket, key, id) = (self.name.to_owned(), self.key.to_owned(), newest.id.clone());
@@ -444,11 +443,15 @@ mod tests {
                 one("<Transition><Days>3</Days><StorageClass>STANDARD_IA</StorageClass></Transition>"),
                 Some("InvalidArgument"),
             ),
-            (one("<Transition><Days>3</Days><StorageClass>GLACIER</StorageClass></Transition>"), Some("NotImplemented")),
+            (
+                one("<Transition><Days>3</Days><StorageClass>GLACIER</StorageClass></Transition>"),
+                Some("NotImplemented"),
+            ),
             (one("<NoncurrentVersionTransition/>"), Some("NotImplemented")),
             (wrap("Rule", "<Status>On</Status><Prefix/>"), Some("MalformedXML")),
             (
-                wrap("Rule", "<ID>a</ID><Status>Enabled</Status><Prefix/><Expiration><Days>1</Days></Expiration>").repeat(2),
+                wrap("Rule", "<ID>a</ID><Status>Enabled</Status><Prefix/><Expiration><Days>1</Days></Expiration>")
+                    .repeat(2),
                 Some("InvalidArgument"),
             ),
         ] {
@@ -459,7 +462,12 @@ mod tests {
     }
 
     /// What is left of some versions, of which each is a day younger than the one before.
-    fn left(rules: &str, versioning: Option<Versioning>, versions: &[(&str, bool)], after_days: i64) -> (usize, Vec<String>) {
+    fn left(
+        rules: &str,
+        versioning: Option<Versioning>,
+        versions: &[(&str, bool)],
+        after_days: i64,
+    ) -> (usize, Vec<String>) {
         let begun = 20_000 * DAY;
         let version = |(at, (id, object)): (usize, &(&str, bool))| Version {
             id: (*id).to_owned(),
@@ -489,7 +497,9 @@ mod tests {
         assert_eq!(left(&days, None, &[(NULL, true)], 3), (1, vec!["old/k null gone".to_owned()]));
         assert_eq!(left(&days, Some(Versioning::Enabled), &[("1", true)], 3), (1, vec!["old/k hidden".to_owned()]));
         assert_eq!(left(&days, Some(Versioning::Enabled), &[("1", false)], 3), (1, vec!["old/k 1 gone".to_owned()]));
-        let noncurrent = one("<NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays><NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>");
+        let noncurrent = one(
+            "<NoncurrentVersionExpiration><NoncurrentDays>3</NoncurrentDays><NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>",
+        );
         let three = [("1", true), ("2", true), ("3", true)];
         assert_eq!(left(&noncurrent, Some(Versioning::Enabled), &three, 9), (1, vec!["old/k 1 gone".to_owned()]));
         assert_eq!(left(&noncurrent, Some(Versioning::Enabled), &three, 3).0, 0);

@@ -86,9 +86,10 @@ impl S3 {
         let after = token(ask.parameter("continuation-token"))?.unwrap_or_default();
         let is_elsewhere = ask.parameter("bucket-region").is_some_and(|wanted| wanted != self.region);
         let (found, more) = self.store.read(|state| {
-            let mut fit = state.buckets.iter().filter(|(name, _)| {
-                !is_elsewhere && name.starts_with(&prefix) && (after.is_empty() || **name > after)
-            });
+            let mut fit = state
+                .buckets
+                .iter()
+                .filter(|(name, _)| !is_elsewhere && name.starts_with(&prefix) && (after.is_empty() || **name > after));
             let page: Vec<(String, i64)> =
                 fit.by_ref().take(limit).map(|(name, bucket)| (name.clone(), bucket.created)).collect();
             (page, fit.next().is_some())
@@ -167,14 +168,7 @@ impl S3 {
         Ok(list("ListVersionsResult", ask, &names, limit, &head, &page))
     }
 
-    fn page(
-        &self,
-        ask: &Ask,
-        names: &Names,
-        after: &Marker,
-        limit: usize,
-        tells_owner: bool,
-    ) -> Result<Page, Refusal> {
+    fn page(&self, ask: &Ask, names: &Names, after: &Marker, limit: usize, tells_owner: bool) -> Result<Page, Refusal> {
         self.store.read(|state| {
             let bucket = state.bucket(&ask.bucket)?;
             Ok(fill(objects(bucket, &names.prefix, &after.key, tells_owner), names, after, limit))
@@ -319,9 +313,10 @@ fn fill<'a>(entries: impl Iterator<Item = Entry<'a>>, names: &Names, after: &Mar
 }
 
 fn facts(version: &Version, object: &Object) -> String {
-    let sum = object.sum.as_ref().map(|sum| {
-        element("ChecksumAlgorithm", sum.algorithm.name()) + &element("ChecksumType", sum.kind())
-    });
+    let sum = object
+        .sum
+        .as_ref()
+        .map(|sum| element("ChecksumAlgorithm", sum.algorithm.name()) + &element("ChecksumType", sum.kind()));
     element("LastModified", &moment(version.modified))
         + &element("ETag", &format!("\"{}\"", object.etag))
         + &sum.unwrap_or_default()
@@ -342,7 +337,7 @@ fn as_token(last: &str) -> String {
 }
 
 fn token(sent: Option<String>) -> Result<Option<String>, Refusal> {
-    let Some(sent) = sent else { return Ok(None) };
+    let Some(sent) = sent.filter(|sent| !sent.is_empty()) else { return Ok(None) };
     let text = sent.strip_prefix('1').and_then(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok());
     let text = text.and_then(|text| String::from_utf8(text).ok());
     let refused = || Refusal::new(400, "InvalidArgument", "The continuation token provided is incorrect");
@@ -415,7 +410,10 @@ mod tests {
         assert_eq!(between(&page, "LastModified")[0], "2026-01-02T03:04:05.678Z");
         let (page, _) = list(&keys, &names("", "", false), "", 9);
         assert_eq!(between(&page, "Key")[0], "&#x1;&#xffff;&lt;");
-        assert_eq!(names("", "\n", true).head(), "<Prefix></Prefix><Delimiter>%0A</Delimiter><EncodingType>url</EncodingType>");
+        assert_eq!(
+            names("", "\n", true).head(),
+            "<Prefix></Prefix><Delimiter>%0A</Delimiter><EncodingType>url</EncodingType>"
+        );
     }
 
     #[test]
@@ -423,10 +421,14 @@ mod tests {
         let id = |number: u64| format!("{number:016x}{:016x}", 7);
         let version = |id: String| Version { id, modified: 0, object: Some(Box::default()) };
         let key = vec![version(NULL.into()), version(id(1)), version(id(3)), version(id(4))];
-        let bucket = Bucket { keys: [("k".to_owned(), key), ("l".to_owned(), vec![version(id(9))])].into(), ..Bucket::default() };
+        let bucket = Bucket {
+            keys: [("k".to_owned(), key), ("l".to_owned(), vec![version(id(9))])].into(),
+            ..Bucket::default()
+        };
         let behind = |version: Option<&str>| {
             let after = Marker { key: "k".into(), version: version.map(str::to_owned) };
-            let all: Vec<String> = versions(&bucket, "", &after).map(|entry| entry.version.unwrap().id.clone()).collect();
+            let all: Vec<String> =
+                versions(&bucket, "", &after).map(|entry| entry.version.unwrap().id.clone()).collect();
             all
         };
         assert_eq!(behind(None), [id(9)]);

@@ -76,9 +76,7 @@ impl Retention {
                     .ok_or_else(|| invalid("The retain until date must be provided in ISO 8601 format"))?;
                 Ok(Some(Retention { mode, until }.in_future()?))
             }
-            _ => Err(invalid(
-                "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied",
-            )),
+            _ => Err(invalid("x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")),
         }
     }
 
@@ -135,9 +133,10 @@ impl Version {
     /// Refuses the deletion of a version that is locked.
     pub(super) fn check_unlocked(&self, bypass: bool) -> Result<(), Refusal> {
         let Some(object) = &self.object else { return Ok(()) };
-        let is_kept = object.about.retention.is_some_and(|retention| {
-            !retention.is_over() && !(bypass && retention.mode == Mode::Governance)
-        });
+        let is_kept = object
+            .about
+            .retention
+            .is_some_and(|retention| !(retention.is_over() || bypass && retention.mode == Mode::Governance));
         match is_kept || object.about.is_held {
             true => Err(Refusal::new(403, "AccessDenied", "Access Denied because object protected by object lock.")),
             false => Ok(()),
@@ -148,7 +147,8 @@ impl Version {
 impl Ask<'_> {
     /// Whether the caller may and wants to go past governance.
     pub(super) fn bypasses(&self, key: &str) -> bool {
-        let wanted = self.header("x-amz-bypass-governance-retention").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let wanted =
+            self.header("x-amz-bypass-governance-retention").is_some_and(|text| text.eq_ignore_ascii_case("true"));
         let need = Need::new("s3:BypassGovernanceRetention", object_arn(&self.bucket, key));
         wanted && self.caller.may(&need).is_ok()
     }
@@ -306,7 +306,8 @@ mod tests {
 
     #[test]
     fn documents_say_a_whole_retention_or_none() {
-        let code = |inside: &str| read_retention(wrap("Retention", inside).as_bytes()).err().map(|refusal| refusal.code);
+        let code =
+            |inside: &str| read_retention(wrap("Retention", inside).as_bytes()).err().map(|refusal| refusal.code);
         let date = "<RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate>";
         assert_eq!(code(""), None);
         assert_eq!(code(&format!("<Mode>COMPLIANCE</Mode>{date}")), None);
@@ -315,7 +316,9 @@ mod tests {
         let past = "<Mode>COMPLIANCE</Mode><RetainUntilDate>2001-01-01T00:00:00Z</RetainUntilDate>";
         assert_eq!(code(past).as_deref(), Some("InvalidArgument"));
         let lock = |inside: &str| {
-            let rule = format!("<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode>{inside}</DefaultRetention></Rule>");
+            let rule = format!(
+                "<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode>{inside}</DefaultRetention></Rule>"
+            );
             read_lock(wrap("ObjectLockConfiguration", &rule).as_bytes()).err().map(|refusal| refusal.code)
         };
         assert_eq!(lock("<Days>1</Days>"), None);

@@ -235,6 +235,9 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
     let mut answer = refusal.answer(Protocol::RestXml);
     let resource = format!("{}</Error>", xml::element("Resource", &request.path));
     let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
+    // Whoever reports a refusal finds the same id in its headers.
+    let id = body.split_once("<RequestId>").and_then(|(_, rest)| rest.split_once('<'));
+    about::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
     *answer.body_mut() = Bytes::from(body);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use uuid::Uuid;
 
+use super::S3;
 use super::about::{check_acl, set};
 use super::ask::Ask;
 use super::checksum::{Algorithm, Checksum, Sum};
@@ -14,7 +15,6 @@ use super::object::{Draft, Made, VERSION};
 use super::precondition;
 use super::store::{About, Change, Content, Kind, Object, Part, State, Upload, now};
 use super::xml::{self, Element, element, malformed, unserved, wrap};
-use super::S3;
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
 
@@ -60,14 +60,15 @@ impl S3 {
     pub(super) fn begin_upload(&self, ask: &Ask) -> Result<Response, Refusal> {
         let about = About::of(ask)?;
         let algorithm = checksums_of(ask)?;
-        let id = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        self.store.change(|state, _| {
+        let id = self.store.change(|state, ids| {
             let settings = &state.bucket(&ask.bucket)?.settings;
             check_acl(settings, ask.header("x-amz-acl"))?;
             settings.locked(about.clone())?;
             let (bucket, key, parts) = (ask.bucket.clone(), ask.key.clone(), Default::default());
             let upload = Upload { bucket, key, begun: now(), about, algorithm, parts };
-            Ok((vec![Change::Begin { id: id.clone(), upload }], ()))
+            // Ids are in the order in which they are given: a list can go on behind an upload that is gone.
+            let id = format!("{}{}", ids.next(), Uuid::new_v4().simple());
+            Ok((vec![Change::Begin { id: id.clone(), upload }], id))
         })?;
         let names = element("Bucket", &ask.bucket) + &element("Key", &ask.key) + &element("UploadId", &id);
         let mut answer = xml::document("InitiateMultipartUploadResult", &names);
@@ -120,6 +121,7 @@ impl S3 {
         if found.is_versioned {
             set(answer.headers_mut(), "x-amz-copy-source-version-id", &found.version.id);
         }
+        set(answer.headers_mut(), super::about::ENCRYPTION, "AES256");
         Ok(answer)
     }
 
@@ -138,8 +140,7 @@ impl S3 {
             let mut left = upload.parts.values().filter(|part| part.number as usize > after);
             let page: Vec<&Part> = left.by_ref().take(limit).collect();
             let owner = element("ID", ACCOUNT);
-            let mut body =
-                element("Bucket", &upload.bucket) + &element("Key", &upload.key) + &element("UploadId", &id);
+            let mut body = element("Bucket", &upload.bucket) + &element("Key", &upload.key) + &element("UploadId", &id);
             body += &(wrap("Initiator", &owner) + &wrap("Owner", &owner));
             body += &element("StorageClass", &upload.about.class.0);
             body += &element("PartNumberMarker", &after.to_string());
@@ -171,13 +172,11 @@ impl S3 {
             let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == ask.bucket);
             let mut found: Vec<(&str, &str, &Upload)> =
                 ours.map(|(id, upload)| (upload.key.as_str(), id.as_str(), upload)).collect();
-            found.sort_by_key(|(key, id, upload)| (*key, upload.begun, *id));
-            // Of one key they come in the order in which they were begun.
-            let marked = state.uploads.get(&after_id).map(|upload| (upload.begun, after_id.as_str()));
-            found.retain(|(key, id, upload)| match marked {
+            found.sort_by_key(|(key, id, _)| (*key, *id));
+            found.retain(|(key, id, _)| match after_id.as_str() {
                 _ if after.is_empty() => true,
-                None => *key > after.as_str(),
-                Some(marked) => (*key, (upload.begun, *id)) > (after.as_str(), marked),
+                "" => *key > after.as_str(),
+                after_id => (*key, *id) > (after.as_str(), after_id),
             });
             let (body, next) = uploads_page(&found, &names, &after, limit);
             let mut head = element("Bucket", &ask.bucket) + &names.show("KeyMarker", &after);
@@ -282,10 +281,10 @@ impl S3 {
 
     /// Compares the checksum that comes with the request that completes an upload.
     async fn check_whole(&self, parts: &[Part], sum: Option<&Sum>, ask: &Ask<'_>) -> Result<(), Refusal> {
-        if ask.header(CHECKSUM_TYPE) == Some("COMPOSITE") {
-            // Its value has the number of parts behind it.
-            let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, ask.header(one.header())?)));
-            let Some((algorithm, said)) = said else { return Ok(()) };
+        // Of the checksums of parts the value has their number behind it.
+        let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, ask.header(one.header())?)));
+        let is_composite = |said: &str| said.contains('-') || ask.header(CHECKSUM_TYPE) == Some("COMPOSITE");
+        if let Some((algorithm, said)) = said.filter(|(_, said)| is_composite(said)) {
             let is_it = sum.is_some_and(|sum| {
                 sum.algorithm == algorithm && (sum.value == said || sum.value.split('-').next() == Some(said))
             });
@@ -388,7 +387,9 @@ fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
 fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
     let Some(name) = ask.header(ALGORITHM) else {
         return match ask.header(CHECKSUM_TYPE) {
-            Some(_) => Err(invalid("The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.".to_owned())),
+            Some(_) => Err(invalid(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.".to_owned(),
+            )),
             None => Ok(None),
         };
     };
@@ -492,7 +493,8 @@ fn uploads_page(
 pub(super) fn attributes(ask: &Ask, content: &Content) -> Result<String, Refusal> {
     let Content::Parts(parts) = content else { return Ok(String::new()) };
     let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());
-    let (after, limit) = (count("x-amz-part-number-marker").unwrap_or(0), count("x-amz-max-parts").unwrap_or(PAGE).min(PAGE));
+    let (after, limit) =
+        (count("x-amz-part-number-marker").unwrap_or(0), count("x-amz-max-parts").unwrap_or(PAGE).min(PAGE));
     let mut left = parts.iter().filter(|part| part.number as usize > after);
     let page: Vec<&Part> = left.by_ref().take(limit).collect();
     let mut inside = element("PartsCount", &parts.len().to_string());

@@ -121,9 +121,7 @@ impl Notification {
         let ends = |one: &str, two: &str| one.ends_with(two) || two.ends_with(one);
         let family = |event: &str| event.strip_suffix('*').unwrap_or(event).to_owned();
         let events = self.events.iter().any(|one| other.events.iter().any(|two| nested(&family(one), &family(two))));
-        events
-            && nested(self.rule("Prefix"), other.rule("Prefix"))
-            && ends(self.rule("Suffix"), other.rule("Suffix"))
+        events && nested(self.rule("Prefix"), other.rule("Prefix")) && ends(self.rule("Suffix"), other.rule("Suffix"))
     }
 
     /// A rule that is not there lets everything through.
@@ -146,9 +144,9 @@ impl Notification {
         let Notification { id, function, events, filter } = self;
         let events: String = events.iter().map(|event| element("Event", event)).collect();
         let filter = filter.iter().map(|rules| {
-            let rules = rules.iter().map(|(name, value)| {
-                wrap("FilterRule", &(element("Name", name) + &element("Value", value)))
-            });
+            let rules = rules
+                .iter()
+                .map(|(name, value)| wrap("FilterRule", &(element("Name", name) + &element("Value", value))));
             wrap("Filter", &wrap("S3Key", &rules.collect::<String>()))
         });
         let inside = element("Id", id) + &element("CloudFunction", function) + &events + &filter.collect::<String>();

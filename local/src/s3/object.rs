@@ -60,9 +60,7 @@ pub(super) struct Made {
 impl Absence {
     fn refusal(&self) -> Refusal {
         match self {
-            Absence::NoKey | Absence::Hidden(_) => {
-                Refusal::new(404, "NoSuchKey", "The specified key does not exist.")
-            }
+            Absence::NoKey | Absence::Hidden(_) => Refusal::new(404, "NoSuchKey", "The specified key does not exist."),
             Absence::NoVersion => Refusal::new(404, "NoSuchVersion", "The specified version does not exist."),
             Absence::Marker(..) => {
                 let text = "The specified method is not allowed against this resource.";
@@ -349,9 +347,8 @@ impl S3 {
         };
         let etag = format!("\"{}\"", draft.etag);
         let made = self.put(ask, about, draft, &precondition).await?;
-        let facts = element("LastModified", &listing::moment(made.modified))
-            + &element("ETag", &etag)
-            + &sum.xml_of_object();
+        let facts =
+            element("LastModified", &listing::moment(made.modified)) + &element("ETag", &etag) + &sum.xml_of_object();
         let mut answer = xml::document("CopyObjectResult", &facts);
         made.tell(answer.headers_mut());
         if found.is_versioned {
@@ -374,7 +371,8 @@ impl S3 {
             let look = |state: &State| Ok(find(state.bucket(&bucket)?, &key, version.as_deref()));
             self.store.read(look)?.map_err(|absence| match absence {
                 Absence::Marker(..) => {
-                    let text = "The source of a copy request may not specifically refer to a delete marker by version id.";
+                    let text =
+                        "The source of a copy request may not specifically refer to a delete marker by version id.";
                     Refusal::new(400, "InvalidRequest", text)
                 }
                 absence => absence.refusal(),
@@ -461,9 +459,11 @@ impl S3 {
             Ok(found) => found,
             Err(absence) => return Ok(absence.answer(ask)),
         };
-        let wanted: Vec<&str> = ask.header("x-amz-object-attributes").unwrap_or_default().split(',').map(str::trim).collect();
+        let sent =
+            ask.request.headers.get_all("x-amz-object-attributes").iter().filter_map(|value| value.to_str().ok());
+        let wanted: Vec<&str> = sent.flat_map(|text| text.split(',')).map(str::trim).collect();
         let is_known = |name: &&str| ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"].contains(name);
-        if !wanted.iter().all(|name| is_known(name)) {
+        if wanted.is_empty() || !wanted.iter().all(is_known) {
             return Err(Refusal::new(400, "InvalidArgument", "Invalid attribute name specified."));
         }
         let Object { about, etag, size, sum, content } = &found.object;

@@ -12,7 +12,8 @@ pub(super) const POLICY: &str = "policy";
 
 /// The policies of all buckets. One that an earlier server took and this one does not is nobody's.
 pub(super) fn of(state: &State) -> Vec<(String, ResourcePolicy)> {
-    let written = state.buckets.iter().filter_map(|(name, bucket)| Some((name, bucket.settings.documents.get(POLICY)?)));
+    let written =
+        state.buckets.iter().filter_map(|(name, bucket)| Some((name, bucket.settings.documents.get(POLICY)?)));
     let read = written.filter_map(|(bucket, text)| match bucket_policy::parse(text, bucket) {
         Ok(policy) => Some((bucket.clone(), policy)),
         Err(why) => {
@@ -65,9 +66,7 @@ impl S3 {
 
     fn policy(&self, ask: &Ask) -> Result<String, Refusal> {
         let absent = || Refusal::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist");
-        self.store.read(|state| {
-            state.bucket(&ask.bucket)?.settings.documents.get(POLICY).cloned().ok_or_else(absent)
-        })
+        self.store.read(|state| state.bucket(&ask.bucket)?.settings.documents.get(POLICY).cloned().ok_or_else(absent))
     }
 
     /// `DeleteBucketPolicy`.

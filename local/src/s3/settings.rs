@@ -11,7 +11,8 @@ use crate::answer::{Refusal, Response, empty, xml as answer};
 pub(super) const OWNERSHIP: &str = "ownershipControls";
 pub(super) const OWNERSHIPS: &[&str] = &["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"];
 pub(super) const TAGGING: &str = "tagging";
-pub(super) const BLOCKS: &[&str] = &["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+pub(super) const BLOCKS: &[&str] =
+    &["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
 const NOTIFICATION: &str = "notification";
 
 /// A setting that is a document.
@@ -104,10 +105,7 @@ const SETTINGS: &[Setting] = &[
         name: "website",
         root: "WebsiteConfiguration",
         check: |_| Err(unserved("a website")),
-        absent: Refused(
-            "NoSuchWebsiteConfiguration",
-            "The specified bucket does not have a website configuration",
-        ),
+        absent: Refused("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
     },
 ];
 
@@ -321,9 +319,8 @@ mod tests {
 
     #[test]
     fn a_document_is_carried_out_or_refused() {
-        let sse = |name: &str| {
-            wrap("Rule", &wrap("ApplyServerSideEncryptionByDefault", &element("SSEAlgorithm", name)))
-        };
+        let sse =
+            |name: &str| wrap("Rule", &wrap("ApplyServerSideEncryptionByDefault", &element("SSEAlgorithm", name)));
         for (name, inside, expected) in [
             ("accelerate", "<Status>Suspended</Status>", None),
             ("accelerate", "<Status>Enabled</Status>", Some("NotImplemented")),

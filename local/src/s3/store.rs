@@ -155,18 +155,48 @@ pub(super) enum Kind {
 /// One thing that becomes different.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Change {
-    NewBucket { bucket: String, created: i64, settings: Settings },
-    Settings { bucket: String, settings: Settings },
-    NoBucket { bucket: String },
+    NewBucket {
+        bucket: String,
+        created: i64,
+        settings: Settings,
+    },
+    Settings {
+        bucket: String,
+        settings: Settings,
+    },
+    NoBucket {
+        bucket: String,
+    },
     /// A new version of a key; another one with the null id goes if this has it, too.
-    Put { bucket: String, key: String, version: Version },
+    Put {
+        bucket: String,
+        key: String,
+        version: Version,
+    },
     /// Something else is said of a version.
-    Retell { bucket: String, key: String, id: String, about: About },
-    Remove { bucket: String, key: String, id: String },
-    Begin { id: String, upload: Upload },
-    Part { id: String, part: Part },
+    Retell {
+        bucket: String,
+        key: String,
+        id: String,
+        about: About,
+    },
+    Remove {
+        bucket: String,
+        key: String,
+        id: String,
+    },
+    Begin {
+        id: String,
+        upload: Upload,
+    },
+    Part {
+        id: String,
+        part: Part,
+    },
     /// An upload has come to its end, one way or the other.
-    End { id: String },
+    End {
+        id: String,
+    },
 }
 
 impl State {
@@ -271,7 +301,7 @@ impl Bucket {
 pub(super) struct Ids(std::sync::atomic::AtomicU64);
 
 impl Ids {
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         use std::sync::atomic::Ordering::Relaxed;
         let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or_default();
         let before = self.0.fetch_update(Relaxed, Relaxed, |last| Some(now.max(last + 1))).unwrap_or_default();
@@ -371,9 +401,7 @@ impl Store {
 /// The bytes that a change gives to somebody.
 fn named(change: &Change) -> Vec<&Blob> {
     match change {
-        Change::Put { version, .. } => {
-            version.object.iter().flat_map(|object| object.content.iter()).collect()
-        }
+        Change::Put { version, .. } => version.object.iter().flat_map(|object| object.content.iter()).collect(),
         _ => Vec::new(),
     }
 }
@@ -381,7 +409,8 @@ fn named(change: &Change) -> Vec<&Blob> {
 /// The refusal of what is not on disk, and has not happened.
 pub(super) fn unwritten(why: &str) -> Refusal {
     tracing::error!("the local AWS cannot write its objects: {why}");
-    let text = format!("We encountered an internal error. Please try again. (the local AWS cannot write its objects: {why})");
+    let text =
+        format!("We encountered an internal error. Please try again. (the local AWS cannot write its objects: {why})");
     Refusal::new(500, "InternalError", text)
 }
 

@@ -206,7 +206,9 @@ pub(super) fn malformed() -> Refusal {
 
 /// The refusal of what S3 would act upon and nothing here does.
 pub(super) fn unserved(what: &str) -> Refusal {
-    let text = format!("A header, parameter or member you provided implies functionality that the local AWS does not have: {what}");
+    let text = format!(
+        "A header, parameter or member you provided implies functionality that the local AWS does not have: {what}"
+    );
     Refusal::new(501, "NotImplemented", text)
 }
 
@@ -231,7 +233,8 @@ mod tests {
             ("a &amp;<!-- no --> b", "a & b"),
             ("é&#xe9;", "éé"),
         ] {
-            let found = key(&format!("<?xml version='1.0'?>\n<Delete>\n <Object> <Key>{written}</Key>\n</Object></Delete>\n"));
+            let found =
+                key(&format!("<?xml version='1.0'?>\n<Delete>\n <Object> <Key>{written}</Key>\n</Object></Delete>\n"));
             assert_eq!(found.as_deref(), Some(meant), "{written:?}");
         }
     }

@@ -5,8 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, Mac};
 use percent_encoding::percent_decode_str;
 use sha1::Sha1;
-use time::format_description::well_known::Rfc2822;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
 
 use super::{SKEW, Words};
 use crate::answer::Refusal;
@@ -160,9 +160,8 @@ fn in_query(request: &Request, now: OffsetDateTime) -> Result<Signed, Refusal> {
 
 /// The request as it is signed: headers of AWS's in their order, and the path with the parameters that mean something.
 fn string_to_sign(request: &Request, date: &str) -> String {
-    let or_parameter = |name: &str| {
-        request.header(name).map(str::to_owned).or_else(|| request.parameter(name)).unwrap_or_default()
-    };
+    let or_parameter =
+        |name: &str| request.header(name).map(str::to_owned).or_else(|| request.parameter(name)).unwrap_or_default();
     let in_headers = request.headers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
     let in_query = pairs(&request.query).map(|(name, _)| name.to_ascii_lowercase());
     let mut names: Vec<String> =
@@ -223,7 +222,8 @@ mod tests {
         assert_eq!(text, "GET\n\n\nTue, 27 Mar 2007 19:36:42 +0000\n/awsexamplebucket1/photos/puppy.jpg");
         assert_eq!(mac(key, &text), "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=");
         let put = [("content-type", "image/jpeg"), ("x-amz-meta-b", "2"), ("x-amz-date", "today"), ("x-other", "3")];
-        let put = request("PUT", "/k", "uploadId=a%20b&x=1&acl", &[put.as_slice(), &[("host", "b.localhost:1")]].concat());
+        let put =
+            request("PUT", "/k", "uploadId=a%20b&x=1&acl", &[put.as_slice(), &[("host", "b.localhost:1")]].concat());
         assert_eq!(
             string_to_sign(&put, ""),
             "PUT\n\nimage/jpeg\n\nx-amz-date:today\nx-amz-meta-b:2\n/b/k?acl&uploadId=a b"
