@@ -199,7 +199,9 @@ fn resource(request: &Request) -> String {
     let signed: Vec<String> =
         signed.into_iter().map(|(name, value)| value.map_or(name.clone(), |value| format!("{name}={value}"))).collect();
     let query = if signed.is_empty() { String::new() } else { format!("?{}", signed.join("&")) };
-    format!("{in_host}{}{query}", request.path)
+    // A bucket alone is signed with a slash behind it.
+    let end = if s3::target(request).1.is_none() && !request.path.ends_with('/') { "/" } else { "" };
+    format!("{in_host}{}{end}{query}", request.path)
 }
 
 #[cfg(test)]
@@ -224,6 +226,8 @@ mod tests {
         let put = [("content-type", "image/jpeg"), ("x-amz-meta-b", "2"), ("x-amz-date", "today"), ("x-other", "3")];
         let put =
             request("PUT", "/k", "uploadId=a%20b&x=1&acl", &[put.as_slice(), &[("host", "b.localhost:1")]].concat());
+        let list = request("GET", "/b", "prefix=a&acl", &[]);
+        assert_eq!(string_to_sign(&list, "1"), "GET\n\n\n1\n/b/?acl");
         assert_eq!(
             string_to_sign(&put, ""),
             "PUT\n\nimage/jpeg\n\nx-amz-date:today\nx-amz-meta-b:2\n/b/k?acl&uploadId=a b"
