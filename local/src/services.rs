@@ -47,7 +47,8 @@ impl Services {
         let iam = Arc::new(Iam::open(&state, region, faults.clone()).await?);
         let logs = Arc::new(Logs::open(&state, region)?);
         let lambda = Lambda::open(dir, region, endpoint, access.clone(), iam.clone(), logs.clone(), speed).await?;
-        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), iam.clone(), faults.clone()).await?);
+        let s3 = Arc::new(S3::open(&state, region, lambda.clone(), iam.clone(), faults.clone())?);
+        s3.grow_old();
         lambda.connect(&s3);
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
@@ -180,8 +181,25 @@ impl Services {
         if let Some(answer) = self.lambda.download(request) {
             return answer;
         }
+        if call.operation == "PostObject" && call.service == "s3" {
+            return self.post(call, request).await;
+        }
         match signature::verify(request, call, &self.access, &self.region, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
+            Err(refusal) => self.refuse(&refusal, call, request).await,
+        }
+    }
+
+    /// What a browser's form puts: it is signed within, and says how it is to be answered.
+    async fn post(&self, call: &Call, request: &Request) -> Response {
+        let read = s3::form::Form::read(request).and_then(|form| {
+            let field = |name: &str| form.field(name).map(str::to_owned);
+            let identity = signature::verify_form(&field, call, &self.access, &self.region, self.now())?;
+            form.check_policy(self.now())?;
+            Ok((form, identity))
+        });
+        match read {
+            Ok((form, identity)) => form.answered(self.answer_known(call, &form.upload(request), &identity).await),
             Err(refusal) => self.refuse(&refusal, call, request).await,
         }
     }
@@ -197,7 +215,7 @@ impl Services {
 
     async fn refuse(&self, refusal: &Refusal, call: &Call, request: &Request) -> Response {
         match call.service.as_str() {
-            "s3" => self.s3.refuse(refusal, request).await,
+            "s3" => self.s3.refuse(refusal, request),
             _ => refusal.answer(call.protocol),
         }
     }

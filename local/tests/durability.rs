@@ -274,15 +274,17 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
             world.write(kind, "writer-0-0", Some("2")).await.unwrap();
         }
     }
+    world.write(Kind::Object, "larger", Some("some bytes")).await.unwrap();
     cloud.stop().await;
 
     let mut damaged = 0;
     for file in files_below(dir.path()) {
         let name = file.strip_prefix(dir.path()).unwrap().display().to_string();
         let whole = std::fs::read(&file).unwrap();
-        // Bytes of objects and parts are what they are, and a lock has none.
-        let describes = whole.first().is_some_and(|first| b"{[".contains(first)) || name.ends_with(".log");
-        if !describes || name.contains("/data_/") {
+        // Half of an object's bytes is damage like any other; a lock has none.
+        let is_object = name.contains("/objects/") && whole.len() > 1;
+        let describes = whole.first().is_some_and(|first| b"{[".contains(first));
+        if !describes && !is_object && ![".log", ".mark"].iter().any(|kind| name.ends_with(kind)) {
             continue;
         }
         std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
@@ -299,6 +301,78 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
     let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
     let world = Clients::new(&config, &upload);
     assert_eq!(world.read(Kind::Counter, "writer-0-0").await.unwrap().as_deref(), Some("2"));
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_bytes_of_an_object_are_never_served() {
+    use aws_sdk_s3::error::ProvideErrorMetadata;
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+    let start = async || {
+        let cloud = Cloud::start(options()).await.unwrap();
+        let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        let config = config.into_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
+        (cloud, client::s3(&config))
+    };
+    let (cloud, s3) = start().await;
+    s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+    let text = "all of it ".repeat(200_000);
+    let put = s3.put_object().bucket(BUCKET).key("picture").body(text.clone().into_bytes().into());
+    put.send().await.unwrap();
+    let objects = dir.path().join("state/objects");
+    let file = files_below(&objects).remove(0);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let whole = std::fs::read(&file).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        Some(bytes)
+    };
+    let damages = [
+        ("a flipped bit at the begin", flipped(0)),
+        ("a flipped bit at the end", flipped(whole.len() - 1)),
+        ("zeros", Some(vec![0; whole.len()])),
+        ("half", Some(whole[..whole.len() / 2].to_vec())),
+        ("more", Some([whole.clone(), b"more".to_vec()].concat())),
+        ("nothing", Some(Vec::new())),
+        ("no file", None),
+    ];
+    let damage = |bytes: &Option<Vec<u8>>| match bytes {
+        Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+        None => std::fs::remove_file(&file).unwrap(),
+    };
+    for (what, bytes) in &damages {
+        damage(bytes);
+        let got = s3.get_object().bucket(BUCKET).key("picture").send().await.map(drop).unwrap_err();
+        assert_eq!(got.code(), Some("InternalError"), "{what}");
+        assert!(got.message().unwrap().contains(&name), "{what}: {got:?}");
+        let copy = s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/picture")).send().await;
+        assert_eq!(copy.unwrap_err().code(), Some("InternalError"), "{what}");
+        std::fs::write(&file, &whole).unwrap();
+    }
+    // A range is as good as the blocks that it is in.
+    damage(&damages[1].1);
+    let range = |range: &str| s3.get_object().bucket(BUCKET).key("picture").range(range).send();
+    assert!(range("bytes=0-9").await.is_ok() && range("bytes=-9").await.is_err());
+    std::fs::write(&file, &whole).unwrap();
+    cloud.stop().await;
+
+    for (what, bytes) in &damages {
+        let shows = bytes.as_ref().is_none_or(|bytes| bytes.len() != whole.len());
+        damage(bytes);
+        match Cloud::start(options()).await {
+            Ok(cloud) => {
+                assert!(!shows, "{what} was not seen at the start");
+                cloud.stop().await;
+            }
+            Err(fault) => assert!(shows && format!("{fault:#}").contains(&name), "{what}: {fault:#}"),
+        }
+        std::fs::write(&file, &whole).unwrap();
+    }
+    let (cloud, s3) = start().await;
+    let got = s3.get_object().bucket(BUCKET).key("picture").send().await.unwrap();
+    assert_eq!(got.body.collect().await.unwrap().into_bytes(), text.as_bytes());
     cloud.stop().await;
 }
 
