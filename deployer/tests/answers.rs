@@ -948,3 +948,33 @@ async fn a_stack_that_a_new_name_leaves_behind_is_named() {
     }
     scene.end().await;
 }
+
+/// An image for another processor would never boot: that is said before anything is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
+    let scene = Scene::ours().await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let images =
+        aws.ec2.describe_images().owners("amazon").send().await.expect("there are images").images.unwrap_or_default();
+    let image = |architecture: &str| {
+        let of_it = images.iter().find(|image| image.architecture().is_some_and(|it| it.as_str() == architecture));
+        of_it.and_then(|image| image.image_id()).expect("there is one of each").to_owned()
+    };
+    let (fits, other) = (image("x86_64"), image("arm64"));
+    scene.project.edit("instance_type: t3.micro\n", &format!("instance_type: t3.micro\n    image: {other}\n"));
+    let refused = scene.run(&["plan"]).await;
+    assert_eq!(refused.code, 78, "{}", refused.all());
+    let told = format!("the machine image {other} is for arm64, and t3.micro has x86_64");
+    let line = scene.project.description().lines().position(|line| line.contains("image:")).expect("it is there") + 1;
+    for text in [told, format!("stack.yaml:{line}"), "hint: name an image for x86_64".into()] {
+        assert!(refused.stderr.contains(&text), "{text:?} is missing: {}", refused.all());
+    }
+    scene.project.edit(&other, &fits);
+    assert_eq!(scene.run(&["plan"]).await.code, 0);
+    // Whoever may not look for images learns it from EC2, as before.
+    scene.project.edit(&fits, &other);
+    let denied = Trouble::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    scene.line.spoil(["DescribeImages"], denied, usize::MAX);
+    assert_eq!(scene.run(&["plan"]).await.code, 0);
+    scene.end().await;
+}
