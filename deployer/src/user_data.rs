@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-/// A service as an instance needs to know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A service as an instance needs to know it. It has no `Debug`: its variables may be secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
     /// The stack's name.
     pub stack: String,

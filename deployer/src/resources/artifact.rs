@@ -1,7 +1,7 @@
 //! Programs in the artifact bucket. The key holds the hash of the content, and S3's own checksum says whether that is
 //! still the content.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use aws_sdk_s3::{
     operation::head_object::HeadObjectOutput,
@@ -80,6 +80,9 @@ impl Resource for Artifact {
     }
 }
 
+/// A download that is cut off is begun again for this long.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(60);
+
 /// Whether a store keeps checksums at all. S3 has one of every object, by an algorithm of its own choice where it was
 /// given none ("Checking object integrity in Amazon S3"); others that speak its language may have none.
 fn keeps_checksums(there: &HeadObjectOutput) -> bool {
@@ -107,7 +110,9 @@ impl Artifact {
         while let Some(piece) = content.next().await {
             match piece {
                 Ok(piece) => sha256.update(&piece),
-                Err(error) => return Err(Fault::new("GetObject", "Interrupted", error.to_string())),
+                Err(error) => {
+                    return Err(Fault::new("GetObject", "NoConnection", error.to_string()).within(CUT_OFF_WITHIN));
+                }
             }
         }
         Ok(Some(hex::encode(sha256.finalize())))
