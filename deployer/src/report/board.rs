@@ -138,7 +138,8 @@ impl Inner {
         });
         let Count { done, all, what } = state.count;
         // What is no resource is not counted.
-        let footer = (all > 0).then(|| beside(&format!("  {done} of {all} {what}"), &seconds(self.begun.elapsed()), columns));
+        let footer =
+            (all > 0).then(|| beside(&format!("  {done} of {all} {what}"), &seconds(self.begun.elapsed()), columns));
         rows.chain(footer).collect()
     }
 }
