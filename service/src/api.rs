@@ -1,7 +1,10 @@
 //! The endpoints: who asks, for what, and what the answer is.
 
+use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::{self, Stream};
 use poem::{Request, RequestBody};
 use poem_openapi::error::ParseRequestPayloadError;
 use poem_openapi::param::{Path, Query};
@@ -15,12 +18,12 @@ use serde_json::Value;
 use crate::author::Author;
 use crate::config::Auth;
 use crate::error::{Error, caused};
-use crate::json::Json;
+use crate::json::{self, Json};
 use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
 use crate::row::{Picture, Post, Text};
 use crate::rows::{Order, Part, Rows};
-use crate::together::Together;
+use crate::single_flight::SingleFlight;
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -38,7 +41,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 pub(crate) struct Api {
     pub rows: Rows,
     pub pictures: Pictures,
-    pub lists: Arc<Together<Question, Result<List, Error>>>,
+    pub lists: Arc<SingleFlight<Question, Result<List, Error>>>,
     pub readiness: Arc<Readiness>,
     pub login: Config,
 }
@@ -50,11 +53,13 @@ pub(crate) struct Question {
     part: Part,
 }
 
-/// The posts that were asked for, as they are told.
+/// A part of a list.
 #[derive(Clone)]
 pub(crate) struct List {
-    posts: Json<Vec<Shown>>,
-    next: Option<String>,
+    /// The posts as a JSON array.
+    posts: Bytes,
+    /// Behind which post there are more, if there are.
+    next: Option<PostId>,
 }
 
 #[OpenApi]
@@ -69,6 +74,11 @@ impl Api {
     }
 
     /// List posts, the newest last unless asked otherwise
+    ///
+    /// Everything that was written or deleted through the same instance is in it, and everything of one `user`. While the
+    /// table holds no more than 1 MiB, so is what others wrote to it; in a list of all posts of a larger table that may
+    /// show up to a minute later (longer where reading the table's keys takes more than three seconds), and the rows
+    /// themselves are always as they are now.
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn list(
         &self,
@@ -76,7 +86,8 @@ impl Api {
         user: Query<Option<String>>,
         /// Another name of `user`.
         id_user: Query<Option<String>>,
-        /// At most so many posts, 1 to 1000; all if absent.
+        /// At most so many posts, 1 to 1000; all if absent. Long posts come fewer at a time: the list is at its end where
+        /// there is no `Next-Cursor`.
         limit: Query<Option<usize>>,
         /// Go on after what the `Next-Cursor` header of the part before named.
         cursor: Query<Option<String>>,
@@ -92,10 +103,12 @@ impl Api {
             // A name that no author can have has no posts.
             Some(Err(_)) => return Ok(Listed::Posts(Json::like(&[(); 0], 2), None)),
         };
-        // Everybody's page asks for the same list again and again: those who wait at the same time wait for one.
         let question = Question { user, part };
-        let List { posts, next } = self.lists.answer(&question, || self.look_up(&question)).await?;
-        Ok(Listed::Posts(posts, next))
+        let list = self.part(&question).await?;
+        if part.limit.is_none() && list.next.is_some() {
+            return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None));
+        }
+        Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())))
     }
 
     /// Delete a post of yours, with its pictures
@@ -183,10 +196,14 @@ impl Api {
 }
 
 impl Api {
+    /// Returns a part of a list. Pages ask for the same one again and again: concurrent requests share one read.
+    async fn part(&self, question: &Question) -> Result<List, Error> {
+        self.lists.run(question, || self.look_up(question)).await
+    }
+
     async fn look_up(&self, Question { user, part }: &Question) -> Result<List, Error> {
         let found = self.rows.find(user.as_ref(), *part).await?;
-        let (posts, more) = found.posts()?;
-        let next = posts.last().filter(|_| more).map(|post| post.id.to_string());
+        let (posts, next) = found.posts()?;
         let addresses = self.pictures.addresses().await?;
         let mut told = Vec::with_capacity(posts.len());
         for post in &posts {
@@ -197,7 +214,19 @@ impl Api {
             told.push(Told::of(post, address));
         }
         // About what DynamoDB said, and an address for some.
-        Ok(List { posts: Json::like(&told, 2 * found.size()), next })
+        Ok(List { posts: json::write(&told, 2 * found.size()), next })
+    }
+
+    /// Tells all posts part by part, of which the first is there: nobody holds all of a large list, neither for one client
+    /// nor for all of them.
+    fn all(self, question: Question, first: List) -> impl Stream<Item = io::Result<Bytes>> {
+        let telling = Telling { api: self, question, ready: Some(first), told: false };
+        stream::try_unfold(telling, |mut telling| async {
+            let piece = telling.piece().await.inspect_err(|error| {
+                tracing::warn!(cause = error.why(), "a list is broken off");
+            });
+            Ok(piece.map_err(io::Error::other)?.map(|piece| (piece, telling)))
+        })
     }
 
     /// Removes pictures whose upload ended after they were listed: soon, and not only when the labeler gets to them.
@@ -215,6 +244,47 @@ impl Api {
         let name = ObjectName::new(user, post, &file);
         let upload_url = self.pictures.upload_address(&name, content_type).await?;
         Ok(Json::of(&Upload { upload_url, object_name: name.to_string() }))
+    }
+}
+
+/// A list that is told part by part.
+struct Telling {
+    api: Api,
+    /// Which part comes next.
+    question: Question,
+    /// The part that was read already.
+    ready: Option<List>,
+    /// Whether a post has been told.
+    told: bool,
+}
+
+impl Telling {
+    /// Returns the next piece of the JSON array; nothing after the last.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        let mut piece = Vec::new();
+        while piece.is_empty() {
+            let is_first = self.ready.is_some();
+            let List { posts, next } = match self.ready.take() {
+                Some(first) => first,
+                None if self.question.part.after.is_none() => return Ok(None),
+                None => self.api.part(&self.question).await?,
+            };
+            let posts = &posts[1..posts.len() - 1];
+            piece.reserve(posts.len() + 2);
+            if is_first {
+                piece.push(b'[');
+            }
+            if self.told && !posts.is_empty() {
+                piece.push(b',');
+            }
+            piece.extend_from_slice(posts);
+            self.told |= !posts.is_empty();
+            self.question.part.after = next;
+            if next.is_none() {
+                piece.push(b']');
+            }
+        }
+        Ok(Some(piece.into()))
     }
 }
 
