@@ -20,6 +20,7 @@ use crate::config::{Auth, BadSettings, Keys, Settings};
 use crate::dynamodb::DynamoDb;
 use crate::pictures::{PROMISED, Pictures};
 use crate::rows::Rows;
+use crate::s3_pages::Pages;
 use crate::signing::{Place, Signer};
 use crate::transport;
 
@@ -103,6 +104,7 @@ fn patience() -> TimeoutConfig {
 fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector) -> aws_sdk_s3::Config {
     let mut config = aws_sdk_s3::config::Builder::from(shared)
         .http_client(http_client_fn(move |_, _| http.clone()))
+        .interceptor(Pages)
         // Checksums would become part of what is signed, and a browser's PUT and GET carry none (aws-facts §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

@@ -26,6 +26,7 @@ mod ready;
 mod route;
 mod row;
 mod rows;
+mod s3_pages;
 mod scan;
 mod server;
 mod signature;

@@ -333,6 +333,12 @@ async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
     assert_eq!(large.ids("?limit=1").await, [id(0)]);
     let circle = json!({ "Items": [], "LastEvaluatedKey": { "user": { "S": "USER#ada" }, "id": { "S": "x" } } });
     let circle = circle.to_string();
+    let endless = [
+        "",
+        "<html>Log in</html>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>",
+    ];
     let odd =
         ["", "<html>Log in</html>", "{", "[]", "null", "{\"Item\":[]}", "{\"Responses\":[]}", "\u{1f}\u{8b}\u{8}"];
     for (world, operation, method, path, odd) in [
@@ -358,6 +364,7 @@ async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
         (&small, "Query", "GET", "?user=ada&limit=1", &["{}", &circle]),
         (&small, "PutItem", "POST", "", &odd[..5]),
         (&small, "GetItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..6]),
+        (&small, "S3", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &endless),
         (&small, "DeleteItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..5]),
     ] {
         for body in odd {
@@ -392,7 +399,7 @@ async fn answer(request: Request<Incoming>, table: Table) -> Result<Response<Ful
     let target = request.headers().get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let said = match target.as_deref().and_then(|target| target.split_once('.')) {
-        None => "<ListBucketResult></ListBucketResult>".to_owned(),
+        None => table.odd("S3").unwrap_or_else(|| "<ListBucketResult></ListBucketResult>".to_owned()),
         Some((_, operation)) => match table.odd(operation) {
             Some(said) => said,
             None => table.answer(operation, serde_json::from_slice(&body).unwrap()).await.to_string(),
