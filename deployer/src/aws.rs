@@ -1,24 +1,39 @@
 //! The clients, and what AWS's answers mean: "absent", "not yet", or no.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
+use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_runtime_api::{
-    client::{orchestrator::HttpResponse, result::SdkError},
+    client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError},
     http::StatusCode,
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use crate::engine::{Fault, Retry, Tags};
+use crate::{
+    engine::{Fault, Retry, Tags},
+    sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
+};
 
+mod answer_limit;
 mod batch;
+mod endpoints;
+mod http;
 mod journal;
 mod pace;
+mod pages;
 mod server_time;
 
 pub use batch::Batch;
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
+pub use pages::{Pages, Progress, items};
 pub use server_time::{Began, ServerTime};
 
 /// The clients of one account and region.
@@ -45,6 +60,10 @@ pub struct Aws {
     pub region: String,
     /// The endpoint, when it is not AWS's own.
     pub endpoint: Option<String>,
+    /// The endpoint of AWS Security Token Service, when it is not AWS's own.
+    pub sts_endpoint: Option<String>,
+    /// Where the credentials come from; nothing for our local AWS, which has an account of its own.
+    pub provider: Option<Arc<Provider>>,
     /// Reads that go out together.
     pub together: Together,
     /// Every call made through these clients.
@@ -101,16 +120,22 @@ pub struct Local {
 
 impl Aws {
     /// Makes the clients. No call is made yet.
-    pub async fn connect(access: &Access) -> Aws {
+    ///
+    /// Errors: the AWS configuration cannot be used. Never for our local AWS, which has nothing to do with it.
+    pub async fn connect(access: &Access) -> Result<Aws, Trouble> {
         let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
-        let config = configuration(access, &rates).await;
+        let (config, provider) = match &access.local {
+            Some(local) => (local_configuration(access, local, &rates), None),
+            None => configuration(access, &rates).await.map(|(config, provider)| (config, Some(provider)))?,
+        };
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
             // Bucket names as host names need DNS that only AWS has.
-            .force_path_style(endpoint.is_some())
+            .force_path_style(endpoints::of(&config, "S3").is_some())
             .interceptor(journal.clone())
             .interceptor(began.clone())
             .interceptor(pace::Label)
+            .interceptor(answer_limit::AnswerLimit)
             .build();
         macro_rules! client {
             ($service:ident) => {
@@ -119,11 +144,12 @@ impl Aws {
                         .interceptor(journal.clone())
                         .interceptor(began.clone())
                         .interceptor(pace::Label)
+                        .interceptor(answer_limit::AnswerLimit)
                         .build(),
                 )
             };
         }
-        Aws {
+        Ok(Aws {
             s3: aws_sdk_s3::Client::from_conf(s3),
             dynamodb: client!(aws_sdk_dynamodb),
             iam: client!(aws_sdk_iam),
@@ -135,12 +161,19 @@ impl Aws {
             sts: client!(aws_sdk_sts),
             region: access.region.clone(),
             endpoint,
+            sts_endpoint: endpoints::of(&config, "STS"),
+            provider,
             together: Together::default(),
             journal,
             began,
             rates,
             answer_within: access.answer_within,
-        }
+        })
+    }
+
+    /// Whether what stands for AWS is on this machine.
+    pub fn is_here(&self) -> bool {
+        self.endpoint.as_deref().is_some_and(is_on_this_machine)
     }
 
     /// How long a call that carries `bytes` may go unanswered: AWS answers when it has all of them, and lines that
@@ -159,29 +192,71 @@ fn timeouts(answer_within: Duration) -> TimeoutConfig {
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-async fn configuration(access: &Access, rates: &Rates) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+/// What our local AWS is reached with: nothing of the user's AWS configuration, whatever it says.
+fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConfig {
+    let Local { endpoint, access_key, secret_key } = local;
+    let credentials = Credentials::new(access_key, secret_key, None, None, "deployer --local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
         .region(Region::new(access.region.clone()))
-        .timeout_config(timeouts(access.answer_within));
-    if let Some(profile) = &access.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(Local { endpoint, access_key, secret_key }) = &access.local {
-        let credentials =
-            aws_credential_types::Credentials::new(access_key, secret_key, None, None, "deployer --local");
-        loader = loader.endpoint_url(endpoint).credentials_provider(credentials);
-    }
-    let config = loader.load().await;
-    // More than the default three: a deployment is worth the patience (aws-facts §2.2).
-    let retries = RetryConfig::standard().with_max_attempts(8);
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .timeout_config(timeouts(access.answer_within))
+        .retry_config(retries(true))
+        .http_client(paced(http::client(http::Trust::default()), rates, access.paced))
+        .sleep_impl(TokioSleep::new())
+        .time_source(SystemTimeSource::new())
+        .build()
+}
+
+/// What AWS, or what stands for it, is reached with: the AWS configuration of the user, after it has been checked.
+async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc<Provider>), Trouble> {
+    let environment = Environment::of_this_process()?;
+    let flag = access.profile.as_deref();
+    let (name, _) = selected(&environment, flag);
+    let (profiles, unusable) = match Profiles::read(&environment, name).await {
+        Ok(profiles) => (profiles, None),
+        Err(trouble) if trouble.about == About::Settings => return Err(trouble),
+        Err(trouble) => (Profiles::none(), Some(trouble)),
+    };
+    let source = match (Source::find(&environment, &profiles, flag), unusable) {
+        // Keys in variables need no file.
+        (Ok(source @ Source::Environment { .. }), _) | (Ok(source), None) => source,
+        (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
+    };
+    let bundle = profiles.get(name).and_then(|profile| profile.get("ca_bundle"));
+    let trust = http::Trust::new(&environment, bundle);
+    let http = http::client(trust);
+    let provider = Arc::new(Provider::new(source, &profiles, name, &access.region, &http));
+    let patience = provider.patience() + Duration::from_secs(1);
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        .profile_name(name)
+        .profile_files(profiles.for_sdk())
+        .timeout_config(timeouts(access.answer_within))
+        // Before it is loaded: of a mode that it does not know the SDK makes a panic.
+        .retry_config(retries(false))
+        .http_client(http.clone())
+        .credentials_provider(SharedCredentialsProvider::new(provider.clone() as Arc<dyn ProvideCredentials>))
+        .identity_cache(IdentityCache::lazy().load_timeout(patience).build())
+        .load()
+        .await;
+    let config = endpoints::checked(config)?;
     // Rests spare the AWS that all share; one on this machine serves us alone.
-    let is_ours = config.endpoint_url().is_some_and(is_on_this_machine);
-    let retries = if is_ours { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries };
-    let config = config.into_builder().retry_config(retries);
-    match is_ours && !access.paced {
-        true => config.build(),
-        false => config.http_client(pace::client(rates.clone())).build(),
-    }
+    let is_here = config.endpoint_url().is_some_and(is_on_this_machine);
+    let config = config.into_builder().retry_config(retries(is_here));
+    let config = config.http_client(paced(http, rates, access.paced || !is_here)).build();
+    Ok((config, provider))
+}
+
+fn paced(http: SharedHttpClient, rates: &Rates, is_paced: bool) -> SharedHttpClient {
+    if is_paced { pace::paced(http, rates.clone()) } else { http }
+}
+
+/// More than the default three: a deployment is worth the patience (aws-facts §2.2).
+fn retries(is_here: bool) -> RetryConfig {
+    let retries = RetryConfig::standard().with_max_attempts(8);
+    if is_here { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries }
 }
 
 fn is_on_this_machine(endpoint: &str) -> bool {
@@ -354,6 +429,9 @@ where
 {
     fn from(error: SdkError<E, HttpResponse>) -> Fault {
         let operation = operation_of::<E>();
+        if let Some(trouble) = Trouble::behind(&error) {
+            return trouble.fault(&operation);
+        }
         let status = error.raw_response().map(HttpResponse::status);
         let code = match error.code() {
             Some(code) => code.to_owned(),
@@ -417,7 +495,10 @@ fn retry(operation: &str, code: &str, message: &str) -> Retry {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
+    use crate::exit::{Exit, Failure};
 
     #[test]
     fn the_operation_is_read_off_the_error_type() {
@@ -440,6 +521,17 @@ mod tests {
         assert_eq!(retry("DescribePolicies", "ValidationError", "Group name not found"), budget);
         assert_eq!(retry("DescribePolicies", "AccessDenied", ""), Retry::Never);
         assert_eq!(retry("DeleteTable", "ResourceNotFoundException", ""), Retry::Never);
+    }
+
+    #[test]
+    fn who_cannot_be_signed_in_meanwhile_is_told_why_and_what_to_do() {
+        type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
+        let trouble = Trouble::credentials("the login has ended", "run `aws sso login`");
+        let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);
+        let refused = Refused::dispatch_failure(ConnectorError::other(error.into(), None));
+        let fault = Fault::from(refused);
+        assert_eq!(fault.to_string(), "NotSignedIn: the login has ended: run `aws sso login` (ListBuckets)");
+        assert_eq!(Failure::from(fault).exit, Exit::Credentials);
     }
 
     #[test]

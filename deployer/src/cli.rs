@@ -36,8 +36,8 @@ Exit codes:
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage of the command line, or a question that nobody could be asked
   75   another run is changing this stack; --wait waits for it
-  77   no credentials, or credentials that AWS refuses
-  78   stack.yaml is missing or has errors
+  77   not signed in: no credentials, credentials that AWS refuses, or nobody there to ask
+  78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
 
 /// What every command takes.

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::files::{self, FileError};
+
 /// How outputs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
@@ -41,11 +43,12 @@ pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
 /// Why a `.env` file was not updated. It is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read or written.
-    #[error("failed to {verb} {}", .path.display())]
-    Io {
-        /// What was tried.
-        verb: &'static str,
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] FileError),
+    /// It cannot be written.
+    #[error("failed to write {}", .path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// Why it failed.
@@ -74,20 +77,33 @@ pub struct OpenQuote {
 ///
 /// Guarantees: a reader sees the old file or the new one, whatever happens meanwhile; the permissions stay.
 pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Error> {
-    let failed = |verb| move |source| Error::Io { verb, path: path.to_owned(), source };
+    let failed = |source| Error::Write { path: path.to_owned(), source };
     let malformed = |source| Error::Malformed { path: path.to_owned(), source };
-    // A link stays a link: what it points to is replaced.
-    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let existing = match fs::read_to_string(&real) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        read => Some(read.map_err(failed("read"))?),
+    let real = behind_links(path);
+    let existing = match files::read_text_file(&real, MOST) {
+        Err(error) if error.is_not_found() => None,
+        read => Some(read?),
     };
     let merged = merge(existing.as_deref().unwrap_or_default(), values).map_err(malformed)?;
     if existing.as_deref() == Some(&merged) {
         return Ok(false);
     }
-    replace(&real, &merged).map_err(failed("write"))?;
+    replace(&real, &merged).map_err(failed)?;
     Ok(true)
+}
+
+/// Far more than a `.env` file has.
+const MOST: u64 = 1 << 20;
+
+/// A link stays a link: what it points to is replaced, or made if it is not there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    if let Ok(real) = fs::canonicalize(path) {
+        return real;
+    }
+    match fs::read_link(path) {
+        Ok(target) => path.parent().unwrap_or(Path::new("")).join(target),
+        Err(_) => path.to_owned(),
+    }
 }
 
 /// The text of a `.env` file with these values in it.
@@ -100,6 +116,11 @@ pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> Result<String
     let mut merged = String::with_capacity(existing.len());
     let mut found = BTreeSet::new();
     let mut rest = existing;
+    // Some editors begin a file with a mark of its encoding, which is no part of the first name.
+    if let Some(text) = existing.strip_prefix(MARK) {
+        merged.push(MARK);
+        rest = text;
+    }
     while !rest.is_empty() {
         let (entry, after) = Entry::first(rest);
         if Quote::is_open(entry.value) {
@@ -119,9 +140,12 @@ pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> Result<String
     Ok(merged)
 }
 
+/// The byte order mark.
+const MARK: char = '\u{feff}';
+
 fn append<'a>(text: &mut String, values: impl Iterator<Item = (&'a String, &'a String)>) {
     let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let unfinished = !text.is_empty() && !text.ends_with('\n');
+    let unfinished = !text.is_empty() && !text.ends_with(['\n', MARK]);
     for (name, value) in values {
         if unfinished {
             text.push_str(newline);
@@ -138,10 +162,18 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    let existing = fs::metadata(path).ok();
+    if existing.as_ref().is_some_and(|existing| existing.permissions().readonly()) {
+        // Replacing it would need no permission, and is not what whoever made it so wants.
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is read-only (`chmod u+w` lets it be written)",
+        ));
+    }
     // In the same directory, because only within one file system a rename replaces at once.
     let mut file = tempfile::Builder::new().prefix(".env-").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
-    if let Ok(existing) = fs::metadata(path) {
+    if let Some(existing) = existing {
         file.as_file().set_permissions(existing.permissions())?;
     }
     file.as_file().sync_all()?;
@@ -369,6 +401,17 @@ mod tests {
             ("a value over lines goes whole", "A='x\ny' # z\nB=1\n", &[("A", "1")], "A='1' # z\nB=1\n"),
             ("lines that mean nothing", "what is this\n=1\nA=1\n", &[("A", "2")], "what is this\n=1\nA=2\n"),
             ("an equals sign in the value", "A=b=c\n", &[("A", "d=e")], "A=d=e\n"),
+            ("a mark of the encoding", "\u{feff}A=1\nB=2\n", &[("A", "3")], "\u{feff}A=3\nB=2\n"),
+            ("a mark and a value that is right already", "\u{feff}A=1\n", &[("A", "1")], "\u{feff}A=1\n"),
+            ("a mark and nothing else", "\u{feff}", &[("A", "1")], "\u{feff}A=1\n"),
+            (
+                "a mark, windows and export",
+                "\u{feff}export A='1'\r\n",
+                &[("A", "2"), ("B", "3")],
+                "\u{feff}export A='2'\r\nB=3\r\n",
+            ),
+            ("a mark that is not at the beginning", "B=1\n\u{feff}A=1\n", &[("A", "2")], "B=1\n\u{feff}A=1\nA=2\n"),
+            ("the same name twice, once exported", "export A=1\nA=\"2\"\n", &[("A", "3")], "export A=3\nA=\"3\"\n"),
             ("other alphabets", "É=1\nA=\"é\"\n", &[("A", "ü")], "É=1\nA=\"ü\"\n"),
         ];
         for (what, existing, new, expected) in table {
@@ -471,6 +514,32 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "A=2\n");
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_what_is_not_there_yet_stays_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join(".env"));
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        write(&link, &values(&[("A", "1")])).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "A=1\n");
+    }
+
+    #[test]
+    fn a_read_only_file_is_left_alone_unless_it_is_right_already() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".env");
+        fs::write(&path, "A=1\n").unwrap();
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions).unwrap();
+        assert!(!write(&path, &values(&[("A", "1")])).unwrap());
+        let error = write(&path, &values(&[("A", "2")])).unwrap_err();
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(error.to_string().contains(".env") && cause.contains("read-only"), "{error}: {cause}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "A=1\n");
     }
 
     #[test]

@@ -23,9 +23,9 @@ pub enum Exit {
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).
     Busy = 75,
-    /// No credentials, or refused ones (`EX_NOPERM`).
+    /// No credentials, refused ones, or nobody there to ask whether they are good (`EX_NOPERM`).
     Credentials = 77,
-    /// `stack.yaml` is missing or has errors (`EX_CONFIG`).
+    /// `stack.yaml`, or a setting of the AWS configuration, is missing or has errors (`EX_CONFIG`).
     Config = 78,
     /// Interrupted by Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -136,7 +136,9 @@ fn hint_for(error: &Error) -> Option<String> {
         ),
         Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),
         Error::TimedOut { .. } => Some("the same command continues where this one stopped".into()),
-        Error::Interrupted { .. } => Some("the same command continues where this one stopped".into()),
+        Error::Postponed { .. } | Error::Interrupted { .. } => {
+            Some("the same command continues where this one stopped".into())
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Health {
 
 /// The code of a launch that no waiting cures.
 const LAUNCH_FAILED: &str = "LaunchFailed";
-/// The code of a service that has waited long enough.
-const NOT_HEALTHY: &str = "NotHealthy";
+/// The code of a service that is not healthy, yet or for good.
+pub const NOT_HEALTHY: &str = "NotHealthy";
 
 /// One instance, as the load balancer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,22 @@ pub struct Target {
     pub reason: String,
     /// The same in AWS's words.
     pub description: String,
+}
+
+/// How long a run waits for healthy targets, wherever it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It does not: what depends on them is left for the next run.
+    No,
+    /// At most this long.
+    Within(Duration),
+}
+
+impl Default for Wait {
+    /// What an Auto Scaling group usually needs at the most (aws-facts §0.2, `ASG_CAPACITY`).
+    fn default() -> Self {
+        Wait::Within(Duration::from_secs(10 * 60))
+    }
 }
 
 /// Looks once.

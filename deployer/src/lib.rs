@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod env_file;
 pub mod exit;
+pub mod files;
 pub mod health;
 #[cfg(feature = "local")]
 pub mod laptop;
@@ -21,6 +22,7 @@ pub mod remedies;
 pub mod report;
 pub mod resources;
 pub mod schema;
+pub mod sign_in;
 pub mod signals;
 pub mod site;
 pub mod stack;

@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use deployer::{cli::Cli, commands, exit::Exit, report};
+use deployer::{
+    cli::Cli,
+    commands,
+    exit::{Exit, Failure},
+    report,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -12,16 +17,23 @@ async fn main() -> ExitCode {
         Err(told) => {
             // `--help` and `--version` are answers, everything else is wrong usage.
             let exit = if told.use_stderr() { Exit::Usage } else { Exit::Done };
-            let _ = told.print();
-            return exit.into();
+            report::note_unprinted(told.print());
+            return printed(exit).into();
         }
     };
     report::colours(cli.global.color);
     match commands::run(cli).await {
-        Ok(exit) => exit.into(),
+        Ok(exit) => printed(exit).into(),
         Err(failure) => {
             report::failure(&failure);
             failure.exit.into()
         }
     }
+}
+
+/// The exit code, unless an answer could not be printed: whoever reads it would take half of it for all.
+fn printed(exit: Exit) -> Exit {
+    let Some(error) = report::unprinted() else { return exit };
+    report::failure(&Failure::new(Exit::Failed, anyhow::anyhow!("cannot write to stdout: {error}")));
+    Exit::Failed
 }

@@ -1,11 +1,16 @@
 //! Where a stack lives, remembered beside its `stack.yaml`: what keeps a wrong profile from making a second one.
 
 use std::{
-    io::{ErrorKind, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, anyhow};
+
+use crate::files;
+
+/// Far more than the places of a folder's stacks need.
+const MOST: u64 = 1 << 20;
 
 /// The file: a line `NAME ACCOUNT REGION` for each place where a stack of this folder lives.
 #[derive(Debug)]
@@ -39,9 +44,9 @@ impl Pin {
     ///
     /// Errors: lines that cannot be understood, so that a damaged file is never taken for a free hand.
     pub fn read(file: PathBuf) -> anyhow::Result<Pin> {
-        let text = match std::fs::read_to_string(&file) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            read => read.with_context(|| format!("cannot read {}", file.display()))?,
+        let text = match files::read_text_file(&file, MOST) {
+            Err(error) if error.is_not_found() => String::new(),
+            read => read?,
         };
         let lines = text.lines().filter(|line| !line.trim().is_empty());
         let places =

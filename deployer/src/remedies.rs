@@ -1,10 +1,13 @@
 //! What to do about an answer that stays the same: by AWS's own words where those are known, by the class of its code
 //! where they are not (aws-facts §3, §18).
 
-use crate::{engine::Fault, health};
+use crate::{engine::Fault, health, sign_in::NOT_SIGNED_IN};
 
 /// What to do about a refused call. `what` is the resource it was made for, as people know it.
 pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
+    if fault.code == NOT_SIGNED_IN {
+        return Some(AGAIN.into());
+    }
     if lacks_credentials(fault) {
         return Some(SIGN_IN.into());
     }
@@ -22,10 +25,13 @@ fn known(fault: &Fault) -> Option<&'static str> {
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
                        use --local, which needs no account";
+/// The fault itself says what to do first.
+const AGAIN: &str = "do that; the same command then continues";
 const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
 
 /// Codes that speak of credentials or of the clock (aws-facts §3.1).
 const CREDENTIALS: &[&str] = &[
+    NOT_SIGNED_IN,
     "ExpiredToken",
     "ExpiredTokenException",
     "InvalidClientTokenId",
@@ -33,6 +39,7 @@ const CREDENTIALS: &[&str] = &[
     "AuthFailure",
     "SignatureDoesNotMatch",
     "RequestExpired",
+    "RequestTimeTooSkewed",
     "InvalidAccessKeyId",
 ];
 
@@ -107,6 +114,8 @@ enum Class {
     InUse,
     /// Somebody else is at it.
     Busy,
+    /// Whatever answers has no such operation.
+    Unknown,
     /// A value cannot be right.
     Input,
     /// AWS cannot be reached, or cannot answer.
@@ -147,6 +156,12 @@ const CLASSES: &[(&str, Class)] = &[
     ("ConcurrentModification", Class::Busy),
     ("ResourceContention", Class::Busy),
     ("*InProgress", Class::Busy),
+    ("InvalidAction", Class::Unknown),
+    ("UnknownOperation*", Class::Unknown),
+    ("NotImplemented*", Class::Unknown),
+    ("MethodNotAllowed*", Class::Unknown),
+    ("HTTP 405", Class::Unknown),
+    ("HTTP 501", Class::Unknown),
     ("Validation*", Class::Input),
     ("Invalid*", Class::Input),
     ("Malformed*", Class::Input),
@@ -184,6 +199,11 @@ impl Class {
             ),
             Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
             Class::Busy => format!("somebody else is changing {what}: try again when they have finished"),
+            Class::Unknown => format!(
+                "whatever answers has no operation `{}`: AWS has it, so this is something else, perhaps an old \
+                 imitation of AWS; look after AWS_ENDPOINT_URL, or use --local. No entry of stack.yaml is at fault",
+                fault.operation
+            ),
             Class::Input => format!(
                 "AWS does not take a value of {what}: correct its entry in stack.yaml; if that is right, the mistake \
                  is the deployer's"
@@ -267,6 +287,12 @@ mod tests {
             ("DeleteSecurityGroup", "DependencyViolation", "it has a dependent object", "still uses table.posts"),
             ("UpdateTable", "ResourceInUseException", "it is being updated", "changing table.posts"),
             ("CreateTable", "ValidationException", "One or more parameter values were invalid", "correct its entry"),
+            ("CreateRole", "InvalidAction", "Could not find operation CreateRole", "no operation `CreateRole`"),
+            ("GetFunction", "UnknownOperationException", "", "No entry of stack.yaml"),
+            ("UpdateContinuousBackups", "HTTP 501", "Not Implemented", "AWS_ENDPOINT_URL"),
+            ("PutBucketCors", "NotImplemented", "", "no operation `PutBucketCors`"),
+            ("PutBucketCors", "HTTP 503", "", "the connection"),
+            ("ListTables", "NotSignedIn", "the login has ended: run `aws sso login`", "then continues"),
             ("DescribeVpcs", "NoDefaultVpc", "us-east-1 has no default network", "create-default-vpc"),
             ("ListBuckets", "NoConnection", "connection refused", "the connection"),
             ("ListBuckets", "NoConnection", "no credentials were given", "sign in"),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, ErrorKind, IsTerminal, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -17,12 +17,26 @@ use crate::{
     exit::Failure,
 };
 
-/// Prints an answer to stdout. A reader that has gone away (`| head`) is no error.
+/// Prints an answer to stdout. What cannot be printed is told by [`unprinted`] at the end.
 pub fn answer(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    let _ = stdout.flush();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    note_unprinted(printed);
 }
+
+/// Remembers that something could not be printed. A reader that has gone away (`| head`) has what it wanted.
+pub fn note_unprinted(printed: std::io::Result<()>) {
+    if let Some(error) = printed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        let _ = UNPRINTED.set(error);
+    }
+}
+
+/// Why an answer is not on stdout, if it is not: a full disk, most of all.
+pub fn unprinted() -> Option<&'static std::io::Error> {
+    UNPRINTED.get()
+}
+
+static UNPRINTED: OnceLock<std::io::Error> = OnceLock::new();
 
 /// Prints a line of what is going on to stderr.
 pub fn say(line: impl std::fmt::Display) {
@@ -206,6 +220,32 @@ fn eprint_flush(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
     let _ = stderr.flush();
+}
+
+/// Says what is waited for: at once on a terminal, after a second elsewhere.
+pub async fn meanwhile<T>(words: &str, work: impl Future<Output = T>) -> T {
+    const SOON: Duration = Duration::from_secs(1);
+    let spinner = Term::stderr().is_term().then(|| {
+        let spinner = ProgressBar::new_spinner();
+        spinner.set_style(template("  {spinner} {wide_msg} {elapsed:>5}"));
+        spinner.set_message(words.to_owned());
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        spinner
+    });
+    tokio::pin!(work);
+    let done = match tokio::time::timeout(SOON, &mut work).await {
+        Ok(done) => done,
+        Err(_) => {
+            if spinner.is_none() {
+                say(format!("{words} …"));
+            }
+            work.await
+        }
+    };
+    if let Some(spinner) = spinner {
+        spinner.finish_and_clear();
+    }
+    done
 }
 
 /// Seconds as people read them: `0.4 s`, `12 s`, `3 min 20 s`.

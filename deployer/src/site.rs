@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, LocationType};
 
-use crate::{aws::Aws, engine::Fault};
+use crate::{
+    aws::{Aws, items},
+    engine::Fault,
+};
 
 /// Where we are, and as whom.
 #[derive(Debug, Clone)]
@@ -80,7 +83,7 @@ async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
         .describe_subnets()
         .filters(is_true("default-for-az"))
         .filters(Filter::builder().name("state").values("available").build());
-    let found = call.into_paginator().items().send().try_collect().await?;
+    let found = items(call.into_paginator().send()).await?;
     let subnets = found.into_iter().filter_map(|subnet| {
         let known = Subnet { id: subnet.subnet_id?, zone: subnet.availability_zone? };
         Some((subnet.vpc_id?, known))
@@ -92,16 +95,8 @@ async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
 async fn offered(aws: &Aws, types: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     let mut zones: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let types = Filter::builder().name("instance-type").set_values(Some(types.iter().cloned().collect())).build();
-    let mut offerings = aws
-        .ec2
-        .describe_instance_type_offerings()
-        .location_type(LocationType::AvailabilityZone)
-        .filters(types)
-        .into_paginator()
-        .items()
-        .send();
-    while let Some(offering) = offerings.next().await {
-        let offering = offering?;
+    let call = aws.ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone).filters(types);
+    for offering in items(call.into_paginator().send()).await? {
         if let (Some(zone), Some(kind)) = (offering.location, offering.instance_type) {
             zones.entry(zone).or_default().insert(kind.as_str().to_owned());
         }

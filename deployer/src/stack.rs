@@ -6,6 +6,7 @@ use crate::{
     aws::Aws,
     config::{self, Config, Piece, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
+    health,
     names::Names,
     policy::{self, Access, Uses},
     programs::Programs,
@@ -88,7 +89,13 @@ impl Front {
 }
 
 /// Lays out the whole stack. Without a network there are no services, and none can exist.
-pub fn lay_out(config: &Config, site: &Site, network: Option<&Network>, programs: &Programs) -> Page {
+pub fn lay_out(
+    config: &Config,
+    site: &Site,
+    network: Option<&Network>,
+    programs: &Programs,
+    wait: health::Wait,
+) -> Page {
     let names = Names::of(config, site);
     let mut page = Layout {
         stack: Stack::new(config.name.to_string(), tags(config)),
@@ -97,6 +104,7 @@ pub fn lay_out(config: &Config, site: &Site, network: Option<&Network>, programs
         config,
         site,
         programs,
+        wait,
     };
     let anchor = page.anchor();
     let buckets = page.buckets();
@@ -116,6 +124,7 @@ struct Layout<'a> {
     config: &'a Config,
     site: &'a Site,
     programs: &'a Programs,
+    wait: health::Wait,
 }
 
 /// What functions and services leave for those who come after them.
@@ -417,10 +426,11 @@ impl Layout<'_> {
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
     ) {
-        self.stack.add_inside(entry, (listener, target_group, group), |(listener, target_group, group)| {
+        let wait = self.wait;
+        self.stack.add_inside(entry, (listener, target_group, group), move |(listener, target_group, group)| {
             let settings = default_action::Settings::all_to(&target_group.arn);
             let (listener, seen) = (listener.arn, listener.forwards);
-            (DefaultAction { listener, target_group: target_group.arn, group: group.name, seen }, settings)
+            (DefaultAction { listener, target_group: target_group.arn, group: group.name, seen, wait }, settings)
         });
     }
 

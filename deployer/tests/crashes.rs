@@ -15,9 +15,10 @@ use support::{
 const TRIES: usize = 5;
 
 /// Kills at every call; the same command must then make of it what an undisturbed run makes.
-async fn killed_anywhere_it_converges(scene: Scene, phase: Phase) {
+async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
-    let converged = at_every_point(&mutating, async |call| {
+    let points = without(&mutating, spared);
+    let converged = at_every_point(&points, async |call| {
         scene.prepare(phase).await;
         let met = scene.kill_at(phase, call).await;
         if met {
@@ -28,7 +29,7 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase) {
         met
     })
     .await;
-    report(&scene, phase, "killed", &mutating, &converged);
+    report(&scene, phase, "killed", &points, &converged);
     scene.end().await;
 }
 
@@ -93,7 +94,10 @@ macro_rules! proofs {
             proofs!(@ $how, Scene::$scene().await, Phase::$phase)
         })*
     };
-    (@ Kill, $scene:expr, $phase:expr) => { killed_anywhere_it_converges($scene, $phase).await };
+    (@ Kill, $scene:expr, $phase:expr) => { killed_anywhere_it_converges($scene, $phase, &[]).await };
+    (@ KillButUntagged, $scene:expr, $phase:expr) => {
+        killed_anywhere_it_converges($scene, $phase, UNTAGGED_BY_MOTO).await
+    };
     (@ Before, $scene:expr, $phase:expr) => {
         cut_anywhere_it_completes($scene, $phase, "cut before", Trouble::Before, &[]).await
     };
@@ -113,6 +117,10 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
     ("CreateAutoScalingGroup", "moto replaces the group and keeps the first one's instances, for which `down` waits"),
 ];
 
+/// AWS creates a bucket together with its tags. moto drops them, and the next run rightly refuses a bucket without an
+/// owner: only because moto remembers the tags of a deleted bucket of the same name would it seem to converge.
+const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the tags of the creation")];
+
 proofs! {
     up_killed_after_any_call_is_completed_by_the_next: ours, Up, Kill;
     a_change_killed_after_any_call_is_completed_by_the_next: ours, Change, Kill;
@@ -125,7 +133,7 @@ proofs! {
     a_change_gets_over_a_line_cut_after_any_call: ours, Change, After;
     down_gets_over_a_line_cut_before_any_call: ours, Down, Before;
     down_gets_over_a_line_cut_after_any_call: ours, Down, After;
-    on_moto_up_killed_after_any_call_is_completed_by_the_next: motos, Up, Kill;
+    on_moto_up_killed_after_any_call_is_completed_by_the_next: motos, Up, KillButUntagged;
     on_moto_down_killed_after_any_call_is_completed_by_the_next: motos, Down, Kill;
     on_moto_up_gets_over_a_line_cut_before_any_call: motos, Up, Before;
     on_moto_up_gets_over_a_line_cut_after_any_call: motos, Up, AfterButTwice;

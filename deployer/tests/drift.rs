@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use deployer::{
     engine::{Observed, Resource},
+    health::Wait,
     resources::{
         artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
         function::Function, instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
@@ -282,7 +283,7 @@ async fn managed(cloud: &Ours) -> BTreeSet<String> {
     fields.of(AutoScalingGroup { name: name("web-8080") }).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());
-    fields.of(DefaultAction { listener, target_group, group, seen }).await;
+    fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;
     let (bucket, key) = hands.artifact().await;
     fields.of(Artifact { bucket, key, program: "unread".into() }).await;
     fields.found

@@ -352,7 +352,7 @@ async fn what_is_no_longer_wanted_goes_after_everything_else_is_as_wanted() {
     let mut smaller = Stack::new("toys", Tags::new());
     smaller.add("base", Crate { name: "base".into() }, (), |_| Settings { size: 2, filled: true, colour: "red" });
     for name in ["base", "left", "top"] {
-        smaller.doom(0, Crate { name: name.into() });
+        smaller.doom(Crate { name: name.into() });
     }
     cloud.calls.lock().unwrap().clear();
     assert!(all_done(&apply(&smaller, &cloud).await.unwrap()));
@@ -396,7 +396,7 @@ async fn no_more_calls_than_allowed_are_in_flight_whatever_the_command() {
     assert_eq!(most(), AT_ONCE, "changing");
     let mut gone = Stack::new("toys", Tags::new());
     gone.add("base", Crate { name: "base".into() }, (), |_| Settings { size: 2, filled: true, colour: "red" });
-    (0..2 * AT_ONCE).for_each(|number| gone.doom(0, Crate { name: format!("toy-{number}") }));
+    (0..2 * AT_ONCE).for_each(|number| gone.doom(Crate { name: format!("toy-{number}") }));
     assert!(all_done(&apply(&gone, &cloud).await.unwrap()));
     assert_eq!(most(), AT_ONCE, "removing what is no longer wanted");
     let removal = wide(2).plan_removal(&cloud, &Default::default()).await.unwrap();

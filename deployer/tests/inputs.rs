@@ -1,5 +1,7 @@
 //! Files people may hand to the deployer: the corpus of the fuzzers once more, and what is too large to be kept in it.
 
+#[path = "inputs/sign_in.rs"]
+mod sign_in;
 mod support;
 
 use std::{
@@ -96,4 +98,69 @@ fn large_deep_and_multiplying_descriptions_are_refused_in_little_memory() {
         assert_eq!(said.status.code(), Some(78), "{what}: {}", text.chars().take(2000).collect::<String>());
         assert!(text.len() < 20_000, "{what}: {} bytes of errors", text.len());
     }
+}
+
+/// A disk without room is no reader that has gone away.
+#[test]
+fn an_answer_that_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let project = support::Project::with(
+        "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\noutputs:\n  T: ${tables.t.name}\n",
+    );
+    project.done(&["up", "--local", "--yes"]);
+    let commands: &[&[&str]] = &[
+        &["schema"],
+        &["--help"],
+        &["--version"],
+        &["plan", "--local", "--json"],
+        &["outputs", "--local"],
+        &["outputs", "T", "--local"],
+        &["outputs", "--local", "--format", "yaml"],
+        &["up", "--local", "--yes"],
+        &["local", "status"],
+        &["local", "logs"],
+        &["local", "env"],
+        &["local", "faults"],
+    ];
+    for arguments in commands {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("there is a full device");
+        let said: support::Said =
+            project.command(arguments, &[]).stdout(full).output().expect("it can be started").into();
+        assert_eq!(said.code, 1, "{arguments:?}: {}", said.all());
+        assert!(said.stderr.contains("error: cannot write to stdout: No space left"), "{arguments:?}: {}", said.all());
+
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let said: support::Said =
+            project.command(arguments, &[]).stdout(writer).output().expect("it can be started").into();
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
+    }
+}
+
+/// A path can lead to anything.
+#[test]
+fn a_path_that_leads_to_no_file_ends_at_once_with_its_name() {
+    let project = support::Project::with(
+        "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\noutputs:\n  T: ${tables.t.name}\n",
+    );
+    project.done(&["up", "--local", "--yes"]);
+    let fifo = project.path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let huge = project.path().join("huge");
+    fs::File::create(&huge).unwrap().set_len(1 << 30).unwrap();
+    for (path, kind) in [
+        (fifo.as_path(), "a FIFO"),
+        (Path::new("/dev/zero"), "a device"),
+        (project.path(), "a directory"),
+        (huge.as_path(), "larger than 1 MiB"),
+    ] {
+        let path = path.to_str().unwrap();
+        let said = project.run(&["outputs", "--local", "--write", path]);
+        assert_eq!(said.code, 1, "{}", said.all());
+        assert!(said.stderr.contains(&format!("error: failed to read {path}: it is {kind}")), "{}", said.all());
+    }
+    fs::remove_file(project.path().join(".deployer/local/pin")).unwrap();
+    fs::rename(&fifo, project.path().join(".deployer/local/pin")).unwrap();
+    let said = project.run(&["plan", "--local"]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("pin: it is a FIFO"), "{}", said.all());
 }

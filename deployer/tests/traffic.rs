@@ -12,7 +12,7 @@ use support::{
     Project, Said,
     cloud::{Ours, ours},
     eventually,
-    line::Trouble,
+    line::{Trouble, parts},
     run::Run,
     scene::{Phase, Scene},
     world,
@@ -138,5 +138,34 @@ async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
     crowd.go_home().await;
     scene.assert_nothing_to_do("the new port").await;
     scene.clear().await;
+    scene.end().await;
+}
+
+/// Both sets are there when a change of the port has failed, and the listener knows the target groups of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets_in_order() {
+    let scene = Scene::ours().await;
+    let first = scene.run(&["up", "--yes"]).await;
+    assert_eq!(first.code, 0, "{}", first.all());
+    scene.project.edit("port: 8080", "port: 8081");
+    let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
+    let health = Trouble::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    scene.line.spoil(["DescribeTargetHealth"], health, usize::MAX);
+
+    let at_once = scene.run(&["up", "--yes", "--no-wait"]).await;
+    assert_eq!(at_once.code, 0, "{}", at_once.all());
+    let left = "default_action.web is left for the next run: requests still go to the previous targets (0 of 1 healthy";
+    assert!(at_once.stderr.contains(left), "{}", at_once.all());
+
+    let in_time = scene.run(&["up", "--yes", "--healthy-within", "1"]).await;
+    assert_eq!(in_time.code, 1, "{}", in_time.all());
+    assert!(in_time.stderr.contains("failed to update default_action.web"), "{}", in_time.all());
+
+    scene.line.mend();
+    scene.done(Phase::Down).await;
+    let deleted = |operation: &str| scene.line.mutating().iter().filter(|call| parts(call).0 == operation).count();
+    assert_eq!(deleted("DeleteTargetGroup"), 2, "each goes when nothing names it any more, and not before");
+    assert_eq!(scene.inventory().await, world::Inventory::new());
+    scene.restore();
     scene.end().await;
 }

@@ -1,4 +1,4 @@
-//! Events of S3 as the labeler reads them, and the keys, users and file names in them.
+//! Events of S3 as the labeler reads them, the keys, users and file names in them, and pictures.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

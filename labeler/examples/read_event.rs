@@ -14,7 +14,8 @@ fn main() {
     println!("{pictures} pictures, {skipped} skipped");
 }
 
-/// What is in an event, read record by record; and keys, users and file names are read again as they are written.
+/// What is in an event, read record by record; keys, users and file names are read again as they are written, and pictures
+/// cleaned.
 pub fn look(bytes: &[u8]) -> (usize, usize) {
     let (mut pictures, mut skipped) = (0, 0);
     if let Ok(event) = serde_json::from_slice::<Value>(bytes) {
@@ -31,7 +32,10 @@ pub fn look(bytes: &[u8]) -> (usize, usize) {
             }
         }
     }
-    let _ = User::from_header(bytes);
+    if let Some(clean) = labeler::without_metadata(bytes) {
+        assert_eq!(labeler::without_metadata(&clean).as_ref(), Some(&clean), "a clean picture is not clean");
+    }
+    let _ = User::parse(&User::name_in_header(bytes));
     let text = String::from_utf8_lossy(bytes);
     if let Ok(object) = ObjectName::from_event(&text) {
         assert_eq!(object.to_string().parse(), Ok(object));

@@ -29,10 +29,11 @@ pub(crate) struct Bucket {
 
 /// The object of a record.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Object {
     pub(crate) key: String,
-    /// In bytes.
-    pub(crate) size: Option<u64>,
+    /// Without quotes.
+    pub(crate) e_tag: Option<String>,
 }
 
 /// Why a record is not a picture to look at.

@@ -23,6 +23,11 @@ impl Fault {
         Self { what, curable: is_curable(&error), source: error.into() }
     }
 
+    /// The connection broke while the picture came.
+    pub(crate) fn cut_off(error: impl Error + Send + Sync + 'static) -> Self {
+        Self { what: "to read the picture", curable: true, source: error.into() }
+    }
+
     /// The picture is there and Rekognition could not read it.
     pub(crate) fn unreadable(error: impl Error + Send + Sync + 'static) -> Self {
         Self { what: "to let Rekognition read the picture", curable: true, source: error.into() }
@@ -59,7 +64,8 @@ fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = answer.err().code().unwrap_or_default();
-            status >= 500 || status == 429 || status == 403 || is_busy(code) || code == "AccessDeniedException"
+            // 409: somebody else writes the same object just now.
+            status >= 500 || matches!(status, 403 | 409 | 429) || is_busy(code) || code == "AccessDeniedException"
         }
         _ => true,
     }

@@ -1,10 +1,15 @@
 //! S3 event → Rekognition → DynamoDB: looks at each new picture and writes into its post what is on it.
 //!
+//! What cannot be shown is removed, and what remains is cleaned of metadata: `metadata.rs`. Cleaning makes an event of its
+//! own, which finds a picture that is clean and known.
+//!
 //! Events come at least once and in any order, so nothing here counts on having been told the whole story. The row is
 //! read, the picture is placed against it, and the row is written on the condition that it still is as it was read.
 
 mod event;
 mod fault;
+mod metadata;
+mod object;
 mod picture;
 mod row;
 
@@ -21,6 +26,7 @@ pub use event::Skipped;
 pub use fault::{Fault, Unfinished};
 pub use picture::Picture;
 
+use object::{Examined, Object, Replaced};
 use picture::Content;
 use row::Standing;
 
@@ -41,13 +47,23 @@ pub fn pictures(event: &Value, our_bucket: &str) -> impl Iterator<Item = Result<
     event::records(event).map(move |record| Picture::from_record(record, our_bucket))
 }
 
+/// A picture without its metadata; nothing if it is none that can be shown.
+#[must_use]
+pub fn without_metadata(bytes: &[u8]) -> Option<Vec<u8>> {
+    metadata::Format::of(bytes)?.clean(bytes).ok()
+}
+
 /// How it ended for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Its labels are in the row.
     Labelled(Vec<String>),
-    /// Nothing can be recognised on it; the row says why, and has no labels.
+    /// Nothing can be recognised on it; the row says why, and has an empty list of labels.
     Refused(Refusal),
+    /// It cannot be shown and was removed; the row says why, and has no labels.
+    Removed(Refusal),
+    /// A newer upload took its place before it could be cleaned; an event of its own tells of that one.
+    Overwritten,
     /// The row had it already: the event came twice.
     Known,
     /// A newer picture of the post is in the row; this one was removed.
@@ -56,6 +72,14 @@ pub enum Outcome {
     PostGone,
     /// The picture was removed before it could be looked at.
     PictureGone,
+}
+
+/// What became of a picture that was there.
+enum Treated {
+    /// It is clean, and this is on it; the entity tag that it has now.
+    As(Content, Option<String>),
+    Gone,
+    Overwritten,
 }
 
 impl Labeler {
@@ -97,10 +121,11 @@ impl Labeler {
                     continue;
                 }
             };
+            // As quoted strings: a key may hold line breaks, which would begin lines of somebody else's making.
             match self.label(&picture).await {
-                Ok(outcome) => info!(%picture, ?outcome, "done"),
+                Ok(outcome) => info!(picture = picture.key(), ?outcome, "done"),
                 Err(fault) if fault.is_curable() => faults.push(fault),
-                Err(fault) => error!(%picture, fault = fault.chain(), "given up"),
+                Err(fault) => error!(picture = picture.key(), fault = fault.chain(), "given up"),
             }
         }
         Unfinished::unless_none(faults)
@@ -118,38 +143,75 @@ impl Labeler {
 
     /// One read and one write of the row; nothing if somebody else wrote it in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Fault> {
+        let key = picture.key();
         let before = match self.standing(picture).await? {
             Standing::Newest { before } => before,
             Standing::Known => return Ok(Some(Outcome::Known)),
+            Standing::KnownRemoved => {
+                self.remove_again(&key).await?;
+                return Ok(Some(Outcome::Known));
+            }
             Standing::Outdated => {
-                self.remove(&picture.key()).await?;
+                self.remove(&key, None).await?;
                 return Ok(Some(Outcome::Outdated));
             }
             Standing::PostGone => {
-                self.remove(&picture.key()).await?;
+                self.remove(&key, None).await?;
                 return Ok(Some(Outcome::PostGone));
             }
         };
-        let Some(content) = self.look(picture).await? else {
+        let Some(object) = self.fetch(&key).await? else {
             return Ok(Some(Outcome::PictureGone));
         };
-        if !self.write(picture, before.as_ref(), &content).await? {
+        let (content, tag) = match self.treat(picture, &object).await? {
+            Treated::As(content, tag) => (content, tag),
+            Treated::Gone => return Ok(Some(Outcome::PictureGone)),
+            Treated::Overwritten => return Ok(Some(Outcome::Overwritten)),
+        };
+        if !self.write(picture, before.as_ref(), &content, tag.as_deref()).await? {
             return Ok(None);
         }
-        if let Some(replaced) = before.filter(|before| before.key != picture.key()) {
+        if let Content::Removed(_) = content {
+            // After the row, so that an event which comes again finds out that this is left to do.
+            self.remove(&key, object.tag.as_deref()).await?;
+        }
+        if let Some(replaced) = before.filter(|before| before.key != key) {
             self.remove_replaced(&replaced.key).await;
         }
         Ok(Some(match content {
             Content::Labels(labels) => Outcome::Labelled(labels),
             Content::Refused(refusal) => Outcome::Refused(refusal),
+            Content::Removed(refusal) => Outcome::Removed(refusal),
         }))
+    }
+
+    /// Finds out what is on a picture, and cleans it.
+    async fn treat(&self, picture: &Picture, object: &Object) -> Result<Treated, Fault> {
+        let (format, clean) = match object.examine() {
+            Examined::Bad(refusal) => return Ok(Treated::As(Content::Removed(refusal), object.tag.clone())),
+            Examined::Clean(format) => (format, None),
+            Examined::Dirty(format, clean) => (format, Some(clean)),
+        };
+        // First, because S3 tells of the clean picture as soon as it is there: by then the row should know it. Nobody can
+        // see the picture until the row names it.
+        let seen = match format.is_recognisable() {
+            true => self.look(picture).await,
+            false => Ok(Some(Content::Refused(Refusal::Unsupported))),
+        };
+        // Cleaned in any case: the row may name this object already.
+        let tag = match clean {
+            None => object.tag.clone(),
+            Some(clean) => match self.replace(&picture.key(), object, clean).await? {
+                Replaced::By(tag) => tag,
+                Replaced::Gone => return Ok(Treated::Gone),
+                Replaced::Overwritten => return Ok(Treated::Overwritten),
+            },
+        };
+        Ok(seen?.map_or(Treated::Gone, |content| Treated::As(content, tag)))
     }
 
     /// Asks Rekognition what is on a picture; nothing if the picture is not there any more.
     async fn look(&self, picture: &Picture) -> Result<Option<Content>, Fault> {
-        if picture.bytes == Some(0) {
-            return Ok(Some(Content::Refused(Refusal::Empty)));
-        }
         let object = S3Object::builder().bucket(&self.bucket).name(picture.key());
         let seen = self
             .rekognition
@@ -187,16 +249,20 @@ impl Labeler {
         }
     }
 
-    async fn remove(&self, key: &str) -> Result<(), Fault> {
-        let deletion = self.s3.delete_object().bucket(&self.bucket).key(key);
-        let removed = deletion.send().await.map(drop);
-        removed.map_err(|error| Fault::new("to remove the picture", error))
+    /// Removes what the row says was removed, unless something better has been uploaded to its place since.
+    async fn remove_again(&self, key: &str) -> Result<(), Fault> {
+        match self.fetch(key).await? {
+            Some(object) if matches!(object.examine(), Examined::Bad(_)) => {
+                self.remove(key, object.tag.as_deref()).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The row is right whether or not this works, and another event would not lead here again: the service removes
     /// every object of a post together with the post.
     async fn remove_replaced(&self, key: &str) {
-        if let Err(fault) = self.remove(key).await {
+        if let Err(fault) = self.remove(key, None).await {
             warn!(key, fault = fault.chain(), "the picture that was replaced stays until its post is deleted");
         }
     }

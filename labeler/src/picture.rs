@@ -1,6 +1,5 @@
 //! A new picture, and what is on it.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_rekognition::operation::detect_labels::{DetectLabelsError, DetectLabelsOutput};
@@ -18,8 +17,8 @@ pub struct Picture {
     pub object: ObjectName,
     /// When it was uploaded, in milliseconds since 1970: the newest picture of a post is the one it shows.
     pub uploaded_ms: i64,
-    /// How large it is, in bytes, if the event says so.
-    pub bytes: Option<u64>,
+    /// The entity tag of its bytes, if the event says so.
+    pub tag: Option<String>,
 }
 
 /// What is on a picture.
@@ -27,8 +26,10 @@ pub struct Picture {
 pub(crate) enum Content {
     /// What Rekognition sees, the surest first.
     Labels(Vec<String>),
-    /// Nothing can be recognised on it, ever: why.
+    /// Nothing can be recognised on it, ever: why. It is shown all the same.
     Refused(Refusal),
+    /// It cannot be shown, and goes: why.
+    Removed(Refusal),
 }
 
 impl Picture {
@@ -41,10 +42,10 @@ impl Picture {
         if s3.bucket.name != our_bucket {
             return Err(Skipped::OtherBucket(s3.bucket.name));
         }
-        let Object { key, size: bytes } = s3.object;
+        let Object { key, e_tag: tag } = s3.object;
         let object = ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
         match milliseconds(&event_time) {
-            Some(uploaded_ms) => Ok(Self { object, uploaded_ms, bytes }),
+            Some(uploaded_ms) => Ok(Self { object, uploaded_ms, tag }),
             None => Err(Skipped::NoTime(event_time)),
         }
     }
@@ -63,12 +64,6 @@ impl Picture {
     }
 }
 
-impl fmt::Display for Picture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.object.fmt(f)
-    }
-}
-
 impl Content {
     /// What Rekognition says about a picture it cannot use; nothing for every other error.
     pub(crate) fn refused(error: &DetectLabelsError) -> Option<Self> {
@@ -84,8 +79,8 @@ impl Content {
 
 impl From<DetectLabelsOutput> for Content {
     fn from(seen: DetectLabelsOutput) -> Self {
-        let labels = seen.labels.unwrap_or_default().into_iter();
-        Self::Labels(labels.filter_map(|label| label.name).collect())
+        let names = seen.labels.unwrap_or_default().into_iter().filter_map(|label| label.name);
+        Self::Labels(names.filter(|name| posts::check_line(name).is_ok()).collect())
     }
 }
 

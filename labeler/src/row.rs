@@ -10,6 +10,9 @@ use crate::{Fault, Labeler, Picture, picture::Content};
 /// When the picture in the row was uploaded, a number of milliseconds since 1970; written together with
 /// [`IMAGE`]. Only the labeler reads it.
 const UPLOADED: &str = "uploaded";
+/// The entity tag of the picture's bytes when they were looked at, a string; absent if it is not known. Only the labeler
+/// reads it: an upload of the same bytes, such as its own after it has cleaned a picture, is nothing new.
+const TAG: &str = "etag";
 
 /// How a picture stands to the row of its post.
 pub(crate) enum Standing {
@@ -20,6 +23,8 @@ pub(crate) enum Standing {
     },
     /// The row has this very picture.
     Known,
+    /// The row says that this very picture was removed; it may be there still.
+    KnownRemoved,
     /// The row has a newer picture.
     Outdated,
     /// There is no row.
@@ -40,9 +45,11 @@ impl Labeler {
         let row = read
             .set_key(Some(row_key(picture)))
             .consistent_read(true)
-            .projection_expression("#id, #image, #uploaded")
+            .projection_expression("#id, #image, #labels, #tag, #uploaded")
             .expression_attribute_names("#id", ID)
             .expression_attribute_names("#image", IMAGE)
+            .expression_attribute_names("#labels", LABELS)
+            .expression_attribute_names("#tag", TAG)
             .expression_attribute_names("#uploaded", UPLOADED)
             .send()
             .await
@@ -51,11 +58,14 @@ impl Labeler {
             return Ok(Standing::PostGone);
         };
         let new = Shown::from(picture);
+        let tag = row.get(TAG).and_then(|tag| tag.as_s().ok());
+        let known = if row.contains_key(LABELS) { Standing::Known } else { Standing::KnownRemoved };
         Ok(match Shown::in_row(&row) {
-            Some(shown) if shown == new => Standing::Known,
+            Some(shown) if shown == new => known,
+            Some(shown) if shown.key == new.key && tag.is_some() && tag == picture.tag.as_ref() => known,
             Some(shown) if shown < new => Standing::Newest { before: Some(shown) },
             // The same object was overwritten, and this is the late event of its first content.
-            Some(shown) if shown.key == new.key => Standing::Known,
+            Some(shown) if shown.key == new.key => known,
             Some(_) => Standing::Outdated,
             None => Standing::Newest { before: None },
         })
@@ -68,9 +78,12 @@ impl Labeler {
         picture: &Picture,
         before: Option<&Shown>,
         content: &Content,
+        tag: Option<&str>,
     ) -> Result<bool, Fault> {
         let new = Shown::from(picture);
-        let write = self
+        let mut set = vec!["#image = :image".to_owned(), "#uploaded = :uploaded".to_owned()];
+        let mut remove = Vec::new();
+        let mut write = self
             .dynamodb
             .update_item()
             .table_name(&self.table)
@@ -80,17 +93,29 @@ impl Labeler {
             .expression_attribute_names("#labels", LABELS)
             .expression_attribute_names("#uploaded", UPLOADED)
             .expression_attribute_names("#refused", REFUSED)
+            .expression_attribute_names("#tag", TAG)
             .expression_attribute_values(":image", AttributeValue::S(new.key))
             .expression_attribute_values(":uploaded", AttributeValue::N(new.uploaded_ms.to_string()));
-        let write = match content {
-            Content::Labels(labels) => write
-                .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded REMOVE #refused")
-                .expression_attribute_values(":labels", list(labels)),
-            Content::Refused(refusal) => write
-                .update_expression("SET #image = :image, #labels = :labels, #uploaded = :uploaded, #refused = :refused")
-                .expression_attribute_values(":labels", list(&[]))
-                .expression_attribute_values(":refused", AttributeValue::S(refusal.word().into())),
+        let (labels, refusal) = match content {
+            Content::Labels(labels) => (Some(list(labels)), None),
+            Content::Refused(refusal) => (Some(list(&[])), Some(refusal)),
+            Content::Removed(refusal) => (None, Some(refusal)),
         };
+        for (name, placeholder, value) in [
+            ("#labels", ":labels", labels),
+            ("#refused", ":refused", refusal.map(|refusal| AttributeValue::S(refusal.word().into()))),
+            ("#tag", ":tag", tag.map(|tag| AttributeValue::S(tag.into()))),
+        ] {
+            match value {
+                Some(value) => {
+                    set.push(format!("{name} = {placeholder}"));
+                    write = write.expression_attribute_values(placeholder, value);
+                }
+                None => remove.push(name),
+            }
+        }
+        let removed = if remove.is_empty() { String::new() } else { format!(" REMOVE {}", remove.join(", ")) };
+        let write = write.update_expression(format!("SET {}{removed}", set.join(", ")));
         // Without a row UpdateItem would make one: a deleted post would come back.
         let write = match before {
             None => write.condition_expression("attribute_exists(#id) AND attribute_not_exists(#uploaded)"),

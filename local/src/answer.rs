@@ -55,6 +55,8 @@ pub(crate) enum Protocol {
     Json11,
     /// Lambda.
     RestJson,
+    /// What newer SDKs speak with CloudWatch: Smithy's RPC v2.
+    Cbor,
 }
 
 /// A refusal: the code and the sentence AWS would give.
@@ -102,6 +104,11 @@ impl Refusal {
             Protocol::Json10 | Protocol::Json11 => {
                 json_answer(*status, protocol, &json!({ "__type": code, "message": message }))
             }
+            Protocol::Cbor => {
+                let text = |text: &str| ciborium::Value::Text(text.to_owned());
+                let fields = vec![(text("__type"), text(code)), (text("message"), text(message))];
+                cbor(*status, &ciborium::Value::Map(fields))
+            }
             Protocol::RestJson => {
                 let mut answer =
                     json_answer(*status, protocol, &json!({ "Type": "User", "Message": message, "message": message }));
@@ -137,6 +144,19 @@ pub(crate) fn json_answer(status: u16, protocol: Protocol, body: &serde_json::Va
         _ => "application/json",
     };
     build(status, kind, body.to_string())
+}
+
+/// A CBOR document, as Smithy's RPC v2 has it.
+pub(crate) fn cbor(status: u16, body: &ciborium::Value) -> Response {
+    let mut answer = empty(status);
+    let mut bytes = Vec::new();
+    // Memory takes everything that is written to it.
+    let _ = ciborium::into_writer(body, &mut bytes);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/cbor"));
+    headers.insert("smithy-protocol", header::HeaderValue::from_static("rpc-v2-cbor"));
+    *answer.body_mut() = Bytes::from(bytes);
+    answer
 }
 
 /// The answer to an awsQuery call: `<XResponse><XResult>…</XResult>…`.

@@ -102,6 +102,11 @@ pub(crate) fn identify(request: &Request) -> Call {
             operation: lambda::operation(&request.method, &request.path).to_owned(),
             protocol: Protocol::RestJson,
         },
+        Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => Call {
+            service: service.to_owned(),
+            operation: request.path.rsplit('/').next().unwrap_or_default().to_owned(),
+            protocol: Protocol::Cbor,
+        },
         Some(service) => {
             let target = request.header("x-amz-target").and_then(|target| target.rsplit('.').next());
             match target {
@@ -169,8 +174,12 @@ fn credential(request: &Request) -> Option<String> {
 }
 
 fn by_target(request: &Request) -> Option<&'static str> {
-    const TARGETS: &[(&str, &str)] =
-        &[("DynamoDB_", "dynamodb"), ("Logs_", "logs"), ("RekognitionService", "rekognition")];
+    const TARGETS: &[(&str, &str)] = &[
+        ("DynamoDB_", "dynamodb"),
+        ("GraniteService", "monitoring"),
+        ("Logs_", "logs"),
+        ("RekognitionService", "rekognition"),
+    ];
     let target = request.header("x-amz-target")?;
     TARGETS.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, service)| *service)
 }

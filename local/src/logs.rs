@@ -16,6 +16,7 @@ use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::chronicle::{Chronicle, Past};
 use crate::tags::{Flaw, STRICT};
+use crate::taken::{self, Takes};
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -188,10 +189,10 @@ impl Logs {
     pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
         let input: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
         let input = Input(&input);
-        let Some((_, act)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
+        let Some((_, act, takes)) = OPERATIONS.iter().find(|(name, _, _)| *name == call.operation) else {
             return not_implemented(Protocol::Json11, "logs", &call.operation);
         };
-        match act(self, input) {
+        match taken::check_json(takes, input.0).map_err(taken::refusal).and_then(|()| act(self, input)) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
         }
@@ -374,7 +375,13 @@ impl Logs {
     fn filter_events(&self, input: Input) -> Result<Value, Refusal> {
         let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
         let names = input.list("logStreamNames");
-        let pattern = Pattern::read(input.text("filterPattern").unwrap_or_default());
+        let pattern = input.text("filterPattern").unwrap_or_default();
+        let is_regex = pattern.len() > 1 && pattern.starts_with('%') && pattern.ends_with('%');
+        if is_regex || pattern.trim_start().starts_with(['{', '[']) {
+            let text = format!("the local AWS has no patterns of fields and no regular expressions: {pattern}");
+            return Err(taken::refusal(text));
+        }
+        let pattern = Pattern::read(pattern);
         let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
         let skipped = input.skipped()?;
         self.in_group(input, |group| {
@@ -407,12 +414,28 @@ impl Logs {
     }
 
     fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
-        let name = name_in(input.required("resourceArn")?);
+        self.tags_of(name_in(input.required("resourceArn")?))
+    }
+
+    /// The same as AWS had it before everything was named by its ARN.
+    fn list_tags_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.tags_of(input.required("logGroupName")?)
+    }
+
+    fn tags_of(&self, name: &str) -> Result<Value, Refusal> {
         self.kept().groups.get(name).map(|group| json!({ "tags": group.tags })).ok_or_else(no_group)
     }
 
     fn tag(&self, input: Input) -> Result<Value, Refusal> {
-        self.change_group(name_in(input.required("resourceArn")?), |group| {
+        self.add_tags(name_in(input.required("resourceArn")?), input)
+    }
+
+    fn tag_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.add_tags(input.required("logGroupName")?, input)
+    }
+
+    fn add_tags(&self, name: &str, input: Input) -> Result<Value, Refusal> {
+        self.change_group(name, |group| {
             let added = input.tags();
             check_tags(&added, &group.tags)?;
             group.tags.extend(added);
@@ -421,12 +444,31 @@ impl Logs {
     }
 
     fn untag(&self, input: Input) -> Result<Value, Refusal> {
-        self.change_group(name_in(input.required("resourceArn")?), |group| {
-            for key in input.list("tagKeys") {
-                group.tags.remove(key);
-            }
+        self.remove_tags(name_in(input.required("resourceArn")?), &input.list("tagKeys"))
+    }
+
+    fn untag_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.remove_tags(input.required("logGroupName")?, &input.list("tags"))
+    }
+
+    fn remove_tags(&self, name: &str, keys: &[&str]) -> Result<Value, Refusal> {
+        self.change_group(name, |group| {
+            group.tags.retain(|key, _| !keys.contains(&key.as_str()));
             Ok(json!({}))
         })
+    }
+
+    /// Nothing is counted in logs here.
+    fn describe_metric_filters(&self, input: Input) -> Result<Value, Refusal> {
+        match input.text("logGroupName") {
+            Some(_) => self.in_group(input, |_| Ok(json!({ "metricFilters": [] }))),
+            None => Ok(json!({ "metricFilters": [] })),
+        }
+    }
+
+    /// Nothing is passed on from logs here.
+    fn describe_subscription_filters(&self, input: Input) -> Result<Value, Refusal> {
+        self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
     }
 
     fn in_group<T>(&self, input: Input, act: impl FnOnce(&Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
@@ -442,24 +484,53 @@ impl Logs {
     }
 }
 
-/// An operation: what it is called, and what it does.
-type Operation = (&'static str, fn(&Logs, Input) -> Result<Value, Refusal>);
+/// An operation: what it is called, what it does, and the parameters that have an effect.
+type Operation = (&'static str, fn(&Logs, Input) -> Result<Value, Refusal>, Takes);
 
 /// What is answered; everything else is refused by name.
 pub(crate) const OPERATIONS: &[Operation] = &[
-    ("CreateLogGroup", Logs::create_group),
-    ("CreateLogStream", Logs::create_stream),
-    ("DeleteLogGroup", Logs::delete_group),
-    ("DeleteRetentionPolicy", Logs::delete_retention),
-    ("DescribeLogGroups", Logs::describe_groups),
-    ("DescribeLogStreams", Logs::describe_streams),
-    ("FilterLogEvents", Logs::filter_events),
-    ("GetLogEvents", Logs::get_events),
-    ("ListTagsForResource", Logs::list_tags),
-    ("PutLogEvents", Logs::put_events),
-    ("PutRetentionPolicy", Logs::put_retention),
-    ("TagResource", Logs::tag),
-    ("UntagResource", Logs::untag),
+    (
+        "CreateLogGroup",
+        Logs::create_group,
+        "deletionProtectionEnabled=false logGroupClass=STANDARD logGroupName tags.*",
+    ),
+    ("CreateLogStream", Logs::create_stream, "logGroupName logStreamName"),
+    ("DeleteLogGroup", Logs::delete_group, "logGroupName"),
+    ("DeleteRetentionPolicy", Logs::delete_retention, "logGroupName"),
+    (
+        "DescribeLogGroups",
+        Logs::describe_groups,
+        "includeLinkedAccounts=false limit logGroupClass=STANDARD logGroupNamePattern logGroupNamePrefix nextToken",
+    ),
+    (
+        "DescribeLogStreams",
+        Logs::describe_streams,
+        "descending limit logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
+    ),
+    (
+        "FilterLogEvents",
+        Logs::filter_events,
+        "endTime filterPattern interleaved limit logGroupIdentifier logGroupName logStreamNamePrefix logStreamNames nextToken startFromHead=true startTime unmask=false",
+    ),
+    (
+        "GetLogEvents",
+        Logs::get_events,
+        "endTime limit logGroupIdentifier logGroupName logStreamName nextToken startFromHead startTime unmask=false",
+    ),
+    ("DescribeMetricFilters", Logs::describe_metric_filters, "limit logGroupName nextToken"),
+    ("DescribeSubscriptionFilters", Logs::describe_subscription_filters, "limit logGroupName nextToken"),
+    ("ListTagsForResource", Logs::list_tags, "resourceArn"),
+    ("ListTagsLogGroup", Logs::list_tags_by_name, "logGroupName"),
+    (
+        "PutLogEvents",
+        Logs::put_events,
+        "logEvents.message logEvents.timestamp logGroupName logStreamName sequenceToken",
+    ),
+    ("PutRetentionPolicy", Logs::put_retention, "logGroupName retentionInDays"),
+    ("TagLogGroup", Logs::tag_by_name, "logGroupName tags.*"),
+    ("TagResource", Logs::tag, "resourceArn tags.*"),
+    ("UntagLogGroup", Logs::untag_by_name, "logGroupName tags"),
+    ("UntagResource", Logs::untag, "resourceArn tagKeys"),
 ];
 
 fn unwritten(fault: io::Error) -> Refusal {

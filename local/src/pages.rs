@@ -10,7 +10,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use serde_json::Value;
 
-use crate::answer::{Refusal, Response};
+use crate::answer::{Protocol, Refusal, Response};
 use crate::call::{Call, Request};
 
 /// How the lists of a service come in pages.
@@ -50,6 +50,7 @@ const STYLES: &[Style] = &[
             ("DescribeSecurityGroups", "securityGroupInfo"),
             ("DescribeSubnets", "subnetSet"),
             ("DescribeTags", "tagSet"),
+            ("DescribeVolumes", "volumeSet"),
             ("DescribeVpcs", "vpcSet"),
         ],
     },
@@ -64,6 +65,7 @@ const STYLES: &[Style] = &[
             ("DescribeListeners", "Listeners"),
             ("DescribeLoadBalancers", "LoadBalancers"),
             ("DescribeRules", "Rules"),
+            ("DescribeSSLPolicies", "SslPolicies"),
             ("DescribeTargetGroups", "TargetGroups"),
         ],
     },
@@ -79,6 +81,7 @@ const STYLES: &[Style] = &[
             ("DescribeLoadBalancerTargetGroups", "LoadBalancerTargetGroups"),
             ("DescribePolicies", "ScalingPolicies"),
             ("DescribeTags", "Tags"),
+            ("DescribeTrafficSources", "TrafficSources"),
         ],
     },
     Style {
@@ -115,6 +118,15 @@ pub(crate) fn cut(call: &Call, request: &Request, answer: Response, short: bool)
         }
         _ => answer,
     }
+}
+
+/// Takes the items out of a list that are not to be kept.
+pub(crate) fn retain(answer: &mut Response, list: &str, keep: impl Fn(&str) -> bool) {
+    let text = String::from_utf8_lossy(answer.body());
+    let Some(found) = within(&text, list) else { return };
+    let items = found.items.iter().map(|item| &text[item.clone()]).filter(|item| keep(item));
+    let kept = [&text[..found.inside.start], &items.collect::<String>(), &text[found.inside.end..]].concat();
+    *answer.body_mut() = Bytes::from(kept);
 }
 
 impl Style {
@@ -220,6 +232,12 @@ pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
         ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents" | "GetLogEvents") => {
             shortened.body = with(&request.body, "limit")?;
         }
+        ("monitoring", "DescribeAlarms") if call.protocol == Protocol::Query => {
+            shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
+        }
+        ("monitoring", "DescribeAlarms") if call.protocol != Protocol::Cbor => {
+            shortened.body = with(&request.body, "MaxRecords")?;
+        }
         ("lambda", "ListFunctions") => shortened.query = format!("MaxItems=1&{}", request.query),
         ("s3", "ListObjects" | "ListObjectsV2" | "ListObjectVersions") => {
             shortened.query = format!("max-keys=1&{}", request.query);
@@ -243,7 +261,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::answer::{Protocol, xml};
+    use crate::answer::xml;
     use crate::services::operations;
 
     const ROLES: &str = "<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member><member><Tags><member/></Tags></member><member/></Roles><IsTruncated>false</IsTruncated></ListRolesResult></ListRolesResponse>";
@@ -288,13 +306,19 @@ mod tests {
 
     /// Lists that AWS answers whole, or that have one item at most.
     const WHOLE: &[(&str, &str)] = &[
+        ("autoscaling", "DescribeAccountLimits"),
+        ("autoscaling", "DescribeLifecycleHooks"),
+        ("autoscaling", "DescribeNotificationConfigurations"),
         ("dynamodb", "DescribeContinuousBackups"),
         ("dynamodb", "DescribeEndpoints"),
         ("dynamodb", "DescribeLimits"),
         ("dynamodb", "DescribeTable"),
         ("dynamodb", "DescribeTimeToLive"),
         ("ec2", "DescribeAvailabilityZones"),
+        ("ec2", "DescribeInstanceAttribute"),
+        ("ec2", "DescribeRegions"),
         ("ec2", "DescribeVpcAttribute"),
+        ("elasticloadbalancing", "DescribeAccountLimits"),
         ("elasticloadbalancing", "DescribeCapacityReservation"),
         ("elasticloadbalancing", "DescribeListenerAttributes"),
         ("elasticloadbalancing", "DescribeLoadBalancerAttributes"),
@@ -302,9 +326,16 @@ mod tests {
         ("elasticloadbalancing", "DescribeTargetGroupAttributes"),
         ("elasticloadbalancing", "DescribeTargetHealth"),
         ("iam", "ListAccountAliases"),
+        ("lambda", "ListAliases"),
+        ("lambda", "ListEventSourceMappings"),
+        ("lambda", "ListFunctionEventInvokeConfigs"),
+        ("lambda", "ListFunctionUrlConfigs"),
         ("lambda", "ListTags"),
         ("lambda", "ListVersionsByFunction"),
+        ("logs", "DescribeMetricFilters"),
+        ("logs", "DescribeSubscriptionFilters"),
         ("logs", "ListTagsForResource"),
+        ("logs", "ListTagsLogGroup"),
     ];
 
     #[test]

@@ -19,7 +19,7 @@ use crate::lambda::Lambda;
 use crate::logs::Logs;
 use crate::permissions::{Caller, Denial, Place, needs, object_need};
 use crate::s3::{self, S3};
-use crate::{ACCESS_KEY, ACCOUNT, Conditions, Options, pages, rekognition, signature, sts};
+use crate::{ACCESS_KEY, ACCOUNT, Conditions, Options, cloudwatch, pages, rekognition, signature, sts};
 
 /// What answers calls.
 pub(crate) struct Services {
@@ -176,6 +176,10 @@ impl Services {
         if call.operation == "Preflight" {
             return self.s3.answer(&call.operation, request, &self.owner()).await;
         }
+        // The address is proof enough, as of every signed one.
+        if let Some(answer) = self.lambda.download(request) {
+            return answer;
+        }
         match signature::verify(request, call, &self.access, &self.region, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
             Err(refusal) => self.refuse(&refusal, call, request).await,
@@ -232,6 +236,7 @@ impl Services {
             "sts" => sts::answer(&call.operation, request, &self.access, &self.iam, identity),
             "lambda" => self.lambda.answer(call, request).await,
             "logs" => self.logs.answer(call, request),
+            "monitoring" => cloudwatch::answer(call, request, &self.compute),
             "rekognition" => rekognition::answer(call, request, &self.s3, caller).await,
             "ec2" | "autoscaling" | "elasticloadbalancing" => {
                 let answer = self.compute.handle(&call.service, &request.form()).await;
@@ -248,12 +253,13 @@ pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
     let of = |service: &'static str, names: Vec<&'static str>| names.into_iter().map(move |name| (service, name));
     let mut all = compute::operations();
     all.extend(of("dynamodb", crate::dynamodb::OPERATIONS.to_vec()));
-    all.extend(of("iam", crate::iam::OPERATIONS.to_vec()));
+    all.extend(of("iam", crate::iam::OPERATIONS.iter().map(|(name, _)| *name).collect()));
     all.extend(of("lambda", crate::lambda::operations()));
-    all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _)| *name).collect()));
+    all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _, _)| *name).collect()));
     all.extend(of("rekognition", vec!["DetectLabels"]));
     all.extend(of("s3", s3::operations()));
-    all.extend(of("sts", sts::OPERATIONS.to_vec()));
+    all.extend(of("sts", sts::OPERATIONS.iter().map(|(name, _)| *name).collect()));
+    all.extend(of("monitoring", cloudwatch::OPERATIONS.iter().map(|(name, _)| *name).collect()));
     all
 }
 
@@ -280,6 +286,10 @@ struct RolesOf {
 
 #[async_trait]
 impl compute::Roles for RolesOf {
+    async fn profile(&self, profile: &str) -> Option<compute::Profile> {
+        self.iam.profile(profile)
+    }
+
     async fn role_of_profile(&self, profile: &str) -> Option<String> {
         self.iam.role_of_profile(profile)
     }
@@ -310,6 +320,7 @@ mod tests {
     /// The services as the table names them.
     const NAMES: &[(&str, &str)] = &[
         ("Auto Scaling", "autoscaling"),
+        ("CloudWatch", "monitoring"),
         ("CloudWatch Logs", "logs"),
         ("DynamoDB", "dynamodb"),
         ("EC2", "ec2"),

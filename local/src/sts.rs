@@ -9,16 +9,24 @@ use crate::call::Request;
 use crate::credentials::{Access, Identity, Issued};
 use crate::iam::Iam;
 use crate::permissions::Need;
+use crate::taken::{self, Takes};
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// What is answered; everything else is refused by name.
-pub(crate) const OPERATIONS: &[&str] = &["AssumeRole", "GetCallerIdentity", "GetSessionToken"];
+/// What is answered, with the parameters that have an effect; everything else is refused by name.
+pub(crate) const OPERATIONS: &[(&str, Takes)] = &[
+    ("AssumeRole", "DurationSeconds ExternalId RoleArn RoleSessionName"),
+    ("GetCallerIdentity", ""),
+    ("GetSessionToken", "DurationSeconds"),
+];
 
 /// Answers `operation` of `caller`.
 pub(crate) fn answer(operation: &str, request: &Request, access: &Access, iam: &Iam, caller: &Identity) -> Response {
-    if !OPERATIONS.contains(&operation) {
+    let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == operation) else {
         return not_implemented(Protocol::Query, "sts", operation);
+    };
+    if let Err(text) = taken::check_form(takes, &request.form()) {
+        return taken::refusal(text).answer(Protocol::Query);
     }
     let answer = match operation {
         "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
@@ -59,10 +67,6 @@ fn assume_role(request: &Request, access: &Access, iam: &Iam, caller: &Identity)
         return Err(Refusal::new(400, "ValidationError", text));
     }
     let seconds = seconds(request, 3600, 43_200)?;
-    if form.keys().any(|field| ["Policy", "Tags.", "TransitiveTagKeys."].iter().any(|part| field.starts_with(part))) {
-        let text = "the local AWS has no session policies and no session tags";
-        return Err(Refusal::new(501, "NotImplementedException", text));
-    }
     let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
     let need = Need::new("sts:AssumeRole", role).knowing("sts:RoleSessionName", Some(session.clone()));
     let need = need.knowing("sts:ExternalId", form.get("ExternalId").cloned());

@@ -158,6 +158,11 @@ async fn attributes_say_who_gets_the_next_request_and_what_it_tells_of_the_clien
         let found = headers.lines().find_map(|line| line.strip_prefix("x-forwarded-for="));
         assert_eq!(found, expected, "{mode}");
     }
+    for (value, expected) in [("false", true), ("true", false)] {
+        set_balancer(&world, &stack, "routing.http.drop_invalid_header_fields.enabled", value).await;
+        let headers = world.raw(&stack.address, "GET", "/headers", "X_Odd: 1\r\n", "").await.unwrap().body;
+        assert_eq!(headers.contains("x_odd=1\n"), expected, "{value}: {headers}");
+    }
     let traced =
         world.raw(&stack.address, "GET", "/headers", "X-Amzn-Trace-Id: Root=1-2-3\r\n", "").await.unwrap().body;
     assert!(traced.contains("x-amzn-trace-id=Self=1-") && traced.contains(";Root=1-2-3\n"), "{traced}");

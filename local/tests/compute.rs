@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stage::{World, is_running, kill};
+use stage::{Stack, World, is_running, kill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_asked_for_at_the_port_of_the_check() {
@@ -155,6 +155,127 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
     let group =
         world.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
     assert_eq!(group.field("Version"), "2", "the group keeps the version of a successful refresh");
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+/// The console of a group's first instance, made from user data that is changed first.
+async fn console_of(world: &World, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
+    let mut data = world.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
+    for (name, value) in &mut data {
+        for (from, to) in changes {
+            if name.ends_with("UserData") {
+                let text = String::from_utf8(STANDARD.decode(&*value).unwrap()).unwrap();
+                *value = STANDARD.encode(text.replace(from, to));
+            } else if name.ends_with(from) {
+                *value = (*to).to_owned();
+            }
+        }
+    }
+    world.new_version(data).await;
+    world.set_desired(1).await;
+    world
+        .eventually(&format!("the console says {expected:?}"), async || match world.instance_ids().await.first() {
+            Some(id) => world.console(id).await.contains(expected),
+            None => false,
+        })
+        .await;
+    world.set_desired(0).await;
+    world.eventually("the instance is gone", async || world.instance_ids().await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
+    let world = World::start().await;
+    let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &nobody).await;
+    let text = "+/usr/bin/chmod 0755 /etc/web.env\n    ExecStart=/etc/web.env";
+    let is_text = [("+/usr/bin/chmod 0755 /opt/web/service\n    ExecStart=/opt/web/service", text)];
+    console_of(&world, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
+    console_of(&world, &stack, &is_text, "code=exited, status=203/EXEC").await;
+
+    let arm = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "arm64")];
+    let arm = world.ok("ec2", "DescribeImages", &arm).await.field("imageId");
+    let is_arm = [("ImageId", arm.as_str()), ("InstanceType", "t4g.micro")];
+    if cfg!(target_arch = "x86_64") {
+        let expected =
+            "Failed at step EXEC spawning /opt/web/service: Exec format error (os error 8) (t4g.micro is arm64)";
+        console_of(&world, &stack, &is_arm, expected).await;
+    }
+
+    let low = [("PORT=\"8080\"", "PORT=\"80\"")];
+    console_of(&world, &stack, &low, "/opt/web/service: cannot listen on port 80: Permission denied").await;
+    let bind = "DynamicUser=yes\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
+    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", bind)], "tiny_service listens on").await;
+    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", "User=root")], "tiny_service listens on").await;
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
+    let world = World::start().await;
+    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    for (name, value) in [
+        ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
+        ("BlockDeviceMapping.1.Ebs.VolumeSize", "20"),
+        ("BlockDeviceMapping.2.DeviceName", "/dev/sdf"),
+        ("BlockDeviceMapping.2.Ebs.VolumeSize", "100"),
+        ("BlockDeviceMapping.2.Ebs.VolumeType", "gp2"),
+        ("BlockDeviceMapping.2.Ebs.Encrypted", "true"),
+        ("DisableApiTermination", "true"),
+        ("InstanceInitiatedShutdownBehavior", "terminate"),
+        ("MetadataOptions.HttpTokens", "optional"),
+        ("MetadataOptions.HttpPutResponseHopLimit", "3"),
+        ("Monitoring.Enabled", "true"),
+        ("TagSpecification.1.ResourceType", "volume"),
+        ("TagSpecification.1.Tag.1.Key", "kept"),
+        ("TagSpecification.1.Tag.1.Value", "no"),
+        ("TagSpecification.2.ResourceType", "network-interface"),
+        ("TagSpecification.2.Tag.1.Key", "first"),
+        ("TagSpecification.2.Tag.1.Value", "yes"),
+    ] {
+        data.push((format!("LaunchTemplateData.{name}"), value.to_owned()));
+    }
+    world.new_version(data).await;
+    world.set_desired(1).await;
+    world.eventually("it is there", async || !world.instance_ids().await.is_empty()).await;
+    let id = world.instance_ids().await.remove(0);
+    let shown = world.ok("ec2", "DescribeInstances", &[("InstanceId.1", &id)]).await;
+    for (field, expected) in [
+        ("arn", "arn:aws:iam::000000000000:instance-profile/web/web-profile"),
+        ("httpTokens", "optional"),
+        ("httpPutResponseHopLimit", "3"),
+        ("macAddress", "02:ff:ac:1f"),
+        ("deviceName", "/dev/xvda"),
+    ] {
+        assert!(shown.field(field).starts_with(expected), "{field} is {}: {}", shown.field(field), shown.text);
+    }
+    assert!(shown.text.contains("<monitoring><state>enabled</state></monitoring>"), "{}", shown.text);
+    assert!(shown.text.contains("<id>AIPAEXAMPLE</id>"), "{}", shown.text);
+    let mine = [("Filter.1.Name", "attachment.instance-id"), ("Filter.1.Value.1", id.as_str())];
+    let volumes = world.ok("ec2", "DescribeVolumes", &mine).await.text;
+    for part in [
+        "<size>20</size><volumeType>gp3</volumeType><iops>3000</iops><throughput>125</throughput>",
+        "<size>100</size><volumeType>gp2</volumeType><iops>300</iops><encrypted>true</encrypted>",
+        "<key>kept</key><value>no</value>",
+    ] {
+        assert!(volumes.contains(part), "{part} is not in {volumes}");
+    }
+    let tagged = [("Filter.1.Name", "tag:first"), ("Filter.1.Value.1", "yes")];
+    assert!(world.ok("ec2", "DescribeNetworkInterfaces", &tagged).await.field("instanceId") == id);
+    for (attribute, expected) in [
+        ("disableApiTermination", "true"),
+        ("instanceInitiatedShutdownBehavior", "terminate"),
+        ("instanceType", "t3.micro"),
+    ] {
+        let form = [("InstanceId", id.as_str()), ("Attribute", attribute)];
+        assert_eq!(world.ok("ec2", "DescribeInstanceAttribute", &form).await.field("value"), expected, "{attribute}");
+    }
+    let refused = world.call("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
+    assert_eq!(refused.field("Code"), "OperationNotPermitted");
+    assert!(refused.field("Message").contains("disableApiTermination"), "{}", refused.text);
     world.down(&stack).await;
     world.stop().await;
 }

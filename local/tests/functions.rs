@@ -24,12 +24,17 @@ use support::client::function_is_active;
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 fn zip(comment: &str) -> Blob {
+    let program = std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap();
+    zip_of(&[("bootstrap", &program), ("comment", comment.as_bytes())])
+}
+
+fn zip_of(files: &[(&str, &[u8])]) -> Blob {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755);
-    writer.start_file("bootstrap", options).unwrap();
-    writer.write_all(&std::fs::read(env!("CARGO_BIN_EXE_echo-function")).unwrap()).unwrap();
-    writer.start_file("comment", options).unwrap();
-    writer.write_all(comment.as_bytes()).unwrap();
+    for (name, bytes) in files {
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(bytes).unwrap();
+    }
     Blob::new(writer.finish().unwrap().into_inner())
 }
 
@@ -214,6 +219,33 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
     let broken = invoke("pid").send().await.unwrap();
     assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status: 7"));
     assert_eq!(log(&world, "breaking").await.len(), 1);
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
+    let world = World::new().await;
+    let client = made(&world).await;
+    // The head of an ELF file for a machine that is neither of Lambda's.
+    let mut other = vec![0; 64];
+    other[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    other[18] = 243;
+    let format = "fork/exec /var/task/bootstrap: exec format error";
+    let missing = "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]";
+    for (files, expected) in [
+        (&[("bootstrap", &b"echo hello"[..])][..], format),
+        (&[("bootstrap", &other)], format),
+        (&[("program", b"#!/bin/sh")], missing),
+    ] {
+        client.update_function_code().function_name("labeler").zip_file(zip_of(files)).send().await.unwrap();
+        function_is_active(&client, "labeler").await;
+        let failed = client.invoke().function_name("labeler").send().await.unwrap();
+        assert_eq!(failed.function_error(), Some("Unhandled"));
+        let told: Value = serde_json::from_slice(failed.payload().unwrap().as_ref()).unwrap();
+        assert_eq!(told["errorType"], "Runtime.InvalidEntrypoint");
+        let message = told["errorMessage"].as_str().unwrap();
+        assert!(message.starts_with("RequestId: ") && message.ends_with(&format!("Error: {expected}")), "{message}");
+    }
     world.cloud.stop().await;
 }
 

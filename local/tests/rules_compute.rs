@@ -45,6 +45,97 @@ async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_group
     world.stop().await;
 }
 
+/// What AWS would carry out and nobody here does, in each service.
+const NOT_CARRIED_OUT: &[(&str, &str, &[(&str, &str)])] = &[
+    ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.InstanceMarketOptions.MarketType", "spot")]),
+    ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.NetworkInterface.1.SubnetId", "subnet-1")]),
+    ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.BlockDeviceMapping.1.Ebs.KmsKeyId", "k")]),
+    ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.HibernationOptions.Configured", "true")]),
+    ("ec2", "StopInstances", &[("Hibernate", "true")]),
+    ("ec2", "AuthorizeSecurityGroupIngress", &[("IpPermissions.1.PrefixListIds.1.PrefixListId", "pl-1")]),
+    ("autoscaling", "CreateAutoScalingGroup", &[("MixedInstancesPolicy.InstancesDistribution.SpotMaxPrice", "1")]),
+    ("autoscaling", "CreateAutoScalingGroup", &[("MaxInstanceLifetime", "86400")]),
+    ("autoscaling", "CreateAutoScalingGroup", &[("LifecycleHookSpecificationList.member.1.LifecycleHookName", "x")]),
+    ("autoscaling", "UpdateAutoScalingGroup", &[("CapacityRebalance", "true")]),
+    ("autoscaling", "StartInstanceRefresh", &[("Preferences.CheckpointDelay", "60")]),
+    ("autoscaling", "PutScalingPolicy", &[("Enabled", "false")]),
+    ("elasticloadbalancing", "CreateListener", &[("Certificates.member.1.CertificateArn", "arn")]),
+    ("elasticloadbalancing", "CreateListener", &[("DefaultActions.member.1.AuthenticateOidcConfig.Issuer", "x")]),
+    (
+        "elasticloadbalancing",
+        "CreateListener",
+        &[("DefaultActions.member.1.ForwardConfig.TargetGroupStickinessConfig.Enabled", "true")],
+    ),
+    ("elasticloadbalancing", "CreateLoadBalancer", &[("IpAddressType", "dualstack")]),
+    ("elasticloadbalancing", "CreateLoadBalancer", &[("SubnetMappings.member.1.AllocationId", "eipalloc-1")]),
+    ("elasticloadbalancing", "CreateTargetGroup", &[("ProtocolVersion", "GRPC")]),
+];
+
+#[tokio::test]
+async fn what_nobody_carries_out_is_refused_and_named() {
+    let world = World::start().await;
+    for (service, action, form) in NOT_CARRIED_OUT {
+        let answer = world.call(service, action, form).await;
+        let (name, value) = form[0];
+        let expected = format!("the local AWS does not carry out the parameter {name}={value}");
+        assert_eq!((answer.status, answer.field("Message")), (501, expected), "{action}");
+        assert_eq!(answer.field("Code"), "NotImplementedException", "{action}");
+    }
+    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    for (operation, of, arn, key, value, expected) in [
+        ("ModifyTargetGroupAttributes", "TargetGroupArn", &stack.target_group, "stickiness.enabled", "true", 501),
+        ("ModifyTargetGroupAttributes", "TargetGroupArn", &stack.target_group, "stickiness.enabled", "false", 200),
+        (
+            "ModifyTargetGroupAttributes",
+            "TargetGroupArn",
+            &stack.target_group,
+            "slow_start.duration_seconds",
+            "30",
+            501,
+        ),
+        (
+            "ModifyLoadBalancerAttributes",
+            "LoadBalancerArn",
+            &stack.load_balancer,
+            "access_logs.s3.enabled",
+            "true",
+            501,
+        ),
+        (
+            "ModifyLoadBalancerAttributes",
+            "LoadBalancerArn",
+            &stack.load_balancer,
+            "routing.http2.enabled",
+            "false",
+            501,
+        ),
+    ] {
+        let form = [(of, arn.as_str()), ("Attributes.member.1.Key", key), ("Attributes.member.1.Value", value)];
+        assert_eq!(world.call("elasticloadbalancing", operation, &form).await.status, expected, "{key}={value}");
+    }
+    let listener = [
+        ("LoadBalancerArn", stack.load_balancer.as_str()),
+        ("Port", "443"),
+        ("DefaultActions.member.1.Type", "forward"),
+        ("DefaultActions.member.1.TargetGroupArn", &stack.target_group),
+    ];
+    let with = |protocol| listener.into_iter().chain([("Protocol", protocol)]).collect::<Vec<_>>();
+    let refused = world.call("elasticloadbalancing", "CreateListener", &with("HTTPS")).await;
+    assert_eq!(refused.field("Message"), "A certificate must be specified for HTTPS listeners");
+    world.ok("elasticloadbalancing", "CreateListener", &with("HTTP")).await;
+
+    let group = [("GroupName", "tried"), ("GroupDescription", "x"), ("DryRun", "true")];
+    let tried = world.call("ec2", "CreateSecurityGroup", &group).await;
+    assert_eq!((tried.status, tried.field("Code").as_str()), (412, "DryRunOperation"));
+    let named = [("GroupName.1", "tried")];
+    assert_eq!(world.call("ec2", "DescribeSecurityGroups", &named).await.field("Code"), "InvalidGroup.NotFound");
+    let tags = [("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "a")];
+    let group: Vec<_> = group[..2].iter().copied().chain(tags).collect();
+    assert_eq!(world.call("ec2", "CreateSecurityGroup", &group).await.field("Code"), "InvalidParameterValue");
+    world.down(&stack).await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
     let world = World::start().await;
@@ -346,7 +437,11 @@ async fn without_the_process_that_terminates_a_deletion_waits() {
         .ok(
             "autoscaling",
             "SetInstanceHealth",
-            &[("InstanceId", world.instance_ids().await[0].as_str()), ("HealthStatus", "Unhealthy")],
+            &[
+                ("InstanceId", world.instance_ids().await[0].as_str()),
+                ("HealthStatus", "Unhealthy"),
+                ("ShouldRespectGracePeriod", "false"),
+            ],
         )
         .await;
     assert_eq!(world.get(&stack.address, "/").await.status, 200, "it serves on");

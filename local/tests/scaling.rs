@@ -166,6 +166,58 @@ async fn refresh_status(world: &World) -> String {
     world.ok("autoscaling", "DescribeInstanceRefreshes", &[("AutoScalingGroupName", "web")]).await.field("Status")
 }
 
+/// How many of the group's targets are in a state.
+async fn targets(world: &World, stack: &Stack, state: &str) -> usize {
+    let form = [("TargetGroupArn", stack.target_group.as_str())];
+    let health = world.ok("elasticloadbalancing", "DescribeTargetHealth", &form).await.text;
+    health.matches(&format!("<State>{state}</State>")).count()
+}
+
+#[tokio::test]
+async fn an_ill_instance_answers_until_its_replacement_is_ready() {
+    let world = World::start().await;
+    for grace in ["7200", "0"] {
+        let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+        let before = world.instance_ids().await.remove(0);
+        let check = async |path: &str| {
+            let form = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPath", path)];
+            world.ok("elasticloadbalancing", "ModifyTargetGroup", &form).await;
+        };
+        check("/broken").await;
+        world.eventually("the instance is ill", async || targets(&world, &stack, "unhealthy").await == 1).await;
+        let data = world.template_data(&stack.group_id, "GREETING=\"new\"\nPORT=\"8080\"").await;
+        let version = world.new_version(data).await;
+        refresh(&world, &version, &[]).await;
+        let form = [("AutoScalingGroupName", "web"), ("HealthCheckGracePeriod", grace)];
+        world.ok("autoscaling", "UpdateAutoScalingGroup", &form).await;
+        let answers = async || {
+            let status = world.get(&stack.address, "/").await.status;
+            assert_eq!(status, 200, "a request is lost with a grace period of {grace}: {:#}", world.compute.status());
+        };
+        world
+            .eventually("the new one is there, and as ill", async || {
+                answers().await;
+                match grace {
+                    // It is replaced as soon as it is ill.
+                    "0" => world.activities().await.text.contains("an ELB system health check failure"),
+                    _ => targets(&world, &stack, "unhealthy").await == 2,
+                }
+            })
+            .await;
+        assert!(world.instance_ids().await.contains(&before), "the old one has not gone");
+        check("/").await;
+        world
+            .eventually("the refresh is successful", async || {
+                answers().await;
+                refresh_status(&world).await == "Successful"
+            })
+            .await;
+        assert!(!world.instance_ids().await.contains(&before), "the new one serves alone");
+        world.down(&stack).await;
+    }
+    world.stop().await;
+}
+
 async fn bad_version(world: &World, stack: &Stack) -> String {
     world.new_version(world.changed_data(&stack.group_id, "GREETING=\"hello\"", "DIE=\"1\"").await).await
 }

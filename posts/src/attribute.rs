@@ -8,10 +8,10 @@ pub const ID: &str = "id";
 pub const TITLE: &str = "title";
 /// What the post says, a string.
 pub const BODY: &str = "body";
-/// The object key of the labelled picture, a string; absent before.
+/// The object key of the picture that was looked at last, a string; absent before.
 pub const IMAGE: &str = "image";
-/// What is on the picture, a list of strings; absent before.
+/// What is on the picture, a list of strings; absent before, and if the picture was removed.
 pub const LABELS: &str = "labels";
-/// Why nothing was recognised on the picture, a string: [`Refusal::word`](crate::Refusal::word); absent if it was
-/// looked at.
+/// Why nothing was recognised on the picture, a string: [`Refusal::word`](crate::Refusal::word); absent if something
+/// could be. Without [`LABELS`], the picture was removed for this reason.
 pub const REFUSED: &str = "refused";

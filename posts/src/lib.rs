@@ -8,10 +8,12 @@ mod busy;
 mod object;
 mod post;
 mod refusal;
+mod text;
 mod user;
 
 pub use busy::is_busy;
-pub use object::{BadFileName, BadObject, FileName, ObjectName};
+pub use object::{BadFileName, BadObject, FileName, ObjectName, decode_key};
 pub use post::{BadPost, PostId};
 pub use refusal::Refusal;
+pub use text::{BadCharacter, check_line, check_text};
 pub use user::{BadUser, User};

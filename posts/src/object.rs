@@ -6,6 +6,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode;
 use uuid::Uuid;
 
+use crate::text::{BadCharacter, check_line, is_invisible};
 use crate::{PostId, User};
 
 /// The name of an object that belongs to a post.
@@ -33,7 +34,7 @@ impl ObjectName {
 
     /// The object an S3 event is about: keys in events are form-encoded, so `a b` arrives as `a+b`.
     pub fn from_event(key: &str) -> Result<Self, BadObject> {
-        decode_event_key(key).ok_or(BadObject)?.parse()
+        decode_key(key).ok_or(BadObject)?.parse()
     }
 
     /// What the names of all pictures of a post begin with; what follows in them holds no `/`.
@@ -65,10 +66,7 @@ impl FromStr for ObjectName {
         let file = parts.next().filter(|file| !file.is_empty()).ok_or(BadObject)?;
         let post = parts.next().and_then(|id| id.parse().ok()).ok_or(BadObject)?;
         let name = parts.next().ok_or(BadObject)?;
-        let user = User::parse(name).map_err(|_| BadObject)?;
-        if user.as_str() != name {
-            return Err(BadObject);
-        }
+        let user = User::kept(name).ok_or(BadObject)?;
         Ok(Self { user, post, file: file.to_owned() })
     }
 }
@@ -91,9 +89,9 @@ pub enum BadFileName {
     /// Nothing is left of it without its folders.
     #[error("the file name is empty")]
     Empty,
-    /// It could break a log line, a header or a terminal.
-    #[error("the file name holds control characters")]
-    Control,
+    /// It could break a log line, a header, a listing or a terminal.
+    #[error("{0}")]
+    Character(BadCharacter),
 }
 
 impl FileName {
@@ -104,15 +102,14 @@ impl FileName {
 impl FromStr for FileName {
     type Err = BadFileName;
 
-    /// Folders of either kind of system are dropped; of a long name the end stays, where the extension is.
+    /// Drops folders of either kind of system, and invisible characters: phones and messengers put them into names, and
+    /// others use them to make an extension look like another. Of a long name the end stays, where the extension is.
     fn from_str(path: &str) -> Result<Self, BadFileName> {
-        let name = path.rsplit(['/', '\\']).next().unwrap_or_default().trim();
-        if path.contains(char::is_control) {
-            Err(BadFileName::Control)
-        } else if name.is_empty() {
-            Err(BadFileName::Empty)
-        } else {
-            Ok(Self(name[start_of_tail(name)..].to_owned()))
+        check_line(path).map_err(BadFileName::Character)?;
+        let name: String = path.rsplit(['/', '\\']).next().unwrap_or_default().replace(is_invisible, "");
+        match name.trim() {
+            "" => Err(BadFileName::Empty),
+            name => Ok(Self(name[start_of_tail(name)..].to_owned())),
         }
     }
 }
@@ -127,7 +124,9 @@ fn start_of_tail(name: &str) -> usize {
     name.ceil_char_boundary(name.len().saturating_sub(FileName::MAX_BYTES))
 }
 
-fn decode_event_key(key: &str) -> Option<String> {
+/// A key as events and listings with `encoding-type=url` write it, form-encoded; nothing if it is no text.
+#[must_use]
+pub fn decode_key(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
     percent_decode(spaced.as_bytes()).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
@@ -144,7 +143,7 @@ mod tests {
 
     #[test]
     fn names_are_read_from_the_right() {
-        for user in ["ada", "a/b", "/", "//x", "#1 & co?", "50 %+"] {
+        for user in ["ada", "a/b", "/", "//x", "#1 & co?", "50 %+", "Zoé"] {
             let name = named(user, "cat.jpg");
             let read: ObjectName = name.to_string().parse().unwrap();
             assert_eq!(read, name);
@@ -196,7 +195,25 @@ mod tests {
         assert_eq!(name(r"C:\fakepath\é.png").as_deref(), Ok("é.png"));
         assert_eq!(name("a/"), Err(BadFileName::Empty));
         assert_eq!(name(""), Err(BadFileName::Empty));
-        assert_eq!(name("a\r\nb"), Err(BadFileName::Control));
+        for bad in ["a\r\nb", "a\u{FFFF}b.png", "a\u{FDD0}", "\u{9F}", "bad\0/cat.jpg"] {
+            assert!(matches!(name(bad), Err(BadFileName::Character(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_invisible_in_a_file_name_is_dropped() {
+        let name = |path: &str| path.parse::<FileName>().map(|name| name.to_string());
+        assert_eq!(name("\u{200E}IMG\u{200B}_1.jpg\u{FEFF}").as_deref(), Ok("IMG_1.jpg"));
+        assert_eq!(name("cat\u{202E}gpj.exe").as_deref(), Ok("catgpj.exe"));
+        assert_eq!(name("\u{2066}"), Err(BadFileName::Empty));
+    }
+
+    #[test]
+    fn pictures_of_names_that_nobody_can_take_any_more_keep_their_owners() {
+        for user in ["Zoe\u{301}", " ada ", "a\u{FFFF}b", "ada\u{200B}"] {
+            let name: ObjectName = format!("{user}/{ID}/x\u{FFFE}.png").parse().unwrap();
+            assert_eq!(name.user().as_str(), user);
+        }
     }
 
     #[test]

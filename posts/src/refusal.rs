@@ -3,13 +3,13 @@
 /// What is wrong with a picture that nothing can be recognised on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is neither JPEG nor PNG.
+    /// Nothing recognises pictures of its kind: it is neither JPEG nor PNG. GIF and WebP are shown all the same.
     Unsupported,
     /// It is larger than what is looked at.
     TooLarge,
     /// The file holds nothing.
     Empty,
-    /// It is of the right kind and cannot be read all the same.
+    /// It begins like a picture and cannot be read all the same.
     Unreadable,
 }
 

@@ -1,17 +1,27 @@
 //! Who writes: a name, as people type it and as it travels.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+
+use crate::text::{BadCharacter, check_name, is_blank};
 
 const PREFIX: &str = "USER#";
 
-/// A name that can own posts: trimmed, not empty, and fit to begin an object key.
+/// A name that owns posts.
+///
+/// The names that people can take are those of RFC 8265's `UsernameCasePreserved`, as far as Unicode's normalization
+/// form C and invisible characters go, but with the blanks and symbols that its `OpaqueString` has too: see
+/// [`User::parse`] and [`User::exact`]. Rows and objects may hold other names, written under other rules:
+/// [`User::kept`] reads them as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct User(String);
 
-/// Why a text is no user.
+/// Why nobody can take a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUser {
-    /// Nothing is left of it after trimming.
+    /// It is empty, or holds blanks only.
     #[error("the name is empty")]
     Empty,
     /// With post id and file name it would not fit into an object key of 1,024 bytes.
@@ -20,47 +30,84 @@ pub enum BadUser {
     /// Browsers rewrite `.` and `..` in paths, so a picture of that user could never be shown.
     #[error("the name has a part that is '.' or '..'")]
     DotPart,
-    /// It holds what no header can carry.
-    #[error("the name holds control characters")]
-    Control,
+    /// It could break a header or a listing, or pass for another name.
+    #[error("{0}")]
+    Character(BadCharacter),
+    /// It is another spelling of a name that somebody may have.
+    #[error("the name is not in Unicode normalization form C")]
+    NotNormalized,
 }
 
 impl User {
     /// The longest name, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 500;
 
-    /// The user with this name; blanks around it do not count, because browsers trim them in headers.
+    /// The user whom people mean by this name. However a keyboard spells it, it is one name: in normalization form C,
+    /// with U+0020 for every other blank, and without blanks around it, because browsers trim them in headers.
     pub fn parse(name: &str) -> Result<Self, BadUser> {
-        let name = name.trim();
-        if name.is_empty() {
-            Err(BadUser::Empty)
-        } else if name.len() > Self::MAX_BYTES {
-            Err(BadUser::TooLong)
-        } else if name.contains(char::is_control) {
-            Err(BadUser::Control)
-        } else if name.split('/').any(|part| part == "." || part == "..") {
-            Err(BadUser::DotPart)
-        } else {
-            Ok(Self(name.to_owned()))
-        }
+        let name: String = name.trim().chars().map(|it| if is_blank(it) { ' ' } else { it }).collect();
+        Self::exact(&nfc(&name))
     }
 
-    /// The user named by the bytes of an `Authorization` header.
+    /// The user with exactly this name. Whoever vouches for it, such as the issuer of a token, may have users that
+    /// differ in blanks or normalization: none is taken for another, and those whose names nobody can take are refused.
+    pub fn exact(name: &str) -> Result<Self, BadUser> {
+        if name.trim().is_empty() {
+            return Err(BadUser::Empty);
+        }
+        if name.len() > Self::MAX_BYTES {
+            return Err(BadUser::TooLong);
+        }
+        check_name(name).map_err(BadUser::Character)?;
+        if has_dot_part(name) {
+            return Err(BadUser::DotPart);
+        }
+        if nfc(name) != name {
+            return Err(BadUser::NotNormalized);
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The user whom a row or an object names, whatever the rules were when it was written; nothing if it cannot be one.
+    #[must_use]
+    pub fn kept(name: &str) -> Option<Self> {
+        let good = !name.trim().is_empty()
+            && name.len() <= Self::MAX_BYTES
+            && !name.contains(char::is_control)
+            && !has_dot_part(name);
+        good.then(|| Self(name.to_owned()))
+    }
+
+    /// The users besides the one of this name whose posts may be that person's: before names were normalized, posts
+    /// were kept under whatever a keyboard sent. Nothing new is written under these names.
+    #[must_use]
+    pub fn other_spellings(name: &str) -> Vec<Self> {
+        let (name, normal) = (name.trim(), Self::parse(name).ok());
+        let decomposed = normal.as_ref().map(|user| nfd(user.as_str()).into_owned());
+        let mut others: Vec<Self> = Vec::new();
+        for spelling in [Some(Cow::from(name)), decomposed.map(Cow::from)].into_iter().flatten() {
+            let user = Self::kept(&spelling).filter(|user| Some(user) != normal.as_ref() && !others.contains(user));
+            others.extend(user);
+        }
+        others
+    }
+
+    /// The name in the bytes of an `Authorization` header.
     ///
     /// Browsers send ISO-8859-1 and other clients UTF-8. Both spellings of a name must be the same person,
     /// and accented ISO-8859-1 is practically never valid UTF-8.
-    pub fn from_header(value: &[u8]) -> Result<Self, BadUser> {
+    #[must_use]
+    pub fn name_in_header(value: &[u8]) -> Cow<'_, str> {
         match std::str::from_utf8(value) {
-            Ok(name) => Self::parse(name),
-            Err(_) => Self::parse(&value.iter().copied().map(char::from).collect::<String>()),
+            Ok(name) => Cow::Borrowed(name),
+            Err(_) => value.iter().copied().map(char::from).collect(),
         }
     }
 
     /// The user a row's partition key names, if it names one.
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
-        let name = key.strip_prefix(PREFIX)?;
-        Self::parse(name).ok().filter(|user| user.as_str() == name)
+        Self::kept(key.strip_prefix(PREFIX)?)
     }
 
     /// The partition key of this user's rows.
@@ -82,42 +129,130 @@ impl fmt::Display for User {
     }
 }
 
+fn nfc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+fn nfd(text: &str) -> Cow<'_, str> {
+    DecomposingNormalizerBorrowed::new_nfd().normalize(text)
+}
+
+fn has_dot_part(name: &str) -> bool {
+    name.split('/').any(|part| part == "." || part == "..")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn both_encodings_of_a_header_are_the_same_person() {
-        let latin = User::from_header(&[0x5a, 0x6f, 0xe9]);
-        let unicode = User::from_header("Zoé".as_bytes());
-        assert_eq!(latin, unicode);
-        assert_eq!(latin.unwrap().as_str(), "Zoé");
-        assert_eq!(User::from_header("Мария".as_bytes()).unwrap().as_str(), "Мария");
+    fn from_header(value: &[u8]) -> Result<User, BadUser> {
+        User::parse(&User::name_in_header(value))
+    }
+
+    fn names(users: &[User]) -> Vec<&str> {
+        users.iter().map(User::as_str).collect()
     }
 
     #[test]
-    fn blanks_around_a_name_do_not_count() {
-        assert_eq!(User::from_header(b"  ada b \t"), User::parse("ada b"));
+    fn both_encodings_of_a_header_are_the_same_person() {
+        let latin = from_header(&[0x5a, 0x6f, 0xe9]);
+        let unicode = from_header("Zoé".as_bytes());
+        assert_eq!(latin, unicode);
+        assert_eq!(latin.unwrap().as_str(), "Zoé");
+        assert_eq!(from_header("Мария".as_bytes()).unwrap().as_str(), "Мария");
+    }
+
+    #[test]
+    fn blanks_around_a_name_do_not_count_unless_somebody_vouches_for_them() {
+        assert_eq!(from_header(b"  ada b \t"), User::parse("ada b"));
+        assert_eq!(User::exact(" ada ").unwrap().as_str(), " ada ");
+        assert_ne!(User::exact(" ada "), User::exact("ada"));
+        assert_eq!(User::exact("  "), Err(BadUser::Empty));
+    }
+
+    #[test]
+    fn however_a_name_is_spelled_it_is_one_name() {
+        for (spelling, name) in [
+            ("Zoe\u{301}", "Zoé"),
+            ("A\u{30A}sa", "Åsa"),
+            ("\u{212B}sa", "Åsa"),
+            ("\u{1100}\u{1161}\u{11A8}", "각"),
+            ("Nguye\u{302}\u{303}n", "Nguyễn"),
+            ("ada\u{A0}b", "ada b"),
+            ("\u{3000}ada\u{2003}b\u{202F}", "ada b"),
+        ] {
+            assert_eq!(User::parse(spelling).unwrap().as_str(), name);
+            assert!(User::exact(spelling).is_err(), "{spelling:?}");
+        }
+        assert_eq!(User::exact("Zoe\u{301}"), Err(BadUser::NotNormalized));
+        // Another case is another person, and so is a ligature.
+        assert_ne!(User::parse("Ada"), User::parse("ada"));
+        assert_ne!(User::parse("ﬁ"), User::parse("fi"));
     }
 
     #[test]
     fn some_texts_are_no_user() {
         assert_eq!(User::parse(" \t"), Err(BadUser::Empty));
-        assert_eq!(User::from_header(b""), Err(BadUser::Empty));
+        assert_eq!(from_header(b""), Err(BadUser::Empty));
         assert_eq!(User::parse(&"é".repeat(251)), Err(BadUser::TooLong));
-        assert_eq!(User::parse("a\nb"), Err(BadUser::Control));
         assert_eq!(User::parse("a/../b"), Err(BadUser::DotPart));
+        for character in [
+            '\n',
+            '\0',
+            '\u{7F}',
+            '\u{85}',
+            '\u{FFFF}',
+            '\u{FDD0}',
+            '\u{10FFFE}',
+            '\u{200B}',
+            '\u{200D}',
+            '\u{AD}',
+            '\u{FEFF}',
+            '\u{2060}',
+            '\u{202E}',
+            '\u{2066}',
+            '\u{200F}',
+            '\u{61C}',
+            '\u{2028}',
+            '\u{180E}',
+            '\u{3164}',
+            '\u{FE0F}',
+            '\u{E0041}',
+            '\u{2800}',
+        ] {
+            let refused = User::parse(&format!("a{character}b"));
+            assert!(matches!(refused, Err(BadUser::Character(_))), "{character:?}: {refused:?}");
+        }
     }
 
     #[test]
     fn keys_lead_back_to_names() {
-        for name in ["ada", "a/b", "#1 & co", "50 %", "x,y+z", "d'Arc?", "..a"] {
-            let user = User::parse(name).unwrap();
+        for name in ["ada", "a/b", "#1 & co", "50 %", "x,y+z", "d'Arc?", "..a", " ada "] {
+            let user = User::exact(name).unwrap();
             assert_eq!(user.key(), format!("USER#{name}"));
             assert_eq!(User::from_key(&user.key()), Some(user));
         }
-        assert_eq!(User::from_key("ada"), None);
-        assert_eq!(User::from_key("USER#"), None);
-        assert_eq!(User::from_key("USER# ada"), None);
+        for none in ["ada", "USER#", "USER# ", "USER#a\nb", "USER#.."] {
+            assert_eq!(User::from_key(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_under_other_rules_is_read_as_it_is() {
+        for name in ["Zoe\u{301}", "ada\u{200B}", "a\u{FFFF}b", "ada\u{A0}b"] {
+            assert_eq!(User::from_key(&format!("USER#{name}")).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn a_person_is_found_under_other_spellings_too() {
+        assert_eq!(names(&User::other_spellings("ada")), [""; 0]);
+        assert_eq!(names(&User::other_spellings(" Zoé ")), ["Zoe\u{301}"]);
+        assert_eq!(names(&User::other_spellings("Zoe\u{301}")), ["Zoe\u{301}"]);
+        assert_eq!(names(&User::other_spellings("ada\u{A0}b")), ["ada\u{A0}b"]);
+        // Nobody can take these, but somebody may have had them.
+        assert_eq!(names(&User::other_spellings("ada\u{200B}")), ["ada\u{200B}"]);
+        assert_eq!(names(&User::other_spellings("a\nb")), [""; 0]);
+        assert_eq!(names(&User::other_spellings("")), [""; 0]);
     }
 }

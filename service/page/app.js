@@ -82,7 +82,7 @@ function renderPosts() {
 }
 
 function cardOf(post) {
-  const mine = post.user === state.user;
+  const mine = Boolean(state.user) && session.isName(post.user, state.user);
   const upload = mine ? state.uploads.get(post.id) : undefined;
   const look = JSON.stringify([post.title, post.body, picturePath(post), post.labels, post.reason, mine, upload?.phase, upload?.preview]);
   const known = cards.get(post.id);
@@ -111,6 +111,11 @@ function counterpart(card, focused) {
 /** A signed address changes its query from time to time; it is another picture only if its path changes. */
 function picturePath(post) {
   return post.image?.split("?")[0];
+}
+
+/** Which picture was looked at last, also if it was removed then. */
+function lastLookedAt(post) {
+  return picturePath(post) ?? post.removed;
 }
 
 function drawCard(post, mine, upload) {
@@ -195,8 +200,8 @@ function showPercent(element, upload) {
 }
 
 function drawLabels(post) {
-  if (!post.labels) return [];
-  if (!post.labels.length) return [make("p", { className: "nothing", textContent: found(post) })];
+  if (!post.labels && !post.reason) return [];
+  if (!post.labels?.length) return [make("p", { className: "nothing", textContent: found(post) })];
   const items = post.labels.map((label) => make("li", { textContent: label }));
   return [make("ul", { className: "labels", ariaLabel: say("labels") }, ...items)];
 }
@@ -298,7 +303,8 @@ function accept({ posts, next }) {
   for (const post of part) {
     post.fresh = known ? !known.has(post.id) : false;
     const upload = state.uploads.get(post.id);
-    if (upload && post.image && picturePath(post) !== upload.before) finish(post, upload);
+    const looked = lastLookedAt(post);
+    if (upload && looked && looked !== upload.before) finish(post, upload);
   }
 }
 
@@ -431,8 +437,8 @@ async function attach(id, file) {
   }
   const earlier = state.uploads.get(id);
   if (earlier?.preview) URL.revokeObjectURL(earlier.preview);
-  // The picture that the post has until this one takes its place.
-  const before = picturePath(state.posts?.find((post) => post.id === id) ?? {});
+  // The picture that was looked at last until this one takes its place.
+  const before = lastLookedAt(state.posts?.find((post) => post.id === id) ?? {});
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture, before };
   state.uploads.set(id, upload);
   render();
@@ -576,7 +582,7 @@ function refused(problem) {
 
 function logIn() {
   const user = session.logIn($("login-name").value.trim());
-  $("login-problem").textContent = user ? "" : say("tokenOfNobody");
+  $("login-problem").textContent = user ? "" : say(session.byToken() ? "tokenOfNobody" : "nameRefused");
   if (!user) return $("login-name").focus();
   state.user = user;
   $("login-form").reset();

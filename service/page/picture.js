@@ -1,18 +1,27 @@
 // Makes of a chosen file what can be shown and recognised: a JPEG or PNG of a sensible size.
 
+import { clean, formatOf } from "/metadata.js";
+
 const LARGEST_BYTES = 4 * 1024 * 1024;
 const LONGEST_SIDE = 2560;
 
-/** The file itself if it will do, else a JPEG made of it; null if it is no picture. */
+/** The file itself if it will do, without its metadata, else a JPEG made of it; null if it is no picture. */
 export async function prepare(file) {
-  const fits = /^image\/(jpeg|png)$/.test(file.type) && file.size <= LARGEST_BYTES;
   const picture = await createImageBitmap(file).catch(() => null);
   if (!picture) return null;
   try {
-    return fits ? file : await redraw(picture, file.name);
+    return (file.size <= LARGEST_BYTES && (await cleaned(file))) || (await redraw(picture, file.name));
   } finally {
     picture.close();
   }
+}
+
+/** A JPEG or PNG without its metadata; null for every other file, whatever it is called. */
+async function cleaned(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const type = formatOf(bytes);
+  const picture = type && clean(bytes);
+  return picture && new File([picture], file.name, { type });
 }
 
 /** The first picture among what was dropped or pasted. */

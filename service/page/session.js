@@ -1,6 +1,7 @@
 // Who is here: somebody by a name that is believed, or by a token that the service checks; and which pictures they sent.
 
 import * as api from "/api.js";
+import { nameOf, spelled } from "/names.js";
 
 const NAME = "postagram.name";
 const TOKEN = "postagram.token";
@@ -30,15 +31,20 @@ export function tokensFrom() {
   return /^https?:/.test(way?.login ?? "") ? way.login : null;
 }
 
-/** Logs in with a name or a token, and returns the user's name: "" if the token names nobody. */
+/** Logs in with a name or a token, and returns the user's name: "" if it is none, or the token names nobody. */
 export function logIn(text) {
-  const user = byToken() ? nameIn(text, way.claim ?? "sub") : text;
+  const user = byToken() ? nameIn(text, way.claim ?? "sub") : nameOf(text);
   if (!user) return "";
-  api.speakFor(byToken() ? `Bearer ${text}` : asHeader(text));
+  api.speakFor(byToken() ? `Bearer ${text}` : asHeader(user));
   // A token is worth more than a name: it is forgotten with its window.
   if (byToken()) sessionStorage.setItem(TOKEN, text);
-  else localStorage.setItem(NAME, text);
+  else localStorage.setItem(NAME, user);
   return user;
+}
+
+/** Whether a post of this name is the user's. Tokens name users exactly, and keyboards spell one name in many ways. */
+export function isName(name, user) {
+  return byToken() ? name === user : spelled(name) === user;
 }
 
 export function logOut() {
@@ -49,8 +55,8 @@ export function logOut() {
 }
 
 /**
- * Pictures that were sent from this window and whose labels are awaited: post id → { at, before }, since when, and the path
- * of the picture that the post had until then.
+ * Pictures that were sent from this window and whose labels are awaited: post id → { at, before }, since when, and the
+ * picture that was looked at last until then.
  */
 export function sent() {
   return JSON.parse(sessionStorage.getItem(SENT) ?? "{}");
@@ -72,7 +78,7 @@ function nameIn(token, claim) {
   try {
     const bytes = Uint8Array.from(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0));
     const name = JSON.parse(new TextDecoder().decode(bytes))[claim];
-    return typeof name === "string" ? name.trim() : "";
+    return typeof name === "string" && name.trim() ? name : "";
   } catch {
     return "";
   }

@@ -1,27 +1,29 @@
 //! The endpoints: who asks, for what, and what the answer is.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, Stream};
-use poem::{Request, RequestBody};
-use poem_openapi::error::ParseRequestPayloadError;
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::error::{ContentTypeError, ParseRequestPayloadError};
 use poem_openapi::param::{Path, Query};
-use poem_openapi::payload;
+use poem_openapi::payload::{self, Payload as _};
 use poem_openapi::registry::{MetaRequest, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, Object, OpenApi};
-use posts::{FileName, ObjectName, PostId, User};
+use posts::{FileName, ObjectName, PostId, User, check_text};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::author::Author;
+use crate::author::{Author, Owner};
 use crate::config::Auth;
 use crate::error::{Error, caused};
 use crate::json::{self, Json};
 use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
-use crate::row::{Picture, Post, Text};
+use crate::row::{Post, Text};
 use crate::rows::{Order, Part, Rows};
 use crate::single_flight::SingleFlight;
 
@@ -68,7 +70,7 @@ impl Api {
     #[oai(path = "/posts", method = "post", operation_id = "writePost")]
     async fn write(&self, author: Author, draft: Draft) -> Result<Written, Error> {
         let (title, body) = (Text::Plain(&draft.0.title), Text::Plain(&draft.0.body));
-        let post = Post { id: PostId::new(), user: author.0, title, body, picture: None };
+        let post = Post { id: PostId::new(), user: author.0, title, body, picture: None, removed: None };
         self.rows.add(&post).await?;
         Ok(Written::Post(Json::like(&Told::of(&post, None), 512)))
     }
@@ -97,44 +99,37 @@ impl Api {
         let part =
             Part { after: read_cursor(cursor.0)?, limit: read_limit(limit.0)?, order: read_order(order.0.as_deref())? };
         let name = [user.0, id_user.0].into_iter().flatten().find(|name| !name.trim().is_empty());
-        let user = match name.map(|name| User::parse(&name)) {
-            None => None,
-            Some(Ok(user)) => Some(user),
-            // A name that no author can have has no posts.
-            Some(Err(_)) => return Ok(Listed::Posts(Json::like(&[(); 0], 2), None)),
-        };
-        let question = Question { user, part };
-        let list = self.part(&question).await?;
-        if part.limit.is_none() && list.next.is_some() {
-            return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None));
+        let users = name.map_or_else(|| vec![None], |name| self.users_called(&name).into_iter().map(Some).collect());
+        for user in users {
+            let question = Question { user, part };
+            let list = self.part(&question).await?;
+            if part.limit.is_none() && list.next.is_some() {
+                return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None));
+            }
+            if list.next.is_some() || *list.posts != *b"[]" {
+                return Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())));
+            }
         }
-        Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())))
+        // Nobody has this name, or posts under it.
+        Ok(Listed::Posts(Json::like(&[(); 0], 2), None))
     }
 
     /// Delete a post of yours, with its pictures
     #[oai(path = "/posts/:id", method = "delete", operation_id = "deletePost")]
     async fn delete(
         &self,
-        author: Author,
+        owner: Owner,
         /// The post's `id`, or the UUID behind its `#`.
         id: Path<String>,
     ) -> Result<Deleted, Error> {
         let id = read_id(&id.0)?;
-        // No picture is left without a post for good, wherever this ends and whatever is uploaded meanwhile:
-        // - Pictures go before the row. If the storage fails or the service dies in between, the row is still there, and
-        //   deleting again finishes the work.
-        // - The row goes only as it was read before its pictures were listed. A picture that came later and was labelled
-        //   before the row is gone has changed the row, and all begins anew.
-        // - A picture that is labelled after the row is gone is removed by the labeler, which finds no row.
-        for _ in 0..ATTEMPTS {
-            let shown = self.rows.shown(&author.0, id).await?;
-            self.pictures.remove(&author.0, id).await?;
-            if self.rows.remove(&author.0, id, shown).await? {
-                self.sweep(&author.0, id).await;
-                return Ok(Deleted::Gone);
+        for user in owner.names() {
+            match self.delete_of(user, id).await {
+                Err(Error::NoPost) => (),
+                done => return done.map(|()| Deleted::Gone),
             }
         }
-        Err(Error::Late(caused("the post kept changing")))
+        Err(owner.has_none())
     }
 
     /// Get the address to PUT a post's picture to
@@ -143,7 +138,7 @@ impl Api {
     #[oai(path = "/signedUrlPut", method = "get", operation_id = "uploadAddress")]
     async fn upload(
         &self,
-        author: Author,
+        owner: Owner,
         /// What the file is called; only the last part of a path counts.
         filename: Query<String>,
         /// Its type, an image's.
@@ -152,14 +147,14 @@ impl Api {
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
-        self.upload_to(author.0, &filename.0, &filetype.0, &post_id.0).await
+        self.upload_to(owner, &filename.0, &filetype.0, &post_id.0).await
     }
 
     /// Get the address to PUT a post's picture to, by its other name
     #[oai(path = "/getSignedUrlPut", method = "get", operation_id = "uploadAddressByItsOtherName")]
     async fn upload_by_its_other_name(
         &self,
-        author: Author,
+        owner: Owner,
         /// What the file is called; only the last part of a path counts.
         filename: Query<String>,
         /// Its type, an image's.
@@ -168,7 +163,7 @@ impl Api {
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
-        self.upload_to(author.0, &filename.0, &filetype.0, &post_id.0).await
+        self.upload_to(owner, &filename.0, &filetype.0, &post_id.0).await
     }
 
     /// Ask how people log in
@@ -229,6 +224,24 @@ impl Api {
         })
     }
 
+    async fn delete_of(&self, user: &User, id: PostId) -> Result<(), Error> {
+        // No picture is left without a post for good, wherever this ends and whatever is uploaded meanwhile:
+        // - Pictures go before the row. If the storage fails or the service dies in between, the row is still there, and
+        //   deleting again finishes the work.
+        // - The row goes only as it was read before its pictures were listed. A picture that came later and was labelled
+        //   before the row is gone has changed the row, and all begins anew.
+        // - A picture that is labelled after the row is gone is removed by the labeler, which finds no row.
+        for _ in 0..ATTEMPTS {
+            let shown = self.rows.shown(user, id).await?;
+            self.pictures.remove(user, id).await?;
+            if self.rows.remove(user, id, shown).await? {
+                self.sweep(user, id).await;
+                return Ok(());
+            }
+        }
+        Err(Error::Late(caused("the post kept changing")))
+    }
+
     /// Removes pictures whose upload ended after they were listed: soon, and not only when the labeler gets to them.
     async fn sweep(&self, user: &User, id: PostId) {
         if let Err(error) = self.pictures.remove(user, id).await {
@@ -236,14 +249,28 @@ impl Api {
         }
     }
 
-    async fn upload_to(&self, user: User, file: &str, content_type: &str, post: &str) -> Result<Json<Upload>, Error> {
+    async fn upload_to(&self, owner: Owner, file: &str, content_type: &str, post: &str) -> Result<Json<Upload>, Error> {
         let file: FileName = file.parse().map_err(|why| Error::field("filename", why))?;
         let content_type = read_type(content_type)?;
         let post = read_id(post)?;
-        self.rows.require(&user, post).await?;
-        let name = ObjectName::new(user, post, &file);
-        let upload_url = self.pictures.upload_address(&name, content_type).await?;
-        Ok(Json::of(&Upload { upload_url, object_name: name.to_string() }))
+        for user in owner.names() {
+            match self.rows.require(user, post).await {
+                Err(Error::NoPost) => continue,
+                there => there?,
+            }
+            let name = ObjectName::new(user.clone(), post, &file);
+            let upload_url = self.pictures.upload_address(&name, content_type).await?;
+            return Ok(Json::of(&Upload { upload_url, object_name: name.to_string() }));
+        }
+        Err(owner.has_none())
+    }
+
+    /// The users of this name, as whoever asks may mean it: where names are vouched for, it is meant exactly.
+    fn users_called(&self, name: &str) -> Vec<User> {
+        if self.login.wants_tokens() {
+            return User::kept(name).into_iter().collect();
+        }
+        User::parse(name).into_iter().chain(User::other_spellings(name)).collect()
     }
 }
 
@@ -317,6 +344,9 @@ struct Shown {
     /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was looked at.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
+    /// The `objectName` of the picture that was removed for this reason, because it cannot be shown; absent otherwise.
+    #[oai(skip_serializing_if_is_none)]
+    removed: Option<String>,
 }
 
 /// A [`Shown`] whose texts are where they were found.
@@ -331,17 +361,27 @@ struct Told<'a> {
     label: Option<&'a [Text<'a>]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Text<'a>>,
 }
 
 impl<'a> Told<'a> {
     /// The post, with the address of its picture if it has one.
     fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
-        let Post { id, user, title, body, picture } = post;
-        let (labels, reason) = match picture {
-            Some(Picture { labels, reason, .. }) => (Some(&labels[..]), *reason),
-            None => (None, None),
-        };
-        Self { id: id.key(), user: user.as_str(), title: *title, body: *body, image, labels, label: labels, reason }
+        let Post { id, user, title, body, picture, removed } = post;
+        let labels = picture.as_ref().map(|picture| &picture.labels[..]);
+        let reason = picture.as_ref().and_then(|picture| picture.reason).or(removed.as_ref().map(|it| it.reason));
+        Self {
+            id: id.key(),
+            user: user.as_str(),
+            title: *title,
+            body: *body,
+            image,
+            labels,
+            label: labels,
+            reason,
+            removed: removed.as_ref().map(|it| it.key),
+        }
     }
 }
 
@@ -440,26 +480,41 @@ impl<'a> ApiExtractor<'a> for Draft {
     async fn from_request(
         request: &'a Request,
         body: &mut RequestBody,
-        options: ExtractParamOptions<()>,
+        _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let payload::Json(value) = <payload::Json<Value> as ApiExtractor>::from_request(request, body, options).await?;
-        if !value.is_object() {
-            return Err(ParseRequestPayloadError { reason: "it must be a JSON object".to_owned() }.into());
+        if !request.content_type().is_some_and(payload::Json::<NewPost>::check_content_type) {
+            let content_type = request.content_type().unwrap_or_default().to_owned();
+            return Err(ContentTypeError::NotSupported { content_type }.into());
         }
-        let (title, body) = (read_text(&value, "title", MAX_TITLE)?, read_text(&value, "body", MAX_BODY)?);
+        let body = <Vec<u8> as FromRequest>::from_request(request, body).await?;
+        // What the fields hold is read later: an escape in one of them that is no character is an error of that field.
+        let fields: Map<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        let (title, body) = (read_text(&fields, "title", MAX_TITLE)?, read_text(&fields, "body", MAX_BODY)?);
         Ok(Self(NewPost { title, body }))
     }
 }
 
-fn read_text(object: &Value, name: &'static str, longest: usize) -> Result<String, Error> {
-    match object.get(name) {
-        None => Err(Error::field(name, "it is missing")),
-        Some(Value::String(text)) if text.chars().count() > longest => {
-            Err(Error::field(name, format!("it is longer than {longest} characters")))
-        }
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(Error::field(name, "it must be a string")),
+/// The fields of an object, each still as it is written.
+type Map<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+fn unreadable(error: &serde_json::Error) -> ParseRequestPayloadError {
+    let reason = if error.is_data() { "it must be a JSON object".to_owned() } else { error.to_string() };
+    ParseRequestPayloadError { reason }
+}
+
+fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<String, Error> {
+    let json = fields.get(name).ok_or_else(|| Error::field(name, "it is missing"))?.get();
+    if !json.starts_with('"') {
+        return Err(Error::field(name, "it must be a string"));
     }
+    // Its syntax is known to be right: only half of a surrogate pair can stand in its way.
+    let text: String = serde_json::from_str(json)
+        .map_err(|_| Error::field(name, "it holds half of a surrogate pair (\\ud800 to \\udfff)"))?;
+    if text.chars().count() > longest {
+        return Err(Error::field(name, format!("it is longer than {longest} characters")));
+    }
+    check_text(&text).map_err(|why| Error::field(name, why))?;
+    Ok(text)
 }
 
 /// A post's UUID, or its `id` as answers have it, which holds the UUID. What is neither names no post.
@@ -497,9 +552,19 @@ fn read_type(text: &str) -> Result<&str, Error> {
         return Ok(UNKNOWN_TYPE);
     }
     match text.split_once('/') {
+        Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_active(name) => {
+            Err(Error::field("filetype", "it must be a picture of pixels: SVG and other XML can run programs"))
+        }
         Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_a_name(name) => Ok(text),
         _ => Err(Error::field("filetype", "it must be an image's, such as image/jpeg")),
     }
+}
+
+/// Whether browsers take pictures of this type for documents, in which scripts run: XML of any kind (WHATWG MIME
+/// Sniffing, section 4.6), and the names that SVG had before it was registered.
+fn is_active(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with("xml") || name.contains("svg")
 }
 
 /// What may stand in a type behind the slash (RFC 6838, section 4.2).
@@ -511,21 +576,25 @@ fn is_a_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use poem_openapi::types::{ParseFromJSON, ToJSON};
-    use serde_json::{json, to_value};
+    use serde_json::{Value, json, to_value};
 
     use super::*;
+    use crate::row::{Picture, Removed};
 
     #[test]
     fn what_is_written_is_what_the_document_says() {
         let picture = Picture { key: "k".into(), labels: vec![Text::Plain("Cat")], reason: Some(Text::Plain("empty")) };
-        let user = User::parse("ada").unwrap();
-        let mut post =
-            Post { id: PostId::new(), user, title: Text::Plain("t"), body: Text::Plain("b"), picture: Some(picture) };
+        let (user, title, body) = (User::parse("ada").unwrap(), Text::Plain("t"), Text::Plain("b"));
+        let mut post = Post { id: PostId::new(), user, title, body, picture: Some(picture), removed: None };
         let with_picture = to_value(Told::of(&post, Some(Address::new("https://a")))).unwrap();
         post.picture = None;
         let without = to_value(Told::of(&post, None)).unwrap();
+        post.removed = Some(Removed { key: Text::Plain("k"), reason: Text::Plain("too_large") });
+        let removed = to_value(Told::of(&post, None)).unwrap();
+        assert_eq!((&removed["image"], &removed["labels"]), (&Value::Null, &Value::Null));
+        assert_eq!((&removed["reason"], &removed["removed"]), (&json!("too_large"), &json!("k")));
         assert_eq!(with_picture["label"], json!(["Cat"]));
-        for told in [with_picture, without] {
+        for told in [with_picture, without, removed] {
             let shown = Shown::parse_from_json(Some(told.clone())).ok().unwrap();
             assert_eq!(shown.to_json(), Some(told));
         }

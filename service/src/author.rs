@@ -12,8 +12,27 @@ use crate::config::{Auth, BadSettings};
 use crate::error::Error;
 use crate::tokens::Tokens;
 
-/// The caller.
+/// The caller, in whose name posts are written.
 pub(crate) struct Author(pub User);
+
+/// The caller, as the owner of posts that are there.
+pub(crate) struct Owner {
+    user: Result<User, Error>,
+    /// Under which other names the caller's posts may be kept, written before names were held to today's rule.
+    others: Vec<User>,
+}
+
+impl Owner {
+    /// The names under which a post of the caller's may be kept, the likeliest first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &User> {
+        self.user.iter().chain(&self.others)
+    }
+
+    /// What to tell a caller who has the post under none of these names.
+    pub(crate) fn has_none(self) -> Error {
+        self.user.err().unwrap_or(Error::NoPost)
+    }
+}
 
 /// How callers are known, ready to be used.
 pub(crate) enum Authors {
@@ -31,25 +50,40 @@ impl Authors {
         })
     }
 
-    async fn author(&self, request: &Request) -> Result<Author, Error> {
+    async fn caller(&self, request: &Request) -> Result<Owner, Error> {
         // The bytes as they came: a name with accents is no valid `str` in ISO-8859-1.
         let value = request.headers().get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
         match self {
             Self::Believed => believed(value),
             Self::Checked(tokens) => match token(value) {
-                Some(token) => tokens.check(token).await.map(Author),
+                Some(token) => Ok(vouched_for(&tokens.check(token).await?)),
                 None => Err(Error::NoToken),
             },
         }
     }
 }
 
-fn believed(value: &[u8]) -> Result<Author, Error> {
-    match User::from_header(value) {
-        Ok(user) => Ok(Author(user)),
-        Err(BadUser::Empty) => Err(Error::NoAuthor),
-        Err(why) => Err(Error::field("Authorization", why)),
-    }
+fn believed(value: &[u8]) -> Result<Owner, Error> {
+    let name = User::name_in_header(value);
+    let user = match User::parse(&name) {
+        Err(BadUser::Empty) => return Err(Error::NoAuthor),
+        user => user.map_err(|why| Error::field("Authorization", why)),
+    };
+    Ok(Owner { user, others: User::other_spellings(&name) })
+}
+
+/// The caller whom a good token names. Its issuer compares names exactly (RFC 7519, section 2), and so do we: two
+/// that differ in a blank or in their normalization are two users.
+fn vouched_for(name: &str) -> Owner {
+    let user = User::exact(name).map_err(|why| {
+        Error::BadToken(match why {
+            BadUser::NotNormalized => "the name in it is not in Unicode normalization form C",
+            BadUser::Character(_) => "the name in it holds a character that no name may hold",
+            BadUser::Empty | BadUser::TooLong | BadUser::DotPart => "it names no user",
+        })
+    });
+    let others = if user.is_err() { User::kept(name).into_iter().collect() } else { Vec::new() };
+    Owner { user, others }
 }
 
 /// What stands behind `Bearer`, which may be written in any case (RFC 9110, section 11.1).
@@ -59,7 +93,7 @@ fn token(value: &[u8]) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-impl<'a> ApiExtractor<'a> for Author {
+impl<'a> ApiExtractor<'a> for Owner {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
     type ParamType = ();
     type ParamRawType = ();
@@ -78,7 +112,29 @@ impl<'a> ApiExtractor<'a> for Author {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let authors: &Arc<Authors> = request.data().expect("`app` gives it to every request of the API");
-        Ok(authors.author(request).await?)
+        Ok(authors.caller(request).await?)
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Author {
+    const TYPES: &'static [ApiExtractorType] = Owner::TYPES;
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Owner::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Owner::security_schemes()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(Owner::from_request(request, body, options).await?.user?))
     }
 }
 
@@ -89,7 +145,10 @@ pub(crate) const SCHEME: &str = "Author";
 fn by_name() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
-        description: Some("Your name, as UTF-8 or ISO-8859-1; it is believed"),
+        description: Some(
+            "Your name, as UTF-8 or ISO-8859-1; it is believed. Blanks around it do not count, and it is normalized to \
+             Unicode's form C. It may hold no control, no noncharacter and nothing invisible.",
+        ),
         name: Some("Authorization"),
         key_in: Some("header"),
         scheme: None,

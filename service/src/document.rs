@@ -125,14 +125,21 @@ const OPERATIONS: &[(&str, &[u16])] = &[
 /// Whatever is asked, a body may come with it.
 const OF_EVERY_REQUEST: &[u16] = &[408, 413, 414, 415, 431];
 
+/// What no text may hold, for the inside of brackets: controls and the noncharacters of the first plane.
+const NO_TEXT: &str = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff";
+/// What no line may hold.
+const NO_LINE: &str = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff";
+/// What is dropped from the names of files.
+const INVISIBLE: &str = r"\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
+
 const UUID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
 /// What the checks of the parameters take.
 fn parameters() -> Vec<(&'static str, Value, Value)> {
     let id = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
     let post = json!({ "pattern": format!("^(POST#)?{id}$") });
-    let file = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f/\\\s][^\x00-\x1f\x7f-\x9f/\\]*$";
-    let image = r"^([Ii][Mm][Aa][Gg][Ee]/[A-Za-z0-9!#$&^_.+-]{1,127}|application/octet-stream)?$";
+    let file = format!(r"^[^{NO_LINE}]*[^{NO_LINE}/\\\s{INVISIBLE}][^{NO_LINE}/\\]*$");
+    let image = r"^([Ii][Mm][Aa][Gg][Ee]/(?!.*[Ss][Vv][Gg])(?!.*[Xx][Mm][Ll]$)[A-Za-z0-9!#$&^_.+-]{1,127}|application/octet-stream)?$";
     vec![
         ("user", json!({}), json!("ada")),
         ("id_user", json!({}), json!("ada")),
@@ -151,13 +158,17 @@ fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
     let id = format!("POST#{UUID}");
     let labels = json!(["Cat", "Animal"]);
     let reasons = Refusal::ALL.map(Refusal::word);
+    let text = format!("^[^{NO_TEXT}]*$");
     let key = format!("ada/{UUID}/5b0e7c3e-4f1e-4c59-9d3a-2f1f0c4f7c11cat.jpg");
     let address = format!("https://images.s3.us-east-1.amazonaws.com/{key}?X-Amz-Signature=…");
     vec![
         (
             "NewPost",
             json!({
-                "properties": { "title": { "maxLength": 300 }, "body": { "maxLength": 10_000 } },
+                "properties": {
+                    "title": { "maxLength": 300, "pattern": text },
+                    "body": { "maxLength": 10_000, "pattern": text },
+                },
                 "example": { "title": "My cat", "body": "She sleeps." },
             }),
         ),

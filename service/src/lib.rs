@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod pictures;
 mod published;
+mod query;
 mod ready;
 mod route;
 mod row;

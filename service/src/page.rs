@@ -19,6 +19,12 @@ const FILES: &[File] = &[
     File { path: "/app.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/app.js") },
     File { path: "/api.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/api.js") },
     File {
+        path: "/metadata.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("../page/metadata.js"),
+    },
+    File { path: "/names.js", content_type: "text/javascript; charset=utf-8", text: include_str!("../page/names.js") },
+    File {
         path: "/picture.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("../page/picture.js"),

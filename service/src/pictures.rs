@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::EncodingType;
 use lru::LruCache;
-use posts::{ObjectName, PostId, User};
+use posts::{ObjectName, PostId, User, decode_key};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::error::Error;
+use crate::error::{Error, caused};
 use crate::signing::{Keys, Signer, Use};
 
 /// How long a picture's address lives.
@@ -73,19 +74,43 @@ impl Pictures {
     /// Removes every picture of a post, also those that never were labelled.
     pub(crate) async fn remove(&self, user: &User, post: PostId) -> Result<(), Error> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(ObjectName::prefix(user, post));
-        // What goes on behind another slash is the picture of somebody else, whose name begins like this.
-        let mut pages = list.delimiter("/").into_paginator().send();
+        // What goes on behind another slash is the picture of somebody else, whose name begins like this. Keys may hold
+        // characters that XML cannot carry: without the encoding one of them would make the whole list unreadable.
+        let mut pages = list.delimiter("/").encoding_type(EncodingType::Url).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Error::of_call("ListObjectsV2", &error))?;
-            let keys: Vec<_> = page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key).collect();
-            for key in keys {
-                // One call for each: a post has one picture, rarely two, and this call needs no checksum of a body.
+            let encoded = page.encoding_type == Some(EncodingType::Url);
+            for key in page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key) {
+                let key = if encoded { decode_key(&key) } else { Some(key) };
+                let key = key.ok_or_else(|| Error::Refused(caused("S3 lists a key that is no text")))?;
+                // One call for each: a post has one picture, rarely two, and this call can name every key and needs no
+                // checksum of a body.
                 let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
                 deleted.map_err(|error| Error::of_call("DeleteObject", &error))?;
             }
         }
         Ok(())
     }
+}
+
+/// The parameter of an object's address that says how a browser is to take it.
+///
+/// Whoever uploads an object chooses its bytes and its type. As a type of pixels nothing in it can run, whatever it is;
+/// what is not called like one is never shown by itself. Inside a page, `<img>` shows both.
+fn presentation(key: &str) -> &'static str {
+    const SHOWN: &[(&str, &str)] = &[
+        ("jpg", "response-content-type=image%2Fjpeg"),
+        ("jpeg", "response-content-type=image%2Fjpeg"),
+        ("jfif", "response-content-type=image%2Fjpeg"),
+        ("png", "response-content-type=image%2Fpng"),
+        ("gif", "response-content-type=image%2Fgif"),
+        ("webp", "response-content-type=image%2Fwebp"),
+        ("avif", "response-content-type=image%2Favif"),
+    ];
+    let file = key.rsplit('/').next().unwrap_or_default();
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let shown = SHOWN.iter().find(|(name, _)| extension.eq_ignore_ascii_case(name));
+    shown.map_or("response-content-disposition=attachment", |(_, parameter)| *parameter)
 }
 
 /// The addresses of one answer.
@@ -106,7 +131,8 @@ impl Addresses<'_> {
         tokio::task::consume_budget().await;
         // A picture never changes under its name: while its address is the same, no browser asks twice.
         let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
-        let query = ["x-id=GetObject", &format!("response-cache-control={cached}")];
+        let presentation = presentation(key);
+        let query = ["x-id=GetObject", &format!("response-cache-control={cached}"), presentation];
         let show = Use { method: "GET", query: &query, content_type: None, from: *window, life: LIFE };
         let address = Address::new(&pictures.signer.address(keys, key, &show));
         pictures.given().keep(keys, *window, key, &address);
@@ -231,7 +257,8 @@ mod tests {
     #[tokio::test]
     async fn addresses_are_those_of_the_sdk_to_the_byte() {
         let ascii: String = (' '..='~').filter(|letter| *letter != '/').collect();
-        let keys = ["cat.jpg", "Zoé Мария/猫 🐱.jpg", "a//b/./c+d%41&e=f?g#h", &format!("x/{ascii}/y")];
+        let keys =
+            ["cat.jpg", "Zoé Мария/猫 🐱.PNG", "a//b/./c+d%41&e=f?g#h", &format!("x/{ascii}/y"), "x\u{FFFF}y.svg"];
         let types = ["image/jpeg", "image/svg+xml", "image/x;  a=\"b\"   c", "application/octet-stream"];
         for (bucket, endpoint) in
             [("b-1", None), ("b.1", None), ("b", Some("http://127.0.0.1:4566")), ("b", Some("http://aws:80/sub"))]
@@ -242,6 +269,11 @@ mod tests {
                 for key in keys {
                     let get = client.get_object().bucket(bucket).key(key);
                     let get = get.response_cache_control("private, max-age=1800, immutable");
+                    let get = match key.rsplit('.').next() {
+                        Some("jpg") => get.response_content_type("image/jpeg"),
+                        Some("PNG") => get.response_content_type("image/png"),
+                        _ => get.response_content_disposition("attachment"),
+                    };
                     let sdk = get.presigned(signing(window_start(now), LIFE)).await.unwrap();
                     assert_eq!(address_at(&pictures, now, key).await, sdk.uri(), "{bucket} {key}");
                 }
@@ -254,6 +286,22 @@ mod tests {
                     assert_eq!(ours, sdk.uri(), "{bucket} {name} {content_type}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_called_like_a_picture_of_pixels_is_never_shown_by_itself() {
+        for (file, shown) in [
+            ("cat.jpg", "response-content-type=image%2Fjpeg"),
+            ("cat.JPEG", "response-content-type=image%2Fjpeg"),
+            ("a.svg.png", "response-content-type=image%2Fpng"),
+            ("cat.svg", "response-content-disposition=attachment"),
+            ("cat.html", "response-content-disposition=attachment"),
+            ("cat", "response-content-disposition=attachment"),
+            ("png", "response-content-disposition=attachment"),
+            ("cat.", "response-content-disposition=attachment"),
+        ] {
+            assert_eq!(presentation(&format!("a.png/x/{file}")), shown, "{file}");
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Post<'a> {
     pub title: Text<'a>,
     pub body: Text<'a>,
     pub picture: Option<Picture<'a>>,
+    /// The picture that was removed because it is none that can be shown.
+    pub removed: Option<Removed<'a>>,
 }
 
 /// What the labeler adds to a post.
@@ -30,6 +32,13 @@ pub(crate) struct Picture<'a> {
     pub labels: Vec<Text<'a>>,
     /// Why there are none; absent if the picture was looked at.
     pub reason: Option<Text<'a>>,
+}
+
+/// What the labeler says of a picture that it removed: such a row has a reason and no labels.
+#[derive(Debug)]
+pub(crate) struct Removed<'a> {
+    pub key: Text<'a>,
+    pub reason: Text<'a>,
 }
 
 /// A text that is handed on.
@@ -178,18 +187,18 @@ pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
 
 impl<'a> Row<'a> {
     fn post(self) -> Option<Post<'a>> {
-        let key = self.image.and_then(Typed::text).and_then(read).filter(|key| !key.is_empty());
         let handed_on = |value: Option<Typed<'a>>| value.and_then(Typed::text).map(Text::Json);
+        let image = self.image.and_then(Typed::text);
+        let key = image.and_then(read).filter(|key| !key.is_empty());
+        let (labels, reason) = (self.labels.and_then(Typed::texts), handed_on(self.refused));
+        let removed = image.map(Text::Json).zip(reason).filter(|_| key.is_some() && labels.is_none());
         Some(Post {
             user: User::from_key(&read(self.user?.text()?)?)?,
             id: PostId::from_key(&read(self.id?.text()?)?)?,
             title: handed_on(self.title).unwrap_or(Text::Plain("")),
             body: handed_on(self.body).unwrap_or(Text::Plain("")),
-            picture: key.zip(self.labels.and_then(Typed::texts)).map(|(key, labels)| Picture {
-                key,
-                labels,
-                reason: handed_on(self.refused),
-            }),
+            picture: key.zip(labels).map(|(key, labels)| Picture { key, labels, reason }),
+            removed: removed.map(|(key, reason)| Removed { key, reason }),
         })
     }
 }
@@ -231,7 +240,7 @@ mod tests {
 
     fn post(title: &str) -> Post<'_> {
         let user = User::parse("ada \"b\"").unwrap();
-        Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None }
+        Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
     }
 
     /// What is read of a row, as it is told again.
@@ -246,7 +255,7 @@ mod tests {
             let alone = Said::Row(Bytes::from(answer.clone()).slice(place));
             assert_eq!(alone.posts().unwrap()[0].id, id);
         }
-        posts.into_iter().next().map(|Post { id, user, title, body, picture }| {
+        posts.into_iter().next().map(|Post { id, user, title, body, picture, removed: _ }| {
             let picture = picture.map(|Picture { key, labels, reason }| json!([key, labels, reason]));
             json!([id.key(), user.key(), title, body, picture])
         })
@@ -275,6 +284,24 @@ mod tests {
         is(&[(LABELS, json!({ "L": [] })), (REFUSED, json!({ "S": "empty" }))], json!(["a/\"x\"/y", [], "empty"]));
         is(&[(LABELS, json!({ "L": [{ "N": "1" }] }))], json!(null));
         is(&[(LABELS, list), (IMAGE, json!({ "S": "" }))], json!(null));
+    }
+
+    #[test]
+    fn a_reason_without_labels_is_of_a_picture_that_was_removed() {
+        let mut item = item(&post(""));
+        let removed = |item: &Value| {
+            let answer = json!({ "Items": [item] }).to_string();
+            let said = Said::Page(answer.into());
+            let post = said.posts().unwrap().remove(0);
+            post.removed.map(|Removed { key, reason }| json!([key, reason]))
+        };
+        item[REFUSED] = json!({ "S": "too_large" });
+        assert_eq!(removed(&item), None);
+        item[IMAGE] = json!({ "S": "a/\"x\"/y" });
+        assert_eq!(removed(&item), Some(json!(["a/\"x\"/y", "too_large"])));
+        assert_eq!(read(&item).unwrap()[4], Value::Null);
+        item[LABELS] = json!({ "L": [] });
+        assert_eq!(removed(&item), None);
     }
 
     #[test]

@@ -425,7 +425,7 @@ fn key(user: &User, id: PostId) -> Value {
 
 /// The row of a new post.
 pub(crate) fn item(post: &Post<'_>) -> Value {
-    let Post { id, user, title, body, picture: _ } = post; // only the labeler writes pictures
+    let Post { id, user, title, body, picture: _, removed: _ } = post; // only the labeler writes of pictures
     let mut item = key(user, *id);
     item[attribute::TITLE] = json!({ "S": title });
     item[attribute::BODY] = json!({ "S": body });

@@ -26,6 +26,7 @@ use crate::document::Document;
 use crate::layers::{self, Limits};
 use crate::metrics::Metrics;
 use crate::page::Page;
+use crate::query;
 use crate::ready::Readiness;
 use crate::waiting_room::WaitingRoom;
 use crate::workers::Workers;
@@ -62,6 +63,7 @@ pub fn app(
         .at("/openapi.json", document.endpoint())
         .nest("/docs", document.page())
         .nest("/", api.data(authors))
+        .around(query::readable)
         .around(move |next, request| layers::in_time(next, request, whole))
         .around(move |next, request| layers::uncrowded(next, request, places.clone()))
         // A request that is not all there takes nobody's place.

@@ -158,7 +158,7 @@ async fn a_picture_shows_once_it_is_labelled() {
     assert_eq!(after["labels"], json!(["Cat", "Animal"]));
     assert_eq!(after["label"], after["labels"]);
     let image = text(&after["image"]);
-    assert!(image.starts_with("http://"), "{image}");
+    assert!(image.starts_with("http://") && image.contains("response-content-type=image%2Fjpeg"), "{image}");
     let picture = world.http.get(&image).send().await.unwrap();
     assert_eq!(picture.text().await.unwrap(), "picture");
     world.end().await;
@@ -299,17 +299,138 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         (format!("filename=a&filetype=text/html&postId={post}"), "filetype"),
         (format!("filename=a&filetype=image/&postId={post}"), "filetype"),
         (format!("filename=a&filetype=image/p%0Ang&postId={post}"), "filetype"),
+        (format!("filename=a&filetype=image/svg%2Bxml&postId={post}"), "filetype"),
+        (format!("filename=a&filetype=IMAGE/SVG&postId={post}"), "filetype"),
+        (format!("filename=a&filetype=image/x%2BXML&postId={post}"), "filetype"),
+        (format!("filename=a%ED%A0%80.png&filetype=image/png&postId={post}"), "filename"),
+        (format!("filename=a&filetype=image/png&postId={post}%FF"), "postId"),
     ] {
         let message = told(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
-    for (query, field) in [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=7", "cursor")]
-    {
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=7", "cursor"),
+        ("user=%E9", "user"),
+    ] {
         let message = told(world.get(&format!("/posts?{query}")).await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
+    for (body, field) in [
+        (r#"{"title":"\ud800","body":"b"}"#, "title"),
+        (r#"{"title":"t","body":"\udc00\ud800"}"#, "body"),
+        ("{\"title\":\"t\",\"body\":\"a\\u0000\"}", "body"),
+        ("{\"title\":\"a\u{FFFF}\",\"body\":\"b\"}", "title"),
+    ] {
+        let message = told(world.post(b"ada", body.to_owned()).await, 422).await;
+        assert!(message.starts_with(&format!("{field}: it holds ")), "{body}: {message}");
+    }
     let long_name = vec![b'u'; 501];
     assert!(told(world.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_character_that_listings_cannot_carry_is_refused_at_the_door_and_named() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    for (character, name) in [
+        ('\u{FFFF}', "U+FFFF"),
+        ('\u{FFFE}', "U+FFFE"),
+        ('\u{FDD0}', "U+FDD0"),
+        ('\u{1FFFE}', "U+1FFFE"),
+        ('\u{10FFFF}', "U+10FFFF"),
+        ('\u{1}', "U+0001"),
+        ('\u{7F}', "U+007F"),
+        ('\u{9F}', "U+009F"),
+    ] {
+        let refused = |answer, field: &'static str| async move {
+            let message = told(answer, 422).await;
+            assert!(message.starts_with(&format!("{field}: it holds {name}, ")), "{field}: {message}");
+        };
+        let text = format!("a{character}b");
+        refused(world.post(b"ada", json!({ "title": text, "body": "" }).to_string()).await, "title").await;
+        refused(world.post(b"ada", json!({ "title": "", "body": text }).to_string()).await, "body").await;
+        let query = url_query(&[("filename", &format!("{text}.png")), ("filetype", "image/png"), ("postId", &post)]);
+        refused(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, "filename").await;
+        if !character.is_ascii_control() {
+            refused(world.post(text.as_bytes(), r#"{"title":"t","body":"b"}"#).await, "Authorization").await;
+        }
+        assert_eq!(world.list(&format!("/posts?{}", url_query(&[("user", &text)]))).await, [] as [Value; 0]);
+    }
+    assert_eq!(world.rows().await, 1);
+    // Of controls, a text keeps its lines and tabs; it keeps every script and all that emoji are made of.
+    let text = "a\tb\r\nc \u{200F}שלום 👩\u{200D}🚀";
+    let kept = world.post(b"ada", json!({ "title": "❤\u{FE0F}", "body": text }).to_string()).await;
+    assert_eq!(kept.json::<Value>().await.unwrap()["body"], text);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn however_a_keyboard_spells_a_name_it_is_one_person() {
+    let world = World::new().await;
+    for name in ["Zoe\u{301} B", "Zo\u{E9}\u{A0}B", " Zo\u{E9} B "] {
+        let post = world.write(name.as_bytes(), "t").await;
+        let (address, object) = world.upload("Zoé B", &post, "cat.jpg").await;
+        assert!(object.starts_with(&format!("Zoé B/{post}/")), "{object}");
+        assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    }
+    for name in ["Zoé B", "Zoe\u{301} B"] {
+        let posts = world.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
+        assert_eq!(posts.len(), 3, "{name:?}");
+        assert!(posts.iter().all(|post| post["user"] == "Zoé B"));
+    }
+    for invisible in ["Zoé B\u{200B}", "\u{202E}Zoé B", "Zoé\u{AD} B", "Zoé B\u{FE0F}", "Zoé\u{2066} B"] {
+        let message = told(world.post(invisible.as_bytes(), r#"{"title":"t","body":"b"}"#).await, 422).await;
+        assert!(message.starts_with("Authorization: it holds U+"), "{message}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn posts_that_were_written_under_other_names_for_the_same_person_can_be_read_and_deleted() {
+    let world = World::new().await;
+    let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    for (kept, owner) in [
+        ("Zoe\u{301}", "Zoe\u{301}"),
+        ("Zoe\u{301}", "Zoé"),
+        ("ada\u{A0}b", "ada\u{A0}b"),
+        ("ada\u{200B}", "ada\u{200B}"),
+        ("a\u{FFFF}b", "a\u{FFFF}b"),
+    ] {
+        let id = posts::PostId::new();
+        let put = world.dynamo.put_item().table_name(support::TABLE).item("user", stored(&format!("USER#{kept}")));
+        let put = put.item("id", stored(&id.key())).item("title", stored("t")).item("body", stored("b"));
+        put.send().await.unwrap();
+        let picture = world.s3.put_object().bucket(support::BUCKET).key(format!("{kept}/{id}/x\u{FFFE}.png"));
+        picture.send().await.unwrap();
+        for path in ["/posts".to_owned(), format!("/posts?{}", url_query(&[("user", owner)]))] {
+            assert_eq!(world.list(&path).await[0]["user"], kept, "{path}");
+        }
+        told(world.ask(Method::DELETE, &format!("/posts/{id}"), b"eve").await, 404).await;
+        let gone = world.ask(Method::DELETE, &format!("/posts/{id}"), owner.as_bytes()).await;
+        assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{owner:?}");
+        assert_eq!((world.rows().await, world.objects().await.len()), (0, 0), "{owner:?}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_picture_that_was_removed_is_told_with_the_reason() {
+    let world = World::new().await;
+    let post = world.write(b"ada", "t").await;
+    let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let update =
+        world.dynamo.update_item().table_name(support::TABLE).update_expression("SET image = :it, refused = :why");
+    let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
+    let object = format!("ada/{post}/x.heic");
+    let update = update.expression_attribute_values(":it", stored(&object));
+    update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
+    let told = &world.list("/posts").await[0];
+    assert_eq!((&told["image"], &told["labels"], &told["label"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!((&told["reason"], &told["removed"]), (&json!("unsupported"), &json!(object)));
     world.end().await;
 }
 
@@ -473,7 +594,17 @@ async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
     assert!(tag.to_str().unwrap().starts_with("W/\""), "{tag:?}: packed or not, it is the same page");
     let html = page.text().await.unwrap();
     assert!(!html.contains("style=") && !html.contains("<style") && !html.contains(" onclick"));
-    for file in ["/app.js", "/api.js", "/picture.js", "/words.js", "/app.css", "/icon.svg", "/manifest.webmanifest"] {
+    for file in [
+        "/app.js",
+        "/api.js",
+        "/metadata.js",
+        "/names.js",
+        "/picture.js",
+        "/words.js",
+        "/app.css",
+        "/icon.svg",
+        "/manifest.webmanifest",
+    ] {
         assert_eq!(world.get(file).await.status(), StatusCode::OK, "{file}");
     }
     let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", &tag).send().await.unwrap();

@@ -128,3 +128,18 @@ async fn a_post_that_never_rests_is_not_waited_for() {
     assert_eq!(world.rows().await, 1);
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_picture_of_any_key_goes_with_its_post() {
+    let (world, post) = world().await;
+    for file in
+        ["a\u{FFFF}b.png", "\u{FFFE}", "\u{1}", "a\nb", " ", "a+b %41&c=d?e#f;", "été 猫 🐱", "\"<&>'", "\u{10FFFF}"]
+    {
+        let key = format!("ada/{post}/{file}");
+        world.s3.put_object().bucket(support::BUCKET).key(&key).send().await.unwrap();
+    }
+    let answer = world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await;
+    assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
+    world.end().await;
+}

@@ -444,6 +444,43 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_sent_without_what_they_tell_of_their_makers() {
+    const SECRET: &[u8] = b"48.8584 N, 2.2945 E";
+    let visit = Visit::new().await;
+    let page = &visit.page;
+    // A JPEG that lies on its side, with a word of its camera and a film behind it, and a PNG with a comment.
+    let lake = visit.picture("lake.jpg", &LAKE);
+    let plain = std::fs::read(&lake).unwrap();
+    let upright = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let comment = [&[0xFF, 0xFE, 0, 2 + SECRET.len() as u8][..], SECRET].concat();
+    let (begin, rest) = plain.split_at(2);
+    std::fs::write(&lake, [begin, &upright[..], &comment, rest, SECRET].concat()).unwrap();
+    let noise = visit.noise();
+    let pixels = std::fs::read(&noise).unwrap();
+    // The checksum of what is dropped is nobody's concern.
+    let chunk = [&[0, 0, 0, SECRET.len() as u8][..], b"tEXt", SECRET, &[0; 4]].concat();
+    let (begin_of_png, rest_of_png) = pixels.split_at(33);
+    std::fs::write(&noise, [begin_of_png, &chunk, rest_of_png].concat()).unwrap();
+    visit.open_as("Ada").await;
+    for (title, file, sent) in
+        [("Lake", &lake, [begin, &upright[..], rest].concat()), ("Noise", &noise, pixels.clone())]
+    {
+        page.keys("#post-title", title).await;
+        page.keys("#post-file", &file.to_string_lossy()).await;
+        visit.until("the preview", "!document.querySelector('#post-preview').hidden").await;
+        page.click("#post-submit").await;
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let object = page
+            .eventually("the upload", async || visit.world.objects().await.into_iter().find(|key| key.ends_with(name)));
+        let object = visit.world.s3.get_object().bucket(BUCKET).key(object.await).send().await.unwrap();
+        assert_eq!(object.content_type(), Some(if title == "Lake" { "image/jpeg" } else { "image/png" }));
+        let stored = object.body.collect().await.unwrap().into_bytes();
+        assert!(stored == sent, "{title}: {} bytes instead of {}", stored.len(), sent.len());
+    }
+    visit.end().await;
+}
+
 /// Drags a file from outside the browser onto the middle of what a selector names.
 async fn drop_file(page: &Browser, selector: &str, file: &Path) {
     let place = "const it = document.querySelector(arguments[0]);
@@ -595,27 +632,29 @@ async fn refusals_are_told_in_the_words_of_the_page() {
     visit.told("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
 
     // A name that cannot be used is asked for again, as is one of which the service knows nothing.
-    for (name, words) in [
-        ("..", "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là."),
-        ("Zoé", "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là."),
-    ] {
-        page.click("#logout").await;
-        page.keys("#login-name", name).await;
+    page.click("#logout").await;
+    for name in ["..", "Zo\u{200B}é", "\u{202E}Zoé"] {
+        page.script("document.querySelector('#login-name').value = arguments[0]", json!([name])).await;
         page.click("#login-form [type=submit]").await;
-        visit.until("the form", "!document.querySelector('#compose').hidden").await;
-        page.keys("#post-title", "Gardé").await;
-        if name == "Zoé" {
-            visit.front.answer("POST /posts", Answer::Refuse(401));
-        }
-        page.click("#post-submit").await;
-        visit.until("the login", "!document.querySelector('#login').hidden").await;
-        assert_eq!(page.text("#login-problem").await, words);
+        let words = "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là.";
+        let told = format!("document.querySelector('#login-problem').textContent === {}", json!(words));
+        visit.until("the refusal of the name", &told).await;
+        assert_eq!(page.value("document.querySelector('#compose').hidden").await, true, "{name:?}");
         assert!(visit.has_focus("#login-name").await);
-        assert_eq!(page.value("document.querySelector('#post-title').value").await, "Gardé");
-        visit.is_sound_everywhere("a refused name in French").await;
-        visit.front.pass("POST /posts");
-        visit.open_as("Zoé").await;
     }
+    visit.is_sound_everywhere("a refused name in French").await;
+    visit.open_as("Zoé").await;
+    page.keys("#post-title", "Gardé").await;
+    visit.front.answer("POST /posts", Answer::Refuse(401));
+    page.click("#post-submit").await;
+    visit.until("the login", "!document.querySelector('#login').hidden").await;
+    let words = "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là.";
+    assert_eq!(page.text("#login-problem").await, words);
+    assert!(visit.has_focus("#login-name").await);
+    assert_eq!(page.value("document.querySelector('#post-title').value").await, "Gardé");
+    visit.is_sound_everywhere("an unknown name in French").await;
+    visit.front.pass("POST /posts");
+    visit.open_as("Zoé").await;
     visit.end_having_seen(&[401, 404, 413, 422, 429, 500]).await;
 }
 
@@ -1051,8 +1090,23 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
     }
     visit.is_sound_everywhere("nothing recognised").await;
 
-    // The picture that was refused does not count as the one that is awaited, also after the page was loaded again.
+    // One that was removed leaves the place for another.
+    let mut removed = post.clone();
+    for (field, value) in [("image", Value::Null), ("labels", Value::Null), ("label", Value::Null)] {
+        removed[field] = value;
+    }
+    (removed["reason"], removed["removed"]) = (json!("too_large"), json!(format!("Ada/{id}/x.heic")));
+    visit.front.answer("GET /posts", Answer::Say(json!([removed])));
+    page.click("#show-mine").await;
+    visit.until("no picture", "!document.querySelector('article.post .picture')").await;
+    assert_eq!(page.text("article.post .nothing").await, "Nothing was recognised: the picture is too large.");
+    assert_ne!(page.value("document.querySelector('article.post .drop input')").await, Value::Null);
+    visit.is_sound_everywhere("a picture that was removed").await;
     visit.front.pass("GET /posts");
+    page.click("#show-mine").await;
+    visit.until("the picture", "document.querySelector('article.post .picture')").await;
+
+    // The picture that was refused does not count as the one that is awaited, also after the page was loaded again.
     let refused = visit.post("Refused").await;
     page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
     page.eventually("the upload", async || (visit.world.objects().await.len() == 2).then_some(())).await;

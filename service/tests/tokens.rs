@@ -34,7 +34,7 @@ async fn refused(answer: Response) -> String {
 #[tokio::test]
 async fn a_token_speaks_for_the_user_whom_it_names() {
     let world = world(&SETTINGS).await;
-    let zoe = bearer(&claims(" Zoé "));
+    let zoe = bearer(&claims("Zoé"));
     let answer = world.post(zoe.as_bytes(), POST).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let post: Value = answer.json().await.unwrap();
@@ -83,6 +83,9 @@ async fn a_bad_token_is_refused_with_the_reason() {
         (with("sub", json!("  ")), nobody),
         (with("sub", json!(7)), nobody),
         (with("sub", json!("a/../b")), nobody),
+        (with("sub", json!("Zoe\u{301}")), "the name in it is not in Unicode normalization form C"),
+        (with("sub", json!("ada\u{200B}")), "the name in it holds a character that no name may hold"),
+        (with("sub", json!("ada\u{FFFF}")), "the name in it holds a character that no name may hold"),
         (format!("Bearer {}", shared("another secret of more than 32 bytes", &claims("ada"))), unknown),
         (format!("{head}.{}", "A".repeat(43)), unknown),
         (format!("{head}."), unknown),
@@ -108,6 +111,35 @@ async fn a_bad_token_is_refused_with_the_reason() {
     for (name, value) in [("exp", now() - 5), ("nbf", now() + 5)] {
         assert_eq!(world.post(with(name, json!(value)).as_bytes(), POST).await.status(), StatusCode::CREATED, "{name}");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn names_in_tokens_are_compared_exactly() {
+    let world = world(&SETTINGS).await;
+    let names = ["ada", " ada", " ada ", "Ada"];
+    let mut posts = Vec::new();
+    for name in names {
+        let post: Value = world.post(bearer(&claims(name)).as_bytes(), POST).await.json().await.unwrap();
+        assert_eq!(post["user"], name);
+        posts.push(uuid(&post));
+    }
+    for (name, post) in names.iter().zip(&posts) {
+        let theirs = world.list(&format!("/posts?{}", support::url_query(&[("user", name)]))).await;
+        assert_eq!(theirs.iter().map(uuid).collect::<Vec<_>>(), std::slice::from_ref(post), "{name:?}");
+        for other in names.iter().filter(|other| *other != name) {
+            let other = bearer(&claims(other));
+            told(world.ask(Method::DELETE, &format!("/posts/{post}"), other.as_bytes()).await, 404).await;
+        }
+        let token = bearer(&claims(name));
+        let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
+        let upload: Value = world.ask(Method::GET, &upload, token.as_bytes()).await.json().await.unwrap();
+        assert!(text(&upload["objectName"]).starts_with(&format!("{name}/{post}/")), "{upload}");
+        assert_eq!(world.put(&text(&upload["uploadURL"]), "image/jpeg").await, StatusCode::OK);
+        let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), token.as_bytes()).await;
+        assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{name:?}");
+    }
+    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
     world.end().await;
 }
 

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::{
     box_error::BoxError,
     client::{
@@ -114,18 +113,8 @@ impl Intercept for Label {
     }
 }
 
-/// The SDK's own HTTP client, with calls held back as the rates want it.
-pub fn client(rates: Rates) -> SharedHttpClient {
-    let inner = Builder::new().build_with_connector_fn(|settings, components| {
-        let mut connector = ConnectorBuilder::default()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .proxy_config(ProxyConfig::from_env());
-        connector.set_connector_settings(settings.cloned());
-        if let Some(components) = components {
-            connector.set_sleep_impl(components.sleep_impl());
-        }
-        connector.build()
-    });
+/// An HTTP client that holds calls back as the rates want it.
+pub fn paced(inner: SharedHttpClient, rates: Rates) -> SharedHttpClient {
     SharedHttpClient::new(Paced { inner, rates })
 }
 

@@ -34,6 +34,11 @@ impl Began {
     pub fn get(&self) -> SystemTime {
         self.0.get().copied().unwrap_or_else(SystemTime::now)
     }
+
+    /// Whether there has been an answer.
+    pub fn is_known(&self) -> bool {
+        self.0.get().is_some()
+    }
 }
 
 fn date(context: &BeforeDeserializationInterceptorContextRef<'_>) -> Option<SystemTime> {

@@ -25,12 +25,13 @@ use crate::{
     config::Config,
     engine::{self, AT_ONCE, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
+    health,
     lease::Lease,
     package,
     pin::{Elsewhere, Pin, Place},
     programs::{Destination, Programs},
     report::{self, Board},
-    resources, signals,
+    resources, sign_in, signals,
     site::{Network, Site},
     stack::{Page, lay_out},
 };
@@ -71,6 +72,8 @@ struct Session {
     destination: Destination,
     begun: Instant,
     lease_term: Duration,
+    /// How long the command waits for healthy targets.
+    wait: health::Wait,
     standing: Mutex<Standing>,
     /// How long walks over the stack have taken so far.
     walked: Mutex<Span>,
@@ -110,11 +113,9 @@ impl Session {
             answer_within: Duration::from_secs(global.timeout.into()),
             paced: global.paced,
         };
-        let aws = Aws::connect(&access).await;
+        let aws = Aws::connect(&access).await?;
         let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
-        let site = Site::identity(&aws)
-            .await
-            .map_err(|fault| refused("find out whose credentials these are", "name", fault))?;
+        let site = sign_in::identify(&aws).await?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
@@ -124,9 +125,25 @@ impl Session {
             }
         };
         report::heading(config.name.as_str(), &site.account, &site.region, aws.endpoint.as_deref());
+        if let Some(provider) = &aws.provider {
+            report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
+        }
         let lease_term = Duration::from_secs(global.lease.into());
-        let (standing, walked) = Default::default();
-        Ok(Some(Session { config, file, aws, site, pin, network, destination, begun, lease_term, standing, walked }))
+        let (wait, standing, walked) = Default::default();
+        Ok(Some(Session {
+            config,
+            file,
+            aws,
+            site,
+            pin,
+            network,
+            destination,
+            begun,
+            lease_term,
+            wait,
+            standing,
+            walked,
+        }))
     }
 
     fn folder(&self) -> &Path {
@@ -152,7 +169,7 @@ impl Session {
     }
 
     fn page(&self, programs: &Programs) -> Page {
-        lay_out(&self.config, &self.site, self.network.as_ref(), programs)
+        lay_out(&self.config, &self.site, self.network.as_ref(), programs, self.wait)
     }
 
     /// The page with everything of this stack that it no longer wants.
@@ -209,6 +226,8 @@ impl Session {
 
     /// Prints what was not done, and says how the command ends.
     fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
+        let (postponed, outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_postponed);
+        postponed.into_iter().filter_map(|outcome| outcome.result?.err()).for_each(report::say);
         if outcomes.iter().all(Outcome::is_done) {
             return Exit::Done;
         }

@@ -81,7 +81,7 @@ impl Line {
     fn meet(&mut self, result: Option<&Result<(), Error>>) {
         match result {
             Some(Ok(())) => (self.fate, self.is_there) = (Fate::Done, !self.goes),
-            Some(Err(Error::Interrupted { .. })) | None => self.fate = Fate::Due,
+            Some(Err(Error::Interrupted { .. } | Error::Postponed { .. })) | None => self.fate = Fate::Due,
             Some(Err(_)) => self.fate = Fate::Failed,
         }
     }

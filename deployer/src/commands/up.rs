@@ -33,6 +33,10 @@ const USUAL: Duration = Duration::from_secs(180);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
     let mut session = Session::open(global, Wake::Start).await?.expect("`up` starts what is not running");
+    session.wait = match args.no_wait {
+        true => health::Wait::No,
+        false => health::Wait::Within(Duration::from_secs(args.healthy_within)),
+    };
     let brought = bring_up(&mut session, global, args).await;
     brought.map_err(|failure| session.ended(failure))
 }
@@ -47,8 +51,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
     let late = told_late(&session.config, &plan);
-    let healthy_within = (!args.no_wait).then(|| Duration::from_secs(args.healthy_within));
-    let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts, healthy_within).await?;
+    let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
     let exit = session.conclude(outcomes);
@@ -183,7 +186,6 @@ async fn carry_out(
     plan: Plan,
     lease: Option<Lease>,
     fronts: &[&Front],
-    healthy_within: Option<Duration>,
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
     let work = plan.work();
     session.see(&plan);
@@ -202,7 +204,9 @@ async fn carry_out(
             explain(session, &targets.arn, &group.name).await;
         }
     }
-    if let Some(limit) = healthy_within.filter(|_| outcomes.iter().all(Outcome::is_done)) {
+    if let health::Wait::Within(limit) = session.wait
+        && outcomes.iter().all(Outcome::is_done)
+    {
         let waited = watched(fronts.len(), None, async |pace, board| {
             let mut waited = Vec::new();
             for front in fronts {

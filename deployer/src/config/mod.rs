@@ -17,7 +17,7 @@ use std::{
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
-pub use error::{Errors, Place, Problem};
+pub use error::{Errors, Place, Problem, did_you_mean};
 pub use read::METHODS;
 pub use text::{Piece, Reference, Text};
 

@@ -116,9 +116,9 @@ impl Subject {
                     match self.step(&live, want) {
                         Step::Keep => return Ok(live.output),
                         Step::Replace(changes) => return Err(self.must_replace(resource, changes)),
-                        _ => {
+                        step => {
                             self.begin(run, &mut patience, "updating");
-                            patience.state = "being updated".into();
+                            patience.state = format!("being updated ({})", step.fields());
                             ("update", self.update(resource, want, run.cloud, &live).await)
                         }
                     }
@@ -238,6 +238,9 @@ impl Subject {
         patience: &mut Patience,
     ) -> Result<(), Error> {
         if let Err(fault) = acted {
+            if fault.retry == Retry::NextRun {
+                return Err(Error::Postponed { what: self.address.clone(), reason: fault.message });
+            }
             if !patience.bears(&fault) {
                 return Err(self.failed(resource, verb, fault));
             }

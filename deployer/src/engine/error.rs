@@ -25,6 +25,8 @@ pub enum Retry {
     Never,
     /// "Not yet", for at most this long.
     Within(Duration),
+    /// "Not yet", and this run does not wait: the next one goes on from here.
+    NextRun,
 }
 
 impl Fault {
@@ -36,6 +38,11 @@ impl Fault {
     /// The same fault, to be tried again for at most `budget`.
     pub fn within(self, budget: Duration) -> Self {
         Fault { retry: Retry::Within(budget), ..self }
+    }
+
+    /// The same fault, left for the next run.
+    pub fn postponed(self) -> Self {
+        Fault { retry: Retry::NextRun, ..self }
     }
 }
 
@@ -88,6 +95,14 @@ pub enum Error {
         /// How long we waited.
         after: Duration,
     },
+    /// It has to wait for something, and the user asked not to.
+    #[error("{what} is left for the next run: {reason}")]
+    Postponed {
+        /// Which resource.
+        what: Address,
+        /// What it would have waited for.
+        reason: String,
+    },
     /// Stopped on request between two calls.
     #[error("{what}: interrupted")]
     Interrupted {
@@ -104,6 +119,7 @@ impl Error {
             | Error::Foreign { what, .. }
             | Error::MustReplace { what, .. }
             | Error::TimedOut { what, .. }
+            | Error::Postponed { what, .. }
             | Error::Interrupted { what } => what,
         }
     }

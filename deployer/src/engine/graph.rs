@@ -33,8 +33,8 @@ pub struct Stack<C> {
     section: String,
     pub(super) nodes: Vec<Box<dyn Node<C>>>,
     pub(super) needs: Vec<Vec<usize>>,
-    /// What carries the stack's tag and is no longer wanted, each with what must go before it.
-    pub(super) orphans: Vec<(usize, Box<dyn Node<C>>)>,
+    /// What carries the stack's tag and is no longer wanted.
+    pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
 }
 
@@ -94,8 +94,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.known.iter().filter(|(kind, _)| *kind == R::KIND).map(|(_, name)| name.clone()).collect()
     }
 
-    /// Adds what carries the stack's tag, unless the page wants it. What has a lower `rank` goes first.
-    pub fn doom<R: Resource<Cloud = C>>(&mut self, rank: usize, resource: R) {
+    /// Marks a resource that carries the stack's tag for removal, unless the page wants it.
+    pub fn doom<R: Resource<Cloud = C>>(&mut self, resource: R) {
         if self.known.contains(&(R::KIND, resource.name().to_owned())) {
             return;
         }
@@ -112,7 +112,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
             inputs: (),
             make: Box::new(|()| unreachable!("an orphan is only ever removed")),
         };
-        self.orphans.push((rank, Box::new(node)));
+        self.orphans.push(Box::new(node));
     }
 
     /// The nodes that have one of these addresses, or belong to one of these entries or sections of `stack.yaml`,
@@ -205,6 +205,8 @@ fn is_meant<C>(node: &dyn Node<C>, target: &str) -> bool {
 pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
     fn section(&self) -> &str;
+    /// See [`Resource::REMOVAL_RANK`].
+    fn removal_rank(&self) -> u8;
     /// Takes it over from nobody, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
     /// What would have to be done to make it as wanted.
@@ -323,6 +325,10 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
 
     fn section(&self) -> &str {
         &self.section
+    }
+
+    fn removal_rank(&self) -> u8 {
+        R::REMOVAL_RANK
     }
 
     fn adopt(&mut self, name: &str) -> bool {

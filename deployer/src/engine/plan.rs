@@ -9,7 +9,8 @@ use super::{
     Address, Change, Error, Outputs, Pace, Resource, Stack,
     converge::Run,
     graph::{Node, Seen},
-    walk::{Span, Visit, Walked, reversed, walk},
+    removal::{by_rank, removal_order},
+    walk::{Span, Visit, Walked, walk},
 };
 
 /// How many resources are dealt with at once: more would meet AWS's rate limits (aws-facts §14).
@@ -51,6 +52,15 @@ impl Step {
     /// An update whose fields cannot be known before other resources have been dealt with.
     pub(super) fn pending(on: &[usize]) -> Step {
         Step::Update(on.iter().map(|index| Change::pending(format!("#{index}"))).collect())
+    }
+
+    /// The fields that differ, without their values: those may be secret.
+    pub(super) fn fields(&self) -> String {
+        let changes = match self {
+            Step::Update(changes) | Step::Replace(changes) => changes.as_slice(),
+            _ => &[],
+        };
+        changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether anything is to be done.
@@ -165,6 +175,11 @@ impl Outcome {
     pub fn is_done(&self) -> bool {
         matches!(self.result, Some(Ok(())))
     }
+
+    /// Whether it is left for the next run, because the user asked not to wait.
+    pub fn is_postponed(&self) -> bool {
+        matches!(self.result, Some(Err(Error::Postponed { .. })))
+    }
 }
 
 /// Something happened to a resource.
@@ -187,7 +202,7 @@ pub enum Progress {
     Done,
     /// It cannot be made so.
     Failed,
-    /// Something it needs failed.
+    /// Something it needs failed, or it is left for the next run.
     Skipped,
 }
 
@@ -312,13 +327,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     async fn remove_these(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
-        let mut outcomes = self.remove_orphans(run, doomed).await;
-        let (needs, nodes) = (reversed(&self.needs), &self.nodes);
-        let visited =
-            walk_nodes(run, &needs, nodes.iter().map(|node| &**node).collect(), |node| doomed.contains(node.address()))
-                .await;
-        outcomes.extend(visited);
-        outcomes
+        let nodes = self.nodes.iter().chain(&self.orphans).map(|node| &**node).collect();
+        walk_nodes(run, &removal_order(self), nodes, |node| doomed.contains(node.address())).await
     }
 
     fn work(&self, lines: Vec<Planned>) -> Work {
@@ -363,19 +373,14 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
         let nothing = Outputs::new(1);
-        let looks = self.orphans.iter().map(|(_, node)| node.plan_removal(cloud, &nothing));
+        let looks = self.orphans.iter().map(|node| node.plan_removal(cloud, &nothing));
         let seen: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         Ok(seen.into_iter().flatten().collect())
     }
 
     async fn remove_orphans(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
-        let before =
-            |rank: usize| (0..self.orphans.len()).filter(|&other| self.orphans[other].0 < rank).collect::<Vec<_>>();
-        let needs: Vec<Vec<usize>> = self.orphans.iter().map(|(rank, _)| before(*rank)).collect();
-        let nothing = Outputs::new(1);
-        let run = Run { outputs: &nothing, ..*run };
-        let nodes = self.orphans.iter().map(|(_, node)| &**node).collect();
-        walk_nodes(&run, &needs, nodes, |node| doomed.contains(node.address())).await
+        let nodes = self.orphans.iter().map(|node| &**node).collect();
+        walk_nodes(run, &by_rank(&self.orphans), nodes, |node| doomed.contains(node.address())).await
     }
 
     /// Gives the resources that pending changes wait for their names.
@@ -443,7 +448,11 @@ where
         return Err(Error::Interrupted { what: node.address().clone() });
     }
     let result = act(run).await;
-    let progress = if result.is_ok() { Progress::Done } else { Progress::Failed };
+    let progress = match &result {
+        Ok(()) => Progress::Done,
+        Err(Error::Postponed { .. }) => Progress::Skipped,
+        Err(_) => Progress::Failed,
+    };
     (run.observer)(Event { address: node.address().clone(), progress });
     result
 }

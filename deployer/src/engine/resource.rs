@@ -35,6 +35,8 @@ pub trait Resource: Sized + Send + Sync + 'static {
     const UPDATE_MOVES_OUTPUT: bool = false;
     /// Whether it holds what cannot be made again. Such a thing goes with the whole stack, or when it is named.
     const HOLDS_DATA: bool = false;
+    /// Its turn when resources are removed: a kind comes before the kinds that it may use.
+    const REMOVAL_RANK: u8 = 0;
     /// How long it may take to settle or to vanish, at the most.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    aws::{Aws, gone},
+    aws::{Aws, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -71,6 +71,7 @@ const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
+    const REMOVAL_RANK: u8 = 0;
     /// Its end takes as long as that of its last instance (aws-facts §10.7).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
@@ -152,10 +153,8 @@ impl Resource for AutoScalingGroup {
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let filter = Filter::builder().name(format!("tag:{STACK_TAG}")).values(stack).build();
         let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
-        let mut groups = call.into_paginator().items().send();
         let mut owned = Vec::new();
-        while let Some(group) = groups.next().await {
-            let group = group?;
+        for group in items(call.into_paginator().send()).await? {
             let ours = tags_of(&group).get(STACK_TAG).is_some_and(|owner| owner == stack);
             let name = group.auto_scaling_group_name.unwrap_or_default();
             if ours && !but.contains(&name) {
@@ -169,7 +168,7 @@ impl Resource for AutoScalingGroup {
 /// Those of these names that are there.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.autoscaling.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(names));
-    let groups = call.into_paginator().items().send().try_collect().await?;
+    let groups = items(call.into_paginator().send()).await?;
     Ok(groups.into_iter().filter_map(|group| Some((group.auto_scaling_group_name.clone()?, group))).collect())
 }
 

@@ -13,7 +13,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use serde::Serialize;
 
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -88,6 +88,7 @@ impl Settings {
 
 impl Resource for Bucket {
     const KIND: &'static str = "bucket";
+    const REMOVAL_RANK: u8 = 4;
     const HOLDS_DATA: bool = true;
     type Cloud = Aws;
     type Settings = Settings;
@@ -201,11 +202,9 @@ impl Bucket {
     pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
         let prefix = format!("{stack}-");
         let call = aws.s3.list_buckets().prefix(&prefix).bucket_region(&aws.region);
-        let pages = call.into_paginator().send().try_collect().await?;
-        let here = pages
-            .into_iter()
-            .flat_map(|page| page.buckets.unwrap_or_default())
-            .filter(|bucket| bucket.bucket_region().is_none_or(|region| region == aws.region));
+        let buckets = items(call.into_paginator().send()).await?;
+        let here =
+            buckets.into_iter().filter(|bucket| bucket.bucket_region().is_none_or(|region| region == aws.region));
         Ok(here.filter_map(|bucket| bucket.name).filter(|name| name.starts_with(&prefix)).collect())
     }
 

@@ -3,8 +3,6 @@
 //! It comes after the instances. Where others still answer, the requests go on to them until the wanted targets are
 //! healthy, so that nobody meets a service that is just starting.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::listener::{Forwards, forward, forwards};
@@ -25,6 +23,8 @@ pub struct DefaultAction {
     pub group: String,
     /// To whom the listener was last seen to forward.
     pub seen: Forwards,
+    /// How long the targets may take to become healthy.
+    pub wait: health::Wait,
 }
 
 /// What we choose.
@@ -38,9 +38,6 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Output {}
 
-/// How long new instances may take until they are healthy (aws-facts §0.2, `ASG_CAPACITY`).
-const HEALTHY_WITHIN: Duration = Duration::from_secs(10 * 60);
-
 impl Settings {
     /// Every request goes to one target group.
     pub fn all_to(target_group: &str) -> Settings {
@@ -50,6 +47,7 @@ impl Settings {
 
 impl Resource for DefaultAction {
     const KIND: &'static str = "default_action";
+    const REMOVAL_RANK: u8 = 0;
 
     type Cloud = Aws;
     type Settings = Settings;
@@ -76,7 +74,7 @@ impl Resource for DefaultAction {
             return Err(failure);
         }
         if !health.is_up() {
-            return Err(Fault::new("ModifyListener", "NotHealthy", health.waiting_for()).within(HEALTHY_WITHIN));
+            return Err(not_yet(health.waiting_for(), self.wait));
         }
         let call = aws.elb.modify_listener().listener_arn(&self.listener);
         call.default_actions(forward(&want.forwards)).send().await?;
@@ -91,6 +89,15 @@ impl Resource for DefaultAction {
     /// It holds nothing that would have to go before its listener.
     fn is_bare(_: &Settings) -> bool {
         true
+    }
+}
+
+/// Until the new targets are healthy, the previous ones keep the requests.
+fn not_yet(waiting_for: String, wait: health::Wait) -> Fault {
+    let fault = |message| Fault::new("ModifyListener", health::NOT_HEALTHY, message);
+    match wait {
+        health::Wait::Within(limit) => fault(waiting_for).within(limit),
+        health::Wait::No => fault(format!("requests still go to the previous targets ({waiting_for})")).postponed(),
     }
 }
 

@@ -16,7 +16,7 @@ use aws_sdk_lambda::{
 use serde::Serialize;
 
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tags},
 };
 
@@ -67,6 +67,7 @@ pub struct Output {
 
 impl Resource for Function {
     const KIND: &'static str = "function";
+    const REMOVAL_RANK: u8 = 1;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -145,7 +146,7 @@ impl Resource for Function {
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let prefix = format!("{stack}-");
-        let functions = aws.lambda.list_functions().into_paginator().items().send().try_collect().await?;
+        let functions = items(aws.lambda.list_functions().into_paginator().send()).await?;
         let mut owned = Vec::new();
         for function in functions {
             let (Some(name), Some(arn)) = (function.function_name(), function.function_arn()) else { continue };

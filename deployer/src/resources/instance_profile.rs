@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::role::{tag_list, tags};
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
     names::iam_path,
 };
@@ -36,6 +36,7 @@ pub struct Output {
 
 impl Resource for InstanceProfile {
     const KIND: &'static str = "instance_profile";
+    const REMOVAL_RANK: u8 = 3;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -100,7 +101,7 @@ impl Resource for InstanceProfile {
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_instance_profiles().path_prefix(&path);
-        let profiles = call.into_paginator().items().send().try_collect().await?;
+        let profiles = items(call.into_paginator().send()).await?;
         let ours = profiles
             .into_iter()
             .filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix))

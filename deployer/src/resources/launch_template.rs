@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     config,
     engine::{Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
     package::Architecture,
@@ -119,6 +119,7 @@ const NEWEST: &str = "newest Amazon Linux 2023 at that time";
 
 impl Resource for LaunchTemplate {
     const KIND: &'static str = "launch_template";
+    const REMOVAL_RANK: u8 = 2;
     const UPDATE_MOVES_OUTPUT: bool = true;
 
     type Cloud = Aws;
@@ -198,13 +199,9 @@ impl Resource for LaunchTemplate {
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let call = aws.ec2.describe_launch_templates().filters(tags::of_stack(stack));
-        let mut templates = call.into_paginator().items().send();
-        let mut owned = Vec::new();
-        while let Some(template) = templates.next().await {
-            owned.push(LaunchTemplate { name: template?.launch_template_name.unwrap_or_default() });
-        }
-        owned.retain(|template| !but.contains(&template.name));
-        Ok(owned)
+        let templates = items(call.into_paginator().send()).await?;
+        let names = templates.into_iter().map(|template| template.launch_template_name.unwrap_or_default());
+        Ok(names.filter(|name| !but.contains(name)).map(|name| LaunchTemplate { name }).collect())
     }
 }
 
@@ -212,7 +209,7 @@ impl Resource for LaunchTemplate {
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.ec2.describe_launch_templates();
     let call = call.filters(tags::ec2_filter("launch-template-name", names.iter().map(String::as_str)));
-    let templates = call.into_paginator().items().send().try_collect().await?;
+    let templates = items(call.into_paginator().send()).await?;
     Ok(templates.into_iter().filter_map(|template| Some((template.launch_template_name.clone()?, template))).collect())
 }
 
@@ -237,7 +234,7 @@ async fn newest(aws: &Aws, instance_type: &str) -> Result<String, Fault> {
         .owners("amazon")
         .filters(tags::ec2_filter("name", [name.as_str()]))
         .filters(tags::ec2_filter("state", ["available"]));
-    let images = call.into_paginator().items().send().try_collect().await?;
+    let images = items(call.into_paginator().send()).await?;
     let newest = images.into_iter().max_by(|one, other| one.creation_date().cmp(&other.creation_date()));
     newest.and_then(|image| image.image_id).ok_or_else(|| {
         let message = format!("{} offers no Amazon Linux 2023 for {architecture}", aws.region);

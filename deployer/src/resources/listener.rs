@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -61,6 +61,7 @@ impl Settings {
 
 impl Resource for Listener {
     const KIND: &'static str = "listener";
+    const REMOVAL_RANK: u8 = 1;
 
     type Cloud = Aws;
     type Settings = Settings;
@@ -72,8 +73,7 @@ impl Resource for Listener {
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let call = aws.elb.describe_listeners().load_balancer_arn(&self.load_balancer);
-        let all = call.into_paginator().items().send().try_collect().await;
-        let Some(all) = found(all)? else { return Ok(Observed::Absent) };
+        let Some(all) = found(items(call.into_paginator().send()).await)? else { return Ok(Observed::Absent) };
         let listeners: Vec<(&str, &Described)> =
             all.iter().filter_map(|listener| Some((listener.listener_arn()?, listener))).collect();
         if listeners.is_empty() {

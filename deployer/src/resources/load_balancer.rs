@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
@@ -56,6 +56,7 @@ impl Settings {
 
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
+    const REMOVAL_RANK: u8 = 1;
     const FIXED: &'static [&'static str] = &["scheme"];
     /// It takes two and a half minutes, and has taken over three (aws-facts §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -126,13 +127,9 @@ impl Resource for LoadBalancer {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let mut balancers = aws.elb.describe_load_balancers().into_paginator().items().send();
-        let mut named = Vec::new();
-        while let Some(balancer) = balancers.next().await {
-            let balancer = balancer?;
-            named.extend(balancer.load_balancer_name.zip(balancer.load_balancer_arn));
-        }
-        let names = tags::names_in_elb(aws, stack, but, named).await?;
+        let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
+        let named = balancers.into_iter().filter_map(|it| it.load_balancer_name.zip(it.load_balancer_arn));
+        let names = tags::names_in_elb(aws, stack, but, named.collect()).await?;
         Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
     }
 }
@@ -144,7 +141,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Des
     let balancers = match found(call.send().await)? {
         Some(answer) => answer.load_balancers.unwrap_or_default(),
         None if names.len() == 1 => Vec::new(),
-        None => aws.elb.describe_load_balancers().into_paginator().items().send().try_collect().await?,
+        None => items(aws.elb.describe_load_balancers().into_paginator().send()).await?,
     };
     let wanted = |it: &Described| it.load_balancer_name().is_some_and(|name| names.iter().any(|wanted| wanted == name));
     let balancers: Vec<Described> = balancers.into_iter().filter(wanted).collect();

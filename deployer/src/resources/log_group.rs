@@ -7,7 +7,7 @@ use serde::Serialize;
 use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
 
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, Pages, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -35,6 +35,7 @@ pub struct Output {
 
 impl Resource for LogGroup {
     const KIND: &'static str = "log_group";
+    const REMOVAL_RANK: u8 = 3;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -79,7 +80,7 @@ impl Resource for LogGroup {
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let call = aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{stack}-"));
-        let groups = call.into_paginator().items().send().try_collect().await?;
+        let groups = items(call.into_paginator().send()).await?;
         let mut owned = Vec::new();
         for group in groups {
             if group.log_group_name().is_none_or(|name| but.contains(name)) {
@@ -122,10 +123,9 @@ impl LogGroup {
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
     let last = names.iter().max();
-    let mut pages = call.into_paginator().send();
+    let mut pages = Pages::of(call.into_paginator().send());
     let mut there = HashMap::new();
-    while let Some(page) = pages.next().await {
-        let groups = page?.log_groups.unwrap_or_default();
+    while let Some(groups) = pages.next().await? {
         let is_enough = groups.last().and_then(Described::log_group_name) >= last.map(String::as_str);
         let named = groups.into_iter().filter_map(|group| Some((group.log_group_name.clone()?, group)));
         there.extend(named.filter(|(name, _)| names.contains(name)));

@@ -24,9 +24,8 @@ use crate::{
     engine::{Fault, Resource, Stack, look},
 };
 
-/// Finds everything that carries the stack's tag and adds what the page does not want, in the order in which it
-/// can go: what uses something goes before it. Listeners with their actions, policies, permissions and notifications
-/// live inside what is listed here and go with it.
+/// Finds everything that carries the stack's tag and marks what the page does not want for removal. Listeners with
+/// their actions, policies, permissions and notifications live inside what is listed here and go with it.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
     // The artifact bucket is the first to come and the last to go: without it there is nothing to look for.
     let buckets = bucket::Bucket::names(aws, stack.name()).await?;
@@ -42,7 +41,7 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
         unwanted::<target_group::TargetGroup>(stack, aws),
         unwanted::<function::Function>(stack, aws),
     )?;
-    let (firewalls, profiles, roles, logs, tables, buckets) = futures::try_join!(
+    let (mut firewalls, profiles, roles, logs, tables, buckets) = futures::try_join!(
         unwanted::<security_group::SecurityGroup>(stack, aws),
         unwanted::<instance_profile::InstanceProfile>(stack, aws),
         unwanted::<role::Role>(stack, aws),
@@ -50,18 +49,19 @@ pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault
         unwanted::<table::Table>(stack, aws),
         bucket::Bucket::of_stack(aws, stack.name(), buckets),
     )?;
-    doom(stack, 0, groups);
-    doom(stack, 1, balancers);
-    doom(stack, 1, functions);
-    doom(stack, 2, templates);
-    doom(stack, 2, targets);
+    doom(stack, groups);
+    doom(stack, balancers);
+    doom(stack, functions);
+    doom(stack, templates);
+    doom(stack, targets);
     // A group whose rules name another goes before that other: `…-web-8080` sorts before `…-web-lb`.
-    doom_in_turn(stack, 3, firewalls);
-    doom(stack, 3, profiles);
-    doom(stack, 3, logs);
-    doom(stack, 4, roles);
-    doom(stack, 4, tables);
-    doom(stack, 4, buckets);
+    firewalls.sort_by(|a, b| a.name.cmp(&b.name));
+    doom(stack, firewalls);
+    doom(stack, profiles);
+    doom(stack, logs);
+    doom(stack, roles);
+    doom(stack, tables);
+    doom(stack, buckets);
     Ok(())
 }
 
@@ -70,11 +70,6 @@ async fn unwanted<R: Resource<Cloud = Aws>>(stack: &Stack<Aws>, aws: &Aws) -> Re
     look(|| R::owned(aws, stack.name(), &wanted)).await
 }
 
-fn doom<R: Resource<Cloud = Aws>>(stack: &mut Stack<Aws>, rank: usize, doomed: Vec<R>) {
-    doomed.into_iter().for_each(|resource| stack.doom(rank, resource));
-}
-
-fn doom_in_turn(stack: &mut Stack<Aws>, rank: usize, mut doomed: Vec<security_group::SecurityGroup>) {
-    doomed.sort_by(|a, b| a.name.cmp(&b.name));
-    doom(stack, rank, doomed);
+fn doom<R: Resource<Cloud = Aws>>(stack: &mut Stack<Aws>, doomed: Vec<R>) {
+    doomed.into_iter().for_each(|resource| stack.doom(resource));
 }

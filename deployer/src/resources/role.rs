@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
     names::iam_path,
     policy::canonical,
@@ -44,6 +44,7 @@ const POLICY: &str = "deployer";
 
 impl Resource for Role {
     const KIND: &'static str = "role";
+    const REMOVAL_RANK: u8 = 4;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;
@@ -106,7 +107,7 @@ impl Resource for Role {
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_roles().path_prefix(&path);
-        let roles = call.into_paginator().items().send().try_collect().await?;
+        let roles = items(call.into_paginator().send()).await?;
         let ours = roles
             .into_iter()
             .filter(|role| role.path == path && role.role_name.starts_with(&prefix))
@@ -130,18 +131,18 @@ impl Role {
 
     /// Takes it out of every instance profile and every policy off it.
     async fn detach(&self, aws: &Aws) -> Result<(), Fault> {
-        let profiles = aws.iam.list_instance_profiles_for_role().role_name(&self.name).into_paginator().items();
-        let attached = aws.iam.list_attached_role_policies().role_name(&self.name).into_paginator().items();
-        let inline = aws.iam.list_role_policies().role_name(&self.name).into_paginator().items();
-        for profile in profiles.send().try_collect().await? {
+        let profiles = aws.iam.list_instance_profiles_for_role().role_name(&self.name).into_paginator().send();
+        let attached = aws.iam.list_attached_role_policies().role_name(&self.name).into_paginator().send();
+        let inline = aws.iam.list_role_policies().role_name(&self.name).into_paginator().send();
+        for profile in items(profiles).await? {
             let call = aws.iam.remove_role_from_instance_profile().role_name(&self.name);
             gone(call.instance_profile_name(profile.instance_profile_name).send().await)?;
         }
-        for policy in attached.send().try_collect().await? {
+        for policy in items(attached).await? {
             let call = aws.iam.detach_role_policy().role_name(&self.name).set_policy_arn(policy.policy_arn);
             gone(call.send().await)?;
         }
-        for policy in inline.send().try_collect().await? {
+        for policy in items(inline).await? {
             gone(aws.iam.delete_role_policy().role_name(&self.name).policy_name(policy).send().await)?;
         }
         Ok(())

@@ -41,6 +41,7 @@ impl Settings {
 
 impl Resource for ScalingPolicy {
     const KIND: &'static str = "scaling_policy";
+    const REMOVAL_RANK: u8 = 0;
 
     type Cloud = Aws;
     type Settings = Settings;

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::tags;
 use crate::{
-    aws::{Aws, gone},
+    aws::{Aws, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
@@ -93,6 +93,7 @@ impl Serialize for Rule {
 
 impl Resource for SecurityGroup {
     const KIND: &'static str = "security_group";
+    const REMOVAL_RANK: u8 = 3;
     const FIXED: &'static [&'static str] = &["description"];
 
     type Cloud = Aws;
@@ -155,18 +156,12 @@ impl Resource for SecurityGroup {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let mut pages =
-            aws.ec2.describe_security_groups().filters(tags::of_stack(stack)).into_paginator().items().send();
-        let mut owned = Vec::new();
-        while let Some(group) = pages.next().await {
-            let group = group?;
-            owned.push(SecurityGroup {
-                name: group.group_name().unwrap_or_default().into(),
-                vpc: group.vpc_id().unwrap_or_default().into(),
-            });
-        }
-        owned.retain(|group| !but.contains(&group.name));
-        Ok(owned)
+        let call = aws.ec2.describe_security_groups().filters(tags::of_stack(stack));
+        let groups = items(call.into_paginator().send()).await?.into_iter().map(|group| SecurityGroup {
+            name: group.group_name.unwrap_or_default(),
+            vpc: group.vpc_id.unwrap_or_default(),
+        });
+        Ok(groups.filter(|group| !but.contains(&group.name)).collect())
     }
 }
 
@@ -176,7 +171,7 @@ async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Des
     let (vpcs, names): (BTreeSet<&str>, BTreeSet<&str>) = places.iter().filter_map(|it| it.split_once('/')).unzip();
     let call = aws.ec2.describe_security_groups();
     let call = call.filters(tags::ec2_filter("group-name", names)).filters(tags::ec2_filter("vpc-id", vpcs));
-    let groups = call.into_paginator().items().send().try_collect().await?;
+    let groups = items(call.into_paginator().send()).await?;
     let placed = |group: Described| Some((format!("{}/{}", group.vpc_id()?, group.group_name()?), group));
     Ok(groups.into_iter().filter_map(placed).collect())
 }

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
 use serde::Serialize;
 
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, Progress, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -53,6 +53,7 @@ const COUNTED: i32 = 1_000;
 
 impl Resource for Table {
     const KIND: &'static str = "table";
+    const REMOVAL_RANK: u8 = 4;
     const HOLDS_DATA: bool = true;
     const FIXED: &'static [&'static str] = &["partition_key", "sort_key"];
     const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -143,7 +144,7 @@ impl Resource for Table {
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let prefix = format!("{stack}-");
-        let names = aws.dynamodb.list_tables().into_paginator().items().send().try_collect().await?;
+        let names = items(aws.dynamodb.list_tables().into_paginator().send()).await?;
         let mut owned = Vec::new();
         for name in names.into_iter().filter(|name| name.starts_with(&prefix) && !but.contains(name)) {
             let answer = found(aws.dynamodb.describe_table().table_name(&name).send().await)?;
@@ -197,12 +198,12 @@ impl Table {
 
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     let mut tags = Tags::new();
-    let mut token = None;
+    let (mut token, mut progress) = (None, Progress::of("ListTagsOfResource"));
     loop {
         let call = aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token);
         let page = call.send().await?;
         tags.extend(page.tags().iter().map(|tag| (tag.key().into(), tag.value().into())));
-        token = page.next_token.filter(|token| !token.is_empty());
+        token = progress.advance(page.next_token)?;
         if token.is_none() {
             return Ok(tags);
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, found, gone, items},
     config,
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
@@ -89,6 +89,7 @@ impl Settings {
 
 impl Resource for TargetGroup {
     const KIND: &'static str = "target_group";
+    const REMOVAL_RANK: u8 = 2;
     const FIXED: &'static [&'static str] = &["port", "protocol", "vpc"];
 
     type Cloud = Aws;
@@ -173,13 +174,9 @@ impl Resource for TargetGroup {
     }
 
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
-        let mut groups = aws.elb.describe_target_groups().into_paginator().items().send();
-        let mut named = Vec::new();
-        while let Some(group) = groups.next().await {
-            let group = group?;
-            named.extend(group.target_group_name.zip(group.target_group_arn));
-        }
-        let names = tags::names_in_elb(aws, stack, but, named).await?;
+        let groups = items(aws.elb.describe_target_groups().into_paginator().send()).await?;
+        let named = groups.into_iter().filter_map(|it| it.target_group_name.zip(it.target_group_arn));
+        let names = tags::names_in_elb(aws, stack, but, named.collect()).await?;
         Ok(names.into_iter().map(|name| TargetGroup { name }).collect())
     }
 }
@@ -191,7 +188,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Des
     let groups = match found(call.send().await)? {
         Some(answer) => answer.target_groups.unwrap_or_default(),
         None if names.len() == 1 => Vec::new(),
-        None => aws.elb.describe_target_groups().into_paginator().items().send().try_collect().await?,
+        None => items(aws.elb.describe_target_groups().into_paginator().send()).await?,
     };
     let wanted = |group: &Described| group.target_group_name().is_some_and(|name| names.iter().any(|it| it == name));
     let groups: Vec<Described> = groups.into_iter().filter(wanted).collect();

@@ -40,6 +40,7 @@ async fn connect(endpoint: &str, region: &str) -> Aws {
         paced: false,
     })
     .await
+    .expect("nothing of our local AWS is configured")
 }
 
 impl Ours {

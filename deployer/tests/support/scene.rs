@@ -280,7 +280,9 @@ impl Undisturbed {
 impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Phase::Up | Phase::Change | Phase::Move | Phase::Shrink => &["up", "--yes", "--no-wait"],
+            Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
+            // The previous set only goes once the new one is healthy.
+            Phase::Move => &["up", "--yes"],
             Phase::Down => &["down", "--yes"],
         }
     }

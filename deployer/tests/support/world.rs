@@ -37,6 +37,7 @@ pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
     let answer_within = std::time::Duration::from_secs(30);
     Aws::connect(&Access { region: "us-east-1".into(), profile: None, local: Some(local), answer_within, paced: false })
         .await
+        .expect("nothing of our local AWS is configured")
 }
 
 /// Waits until a bucket tells the labeler of uploads, which S3 does only some minutes after it was told to

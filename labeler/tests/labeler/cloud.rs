@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -37,8 +38,8 @@ type Meanwhile = Box<dyn FnOnce(&mut State) + Send>;
 pub struct State {
     /// The rows by `user` and `id`, in DynamoDB's JSON.
     pub rows: BTreeMap<(String, String), Map<String, Value>>,
-    /// The objects by key. A picture is `Name confidence, …`, everything else is no picture.
-    pub objects: BTreeMap<String, String>,
+    /// The objects by key. In the pixels of a picture is what is on it: `Name confidence, …`.
+    pub objects: BTreeMap<String, Vec<u8>>,
     /// The calls so far.
     pub calls: Vec<String>,
     faults: BTreeMap<String, VecDeque<(u16, String)>>,
@@ -74,8 +75,24 @@ impl Cloud {
         self.state.lock().unwrap()
     }
 
+    /// Uploads a picture on which is `Name confidence, …`; any other text is the object itself.
     pub fn upload(&self, key: &str, content: &str) {
-        self.state().objects.insert(key.into(), content.into());
+        let bytes = match labels(content) {
+            Some(_) => jpeg(&[], content),
+            None => content.into(),
+        };
+        self.upload_bytes(key, bytes);
+    }
+
+    pub fn upload_bytes(&self, key: &str, bytes: Vec<u8>) {
+        self.state().objects.insert(key.into(), bytes);
+    }
+
+    /// An event as S3 sends it of the object that is there now.
+    pub fn event(&self, key: &str, time: &str) -> Value {
+        let mut event = event(&[(key, time)]);
+        event["Records"][0]["s3"]["object"]["eTag"] = tag(&self.state().objects[key]).into();
+        event
     }
 
     /// The next such call is refused.
@@ -128,6 +145,37 @@ pub fn event(uploads: &[(&str, &str)]) -> Value {
     json!({ "Records": uploads.iter().map(record).collect::<Vec<_>>() })
 }
 
+/// A JPEG with these segments, and in place of its pixels a text.
+pub fn jpeg(segments: &[(u8, &[u8])], content: &str) -> Vec<u8> {
+    let mut bytes = b"\xFF\xD8".to_vec();
+    let frame = (0xC0, &[8, 0, 1, 0, 1, 1, 1, 0x11, 0][..]);
+    for (marker, inside) in segments.iter().chain([&frame, &(0xDA, SCAN)]) {
+        bytes.extend([0xFF, *marker]);
+        bytes.extend((inside.len() as u16 + 2).to_be_bytes());
+        bytes.extend(*inside);
+    }
+    [&bytes, content.as_bytes(), b"\xFF\xD9"].concat()
+}
+
+/// What stands before the pixels of a picture.
+const SCAN: &[u8] = &[1, 1, 0, 0, 63, 0];
+
+/// The text in place of a picture's pixels.
+fn pixels(bytes: &[u8]) -> Option<&str> {
+    let begin = bytes.windows(SCAN.len()).position(|window| window == SCAN)? + SCAN.len();
+    std::str::from_utf8(bytes[begin..].strip_suffix(b"\xFF\xD9")?).ok()
+}
+
+fn labels(content: &str) -> Option<Vec<Value>> {
+    content.split(", ").map(seen).collect()
+}
+
+fn tag(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
 async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -144,23 +192,36 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
         None => format!("{} object", request.method()),
     };
     let path = percent_decode_str(request.uri().path()).decode_utf8().unwrap().into_owned();
+    let (of_s3, headers) = (target.is_none(), request.headers().clone());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut state = state.lock().unwrap();
     state.calls.push(operation.clone());
     let fault = state.faults.get_mut(&operation).and_then(VecDeque::pop_front);
+    if of_s3 {
+        let expected = headers.get("if-match").map(|tag| tag.to_str().unwrap().trim_matches('"').to_owned());
+        let result = match fault {
+            Some(fault) => Err(fault),
+            None => state.object(&operation, object_key(&path), expected.as_deref(), &body),
+        };
+        if operation == "PUT object" {
+            assert_eq!(headers["content-type"], TYPE, "a picture keeps its type");
+        }
+        return Ok(of_object(result));
+    }
     let result = match fault {
         Some(fault) => Err(fault),
         None => match operation.as_str() {
             "GetItem" => state.get_item(&parsed(&body)),
             "UpdateItem" => state.update_item(&parsed(&body)),
             "DetectLabels" => state.detect_labels(&parsed(&body)),
-            "HEAD object" => state.head(&path),
-            "DELETE object" => state.delete(&path),
             other => panic!("no labeler needs {other}"),
         },
     };
     Ok(response(result))
 }
+
+/// The type of every object.
+const TYPE: &str = "image/jpeg";
 
 type Answer = Result<Value, (u16, String)>;
 
@@ -200,14 +261,14 @@ impl State {
     fn detect_labels(&mut self, request: &Value) -> Answer {
         let object = &request["Image"]["S3Object"];
         assert_eq!(object["Bucket"], BUCKET);
-        let content = self.objects.get(object["Name"].as_str().unwrap()).cloned();
+        let bytes = self.objects.get(object["Name"].as_str().unwrap()).cloned();
         if let Some(meanwhile) = self.meanwhile.pop_front() {
             meanwhile(self);
         }
-        let Some(content) = content else {
+        let Some(bytes) = bytes else {
             return refusal(400, "InvalidS3ObjectException");
         };
-        let Some(mut seen) = content.split(", ").map(seen).collect::<Option<Vec<_>>>() else {
+        let Some(mut seen) = pixels(&bytes).and_then(labels) else {
             return refusal(400, "InvalidImageFormatException");
         };
         seen.retain(|label| label["Confidence"].as_f64() >= request["MinConfidence"].as_f64());
@@ -215,16 +276,34 @@ impl State {
         Ok(json!({ "Labels": seen }))
     }
 
-    fn head(&self, path: &str) -> Answer {
-        match self.objects.contains_key(object_key(path)) {
-            true => Ok(Value::Null),
-            false => Err((404, String::new())),
+    /// The object after the call, or what was removed.
+    fn object(
+        &mut self,
+        operation: &str,
+        key: &str,
+        expected: Option<&str>,
+        body: &[u8],
+    ) -> Result<Vec<u8>, (u16, String)> {
+        let there = self.objects.get(key).cloned();
+        match (&there, expected) {
+            (Some(bytes), Some(expected)) if tag(bytes) != expected => {
+                return Err((412, "PreconditionFailed".into()));
+            }
+            _ => (),
         }
-    }
-
-    fn delete(&mut self, path: &str) -> Answer {
-        self.objects.remove(object_key(path));
-        Ok(Value::Null)
+        let missing = || (404, "NoSuchKey".to_owned());
+        match operation {
+            "GET object" | "HEAD object" => there.ok_or_else(missing),
+            "PUT object" => {
+                if expected.is_some() && there.is_none() {
+                    return Err(missing());
+                }
+                self.objects.insert(key.into(), body.into());
+                Ok(body.into())
+            }
+            "DELETE object" => Ok(self.objects.remove(key).unwrap_or_default()),
+            other => panic!("no labeler needs {other}"),
+        }
     }
 }
 
@@ -285,11 +364,18 @@ fn refusal(status: u16, code: &str) -> Answer {
     Err((status, code.into()))
 }
 
+fn of_object(answer: Result<Vec<u8>, (u16, String)>) -> Response<Full<Bytes>> {
+    let (status, tag, body) = match answer {
+        Ok(bytes) => (200, tag(&bytes), bytes),
+        Err((status, code)) => (status, String::new(), format!("<Error><Code>{code}</Code></Error>").into_bytes()),
+    };
+    let response = Response::builder().status(status).header("content-type", TYPE).header("etag", format!("\"{tag}\""));
+    response.body(Full::from(body)).unwrap()
+}
+
 fn response(answer: Answer) -> Response<Full<Bytes>> {
     let (status, body) = match answer {
-        Ok(Value::Null) => (200, String::new()),
         Ok(body) => (200, body.to_string()),
-        Err((404, _)) => (404, String::new()),
         Err((status, code)) => (status, json!({ "__type": code, "message": "as the test asked" }).to_string()),
     };
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.1");

@@ -6,7 +6,7 @@ use aws_smithy_types::{DateTime, date_time::Format};
 use labeler::Labeler;
 use serde_json::{Value, json};
 
-use crate::cloud::{self, BUCKET, Cloud, TABLE, event};
+use crate::cloud::{self, BUCKET, Cloud, TABLE, event, jpeg};
 
 const POST: &str = "018f2f6e-0000-7000-8000-00000000000a";
 const OTHER_POST: &str = "018f2f6e-0000-7000-8000-00000000000b";
@@ -205,21 +205,132 @@ async fn names_and_files_may_hold_blanks_signs_slashes_and_every_alphabet() {
 }
 
 #[tokio::test]
-async fn what_is_no_picture_ends_without_labels_and_with_a_reason() {
+async fn what_cannot_be_shown_is_removed_and_the_row_says_why() {
+    let large = jpeg(&[], &"x".repeat(15 << 20));
+    let broken = &jpeg(&[(0xE1, b"Exif\0\0")], "Cat 99")[..20];
+    for (bytes, reason) in [
+        (&b""[..], "empty"),
+        (&b"just some words"[..], "unsupported"),
+        (&b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"[..], "unsupported"),
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "unsupported"),
+        (broken, "unreadable"),
+        (&large[..], "too_large"),
+    ] {
+        let (cloud, labeler) = with_post().await;
+        let bad = picture("notes.jpg");
+        cloud.upload_bytes(&bad, bytes.into());
+        labeler.handle(&event(&[(&bad, NOON)])).await.unwrap();
+        assert_eq!(attribute(&cloud, "labels"), Value::Null, "{reason}");
+        assert_eq!(attribute(&cloud, "refused"), json!({ "S": reason }));
+        assert_eq!(attribute(&cloud, "image"), json!({ "S": bad }), "{reason}");
+        assert_eq!((cloud.keys(), cloud.calls("DetectLabels")), (vec![], 0), "{reason}");
+        // A picture in its place takes the reason away.
+        let cat = picture("cat.jpg");
+        cloud.upload(&cat, "Cat 99");
+        labeler.handle(&event(&[(&cat, LATER)])).await.unwrap();
+        assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
+        assert_eq!(attribute(&cloud, "refused"), Value::Null);
+        assert_eq!(cloud.keys(), [cat]);
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_removed_goes_with_the_next_event_unless_something_better_came() {
     let (cloud, labeler) = with_post().await;
-    let text = picture("notes.jpg");
-    cloud.upload(&text, "just some words");
-    labeler.handle(&event(&[(&text, NOON)])).await.unwrap();
-    assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "unsupported" }));
-    assert_eq!(attribute(&cloud, "image"), json!({ "S": text }));
-    // A picture in its place takes the reason away.
-    let cat = picture("cat.jpg");
-    cloud.upload(&cat, "Cat 99");
-    labeler.handle(&event(&[(&cat, LATER)])).await.unwrap();
+    let key = picture("notes.jpg");
+    cloud.upload(&key, "just some words");
+    cloud.refuse("DELETE object", 503, "SlowDown");
+    let first = event(&[(&key, NOON)]);
+    labeler.handle(&first).await.unwrap_err();
+    assert_eq!((attribute(&cloud, "refused"), cloud.keys()), (json!({ "S": "unsupported" }), vec![key.clone()]));
+    labeler.handle(&first).await.unwrap();
+    assert_eq!(cloud.keys(), [""; 0]);
+    // The address is good for more than one upload.
+    cloud.upload(&key, "Cat 99");
+    labeler.handle(&first).await.unwrap();
+    assert_eq!(cloud.keys(), [key.as_str()], "it is not what the row speaks of");
+    labeler.handle(&event(&[(&key, LATER)])).await.unwrap();
     assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
-    assert_eq!(attribute(&cloud, "refused"), Value::Null);
-    assert_eq!(cloud.keys(), [cat]);
+}
+
+#[tokio::test]
+async fn a_picture_loses_its_metadata_and_is_looked_at_once() {
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.jpg");
+    cloud.upload_bytes(&key, with_metadata("Cat 99"));
+    let uploaded = cloud.event(&key, NOON);
+    labeler.handle(&uploaded).await.unwrap();
+    assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
+    assert_eq!(cloud.state().objects[&key], jpeg(&[], "Cat 99"));
+    // S3 tells of what the labeler wrote, too, and of the first upload once more.
+    let cleaned = cloud.event(&key, LATER);
+    let rows = cloud.state().rows.clone();
+    for event in [&cleaned, &uploaded, &cleaned] {
+        labeler.handle(event).await.unwrap();
+    }
+    assert_eq!(cloud.state().rows, rows);
+    assert_eq!((cloud.calls("PUT object"), cloud.calls("DetectLabels")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_clean_picture_is_not_written() {
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.jpg");
+    cloud.upload(&key, "Cat 99");
+    labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
+    assert_eq!((cloud.calls("GET object"), cloud.calls("PUT object")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_picture_is_cleaned_whatever_else_fails() {
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.jpg");
+    cloud.upload_bytes(&key, with_metadata("Cat 99"));
+    cloud.refuse("DetectLabels", 500, "InternalServerError");
+    let event = event(&[(&key, NOON)]);
+    labeler.handle(&event).await.unwrap_err();
+    assert_eq!(cloud.state().objects[&key], jpeg(&[], "Cat 99"));
+    assert_eq!(attribute(&cloud, "labels"), Value::Null);
+    labeler.handle(&event).await.unwrap();
+    assert_eq!(attribute(&cloud, "labels"), labels(&["Cat"]));
+    assert_eq!(cloud.calls("PUT object"), 1);
+}
+
+#[tokio::test]
+async fn a_newer_upload_is_not_overwritten_by_the_cleaned_one() {
+    for newer in [Some(jpeg(&[], "Dog 99")), None] {
+        let (cloud, labeler) = with_post().await;
+        let key = picture("cat.jpg");
+        cloud.upload_bytes(&key, with_metadata("Cat 99"));
+        let (at, bytes) = (key.clone(), newer.clone());
+        cloud.meanwhile(move |state| {
+            state.objects.remove(&at);
+            state.objects.extend(bytes.map(|bytes| (at, bytes)));
+        });
+        labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
+        assert_eq!(cloud.state().objects.get(&key), newer.as_ref());
+        assert_eq!(attribute(&cloud, "labels"), Value::Null, "its own event is on the way");
+    }
+}
+
+#[tokio::test]
+async fn what_only_browsers_read_is_shown_without_a_look_at_it() {
+    let gif = b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0\x3B";
+    let (cloud, labeler) = with_post().await;
+    let key = picture("cat.gif");
+    cloud.upload_bytes(&key, [&gif[..], b"and a film"].concat());
+    labeler.handle(&event(&[(&key, NOON)])).await.unwrap();
+    assert_eq!(
+        (attribute(&cloud, "labels"), attribute(&cloud, "refused")),
+        (labels(&[]), json!({ "S": "unsupported" }))
+    );
+    assert_eq!(cloud.state().objects[&key], gif);
+    assert_eq!(cloud.calls("DetectLabels"), 0);
+}
+
+/// A picture with what a camera says of it.
+fn with_metadata(content: &str) -> Vec<u8> {
+    jpeg(&[(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\0\0 48.8584 N, 2.2945 E"), (0xFE, b"a note")], content)
 }
 
 #[tokio::test]
@@ -287,19 +398,6 @@ async fn a_post_that_keeps_changing_is_left_to_the_queue() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_known_as_such_without_a_look() {
-    let (cloud, labeler) = with_post().await;
-    let key = picture("void.jpg");
-    cloud.upload(&key, "");
-    let mut event = event(&[(&key, NOON)]);
-    event["Records"][0]["s3"]["object"]["size"] = 0.into();
-    labeler.handle(&event).await.unwrap();
-    assert_eq!(attribute(&cloud, "labels"), labels(&[]));
-    assert_eq!(attribute(&cloud, "refused"), json!({ "S": "empty" }));
-    assert_eq!(cloud.calls("DetectLabels"), 0);
-}
-
-#[tokio::test]
 async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
     for (operation, status, code) in [
         ("DetectLabels", 400, "ThrottlingException"),
@@ -312,6 +410,8 @@ async fn what_a_retry_can_cure_is_told_to_the_queue_and_cured_by_it() {
         ("GetItem", 400, "RequestThrottled"),
         ("UpdateItem", 400, "ProvisionedThroughputExceededException"),
         ("UpdateItem", 503, "ServiceUnavailable"),
+        ("GET object", 503, "SlowDown"),
+        ("GET object", 403, "AccessDenied"),
     ] {
         let (cloud, labeler) = with_post().await;
         let key = picture("cat.jpg");

@@ -87,12 +87,14 @@ impl Service {
 
     async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let settings = &self.instance.settings;
         match (method, path.trim_end_matches('/')) {
+            _ if !settings.metadata_enabled => plain(StatusCode::FORBIDDEN, "Forbidden"),
             (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {
                 Some(ttl @ 1..=21600) => self.new_token(ttl),
                 _ => plain(StatusCode::BAD_REQUEST, "Bad Request"),
             },
-            (&Method::GET, path) if header(TOKEN).is_some_and(|token| self.knows(token)) => {
+            (&Method::GET, path) if header(TOKEN).map_or(!settings.needs_token, |token| self.knows(token)) => {
                 match self.value(path).await {
                     Some(value) => plain(StatusCode::OK, value),
                     None => plain(StatusCode::NOT_FOUND, "Not Found"),
@@ -131,8 +133,8 @@ impl Service {
             "meta-data/instance-type" => one.kind.clone(),
             "meta-data/hostname" | "meta-data/local-hostname" => format!("ip-{}.ec2.internal", one.address.replace('.', "-")),
             "meta-data/local-ipv4" => one.address.clone(),
-            "meta-data/public-hostname" => "localhost".to_owned(),
-            "meta-data/public-ipv4" => "127.0.0.1".to_owned(),
+            "meta-data/public-hostname" if one.settings.has_public_address => "localhost".to_owned(),
+            "meta-data/public-ipv4" if one.settings.has_public_address => "127.0.0.1".to_owned(),
             "meta-data/placement" => "availability-zone\nregion".to_owned(),
             "meta-data/placement/region" => site.region.clone(),
             "meta-data/placement/availability-zone" => one.zone.clone(),
@@ -140,8 +142,8 @@ impl Service {
             "meta-data/services/domain" => "amazonaws.com".to_owned(),
             "meta-data/services/partition" => "aws".to_owned(),
             "meta-data/iam/info" => {
-                let profile = one.profile.as_ref()?;
-                json!({ "Code": "Success", "LastUpdated": Moment::now().seconds(), "InstanceProfileArn": profile, "InstanceProfileId": "AIPALOCAL0000000000" }).to_string()
+                let profile = one.shown_profile.as_ref()?;
+                json!({ "Code": "Success", "LastUpdated": Moment::now().seconds(), "InstanceProfileArn": profile.arn, "InstanceProfileId": profile.id }).to_string()
             }
             "meta-data/iam/security-credentials" => self.role().await?,
             "user-data" if !one.user_data.is_empty() => one.user_data.clone(),

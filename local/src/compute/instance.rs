@@ -23,6 +23,7 @@ use super::commands::{below, perform};
 use super::state::{Instance, InstanceState, Mishap};
 use super::systemd::{Exit, Unit};
 use super::{Compute, Objects, cloud_init, ec2, imds, ports, process};
+use crate::program;
 
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
@@ -243,7 +244,7 @@ impl Host {
                 return Some(Exit::Code(1));
             }
         };
-        self.declare_port(&environment);
+        let port = self.declare_port(&environment);
         let visible = self.visible_to_processes(&environment);
         for command in &unit.before {
             let words = command.expanded(&visible);
@@ -258,10 +259,21 @@ impl Host {
                 }
             }
         }
+        if !unit.user.may_bind(port) {
+            // On AWS the program would ask for this very port; here it gets another one, which everybody may have.
+            self.log(&format!(
+                "{}: cannot listen on port {port}: Permission denied (os error 13)",
+                unit.main.words.first().map(String::as_str).unwrap_or_default()
+            ));
+            self.log(&format!(
+                "local AWS: {name} does not run as root: a port below 1024 needs AmbientCapabilities=CAP_NET_BIND_SERVICE"
+            ));
+            return Some(Exit::Code(1));
+        }
         let child = match self.spawn(unit, &visible).await {
             Ok(child) => child,
             Err(why) => {
-                self.log(&format!("systemd: {name}: Failed at step EXEC: {why}"));
+                self.log(&format!("systemd: {name}: Failed at step EXEC spawning {why}"));
                 return Some(Exit::Code(203));
             }
         };
@@ -269,13 +281,14 @@ impl Host {
     }
 
     /// Remembers where on AWS the service would listen: only there does the load balancer find it.
-    fn declare_port(&self, environment: &BTreeMap<String, String>) {
+    fn declare_port(&self, environment: &BTreeMap<String, String>) -> u16 {
         let port = environment.get("PORT").and_then(|port| port.parse().ok()).unwrap_or(USUAL_PORT);
         self.compute.change(|state, _| {
             if let Some(one) = state.instances.get_mut(&self.id) {
                 one.declared_port = Some(port);
             }
         });
+        port
     }
 
     /// The unit's environment under what the machine decides, and nothing of the host's but PATH.
@@ -291,6 +304,7 @@ impl Host {
         let (program, arguments) = words.split_first().ok_or("the command is empty")?;
         let directory = below(&self.root, unit.working_directory.as_deref().unwrap_or("/"))?;
         let path = below(&self.root, program)?;
+        self.check_format(program, &path)?;
         for attempt in 0.. {
             let console = self.console().map_err(|error| error.to_string())?;
             let errors = console.try_clone().map_err(|error| error.to_string())?;
@@ -315,6 +329,17 @@ impl Host {
             }
         }
         unreachable!("the loop above only ends by returning")
+    }
+
+    /// Whether an instance of this type runs a program, whatever this machine does.
+    fn check_format(&self, program: &str, path: &Path) -> Result<(), String> {
+        let Some(kind) = self.kind else { return Ok(()) };
+        let architecture = kind.architecture();
+        program::check(path, architecture).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => format!("{program}: No such file or directory"),
+            _ if error.raw_os_error().is_some() => format!("{program}: {error} ({} is {architecture})", kind.name()),
+            _ => format!("{program}: {error}"),
+        })
     }
 
     /// Gives a process the memory and the processors that the instance's type has, and no more.

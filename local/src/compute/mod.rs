@@ -25,7 +25,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,8 +36,9 @@ use balancer::{Requests, Tally};
 use instance::Machine;
 use ports::Ports;
 use state::{Health, State};
-use wire::{Answer, Envelope, Fault, Params};
+use wire::{Answer, Envelope, Fault, NOT_IMPLEMENTED, Params};
 
+use crate::taken::{self, Takes};
 use crate::warden::Warden;
 use crate::{Chaos, Speed};
 
@@ -69,6 +72,9 @@ pub trait Objects: Send + Sync {
 /// Roles, as instances take them on.
 #[async_trait]
 pub trait Roles: Send + Sync {
+    /// The instance profile of a name or ARN, if it has a role.
+    async fn profile(&self, profile: &str) -> Option<Profile>;
+
     /// The role inside an instance profile, which is given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
@@ -77,6 +83,37 @@ pub trait Roles: Send + Sync {
 
     /// Fresh temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
+}
+
+/// An alarm of target tracking, as CloudWatch shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Alarm {
+    pub name: String,
+    pub arn: String,
+    /// The ARN of the policy that it tells.
+    pub policy: String,
+    /// Whether it watches for too much or for too little.
+    pub is_high: bool,
+    /// How many minutes in a row.
+    pub periods: u64,
+    pub threshold: f64,
+    pub namespace: &'static str,
+    pub metric: String,
+    pub statistic: &'static str,
+    pub dimensions: Vec<(&'static str, String)>,
+    pub state: &'static str,
+    pub since: OffsetDateTime,
+    /// When its policy was put.
+    pub made: OffsetDateTime,
+}
+
+/// An instance profile, as instances show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// With its path.
+    pub arn: String,
+    /// Begins with `AIPA`.
+    pub id: String,
 }
 
 /// Temporary credentials.
@@ -141,8 +178,11 @@ enum Operation {
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
+/// An operation's name, its function, and the parameters that have an effect.
+type Row = (&'static str, Operation, Takes);
+
 /// A service with its operations and the document around their answers.
-type Service = (&'static str, &'static [(&'static str, Operation)], Envelope);
+type Service = (&'static str, &'static [Row], Envelope);
 
 const SERVICES: &[Service] = &[
     ("ec2", ec2::OPERATIONS, Envelope::Ec2),
@@ -150,12 +190,18 @@ const SERVICES: &[Service] = &[
     ("elasticloadbalancing", elb::OPERATIONS, Envelope::Query(elb::NAME_SPACE)),
 ];
 
+/// The answer to a call that was only to be tried.
+fn tried(answer: Answer) -> Answer {
+    answer?;
+    Err(Fault::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
+}
+
 /// Every operation with its service.
 #[cfg(test)]
 pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
     let of = |(service, operations, _): &Service| {
         let service = *service;
-        operations.iter().map(move |(name, _)| (service, *name))
+        operations.iter().map(move |(name, _, _)| (service, *name))
     };
     SERVICES.iter().flat_map(of).collect()
 }
@@ -233,18 +279,32 @@ impl Compute {
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
         let name = form.get("Action")?;
-        let (name, operation) = operations.iter().find(|(known, _)| known == name)?;
-        let params = Params::parse(form);
-        let answer = match (operation, self.refusal(name, &params).await) {
-            (_, Some(fault)) => Err(fault),
-            (Operation::Reads(call), None) => self.read(|state| call(state, &self.site, &params)),
-            (Operation::Writes(call), None) => {
-                let answer = self.try_change(|state, site| call(state, site, &params));
+        let (name, operation, takes) = operations.iter().find(|(known, _, _)| known == name)?;
+        let answer = match taken::check_form(takes, form) {
+            Ok(()) => self.carry_out(name, *operation, &Params::parse(form)).await,
+            Err(text) => Err(Fault::new(NOT_IMPLEMENTED, text)),
+        };
+        Some(envelope.seal(name, answer))
+    }
+
+    async fn carry_out(&self, name: &str, operation: Operation, params: &Params) -> Answer {
+        if let Some(fault) = self.refusal(name, params).await {
+            return Err(fault);
+        }
+        match operation {
+            Operation::Reads(call) if params.flag("DryRun") => {
+                self.read(|state| tried(call(state, &self.site, params)))
+            }
+            Operation::Writes(call) if params.flag("DryRun") => {
+                self.read(|state| tried(call(&mut state.clone(), &self.site, params)))
+            }
+            Operation::Reads(call) => self.read(|state| call(state, &self.site, params)),
+            Operation::Writes(call) => {
+                let answer = self.try_change(|state, site| call(state, site, params));
                 self.wake.notify_one();
                 answer
             }
-        };
-        Some(envelope.seal(name, answer))
+        }
     }
 
     /// Why a group cannot have this launch template: only IAM knows whether its instance profile exists.
@@ -260,6 +320,11 @@ impl Compute {
             "You must use a valid fully-formed launch template. Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         );
         Some(Fault::new("ValidationError", message))
+    }
+
+    /// The alarms of target tracking.
+    pub(crate) fn alarms(&self) -> Vec<Alarm> {
+        self.read(|state| autoscaling::alarms(state, &self.site))
     }
 
     /// What runs, for people.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::Profile;
 use super::clock::Moment;
 
 /// Keys and values on a resource.
@@ -195,6 +196,13 @@ pub struct Instance {
     pub address: String,
     pub security_groups: Vec<String>,
     pub profile: Option<String>,
+    /// What its profile was called when it was launched.
+    #[serde(default)]
+    pub shown_profile: Option<Profile>,
+    #[serde(default)]
+    pub settings: Settings,
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
     pub user_data: String,
     pub state: InstanceState,
     pub launched: Moment,
@@ -217,6 +225,54 @@ pub struct Instance {
     /// Whether it is to be started anew.
     #[serde(default)]
     pub rebooting: bool,
+}
+
+/// What a template says of an instance beside what it is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    pub metadata_enabled: bool,
+    /// Whether the metadata service asks for a token.
+    pub needs_token: bool,
+    pub hop_limit: u8,
+    pub has_public_address: bool,
+    pub interface: String,
+    pub ebs_optimized: bool,
+    pub is_monitored: bool,
+    /// Whether the API may neither terminate nor stop it.
+    pub may_not_terminate: bool,
+    pub may_not_stop: bool,
+    /// `stop` or `terminate`.
+    pub on_shutdown: String,
+}
+
+impl Default for Settings {
+    /// As of an image that asks for version 2 of the metadata service, in the default network.
+    fn default() -> Settings {
+        Settings {
+            metadata_enabled: true,
+            needs_token: true,
+            hop_limit: 2,
+            has_public_address: true,
+            interface: String::new(),
+            ebs_optimized: false,
+            is_monitored: false,
+            may_not_terminate: false,
+            may_not_stop: false,
+            on_shutdown: "stop".to_owned(),
+        }
+    }
+}
+
+/// A disk of an instance, which goes with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    pub id: String,
+    pub device: String,
+    pub gib: u32,
+    pub kind: String,
+    pub iops: Option<u32>,
+    pub throughput: Option<u32>,
+    pub encrypted: bool,
 }
 
 /// What can go wrong on an instance.
@@ -347,6 +403,44 @@ pub struct Policy {
     pub tracking: Option<Tracking>,
     pub warmup_s: Option<u64>,
     pub alarm: String,
+    /// When it was last put.
+    #[serde(default)]
+    pub made: Moment,
+    #[serde(default)]
+    pub high: Watch,
+    #[serde(default)]
+    pub low: Watch,
+}
+
+/// The state of one of a policy's alarms.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub verdict: Verdict,
+    pub since: Moment,
+}
+
+/// What an alarm says of the last values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// There are too few of them.
+    #[default]
+    Unknown,
+    Fine,
+    Alarm,
+}
+
+impl Watch {
+    /// As from now on.
+    pub fn begin() -> Watch {
+        Watch { verdict: Verdict::Unknown, since: Moment::now() }
+    }
+
+    /// Takes note of a verdict; one that is new counts from now.
+    pub fn note(&mut self, verdict: Verdict) {
+        if self.verdict != verdict {
+            *self = Watch { verdict, since: Moment::now() };
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

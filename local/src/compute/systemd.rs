@@ -20,6 +20,8 @@ pub struct Unit {
     pub stop_patience: Duration,
     /// How many starts are too many within how long.
     pub start_limit: (u32, Duration),
+    /// Whether it runs as root, and which capabilities it is given where it does not.
+    pub user: User,
     /// What the file says that has no meaning here.
     pub ignored: Vec<String>,
 }
@@ -32,6 +34,49 @@ pub struct Command {
     pub may_fail: bool,
     /// `:`: variables stay as they are.
     pub literal: bool,
+}
+
+/// Whom a service runs as.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    /// `User=`, if it is somebody.
+    name: Option<String>,
+    /// `DynamicUser=`.
+    is_dynamic: bool,
+    ambient: Vec<String>,
+    /// Nothing is no bound.
+    bound: Option<Vec<String>>,
+}
+
+/// What lets others than root listen below [`UNPRIVILEGED`].
+const BIND: &str = "CAP_NET_BIND_SERVICE";
+
+/// The first port that everybody may listen on (`net.ipv4.ip_unprivileged_port_start`).
+const UNPRIVILEGED: u16 = 1024;
+
+impl User {
+    /// Whether it may listen on a port (man systemd.exec, "AmbientCapabilities"; man capabilities).
+    pub fn may_bind(&self, port: u16) -> bool {
+        let is_root = !self.is_dynamic && matches!(self.name.as_deref(), None | Some("root" | "0"));
+        let has = |list: &[String]| list.iter().any(|one| one == BIND);
+        let is_bounded = self.bound.as_deref().is_some_and(|bound| !has(bound));
+        port >= UNPRIVILEGED || (!is_bounded && (is_root || has(&self.ambient)))
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        let add = |to: &mut Vec<String>| match value {
+            "" => to.clear(),
+            names => to.extend(names.split_whitespace().map(str::to_ascii_uppercase)),
+        };
+        match key {
+            "AmbientCapabilities" => add(&mut self.ambient),
+            "CapabilityBoundingSet" => add(self.bound.get_or_insert_default()),
+            "DynamicUser" => {
+                self.is_dynamic = matches!(value.to_ascii_lowercase().as_str(), "1" | "yes" | "true" | "on")
+            }
+            _ => self.name = Some(value.to_owned()).filter(|name| !name.is_empty()),
+        }
+    }
 }
 
 /// When a service is started again.
@@ -89,12 +134,9 @@ impl Restart {
 /// What systemd knows and what makes no difference for a process on a laptop.
 const WITHOUT_MEANING: &[&str] = &[
     "After",
-    "AmbientCapabilities",
     "Before",
-    "CapabilityBoundingSet",
     "Description",
     "Documentation",
-    "DynamicUser",
     "Group",
     "KillMode",
     "LimitNOFILE",
@@ -127,7 +169,6 @@ const WITHOUT_MEANING: &[&str] = &[
     "TimeoutStartSec",
     "Type",
     "UMask",
-    "User",
     "WantedBy",
     "Wants",
 ];
@@ -145,6 +186,7 @@ impl Unit {
             working_directory: None,
             stop_patience: Duration::from_secs(5),
             start_limit: (5, Duration::from_secs(10)),
+            user: User::default(),
             ignored: Vec::new(),
         };
         for (number, line) in logical_lines(text) {
@@ -194,6 +236,7 @@ impl Unit {
             "StartLimitBurst" => {
                 self.start_limit.0 = value.parse().map_err(|_| format!("StartLimitBurst is no number: {value}"))?;
             }
+            "AmbientCapabilities" | "CapabilityBoundingSet" | "DynamicUser" | "User" => self.user.set(key, value),
             known if WITHOUT_MEANING.contains(&known) => (),
             unknown => self.ignored.push(unknown.to_owned()),
         }

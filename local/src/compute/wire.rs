@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use uuid::Uuid;
 
+pub(crate) use crate::taken::NOT_IMPLEMENTED;
+
 /// A refused call, as the API words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -34,7 +36,7 @@ pub struct Params {
     inner: BTreeMap<String, Params>,
 }
 
-/// More steps than any parameter of any operation has. Others are passed over, as AWS does with what it does not know.
+/// More steps than any parameter of any operation has.
 const MOST_STEPS: usize = 16;
 
 static NOTHING: Params = Params { text: None, inner: BTreeMap::new() };
@@ -355,6 +357,8 @@ impl Envelope {
 fn status_of(code: &str) -> StatusCode {
     match code {
         "InternalFailure" => StatusCode::INTERNAL_SERVER_ERROR,
+        NOT_IMPLEMENTED => StatusCode::NOT_IMPLEMENTED,
+        "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
         _ => StatusCode::BAD_REQUEST,
     }
 }

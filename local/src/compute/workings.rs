@@ -1,13 +1,13 @@
 //! The loop: what the state wants is made real, and what is real is told to the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::autoscaling::{Samples, profiles_needed, reconcile, run_due, track};
+use super::autoscaling::{Profiles, Samples, profiles_needed, reconcile, run_due, track};
 use super::balancer::Requests;
 use super::clock::Moment;
 use super::instance::Machine;
@@ -47,11 +47,11 @@ struct Running {
 pub async fn run(compute: Arc<Compute>) {
     let mut running = Running::default();
     loop {
-        let missing_profiles = missing_profiles(&compute).await;
+        let profiles = profiles(&compute).await;
         let busy = compute.change(|state, site| {
             age(state, site, &compute.requests, Moment::now());
             run_due(state, Moment::now());
-            reconcile(state, site, &missing_profiles);
+            reconcile(state, site, &profiles);
             is_busy(state)
         });
         machines(&compute);
@@ -72,15 +72,14 @@ pub async fn run(compute: Arc<Compute>) {
     }
 }
 
-/// The instance profiles that launches are waiting for and that do not exist.
-async fn missing_profiles(compute: &Compute) -> BTreeSet<String> {
-    let mut missing = BTreeSet::new();
-    for profile in compute.read(profiles_needed) {
-        if compute.roles.role_of_profile(&profile).await.is_none() {
-            missing.insert(profile);
-        }
+/// The instance profiles that launches are waiting for.
+async fn profiles(compute: &Compute) -> Profiles {
+    let mut found = Profiles::new();
+    for name in compute.read(profiles_needed) {
+        let profile = compute.roles.profile(&name).await;
+        found.insert(name, profile);
     }
-    missing
+    found
 }
 
 /// How long a network interface outlives its load balancer.
@@ -92,6 +91,15 @@ fn lingering(site: &Site, one: &Interface) -> Duration {
     }
 }
 
+/// The least that requests get to finish, if the deregistration delay is not shorter than that.
+const FINISHING_S: u64 = 60;
+
+/// How long a target that goes may finish its requests. They are real: they take no less time where everything else goes
+/// faster. A target without requests goes at once.
+fn draining(site: &Site, delay_s: u64) -> Duration {
+    site.speed.lasts(delay_s).max(Duration::from_secs(delay_s.min(FINISHING_S)))
+}
+
 /// What time alone changes.
 fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
     for one in state.load_balancers.values_mut() {
@@ -99,7 +107,7 @@ fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
     }
     state.interfaces.retain(|_, one| one.orphaned.is_none_or(|since| since.age_at(now) < lingering(site, one)));
     for group in state.target_groups.values_mut() {
-        let patience = site.speed.lasts(elb::deregistration_delay_s(group));
+        let patience = draining(site, elb::deregistration_delay_s(group));
         let TargetGroup { arn, targets, .. } = group;
         targets.retain(|key, target| {
             let stays = target.draining.is_none_or(|since| requests.has_open(arn, key) && since.age_at(now) < patience);
@@ -116,8 +124,10 @@ fn age(state: &mut State, site: &Site, requests: &Requests, now: Moment) {
         .map(|one| one.id.clone())
         .collect();
     for id in forgotten {
-        state.instances.remove(&id);
-        state.tags.remove(&id);
+        let volumes = state.instances.remove(&id).map(|one| one.volumes).unwrap_or_default();
+        for part in volumes.iter().map(|volume| &volume.id).chain([&id, &ec2::interface_of(&id)]) {
+            state.tags.remove(part);
+        }
         drop(std::fs::remove_dir_all(site.instance_dir(&id)));
     }
 }
@@ -315,7 +325,7 @@ fn requests_a_minute(
 mod tests {
     use super::*;
     use crate::compute::ports::Ports;
-    use crate::compute::state::LoadBalancer;
+    use crate::compute::state::{Health, HealthCheck, LoadBalancer, Target};
     use crate::{Chaos, Speed};
     use tokio::sync::watch;
 
@@ -380,6 +390,47 @@ mod tests {
         assert_eq!(after(300, "fast", &[]), (true, true));
         assert_eq!(after(1_499, "100", &[]), (false, true));
         assert_eq!(after(1_500, "100", &[]), (true, true));
+    }
+
+    /// Whether a target with so many open requests is still registered so much after it began to go.
+    fn drains(open: usize, delay_s: u64, speed: &str, millis: u64) -> bool {
+        let begin = Moment::default();
+        let target = Target { id: "i-1".to_owned(), port: 80, health: Health::Healthy, draining: Some(begin) };
+        let delay = ("deregistration_delay.timeout_seconds".to_owned(), delay_s.to_string());
+        let group = TargetGroup {
+            arn: "web".to_owned(),
+            name: String::new(),
+            protocol: String::new(),
+            protocol_version: String::new(),
+            port: 80,
+            vpc: String::new(),
+            target_type: String::new(),
+            check: HealthCheck::default(),
+            attributes: BTreeMap::from([delay]),
+            targets: BTreeMap::from([("i-1:80".to_owned(), target)]),
+        };
+        let mut state = State::default();
+        state.target_groups.insert(group.arn.clone(), group);
+        let requests = Requests::default();
+        let _open: Vec<_> = (0..open).map(|_| requests.of("web", "i-1:80").begin()).collect();
+        let now = begin.after(Duration::from_millis(millis));
+        age(&mut state, &site(speed.parse().unwrap(), Chaos::default()), &requests, now);
+        !state.target_groups["web"].targets.is_empty()
+    }
+
+    #[test]
+    fn a_request_has_the_whole_deregistration_delay_at_every_speed_and_at_most_a_minute_at_a_higher_one() {
+        for (open, delay_s, speed, millis, expected) in [
+            (1, 30, "fast", 29_999, true),
+            (1, 30, "fast", 30_000, false),
+            (1, 300, "fast", 59_999, true),
+            (1, 300, "fast", 60_000, false),
+            (1, 300, "real", 299_999, true),
+            (1, 0, "fast", 1, false),
+            (0, 300, "real", 1, false),
+        ] {
+            assert_eq!(drains(open, delay_s, speed, millis), expected, "{open} {delay_s} {speed} {millis}");
+        }
     }
 
     #[test]

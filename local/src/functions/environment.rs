@@ -24,6 +24,7 @@ use super::runtime_api::{self, Desk, Job, Reply};
 use super::{CREDENTIALS, Outcome, Site, code};
 use crate::compute::process;
 use crate::lambda::Function;
+use crate::program;
 use crate::store;
 
 /// How long a process may take before it asks for work, if its timeout is not longer.
@@ -66,6 +67,7 @@ impl Environment {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let log_stream = log_stream();
         let place = code::place(&site.dir, function);
+        program::check(&place.join("bootstrap"), &function.architecture)?;
         let life = site.access.life(CREDENTIALS);
         let credentials = site.access.issue(&function.role, &function.name, life)?;
         let mut command = Command::new(place.join("bootstrap"));

@@ -294,7 +294,13 @@ impl Functions {
     fn not_started(&self, function: &Function, fault: &std::io::Error) -> Outcome {
         let id = uuid::Uuid::new_v4();
         let stream = environment::log_stream();
-        let error = format!("RequestId: {id} Error: Couldn't start bootstrap: {fault}");
+        let why = match fault.kind() {
+            std::io::ErrorKind::NotFound => {
+                "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
+            }
+            _ => format!("fork/exec /var/task/bootstrap: {}", in_words_of_go(fault)),
+        };
+        let error = format!("RequestId: {id} Error: {why}");
         let lines = [
             format!("START RequestId: {id} Version: $LATEST"),
             error.clone(),
@@ -341,6 +347,12 @@ impl Functions {
     fn pools(&self) -> MutexGuard<'_, HashMap<String, Arc<Pool>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An error of the system as Lambda's own program, which is written in Go, spells it: `exec format error`.
+fn in_words_of_go(fault: &std::io::Error) -> String {
+    let text = fault.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 impl Pool {

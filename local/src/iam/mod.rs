@@ -15,9 +15,12 @@ use winterbaume_iam::views::{IamStateView, RoleView};
 use crate::answer::{Protocol, Refusal, Response, escape, not_implemented};
 use crate::backend::{Backend, straight};
 use crate::call::{Call, Request};
+use crate::compute;
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
+use crate::pages;
 use crate::permissions::{Caller, Grants, Keys, ResourcePolicies};
+use crate::taken::{self, Takes};
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -50,10 +53,13 @@ impl Iam {
     }
 
     pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
-        if !OPERATIONS.contains(&call.operation.as_str()) {
+        let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
             return not_implemented(Protocol::Query, "iam", &call.operation);
-        }
-        let answer = self.act(call, request).await;
+        };
+        let answer = match taken::check_form(takes, &request.form()) {
+            Ok(()) => self.act(call, request).await,
+            Err(text) => Err(taken::refusal(text)),
+        };
         answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
     }
 
@@ -66,11 +72,34 @@ impl Iam {
         }
         let _alone = self.changing.write().await;
         let before = self.backend.view().await;
-        let answer = self.pass(call, request, form).await?;
+        let mut answer = self.pass(call, request, form).await?;
         if answer.status().is_success() {
+            self.respell_ids(&mut answer).await?;
             self.keep(before).await?;
         }
         Ok(answer)
+    }
+
+    /// Gives what winterbaume has just made the ids that IAM would: a prefix that tells the kind, and capital letters.
+    async fn respell_ids(&self, answer: &mut Response) -> Result<(), Refusal> {
+        let mut view = self.backend.view().await;
+        let roles = view.roles.values_mut().map(|role| (&mut role.role_id, "AROA"));
+        let profiles = view.instance_profiles.values_mut().map(|profile| (&mut profile.instance_profile_id, "AIPA"));
+        let policies = view.policies.values_mut().map(|policy| (&mut policy.policy_id, "ANPA"));
+        let mut changed = Vec::new();
+        for (id, prefix) in roles.chain(profiles).chain(policies) {
+            let fitting = unique_id(prefix, id);
+            if fitting != *id {
+                changed.push((std::mem::replace(id, fitting.clone()), fitting));
+            }
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.backend.replace(view).await.map_err(failed)?;
+        let body = String::from_utf8_lossy(answer.body()).into_owned();
+        *answer.body_mut() = changed.iter().fold(body, |body, (old, new)| body.replace(old.as_str(), new)).into();
+        Ok(())
     }
 
     /// Writes down what there is now and lets others learn of it; what cannot be written is `before` again.
@@ -117,6 +146,15 @@ impl Iam {
         } else {
             reword(&mut answer);
         }
+        if call.operation == "ListPolicies" {
+            let asked =
+                |field: &str, value: &str| form.get(field).is_some_and(|given| given.eq_ignore_ascii_case(value));
+            let (ours, attached) = (asked("Scope", "Local"), asked("OnlyAttached", "true"));
+            pages::retain(&mut answer, "Policies", |policy| {
+                (!ours || !policy.contains("<Arn>arn:aws:iam::aws:"))
+                    && (!attached || !policy.contains("<AttachmentCount>0<"))
+            });
+        }
         if let Some(role) = form.get("RoleName").and_then(|name| view.roles.get(name))
             && call.operation == "GetRole"
         {
@@ -140,6 +178,13 @@ impl Iam {
 
     fn grants(&self, role: &str) -> Option<Arc<Grants>> {
         self.seen().role(role).map(|role| role.grants.clone())
+    }
+
+    /// The instance profile given by name or ARN, if it and its role are known to others.
+    pub(crate) fn profile(&self, profile: &str) -> Option<compute::Profile> {
+        self.role_of_profile(profile)?;
+        let name = profile.rsplit('/').next().unwrap_or(profile);
+        self.seen().profile(name).map(|known| compute::Profile { arn: known.arn.clone(), id: known.id.clone() })
     }
 
     /// The role inside an instance profile given by name or ARN, if it is known to others.
@@ -184,6 +229,16 @@ impl Iam {
     fn seen(&self) -> RwLockReadGuard<'_, Seen> {
         self.seen.read().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An id as IAM makes them: the prefix of its kind and capital letters and digits (IAM user guide, "Unique identifiers").
+fn unique_id(prefix: &str, id: &str) -> String {
+    let is_fitting = id.starts_with(prefix) && !id.bytes().any(|byte| byte.is_ascii_lowercase());
+    if is_fitting {
+        return id.to_owned();
+    }
+    let rest = id.strip_prefix(prefix).unwrap_or(&id[id.len().saturating_sub(17)..]);
+    format!("{prefix}{}", rest.to_ascii_uppercase())
 }
 
 fn failed(fault: anyhow::Error) -> Refusal {
@@ -275,49 +330,60 @@ fn encode_element(body: &str, name: &str) -> String {
     encoded
 }
 
-/// What is answered; everything else is refused by name.
-pub(crate) const OPERATIONS: &[&str] = &[
-    "AddRoleToInstanceProfile",
-    "AttachRolePolicy",
-    "CreateInstanceProfile",
-    "CreatePolicy",
-    "CreateRole",
-    "CreateServiceLinkedRole",
-    "DeleteInstanceProfile",
-    "DeletePolicy",
-    "DeleteRole",
-    "DeleteRolePolicy",
-    "DetachRolePolicy",
-    "GetAccountSummary",
-    "GetInstanceProfile",
-    "GetPolicy",
-    "GetPolicyVersion",
-    "GetRole",
-    "GetRolePolicy",
-    "ListAccountAliases",
-    "ListAttachedRolePolicies",
-    "ListInstanceProfileTags",
-    "ListInstanceProfiles",
-    "ListInstanceProfilesForRole",
-    "ListPolicies",
-    "ListPolicyVersions",
-    "ListRolePolicies",
-    "ListRoleTags",
-    "ListRoles",
-    "PutRolePolicy",
-    "RemoveRoleFromInstanceProfile",
-    "TagInstanceProfile",
-    "TagRole",
-    "UntagInstanceProfile",
-    "UntagRole",
-    "UpdateAssumeRolePolicy",
-    "UpdateRole",
-    "UpdateRoleDescription",
+/// What is answered, with the parameters that have an effect; everything else is refused by name.
+pub(crate) const OPERATIONS: &[(&str, Takes)] = &[
+    ("AddRoleToInstanceProfile", "InstanceProfileName RoleName"),
+    ("AttachRolePolicy", "PolicyArn RoleName"),
+    ("CreateInstanceProfile", "InstanceProfileName Path Tags.*"),
+    ("CreatePolicy", "Description Path PolicyDocument PolicyName Tags.*"),
+    ("CreateRole", "AssumeRolePolicyDocument Description MaxSessionDuration Path PermissionsBoundary RoleName Tags.*"),
+    ("CreateServiceLinkedRole", "AWSServiceName Description"),
+    ("DeleteInstanceProfile", "InstanceProfileName"),
+    ("DeletePolicy", "PolicyArn"),
+    ("DeleteRole", "RoleName"),
+    ("DeleteRolePolicy", "PolicyName RoleName"),
+    ("DetachRolePolicy", "PolicyArn RoleName"),
+    ("GetAccountSummary", ""),
+    ("GetInstanceProfile", "InstanceProfileName"),
+    ("GetPolicy", "PolicyArn"),
+    ("GetPolicyVersion", "PolicyArn VersionId"),
+    ("GetRole", "RoleName"),
+    ("GetRolePolicy", "PolicyName RoleName"),
+    ("ListAccountAliases", "Marker MaxItems"),
+    ("ListAttachedRolePolicies", "Marker MaxItems RoleName"),
+    ("ListInstanceProfileTags", "InstanceProfileName Marker MaxItems"),
+    ("ListInstanceProfiles", "Marker MaxItems PathPrefix"),
+    ("ListInstanceProfilesForRole", "Marker MaxItems RoleName"),
+    ("ListPolicies", "Marker MaxItems OnlyAttached PathPrefix PolicyUsageFilter=PermissionsPolicy Scope=All|Local"),
+    ("ListPolicyVersions", "Marker MaxItems PolicyArn"),
+    ("ListRolePolicies", "Marker MaxItems RoleName"),
+    ("ListRoleTags", "Marker MaxItems RoleName"),
+    ("ListRoles", "Marker MaxItems PathPrefix"),
+    ("PutRolePolicy", "PolicyDocument PolicyName RoleName"),
+    ("RemoveRoleFromInstanceProfile", "InstanceProfileName RoleName"),
+    ("TagInstanceProfile", "InstanceProfileName Tags.*"),
+    ("TagRole", "RoleName Tags.*"),
+    ("UntagInstanceProfile", "InstanceProfileName TagKeys"),
+    ("UntagRole", "RoleName TagKeys"),
+    ("UpdateAssumeRolePolicy", "PolicyDocument RoleName"),
+    ("UpdateRole", "Description MaxSessionDuration RoleName"),
+    ("UpdateRoleDescription", "Description RoleName"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_tells_its_kind_in_capital_letters() {
+        for (prefix, id, expected) in [
+            ("AROA", "AROAabcXYZ0123456789a", "AROAABCXYZ0123456789A"),
+            ("ANPA", "Aabcdefghijklmnopqrst", "ANPADEFGHIJKLMNOPQRST"),
+            ("AIPA", "AIPAABC", "AIPAABC"),
+        ] {
+            assert_eq!(unique_id(prefix, id), expected);
+        }
+    }
 
     #[test]
     fn documents_are_percent_encoded_and_nothing_else_is() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use percent_encoding::percent_decode_str;
-use winterbaume_iam::views::{IamStateView, RoleView};
+use winterbaume_iam::views::{IamStateView, InstanceProfileView, RoleView};
 
 use crate::permissions::{Grants, Policy, Trust};
 
@@ -38,6 +38,8 @@ struct RoleFacts {
 /// An instance profile.
 #[derive(Debug, PartialEq)]
 pub(super) struct Profile {
+    pub arn: String,
+    pub id: String,
     pub role: Option<String>,
 }
 
@@ -54,8 +56,12 @@ impl Seen {
     pub(super) fn learn(&mut self, view: &IamStateView, mut lag: impl FnMut(&str) -> Duration) {
         let roles = view.roles.values().map(|role| (role.name.to_ascii_lowercase(), facts(role, view)));
         learn(&mut self.roles, roles.collect(), Role::read, &mut lag);
-        let profile = |roles: &[String]| Profile { role: roles.first().cloned() };
-        let profiles = view.instance_profiles.values().map(|it| (it.name.to_ascii_lowercase(), profile(&it.roles)));
+        let profile = |it: &InstanceProfileView| Profile {
+            arn: it.arn.clone(),
+            id: it.instance_profile_id.clone(),
+            role: it.roles.first().cloned(),
+        };
+        let profiles = view.instance_profiles.values().map(|it| (it.name.to_ascii_lowercase(), profile(it)));
         learn(&mut self.profiles, profiles.collect(), |_| (), &mut lag);
     }
 }

@@ -61,6 +61,9 @@ impl Lambda {
         let zip = self.code(code).await?;
         function.code_bytes = zip.len();
         function.code_sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
+        self.zips.keep(&function.code_sha256, &zip).map_err(|fault| {
+            Refusal::new(500, "ServiceException", format!("the local AWS cannot keep the code: {fault}"))
+        })?;
         self.running.unpack(function, zip).await.map_err(|text| parameter(&text))
     }
 
@@ -88,7 +91,7 @@ impl Lambda {
         let function = self.find(name)?;
         let mut answer = json!({
             "Configuration": self.show(&function),
-            "Code": { "RepositoryType": "S3", "Location": "https://awslambda.localhost/" },
+            "Code": { "RepositoryType": "S3", "Location": self.location(&function) },
         });
         if !function.tags.is_empty() {
             answer["Tags"] = json!(function.tags);

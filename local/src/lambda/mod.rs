@@ -2,6 +2,7 @@
 //!
 //! The control plane is our own: winterbaume's forgets architectures, the code of an update and half of a permission.
 
+mod download;
 mod function;
 mod invoke;
 mod manage;
@@ -10,6 +11,7 @@ mod registry;
 mod route;
 mod settings;
 mod states;
+mod taken;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ pub(crate) struct Lambda {
     registry: Arc<Registry>,
     running: Arc<Functions>,
     iam: Arc<Iam>,
+    zips: download::Zips,
     /// Where code may lie; S3 holds the functions it tells about uploads, so this way is a weak one.
     s3: OnceLock<Weak<S3>>,
 }
@@ -63,8 +66,10 @@ impl Lambda {
         let running =
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
-        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, s3: OnceLock::new() };
+        let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
+        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, s3: OnceLock::new() };
         lambda.put_policies_in_force(&lambda.functions());
+        lambda.zips.retain(lambda.functions().values());
         Ok(Arc::new(lambda))
     }
 
@@ -149,6 +154,7 @@ impl Lambda {
     async fn act(&self, operation: &str, request: &Request) -> Result<Option<Response>, Refusal> {
         let (name, detail) = route::names(&request.path);
         let name = name.as_str();
+        self.check_taken(operation, name, request)?;
         let answer = match operation {
             "CreateFunction" => self.create(&body(request)?).await?,
             "GetFunction" => self.get(name)?,
@@ -182,6 +188,38 @@ impl Lambda {
                 empty(204)
             }
             "GetAccountSettings" => self.account(),
+            "GetFunctionRecursionConfig" => {
+                self.find(name)?;
+                shown(200, &json!({ "RecursiveLoop": "Terminate" }))
+            }
+            "GetFunctionUrlConfig" => {
+                self.find(name)?;
+                let text = "The resource you requested does not exist.";
+                return Err(Refusal::new(404, "ResourceNotFoundException", text));
+            }
+            "GetRuntimeManagementConfig" => shown(
+                200,
+                &json!({ "UpdateRuntimeOn": "Auto", "FunctionArn": self.find(name)?.arn, "RuntimeVersionArn": null }),
+            ),
+            // There are neither aliases nor addresses, and nothing but S3 sends events.
+            "ListAliases" => {
+                self.find(name)?;
+                shown(200, &json!({ "Aliases": [] }))
+            }
+            "ListEventSourceMappings" => {
+                if let Some(function) = request.parameter("FunctionName") {
+                    self.find(&function)?;
+                }
+                shown(200, &json!({ "EventSourceMappings": [] }))
+            }
+            "ListFunctionEventInvokeConfigs" => {
+                let config = self.find(name)?.on_event_json();
+                shown(200, &json!({ "FunctionEventInvokeConfigs": config.into_iter().collect::<Vec<_>>() }))
+            }
+            "ListFunctionUrlConfigs" => {
+                self.find(name)?;
+                shown(200, &json!({ "FunctionUrlConfigs": [] }))
+            }
             // Nothing is signed here.
             "GetFunctionCodeSigningConfig" => {
                 shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name }))

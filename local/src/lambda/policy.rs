@@ -18,7 +18,12 @@ const LARGEST_POLICY: usize = 20_480;
 
 impl Lambda {
     pub(super) async fn add_permission(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
-        let statement = statement(input, &self.find(name)?.arn)?;
+        let function = self.find(name)?;
+        if input["RevisionId"].as_str().is_some_and(|revision| revision != function.policy_revision) {
+            let text = "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id";
+            return Err(Refusal::new(412, "PreconditionFailedException", text));
+        }
+        let statement = statement(input, &function.arn)?;
         self.check_principal(&statement["Principal"])?;
         let added = statement.clone();
         self.change_policy(name, |statements| {

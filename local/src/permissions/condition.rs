@@ -8,7 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime};
 
 use super::Keys;
-use super::pattern::Pattern;
+use super::pattern::{Pattern, variable_value};
 
 /// One comparison; all of a statement's must hold.
 #[derive(Debug, Clone)]
@@ -108,50 +108,73 @@ impl Condition {
         Some(Condition { key: key.to_owned(), values, test: *test, negated: *negated, if_exists, many })
     }
 
-    /// Whether it holds for a call that says this of itself.
-    pub(super) fn holds(&self, keys: &Keys) -> bool {
+    /// Whether it holds for a call that says this of itself; nothing where that cannot be told.
+    ///
+    /// A key that a call merely lacks has AWS's meaning (IAM user guide, "Single-valued vs. multivalued context keys"
+    /// and "...IfExists"). A key that is computed nowhere here might have any value on AWS, so nothing can be told.
+    pub(super) fn holds(&self, keys: &Keys) -> Option<bool> {
         let found = keys.all(&self.key);
+        if found.is_empty() && !keys.knows(&self.key) {
+            return None;
+        }
         if matches!(self.test, Test::Null) {
-            return self.values.iter().any(|value| value.eq_ignore_ascii_case("true") == found.is_empty());
+            return Some(self.values.iter().any(|value| value.eq_ignore_ascii_case("true") == found.is_empty()));
+        }
+        if found.is_empty() && self.if_exists {
+            return Some(true);
         }
         match self.many {
-            // A set without elements has none that does not fit.
-            Many::AllOf => found.iter().all(|found| self.fits(found, keys)),
-            Many::AnyOf => found.iter().any(|found| self.fits(found, keys)),
+            // An empty set has no element that does not fit.
+            Many::AllOf => all_hold(found.iter().map(|found| self.fits(found, keys))),
+            Many::AnyOf => any_holds(found.iter().map(|found| self.fits(found, keys))),
             Many::One => match found.first() {
                 Some(found) => self.fits(found, keys),
-                None => self.if_exists || self.negated,
+                None => Some(self.negated),
             },
         }
     }
 
-    fn fits(&self, found: &str, keys: &Keys) -> bool {
-        self.values.iter().any(|wanted| self.test.is_met(wanted, found, keys)) != self.negated
+    fn fits(&self, found: &str, keys: &Keys) -> Option<bool> {
+        let is_met = any_holds(self.values.iter().map(|wanted| self.test.is_met(wanted, found, keys)))?;
+        Some(is_met != self.negated)
     }
 }
 
+/// Whether all hold; one that does not decides, even where others cannot be told.
+pub(super) fn all_hold(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    let mut all = Some(true);
+    for verdict in verdicts {
+        match verdict {
+            Some(true) => (),
+            Some(false) => return Some(false),
+            None => all = None,
+        }
+    }
+    all
+}
+
+/// Whether any holds; one that does decides, even where others cannot be told.
+pub(super) fn any_holds(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    all_hold(verdicts.map(|verdict| verdict.map(|holds| !holds))).map(|none| !none)
+}
+
 impl Test {
-    fn is_met(self, wanted: &str, found: &str, keys: &Keys) -> bool {
-        let pattern = || Pattern::with_variables(wanted, |key| keys.one(key));
+    /// Whether a value of the call is the wanted one; nothing where the two cannot be compared.
+    fn is_met(self, wanted: &str, found: &str, keys: &Keys) -> Option<bool> {
         match self {
-            Test::Equal => literal(wanted, keys).is_some_and(|wanted| wanted == found),
-            Test::EqualInAnyCase => {
-                literal(wanted, keys).is_some_and(|wanted| wanted.to_lowercase() == found.to_lowercase())
-            }
-            Test::Like => pattern().is_some_and(|pattern| pattern.fits(found)),
+            Test::Equal => Some(literal(wanted, keys)? == found),
+            Test::EqualInAnyCase => Some(literal(wanted, keys)?.to_lowercase() == found.to_lowercase()),
+            Test::Like => Some(Pattern::with_variables(wanted, |key| keys.one(key))?.fits(found)),
             Test::Number(holds) => {
-                let order = |found: f64, wanted: f64| found.partial_cmp(&wanted);
-                let numbers = found.parse().ok().zip(wanted.parse().ok());
-                numbers.and_then(|(found, wanted)| order(found, wanted)).is_some_and(holds)
+                let (found, wanted): (f64, f64) = (found.parse().ok()?, wanted.parse().ok()?);
+                found.partial_cmp(&wanted).map(holds)
             }
-            Test::Date(holds) => {
-                moment(found).zip(moment(wanted)).is_some_and(|(found, wanted)| holds(found.cmp(&wanted)))
-            }
-            Test::Bool => wanted.eq_ignore_ascii_case(found),
+            Test::Date(holds) => Some(holds(moment(found)?.cmp(&moment(wanted)?))),
+            Test::Bool => Some(wanted.eq_ignore_ascii_case(found)),
             Test::Address => is_in_network(wanted, found),
             Test::Arn => is_like_arn(wanted, found, keys),
             // Answered by the key alone.
-            Test::Null => false,
+            Test::Null => Some(false),
         }
     }
 }
@@ -165,17 +188,14 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A value in which only variables are special.
+/// A value in which only variables are special, with their defaults; nothing if one has no value.
 fn literal(text: &str, keys: &Keys) -> Option<String> {
     let mut whole = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (key, behind) = after.split_once('}')?;
+        let (variable, behind) = after.split_once('}')?;
         whole += before;
-        match key {
-            "*" | "?" | "$" => whole += key,
-            key => whole += &keys.one(key)?,
-        }
+        whole += &variable_value(variable, |key| keys.one(key))?;
         rest = behind;
     }
     Some(whole + rest)
@@ -191,30 +211,34 @@ fn moment(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day).or_else(seconds)
 }
 
-/// Whether an address is in a network such as `10.0.0.0/8`, or is that very address.
-fn is_in_network(network: &str, address: &str) -> bool {
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
+/// Whether an address is in a network such as `10.0.0.0/8`, or is that very address; nothing if either is none.
+fn is_in_network(network: &str, address: &str) -> Option<bool> {
+    let address = address.parse::<IpAddr>().ok()?;
     let (network, length) = match network.split_once('/') {
-        Some((network, length)) => (network, length.parse().ok()),
-        None => (network, Some(128)),
+        Some((network, length)) => (network, length.parse().ok()?),
+        None => (network, 128),
     };
-    let (Ok(network), Some(length)) = (network.parse::<IpAddr>(), length) else { return false };
+    let network = network.parse::<IpAddr>().ok()?;
     let bits = |address: IpAddr| match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
         IpAddr::V6(address) => (address.to_bits(), 128),
     };
     let ((network, width), (address, of_address)) = (bits(network), bits(address));
     let length: u32 = u32::min(length, width);
-    width == of_address && (length == 0 || (network ^ address) >> (128 - length) == 0)
+    Some(width == of_address && (length == 0 || (network ^ address) >> (128 - length) == 0))
 }
 
 /// ARNs are compared part by part: a star of one part does not reach into the next.
-fn is_like_arn(wanted: &str, found: &str, keys: &Keys) -> bool {
+fn is_like_arn(wanted: &str, found: &str, keys: &Keys) -> Option<bool> {
     let (wanted, found): (Vec<&str>, Vec<&str>) = (wanted.splitn(6, ':').collect(), found.splitn(6, ':').collect());
-    let fits = |(wanted, found): (&&str, &&str)| {
-        Pattern::with_variables(wanted, |key| keys.one(key)).is_some_and(|pattern| pattern.fits(found))
-    };
-    wanted.len() == found.len() && wanted.iter().zip(&found).all(fits)
+    if wanted.len() != found.len() {
+        return Some(false);
+    }
+    all_hold(
+        wanted.iter().zip(&found).map(|(wanted, found)| {
+            Pattern::with_variables(wanted, |key| keys.one(key)).map(|pattern| pattern.fits(found))
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -236,8 +260,13 @@ mod tests {
         keys
     }
 
+    fn told(operator: &str, key: &str, values: Value) -> Option<bool> {
+        let conditions = Condition::all(Some(&json!({ operator: { key: values } }))).unwrap();
+        all_hold(conditions.iter().map(|one| one.holds(&keys())))
+    }
+
     fn holds(operator: &str, key: &str, values: Value) -> bool {
-        Condition::all(Some(&json!({ operator: { key: values } }))).unwrap().iter().all(|one| one.holds(&keys()))
+        told(operator, key, values) == Some(true)
     }
 
     #[test]
@@ -284,8 +313,45 @@ mod tests {
         assert!(holds("ForAllValues:StringEquals", "aws:TagKeys", json!(["team", "cost", "more"])));
         assert!(!holds("ForAllValues:StringEquals", "aws:TagKeys", json!("team")));
         assert!(holds("ForAnyValue:StringEquals", "aws:TagKeys", json!("cost")));
-        assert!(holds("ForAllValues:StringEquals", "dynamodb:Attributes", json!("x")));
-        assert!(!holds("ForAnyValue:StringEquals", "dynamodb:Attributes", json!("x")));
+        assert!(
+            holds("ForAllValues:StringEquals", "aws:CalledVia", json!("x")),
+            "an empty set has nothing that differs"
+        );
+        assert!(!holds("ForAnyValue:StringEquals", "aws:CalledVia", json!("x")));
+        assert!(!holds("ForAnyValue:StringNotEquals", "aws:CalledVia", json!("x")));
+        assert!(holds("ForAnyValue:StringEqualsIfExists", "aws:CalledVia", json!("x")));
+    }
+
+    #[test]
+    fn nothing_is_told_of_a_key_that_is_computed_nowhere() {
+        for (operator, _, _) in OPERATORS {
+            for set in ["", "ForAllValues:", "ForAnyValue:"] {
+                for if_exists in ["", "IfExists"] {
+                    // Each value can be read by its operator.
+                    for value in
+                        [json!("true"), json!("1"), json!("2026-06-01"), json!("10.0.0.0/8"), json!("a:b:c:d:e:f")]
+                    {
+                        let operator = format!("{set}{operator}{if_exists}");
+                        assert_eq!(told(&operator, "dynamodb:LeadingKeys", value), None, "{operator}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_told_of_values_that_cannot_be_compared() {
+        for (operator, key, value) in [
+            ("NumericEquals", "s3:max-keys", "ten"),
+            ("NumericNotEquals", "s3:max-keys", "ten"),
+            ("DateNotEquals", "aws:CurrentTime", "tomorrow"),
+            ("NotIpAddress", "aws:SourceIp", "home"),
+            ("StringNotEquals", "s3:prefix", "${aws:username}"),
+            ("StringNotLike", "s3:prefix", "${dynamodb:LeadingKeys}*"),
+        ] {
+            assert_eq!(told(operator, key, json!(value)), None, "{operator} {value}");
+        }
+        assert!(holds("StringNotEquals", "s3:prefix", json!("${aws:username, 'nobody'}")), "a default is a value");
     }
 
     #[test]

@@ -50,20 +50,93 @@ impl Need {
 
 /// What a call says of itself, for conditions and variables. Names are alike in either case.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Keys(BTreeMap<String, Vec<String>>);
+pub(crate) struct Keys {
+    values: BTreeMap<String, Vec<String>>,
+    /// Whether a service calls, which on AWS says for which resource it does.
+    by_service: bool,
+}
+
+/// The condition keys that are computed here, in lower case: a call that lacks one lacks it on AWS as well. Nothing
+/// is known of the others.
+const COMPUTED: &[&str] = &[
+    "aws:currenttime",
+    "aws:epochtime",
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principaltype",
+    "aws:requestedregion",
+    "aws:resourceaccount",
+    "aws:securetransport",
+    "aws:sourceip",
+    "aws:viaawsservice",
+    "aws:userid",
+    "dynamodb:select",
+    "iam:passedtoservice",
+    "s3:delimiter",
+    "s3:max-keys",
+    "s3:prefix",
+    "s3:versionid",
+    "s3:x-amz-acl",
+    "s3:x-amz-server-side-encryption",
+    "s3:x-amz-storage-class",
+    "sts:externalid",
+    "sts:rolesessionname",
+];
+
+/// Keys that no call has here, as on AWS: there is no organization, no VPC endpoint, no federation and no second factor,
+/// roles have no user names, and only services call for others (IAM user guide, "AWS global condition context keys").
+const NEVER_THERE: &[&str] = &[
+    "aws:calledvia",
+    "aws:calledviafirst",
+    "aws:calledvialast",
+    "aws:federatedprovider",
+    "aws:multifactorauthage",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:principalservicenameslist",
+    "aws:resourceorgid",
+    "aws:resourceorgpaths",
+    "aws:sourceidentity",
+    "aws:sourcevpc",
+    "aws:sourcevpce",
+    "aws:username",
+    "aws:vpcsourceip",
+];
+
+/// What only services say, of the resource that they call for.
+const SOURCES: &[&str] = &["aws:sourceaccount", "aws:sourcearn", "aws:sourceorgid", "aws:sourceorgpaths"];
+
+/// Tags of the caller are all known; the key ends with the tag's.
+const PRINCIPAL_TAG: &str = "aws:principaltag/";
 
 impl Keys {
+    /// Whether it is known if a call has this key.
+    fn knows(&self, key: &str) -> bool {
+        let key = key.to_ascii_lowercase();
+        let is_in = |list: &[&str]| list.contains(&key.as_str());
+        let is_missing = is_in(NEVER_THERE) || (is_in(SOURCES) && !self.by_service);
+        is_in(COMPUTED) || is_missing || key.starts_with(PRINCIPAL_TAG)
+    }
+
+    /// What a service says that calls for this account.
+    fn of_service() -> Keys {
+        let mut keys = Keys { by_service: true, ..Keys::default() };
+        keys.set("aws:SourceAccount", ACCOUNT);
+        keys
+    }
+
     fn set(&mut self, key: &str, value: impl Into<String>) {
-        self.0.insert(key.to_ascii_lowercase(), vec![value.into()]);
+        self.values.insert(key.to_ascii_lowercase(), vec![value.into()]);
     }
 
     #[cfg(test)]
     fn add(&mut self, key: &str, value: &str) {
-        self.0.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
+        self.values.entry(key.to_ascii_lowercase()).or_default().push(value.to_owned());
     }
 
     fn all(&self, key: &str) -> &[String] {
-        self.0.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
+        self.values.get(&key.to_ascii_lowercase()).map_or(&[], Vec::as_slice)
     }
 
     /// The value of a key that has one; a variable cannot stand for several.
@@ -230,7 +303,7 @@ impl Denial {
                 let text = format!("You are not authorized to perform this operation. {text}");
                 Refusal::new(403, "UnauthorizedOperation", text)
             }
-            Protocol::Json10 | Protocol::Json11 => Refusal::new(400, "AccessDeniedException", text),
+            Protocol::Cbor | Protocol::Json10 | Protocol::Json11 => Refusal::new(400, "AccessDeniedException", text),
             Protocol::RestJson => Refusal::new(403, "AccessDeniedException", text),
         }
     }
@@ -316,5 +389,115 @@ mod tests {
         assert_eq!(may(&own("Allow"), &theirs("Deny")).unwrap_err(), theirs_deny);
         let own_deny = "with an explicit deny in an identity-based policy";
         assert_eq!(may(&own("Deny"), &theirs("Allow")).unwrap_err(), own_deny);
+    }
+
+    /// Whether a role may read an object that an allowance and a denial are about, either with this condition.
+    fn may_under(effect: &str, condition: &str) -> bool {
+        let condition = format!(r#","Condition":{condition}"#);
+        let (of_allowance, of_denial) = match effect {
+            "Allow" => (condition.as_str(), ""),
+            _ => ("", condition.as_str()),
+        };
+        let mut statements = format!(r#"{{"Effect":"Allow","Action":"*","Resource":"*"{of_allowance}}}"#);
+        if effect == "Deny" {
+            statements += &format!(r#",{{"Effect":"Deny","Action":"*","Resource":"*"{of_denial}}}"#);
+        }
+        let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+        let grants = Grants {
+            role_arn: "arn:aws:iam::000000000000:role/web".to_owned(),
+            tags: BTreeMap::from([("team".to_owned(), "red".to_owned())]),
+            policies: vec![Policy::parse(&policy).unwrap()],
+        };
+        let caller =
+            Caller::in_role("me".into(), "AROA:i-1".into(), "us-east-1", Some(Arc::new(grants)), Arc::default());
+        caller.may(&Need::new("s3:GetObject", "arn:aws:s3:::b/a")).is_ok()
+    }
+
+    /// Operator, a value that a key of the call has, and one that it has not; what holds for a key that is missing, plain,
+    /// with `ForAllValues` and with `ForAnyValue`.
+    type Semantics = (&'static str, &'static str, &'static str, &'static str, [bool; 3]);
+
+    const SEMANTICS: &[Semantics] = &[
+        ("StringEquals", "aws:PrincipalTag/team", "red", "blue", [false, true, false]),
+        ("StringNotEquals", "aws:PrincipalTag/team", "blue", "red", [true, true, false]),
+        ("StringEqualsIgnoreCase", "aws:PrincipalTag/team", "RED", "BLUE", [false, true, false]),
+        ("StringNotEqualsIgnoreCase", "aws:PrincipalTag/team", "BLUE", "RED", [true, true, false]),
+        ("StringLike", "aws:PrincipalTag/team", "r*", "b*", [false, true, false]),
+        ("StringNotLike", "aws:PrincipalTag/team", "b*", "r*", [true, true, false]),
+        ("NumericLessThan", "aws:EpochTime", "99999999999", "1", [false, true, false]),
+        ("NumericNotEquals", "aws:EpochTime", "1", "", [true, true, false]),
+        ("DateGreaterThan", "aws:CurrentTime", "2020-01-01", "2999-01-01", [false, true, false]),
+        ("DateNotEquals", "aws:CurrentTime", "2020-01-01", "", [true, true, false]),
+        ("Bool", "aws:SecureTransport", "true", "false", [false, true, false]),
+        ("BinaryEquals", "aws:PrincipalTag/team", "red", "blue", [false, true, false]),
+        ("IpAddress", "aws:SourceIp", "127.0.0.0/8", "10.0.0.0/8", [false, true, false]),
+        ("NotIpAddress", "aws:SourceIp", "10.0.0.0/8", "127.0.0.0/8", [true, true, false]),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/w*", "arn:aws:iam::*:user/*", [false, true, false]),
+        ("ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::*:user/*", "arn:aws:iam::*:role/w*", [true, true, false]),
+    ];
+
+    const SETS: [&str; 3] = ["", "ForAllValues:", "ForAnyValue:"];
+
+    #[test]
+    fn each_operator_is_judged_by_whether_the_key_is_there_missing_or_unknown() {
+        let both = |operator: &str, key: &str, value: &str| {
+            let condition = format!(r#"{{"{operator}":{{"{key}":"{value}"}}}}"#);
+            (may_under("Allow", &condition), may_under("Deny", &condition))
+        };
+        // Whoever is let in by an allowance with a condition is kept out by a denial with the same.
+        let told = |holds: bool| (holds, !holds);
+        for (operator, key, fits, differs, missing) in SEMANTICS {
+            for (set, holds) in SETS.iter().zip(missing) {
+                let plain = format!("{set}{operator}");
+                assert_eq!(both(&plain, key, fits), told(true), "{plain} {key} {fits}");
+                if !differs.is_empty() {
+                    assert_eq!(both(&plain, key, differs), told(false), "{plain} {key} {differs}");
+                }
+                assert_eq!(both(&plain, "aws:PrincipalTag/none", fits), told(*holds), "{plain} on a missing key");
+                let if_exists = format!("{plain}IfExists");
+                assert_eq!(both(&if_exists, key, fits), told(true), "{if_exists} {key} {fits}");
+                assert_eq!(both(&if_exists, "aws:PrincipalTag/none", fits), told(true), "{if_exists} on a missing key");
+                for unknown in ["dynamodb:LeadingKeys", "aws:TagKeys", "aws:ResourceTag/team", "no:such"] {
+                    for operator in [&plain, &if_exists] {
+                        assert_eq!(both(operator, unknown, fits), (false, false), "{operator} {unknown}");
+                    }
+                }
+            }
+        }
+        for (key, there) in [("aws:userid", true), ("aws:PrincipalTag/none", false), ("aws:username", false)] {
+            assert_eq!(both("Null", key, "true"), told(!there), "{key}");
+            assert_eq!(both("Null", key, "false"), told(there), "{key}");
+        }
+        for value in ["true", "false"] {
+            assert_eq!(both("Null", "dynamodb:LeadingKeys", value), (false, false), "Null {value}");
+        }
+    }
+
+    #[test]
+    fn a_variable_without_a_value_lets_nobody_in_and_keeps_everybody_out() {
+        let may = |statements: &str| {
+            let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+            let grants = Grants { policies: vec![Policy::parse(&policy).unwrap()], ..Grants::default() };
+            let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), Arc::default());
+            caller.may(&Need::new("s3:GetObject", "arn:aws:s3:::b/a")).is_ok()
+        };
+        let all = r#"{"Effect":"Allow","Action":"*","Resource":"*"}"#;
+        for element in ["Resource", "NotResource"] {
+            let of = |effect: &str| {
+                format!(r#"{{"Effect":"{effect}","Action":"*","{element}":"arn:aws:s3:::b/${{aws:username}}"}}"#)
+            };
+            assert!(!may(&of("Allow")), "{element}");
+            assert!(!may(&format!("{all},{}", of("Deny"))), "{element}");
+        }
+        assert!(may(all));
+    }
+
+    #[test]
+    fn every_key_that_a_call_can_have_is_known_to_be_computed() {
+        let grants = Grants { tags: BTreeMap::from([("team".to_owned(), "red".to_owned())]), ..Grants::default() };
+        let caller = Caller::in_role("me".into(), "id".into(), "us-east-1", Some(Arc::new(grants)), Arc::default());
+        let keys = caller.says(&Need::new("a:b", "*"));
+        let unknown: Vec<&String> = keys.values.keys().filter(|key| !keys.knows(key)).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
     }
 }

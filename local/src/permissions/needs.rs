@@ -103,16 +103,17 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
         return Vec::new();
     }
     let action = S3_ACTIONS.iter().find(|(name, _)| *name == operation).map_or(operation, |(_, action)| action);
+    let header = |name: &str| request.header(name).map(str::to_owned);
     let Some(key) = key else {
         let asked = |name: &str| request.parameter(name);
         let need = Need::new(format!("s3:{action}"), s3::bucket_arn(&bucket));
         return vec![
-            need.knowing("s3:prefix", asked("prefix"))
+            need.knowing("s3:x-amz-acl", header("x-amz-acl"))
+                .knowing("s3:prefix", asked("prefix"))
                 .knowing("s3:delimiter", asked("delimiter"))
                 .knowing("s3:max-keys", asked("max-keys")),
         ];
     };
-    let header = |name: &str| request.header(name).map(str::to_owned);
     let object = s3::object_arn(&bucket, &key);
     let need = object_need(action, &object, request.parameter("versionId"));
     let mut needs = vec![
@@ -176,8 +177,10 @@ fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
             ["CreateTable", "TagResource"].iter().map(|action| on(action, named.unwrap_or_default())).collect()
         }
         _ => match (named, input["IndexName"].as_str()) {
-            (Some(name), Some(index)) => vec![on(operation, &format!("{name}/index/{index}"))],
-            (Some(name), None) => vec![on(operation, name).knowing("dynamodb:Select", text(&input["Select"]))],
+            (Some(name), index) => {
+                let place = index.map_or_else(|| name.to_owned(), |index| format!("{name}/index/{index}"));
+                vec![on(operation, &place).knowing("dynamodb:Select", text(&input["Select"]))]
+            }
             (None, _) => vec![Need::new(format!("dynamodb:{operation}"), "*")],
         },
     }
@@ -249,7 +252,7 @@ fn lambda_needs(operation: &str, request: &Request, place: &Place) -> Vec<Need> 
         operation => operation,
     };
     let resource = match operation {
-        "GetAccountSettings" | "ListFunctions" | "UnknownOperation" => "*".to_owned(),
+        "GetAccountSettings" | "ListEventSourceMappings" | "ListFunctions" | "UnknownOperation" => "*".to_owned(),
         _ => function(&name),
     };
     let mut needs = vec![Need::new(format!("lambda:{action}"), resource)];

@@ -25,15 +25,7 @@ impl Pattern {
         while let Some((before, after)) = rest.split_once("${") {
             let (variable, behind) = after.split_once('}')?;
             pieces.extend(before.chars().map(Piece::of));
-            let (key, default) = match variable.split_once(',') {
-                Some((key, default)) => (key.trim(), Some(default.trim().trim_matches('\''))),
-                None => (variable, None),
-            };
-            let meant = match key {
-                "*" | "?" | "$" => Some(key.to_owned()),
-                key => value(key).or_else(|| default.map(str::to_owned)),
-            };
-            pieces.extend(meant?.chars().map(Piece::One));
+            pieces.extend(variable_value(variable, &value)?.chars().map(Piece::One));
             rest = behind;
         }
         pieces.extend(rest.chars().map(Piece::of));
@@ -69,6 +61,18 @@ impl Pattern {
             }
         }
         pieces[piece..].iter().all(|piece| *piece == Piece::Run)
+    }
+}
+
+/// What the inside of a `${…}` stands for: a value of the call, or the default behind a comma.
+pub(super) fn variable_value(variable: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let (key, default) = match variable.split_once(',') {
+        Some((key, default)) => (key.trim(), Some(default.trim().trim_matches('\''))),
+        None => (variable, None),
+    };
+    match key {
+        "*" | "?" | "$" => Some(key.to_owned()),
+        key => value(key).or_else(|| default.map(str::to_owned)),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Keys;
-use super::condition::Condition;
+use super::condition::{Condition, all_hold, any_holds};
 use super::pattern::Pattern;
 
 /// What policies say about one action on one resource.
@@ -93,17 +93,20 @@ impl Statement {
         Statement { effect, actions, resources, conditions }
     }
 
+    /// Whether it speaks of this call. What cannot be told lets nobody in and keeps everybody out: an allowance does
+    /// not speak then, and a denial does.
     pub(super) fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
-        let names = |pattern: &String| {
-            let pattern = match has_variables {
-                true => Pattern::with_variables(pattern, |key| keys.one(key)),
-                false => Some(Pattern::new(pattern)),
-            };
-            pattern.is_some_and(|pattern| pattern.fits(resource))
+        let names = |pattern: &String| match has_variables {
+            true => Some(Pattern::with_variables(pattern, |key| keys.one(key))?.fits(resource)),
+            false => Some(Pattern::new(pattern).fits(resource)),
         };
+        let resources = match &self.resources {
+            Listed::These(list) => any_holds(list.iter().map(names)),
+            Listed::AllBut(list) => any_holds(list.iter().map(names)).map(|named| !named),
+        };
+        let conditions = self.conditions.iter().map(|condition| condition.holds(keys));
         self.actions.has(|pattern| pattern.fits(action))
-            && self.resources.has(names)
-            && self.conditions.iter().all(|condition| condition.holds(keys))
+            && all_hold([resources].into_iter().chain(conditions)).unwrap_or(self.effect == Effect::Deny)
     }
 }
 

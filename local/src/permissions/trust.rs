@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Keys;
-use super::condition::Condition;
+use super::condition::{Condition, all_hold};
 use super::policy::{document, statements, texts};
 use crate::ACCOUNT;
 
@@ -47,9 +47,7 @@ impl Trust {
 
     /// Whether a service such as `lambda.amazonaws.com` may take the role on, for this account.
     pub(crate) fn lets_service(&self, service: &str) -> bool {
-        let mut keys = Keys::default();
-        keys.set("aws:SourceAccount", ACCOUNT);
-        self.lets(&keys, |statement| statement.services.iter().any(|named| named == service))
+        self.lets(&Keys::of_service(), |statement| statement.services.iter().any(|named| named == service))
     }
 
     /// Whether somebody of this account may, who says this of the call: by name, or as a part of the account.
@@ -74,7 +72,9 @@ impl Trust {
         let speaks = |statement: &&Statement| {
             statement.actions.iter().any(|action| action == ASSUME_ROLE)
                 && names(statement) != statement.all_but
-                && statement.conditions.iter().all(|condition| condition.holds(keys))
+                // What cannot be told lets nobody in and keeps everybody out.
+                && all_hold(statement.conditions.iter().map(|condition| condition.holds(keys)))
+                    .unwrap_or(!statement.allows)
         };
         let mut speaking = self.0.iter().filter(speaks).peekable();
         speaking.peek().is_some() && speaking.all(|statement| statement.allows)
@@ -164,6 +164,10 @@ mod tests {
         let for_account = |id: &str| statement(&format!(r#""Action":"sts:AssumeRole",{service},{}"#, account(id)));
         assert!(for_account(ACCOUNT).lets_service("lambda.amazonaws.com"));
         assert!(!for_account("123456789012").lets_service("lambda.amazonaws.com"));
+        let not_for = format!(
+            r#""Action":"sts:AssumeRole",{service},"Condition":{{"ArnNotEquals":{{"aws:SourceArn":"arn:aws:x:::y"}}}}"#
+        );
+        assert!(!statement(&not_for).lets_service("lambda.amazonaws.com"), "nobody knows for what it calls");
 
         assert!(!statement(&format!(r#""Action":"sts:TagSession",{service}"#)).lets_service("lambda.amazonaws.com"));
         let others = statement(&format!(r#""Action":"sts:assumeROLE","NotPrincipal":{{"AWS":"{me}"}}"#));

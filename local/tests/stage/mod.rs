@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, Objects, Roles};
+use local::compute::{Compute, Context, Credentials, Objects, Profile, Roles};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,6 +58,11 @@ struct OneRole;
 
 #[async_trait]
 impl Roles for OneRole {
+    async fn profile(&self, profile: &str) -> Option<Profile> {
+        let arn = format!("arn:aws:iam::000000000000:instance-profile/web/{profile}");
+        (profile == "web-profile").then(|| Profile { arn, id: "AIPAEXAMPLE".to_owned() })
+    }
+
     async fn role_of_profile(&self, profile: &str) -> Option<String> {
         (profile == "web-profile").then(|| "web-role".to_owned())
     }

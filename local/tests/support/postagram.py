@@ -5,10 +5,13 @@ that of a laptop.
 """
 
 import base64
+import hashlib
 import io
 import json
+import re
 import sys
 import time
+import urllib.error
 import urllib.request
 import zipfile
 
@@ -81,8 +84,8 @@ def client(service):
     return SESSION.client(service, endpoint_url=ENDPOINT, config=config)
 
 
-S3, DYNAMODB, IAM, LAMBDA, LOGS, EC2, ELB, SCALING, STS = map(
-    client, ["s3", "dynamodb", "iam", "lambda", "logs", "ec2", "elbv2", "autoscaling", "sts"]
+S3, DYNAMODB, IAM, LAMBDA, LOGS, EC2, ELB, SCALING, STS, CLOUDWATCH = map(
+    client, ["s3", "dynamodb", "iam", "lambda", "logs", "ec2", "elbv2", "autoscaling", "sts", "cloudwatch"]
 )
 
 
@@ -116,6 +119,17 @@ def refused(code, call, **arguments):
         assert fault.response["Error"]["Code"] == code, fault
     else:
         raise AssertionError(f"{call.__name__} was not refused with {code}")
+
+
+def not_implemented(call, **arguments):
+    """What is not done here is refused by its name."""
+    try:
+        call(**arguments)
+    except ClientError as fault:
+        assert fault.response["ResponseMetadata"]["HTTPStatusCode"] == 501, fault
+        assert "the local AWS" in fault.response["Error"]["Message"], fault
+    else:
+        raise AssertionError(f"{call.__name__} takes what it does not do")
 
 
 def zipped(program):
@@ -193,10 +207,19 @@ class Stack:
             read = IAM.get_role(RoleName=full)["Role"]
             same(read, {"Arn": self.role[name], "Path": path, "AssumeRolePolicyDocument": json.loads(trust(service))}, full)
             same(IAM.get_role_policy(RoleName=full, PolicyName="uses")["PolicyDocument"], everything("*"), "policy")
-        IAM.create_instance_profile(InstanceProfileName=f"{NAME}-web")
+        IAM.create_instance_profile(InstanceProfileName=f"{NAME}-web", Path=f"/deployer/{NAME}/")
         IAM.add_role_to_instance_profile(InstanceProfileName=f"{NAME}-web", RoleName=f"{NAME}-web")
         profile = IAM.get_instance_profile(InstanceProfileName=f"{NAME}-web")["InstanceProfile"]
         same(profile["Roles"][0], {"RoleName": f"{NAME}-web"}, "profile")
+        policy = IAM.create_policy(PolicyName=f"{NAME}-more", PolicyDocument=json.dumps(everything("*")))["Policy"]
+        listed_now = IAM.list_policies(Scope="Local")["Policies"]
+        assert [one["PolicyId"] for one in listed_now] == [policy["PolicyId"]], listed_now
+        for kind, found in [
+            ("AROA", profile["Roles"][0]["RoleId"]), ("AIPA", profile["InstanceProfileId"]), ("ANPA", policy["PolicyId"])
+        ]:
+            assert re.fullmatch(f"{kind}[A-Z0-9]{{17}}", found), found
+        IAM.delete_policy(PolicyArn=policy["Arn"])
+        not_implemented(IAM.update_role, RoleName=f"{NAME}-web", MaxSigninSessionDuration=3600)
 
     def labeler(self):
         group = f"/aws/lambda/{NAME}-labeler"
@@ -320,6 +343,73 @@ class Stack:
         activity = SCALING.describe_scaling_activities(AutoScalingGroupName=f"{NAME}-web")["Activities"][-1]
         same(activity, {"StatusCode": "Successful"}, "activity")
 
+    def asked(self):
+        """What ordinary clients ask beside the calls above."""
+        group = SCALING.describe_auto_scaling_groups(AutoScalingGroupNames=[f"{NAME}-web"])["AutoScalingGroups"][0]
+        same(group, {
+            "TrafficSources": [{"Identifier": self.targets, "Type": "elbv2"}],
+            "AvailabilityZoneDistribution": {"CapacityDistributionStrategy": "balanced-best-effort"},
+            "CapacityReservationSpecification": {"CapacityReservationPreference": "default"},
+        }, "group")
+        sources = SCALING.describe_traffic_sources(AutoScalingGroupName=f"{NAME}-web")["TrafficSources"]
+        same(sources[0], {"Identifier": self.targets, "State": "InService"}, "sources")
+        assert SCALING.describe_lifecycle_hooks(AutoScalingGroupName=f"{NAME}-web")["LifecycleHooks"] == []
+        assert SCALING.describe_account_limits()["NumberOfAutoScalingGroups"] == 1
+        assert not SCALING.describe_notification_configurations()["NotificationConfigurations"]
+
+        one = group["Instances"][0]["InstanceId"]
+        instance = EC2.describe_instances(InstanceIds=[one])["Reservations"][0]["Instances"][0]
+        profile = IAM.get_instance_profile(InstanceProfileName=f"{NAME}-web")["InstanceProfile"]
+        assert instance["IamInstanceProfile"] == {"Arn": profile["Arn"], "Id": profile["InstanceProfileId"]}, instance
+        attached = [{"Name": "attachment.instance-id", "Values": [one]}]
+        volume = EC2.describe_volumes(Filters=attached)["Volumes"][0]
+        assert instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"] == volume["VolumeId"], volume
+        interface = instance["NetworkInterfaces"][0]["NetworkInterfaceId"]
+        found = EC2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"][0]
+        assert found["Attachment"]["InstanceId"] == one, found
+        data = EC2.describe_instance_attribute(InstanceId=one, Attribute="userData")["UserData"]["Value"]
+        assert base64.b64decode(data).decode().startswith("#cloud-config")
+        assert REGION in [region["RegionName"] for region in EC2.describe_regions()["Regions"]]
+
+        listener = ELB.describe_listeners(LoadBalancerArn=self.balancer)["Listeners"][0]
+        rule = ELB.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"][0]
+        same(rule, {"IsDefault": True, "Priority": "default", "Actions": listener["DefaultActions"]}, "rule")
+        assert ELB.describe_rules(RuleArns=[rule["RuleArn"]])["Rules"] == [rule]
+        assert {"Name": "target-groups", "Max": "3000"} in ELB.describe_account_limits()["Limits"]
+        assert ELB.describe_ssl_policies(Names=["ELBSecurityPolicy-2016-08"])["SslPolicies"][0]["Ciphers"]
+
+        policy = SCALING.describe_policies(AutoScalingGroupName=f"{NAME}-web")["ScalingPolicies"][0]
+        alarms = CLOUDWATCH.describe_alarms(AlarmNamePrefix=f"TargetTracking-{NAME}-web")["MetricAlarms"]
+        assert [alarm["AlarmArn"] for alarm in alarms] == [alarm["AlarmARN"] for alarm in policy["Alarms"]], alarms
+        same(alarms[0], {"Threshold": 60.0, "AlarmActions": [policy["PolicyARN"]], "EvaluationPeriods": 3}, "alarm")
+        assert alarms[0]["StateUpdatedTimestamp"].year >= 2024, alarms[0]
+        not_implemented(CLOUDWATCH.put_metric_alarm, AlarmName="mine", ComparisonOperator="GreaterThanThreshold",
+                        EvaluationPeriods=1, MetricName="CPUUtilization", Namespace="AWS/EC2", Period=60, Threshold=1)
+
+        function = LAMBDA.get_function(FunctionName=f"{NAME}-labeler")
+        with urllib.request.urlopen(function["Code"]["Location"]) as answer:
+            digest = base64.b64encode(hashlib.sha256(answer.read()).digest()).decode()
+        assert digest == function["Configuration"]["CodeSha256"], function
+        try:
+            urllib.request.urlopen(function["Code"]["Location"][:-1] + "x")
+            raise AssertionError("the code is open to everybody")
+        except urllib.error.HTTPError as fault:
+            assert fault.code == 403, fault
+        assert LAMBDA.list_event_source_mappings()["EventSourceMappings"] == []
+        assert LAMBDA.list_aliases(FunctionName=f"{NAME}-labeler")["Aliases"] == []
+        for setting in [{"TracingConfig": {"Mode": "Active"}}, {"Layers": ["arn"]}, {"KMSKeyArn": "arn:aws:kms:::key"}]:
+            not_implemented(LAMBDA.update_function_configuration, FunctionName=f"{NAME}-labeler", **setting)
+        refused("ResourceNotFoundException", LAMBDA.get_function, FunctionName=f"{NAME}-labeler", Qualifier="7")
+
+        logs = f"/aws/lambda/{NAME}-labeler"
+        assert LOGS.list_tags_log_group(logGroupName=logs)["tags"] == TAGS
+        assert LOGS.describe_metric_filters(logGroupName=logs)["metricFilters"] == []
+        not_implemented(LOGS.create_log_group, logGroupName="other", kmsKeyId="arn")
+        not_implemented(LOGS.filter_log_events, logGroupName=logs, filterPattern="{ $.level = 1 }")
+        role = {"RoleArn": self.role["web"], "RoleSessionName": "me"}
+        not_implemented(STS.assume_role, **role, SourceIdentity="ada")
+        not_implemented(STS.assume_role, **role, Policy=json.dumps(everything("*")))
+
     def delete(self):
         SCALING.delete_auto_scaling_group(AutoScalingGroupName=f"{NAME}-web", ForceDelete=True)
         eventually("the group is gone", lambda: not SCALING.describe_auto_scaling_groups()["AutoScalingGroups"])
@@ -386,7 +476,7 @@ def enable_backups(table, recovery):
 
 def main():
     stack = Stack()
-    steps = [stack.buckets, stack.posts, stack.roles, stack.labeler, stack.network, stack.service, stack.use]
+    steps = [stack.buckets, stack.posts, stack.roles, stack.labeler, stack.network, stack.service, stack.use, stack.asked]
     for step in [*steps, stack.delete, stack.nothing_is_left]:
         begun = time.monotonic()
         step()

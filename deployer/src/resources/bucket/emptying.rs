@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Bucket;
 use crate::{
-    aws::{Aws, found, gone},
+    aws::{Aws, Progress, found, gone},
     engine::Fault,
     lease,
 };
@@ -17,15 +17,17 @@ impl Bucket {
     /// Number and size of the objects, in words; nothing for an empty bucket.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let (mut count, mut bytes) = (0, 0);
-        let mut token = None;
+        let (mut token, mut progress) = (None, Progress::of("ListObjectsV2"));
         loop {
-            let call = aws.s3.list_objects_v2().bucket(&self.name).set_expected_bucket_owner(self.owner());
-            let Some(page) = found(call.set_continuation_token(token).send().await)? else { return Ok(None) };
+            // Keys may hold characters that no XML document can: without the encoding such a list cannot be read.
+            let call = aws.s3.list_objects_v2().bucket(&self.name).encoding_type(EncodingType::Url);
+            let call = call.set_expected_bucket_owner(self.owner()).set_continuation_token(token);
+            let Some(page) = found(call.send().await)? else { return Ok(None) };
             // Whoever works on the stack has a lease here meanwhile: nobody loses that.
             let lost = page.contents().iter().filter(|object| object.key() != Some(lease::KEY));
             count += lost.clone().count() as u64;
             bytes += lost.filter_map(|object| object.size()).sum::<i64>();
-            token = page.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+            token = progress.advance(page.next_continuation_token)?;
             if token.is_none() || count >= COUNTED {
                 return Ok(in_words(count, bytes.unsigned_abs(), token.is_some()));
             }
@@ -41,13 +43,18 @@ impl Bucket {
             .notification_configuration(NotificationConfiguration::builder().build())
             .send()
             .await?;
-        while self.delete_a_page(aws).await? {}
-        while self.abort_a_page(aws).await? {}
+        let mut last = Vec::new();
+        while self.delete_a_page(aws, &mut last).await? {}
+        let mut last = Vec::new();
+        while self.abort_a_page(aws, &mut last).await? {}
         Ok(())
     }
 
     /// Deletes the first thousand versions and markers. Returns whether there are more.
-    async fn delete_a_page(&self, aws: &Aws) -> Result<bool, Fault> {
+    ///
+    /// `last` is what the page before listed. Listings are strongly consistent, so a page that comes again has not
+    /// been deleted, whatever was answered.
+    async fn delete_a_page(&self, aws: &Aws, last: &mut Vec<Entry>) -> Result<bool, Fault> {
         let page = aws
             .s3
             .list_object_versions()
@@ -63,29 +70,30 @@ impl Bucket {
         }
         let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
         let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
-        let doomed: Vec<(String, Option<String>)> = versions
+        let doomed: Vec<Entry> = versions
             .chain(markers)
             .filter_map(|(key, version)| Some((decoded(key?, encoded), version.map(str::to_owned))))
             .collect();
-        let (plain, special): (Vec<_>, Vec<_>) =
-            doomed.into_iter().partition(|(key, _)| !key.contains(char::is_control));
+        let has_more = page.is_truncated() == Some(true);
+        check_progress("ListObjectVersions", &doomed, last, has_more)?;
+        let (plain, special): (Vec<_>, Vec<_>) = doomed.into_iter().partition(|(key, _)| key.chars().all(is_plain));
         for (key, version) in special {
             self.delete_one(aws, key, version).await?;
         }
         if !plain.is_empty() {
             self.delete_all(aws, plain).await?;
         }
-        Ok(page.is_truncated() == Some(true))
+        Ok(has_more)
     }
 
-    /// Keys with characters that XML cannot carry go one by one.
+    /// Keys with characters that `DeleteObjects`, an XML document, cannot carry go one by one.
     async fn delete_one(&self, aws: &Aws, key: String, version: Option<String>) -> Result<(), Fault> {
         let call = aws.s3.delete_object().bucket(&self.name).set_expected_bucket_owner(self.owner());
         gone(call.key(key).set_version_id(version).send().await)
     }
 
     /// Errors of single keys come in an answer that says 200.
-    async fn delete_all(&self, aws: &Aws, doomed: Vec<(String, Option<String>)>) -> Result<(), Fault> {
+    async fn delete_all(&self, aws: &Aws, doomed: Vec<Entry>) -> Result<(), Fault> {
         let objects = doomed.into_iter().map(|(key, version)| {
             ObjectIdentifier::builder().key(key).set_version_id(version).build().expect("the key is given")
         });
@@ -104,7 +112,7 @@ impl Bucket {
     }
 
     /// Aborts the first thousand unfinished uploads. Returns whether there are more.
-    async fn abort_a_page(&self, aws: &Aws) -> Result<bool, Fault> {
+    async fn abort_a_page(&self, aws: &Aws, last: &mut Vec<Entry>) -> Result<bool, Fault> {
         let page = aws
             .s3
             .list_multipart_uploads()
@@ -114,13 +122,38 @@ impl Bucket {
             .send()
             .await?;
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
-        for upload in page.uploads() {
-            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+        let uploads = page.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id()));
+        let doomed: Vec<Entry> = uploads.map(|(key, id)| (decoded(key, encoded), Some(id.to_owned()))).collect();
+        let has_more = page.is_truncated() == Some(true);
+        check_progress("ListMultipartUploads", &doomed, last, has_more)?;
+        for (key, id) in doomed {
             let call = aws.s3.abort_multipart_upload().bucket(&self.name).set_expected_bucket_owner(self.owner());
-            gone(call.key(decoded(key, encoded)).upload_id(id).send().await)?;
+            gone(call.key(key).set_upload_id(id).send().await)?;
         }
-        Ok(page.is_truncated() == Some(true))
+        Ok(has_more)
     }
+}
+
+/// A key with a version or an upload of it.
+type Entry = (String, Option<String>);
+
+/// Refuses to go on when a page lists again what was removed, or says that there is more and lists nothing.
+fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_more: bool) -> Result<(), Fault> {
+    let is_stuck = if page.is_empty() { has_more } else { page == last.as_slice() };
+    if is_stuck {
+        let message = match page.first() {
+            Some((key, _)) => format!("{key:?} is still listed after it was removed"),
+            None => "the list says that there is more, and shows nothing".into(),
+        };
+        return Err(Fault::new(operation, "BrokenList", message));
+    }
+    *last = page.to_vec();
+    Ok(())
+}
+
+/// Whether XML 1.0 can carry this character, and every reader of it gives it back unchanged.
+fn is_plain(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
@@ -181,6 +214,26 @@ mod tests {
         assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
         assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
         assert_eq!(in_words(10_000, 999_960, true).as_deref(), Some("more than 10000 objects, more than 1.0 MB"));
+    }
+
+    #[test]
+    fn keys_that_xml_cannot_carry_are_recognised() {
+        for special in ["\u{ffff}", "\u{fffe}", "\0", "\u{1b}", "\r", "\n", "\u{7f}", "\u{85}"] {
+            assert!(!special.chars().all(is_plain), "{special:?}");
+        }
+        assert!(" é\u{fffd}\u{1f4f7}<&>'\"".chars().all(is_plain));
+    }
+
+    #[test]
+    fn a_page_that_comes_again_is_an_error() {
+        let page = |key: &str| vec![(key.to_owned(), None)];
+        let mut last = Vec::new();
+        assert!(check_progress("List", &page("a"), &mut last, true).is_ok());
+        assert!(check_progress("List", &page("b"), &mut last, true).is_ok());
+        let fault = check_progress("List", &page("b"), &mut last, false).unwrap_err();
+        assert_eq!(fault.message, "\"b\" is still listed after it was removed");
+        assert!(check_progress("List", &[], &mut last, true).is_err());
+        assert!(check_progress("List", &[], &mut last, false).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
 use crate::compute::state::{Group, GroupTag, Instance, State, TemplateSpec};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact, page};
+use crate::compute::wire::{Answer, Fault, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
 
 fn refuse(message: impl Into<String>) -> Fault {
     Fault::new("ValidationError", message)
@@ -64,6 +64,23 @@ pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result
         .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
 }
 
+/// The role that Auto Scaling acts in.
+fn service_role(site: &Site) -> String {
+    let name = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling";
+    format!("arn:aws:iam::{}:role/{name}", site.account)
+}
+
+/// Nobody looks at what another service-linked role may do, so there is none but the usual one.
+fn check_service_role(site: &Site, params: &Params) -> Result<(), Fault> {
+    match params.text("ServiceLinkedRoleARN").filter(|arn| *arn != service_role(site)) {
+        Some(arn) => {
+            let text = format!("the local AWS does not carry out the parameter ServiceLinkedRoleARN={arn}");
+            Err(Fault::new(NOT_IMPLEMENTED, text))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The most instances that a group may have.
 const MOST: u32 = 10_000;
 
@@ -104,6 +121,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let spec = template(state, params.at("LaunchTemplate"))?
         .ok_or_else(|| refuse("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter."))?;
     check_template(state, site, &spec)?;
+    check_service_role(site, params)?;
     let min = params.parsed("MinSize")?.ok_or_else(|| refuse("MinSize is required"))?;
     let max = params.parsed("MaxSize")?.ok_or_else(|| refuse("MaxSize is required"))?;
     let desired = params.parsed("DesiredCapacity")?.unwrap_or(min);
@@ -175,7 +193,11 @@ fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
             None => Ok(Some(ids)),
         };
     }
-    let zones = params.texts("AvailabilityZones");
+    let mut zones = params.texts("AvailabilityZones");
+    for id in params.texts("AvailabilityZoneIds") {
+        let zone = all.iter().map(|subnet| &subnet.zone).find(|zone| ec2::zone_id(zone) == id);
+        zones.push(zone.ok_or_else(|| refuse(format!("Invalid availability zone ids: [{id}]")))?.clone());
+    }
     if zones.is_empty() {
         return Ok(None);
     }
@@ -206,7 +228,9 @@ fn check_number(arns: &[String]) -> Result<(), Fault> {
 }
 
 fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
-    let arns = params.texts("TargetGroupARNs");
+    let mut arns = params.texts("TargetGroupARNs");
+    let sources = params.items("TrafficSources").into_iter();
+    arns.extend(sources.map(|source| source.at("Identifier").value().to_owned()));
     check_number(&arns)?;
     match arns.iter().all(|arn| state.target_groups.contains_key(arn)) {
         true => Ok(arns),
@@ -228,6 +252,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     if let Some(spec) = &spec {
         check_template(state, site, spec)?;
     }
+    check_service_role(site, params)?;
     let (subnets, check_type, policies) = (subnets(site, params)?, health_check_type(params)?, policies(params)?);
     let group = by_name_mut(state, name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
@@ -322,12 +347,18 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     }
     let (shown, next) = page(&found, params, 50)?;
     let mut xml = Xml::new();
-    xml.members("AutoScalingGroups", shown, |xml, group| write(xml, state, site, group));
+    let with_instances = params.parsed("IncludeInstances")?.unwrap_or(true);
+    xml.members("AutoScalingGroups", shown, |xml, group| {
+        write(xml, site, group);
+        if with_instances {
+            xml.members("Instances", state.members(&group.name), write_instance);
+        }
+    });
     xml.maybe("NextToken", next);
     Ok(xml)
 }
 
-fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
+fn write(xml: &mut Xml, site: &Site, group: &Group) {
     xml.text("AutoScalingGroupName", &group.name).text("AutoScalingGroupARN", &group.arn);
     xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
     xml.text("MinSize", group.min).text("MaxSize", group.max).text("DesiredCapacity", group.desired);
@@ -336,7 +367,6 @@ fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
     xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone)).within("LoadBalancerNames", |_| ());
     xml.names("TargetGroupARNs", &group.target_groups).text("HealthCheckType", &group.health_check_type);
     xml.text("HealthCheckGracePeriod", group.grace_s).maybe("DefaultInstanceWarmup", group.warmup_s);
-    xml.members("Instances", state.members(&group.name), write_instance);
     xml.text("CreatedTime", group.created);
     xml.members("SuspendedProcesses", &group.suspended, |xml, process| {
         xml.text("ProcessName", process).text("SuspensionReason", "User suspended");
@@ -345,13 +375,18 @@ fn write(xml: &mut Xml, state: &State, site: &Site, group: &Group) {
     xml.members("Tags", &group.tags, |xml, (key, tag): (&String, &GroupTag)| tags::write(xml, group, key, tag));
     xml.names("TerminationPolicies", &group.termination_policies);
     xml.text("NewInstancesProtectedFromScaleIn", group.protect_new);
-    xml.text(
-        "ServiceLinkedRoleARN",
-        format!(
-            "arn:aws:iam::{}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling",
-            site.account
-        ),
-    );
+    xml.text("ServiceLinkedRoleARN", service_role(site));
+    xml.members("TrafficSources", &group.target_groups, |xml, arn| {
+        xml.text("Identifier", arn).text("Type", "elbv2");
+    });
+    for (part, field, value) in [
+        ("AvailabilityZoneDistribution", "CapacityDistributionStrategy", "balanced-best-effort"),
+        ("CapacityReservationSpecification", "CapacityReservationPreference", "default"),
+    ] {
+        xml.within(part, |xml| {
+            xml.text(field, value);
+        });
+    }
     xml.maybe("DeletionProtection", group.deletion_protection.as_ref());
     xml.maybe("Status", group.deleting.then_some("Delete in progress"));
 }
@@ -386,7 +421,7 @@ pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answe
     Ok(xml)
 }
 
-pub fn set_desired_capacity(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> Answer {
     let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
     let desired: u32 = params.parsed("DesiredCapacity")?.ok_or_else(|| refuse("DesiredCapacity is required"))?;
     if desired > group.max {
@@ -400,6 +435,11 @@ pub fn set_desired_capacity(state: &mut State, _site: &Site, params: &Params) ->
             "New SetDesiredCapacity value {desired} is below min value {} for the AutoScalingGroup.",
             group.min
         )));
+    }
+    let pause = site.speed.lasts(group.cooldown_s);
+    if params.flag("HonorCooldown") && group.scaled.is_some_and(|since| since.age() < pause) {
+        let text = format!("Scaling activity is in cooldown for the AutoScalingGroup {}", group.name);
+        return Err(Fault::new("ScalingActivityInProgress", text));
     }
     if desired != group.desired {
         group.cause = format!(
@@ -439,9 +479,10 @@ fn member(state: &State, id: &str) -> Result<String, Fault> {
     group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
 }
 
-pub fn set_instance_health(state: &mut State, _site: &Site, params: &Params) -> Answer {
+pub fn set_instance_health(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
-    member(state, id)?;
+    let group = by_name(state, &member(state, id)?)?;
+    let grace = site.speed.lasts(group.grace_s);
     let unhealthy = match params.required("HealthStatus")? {
         "Healthy" => None,
         "Unhealthy" => Some("a user health-check".to_owned()),
@@ -449,8 +490,12 @@ pub fn set_instance_health(state: &mut State, _site: &Site, params: &Params) -> 
             return Err(refuse(format!("Valid instance health states are: [Healthy, Unhealthy], not {other}")));
         }
     };
+    let respects_grace = params.parsed("ShouldRespectGracePeriod")?.unwrap_or(true);
     if let Some(one) = state.instances.get_mut(id) {
-        one.unhealthy = unhealthy;
+        let in_grace = one.in_service.is_none_or(|since| since.age() < grace);
+        if unhealthy.is_none() || !(in_grace && respects_grace) {
+            one.unhealthy = unhealthy;
+        }
     }
     Ok(Xml::new())
 }
@@ -541,13 +586,57 @@ pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> A
     let members = state.members(&group.name);
     let mut xml = Xml::new();
     xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
-        let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
-        let state = match group.adding.contains(arn) {
-            false => "InService",
-            true if members.iter().all(is_there) => "Added",
-            true => "Adding",
-        };
-        xml.text("LoadBalancerTargetGroupARN", arn).text("State", state);
+        xml.text("LoadBalancerTargetGroupARN", arn).text("State", attachment(group, &members, arn));
     });
+    Ok(xml)
+}
+
+/// How far a target group is attached.
+fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static str {
+    let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
+    match group.adding.contains(arn) {
+        false => "InService",
+        true if members.iter().all(is_there) => "Added",
+        true => "Adding",
+    }
+}
+
+/// The same under the newer name; there is no other kind of source.
+pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) -> Answer {
+    let group = by_name(state, params.required("AutoScalingGroupName")?)?;
+    let members = state.members(&group.name);
+    let kind = params.text("TrafficSourceType");
+    let shown = group.target_groups.iter().filter(|_| kind.is_none_or(|kind| kind == "elbv2"));
+    let mut xml = Xml::new();
+    xml.members("TrafficSources", shown, |xml, arn| {
+        xml.text("Identifier", arn).text("TrafficSource", arn).text("Type", "elbv2");
+        xml.text("State", attachment(group, &members, arn));
+    });
+    Ok(xml)
+}
+
+/// A group has no hooks here, and so it never waits for one.
+pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
+    by_name(state, params.required("AutoScalingGroupName")?)?;
+    let mut xml = Xml::new();
+    xml.members("LifecycleHooks", None::<()>, |_, ()| ());
+    Ok(xml)
+}
+
+/// Nobody is told of what groups do.
+pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> Answer {
+    for name in params.texts("AutoScalingGroupNames") {
+        by_name(state, &name)?;
+    }
+    let mut xml = Xml::new();
+    xml.members("NotificationConfigurations", None::<()>, |_, ()| ());
+    Ok(xml)
+}
+
+/// What an account may have (aws-facts §15).
+pub fn describe_limits(state: &State, _site: &Site, _params: &Params) -> Answer {
+    let mut xml = Xml::new();
+    xml.text("MaxNumberOfAutoScalingGroups", 500).text("MaxNumberOfLaunchConfigurations", 200);
+    xml.text("NumberOfAutoScalingGroups", state.groups.len()).text("NumberOfLaunchConfigurations", 0);
     Ok(xml)
 }

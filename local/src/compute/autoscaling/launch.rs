@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::ChaosKind;
-use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2::{self, Data, Subnet};
 use crate::compute::state::{Group, Instance, InstanceState, Mishap, State, Tags, TemplateSpec, new_id};
+use crate::compute::{Profile, Site};
 
 /// Why an instance was not launched, in the words of EC2 and without a code, as activities give it.
 pub struct Refused {
@@ -24,10 +24,13 @@ impl From<String> for Refused {
     }
 }
 
+/// Instance profiles as templates name them; nothing stands for one that is not there.
+pub type Profiles = BTreeMap<String, Option<Profile>>;
+
 /// What decides about a launch beside the state.
 pub struct Outlook<'a> {
-    /// Instance profiles that are not there.
-    pub missing_profiles: &'a BTreeSet<String>,
+    /// The instance profiles that are due, as IAM knows them now.
+    pub profiles: &'a Profiles,
     /// Zones in which it has just not worked.
     pub avoided: &'a BTreeSet<String>,
 }
@@ -60,6 +63,9 @@ pub fn launch(
         subnet: subnet.id,
         security_groups: if groups.is_empty() { default_group(state) } else { groups },
         profile: data.profile().map(str::to_owned),
+        shown_profile: data.profile().and_then(|name| outlook.profiles.get(name)?.clone()),
+        settings: ec2::Settings::of(data)?,
+        volumes: ec2::volumes_of(&id, data)?,
         user_data: String::from_utf8_lossy(&user_data).into_owned(),
         state: InstanceState::Pending,
         launched: Moment::now(),
@@ -74,13 +80,18 @@ pub fn launch(
         mishap: mishap(site, group),
         rebooting: false,
     };
-    let mut tags: Tags = data.instance_tags();
+    let mut tags: Tags = data.tags_for("instance");
     let propagated = group.tags.iter().filter(|(_, tag)| tag.propagate);
     tags.extend(propagated.map(|(key, tag)| (key.clone(), tag.value.clone())));
     tags.insert("aws:autoscaling:groupName".to_owned(), group.name.clone());
     tags.insert("aws:ec2launchtemplate:id".to_owned(), spec.id.clone());
     tags.insert("aws:ec2launchtemplate:version".to_owned(), number.to_string());
+    let (of_interface, of_volumes) = (data.tags_for("network-interface"), data.tags_for("volume"));
     state.tag(&id, tags);
+    state.tag(&ec2::interface_of(&id), of_interface);
+    for volume in &instance.volumes {
+        state.tag(&volume.id, of_volumes.clone());
+    }
     state.instances.insert(id, instance.clone());
     Ok(instance)
 }
@@ -96,7 +107,7 @@ fn mishap(site: &Site, group: &Group) -> Option<Mishap> {
 
 /// Whether the account may launch this.
 fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlook: &Outlook) -> Result<(), String> {
-    if let Some(profile) = data.profile().filter(|profile| outlook.missing_profiles.contains(*profile)) {
+    if let Some(profile) = data.profile().filter(|name| matches!(outlook.profiles.get(*name), Some(None))) {
         return Err(format!(
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         ));
@@ -172,6 +183,8 @@ pub fn check(state: &State, site: &Site, data: Data) -> Result<ec2::Kind, String
             image.architecture
         ));
     }
+    ec2::Settings::of(data)?;
+    ec2::volumes_of("i-0", data)?;
     match data.security_groups().iter().find(|id| !state.security_groups.contains_key(*id)) {
         Some(unknown) => Err(format!("The security group '{unknown}' does not exist")),
         None => Ok(kind),

@@ -3,9 +3,11 @@
 use uuid::Uuid;
 
 use super::groups;
-use crate::compute::Site;
-use crate::compute::state::{Group, Policy, State, Tracking};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use super::tracking::{HIGH_MINUTES, LOW_MINUTES, LOW_SHARE};
+use crate::compute::clock::Moment;
+use crate::compute::state::{Group, Policy, State, Tracking, Verdict, Watch};
+use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
+use crate::compute::{Alarm, Site};
 
 const METRICS: &[&str] =
     &["ASGAverageCPUUtilization", "ASGAverageNetworkIn", "ASGAverageNetworkOut", "ALBRequestCountPerTarget"];
@@ -17,10 +19,8 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     groups::check_name_of("policyName", name)?;
     let kind = params.text("PolicyType").unwrap_or("SimpleScaling");
     if kind != "TargetTrackingScaling" {
-        return Err(Fault::new(
-            "ValidationError",
-            format!("Policy type '{kind}' is not supported here; TargetTrackingScaling is"),
-        ));
+        let text = format!("the local AWS has no scaling policies of the type {kind}, only TargetTrackingScaling");
+        return Err(Fault::new(NOT_IMPLEMENTED, text));
     }
     let arn = format!(
         "arn:aws:autoscaling:{}:{}:scalingPolicy:{}:autoScalingGroupName/{group_name}:policyName/{name}",
@@ -35,6 +35,9 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
         tracking: Some(tracking(group, params.at("TargetTrackingConfiguration"))?),
         warmup_s: params.parsed("EstimatedInstanceWarmup")?,
         alarm: before.map_or_else(|| Uuid::new_v4().to_string(), |before| before.alarm),
+        made: Moment::now(),
+        high: Watch::begin(),
+        low: Watch::begin(),
     };
     let mut xml = Xml::new();
     xml.text("PolicyARN", &policy.arn);
@@ -80,8 +83,11 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let names = params.texts("PolicyNames");
     let groups = state.groups.values().filter(|group| wanted.is_none_or(|name| group.name == name));
     let all = groups.flat_map(|group| group.policies.values().map(move |policy| (group, policy)));
-    let chosen =
-        all.filter(|(_, policy)| names.is_empty() || names.contains(&policy.name) || names.contains(&policy.arn));
+    let kinds = params.texts("PolicyTypes");
+    let chosen = all.filter(|(_, policy)| {
+        let is_named = names.is_empty() || names.contains(&policy.name) || names.contains(&policy.arn);
+        is_named && (kinds.is_empty() || kinds.contains(&policy.kind))
+    });
     let mut xml = Xml::new();
     xml.members("ScalingPolicies", chosen, |xml, (group, policy)| {
         xml.text("AutoScalingGroupName", &group.name).text("PolicyName", &policy.name).text("PolicyARN", &policy.arn);
@@ -101,11 +107,67 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
 }
 
 fn write_alarms(xml: &mut Xml, site: &Site, group: &str, policy: &Policy) {
-    xml.members("Alarms", ["AlarmHigh", "AlarmLow"], |xml, side| {
-        let name = format!("TargetTracking-{group}-{side}-{}", policy.alarm);
-        xml.text("AlarmARN", format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", site.region, site.account));
-        xml.text("AlarmName", name);
+    xml.members("Alarms", [true, false], |xml, is_high| {
+        let name = alarm_name(group, policy, is_high);
+        xml.text("AlarmARN", alarm_arn(site, &name)).text("AlarmName", name);
     });
+}
+
+fn alarm_name(group: &str, policy: &Policy, is_high: bool) -> String {
+    let side = if is_high { "AlarmHigh" } else { "AlarmLow" };
+    format!("TargetTracking-{group}-{side}-{}", policy.alarm)
+}
+
+fn alarm_arn(site: &Site, name: &str) -> String {
+    format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", site.region, site.account)
+}
+
+/// The alarms of all policies, as CloudWatch shows them.
+pub fn alarms(state: &State, site: &Site) -> Vec<Alarm> {
+    let policies = state.groups.values().flat_map(|group| group.policies.values().map(move |policy| (group, policy)));
+    let tracking = policies.filter_map(|(group, policy)| Some((group, policy, policy.tracking.as_ref()?)));
+    let both = |(group, policy, tracking)| [true, false].map(|is_high| alarm(site, group, policy, tracking, is_high));
+    tracking.flat_map(both).collect()
+}
+
+fn alarm(site: &Site, group: &Group, policy: &Policy, tracking: &Tracking, is_high: bool) -> Alarm {
+    let name = alarm_name(&group.name, policy, is_high);
+    let watch = if is_high { policy.high } else { policy.low };
+    let of_group = vec![("AutoScalingGroupName", group.name.clone())];
+    let (namespace, metric, statistic, dimensions) = match tracking.metric.as_str() {
+        "ALBRequestCountPerTarget" => {
+            let label = tracking.label.as_deref().unwrap_or_default();
+            let at = label.find("targetgroup/").unwrap_or(label.len());
+            let (balancer, target_group) = label.split_at(at);
+            let named = vec![
+                ("TargetGroup", target_group.to_owned()),
+                ("LoadBalancer", balancer.trim_end_matches('/').to_owned()),
+            ];
+            ("AWS/ApplicationELB", "RequestCountPerTarget", "Sum", named)
+        }
+        "ASGAverageNetworkIn" => ("AWS/EC2", "NetworkIn", "Average", of_group),
+        "ASGAverageNetworkOut" => ("AWS/EC2", "NetworkOut", "Average", of_group),
+        _ => ("AWS/EC2", "CPUUtilization", "Average", of_group),
+    };
+    Alarm {
+        arn: alarm_arn(site, &name),
+        name,
+        policy: policy.arn.clone(),
+        is_high,
+        periods: if is_high { HIGH_MINUTES } else { LOW_MINUTES },
+        threshold: if is_high { tracking.target } else { tracking.target * LOW_SHARE },
+        namespace,
+        metric: metric.to_owned(),
+        statistic,
+        dimensions,
+        state: match watch.verdict {
+            Verdict::Unknown => "INSUFFICIENT_DATA",
+            Verdict::Fine => "OK",
+            Verdict::Alarm => "ALARM",
+        },
+        since: watch.since.offset(),
+        made: policy.made.offset(),
+    }
 }
 
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {

@@ -3,10 +3,10 @@
 //!
 //! One at a time, so a group is never more than one instance above its maximum, as AWS allows every group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::launch::takes;
+use super::launch::{Profiles, takes};
 use super::reconcile::{is_pausing, is_ready, launch_somewhere, note_launch, refresh_template, release, serving};
 use super::termination::first_to_go;
 use crate::compute::Site;
@@ -15,16 +15,10 @@ use crate::compute::ec2;
 use crate::compute::state::{Group, Instance, State};
 
 /// Moves the rebalancing on, and says how many instances the group should have meanwhile.
-pub fn rebalance(
-    state: &mut State,
-    site: &Site,
-    group: &Group,
-    expected: usize,
-    missing_profiles: &BTreeSet<String>,
-) -> usize {
+pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
     match group.rebalancing.as_ref().and_then(|id| state.instances.get(id)).cloned() {
         Some(newcomer) => go_on(state, site, group, expected, &newcomer),
-        None => begin(state, site, group, expected, missing_profiles),
+        None => begin(state, site, group, expected, profiles),
     }
 }
 
@@ -33,7 +27,7 @@ pub fn is_due(state: &State, group: &Group) -> bool {
     group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
 }
 
-fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, missing_profiles: &BTreeSet<String>) -> usize {
+fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
     if !is_due(state, group) || !is_calm(state, group, expected) || is_pausing(site, group) {
         return expected;
     }
@@ -45,7 +39,7 @@ fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, missing
     let zone_of = |id: &str| ec2::subnets(site).into_iter().find(|subnet| subnet.id == id).map(|subnet| subnet.zone);
     let others = counts.keys().filter(|id| **id != target).filter_map(|id| zone_of(id)).collect();
     let why = balancing(Moment::now(), &zone_of(&target).unwrap_or_default());
-    let launched = launch_somewhere(state, site, group, &why, missing_profiles, others);
+    let launched = launch_somewhere(state, site, group, &why, profiles, others);
     note_launch(state, group, launched.is_some());
     let extra = usize::from(launched.is_some());
     remember(state, group, launched);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::activities::{self, Kind, begin, finish};
-use super::launch::{Outlook, Refused, launch};
+use super::launch::{Outlook, Profiles, Refused, launch};
 use super::rebalance;
 use super::termination::first_to_go;
 use crate::Speed;
@@ -16,7 +16,7 @@ use crate::compute::{ec2, elb};
 /// A refresh without any progress fails after an hour of AWS.
 const STUCK_S: u64 = 3600;
 
-/// The instance profiles of the launches that are due: only IAM knows whether they exist.
+/// The instance profiles of the launches that are due: only IAM knows them.
 pub fn profiles_needed(state: &State) -> BTreeSet<String> {
     let grows = |group: &&Group| {
         let is_short = serving(state, group).len() < group.desired as usize;
@@ -30,8 +30,8 @@ pub fn profiles_needed(state: &State) -> BTreeSet<String> {
     due.filter_map(profile).collect()
 }
 
-/// Moves every group one step closer to what it should be, without the instance profiles that are missing.
-pub fn reconcile(state: &mut State, site: &Site, missing_profiles: &BTreeSet<String>) {
+/// Moves every group one step closer to what it should be.
+pub fn reconcile(state: &mut State, site: &Site, profiles: &Profiles) {
     let names: Vec<String> = state.groups.keys().cloned().collect();
     for name in names {
         settle(state, &name);
@@ -46,9 +46,9 @@ pub fn reconcile(state: &mut State, site: &Site, missing_profiles: &BTreeSet<Str
         let expected = refresh(state, site, &group);
         // The refresh may have stored another template in the group.
         let group = state.groups[&name].clone();
-        let expected = rebalance::rebalance(state, site, &group, expected, missing_profiles);
+        let expected = rebalance::rebalance(state, site, &group, expected, profiles);
         let group = state.groups[&name].clone();
-        scale(state, site, &group, expected, missing_profiles);
+        scale(state, site, &group, expected, profiles);
     }
 }
 
@@ -187,8 +187,15 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
     if group.suspended.contains("ReplaceUnhealthy") || group.suspended.contains("Terminate") {
         return;
     }
-    let unhealthy: Vec<(String, String)> =
-        serving(state, group).into_iter().filter_map(|one| Some((one.id.clone(), one.unhealthy.clone()?))).collect();
+    // A refresh that launches first replaces what it found, whatever its health: its range holds for the health checks as
+    // well (Auto Scaling user guide, "Instance maintenance policies").
+    let refreshed = group.refresh().filter(|_| launches_first(group)).map(|refresh| refresh.started);
+    let is_due = |one: &&Instance| refreshed.is_none_or(|since| one.launched >= since);
+    let unhealthy: Vec<(String, String)> = serving(state, group)
+        .into_iter()
+        .filter(is_due)
+        .filter_map(|one| Some((one.id.clone(), one.unhealthy.clone()?)))
+        .collect();
     for (id, why) in unhealthy {
         let now = Moment::now().seconds();
         release(state, site, &id, format!("At {now} an instance was taken out of service in response to {why}."));
@@ -248,7 +255,8 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
         if one.protected && refresh.protected == Protected::Ignore {
             return false;
         }
-        other || (!keeps_matching && one.launched < refresh.started)
+        // What is ill is replaced even where it has the right template.
+        other || one.launched < refresh.started && (!keeps_matching || one.unhealthy.is_some())
     };
     let serving: Vec<Instance> = serving(state, group).into_iter().cloned().collect();
     let ready: Vec<&Instance> =
@@ -267,13 +275,19 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     let (least, most) = healthy_range(desired, refresh.min_healthy, refresh.max_healthy);
     let mut spare = ready.len().saturating_sub(least);
+    // One that is not ready may still answer: where there is room its replacement comes first, as for all others.
+    let mut idle = match launches_first(group) {
+        true => ready.iter().filter(|one| !is_outdated(one)).count().min(serving.len().saturating_sub(desired)),
+        false => usize::MAX,
+    };
     let stays = |one: &Instance| one.protected && refresh.protected == Protected::Wait;
     for one in outdated.iter().filter(|one| !stays(one)) {
         let is_ready = ready.iter().any(|other| other.id == one.id);
-        if is_ready && spare == 0 {
+        let left = if is_ready { &mut spare } else { &mut idle };
+        if *left == 0 {
             continue;
         }
-        spare -= usize::from(is_ready);
+        *left -= 1;
         let now = Moment::now().seconds();
         release(
             state,
@@ -284,6 +298,12 @@ fn refresh(state: &mut State, site: &Site, group: &Group) -> usize {
     }
     let left = self::serving(state, group).into_iter().filter(|one| is_outdated(one) && !stays(one)).count();
     desired + left.min(most - desired)
+}
+
+/// Whether a refresh is under way that launches before it terminates.
+fn launches_first(group: &Group) -> bool {
+    let desired = group.desired as usize;
+    group.refresh().is_some_and(|refresh| healthy_range(desired, refresh.min_healthy, refresh.max_healthy).1 > desired)
 }
 
 /// A refresh that ends early may have launched more than the group needs: those that have not come up go again, and
@@ -380,11 +400,11 @@ fn fail(state: &mut State, group: &Group) {
     }
 }
 
-fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, missing_profiles: &BTreeSet<String>) {
+fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) {
     let serving = serving(state, group).len();
     if serving < expected && !group.suspended.contains("Launch") {
         for count in serving..expected {
-            if !add(state, site, group, count, missing_profiles) {
+            if !add(state, site, group, count, profiles) {
                 return;
             }
         }
@@ -400,7 +420,7 @@ fn scale(state: &mut State, site: &Site, group: &Group, expected: usize, missing
 }
 
 /// Launches one instance; after a failure the group waits ever longer.
-fn add(state: &mut State, site: &Site, group: &Group, count: usize, missing_profiles: &BTreeSet<String>) -> bool {
+fn add(state: &mut State, site: &Site, group: &Group, count: usize, profiles: &Profiles) -> bool {
     if is_pausing(site, group) {
         return false;
     }
@@ -416,7 +436,7 @@ fn add(state: &mut State, site: &Site, group: &Group, count: usize, missing_prof
             count + 1
         ),
     };
-    let launched = launch_somewhere(state, site, group, &why, missing_profiles, BTreeSet::new()).is_some();
+    let launched = launch_somewhere(state, site, group, &why, profiles, BTreeSet::new()).is_some();
     note_launch(state, group, launched);
     launched
 }
@@ -440,13 +460,13 @@ pub fn launch_somewhere(
     site: &Site,
     group: &Group,
     why: &str,
-    missing_profiles: &BTreeSet<String>,
+    profiles: &Profiles,
     mut avoided: BTreeSet<String>,
 ) -> Option<String> {
     // Each of several launches in a row has its own fate.
     let group = &state.groups.get(&group.name).unwrap_or(group).clone();
     loop {
-        let outlook = Outlook { missing_profiles, avoided: &avoided };
+        let outlook = Outlook { profiles, avoided: &avoided };
         match launch(state, site, group, &refresh_template(group), &outlook) {
             Ok(instance) => {
                 begin(state, group, Kind::Launch, &instance, why.to_owned());

@@ -82,6 +82,15 @@ fn named(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let filters = params.items("Filters");
     let mut found: Vec<(&Group, &String, &GroupTag)> = Vec::new();
+    const KNOWN: &[&str] = &["auto-scaling-group", "key", "propagate-at-launch", "value"];
+    if let Some(name) = filters.iter().map(|filter| filter.at("Name").value()).find(|name| !KNOWN.contains(name)) {
+        return Err(Fault::new(
+            "ValidationError",
+            format!(
+                "Filter type {name} is not correct. Allowed Filter types are: auto-scaling-group key value propagate-at-launch"
+            ),
+        ));
+    }
     for group in state.groups.values() {
         for (key, tag) in &group.tags {
             let fits = |filter: &&Params| {

@@ -6,11 +6,18 @@ use std::time::Duration;
 use super::groups;
 use crate::Speed;
 use crate::compute::clock::Moment;
-use crate::compute::state::{Group, State, Tracking};
+use crate::compute::state::{Group, State, Tracking, Verdict};
 
 /// How many seconds of AWS the value has to be too high before the group grows, and too low before it shrinks.
-const HIGH_S: u64 = 180;
-const LOW_S: u64 = 900;
+const HIGH_S: u64 = 60 * HIGH_MINUTES;
+const LOW_S: u64 = 60 * LOW_MINUTES;
+
+/// The same in the periods of an alarm.
+pub const HIGH_MINUTES: u64 = 3;
+pub const LOW_MINUTES: u64 = 15;
+
+/// The part of the target under which a value is too low.
+pub const LOW_SHARE: f64 = 0.9;
 
 /// The last values of each policy, one a second: key is group and policy.
 pub type Samples = BTreeMap<(String, String), VecDeque<f64>>;
@@ -39,6 +46,10 @@ pub fn track(
             history.push_back(value);
             while history.len() > samples_in(speed, LOW_S) {
                 history.pop_front();
+            }
+            if let Some(known) = state.groups.get_mut(&group.name).and_then(|one| one.policies.get_mut(&policy.name)) {
+                known.high.note(verdict(speed, history, HIGH_S, |value| value > tracking.target));
+                known.low.note(verdict(speed, history, LOW_S, |value| value < tracking.target * LOW_SHARE));
             }
             if let Some(desired) = wish(speed, history, tracking, &group) {
                 wishes.push((desired, policy));
@@ -73,6 +84,16 @@ fn samples_in(speed: Speed, seconds: u64) -> usize {
     (speed.lasts(seconds).as_secs() as usize).max(2)
 }
 
+/// What an alarm says of the last values.
+fn verdict(speed: Speed, history: &VecDeque<f64>, seconds: u64, is_off: impl Fn(f64) -> bool) -> Verdict {
+    let count = samples_in(speed, seconds);
+    match history.iter().rev().take(count).all(|value| is_off(*value)) {
+        _ if history.len() < count => Verdict::Unknown,
+        true => Verdict::Alarm,
+        false => Verdict::Fine,
+    }
+}
+
 /// The capacity that would bring the value to its target, if the last values agree that it is off.
 fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &Group) -> Option<u32> {
     let last = |seconds: u64| {
@@ -85,7 +106,7 @@ fn wish(speed: Speed, history: &VecDeque<f64>, tracking: &Tracking, group: &Grou
         let wanted = scaled(mean(&values)).max(group.desired + 1);
         return Some(wanted.min(group.max));
     }
-    let low = last(LOW_S).filter(|values| values.iter().all(|value| *value < tracking.target * 0.9));
+    let low = last(LOW_S).filter(|values| values.iter().all(|value| *value < tracking.target * LOW_SHARE));
     match low {
         Some(values) if !tracking.only_out => {
             let wanted = scaled(mean(&values)).min(group.desired.saturating_sub(1));

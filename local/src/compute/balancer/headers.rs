@@ -97,6 +97,15 @@ pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: Forwa
     set(headers, TRACE_ID, HeaderValue::try_from(trace).ok());
 }
 
+/// Takes headers away whose names are more than letters, digits and hyphens.
+pub fn drop_invalid(headers: &mut HeaderMap) {
+    let is_valid = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let invalid: Vec<HeaderName> = headers.keys().filter(|name| !is_valid(name)).cloned().collect();
+    for name in invalid {
+        headers.remove(name);
+    }
+}
+
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
     match value {
         Some(value) => drop(headers.insert(name, value)),

@@ -146,6 +146,9 @@ impl Front {
             Next::Own(action) => return Ok(own(action, &head, port)),
             Next::Groups(_) => (),
         }
+        if route.drops_invalid {
+            headers::drop_invalid(&mut head.headers);
+        }
         headers::forward(&mut head.headers, peer, port, route.forwarded_for);
         if let Some(protocol) = upgrade {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

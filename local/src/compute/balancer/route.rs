@@ -21,6 +21,8 @@ pub struct Route {
     /// How long either side may be silent.
     pub patience: Duration,
     pub forwarded_for: ForwardedFor,
+    /// Whether headers with other names than letters, digits and hyphens are taken away.
+    pub drops_invalid: bool,
     pub next: Next,
 }
 
@@ -79,6 +81,9 @@ impl Route {
             generation,
             balancer: balancer.map(|one| one.arn.clone()).unwrap_or_default(),
             patience: Duration::from_secs(balancer.map_or(60, idle_timeout_s)),
+            drops_invalid: balancer.is_some_and(|one| {
+                attribute(&one.attributes, "routing.http.drop_invalid_header_fields.enabled") == "true"
+            }),
             forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
             next,
         }

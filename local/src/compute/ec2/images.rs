@@ -13,6 +13,9 @@ pub struct Image {
     created: &'static str,
 }
 
+/// Where the disk with the system is.
+pub const ROOT_DEVICE: &str = "/dev/xvda";
+
 const OWNER: &str = "137112412989";
 
 /// Version and day of creation.

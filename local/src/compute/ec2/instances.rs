@@ -3,8 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::interfaces::write_groups;
-use super::network::vpc_id;
+use super::interfaces::{host, mac, of_instance, write_groups};
+use super::network::{vpc_id, zone_id};
+use super::volumes::write_mapping;
 use super::{images, quotas, types};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
@@ -46,7 +47,14 @@ fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'
             "availability-zone" => fact(&one.zone),
             "private-ip-address" => fact(&one.address),
             "owner-id" => fact(&site.account),
-            "iam-instance-profile.arn" => Some(one.profile.iter().map(|profile| profile_arn(site, profile)).collect()),
+            "iam-instance-profile.arn" => Some(one.shown_profile.iter().map(|profile| profile.arn.clone()).collect()),
+            "iam-instance-profile.id" => Some(one.shown_profile.iter().map(|profile| profile.id.clone()).collect()),
+            "architecture" => fact(architecture(site, one)),
+            "block-device-mapping.volume-id" => Some(one.volumes.iter().map(|volume| volume.id.clone()).collect()),
+            "launch-time" => fact(one.launched),
+            "private-dns-name" => fact(host(&one.address)),
+            "root-device-name" => fact(images::ROOT_DEVICE),
+            "network-interface.network-interface-id" => fact(of_instance(&one.id)),
             _ => None,
         })?;
         if passes && (wanted.is_empty() || wanted.contains(&one.id)) {
@@ -64,40 +72,48 @@ fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a Instance, Fault> {
     state.instances.get(id).ok_or_else(|| Fault::new("InvalidInstanceID.NotFound", message()))
 }
 
-fn profile_arn(site: &Site, profile: &str) -> String {
-    if profile.starts_with("arn:") {
-        return profile.to_owned();
-    }
-    format!("arn:aws:iam::{}:instance-profile/{profile}", site.account)
-}
-
 fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
     xml.text("instanceId", &one.id).text("imageId", &one.image).text("instanceType", &one.kind);
     xml.within("instanceState", |xml| write_state(xml, one.state));
     let gone = one.state == InstanceState::Terminated;
-    let is_public = one.is_alive();
-    let host = format!("ip-{}.ec2.internal", one.address.replace('.', "-"));
+    let is_public = one.is_alive() && one.settings.has_public_address;
+    let host = host(&one.address);
     xml.text("privateDnsName", if gone { "" } else { &host });
     xml.text("dnsName", if is_public { "localhost" } else { "" });
     xml.text("reason", if one.is_alive() { "" } else { "User initiated" });
     xml.text("amiLaunchIndex", 0).text("launchTime", one.launched);
+    if !one.is_alive() {
+        xml.within("stateReason", |xml| {
+            xml.text("code", "Client.UserInitiatedShutdown")
+                .text("message", "Client.UserInitiatedShutdown: User initiated shutdown");
+        });
+    }
+    xml.set("productCodes", None::<()>, |_, ()| ()).maybe("clientToken", Some(&one.id).filter(|_| one.group.is_some()));
     xml.within("placement", |xml| {
-        xml.text("availabilityZone", &one.zone).text("tenancy", "default");
+        xml.text("availabilityZone", &one.zone).text("availabilityZoneId", zone_id(&one.zone));
+        xml.text("groupName", "").text("tenancy", "default");
     });
     xml.within("monitoring", |xml| {
-        xml.text("state", "disabled");
+        xml.text("state", if one.settings.is_monitored { "enabled" } else { "disabled" });
     });
     if !gone {
         xml.text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
         xml.text("privateIpAddress", &one.address).maybe("ipAddress", is_public.then_some("127.0.0.1"));
     }
     write_groups(xml, state, if gone { &[] } else { &one.security_groups });
-    let architecture = images::find(site, &one.image).map_or("x86_64", |image| image.architecture);
-    xml.text("architecture", architecture).text("rootDeviceType", "ebs").text("rootDeviceName", "/dev/xvda");
-    xml.text("virtualizationType", "hvm").text("hypervisor", "xen").text("ebsOptimized", false);
-    if let Some(profile) = &one.profile {
+    xml.text("architecture", architecture(site, one)).text("rootDeviceType", "ebs");
+    xml.text("rootDeviceName", images::ROOT_DEVICE).text("virtualizationType", "hvm").text("hypervisor", "xen");
+    xml.text("ebsOptimized", one.settings.ebs_optimized).text("enaSupport", true).text("sourceDestCheck", true);
+    xml.text("platformDetails", "Linux/UNIX").text("usageOperation", "RunInstances");
+    xml.text("usageOperationUpdateTime", one.launched).text("bootMode", "uefi-preferred");
+    xml.text("currentInstanceBootMode", "uefi");
+    if !gone {
+        write_mapping(xml, one);
+        write_interface(xml, state, site, one);
+    }
+    if let Some(profile) = &one.shown_profile {
         xml.within("iamInstanceProfile", |xml| {
-            xml.text("arn", profile_arn(site, profile)).text("id", "AIPALOCAL0000000000");
+            xml.text("arn", &profile.arn).text("id", &profile.id);
         });
     }
     if let Some(kind) = types::find(&one.kind) {
@@ -106,10 +122,107 @@ fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
         });
     }
     xml.within("metadataOptions", |xml| {
-        xml.text("state", "applied").text("httpTokens", "required").text("httpPutResponseHopLimit", 1);
-        xml.text("httpEndpoint", "enabled");
+        let settings = &one.settings;
+        xml.text("state", "applied").text("httpTokens", if settings.needs_token { "required" } else { "optional" });
+        xml.text("httpPutResponseHopLimit", settings.hop_limit);
+        xml.text("httpEndpoint", if settings.metadata_enabled { "enabled" } else { "disabled" });
+        xml.text("httpProtocolIpv6", "disabled").text("instanceMetadataTags", "disabled");
+    });
+    for (part, field, value) in [
+        ("capacityReservationSpecification", "capacityReservationPreference", "open"),
+        ("enclaveOptions", "enabled", "false"),
+        ("hibernationOptions", "configured", "false"),
+        ("maintenanceOptions", "autoRecovery", "default"),
+    ] {
+        xml.within(part, |xml| {
+            xml.text(field, value);
+        });
+    }
+    xml.within("privateDnsNameOptions", |xml| {
+        xml.text("hostnameType", "ip-name").text("enableResourceNameDnsARecord", false);
+        xml.text("enableResourceNameDnsAAAARecord", false);
     });
     xml.tag_set(state.tags_of(&one.id));
+}
+
+fn architecture(site: &Site, one: &Instance) -> &'static str {
+    images::find(site, &one.image).map_or("x86_64", |image| image.architecture)
+}
+
+fn write_interface(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
+    let public = one.is_alive() && one.settings.has_public_address;
+    let association = |xml: &mut Xml| {
+        if public {
+            xml.within("association", |xml| {
+                xml.text("ipOwnerId", "amazon").text("publicDnsName", "localhost").text("publicIp", "127.0.0.1");
+            });
+        }
+    };
+    xml.set("networkInterfaceSet", [()], |xml, ()| {
+        xml.text("networkInterfaceId", of_instance(&one.id)).text("subnetId", &one.subnet).text("vpcId", vpc_id(site));
+        xml.text("description", &one.settings.interface).text("ownerId", &site.account).text("status", "in-use");
+        xml.text("macAddress", mac(&one.address)).text("privateIpAddress", &one.address);
+        xml.text("privateDnsName", host(&one.address)).text("sourceDestCheck", true).text("interfaceType", "interface");
+        write_groups(xml, state, &one.security_groups);
+        xml.within("attachment", |xml| {
+            xml.text("attachmentId", of_instance(&one.id).replacen("eni-", "eni-attach-", 1)).text("deviceIndex", 0);
+            xml.text("status", "attached").text("attachTime", one.launched).text("deleteOnTermination", true);
+            xml.text("networkCardIndex", 0);
+        });
+        association(xml);
+        xml.set("ipv6AddressesSet", None::<()>, |_, ()| ());
+        xml.set("privateIpAddressesSet", [()], |xml, ()| {
+            xml.text("privateIpAddress", &one.address).text("privateDnsName", host(&one.address)).text("primary", true);
+            association(xml);
+        });
+    });
+}
+
+/// An attribute of an instance, one at a time.
+pub fn describe_attribute(state: &State, _site: &Site, params: &Params) -> Answer {
+    let one = by_id(state, params.required("InstanceId")?)?;
+    let attribute = params.required("Attribute")?;
+    let settings = &one.settings;
+    let mut xml = Xml::new();
+    xml.text("instanceId", &one.id);
+    let value = match attribute {
+        "blockDeviceMapping" => {
+            write_mapping(&mut xml, one);
+            return Ok(xml);
+        }
+        "groupSet" => {
+            write_groups(&mut xml, state, &one.security_groups);
+            return Ok(xml);
+        }
+        "productCodes" => {
+            xml.set("productCodes", None::<()>, |_, ()| ());
+            return Ok(xml);
+        }
+        "disableApiStop" => Some(settings.may_not_stop.to_string()),
+        "disableApiTermination" => Some(settings.may_not_terminate.to_string()),
+        "ebsOptimized" => Some(settings.ebs_optimized.to_string()),
+        "enaSupport" | "sourceDestCheck" => Some("true".to_owned()),
+        "enclaveOptions" => {
+            xml.within("enclaveOptions", |xml| {
+                xml.text("enabled", false);
+            });
+            return Ok(xml);
+        }
+        "instanceInitiatedShutdownBehavior" => Some(settings.on_shutdown.clone()),
+        "instanceType" => Some(one.kind.clone()),
+        "kernel" | "ramdisk" => None,
+        "rootDeviceName" => Some(images::ROOT_DEVICE.to_owned()),
+        "sriovNetSupport" => Some("simple".to_owned()),
+        "userData" => Some(&one.user_data).filter(|text| !text.is_empty()).map(|text| STANDARD.encode(text)),
+        _ => {
+            let text = format!("Value ({attribute}) for parameter attribute is invalid. Unknown attribute.");
+            return Err(Fault::new("InvalidParameterValue", text));
+        }
+    };
+    xml.within(attribute, |xml| {
+        xml.maybe("value", value);
+    });
+    Ok(xml)
 }
 
 fn write_state(xml: &mut Xml, state: InstanceState) {
@@ -138,7 +251,9 @@ pub fn describe_status(state: &State, site: &Site, params: &Params) -> Answer {
 pub fn terminate_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let ids = params.texts("InstanceId");
     for id in &ids {
-        by_id(state, id)?;
+        if by_id(state, id)?.settings.may_not_terminate {
+            return Err(protected(id, "terminated", "disableApiTermination"));
+        }
     }
     let mut changes = Vec::new();
     for id in ids {
@@ -148,6 +263,12 @@ pub fn terminate_by_id(state: &mut State, _site: &Site, params: &Params) -> Answ
         changes.push((id, before, now));
     }
     Ok(changed(changes))
+}
+
+fn protected(id: &str, done: &str, attribute: &str) -> Fault {
+    let text =
+        format!("The instance '{id}' may not be {done}. Modify its '{attribute}' instance attribute and try again.");
+    Fault::new("OperationNotPermitted", text)
 }
 
 /// What a call has done to instances: the state of each before and now.
@@ -169,6 +290,11 @@ pub fn terminate(state: &mut State, id: &str) {
 }
 
 pub fn stop(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    for id in params.texts("InstanceId") {
+        if by_id(state, &id)?.settings.may_not_stop {
+            return Err(protected(&id, "stopped", "disableApiStop"));
+        }
+    }
     change(state, params, "stopped", |one| match one.state {
         InstanceState::Running | InstanceState::Stopping => Some(InstanceState::Stopping),
         InstanceState::Stopped => Some(InstanceState::Stopped),

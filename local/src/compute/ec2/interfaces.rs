@@ -2,7 +2,7 @@
 
 use super::network::{subnets, vpc_id};
 use crate::compute::Site;
-use crate::compute::state::{Instance, Interface, State, Tags};
+use crate::compute::state::{Instance, Interface, State};
 use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
 
 /// What both kinds have in common.
@@ -31,8 +31,8 @@ impl<'a> Shown<'a> {
 
     fn instance(one: &'a Instance) -> Shown<'a> {
         Shown {
-            id: one.id.replacen("i-", "eni-", 1),
-            description: "",
+            id: of_instance(&one.id),
+            description: &one.settings.interface,
             subnet: &one.subnet,
             address: &one.address,
             groups: &one.security_groups,
@@ -54,10 +54,15 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         let message = format!("The networkInterface ID '{id}' does not exist");
         return Err(Fault::new("InvalidNetworkInterfaceID.NotFound", message));
     }
+    let zones = subnets(site);
     let filters = Filters::of(params);
     let mut found = Vec::new();
     for one in all {
-        let passes = filters.pass(&Tags::new(), |name| match name {
+        let passes = filters.pass(state.tags_of(&one.id), |name| match name {
+            "availability-zone" => {
+                Some(zones.iter().filter(|zone| zone.id == one.subnet).map(|zone| zone.zone.clone()).collect())
+            }
+            "owner-id" => fact(&site.account),
             "group-id" => Some(one.groups.to_vec()),
             "description" => fact(one.description),
             "attachment.instance-owner-id" => fact(one.owner(site)),
@@ -76,7 +81,6 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
             found.push(one);
         }
     }
-    let zones = subnets(site);
     let mut xml = Xml::new();
     xml.set("networkInterfaceSet", found, |xml, one| {
         xml.text("networkInterfaceId", &one.id).text("subnetId", one.subnet).text("vpcId", vpc_id(site));
@@ -84,14 +88,37 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         xml.text("description", one.description).text("ownerId", &site.account);
         xml.text("requesterId", one.owner(site)).text("requesterManaged", one.instance.is_none());
         xml.text("status", one.status).text("privateIpAddress", one.address).text("interfaceType", "interface");
+        xml.text("macAddress", mac(one.address))
+            .text("sourceDestCheck", true)
+            .text("privateDnsName", host(one.address));
         write_groups(xml, state, one.groups);
         xml.within("attachment", |xml| {
             xml.text("attachmentId", one.id.replacen("eni-", "eni-attach-", 1)).maybe("instanceId", one.instance);
             xml.text("instanceOwnerId", one.owner(site)).text("deviceIndex", 0).text("status", "attached");
+            xml.text("deleteOnTermination", one.instance.is_some());
         });
-        xml.tag_set(&Tags::new());
+        xml.set("privateIpAddressesSet", [()], |xml, ()| {
+            xml.text("primary", true).text("privateIpAddress", one.address).text("privateDnsName", host(one.address));
+        });
+        xml.set("ipv6AddressesSet", None::<()>, |_, ()| ()).tag_set(state.tags_of(&one.id));
     });
     Ok(xml)
+}
+
+/// The name of an address inside the VPC.
+pub fn host(address: &str) -> String {
+    format!("ip-{}.ec2.internal", address.replace('.', "-"))
+}
+
+/// The hardware address that goes with an address of the VPC.
+pub fn mac(address: &str) -> String {
+    let parts = address.split('.').map(|part| format!("{:02x}", part.parse::<u8>().unwrap_or_default()));
+    parts.fold("02:ff".to_owned(), |mac, part| mac + ":" + &part)
+}
+
+/// The one interface of an instance.
+pub fn of_instance(id: &str) -> String {
+    id.replacen("i-", "eni-", 1)
 }
 
 /// The groups of something with their names.

@@ -36,14 +36,24 @@ impl<'a> Data<'a> {
         self.text("IamInstanceProfile.Name").or_else(|| self.text("IamInstanceProfile.Arn"))
     }
 
-    /// The tags for instances.
-    pub fn instance_tags(self) -> BTreeMap<String, String> {
+    /// The tags for one type of what a launch makes.
+    pub fn tags_for(self, kind: &str) -> BTreeMap<String, String> {
         let specs = self.0.get("TagSpecification").and_then(Value::as_object);
-        let ours = |spec: &&Value| spec.get("ResourceType").and_then(Value::as_str) == Some("instance");
+        let ours = |spec: &&Value| spec.get("ResourceType").and_then(Value::as_str) == Some(kind);
         let specs = specs.into_iter().flat_map(Map::values).filter(ours);
         let tags = specs.filter_map(|spec| spec.get("Tag")?.as_object()).flat_map(Map::values);
         let text = |tag: &Value, name: &str| tag.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect()
+    }
+
+    /// The elements of a list at the top.
+    pub fn elements(self, name: &str) -> Vec<Data<'a>> {
+        numbered(self.0.get(name).and_then(Value::as_object)).into_iter().map(Data).collect()
+    }
+
+    /// Whether a flag is set; nothing without one.
+    pub fn flag(self, path: &str) -> Option<bool> {
+        self.text(path).map(|text| text.eq_ignore_ascii_case("true"))
     }
 
     fn list(self, path: &str) -> Vec<String> {
@@ -163,12 +173,26 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, F
     if let Some(encoded) = data.get("UserData").and_then(Value::as_str) {
         check_user_data(encoded)?;
     }
+    check_tag_types(Data(&Value::Object(data.clone())))?;
     Ok(Version {
         description: params.text("VersionDescription").map(str::to_owned),
         created: Moment::now(),
         token: params.text("ClientToken").map(str::to_owned),
         data: Value::Object(data),
     })
+}
+
+/// A launch tags what it makes; there are no spot requests, elastic GPUs and reservations here.
+fn check_tag_types(data: Data) -> Result<(), Fault> {
+    const MADE: &[&str] = &["instance", "network-interface", "volume"];
+    let specifications = data.elements("TagSpecification");
+    match specifications.iter().filter_map(|one| one.text("ResourceType")).find(|kind| !MADE.contains(kind)) {
+        Some(kind) => Err(Fault::new(
+            "InvalidParameterValue",
+            format!("'{kind}' is not a valid taggable resource type for this operation."),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_user_data(encoded: &str) -> Result<(), Fault> {
@@ -407,7 +431,7 @@ mod tests {
         let data = Data(&version.data);
         assert_eq!(data.security_groups(), ["sg-1"]);
         assert_eq!(data.profile(), Some("web"));
-        assert_eq!(data.instance_tags(), BTreeMap::from([("a".to_owned(), String::new())]));
+        assert_eq!(data.tags_for("instance"), BTreeMap::from([("a".to_owned(), String::new())]));
         let mut xml = Xml::new();
         write_fields(&mut xml, &version.data);
         expect![[r#"Xml("<blockDeviceMappingSet><item><deviceName>/dev/xvda</deviceName><ebs><encrypted>true</encrypted></ebs></item></blockDeviceMappingSet><iamInstanceProfile><name>web</name></iamInstanceProfile><imageId>ami-1</imageId><networkInterfaceSet><item><deviceIndex>0</deviceIndex><groupSet><groupId>sg-1</groupId></groupSet></item></networkInterfaceSet><tagSpecificationSet><item><resourceType>instance</resourceType><tagSet><item><key>a</key><value></value></item></tagSet></item></tagSpecificationSet>")"#]].assert_eq(&format!("{xml:?}"));

@@ -154,11 +154,16 @@ pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer 
 }
 
 pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
-    let wanted = params.texts("ZoneName");
     let all = subnets(site);
     let zones: Vec<&str> = all.iter().map(|subnet| subnet.zone.as_str()).collect();
+    let mut wanted = params.texts("ZoneName");
     if let Some(unknown) = wanted.iter().find(|zone| !zones.contains(&zone.as_str())) {
         return Err(Fault::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
+    }
+    for id in params.texts("ZoneId") {
+        let zone = zones.iter().find(|zone| zone_id(zone) == id);
+        let invalid = || Fault::new("InvalidParameterValue", format!("Invalid availability zone-id: [{id}]"));
+        wanted.push(zone.ok_or_else(invalid)?.to_string());
     }
     let filters = Filters::of(params);
     let mut found = Vec::new();
@@ -182,6 +187,56 @@ pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
         xml.text("regionName", &site.region).text("groupName", &site.region).text("networkBorderGroup", &site.region);
         xml.text("zoneType", "availability-zone").text("optInStatus", "opt-in-not-required");
         xml.within("messageSet", |_| ());
+    });
+    Ok(xml)
+}
+
+/// The regions that every account has without asking for them.
+const REGIONS: &[&str] = &[
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// The regions of the account. Only one of them is here, but names are checked against all.
+pub fn describe_regions(_state: &State, site: &Site, params: &Params) -> Answer {
+    let wanted = params.texts("RegionName");
+    let ours = Some(site.region.as_str()).filter(|region| !REGIONS.contains(region));
+    let all: Vec<&str> = REGIONS.iter().copied().chain(ours).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
+        return Err(Fault::new("InvalidParameterValue", format!("Invalid region: [{unknown}]")));
+    }
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for region in all {
+        let passes = filters.pass(&Tags::new(), |name| match name {
+            "endpoint" => fact(format!("ec2.{region}.amazonaws.com")),
+            "opt-in-status" => fact("opt-in-not-required"),
+            "region-name" => fact(region),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.iter().any(|one| one == region)) {
+            found.push(region);
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("regionInfo", found, |xml, region| {
+        xml.text("regionName", region).text("regionEndpoint", format!("ec2.{region}.amazonaws.com"));
+        xml.text("optInStatus", "opt-in-not-required");
     });
     Ok(xml)
 }

@@ -367,6 +367,10 @@ fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, 
             rules.push((one(permission, Peer::Cidr6(range.required("CidrIpv6")?.to_lowercase()))?, about(range)));
         }
         for pair in permission.items("Groups") {
+            if let Some(other) = pair.text("UserId").filter(|account| *account != site.account) {
+                let text = format!("You have specified two resources that belong to different accounts: {other}");
+                return Err(Fault::new("InvalidGroup.NotFound", text));
+            }
             let id = match (pair.text("GroupId"), pair.text("GroupName")) {
                 (Some(id), _) => by_id(state, id)?.id.clone(),
                 (None, Some(name)) => by_name(state, site, name)?.id.clone(),

@@ -7,8 +7,13 @@ use crate::tags::{Bound, Flaw, USUAL};
 
 /// The tags a creating call gives to one kind of resource.
 pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, Fault> {
-    let ours = |spec: &&Params| spec.text("ResourceType") == Some(resource_type);
-    let pairs = || params.items("TagSpecification").into_iter().filter(ours).flat_map(|spec| spec.pairs("Tag"));
+    let specifications = params.items("TagSpecification");
+    if let Some(other) = specifications.iter().find(|spec| spec.text("ResourceType") != Some(resource_type)) {
+        let kind = other.at("ResourceType").value();
+        let text = format!("'{kind}' is not a valid taggable resource type for this operation.");
+        return Err(Fault::new("InvalidParameterValue", text));
+    }
+    let pairs = || specifications.iter().flat_map(|spec| spec.pairs("Tag"));
     check(pairs(), &Tags::new())?;
     Ok(pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
 }
@@ -110,6 +115,15 @@ fn missing(state: &State, id: &str) -> Option<Fault> {
             (state.launch_templates.contains_key(id), "InvalidLaunchTemplateId.NotFound", "launch template")
         }
         Some("instance") => (state.instances.contains_key(id), "InvalidInstanceID.NotFound", "instance ID"),
+        Some("volume") => {
+            let there = state.instances.values().any(|one| one.volumes.iter().any(|volume| volume.id == id));
+            (there, "InvalidVolume.NotFound", "volume")
+        }
+        Some("network-interface") => {
+            let there = state.interfaces.contains_key(id)
+                || state.instances.keys().any(|instance| super::interfaces::of_instance(instance) == id);
+            (there, "InvalidNetworkInterfaceID.NotFound", "networkInterface ID")
+        }
         Some("security-group-rule") => {
             let there = state.security_groups.values().any(|group| group.rules.iter().any(|rule| rule.id == id));
             (there, "InvalidSecurityGroupRuleId.NotFound", "security group rule ID")
@@ -127,6 +141,7 @@ fn kind_of(id: &str) -> Option<&'static str> {
         "lt" => "launch-template",
         "i" => "instance",
         "eni" => "network-interface",
+        "vol" => "volume",
         _ => return None,
     })
 }

@@ -7,58 +7,61 @@ use super::load_balancers::by_arn as load_balancer;
 use super::target_groups::by_arn as target_group;
 use crate::compute::Site;
 use crate::compute::state::{LoadBalancer, State, TargetGroup};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
 
 /// What an attribute may be.
 enum Domain {
     Flag,
     Number(u64, u64),
     One(&'static [&'static str]),
-    Any,
+    /// What nobody here carries out has the value that it has at first, and no other.
+    Fixed,
+    /// Has no meaning as long as another attribute, which is fixed, is as it is.
+    Idle,
 }
 
 const LOAD_BALANCER: &[(&str, &str, Domain)] = &[
-    ("access_logs.s3.bucket", "", Domain::Any),
-    ("access_logs.s3.enabled", "false", Domain::Flag),
-    ("access_logs.s3.prefix", "", Domain::Any),
-    ("client_keep_alive.seconds", "3600", Domain::Number(60, 604_800)),
-    ("connection_logs.s3.bucket", "", Domain::Any),
-    ("connection_logs.s3.enabled", "false", Domain::Flag),
-    ("connection_logs.s3.prefix", "", Domain::Any),
+    ("access_logs.s3.bucket", "", Domain::Idle),
+    ("access_logs.s3.enabled", "false", Domain::Fixed),
+    ("access_logs.s3.prefix", "", Domain::Idle),
+    ("client_keep_alive.seconds", "3600", Domain::Fixed),
+    ("connection_logs.s3.bucket", "", Domain::Idle),
+    ("connection_logs.s3.enabled", "false", Domain::Fixed),
+    ("connection_logs.s3.prefix", "", Domain::Idle),
     ("deletion_protection.enabled", "false", Domain::Flag),
     ("idle_timeout.timeout_seconds", "60", Domain::Number(1, 4000)),
-    ("ipv6.deny_all_igw_traffic", "false", Domain::Flag),
-    ("load_balancing.cross_zone.enabled", "true", Domain::Any),
-    ("routing.http.desync_mitigation_mode", "defensive", Domain::Any),
+    ("ipv6.deny_all_igw_traffic", "false", Domain::Fixed),
+    ("load_balancing.cross_zone.enabled", "true", Domain::Fixed),
+    ("routing.http.desync_mitigation_mode", "defensive", Domain::Fixed),
     ("routing.http.drop_invalid_header_fields.enabled", "false", Domain::Flag),
-    ("routing.http.preserve_host_header.enabled", "false", Domain::Flag),
-    ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Domain::Flag),
-    ("routing.http.xff_client_port.enabled", "false", Domain::Flag),
+    ("routing.http.preserve_host_header.enabled", "false", Domain::Fixed),
+    ("routing.http.x_amzn_tls_version_and_cipher_suite.enabled", "false", Domain::Fixed),
+    ("routing.http.xff_client_port.enabled", "false", Domain::Fixed),
     ("routing.http.xff_header_processing.mode", "append", Domain::One(&["append", "preserve", "remove"])),
-    ("routing.http2.enabled", "true", Domain::Flag),
-    ("waf.fail_open.enabled", "false", Domain::Flag),
-    ("zonal_shift.config.enabled", "false", Domain::Flag),
+    ("routing.http2.enabled", "true", Domain::Fixed),
+    ("waf.fail_open.enabled", "false", Domain::Fixed),
+    ("zonal_shift.config.enabled", "false", Domain::Fixed),
 ];
 
 const TARGET_GROUP: &[(&str, &str, Domain)] = &[
     ("deregistration_delay.timeout_seconds", "300", Domain::Number(0, 3600)),
-    ("load_balancing.algorithm.anomaly_mitigation", "off", Domain::Any),
+    ("load_balancing.algorithm.anomaly_mitigation", "off", Domain::Fixed),
     (
         "load_balancing.algorithm.type",
         "round_robin",
         Domain::One(&["round_robin", "least_outstanding_requests", "weighted_random"]),
     ),
-    ("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Domain::Any),
-    ("slow_start.duration_seconds", "0", Domain::Number(0, 900)),
-    ("stickiness.app_cookie.cookie_name", "", Domain::Any),
-    ("stickiness.app_cookie.duration_seconds", "86400", Domain::Number(1, 604_800)),
-    ("stickiness.enabled", "false", Domain::Flag),
-    ("stickiness.lb_cookie.duration_seconds", "86400", Domain::Number(1, 604_800)),
-    ("stickiness.type", "lb_cookie", Domain::Any),
-    ("target_group_health.dns_failover.minimum_healthy_targets.count", "1", Domain::Any),
-    ("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", Domain::Any),
-    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Domain::Any),
-    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Domain::Any),
+    ("load_balancing.cross_zone.enabled", "use_load_balancer_configuration", Domain::Fixed),
+    ("slow_start.duration_seconds", "0", Domain::Fixed),
+    ("stickiness.app_cookie.cookie_name", "", Domain::Idle),
+    ("stickiness.app_cookie.duration_seconds", "86400", Domain::Idle),
+    ("stickiness.enabled", "false", Domain::Fixed),
+    ("stickiness.lb_cookie.duration_seconds", "86400", Domain::Idle),
+    ("stickiness.type", "lb_cookie", Domain::Idle),
+    ("target_group_health.dns_failover.minimum_healthy_targets.count", "1", Domain::Idle),
+    ("target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", Domain::Idle),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", "1", Domain::Fixed),
+    ("target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off", Domain::Fixed),
 ];
 
 /// What a new load balancer has.
@@ -142,7 +145,12 @@ fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Resul
             return refuse(format!("{what} attribute key '{key}' is not recognized"));
         };
         let fits = match domain {
-            Domain::Any => true,
+            Domain::Idle => true,
+            Domain::Fixed if table.iter().any(|(known, first, _)| *known == key && *first == value) => true,
+            Domain::Fixed => {
+                let text = format!("the local AWS does not carry out the attribute {key}={value}");
+                return Err(Fault::new(NOT_IMPLEMENTED, text));
+            }
             Domain::One(known) => known.contains(&value.as_str()),
             Domain::Flag => matches!(value.as_str(), "true" | "false"),
             Domain::Number(low, high) => value.parse::<u64>().is_ok_and(|number| (*low..=*high).contains(&number)),

@@ -3,14 +3,16 @@
 use super::{load_balancers, tags, target_groups};
 use crate::compute::Site;
 use crate::compute::state::{Action, Listener, State, new_hex};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let balancer = load_balancers::by_arn(state, params.required("LoadBalancerArn")?)?;
     let (arn, main_port) = (balancer.arn.clone(), balancer.port);
     let port: u16 =
         params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A listener port must be specified"))?;
-    let protocol = protocol(params)?.unwrap_or_else(|| "HTTP".to_owned());
+    let port = checked_port(port)?;
+    let protocol =
+        protocol(params)?.ok_or_else(|| Fault::new("ValidationError", "A listener protocol must be specified"))?;
     let actions = actions(state, params)?;
     check_alone(state, &arn, &actions)?;
     let tags = tags::wanted(params)?;
@@ -40,11 +42,17 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 fn protocol(params: &Params) -> Result<Option<String>, Fault> {
     match params.text("Protocol") {
         Some("HTTP") => Ok(Some("HTTP".to_owned())),
-        Some("HTTPS") => {
-            Err(Fault::new("UnsupportedProtocol", "HTTPS listeners do not exist here: there are no certificates"))
-        }
-        Some(other) => Err(Fault::new("UnsupportedProtocol", format!("Protocol '{other}' is not supported"))),
+        // With certificates the call is refused before: there is no TLS here.
+        Some("HTTPS") => Err(Fault::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
+        Some(other) => Err(Fault::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'"))),
         None => Ok(None),
+    }
+}
+
+fn checked_port(port: u16) -> Result<u16, Fault> {
+    match port {
+        0 => Err(Fault::new("ValidationError", "Listener port '0' must be between 1 and 65535")),
+        port => Ok(port),
     }
 }
 
@@ -92,27 +100,100 @@ fn action(item: &Params) -> Result<Action, Fault> {
             if groups.is_empty() {
                 return Err(Fault::new("ValidationError", "A target group ARN must be specified"));
             }
+            if groups.len() > 5 || groups.iter().any(|(_, weight)| *weight > 999) {
+                let text = "An action forwards to five target groups at most, with weights between 0 and 999";
+                return Err(Fault::new("ValidationError", text));
+            }
             Ok(Action::Forward(groups))
         }
         "redirect" => {
             let part =
                 |name: &str, default: &str| item.text(&format!("RedirectConfig.{name}")).unwrap_or(default).to_owned();
+            let status = item.required("RedirectConfig.StatusCode")?;
+            one_of("RedirectConfig.StatusCode", status, &["HTTP_301", "HTTP_302"])?;
+            let protocol = part("Protocol", "#{protocol}");
+            one_of("RedirectConfig.Protocol", &protocol, &["HTTP", "HTTPS", "#{protocol}"])?;
             Ok(Action::Redirect {
-                protocol: part("Protocol", "#{protocol}"),
+                protocol,
                 host: part("Host", "#{host}"),
                 port: part("Port", "#{port}"),
                 path: part("Path", "/#{path}"),
                 query: part("Query", "#{query}"),
-                status: part("StatusCode", "HTTP_301"),
+                status: status.to_owned(),
             })
         }
-        "fixed-response" => Ok(Action::Fixed {
-            status: item.required("FixedResponseConfig.StatusCode")?.to_owned(),
-            content_type: item.text("FixedResponseConfig.ContentType").map(str::to_owned),
-            body: item.text("FixedResponseConfig.MessageBody").map(str::to_owned),
-        }),
+        "fixed-response" => {
+            let status = item.required("FixedResponseConfig.StatusCode")?;
+            let is_status = status.len() == 3 && status.parse::<u16>().is_ok() && status.starts_with(['2', '4', '5']);
+            let (kind, body) =
+                (item.text("FixedResponseConfig.ContentType"), item.text("FixedResponseConfig.MessageBody"));
+            if !is_status || body.is_some_and(|body| body.len() > 1024) {
+                let text = "A fixed response has a status of 2XX, 4XX or 5XX and a body of 1024 bytes at most";
+                return Err(Fault::new("ValidationError", text));
+            }
+            if let Some(kind) = kind {
+                one_of("FixedResponseConfig.ContentType", kind, CONTENT_TYPES)?;
+            }
+            Ok(Action::Fixed {
+                status: status.to_owned(),
+                content_type: kind.map(str::to_owned),
+                body: body.map(str::to_owned),
+            })
+        }
+        kind @ ("authenticate-cognito" | "authenticate-oidc" | "jwt-validation") => {
+            Err(Fault::new(NOT_IMPLEMENTED, format!("the local AWS has no actions of the type {kind}")))
+        }
         other => Err(Fault::new("ValidationError", format!("Action type '{other}' is not supported"))),
     }
+}
+
+const CONTENT_TYPES: &[&str] = &["application/javascript", "application/json", "text/css", "text/html", "text/plain"];
+
+fn one_of(what: &str, value: &str, known: &[&str]) -> Result<(), Fault> {
+    match known.contains(&value) {
+        true => Ok(()),
+        false => Err(Fault::new(
+            "ValidationError",
+            format!("'{value}' is not valid for {what}: it is one of {}", known.join(", ")),
+        )),
+    }
+}
+
+/// A listener's default actions are its only rule.
+pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
+    let (listener, arns) = (params.text("ListenerArn"), params.texts("RuleArns"));
+    let found: Vec<&Listener> = match listener {
+        Some(_) if !arns.is_empty() => {
+            let text = "You cannot specify both listener ARN and rule ARNs";
+            return Err(Fault::new("ValidationError", text));
+        }
+        Some(arn) => vec![by_arn(state, arn)?],
+        None if arns.is_empty() => {
+            return Err(Fault::new("ValidationError", "You must specify either listener rule ARNs or a listener ARN"));
+        }
+        None => {
+            let by_rule = |arn: &String| state.listeners.values().find(|one| rule_arn(one) == *arn);
+            let found = arns
+                .iter()
+                .map(|arn| by_rule(arn).ok_or_else(|| Fault::new("RuleNotFound", "One or more rules not found")));
+            found.collect::<Result<_, Fault>>()?
+        }
+    };
+    let mut xml = Xml::new();
+    xml.members("Rules", found, |xml, one| {
+        xml.text("RuleArn", rule_arn(one)).text("Priority", "default").text("IsDefault", true);
+        xml.members("Conditions", None::<()>, |_, ()| ());
+        write_actions(xml, "Actions", &one.actions);
+        xml.members("Transforms", None::<()>, |_, ()| ());
+    });
+    Ok(xml)
+}
+
+/// The ARN of a listener's default rule.
+pub fn rule_arn(listener: &Listener) -> String {
+    let arn = listener.arn.replacen(":listener/", ":listener-rule/", 1);
+    let id = arn.rsplit('/').next().unwrap_or_default().chars().rev().collect::<String>();
+    format!("{arn}/{id}")
 }
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
@@ -141,7 +222,7 @@ pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a Listener, Fault> {
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("ListenerArn")?;
     let before = by_arn(state, arn)?.clone();
-    let port = params.parsed("Port")?.unwrap_or(before.port);
+    let port = checked_port(params.parsed("Port")?.unwrap_or(before.port))?;
     let taken = |other: &Listener| other.arn != arn && other.port == port;
     if state.listeners_of(&before.load_balancer).any(taken) {
         return Err(Fault::new("DuplicateListener", "A listener already exists on this port for this load balancer"));
@@ -178,14 +259,18 @@ fn shown<'a>(found: impl IntoIterator<Item = &'a Listener>) -> Xml {
     xml.members("Listeners", found, |xml, one| {
         xml.text("ListenerArn", &one.arn).text("LoadBalancerArn", &one.load_balancer);
         xml.text("Port", one.port).text("Protocol", &one.protocol);
-        xml.members("DefaultActions", one.actions.iter().enumerate(), |xml, (at, action)| {
-            write_action(xml, action);
-            if one.actions.len() > 1 {
-                xml.text("Order", at + 1);
-            }
-        });
+        write_actions(xml, "DefaultActions", &one.actions);
     });
     xml
+}
+
+fn write_actions(xml: &mut Xml, list: &str, actions: &[Action]) {
+    xml.members(list, actions.iter().enumerate(), |xml, (at, action)| {
+        write_action(xml, action);
+        if actions.len() > 1 {
+            xml.text("Order", at + 1);
+        }
+    });
 }
 
 fn write_action(xml: &mut Xml, action: &Action) {

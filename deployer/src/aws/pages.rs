@@ -1,0 +1,205 @@
+//! Lists that come in pages: read to their end, and never past any.
+//!
+//! The SDK's paginators stop without an error when a token repeats, and do not stop at all while new ones come. Both
+//! would be taken for a complete list, and what is missing from it for gone.
+
+use std::any::type_name;
+
+use aws_smithy_async::future::pagination_stream::PaginationStream;
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+
+use crate::engine::Fault;
+
+/// No account has a list this long: the smallest pages hold twenty entries.
+const MOST_PAGES: usize = 5_000;
+
+/// One page of a list.
+pub trait Page {
+    /// An entry of the list.
+    type Item;
+    /// Takes the page apart: its entries, and the token of the next page.
+    fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
+}
+
+/// One row for each list that is read: the page's type, its entries and the token of the next page.
+macro_rules! pages {
+    ($($service:ident::$operation:ident::$output:ident { $items:ident: $item:ty, $token:ident })*) => {$(
+        impl Page for $service::operation::$operation::$output {
+            type Item = $item;
+            fn into_parts(self) -> (Vec<$item>, Option<String>) {
+                // Some services always give a list, others leave an empty one out.
+                (Option::from(self.$items).unwrap_or_default(), self.$token)
+            }
+        }
+    )*};
+}
+
+pages! {
+    aws_sdk_autoscaling::describe_auto_scaling_groups::DescribeAutoScalingGroupsOutput
+        { auto_scaling_groups: aws_sdk_autoscaling::types::AutoScalingGroup, next_token }
+    aws_sdk_cloudwatchlogs::describe_log_groups::DescribeLogGroupsOutput
+        { log_groups: aws_sdk_cloudwatchlogs::types::LogGroup, next_token }
+    aws_sdk_dynamodb::list_tables::ListTablesOutput { table_names: String, last_evaluated_table_name }
+    aws_sdk_ec2::describe_images::DescribeImagesOutput { images: aws_sdk_ec2::types::Image, next_token }
+    aws_sdk_ec2::describe_instance_type_offerings::DescribeInstanceTypeOfferingsOutput
+        { instance_type_offerings: aws_sdk_ec2::types::InstanceTypeOffering, next_token }
+    aws_sdk_ec2::describe_launch_templates::DescribeLaunchTemplatesOutput
+        { launch_templates: aws_sdk_ec2::types::LaunchTemplate, next_token }
+    aws_sdk_ec2::describe_security_groups::DescribeSecurityGroupsOutput
+        { security_groups: aws_sdk_ec2::types::SecurityGroup, next_token }
+    aws_sdk_ec2::describe_subnets::DescribeSubnetsOutput { subnets: aws_sdk_ec2::types::Subnet, next_token }
+    aws_sdk_elasticloadbalancingv2::describe_listeners::DescribeListenersOutput
+        { listeners: aws_sdk_elasticloadbalancingv2::types::Listener, next_marker }
+    aws_sdk_elasticloadbalancingv2::describe_load_balancers::DescribeLoadBalancersOutput
+        { load_balancers: aws_sdk_elasticloadbalancingv2::types::LoadBalancer, next_marker }
+    aws_sdk_elasticloadbalancingv2::describe_target_groups::DescribeTargetGroupsOutput
+        { target_groups: aws_sdk_elasticloadbalancingv2::types::TargetGroup, next_marker }
+    aws_sdk_iam::list_attached_role_policies::ListAttachedRolePoliciesOutput
+        { attached_policies: aws_sdk_iam::types::AttachedPolicy, marker }
+    aws_sdk_iam::list_instance_profiles::ListInstanceProfilesOutput
+        { instance_profiles: aws_sdk_iam::types::InstanceProfile, marker }
+    aws_sdk_iam::list_instance_profiles_for_role::ListInstanceProfilesForRoleOutput
+        { instance_profiles: aws_sdk_iam::types::InstanceProfile, marker }
+    aws_sdk_iam::list_role_policies::ListRolePoliciesOutput { policy_names: String, marker }
+    aws_sdk_iam::list_roles::ListRolesOutput { roles: aws_sdk_iam::types::Role, marker }
+    aws_sdk_lambda::list_functions::ListFunctionsOutput
+        { functions: aws_sdk_lambda::types::FunctionConfiguration, next_marker }
+    aws_sdk_s3::list_buckets::ListBucketsOutput { buckets: aws_sdk_s3::types::Bucket, continuation_token }
+}
+
+/// Reads a whole list.
+pub async fn items<P: Page, E>(
+    pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
+) -> Result<Vec<P::Item>, Fault>
+where
+    Fault: From<SdkError<E, HttpResponse>>,
+{
+    let mut pages = Pages::of(pages);
+    let mut all = Vec::new();
+    while let Some(page) = pages.next().await? {
+        all.extend(page);
+    }
+    Ok(all)
+}
+
+/// The pages of a list, one after the other.
+pub struct Pages<P, E> {
+    pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
+    progress: Progress,
+}
+
+impl<P: Page, E> Pages<P, E>
+where
+    Fault: From<SdkError<E, HttpResponse>>,
+{
+    /// The pages that a paginator sends for.
+    pub fn of(pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>) -> Self {
+        let output = type_name::<P>().rsplit("::").next().unwrap_or_default();
+        Pages { pages, progress: Progress::of(output.strip_suffix("Output").unwrap_or(output)) }
+    }
+
+    /// The entries of the next page; nothing after the last one.
+    pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Fault> {
+        let Some(page) = self.pages.next().await else {
+            // The SDK has stopped although there is a token: it was the one that had led here.
+            return self.progress.token.take().map_or(Ok(None), |token| Err(self.progress.stuck(&token)));
+        };
+        let (items, token) = page?.into_parts();
+        self.progress.token = token.filter(|token| !token.is_empty());
+        self.progress.count()?;
+        Ok(Some(items))
+    }
+}
+
+/// How far a list has been read, for those that are read without a paginator, too.
+pub struct Progress {
+    operation: &'static str,
+    token: Option<String>,
+    pages: usize,
+}
+
+impl Progress {
+    /// At the beginning of the list that this operation gives.
+    pub fn of(operation: &'static str) -> Self {
+        Progress { operation, token: None, pages: 0 }
+    }
+
+    /// The token to ask for the next page with, as the last page gave it; nothing at the end of the list.
+    ///
+    /// Errors: the token led to this very page, or there is no end of pages.
+    pub fn advance(&mut self, token: Option<String>) -> Result<Option<String>, Fault> {
+        let token = token.filter(|token| !token.is_empty());
+        match &token {
+            Some(next) if self.token.as_ref() == Some(next) => return Err(self.stuck(next)),
+            _ => self.token.clone_from(&token),
+        }
+        self.count()?;
+        Ok(token)
+    }
+
+    fn count(&mut self) -> Result<(), Fault> {
+        self.pages += 1;
+        match self.pages > MOST_PAGES && self.token.is_some() {
+            true => Err(self.broken(format!("the list does not end: {MOST_PAGES} pages, and there are more"))),
+            false => Ok(()),
+        }
+    }
+
+    fn stuck(&self, token: &str) -> Fault {
+        let shown: String = token.chars().take(40).collect();
+        self.broken(format!("the list does not go on: page {} repeats the token {shown:?}", self.pages))
+    }
+
+    fn broken(&self, message: String) -> Fault {
+        Fault::new(self.operation, "BrokenList", message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::operation::list_tables::{ListTablesError, ListTablesOutput};
+    use aws_smithy_async::future::pagination_stream::fn_stream::FnStream;
+
+    use super::*;
+
+    /// As the SDK's paginator does: it stops when a page repeats the token that led to it.
+    fn list(tokens: impl Iterator<Item = String> + Send + 'static) -> PaginationStream<Answer> {
+        PaginationStream::new(FnStream::new(|tx| {
+            Box::pin(async move {
+                let mut before = None;
+                for token in tokens {
+                    let page = ListTablesOutput::builder().table_names("posts").last_evaluated_table_name(&token);
+                    if tx.send(Ok(page.build())).await.is_err() || before.as_ref() == Some(&token) {
+                        return;
+                    }
+                    before = Some(token);
+                }
+            })
+        }))
+    }
+
+    type Answer = Result<ListTablesOutput, SdkError<ListTablesError, HttpResponse>>;
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_end() {
+        let all = items(list(["a", "b", ""].map(String::from).into_iter())).await.unwrap();
+        assert_eq!(all.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_repeated_token_is_an_error_and_not_the_end() {
+        let fault = items(list(["a", "b", "b"].map(String::from).into_iter())).await.unwrap_err();
+        assert_eq!((fault.operation.as_str(), fault.code.as_str()), ("ListTables", "BrokenList"));
+        assert_eq!(fault.message, r#"the list does not go on: page 3 repeats the token "b""#);
+        let mut progress = Progress::of("ListTagsOfResource");
+        assert_eq!(progress.advance(Some("a".into())).unwrap().as_deref(), Some("a"));
+        assert!(progress.advance(Some("a".into())).is_err());
+        assert_eq!(Progress::of("ListTagsOfResource").advance(Some(String::new())).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn pages_without_end_are_an_error() {
+        let fault = items(list((0..).map(|page| page.to_string()))).await.unwrap_err();
+        assert_eq!(fault.message, "the list does not end: 5000 pages, and there are more");
+    }
+}

@@ -1,0 +1,131 @@
+//! The order in which resources are removed: whatever uses a resource goes before it.
+
+use std::collections::BTreeSet;
+
+use super::{Stack, graph::Node, walk::reversed};
+
+/// For each node of the page, followed by each orphan, the nodes that have to go before it.
+///
+/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node goes before an orphan
+/// that it may still use (a listener that keeps forwarding to a target group of the previous port), and an orphan
+/// before a page node that it may use (a security group whose rules name the load balancer's).
+pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<Vec<usize>> {
+    let (page, orphans) = (&stack.nodes, &stack.orphans);
+    let uses = kinds_in_use(stack);
+    let is_used_by =
+        |used: &dyn Node<C>, user: &dyn Node<C>| uses.contains(&(user.address().kind, used.address().kind));
+    let mut before = reversed(&stack.needs);
+    for (node, before) in page.iter().zip(&mut before) {
+        let users = orphans
+            .iter()
+            .enumerate()
+            .filter(|(_, orphan)| is_used_by(&**node, &***orphan) && orphan.removal_rank() <= node.removal_rank());
+        before.extend(users.map(|(index, _)| page.len() + index));
+    }
+    before.extend(by_rank(orphans).into_iter().zip(orphans).map(|(others, orphan)| {
+        let users = page
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| is_used_by(&**orphan, &***node) && node.removal_rank() < orphan.removal_rank());
+        users.map(|(index, _)| index).chain(others.into_iter().map(|other| page.len() + other)).collect()
+    }));
+    before
+}
+
+/// For each of these nodes, those of lower rank.
+pub(super) fn by_rank<C>(nodes: &[Box<dyn Node<C>>]) -> Vec<Vec<usize>> {
+    let lower = |rank: u8| (0..nodes.len()).filter(|&other| nodes[other].removal_rank() < rank).collect();
+    nodes.iter().map(|node| lower(node.removal_rank())).collect()
+}
+
+/// Which kind uses which, as the edges of the page have it. That everything needs the anchor says nothing of its kind.
+fn kinds_in_use<C: Send + Sync + 'static>(stack: &Stack<C>) -> BTreeSet<(&'static str, &'static str)> {
+    let kind = |index: usize| stack.nodes[index].address().kind;
+    let anchor = stack.anchor();
+    let edges = stack.needs.iter().enumerate().flat_map(|(user, needs)| needs.iter().map(move |&used| (user, used)));
+    edges.filter(|(_, used)| Some(*used) != anchor).map(|(user, used)| (kind(user), kind(used))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        aws::Aws,
+        config::Config,
+        health::Wait,
+        programs::Programs,
+        resources::{
+            auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
+            instance_profile::InstanceProfile, launch_template::LaunchTemplate, load_balancer::LoadBalancer,
+            log_group::LogGroup, role::Role, security_group::SecurityGroup, table::Table, target_group::TargetGroup,
+        },
+        site::{Network, Site},
+        stack::lay_out,
+    };
+
+    /// The shipped page, and an orphan of every kind that can be one.
+    fn stack() -> Stack<Aws> {
+        // The service names the function: so the function goes after the service's launch template.
+        let description = include_str!("../../../stack.yaml")
+            .replace(
+                "      BUCKET: ${buckets.images.name}\n      DYNAMO",
+                "      FN: ${functions.labeler.name}\n      DYNAMO",
+            )
+            .replacen("      FN: ${functions.labeler.name}", "      BUCKET: ${buckets.images.name}", 1);
+        let config = Config::parse("stack.yaml", &description).unwrap_or_else(|errors| panic!("{errors}"));
+        let site = Site { account: "1".into(), caller_arn: String::new(), region: "us-east-1".into() };
+        let network = Network { vpc: "vpc-1".into(), subnets: Vec::new() };
+        let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
+        let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
+        stack.doom(AutoScalingGroup { name: name.into() });
+        stack.doom(LoadBalancer { name: name.into() });
+        stack.doom(Function { name: name.into() });
+        stack.doom(LaunchTemplate { name: name.into() });
+        stack.doom(TargetGroup { name: name.into() });
+        stack.doom(SecurityGroup { name: name.into(), vpc });
+        stack.doom(InstanceProfile { name: name.into(), path: path.clone() });
+        stack.doom(LogGroup { name: name.into() });
+        stack.doom(Role { name: name.into(), path });
+        stack.doom(Table { name: name.into() });
+        stack.doom(Bucket { name: name.into(), account: "1".into() });
+        stack
+    }
+
+    #[test]
+    fn whatever_may_use_a_resource_goes_before_it() {
+        let stack = stack();
+        let order = removal_order(&stack);
+        let names: Vec<String> =
+            stack.nodes.iter().chain(&stack.orphans).map(|node| node.address().to_string()).collect();
+        let before: BTreeMap<&str, BTreeSet<&str>> = names
+            .iter()
+            .zip(&order)
+            .map(|(name, before)| (&**name, before.iter().map(|&other| &*names[other]).collect()))
+            .collect();
+        for (first, then) in [
+            ("listener.web", "target_group.old"),
+            ("auto_scaling_group.web", "launch_template.old"),
+            ("launch_template.web", "security_group.old"),
+            ("load_balancer.web", "security_group.old"),
+            ("security_group.old", "security_group.web-lb"),
+            ("function.labeler", "role.old"),
+            ("function.old", "role.labeler-fn"),
+            ("auto_scaling_group.old", "listener.web"),
+        ] {
+            assert!(before[then].contains(first), "{then} waits for {:?}, and not for {first}", before[then]);
+        }
+        assert!(!before["target_group.old"].contains("function.labeler"), "a function uses no target group");
+    }
+
+    #[test]
+    fn no_resource_waits_for_itself() {
+        let order = removal_order(&stack());
+        let mut gone = vec![false; order.len()];
+        while let Some(next) = (0..order.len()).find(|&node| !gone[node] && order[node].iter().all(|&it| gone[it])) {
+            gone[next] = true;
+        }
+        assert!(gone.iter().all(|gone| *gone), "a cycle keeps {gone:?}");
+    }
+}

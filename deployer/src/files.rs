@@ -1,0 +1,166 @@
+//! Reads files that somebody else names: regular ones only, and no more of them than makes sense.
+//!
+//! A path can lead to a FIFO that nobody writes to, a device that never ends or a file of many gigabytes.
+
+use std::{
+    fs::{File, FileType, Metadata, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It is not there, or the system refuses it.
+    #[error("failed to read {}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is something else than a file.
+    #[error("failed to read {}: it is {kind}, not a regular file", .path.display())]
+    NotRegular {
+        /// What was named.
+        path: PathBuf,
+        /// What it is, with its article.
+        kind: &'static str,
+    },
+    /// It is too long to be what it should be.
+    #[error("failed to read {}: it is larger than {}", .path.display(), size(*.limit))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes it may have.
+        limit: u64,
+    },
+    /// It is not a text.
+    #[error("failed to read {}: line {line} is not UTF-8", .path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not UTF-8, from 1.
+        line: usize,
+    },
+}
+
+impl FileError {
+    /// Whether there is no such file.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Opens a regular file, or a link to one. Never blocks on a FIFO.
+pub fn open_regular_file(path: &Path) -> Result<File, FileError> {
+    // Before it is opened: opening a socket fails without saying that it is one.
+    regular(path, &std::fs::metadata(path).map_err(|source| io_error(path, source))?)?;
+    // Without waiting, and checked again: something else may have taken its place.
+    let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
+    let file = file.map_err(|source| io_error(path, source))?;
+    regular(path, &file.metadata().map_err(|source| io_error(path, source))?)?;
+    Ok(file)
+}
+
+/// Reads a regular file of at most `limit` bytes.
+pub fn read_regular_file(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let file = open_regular_file(path)?;
+    let too_large = || FileError::TooLarge { path: path.to_owned(), limit };
+    if file.metadata().is_ok_and(|metadata| metadata.len() > limit) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // It may grow meanwhile, and files of `/proc` do not tell their size.
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|source| io_error(path, source))?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Reads a regular file of at most `limit` bytes of UTF-8. A byte order mark stays in the text.
+pub fn read_text_file(path: &Path, limit: u64) -> Result<String, FileError> {
+    String::from_utf8(read_regular_file(path, limit)?).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        FileError::NotUtf8 { path: path.to_owned(), line }
+    })
+}
+
+fn io_error(path: &Path, source: io::Error) -> FileError {
+    FileError::Io { path: path.to_owned(), source }
+}
+
+fn regular(path: &Path, metadata: &Metadata) -> Result<(), FileError> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(FileError::NotRegular { path: path.to_owned(), kind: kind(metadata.file_type()) }),
+    }
+}
+
+fn kind(file_type: FileType) -> &'static str {
+    match () {
+        () if file_type.is_dir() => "a directory",
+        () if file_type.is_fifo() => "a FIFO",
+        () if file_type.is_socket() => "a socket",
+        () if file_type.is_char_device() || file_type.is_block_device() => "a device",
+        () => "something else",
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        MIB.. if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        KIB.. if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const LIMIT: u64 = 1 << 20;
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_never_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        symlink("/dev/zero", at("link")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
+        std::fs::write(at("latin"), b"A=1\nB=\xe9\n").unwrap();
+        for (path, expected) in [
+            (at("fifo"), "it is a FIFO, not a regular file"),
+            (at("socket"), "it is a socket, not a regular file"),
+            (at("link"), "it is a device, not a regular file"),
+            ("/dev/zero".into(), "it is a device, not a regular file"),
+            (folder.path().to_owned(), "it is a directory, not a regular file"),
+            (at("huge"), "it is larger than 1 MiB"),
+            (at("latin"), "line 2 is not UTF-8"),
+        ] {
+            let said = read_text_file(&path, LIMIT).unwrap_err().to_string();
+            assert_eq!(said, format!("failed to read {}: {expected}", path.display()));
+        }
+        assert!(read_text_file(&at("none"), LIMIT).unwrap_err().is_not_found());
+        assert!(!read_text_file(&at("loop"), LIMIT).unwrap_err().is_not_found());
+    }
+
+    #[test]
+    fn a_file_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "abc").unwrap();
+        assert_eq!(read_regular_file(&file, 3).unwrap(), b"abc");
+        let said = read_regular_file(&file, 2).unwrap_err().to_string();
+        assert!(said.ends_with("it is larger than 2 bytes"), "{said}");
+        assert!(!read_regular_file(Path::new("/proc/self/stat"), LIMIT).unwrap().is_empty(), "it claims to be empty");
+    }
+}

@@ -1,0 +1,182 @@
+//! Gives the SDK the credentials of one source, in time or with the reason why not.
+
+use std::{
+    io::IsTerminal as _,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use aws_config::{
+    Region, ecs::EcsCredentialsProvider, environment::EnvironmentVariableCredentialsProvider, imds,
+    imds::credentials::ImdsCredentialsProvider, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    web_identity_token::WebIdentityTokenCredentialsProvider,
+};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
+};
+use aws_sdk_sts::operation::{
+    assume_role::AssumeRoleError, assume_role_with_web_identity::AssumeRoleWithWebIdentityError,
+};
+use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::{Profiles, Source, Trouble, chain};
+use crate::engine::Fault;
+
+/// Servers answer within this time, or not at all.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// A `credential_process` may have to start an interpreter, or to ask a server of its own.
+const PROCESS_WITHIN: Duration = Duration::from_secs(10);
+/// At a terminal it may have to ask a person.
+const PERSON_WITHIN: Duration = Duration::from_secs(60);
+
+/// The credentials of one source.
+#[derive(Debug)]
+pub struct Provider {
+    source: Source,
+    inner: SharedCredentialsProvider,
+    /// Asked for before the first call, and handed to it: a command that asks for a code is run once.
+    first: Mutex<Option<Credentials>>,
+}
+
+impl Provider {
+    /// For a source in these profiles. Calls go out through `http`.
+    pub fn new(source: Source, profiles: &Profiles, name: &str, region: &str, http: &SharedHttpClient) -> Provider {
+        let inner = match &source {
+            Source::Environment { .. } => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
+            _ => asking(&source, profiles, name, region, http),
+        };
+        Provider { source, inner, first: Mutex::default() }
+    }
+
+    /// Where they come from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Asks for them now. The first call that needs them gets these.
+    pub async fn prepare(&self) -> Result<(), Trouble> {
+        let credentials = self.ask().await?;
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
+        Ok(())
+    }
+
+    /// The longest that asking takes.
+    pub fn patience(&self) -> Duration {
+        match self.source.command() {
+            None => ANSWER_WITHIN,
+            Some(_) if std::io::stderr().is_terminal() => PERSON_WITHIN,
+            Some(_) => PROCESS_WITHIN,
+        }
+    }
+
+    async fn ask(&self) -> Result<Credentials, Trouble> {
+        let patience = self.patience();
+        match tokio::time::timeout(patience, self.inner.provide_credentials()).await {
+            Ok(Ok(credentials)) => self.checked(credentials),
+            Ok(Err(error)) => Err(self.trouble(&error)),
+            Err(_) => Err(self.source.too_slow(patience.as_secs())),
+        }
+    }
+
+    /// Keys travel in headers, which not every character can.
+    fn checked(&self, credentials: Credentials) -> Result<Credentials, Trouble> {
+        let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic());
+        match is_key(credentials.access_key_id()) && credentials.session_token().is_none_or(is_key) {
+            true => Ok(credentials),
+            false => Err(self.source.failed("what it gives are no keys", self.source.renew())),
+        }
+    }
+
+    fn trouble(&self, error: &CredentialsError) -> Trouble {
+        if let Some(trouble) = Trouble::behind(error) {
+            return self.source.failed(trouble, trouble.remedy.clone());
+        }
+        if let Some(fault) = refusal(error) {
+            return self.source.refused(&fault);
+        }
+        let said: Vec<String> = chain(error).map(ToString::to_string).collect();
+        self.source.explain(&said, &format!("{error:?}"))
+    }
+}
+
+impl ProvideCredentials for Provider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        future::ProvideCredentials::new(async move {
+            match first {
+                Some(credentials) => Ok(credentials),
+                None => self.ask().await.map_err(CredentialsError::provider_error),
+            }
+        })
+    }
+}
+
+/// The SDK's provider for a source that has to be asked.
+fn asking(
+    source: &Source,
+    profiles: &Profiles,
+    name: &str,
+    region: &str,
+    http: &SharedHttpClient,
+) -> SharedCredentialsProvider {
+    let config = provider_config(region, http);
+    match source {
+        Source::Container(_) => {
+            SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(&config).build())
+        }
+        Source::WebIdentity { .. } => {
+            SharedCredentialsProvider::new(WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
+        }
+        Source::Instance { address, .. } => {
+            let client = imds::Client::builder().configure(&config).max_attempts(2);
+            let client = match address.as_deref().map(|address| client.clone().endpoint(address)) {
+                Some(Ok(client)) => client,
+                // It is off, or the checked address is none for the SDK all the same.
+                _ => client,
+            };
+            SharedCredentialsProvider::new(
+                ImdsCredentialsProvider::builder().configure(&config).imds_client(client.build()).build(),
+            )
+        }
+        Source::Profile(_) | Source::Environment { .. } => SharedCredentialsProvider::new(
+            #[allow(deprecated)] // an alias for what is not
+            ProfileFileCredentialsProvider::builder()
+                .configure(&config)
+                .profile_files(profiles.for_sdk())
+                .profile_name(name)
+                .build(),
+        ),
+    }
+}
+
+fn provider_config(region: &str, http: &SharedHttpClient) -> ProviderConfig {
+    ProviderConfig::without_region()
+        .with_region(Some(Region::new(region.to_owned())))
+        .with_http_client(http.clone())
+        .with_retry_config(
+            RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(200)),
+        )
+        .with_timeout_config(TimeoutConfig::builder().connect_timeout(ANSWER_WITHIN).build())
+}
+
+/// What AWS STS has said, if it has refused.
+fn refusal(error: &CredentialsError) -> Option<Fault> {
+    chain(error).find_map(|cause| {
+        said_by::<AssumeRoleError>(cause, "AssumeRole")
+            .or_else(|| said_by::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
+    })
+}
+
+fn said_by<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    cause: &(dyn std::error::Error + 'static),
+    operation: &str,
+) -> Option<Fault> {
+    let error = cause.downcast_ref::<SdkError<E, HttpResponse>>()?;
+    Some(Fault::new(operation, error.code()?, error.message().unwrap_or_default()))
+}

@@ -1,0 +1,122 @@
+//! A picture as an object of the bucket: its bytes, read, judged, cleaned and removed.
+
+use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use posts::Refusal;
+
+use crate::metadata::Format;
+use crate::{Fault, Labeler};
+
+/// An object that is there.
+pub(crate) struct Object {
+    /// Its entity tag, without quotes.
+    pub(crate) tag: Option<String>,
+    content_type: Option<String>,
+    /// Nothing if there are more than [`Labeler::MAX_BYTES`].
+    bytes: Option<Bytes>,
+}
+
+/// What the bytes of an object are.
+pub(crate) enum Examined {
+    Clean(Format),
+    /// A picture with metadata, and the same without.
+    Dirty(Format, Vec<u8>),
+    /// No picture that can be shown.
+    Bad(Refusal),
+}
+
+/// What became of an object that was to be replaced.
+pub(crate) enum Replaced {
+    /// It has this entity tag now.
+    By(Option<String>),
+    /// It was removed.
+    Gone,
+    /// It was not the same any more.
+    Overwritten,
+}
+
+impl Object {
+    pub(crate) fn examine(&self) -> Examined {
+        let Some(bytes) = &self.bytes else {
+            return Examined::Bad(Refusal::TooLarge);
+        };
+        if bytes.is_empty() {
+            return Examined::Bad(Refusal::Empty);
+        }
+        let Some(format) = Format::of(bytes) else {
+            return Examined::Bad(Refusal::Unsupported);
+        };
+        match format.clean(bytes) {
+            Ok(clean) if clean == *bytes => Examined::Clean(format),
+            Ok(clean) => Examined::Dirty(format, clean),
+            Err(_) => Examined::Bad(Refusal::Unreadable),
+        }
+    }
+}
+
+impl Labeler {
+    /// The largest picture that stays: the most that Rekognition takes from a bucket (its developer guide, "Guidelines and
+    /// quotas").
+    pub const MAX_BYTES: usize = 15 << 20;
+
+    /// Reads an object, if it is there; of one that is too large not its bytes.
+    pub(crate) async fn fetch(&self, key: &str) -> Result<Option<Object>, Fault> {
+        let object = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
+            Ok(object) => object,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => return Ok(None),
+            Err(error) => return Err(Fault::new("to read the picture", error)),
+        };
+        let (tag, content_type) = (object.e_tag.as_deref().map(bare), object.content_type);
+        let said = object.content_length.and_then(|length| usize::try_from(length).ok());
+        let bytes = match said.is_some_and(|length| length > Self::MAX_BYTES) {
+            true => None,
+            false => collect(object.body).await?,
+        };
+        Ok(Some(Object { tag, content_type, bytes }))
+    }
+
+    /// Puts other bytes into the place of an object, if it still is as it was read.
+    pub(crate) async fn replace(&self, key: &str, object: &Object, bytes: Vec<u8>) -> Result<Replaced, Fault> {
+        let put = self.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes));
+        let put = put.set_content_type(object.content_type.clone()).set_if_match(quoted(object.tag.as_deref()));
+        match put.send().await {
+            Ok(put) => Ok(Replaced::By(put.e_tag.as_deref().map(bare))),
+            Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() == 412 => Ok(Replaced::Overwritten),
+            Err(SdkError::ServiceError(answer)) if answer.err().code() == Some("NoSuchKey") => Ok(Replaced::Gone),
+            Err(error) => Err(Fault::new("to clean the picture", error)),
+        }
+    }
+
+    /// Removes an object; with a tag only the one that has it.
+    pub(crate) async fn remove(&self, key: &str, tag: Option<&str>) -> Result<(), Fault> {
+        let deletion = self.s3.delete_object().bucket(&self.bucket).key(key).set_if_match(quoted(tag));
+        match deletion.send().await {
+            Ok(_) => Ok(()),
+            // It is gone, or another is in its place and has an event of its own.
+            Err(SdkError::ServiceError(answer)) if matches!(answer.raw().status().as_u16(), 404 | 412) => Ok(()),
+            Err(error) => Err(Fault::new("to remove the picture", error)),
+        }
+    }
+}
+
+/// Reads all of a body; nothing if it goes on and on.
+async fn collect(mut body: ByteStream) -> Result<Option<Bytes>, Fault> {
+    let mut bytes = Vec::new();
+    while let Some(part) = body.try_next().await.map_err(Fault::cut_off)? {
+        if bytes.len() + part.len() > Labeler::MAX_BYTES {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(Some(bytes.into()))
+}
+
+/// Events have entity tags without the quotes in which answers and conditions have them.
+fn bare(tag: &str) -> String {
+    tag.trim_matches('"').to_owned()
+}
+
+fn quoted(tag: Option<&str>) -> Option<String> {
+    tag.map(|tag| format!("\"{tag}\""))
+}
