@@ -138,6 +138,7 @@ impl Cloud {
         self.services.stop().await;
         self.stop.cancel();
         let _ = self.server.await;
+        self.services.close().await;
     }
 }
 

@@ -161,6 +161,11 @@ impl Services {
         self.lambda.stop().await;
     }
 
+    /// Closes the tables: the last thing of all, since everybody's last words may be about them.
+    pub(crate) async fn close(&self) {
+        self.dynamodb.close().await;
+    }
+
     /// What runs, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         let mut status = self.compute.status();

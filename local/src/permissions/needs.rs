@@ -197,6 +197,20 @@ fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
             let (action, name) = partiql(input["Statement"].as_str().unwrap_or_default());
             vec![on(action, &name)]
         }
+        "BatchExecuteStatement" | "ExecuteTransaction" => {
+            let list = if operation == "ExecuteTransaction" { "TransactStatements" } else { "Statements" };
+            let statements = input[list].as_array().into_iter().flatten();
+            let statements = statements.map(|one| partiql(one["Statement"].as_str().unwrap_or_default()));
+            at_least_one(operation, statements.map(|(action, name)| on(action, &name)).collect())
+        }
+        "DescribeStream" | "GetShardIterator" => {
+            vec![Need::new(format!("dynamodb:{operation}"), input["StreamArn"].as_str().unwrap_or_default())]
+        }
+        "GetRecords" => {
+            let table = table_of_iterator(input["ShardIterator"].as_str().unwrap_or_default());
+            vec![on(operation, &format!("{}/stream/*", table.unwrap_or_default()))]
+        }
+        "ListStreams" => vec![on(operation, &format!("{}/stream/*", named.unwrap_or("*")))],
         "ListTagsOfResource" | "TagResource" | "UntagResource" => {
             vec![Need::new(format!("dynamodb:{operation}"), input["ResourceArn"].as_str().unwrap_or_default())]
         }
@@ -216,6 +230,12 @@ fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
 /// A call about nothing is refused for what it is by its service, if its caller may call it at all.
 fn at_least_one(operation: &str, needs: Vec<Need>) -> Vec<Need> {
     if needs.is_empty() { vec![Need::new(format!("dynamodb:{operation}"), "*")] } else { needs }
+}
+
+/// The table whose stream an iterator reads, which is in it.
+fn table_of_iterator(iterator: &str) -> Option<String> {
+    let (table, ..) = dynoxide::actions::get_shard_iterator::decode_shard_iterator(iterator)?;
+    Some(table)
 }
 
 /// The action of a PartiQL statement, and the table or index it is about.
@@ -493,6 +513,22 @@ mod tests {
             ("ExecuteStatement", r#"{"Statement":"UPDATE \"a\" SET x=1"}"#, "dynamodb:PartiQLUpdate a"),
             ("ExecuteStatement", r#"{"Statement":"DELETE FROM a"}"#, "dynamodb:PartiQLDelete a"),
             ("ExecuteStatement", "{}", "dynamodb:PartiQLSelect "),
+            (
+                "ExecuteTransaction",
+                r#"{"TransactStatements":[{"Statement":"DELETE FROM a"},{"Statement":"SELECT * FROM b"}]}"#,
+                "dynamodb:PartiQLDelete a + dynamodb:PartiQLSelect b",
+            ),
+            (
+                "BatchExecuteStatement",
+                r#"{"Statements":[{"Statement":"UPDATE a SET x=1"}]}"#,
+                "dynamodb:PartiQLUpdate a",
+            ),
+            ("ListStreams", r#"{"TableName":"a"}"#, "dynamodb:ListStreams a/stream/*"),
+            (
+                "DescribeStream",
+                r#"{"StreamArn":"arn:aws:dynamodb:us-east-1:000000000000:table/a/stream/b"}"#,
+                "dynamodb:DescribeStream a/stream/b",
+            ),
         ] {
             assert_eq!(dynamodb(operation, body), expected, "{operation} {body}");
         }
