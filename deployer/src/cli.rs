@@ -124,6 +124,9 @@ pub struct Up {
     /// Wait for another run that is changing this stack, rather than exit with 75
     #[arg(long)]
     pub wait: bool,
+    /// Show the values of variables that change, which may be secret, and not only their names
+    #[arg(long)]
+    pub show_values: bool,
 }
 
 /// Arguments of `plan`.
@@ -140,6 +143,9 @@ pub struct PlanArgs {
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Show the values of variables that change, which may be secret, and not only their names
+    #[arg(long)]
+    pub show_values: bool,
 }
 
 /// Arguments of `down`.
@@ -148,7 +154,7 @@ pub struct Down {
     /// Do not ask for the stack's name
     #[arg(short, long)]
     pub yes: bool,
-    /// Keep this entry or resource and what it needs, such as `buckets.images` or `table.posts`; may be repeated
+    /// Keep this resource and what it needs, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub keep: Vec<String>,
     /// Wait for another run that is changing this stack, rather than exit with 75

@@ -65,6 +65,11 @@ impl Pin {
             .then(|| Elsewhere::Regions(known.iter().map(|place| place.region.clone()).collect()))
     }
 
+    /// Where other stacks of this folder live.
+    pub fn others(&self, stack: &str) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(move |place| place.stack != stack)
+    }
+
     /// Remembers a place, and forgets those in other accounts: `account` in `stack.yaml` has decided.
     pub fn remember(&mut self, here: &Place) -> anyhow::Result<()> {
         let before = self.places.clone();

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     config::{Config, Program},
-    package::{self, Architecture, Error, Request, Target},
+    package::{self, Architecture, Error, Request, Target, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -16,6 +16,26 @@ use crate::{
 pub struct Programs {
     functions: BTreeMap<String, FunctionProgram>,
     services: BTreeMap<String, ServiceProgram>,
+    /// What runs on this machine and would not on AWS.
+    pub warnings: Vec<Warning>,
+}
+
+/// A program that would not start on AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it is named, as a path such as `services.web.binary`.
+    pub path: String,
+    /// Why.
+    pub unfit: Unfit,
+}
+
+/// Why a program is not there.
+#[derive(Debug)]
+pub struct Failed {
+    /// Where it is named, if it is about one of them.
+    pub path: Option<String>,
+    /// Why.
+    pub error: Error,
 }
 
 /// What a function runs.
@@ -34,8 +54,6 @@ pub struct ServiceProgram {
     pub sha256: String,
     /// The program.
     pub path: PathBuf,
-    /// Its size in bytes.
-    pub bytes: u64,
 }
 
 /// Where the programs will run.
@@ -63,7 +81,7 @@ impl Programs {
         destination: Destination,
         wanted: impl Fn(&str) -> bool,
         mut progress: impl FnMut(&str),
-    ) -> Result<Programs, Error> {
+    ) -> Result<Programs, Failed> {
         let functions = config.functions.iter().map(|(entry, function)| Source {
             section: "functions",
             entry: entry.as_str(),
@@ -83,18 +101,21 @@ impl Programs {
         let mut programs = Programs::default();
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
             let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
-            let built = build_all(&here, folder, target, &mut progress).await?;
+            let built = build_all(&here, folder, target, &mut progress).await;
+            let built = built.map_err(|error| Failed { path: named(&here, &error), error })?;
             let mut shelf = Shelf::default();
             for source in here {
                 let path = match source.program {
                     Program::Package(package) => built[package.as_str()].clone(),
                     Program::Binary(path) => folder.join(path),
                 };
+                programs.warnings.extend(source.warning(&path, destination));
                 let entry = source.entry.to_owned();
+                let failed = |error| Failed { path: Some(source.path()), error };
                 if source.section == "functions" {
-                    programs.functions.insert(entry, shelf.function(path, target)?);
+                    programs.functions.insert(entry, shelf.function(path, target).map_err(failed)?);
                 } else {
-                    programs.services.insert(entry, shelf.service(path, target)?);
+                    programs.services.insert(entry, shelf.service(path, target).map_err(failed)?);
                 }
             }
         }
@@ -124,7 +145,11 @@ impl Shelf {
         if let Some(program) = self.functions.get(&path) {
             return Ok(program.clone());
         }
-        let zip: Arc<[u8]> = package::function_zip(&package::read(&path, target)?).into();
+        let program = package::read(&path, target)?;
+        let zip: Arc<[u8]> = package::function_zip(&program).into();
+        if target != Target::Host {
+            package::require_function_size(&path, program.len(), zip.len())?;
+        }
         let program = FunctionProgram { sha256: package::sha256_base64(&zip), zip };
         self.functions.insert(path, program.clone());
         Ok(program)
@@ -135,8 +160,7 @@ impl Shelf {
             return Ok(program.clone());
         }
         let bytes = package::read(&path, target)?;
-        let (sha256, bytes) = (package::sha256_hex(&bytes), bytes.len() as u64);
-        let program = ServiceProgram { sha256, path: path.clone(), bytes };
+        let program = ServiceProgram { sha256: package::sha256_hex(&bytes), path: path.clone() };
         self.services.insert(path, program.clone());
         Ok(program)
     }
@@ -150,12 +174,35 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Where it is named in `stack.yaml`.
+    fn path(&self) -> String {
+        let key = if matches!(self.program, Program::Package(_)) { "package" } else { "binary" };
+        format!("{}.{}.{key}", self.section, self.entry)
+    }
+
+    /// Why a finished program that runs here would not start on AWS. What is built for here is built anew for there.
+    fn warning(&self, file: &Path, destination: Destination) -> Option<Warning> {
+        if destination == Destination::Aws || matches!(self.program, Program::Package(_)) {
+            return None;
+        }
+        let program = package::read(file, Target::Host).ok()?;
+        let unfit = package::require(&program, self.architecture).err()?;
+        Some(Warning { path: self.path(), unfit })
+    }
+
     fn target(&self, destination: Destination) -> Target {
         match destination {
             Destination::Laptop => Target::Host,
             Destination::Aws => Target::Aws(self.architecture),
         }
     }
+}
+
+/// Where the package is named that could not be built.
+fn named(sources: &[&Source<'_>], error: &Error) -> Option<String> {
+    let (Error::NoPackage { name, .. } | Error::NotOneProgram { package: name, .. }) = error else { return None };
+    let of_it = |source: &&&Source| matches!(source.program, Program::Package(package) if package == name);
+    sources.iter().find(of_it).map(|source| source.path())
 }
 
 async fn build_all(
@@ -173,4 +220,89 @@ async fn build_all(
         .collect();
     let request = Request { workspace: folder, packages: packages.into_iter().collect(), target };
     package::build(&request, progress).await
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    /// Builds what this function and this service name, in a folder with these files.
+    async fn built(function: &str, service: &str, destination: Destination) -> Result<Programs, Failed> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("script"), "#!/bin/sh\necho labels\n").unwrap();
+        let mut program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        std::fs::write(folder.path().join("here"), &program).unwrap();
+        program[18] = match Architecture::HERE {
+            Architecture::X86_64 => 0xb7, // e_machine: EM_AARCH64
+            Architecture::Arm64 => 0x3e,
+        };
+        std::fs::write(folder.path().join("elsewhere"), &program).unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let text = format!(
+            "name: app\nregion: us-east-1\nfunctions: {{ f: {{ {function} }} }}\nservices: {{ s: {{ {service} }} }}\n"
+        );
+        let config = Config::parse("stack.yaml", &text).unwrap();
+        Programs::build(&config, folder.path(), destination, |_| true, |_| ()).await
+    }
+
+    async fn refused(function: &str, service: &str, destination: Destination) -> (Option<String>, String, String) {
+        let Failed { path, error } = built(function, service, destination).await.unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        assert!(error.is_about_the_description(), "{error}");
+        (path, format!("{error} {source}"), error.hint().unwrap())
+    }
+
+    const SERVICE: &str = "binary: here, instance_type: t3.micro";
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_used_is_named_with_its_place_and_remedy() {
+        for destination in [Destination::Laptop, Destination::Aws] {
+            for (binary, said, remedy) in [
+                ("./missing", "failed to read", "build the program first"),
+                (".", "it is a directory", "name the file of a program"),
+                ("pipe", "it is a FIFO", "name the file of a program"),
+                ("/dev/zero", "it is a device", "name the file of a program"),
+                ("script", "it is not a 64-bit Linux program", "`package`"),
+            ] {
+                let (path, told, hint) = refused(&format!("binary: {binary}"), SERVICE, destination).await;
+                assert_eq!(path.as_deref(), Some("functions.f.binary"), "{binary}");
+                assert!(told.contains(said) && hint.contains(remedy), "{binary}: {told} {hint}");
+            }
+            let service = "binary: script, instance_type: t3.micro";
+            let (path, ..) = refused("binary: here", service, destination).await;
+            assert_eq!(path.as_deref(), Some("services.s.binary"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_for_another_processor_is_refused_for_aws_and_warned_of_here() {
+        let (architecture, instance_type) = match Architecture::HERE {
+            Architecture::X86_64 => ("arm64", "t4g.micro"),
+            Architecture::Arm64 => ("x86_64", "t3.micro"),
+        };
+        let (function, service) = (
+            format!("binary: here, architecture: {architecture}"),
+            format!("binary: here, instance_type: {instance_type}"),
+        );
+        let (path, told, hint) = refused(&function, &service, Destination::Aws).await;
+        assert!(path.is_some() && told.contains("cannot run on Amazon Linux 2023"), "{path:?} {told}");
+        assert!(told.contains(&format!("it was built for {}", Architecture::HERE.name())), "{told}");
+        assert!(hint.contains(Architecture::HERE.other().triple()) && hint.contains("`instance_type`"), "{hint}");
+        let programs = built(&function, &service, Destination::Laptop).await.unwrap();
+        let warned: Vec<&str> = programs.warnings.iter().map(|warning| warning.path.as_str()).collect();
+        assert_eq!(warned, ["functions.f.binary", "services.s.binary"]);
+        let (_, told, _) = refused("binary: elsewhere", SERVICE, Destination::Laptop).await;
+        assert!(told.contains("cannot run on this machine"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_package_that_is_not_there_is_named_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "name: app\nregion: us-east-1\nfunctions: { f: { package: nothing } }\n";
+        let config = Config::parse("stack.yaml", text).unwrap();
+        std::fs::write(folder.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+        let failed = Programs::build(&config, folder.path(), Destination::Laptop, |_| true, |_| ()).await.unwrap_err();
+        assert_eq!(failed.path.as_deref(), Some("functions.f.package"));
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{FAMILIES, METHODS, REGIONS, RETENTIONS, SIZES};
+use crate::config::{FAMILIES, METHODS, REGIONS, RESERVED_BY_LAMBDA, RETENTIONS, SIZES};
 
 /// What any variable may be called.
 const ANY_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
@@ -90,7 +90,7 @@ fn function() -> Value {
         "memory_mb": number("Memory in MB.", 128, 10_240, 128),
         "timeout_s": number("The longest run, in seconds.", 1, 900, 30),
         "log_retention_days": { "enum": RETENTIONS, "description": "How long its log is kept; for ever when absent." },
-        "environment": environment("^(?!AWS_)[A-Za-z][A-Za-z0-9_]+$"),
+        "environment": environment(&format!("^(?!({})$)[A-Za-z][A-Za-z0-9_]+$", RESERVED_BY_LAMBDA.join("|"))),
         "uses": uses(true),
     });
     one_program(object("A function.", properties, &[]))
@@ -112,8 +112,10 @@ fn service() -> Value {
         "unhealthy": number("So many bad ones make it unhealthy.", 2, 10, 2),
         "matcher": { "type": ["string", "integer"], "description": "The good statuses, such as 200 or 200-299." },
     });
+    let mut public = number("The public port, for plain HTTP.", 1, 65_535, 80);
+    public["not"] = json!({ "const": 443 });
     let balancer = json!({
-        "port": number("The public port.", 1, 65_535, 80),
+        "port": public,
         "allow": some_texts("Who may come: blocks of addresses.", "0.0.0.0/0"),
     });
     let properties = json!({

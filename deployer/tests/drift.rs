@@ -53,8 +53,8 @@ const CHANGED: &[(&str, &str)] = &[
     ("function.labeler", "memory_mb: 512 → 256"),
     ("function.labeler", "timeout_s: 60 → 30"),
     ("function.labeler", "role: *-other → *"),
-    ("function.labeler", "environment.BUCKET: elsewhere → postagram-images-*"),
-    ("function.labeler", "environment.DEBUG: 1 → nothing"),
+    ("function.labeler", "environment.BUCKET (changed)"),
+    ("function.labeler", "environment.DEBUG (removed)"),
     ("function.labeler", "log_group: /elsewhere → /aws/lambda/postagram-labeler"),
     ("function.labeler", "tags.course: cloud"),
     ("permissions.labeler", "statements.deployer-images.action: lambda:GetFunction → lambda:InvokeFunction"),
@@ -94,7 +94,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("auto_scaling_group.web", "template.version: $Latest → 1"),
     ("auto_scaling_group.web", "template.id: lt-* → lt-*"),
     ("auto_scaling_group.web", "tags.course: cloud"),
-    ("artifact.web", "bytes: 5 → *"),
+    ("artifact.web", "sha256: *"),
     // A launch template that names a profile without a role could not be chosen any more: it comes after the group.
     ("instance_profile.web", "role: postagram-us-east-1-web-svc"),
 ];
@@ -105,7 +105,7 @@ const RETEMPLATED: &[(&str, &str)] = &[
     ("launch_template.web", "instance_type: t3.small → t3.micro"),
     ("launch_template.web", "instance_profile: other → postagram-us-east-1-web-svc"),
     ("launch_template.web", "security_groups: [* → [*"),
-    ("launch_template.web", "user_data: *loud-config⏎ → *⏎write_files:*"),
+    ("launch_template.web", "user_data (changed)"),
     ("launch_template.web", "disk.device: /dev/sdb → /dev/xvda"),
     ("launch_template.web", "disk.gb: 99 → *"),
     ("launch_template.web", "disk.volume_type: gp2 → gp3"),
@@ -160,7 +160,8 @@ async fn every_change_by_hand_is_one_more_line_of_the_plan_and_is_put_right() {
             let now = lines(&cloud.run(&project, &["plan"]).await);
             // Who forwards to a strange target group forwards to none of ours.
             let besides = |where_: &str| address == &"listener.web" && where_ == "default_action.web";
-            let new: Vec<_> = now.difference(&seen).filter(|(_, line)| !line.starts_with("inputs: ")).collect();
+            let new: Vec<_> =
+                now.difference(&seen).filter(|(_, line)| !line.starts_with("takes its values from ")).collect();
             let new: Vec<_> = new.into_iter().filter(|(where_, _)| !besides(where_)).collect();
             let [(where_, what)] = new[..] else { panic!("{address} {line}: {new:?} is new") };
             assert!(where_ == address && is_like(what, line), "{address} {line}: {where_} {what}");
@@ -218,13 +219,15 @@ fn kind(address: &str) -> &str {
 
 /// The path of the field a line of the plan is about.
 fn field(line: &str) -> &str {
-    line.split(": ").next().unwrap_or(line)
+    line.split(": ").next().and_then(|path| path.split(" (").next()).unwrap_or(line)
 }
 
 /// Settings whose keys are the user's own: one of them stands for all.
 fn within(kind: &str, field: &str) -> String {
     match field.split_once('.') {
-        Some((map @ ("environment" | "forwards" | "instance_tags" | "volume_tags"), _)) => format!("{kind}.{map}"),
+        Some((map @ ("environment" | "forwards" | "instance_tags" | "user_data" | "volume_tags"), _)) => {
+            format!("{kind}.{map}")
+        }
         _ => format!("{kind}.{field}"),
     }
 }

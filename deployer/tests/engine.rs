@@ -222,7 +222,7 @@ async fn a_changed_setting_is_changed_in_place_and_nothing_else() {
     let plan = plan(&stack(1), &cloud).await.unwrap();
     let changed: Vec<_> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
     assert_eq!(changed.len(), 1);
-    let change = Change { path: "size".into(), from: Some("9".into()), to: Some("1".into()) };
+    let change = Change::of("size", Some("9".into()), Some("1".into()));
     assert_eq!(changed[0].step, Step::Update(vec![change]));
     cloud.calls.lock().unwrap().clear();
     apply(&stack(1), &cloud).await.unwrap();

@@ -164,3 +164,16 @@ fn a_path_that_leads_to_no_file_ends_at_once_with_its_name() {
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("pin: it is a FIFO"), "{}", said.all());
 }
+
+/// A path may lead to what never ends, or to what waits for somebody who never comes.
+#[test]
+fn a_description_that_is_no_file_is_refused_at_once() {
+    let project = support::Project::with("");
+    let pipe = project.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (path, kind) in [("pipe", "a FIFO"), ("/dev/zero", "a device"), (".", "a directory")] {
+        let said = project.run(&["plan", "--file", path]);
+        assert_eq!(said.code, 78, "{path}: {}", said.all());
+        assert!(said.stderr.contains(&format!("it is {kind}, not a file")), "{path}: {}", said.all());
+    }
+}

@@ -138,12 +138,17 @@ pub(crate) fn xml(status: u16, body: String) -> Response {
 
 /// A JSON document with the content type of `protocol`.
 pub(crate) fn json_answer(status: u16, protocol: Protocol, body: &serde_json::Value) -> Response {
+    json_text(status, protocol, body.to_string())
+}
+
+/// The same of a document that is text already.
+pub(crate) fn json_text(status: u16, protocol: Protocol, body: String) -> Response {
     let kind = match protocol {
         Protocol::Json10 => "application/x-amz-json-1.0",
         Protocol::Json11 => "application/x-amz-json-1.1",
         _ => "application/json",
     };
-    build(status, kind, body.to_string())
+    build(status, kind, body)
 }
 
 /// A CBOR document, as Smithy's RPC v2 has it.

@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use http::HeaderMap;
 use serde_json::Value;
 use winterbaume_core::{MockRequest, MockService, StatefulService};
-use winterbaume_dynamodb::DynamoDbService;
 use winterbaume_iam::IamService;
 
 use crate::answer::{Response, empty};
@@ -49,7 +48,7 @@ macro_rules! remembered {
         }
     )*};
 }
-remembered!(DynamoDbService, IamService);
+remembered!(IamService);
 
 /// A service, its region and the file its state is kept in.
 pub(crate) struct Backend<S> {

@@ -187,6 +187,7 @@ fn by_target(request: &Request) -> Option<&'static str> {
     const TARGETS: &[(&str, &str)] = &[
         ("DynamoDB_", "dynamodb"),
         ("GraniteService", "monitoring"),
+        ("DynamoDBStreams_", "dynamodb"),
         ("Logs_", "logs"),
         ("RekognitionService", "rekognition"),
     ];

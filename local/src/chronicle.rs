@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -17,7 +18,8 @@ use crate::store;
 /// A log shorter than this is not worth a new snapshot.
 const SHORT: u64 = 1 << 20;
 
-/// The files of one state: `NAME.json`, and `NAME-GENERATION.log` with what came after it.
+/// The files of one state: `NAME.json`, `NAME-GENERATION.log` with what came after it, and `NAME.mark`, which says how
+/// much of the log has been acknowledged: what is missing of that is damage, and what is cut off behind it is not.
 ///
 /// A new snapshot begins a new generation with a log of its own, so that no change is ever applied twice.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Chronicle {
     name: &'static str,
     generation: u64,
     log: Option<File>,
+    mark: Option<File>,
     /// How much of the log is whole.
     length: u64,
     snapshot_length: u64,
@@ -60,6 +63,7 @@ impl Chronicle {
             name,
             generation: 0,
             log: None,
+            mark: None,
             length: 0,
             snapshot_length: 0,
             checksum: 0,
@@ -69,6 +73,9 @@ impl Chronicle {
         if let Some(state) = snapshot.as_mut().and_then(Value::as_object_mut) {
             chronicle.generation = state.remove("generation").and_then(|number| number.as_u64()).unwrap_or(0);
             chronicle.snapshot_length = std::fs::metadata(chronicle.snapshot_file())?.len();
+        }
+        if snapshot.is_none() {
+            chronicle.refuse_orphans()?;
         }
         let changes = chronicle.read_log()?;
         chronicle.remove_old_logs()?;
@@ -92,14 +99,44 @@ impl Chronicle {
             Some(log) => log,
             none => none.insert(File::options().create(true).append(true).open(file)?),
         };
-        if let Err(fault) = log.write_all(&line) {
+        let length = self.length + line.len() as u64;
+        let written = log.write_all(&line).and_then(|()| self.set_mark(length));
+        if let Err(fault) = written {
             // Half a line in the middle of the log would be damage.
-            self.broken = log.set_len(self.length).is_err();
+            self.broken = self.log.as_ref().is_none_or(|log| log.set_len(self.length).is_err());
             return Err(fault);
         }
-        self.length += line.len() as u64;
+        self.length = length;
         self.checksum = checksum;
         Ok(())
+    }
+
+    /// Notes how much of the log is acknowledged. The text has always the same length, so that it is replaced at once.
+    fn set_mark(&mut self, length: u64) -> io::Result<()> {
+        let file = self.mark_file();
+        let mark = match &mut self.mark {
+            Some(mark) => mark,
+            none => none.insert(File::options().create(true).write(true).truncate(false).open(file)?),
+        };
+        mark.write_all_at(format!("{:020} {length:020}\n", self.generation).as_bytes(), 0)
+    }
+
+    /// How much of the log of this generation has been acknowledged, as far as that is known.
+    fn marked(&self) -> anyhow::Result<u64> {
+        let path = self.mark_file();
+        let text = match std::fs::read_to_string(&path) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
+            text => text.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        let numbers = text.trim_end().split_once(' ').filter(|_| text.len() == 42);
+        let numbers = numbers.and_then(|(one, two)| Some((one.parse::<u64>().ok()?, two.parse().ok()?)));
+        match numbers {
+            Some((generation, length)) if generation == self.generation => Ok(length),
+            // Of a log that a newer snapshot has replaced.
+            Some((generation, _)) if generation < self.generation => Ok(0),
+            Some(_) => bail!("{} is older than its log", self.snapshot_file().display()),
+            None => bail!("{} is damaged: it does not say how long a log is", path.display()),
+        }
     }
 
     /// Whether reading the log would take longer than reading a new snapshot.
@@ -126,10 +163,14 @@ impl Chronicle {
 
     fn read_log(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
         let path = self.log_file();
+        let marked = self.marked()?;
         let text = match store::read(&path) {
-            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(fault) if fault.kind() == ErrorKind::NotFound && marked == 0 => return Ok(Vec::new()),
             text => text.with_context(|| format!("failed to read {}", path.display()))?,
         };
+        if (text.len() as u64) < marked {
+            bail!("{} is damaged: it has {} bytes, and had {marked}", path.display(), text.len());
+        }
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut changes = Vec::new();
         for (at, line) in text[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
@@ -147,19 +188,38 @@ impl Chronicle {
         Ok(changes)
     }
 
+    /// Logs of later generations continue a snapshot, which somebody has removed.
+    fn refuse_orphans(&self) -> anyhow::Result<()> {
+        match self.logs()?.into_iter().find(|(number, _)| *number > 0) {
+            Some((_, log)) => bail!("{} is missing, which {} continues", self.snapshot_file().display(), log.display()),
+            None => Ok(()),
+        }
+    }
+
     /// A kill between writing a snapshot and removing the log before it leaves that log.
     fn remove_old_logs(&self) -> anyhow::Result<()> {
-        let current = self.log_file();
+        for (_, path) in self.logs()?.into_iter().filter(|(number, _)| *number != self.generation) {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// All logs there are, with their generations.
+    fn logs(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+        let mut logs = Vec::new();
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten() {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let number = name.strip_prefix(self.name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".log"));
-            let is_log = number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
-            if is_log && path != current {
-                std::fs::remove_file(&path)?;
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                logs.push((number, path));
             }
         }
-        Ok(())
+        Ok(logs)
+    }
+
+    fn mark_file(&self) -> PathBuf {
+        self.dir.join(format!("{}.mark", self.name))
     }
 
     fn snapshot_file(&self) -> PathBuf {
@@ -209,7 +269,7 @@ mod tests {
         let (chronicle, past) = Chronicle::open(dir.path(), "tables").unwrap();
         assert_eq!(past.snapshot, Some(json!({ "tables": { "a": 1 } })));
         assert_eq!((past.changes, chronicle.generation), (vec![b"three".to_vec()], 1));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]
@@ -229,20 +289,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
         chronicle.append(b"one").unwrap();
+        let (file, mark) = (dir.path().join("tables-0.log"), dir.path().join("tables.mark"));
+        let acknowledged = std::fs::read(&file).unwrap().len();
+        let marked = std::fs::read(&mark).unwrap();
         chronicle.append(b"two").unwrap();
-        let file = dir.path().join("tables-0.log");
         let whole = std::fs::read(&file).unwrap();
-        for cut in 1..whole.len() {
+        for cut in 0..whole.len() {
             std::fs::write(&file, &whole[..cut]).unwrap();
-            let expected: &[&str] = if cut < whole.len() / 2 { &[] } else { &["one"] };
-            assert_eq!(changes(dir.path()), expected, "cut after {cut}");
-            let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+            // Killed before it was noted that the second change was written.
+            std::fs::write(&mark, &marked).unwrap();
+            let opened = Chronicle::open(dir.path(), "tables");
+            if cut < acknowledged {
+                let fault = opened.unwrap_err().to_string();
+                assert!(fault.contains("tables-0.log is damaged: it has "), "cut after {cut}: {fault}");
+                continue;
+            }
+            let (mut chronicle, past) = opened.unwrap();
+            assert_eq!(past.changes, [b"one"], "cut after {cut}");
             chronicle.append(b"more").unwrap();
-            assert_eq!(changes(dir.path()).last().unwrap(), "more");
+            assert_eq!(changes(dir.path()), ["one", "more"]);
         }
+        std::fs::remove_file(&file).unwrap();
+        let fault = format!("{:#}", Chronicle::open(dir.path(), "tables").unwrap_err());
+        assert!(fault.contains("tables-0.log"), "a log that is gone is missed: {fault}");
+        std::fs::write(&mark, &marked).unwrap();
         std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
         let fault = Chronicle::open(dir.path(), "tables").unwrap_err();
-        assert!(fault.to_string().contains("tables-0.log is damaged: line 1 "), "the first change is missing: {fault}");
+        assert!(fault.to_string().contains("tables-0.log is damaged: "), "the first change is missing: {fault}");
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x01;
@@ -254,6 +327,20 @@ mod tests {
                 Err(fault) => assert!(fault.to_string().contains("tables-0.log is damaged: line "), "{fault}"),
             }
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_gone_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+        chronicle.rewrite(&json!({ "sum": 1 })).unwrap();
+        chronicle.append(b"add 1").unwrap();
+        std::fs::remove_file(dir.path().join("tables.json")).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err().to_string();
+        assert!(fault.contains("tables.json is missing"), "{fault}");
+        std::fs::write(dir.path().join("tables.json"), r#"{"generation":0}"#).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err().to_string();
+        assert!(fault.contains("tables.json is older than its log"), "{fault}");
     }
 
     #[test]

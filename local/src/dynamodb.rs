@@ -1,315 +1,226 @@
-//! DynamoDB: winterbaume's tables, kept on disk, with the answers AWS gives.
+//! DynamoDB: dynoxide's tables, with what takes its time on AWS, tags in pages and backups.
 
-mod expressions;
-mod reading;
+mod calls;
+mod database;
+mod engine;
+mod manifest;
 mod sizes;
 mod states;
 mod tags;
-mod transactions;
+mod unserved;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
 use bytes::Bytes;
+use dynoxide::DynoxideError;
 use serde_json::{Value, json};
-use tokio::sync::RwLock;
-use winterbaume_dynamodb::DynamoDbService;
 
-use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
-use crate::backend::{self, Remembered};
+use crate::ACCOUNT;
+use crate::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
 use crate::call::{Call, Request};
-use crate::chronicle::{Chronicle, Past};
 use crate::speed::Speed;
+use database::{Database, Recovery, seconds_now};
+use engine::Engine;
 use states::States;
-use transactions::Tokens;
 
 /// The tables.
-///
-/// Guarantees: a write that was answered survives the kill of the server. Writes of items are calls whose effect
-/// depends on nothing but the items, so the calls are what is logged, and a restart makes them again; a change to a
-/// table as a whole is followed by a new snapshot.
 pub(crate) struct DynamoDb {
-    service: DynamoDbService,
+    engine: Arc<Engine>,
     region: String,
-    kept: RwLock<Kept>,
-    /// Tables that must not be deleted: winterbaume does not remember it.
-    protected: Mutex<BTreeSet<String>>,
     /// Tables whose backups are not ready yet, with how often they will still say so.
     unready: Mutex<BTreeMap<String, u8>>,
     states: States,
-    tokens: Tokens,
-    /// The names of each table's key attributes, the partition key first.
-    keys: Mutex<BTreeMap<String, Vec<String>>>,
 }
-
-/// What is on disk.
-struct Kept {
-    chronicle: Chronicle,
-    /// Whether memory has something that no file has, because a snapshot could not be written.
-    is_behind: bool,
-}
-
-/// What tables were before a call.
-struct Before {
-    tables: <DynamoDbService as Remembered>::View,
-    protected: BTreeSet<String>,
-    busy: states::Busy,
-}
-
-/// Under this name the snapshot has the names of protected tables.
-const PROTECTED: &str = "protected_tables";
-
-/// Writes of items. Everything else that changes something changes tables.
-const ITEM_WRITES: &[&str] =
-    &["BatchWriteItem", "DeleteItem", "ExecuteStatement", "PutItem", "TransactWriteItems", "UpdateItem"];
 
 /// A new table always refuses its first requests for point-in-time recovery (aws-facts §2.3).
 const REFUSALS_OF_BACKUPS: u8 = 2;
+/// How far backups go back unless a call says otherwise, and the longest.
+const RECOVERY_DAYS: u32 = 35;
+/// How old the newest backup is, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
+const NEWEST_BACKUP_S: f64 = 300.0;
+
+/// Which calls describe tables, so that their answers name the region.
+const DESCRIBING: &[&str] =
+    &["CreateTable", "DeleteTable", "DescribeStream", "DescribeTable", "GetRecords", "ListStreams", "UpdateTable"];
 
 impl DynamoDb {
+    /// Errors: a file is damaged or missing, or of an earlier version; it is named.
     pub(crate) async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
-        let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "dynamodb")?;
-        let service = DynamoDbService::new();
-        let mut protected = BTreeSet::new();
-        if let Some(mut snapshot) = snapshot {
-            let damaged = || format!("{} does not hold tables", dir.join("dynamodb.json").display());
-            if let Some(names) = snapshot.as_object_mut().and_then(|snapshot| snapshot.remove(PROTECTED)) {
-                protected = serde_json::from_value(names).with_context(damaged)?;
-            }
-            service.restore(region, snapshot).await.with_context(damaged)?;
-        }
-        let kept = RwLock::new(Kept { chronicle, is_behind: false });
-        let tables = DynamoDb {
-            service,
-            region: region.to_owned(),
-            kept,
-            protected: Mutex::new(protected),
-            unready: Mutex::default(),
-            states: States::at(speed),
-            tokens: Tokens::default(),
-            keys: Mutex::default(),
-        };
-        for change in changes {
-            let change: Value = serde_json::from_slice(&change).context("a logged write of an item is no JSON")?;
-            let (operation, input) = (change["call"].as_str().unwrap_or_default(), &change["input"]);
-            // What was refused then is refused again.
-            let _ = tables.act(operation, &calling(operation, input), input).await;
-        }
-        Ok(tables)
+        manifest::refuse_former(dir)?;
+        let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states: States::at(speed) })
+    }
+
+    /// Returns when the files are closed; nothing is answered after that.
+    pub(crate) async fn close(&self) {
+        let engine = self.engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
     }
 
     pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
         let operation = call.operation.as_str();
-        if !OPERATIONS.contains(&operation) {
+        let Some(&operation) = OPERATIONS.iter().find(|name| **name == operation) else {
             return not_implemented(Protocol::Json10, "dynamodb", operation);
-        }
-        let input: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if let Err(refusal) = self.check(operation, &input).await {
-            return refusal.answer(Protocol::Json10);
-        }
-        let answer = if ITEM_WRITES.contains(&operation) {
-            self.write_items(operation, request, &input).await
-        } else if call.mutating() {
-            self.change_tables(operation, request, &input).await
-        } else {
-            let _kept = self.kept.read().await;
-            self.act(operation, request, &input).await
         };
-        let mut answer = answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10));
-        if input["Select"] == "COUNT" {
-            leave_items_out(&mut answer);
-        }
-        answer
+        let answer = match self.read(request) {
+            Ok(asked) => match unserved::member(operation, &asked.input) {
+                Some(member) => {
+                    return not_implemented(Protocol::Json10, "dynamodb", &format!("{operation} with {member}"));
+                }
+                None => self.act(operation, asked, request).await,
+            },
+            Err(refusal) => Err(refusal),
+        };
+        answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10))
     }
 
-    /// Refuses what AWS refuses before it does anything: what is refused here is never logged.
-    async fn check(&self, operation: &str, input: &Value) -> Result<(), Refusal> {
-        expressions::check(input)?;
+    /// The input of a call; tables in it that are named by their ARN have their plain names.
+    fn read(&self, request: &Request) -> Result<Asked, Refusal> {
+        let unreadable = |_| Refusal::new(400, "SerializationException", "");
+        let body = String::from_utf8(request.body.to_vec()).map_err(|_| unreadable(()))?;
+        let mut input: Value = match serde_json::from_str(&body) {
+            // What is nested too deep to be read is no input of any call.
+            Err(fault) if fault.to_string().starts_with("recursion limit") => {
+                return Err(invalid("Nesting Levels have exceeded supported limits"));
+            }
+            read => read.map_err(|_| unreadable(()))?,
+        };
+        if !input.is_object() {
+            return Err(unreadable(()));
+        }
+        let tables = self.arn("table/");
+        let has_arns = body.contains(&tables) && name_plainly(&mut input, &tables);
+        let body = if has_arns { input.to_string() } else { body };
+        Ok(Asked { input, body })
+    }
+
+    async fn act(&self, operation: &'static str, asked: Asked, request: &Request) -> Result<Response, Refusal> {
+        let input = &asked.input;
         for table in tables_of_items(operation, input) {
-            self.states.refuse_items(plain_name(table))?;
-        }
-        for (table, item) in items_put(operation, input) {
-            sizes::check_item(item, &self.keys_of(plain_name(table)).await)?;
+            self.states.refuse_items(table)?;
         }
         match operation {
-            "CreateTable" => {
-                sizes::check_name(input["TableName"].as_str().map(plain_name).unwrap_or_default())?;
-                sizes::check_attributes(input)?;
-                sizes::check_tags(&input["Tags"], &[])
-            }
-            "TagResource" => sizes::check_tags(&input["Tags"], &[]),
-            "BatchWriteItem" => {
-                check_batch(input, 25)?;
-                self.check_distinct(input).await
-            }
-            "TransactGetItems" | "TransactWriteItems" => check_transaction(input),
-            "BatchGetItem" => check_batch(input, 100),
-            _ => Ok(()),
-        }
-    }
-
-    /// The log comes first: what cannot be written there does not happen at all.
-    async fn write_items(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        let mut kept = self.kept.write().await;
-        self.catch_up(&mut kept).await?;
-        if input.is_object() {
-            let change = json!({ "call": operation, "input": input }).to_string();
-            kept.chronicle.append(change.as_bytes()).map_err(unwritten)?;
-        }
-        let answer = self.act(operation, request, input).await;
-        if kept.chronicle.is_long()
-            && let Err(fault) = self.snapshot(&mut kept.chronicle).await
-        {
-            // Nothing is lost: the log has it all, it only grows.
-            tracing::warn!(%fault, "failed to write a snapshot of the tables");
-        }
-        answer
-    }
-
-    async fn change_tables(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        let mut kept = self.kept.write().await;
-        self.catch_up(&mut kept).await?;
-        let before = self.now().await;
-        let answer = self.act(operation, request, input).await?;
-        if answer.status().is_success()
-            && let Err(fault) = self.snapshot(&mut kept.chronicle).await
-        {
-            self.go_back(before, &mut kept).await;
-            return Err(unwritten(fault));
-        }
-        Ok(answer)
-    }
-
-    /// What a call that changes tables can change.
-    async fn now(&self) -> Before {
-        let (protected, busy) = (self.protected().clone(), self.states.busy());
-        Before { tables: self.service.view(&self.region).await, protected, busy }
-    }
-
-    /// Undoes what could not be written down.
-    async fn go_back(&self, before: Before, kept: &mut Kept) {
-        *self.protected() = before.protected;
-        self.states.go_back(before.busy);
-        self.keys().clear();
-        if let Err(fault) = self.service.replace(&self.region, before.tables).await {
-            tracing::error!("a change of tables could not be undone: {fault:#}");
-            kept.is_behind = true;
-        }
-    }
-
-    /// Writes what an earlier call could not: nothing is acknowledged on top of something that may be lost.
-    async fn catch_up(&self, kept: &mut Kept) -> Result<(), Refusal> {
-        if kept.is_behind {
-            self.snapshot(&mut kept.chronicle).await.map_err(unwritten)?;
-            kept.is_behind = false;
-        }
-        Ok(())
-    }
-
-    async fn snapshot(&self, chronicle: &mut Chronicle) -> io::Result<()> {
-        let mut state = self.service.snapshot(&self.region).await.map_err(io::Error::other)?;
-        if let Some(state) = state.as_object_mut() {
-            state.insert(PROTECTED.to_owned(), json!(*self.protected()));
-        }
-        chronicle.rewrite(&state)
-    }
-
-    async fn act(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        match operation {
-            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => {
-                self.on_table(operation, request, input).await
-            }
-            "ListTables" => self.list_tables(input).await,
-            "UpdateContinuousBackups" => self.on_backups(request, input).await,
-            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(operation, request, input).await,
-            "Query" | "Scan" => self.read_page(request, input).await,
-            "ExecuteStatement" => self.execute(input).await,
-            "TransactWriteItems" => self.transact(request, input).await,
+            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => self.on_table(operation, asked).await,
+            "ListTables" => self.list_tables(asked).await,
+            "DescribeContinuousBackups" => self.describe_backups(input).await,
+            "UpdateContinuousBackups" => self.update_backups(input).await,
+            "DescribeEndpoints" => Ok(endpoints(request)),
+            "DescribeLimits" => Ok(limits()),
+            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(operation, asked).await,
             "UpdateTimeToLive" => {
-                let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
-                self.states.refuse_change(name)?;
-                Ok(self.pass(request).await)
+                self.states.refuse_change(table_of(input))?;
+                self.pass(operation, asked.body).await
             }
-            _ => Ok(self.pass(request).await),
+            _ => self.pass(operation, asked.body).await,
         }
     }
 
-    /// What winterbaume cannot do with an input it calls an internal error, which clients would repeat. Tables in
-    /// memory have no other: it is the input.
-    async fn pass(&self, request: &Request) -> Response {
-        let answer = backend::call(&self.service, &self.region, request).await;
-        if answer.status() != 500 {
-            return answer;
-        }
-        let said: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
-        let text = ["message", "Message"].iter().find_map(|name| said[*name].as_str());
-        Refusal::new(400, "ValidationException", text.unwrap_or("The input is not valid")).answer(Protocol::Json10)
+    /// Lets dynoxide answer.
+    async fn pass(&self, operation: &'static str, body: String) -> Result<Response, Refusal> {
+        let reads = READS.contains(&operation);
+        let act = move |database: &mut Database| match reads {
+            true => database.look(operation, &body),
+            false => database.change(operation, &body),
+        };
+        let answer = self.engine.run(act).await.ok_or_else(stopped)?;
+        let (status, text) = match answer {
+            Ok(text) => (200, text),
+            Err(fault) => {
+                let fault = calls::as_of(operation, fault);
+                let refusal = if reads { unread(&fault) } else { unwritten(&fault) };
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
+                (fault.status_code(), fault.to_json())
+            }
+        };
+        let text = if DESCRIBING.contains(&operation) { self.localized(operation, text) } else { text };
+        Ok(json_text(status, Protocol::Json10, text))
     }
 
-    /// Calls about a table as a whole, which know whether it is protected and what it is doing (aws-facts §5).
-    async fn on_table(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
-        if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(name), operation) {
+    /// Asks the database something beside dynoxide.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Database) -> Result<T, DynoxideError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let answer = self.engine.run(ask).await.ok_or_else(stopped)?;
+        answer.map_err(|fault| unwritten(&fault).unwrap_or_else(|| invalid(&fault.to_string())))
+    }
+
+    /// dynoxide has a region of its own.
+    fn localized(&self, operation: &str, text: String) -> String {
+        if operation == "GetRecords" {
+            return text.replace(r#""awsRegion":"dynoxide""#, &format!(r#""awsRegion":"{}""#, self.region));
+        }
+        let there = |service: &str| format!("arn:aws:{service}:dynoxide:000000000000:");
+        let kms = format!("arn:aws:kms:{}:{ACCOUNT}:", self.region);
+        text.replace(&there("dynamodb"), &self.arn("")).replace(&there("kms"), &kms)
+    }
+
+    fn arn(&self, resource: &str) -> String {
+        format!("arn:aws:dynamodb:{}:{ACCOUNT}:{resource}", self.region)
+    }
+
+    /// Calls about a table as a whole, which know what it is doing (aws-facts §5).
+    async fn on_table(&self, operation: &'static str, Asked { input, body }: Asked) -> Result<Response, Refusal> {
+        let name = table_of(&input).to_owned();
+        if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {
             let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
             return Ok(json_answer(200, Protocol::Json10, &json!({ part: description })));
         }
-        if operation == "DeleteTable" && self.protected().contains(name) {
-            let text = "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.";
-            return Err(Refusal::new(400, "ValidationException", text));
-        }
-        match (operation, self.states.of(name)) {
-            ("CreateTable", Some("DELETING")) | ("DeleteTable" | "UpdateTable", _) => {
-                self.states.refuse_change(name)?
-            }
+        match (operation, self.states.of(&name)) {
+            ("CreateTable", Some("DELETING")) => self.states.refuse_change(&name)?,
+            ("DeleteTable" | "UpdateTable", _) => self.states.refuse_change(&name)?,
             _ => (),
         }
-        let mut answer = self.pass(request).await;
+        if operation == "CreateTable" {
+            sizes::check_tags(&input["Tags"], &[])?;
+            self.refuse_unholdable(&name).await?;
+        }
+        let mut answer = self.pass(operation, body).await?;
         if !answer.status().is_success() {
             return Ok(answer);
         }
         match operation {
             "CreateTable" => {
-                self.states.created(name);
-                self.forget_keys(name);
-                self.unready().insert(name.to_owned(), REFUSALS_OF_BACKUPS);
-                self.start_afresh(&answer, &input["Tags"]).await;
+                self.states.created(&name);
+                self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
             }
-            "UpdateTable" => self.states.updated(name),
-            "DeleteTable" => {
-                self.forget_keys(name);
-                self.start_afresh(&answer, &Value::Null).await;
-            }
+            "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
             _ => (),
         }
-        if let (Some(protect), "CreateTable" | "UpdateTable") =
-            (input["DeletionProtectionEnabled"].as_bool(), operation)
-        {
-            self.protect(name, protect);
-        }
-        self.complete(name, operation, &mut answer);
+        self.complete(&name, operation, &mut answer);
         Ok(answer)
     }
 
-    /// Tables that are being deleted are listed until they are gone; a page has a hundred names at most.
-    async fn list_tables(&self, input: &Value) -> Result<Response, Refusal> {
+    /// SQLite's names of tables are the same in both cases, which those of DynamoDB are not.
+    async fn refuse_unholdable(&self, name: &str) -> Result<(), Refusal> {
+        let table = name.to_owned();
+        match self.ask(move |database| database.in_the_way_of(&table)).await? {
+            None => Ok(()),
+            Some(other) => {
+                let text = format!("the local AWS cannot have a table {name} beside {other}: choose another name");
+                Err(Refusal::new(501, "NotImplementedException", text))
+            }
+        }
+    }
+
+    /// Tables that are being deleted are listed until they are gone.
+    async fn list_tables(&self, Asked { input, body }: Asked) -> Result<Response, Refusal> {
         const PAGE: u64 = 100;
-        let limit = match &input["Limit"] {
-            Value::Null => PAGE,
-            limit => limit.as_u64().filter(|limit| (1..=PAGE).contains(limit)).ok_or_else(|| {
-                invalid(&format!(
-                    "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value between 1 and {PAGE}"
-                ))
-            })?,
-        };
-        let all = self.sub_call("ListTables", &json!({})).await;
+        // dynoxide says what is wrong with a call.
+        let answer = self.pass("ListTables", body).await?;
+        if !answer.status().is_success() {
+            return Ok(answer);
+        }
+        let limit = input["Limit"].as_u64().unwrap_or(PAGE);
         let mut names: BTreeSet<String> = self.states.going().into_iter().collect();
-        names.extend(all["TableNames"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+        names.extend(self.ask(|database| database.names()).await?);
         let after = input["ExclusiveStartTableName"].as_str().unwrap_or_default();
         let mut rest = names.into_iter().filter(|name| name.as_str() > after);
-        let page: Vec<String> = rest.by_ref().take(limit as usize).collect();
+        let page: Vec<String> = rest.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
         let mut answer = json!({ "TableNames": page });
         if let (Some(last), Some(_)) = (page.last(), rest.next()) {
             answer["LastEvaluatedTableName"] = json!(last);
@@ -317,106 +228,103 @@ impl DynamoDb {
         Ok(json_answer(200, Protocol::Json10, &answer))
     }
 
-    /// The names of a table's key attributes, the partition key first; none of a table that is not there.
-    async fn keys_of(&self, table: &str) -> Vec<String> {
-        if let Some(keys) = self.keys().get(table) {
-            return keys.clone();
-        }
-        let described = self.sub_call("DescribeTable", &json!({ "TableName": table })).await;
-        let schema = described["Table"]["KeySchema"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let named = |kind: &str| schema.iter().find(|key| key["KeyType"] == kind)?["AttributeName"].as_str();
-        let keys: Vec<String> = ["HASH", "RANGE"].iter().filter_map(|kind| named(kind)).map(str::to_owned).collect();
-        if !keys.is_empty() {
-            self.keys().insert(table.to_owned(), keys.clone());
-        }
-        keys
+    async fn describe_backups(&self, input: &Value) -> Result<Response, Refusal> {
+        let name = self.table_with_backups(input).await?;
+        let recovery = self.ask(move |database| database.recovery(&name)).await?;
+        Ok(backups(recovery))
     }
 
-    fn forget_keys(&self, table: &str) {
-        self.keys().remove(table);
-    }
-
-    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Vec<String>>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn on_backups(&self, request: &Request, input: &Value) -> Result<Response, Refusal> {
-        let name = input["TableName"].as_str().map(plain_name).unwrap_or_default();
-        if let Some(left) = self.unready().get_mut(name).filter(|left| **left > 0) {
+    async fn update_backups(&self, input: &Value) -> Result<Response, Refusal> {
+        let wanted = &input["PointInTimeRecoverySpecification"];
+        let days = recovery_days(wanted)?;
+        let name = self.table_with_backups(input).await?;
+        if let Some(left) = self.unready().get_mut(&name).filter(|left| **left > 0) {
             *left -= 1;
             let text = format!("Backups are being enabled for the table: {name}. Please retry later");
             return Err(Refusal::new(400, "ContinuousBackupsUnavailableException", text));
         }
-        Ok(self.pass(request).await)
+        let change = move |database: &mut Database| {
+            database.recover(&name, days)?;
+            database.recovery(&name)
+        };
+        Ok(backups(self.ask(change).await?))
+    }
+
+    async fn table_with_backups(&self, input: &Value) -> Result<String, Refusal> {
+        let name = table_of(input).to_owned();
+        sizes::check_name(&name)?;
+        let table = name.clone();
+        if self.ask(move |database| database.has(&table)).await? {
+            return Ok(name);
+        }
+        Err(Refusal::new(400, "TableNotFoundException", format!("Table not found: {name}")))
     }
 
     fn unready(&self) -> MutexGuard<'_, BTreeMap<String, u8>> {
         self.unready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call of our own.
-    async fn sub_call(&self, operation: &str, input: &Value) -> Value {
-        contents(&self.pass(&calling(operation, input)).await)
-    }
-
-    fn protect(&self, name: &str, protect: bool) {
-        let mut protected = self.protected();
-        if protect {
-            protected.insert(name.to_owned())
-        } else {
-            protected.remove(name)
-        };
-    }
-
-    /// Puts into a description what winterbaume does not know; that of a deleted table is kept for a while.
+    /// Puts into a description what the table is doing; that of a deleted table is kept for a while.
     fn complete(&self, name: &str, operation: &str, answer: &mut Response) {
-        let mut shown = contents(answer);
+        let mut shown: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
         for part in ["Table", "TableDescription"] {
-            if let Some(table) = shown.get_mut(part).and_then(Value::as_object_mut) {
-                table.insert("DeletionProtectionEnabled".to_owned(), self.protected().contains(name).into());
-                let status = match operation {
-                    "CreateTable" => Some("CREATING"),
-                    "UpdateTable" => Some("UPDATING"),
-                    "DeleteTable" => Some("DELETING"),
-                    _ => self.states.of(name),
-                };
-                if let Some(status) = status {
-                    table.insert("TableStatus".to_owned(), status.into());
-                }
-                if operation == "DeleteTable" {
-                    self.states.deleted(name, Value::Object(table.clone()));
+            if let Some(table) = shown.get_mut(part).filter(|table| table.is_object()) {
+                match operation {
+                    "DeleteTable" => {
+                        table["TableStatus"] = "DELETING".into();
+                        self.states.deleted(name, table.clone());
+                    }
+                    _ => self.states.show(name, table),
                 }
             }
         }
         *answer.body_mut() = Bytes::from(shown.to_string());
     }
-
-    fn protected(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.protected.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Who asks for a number gets no items.
-fn leave_items_out(answer: &mut Response) {
-    let mut found = contents(answer);
-    if let Some(found) = found.as_object_mut() {
-        found.remove("Items");
-    }
-    *answer.body_mut() = Bytes::from(found.to_string());
+/// What a call brings along.
+struct Asked {
+    input: Value,
+    /// The same as text.
+    body: String,
 }
 
-/// The JSON of an answer.
-fn contents(answer: &Response) -> Value {
-    serde_json::from_slice(answer.body()).unwrap_or_default()
+/// The table a call is about.
+fn table_of(input: &Value) -> &str {
+    input["TableName"].as_str().unwrap_or_default()
 }
 
-fn calling(operation: &str, input: &Value) -> Request {
-    let mut headers = http::HeaderMap::new();
-    if let Ok(target) = format!("DynamoDB_20120810.{operation}").parse() {
-        headers.insert("x-amz-target", target);
+/// Replaces ARNs that begin with `tables` by names wherever a table is named, and says whether there were any.
+fn name_plainly(input: &mut Value, tables: &str) -> bool {
+    let mut found = false;
+    let mut open = vec![input];
+    while let Some(part) = open.pop() {
+        match part {
+            Value::Object(members) => {
+                for (member, value) in members {
+                    match value {
+                        Value::String(name) if member == "TableName" => {
+                            if let Some(plain) = name.strip_prefix(tables) {
+                                *name = plain.to_owned();
+                                found = true;
+                            }
+                        }
+                        // Items may have members of any name.
+                        _ if ["Item", "Key", "ExpressionAttributeValues"].contains(&member.as_str()) => (),
+                        Value::Object(items) if member == "RequestItems" => {
+                            found |= items.keys().any(|name| name.starts_with(tables));
+                            let plain = |name: String| name.strip_prefix(tables).map(str::to_owned).unwrap_or(name);
+                            *items = std::mem::take(items).into_iter().map(|(name, one)| (plain(name), one)).collect();
+                        }
+                        other => open.push(other),
+                    }
+                }
+            }
+            Value::Array(parts) => open.extend(parts),
+            _ => (),
+        }
     }
-    let body = Bytes::from(input.to_string());
-    Request { method: http::Method::POST, path: "/".to_owned(), query: String::new(), headers, body }
+    found
 }
 
 /// The tables whose items a call reads or writes.
@@ -437,64 +345,127 @@ fn tables_of_items<'a>(operation: &str, input: &'a Value) -> Vec<&'a str> {
     }
 }
 
-/// The whole items a call brings along, each with its table.
-fn items_put<'a>(operation: &str, input: &'a Value) -> Vec<(&'a str, &'a Value)> {
-    match operation {
-        "PutItem" => input["TableName"].as_str().map(|table| (table, &input["Item"])).into_iter().collect(),
-        "BatchWriteItem" => {
-            let tables = input["RequestItems"].as_object().into_iter().flatten();
-            let requests =
-                tables.flat_map(|(table, list)| list.as_array().into_iter().flatten().map(move |one| (table, one)));
-            requests.map(|(table, one)| (table.as_str(), &one["PutRequest"]["Item"])).collect()
-        }
-        "TransactWriteItems" => {
-            let items = input["TransactItems"].as_array().into_iter().flatten();
-            let puts = items.map(|item| &item["Put"]);
-            puts.filter_map(|put| Some((put["TableName"].as_str()?, &put["Item"]))).collect()
-        }
-        _ => Vec::new(),
-    }
+/// The indexes that an `UpdateTable` adds.
+fn indexes_created(input: &Value) -> Vec<String> {
+    let updates = input["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
+    updates.filter_map(|update| update["Create"]["IndexName"].as_str().map(str::to_owned)).collect()
 }
 
-fn check_batch(input: &Value, most: usize) -> Result<(), Refusal> {
-    let tables = input["RequestItems"].as_object().into_iter().flatten();
-    let size = |one: &Value| one["Keys"].as_array().or_else(|| one.as_array()).map_or(0, Vec::len);
-    if tables.map(|(_, one)| size(one)).sum::<usize>() <= most {
-        return Ok(());
-    }
-    Err(invalid(&format!("Too many items requested: the most in one call is {most}")))
-}
-
-/// A transaction has one to a hundred items.
-fn check_transaction(input: &Value) -> Result<(), Refusal> {
-    const MOST: usize = 100;
-    let number = input["TransactItems"].as_array().map_or(0, Vec::len);
-    let bound = match number {
-        0 => "greater than or equal to 1".to_owned(),
-        number if number > MOST => format!("less than or equal to {MOST}"),
-        _ => return Ok(()),
+/// How many days backups go back from now on; nothing if there will be none.
+fn recovery_days(wanted: &Value) -> Result<Option<u32>, Refusal> {
+    let at = "pointInTimeRecoverySpecification";
+    let constraint = |value: &Value, at: &str, bound: &str| {
+        invalid(&format!(
+            "1 validation error detected: Value '{value}' at '{at}' failed to satisfy constraint: Member must {bound}"
+        ))
     };
-    Err(invalid(&format!(
-        "1 validation error detected: Value '[{number} items]' at 'transactItems' failed to satisfy constraint: Member must have length {bound}"
-    )))
+    let null = |at: &str| {
+        invalid(&format!(
+            "1 validation error detected: Value null at '{at}' failed to satisfy constraint: Member must not be null"
+        ))
+    };
+    if !wanted.is_object() {
+        return Err(null(at));
+    }
+    let enabled = wanted["PointInTimeRecoveryEnabled"].as_bool();
+    let enabled = enabled.ok_or_else(|| null(&format!("{at}.pointInTimeRecoveryEnabled")))?;
+    let days = match &wanted["RecoveryPeriodInDays"] {
+        Value::Null => RECOVERY_DAYS,
+        days => {
+            let bound = match days.as_i64() {
+                Some(1..=35) => None,
+                Some(36..) => Some("have value less than or equal to 35"),
+                _ => Some("have value greater than or equal to 1"),
+            };
+            if let Some(bound) = bound {
+                return Err(constraint(days, &format!("{at}.recoveryPeriodInDays"), bound));
+            }
+            days.as_u64().and_then(|days| u32::try_from(days).ok()).unwrap_or(RECOVERY_DAYS)
+        }
+    };
+    Ok(enabled.then_some(days))
+}
+
+fn backups(recovery: Option<Recovery>) -> Response {
+    let recovery = match recovery {
+        None => json!({ "PointInTimeRecoveryStatus": "DISABLED" }),
+        Some(Recovery { days, since }) => {
+            let earliest = since.max(seconds_now() - f64::from(days) * 86_400.0);
+            json!({
+                "PointInTimeRecoveryStatus": "ENABLED",
+                "RecoveryPeriodInDays": days,
+                "EarliestRestorableDateTime": earliest,
+                "LatestRestorableDateTime": earliest.max(seconds_now() - NEWEST_BACKUP_S),
+            })
+        }
+    };
+    let description = json!({ "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery });
+    json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
+}
+
+/// This server, as its caller knows it.
+fn endpoints(request: &Request) -> Response {
+    let here = request.header("host").unwrap_or("127.0.0.1");
+    let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });
+    json_answer(200, Protocol::Json10, &endpoints)
+}
+
+/// The quotas of a new account, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
+fn limits() -> Response {
+    let limits = json!({
+        "AccountMaxReadCapacityUnits": 80_000,
+        "AccountMaxWriteCapacityUnits": 80_000,
+        "TableMaxReadCapacityUnits": 40_000,
+        "TableMaxWriteCapacityUnits": 40_000,
+    });
+    json_answer(200, Protocol::Json10, &limits)
 }
 
 fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "ValidationException", text)
 }
 
-/// A table may be named by its ARN.
-fn plain_name(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
+/// The refusal of what failed for the files' sake, not for the call's.
+fn unwritten(fault: &DynoxideError) -> Option<Refusal> {
+    failed(fault, "write")
 }
 
-fn unwritten(fault: io::Error) -> Refusal {
-    tracing::error!(%fault, "the tables could not be written");
-    Refusal::new(500, "InternalServerError", format!("the local AWS cannot write its tables: {fault}"))
+fn unread(fault: &DynoxideError) -> Option<Refusal> {
+    failed(fault, "read")
 }
+
+fn failed(fault: &DynoxideError, verb: &str) -> Option<Refusal> {
+    if fault.status_code() != 500 {
+        return None;
+    }
+    tracing::error!(%fault, "failed to {verb} the tables");
+    Some(Refusal::new(500, "InternalServerError", format!("the local AWS cannot {verb} its tables: {fault}")))
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(500, "InternalServerError", "the local AWS has given up this call of its tables")
+}
+
+/// What only reads.
+const READS: &[&str] = &[
+    "BatchGetItem",
+    "DescribeStream",
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "GetItem",
+    "GetRecords",
+    "GetShardIterator",
+    "ListStreams",
+    "ListTables",
+    "ListTagsOfResource",
+    "Query",
+    "Scan",
+    "TransactGetItems",
+];
 
 /// What is answered; everything else is refused by name.
 pub(crate) const OPERATIONS: &[&str] = &[
+    "BatchExecuteStatement",
     "BatchGetItem",
     "BatchWriteItem",
     "CreateTable",
@@ -503,10 +474,15 @@ pub(crate) const OPERATIONS: &[&str] = &[
     "DescribeContinuousBackups",
     "DescribeEndpoints",
     "DescribeLimits",
+    "DescribeStream",
     "DescribeTable",
     "DescribeTimeToLive",
     "ExecuteStatement",
+    "ExecuteTransaction",
     "GetItem",
+    "GetRecords",
+    "GetShardIterator",
+    "ListStreams",
     "ListTables",
     "ListTagsOfResource",
     "PutItem",

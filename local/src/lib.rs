@@ -1,6 +1,6 @@
 //! AWS on a laptop: the API, and what makes it real.
 //!
-//! One server on the loopback answers for every service. Tables, objects and roles are winterbaume's; instances, load
+//! One server on the loopback answers for every service. Tables and roles are winterbaume's; instances, load
 //! balancers and functions are processes. Any AWS client with the key of this crate can use it.
 
 mod answer;
@@ -142,6 +142,7 @@ impl Cloud {
         self.services.stop().await;
         self.stop.cancel();
         let _ = self.server.await;
+        self.services.close().await;
     }
 }
 

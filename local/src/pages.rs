@@ -226,7 +226,7 @@ pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
             // Of two values the last counts.
             shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
         }
-        ("dynamodb", "ExecuteStatement" | "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
+        ("dynamodb", "ExecuteStatement" | "ListStreams" | "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
             shortened.body = with(&request.body, "Limit")?
         }
         ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents" | "GetLogEvents") => {
@@ -312,6 +312,7 @@ mod tests {
         ("dynamodb", "DescribeContinuousBackups"),
         ("dynamodb", "DescribeEndpoints"),
         ("dynamodb", "DescribeLimits"),
+        ("dynamodb", "DescribeStream"),
         ("dynamodb", "DescribeTable"),
         ("dynamodb", "DescribeTimeToLive"),
         ("ec2", "DescribeAvailabilityZones"),

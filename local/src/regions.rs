@@ -113,9 +113,9 @@ impl Regions {
     }
 
     /// The region of the bucket that a request names, or the first one.
-    pub(crate) async fn of_bucket(&self, request: &Request) -> Arc<Region> {
+    pub(crate) fn of_bucket(&self, request: &Request) -> Arc<Region> {
         let found = match s3::target(request).0 {
-            Some(bucket) if self.all().len() > 1 => self.owner(&bucket, None).await,
+            Some(bucket) if self.all().len() > 1 => self.owner(&bucket, None),
             _ => None,
         };
         found.unwrap_or_else(|| self.home.clone())
@@ -133,28 +133,28 @@ impl Regions {
             "CreateBucket" => Some(self.naming.lock().await),
             _ => None,
         };
-        match self.across(here, call, request).await {
+        match self.across(here, call, request, caller).await {
             Some(answer) => answer,
             None => here.s3.answer(&call.operation, request, caller).await,
         }
     }
 
     /// The answer to a call that has to do with more than the region it was made to.
-    async fn across(&self, here: &Arc<Region>, call: &Call, request: &Request) -> Option<Response> {
+    async fn across(&self, here: &Arc<Region>, call: &Call, request: &Request, caller: &Caller) -> Option<Response> {
         let all = self.all();
         if all.len() == 1 {
             return None;
         }
         if call.operation == "ListBuckets" {
             let stores: Vec<&S3> = all.iter().map(|region| &*region.s3).collect();
-            return Some(s3::list_buckets(request, &stores).await);
+            return Some(s3::list_buckets(request, caller, &stores));
         }
         let bucket = s3::target(request).0?;
-        if let Some(owner) = self.owner(&bucket, Some(here)).await {
+        if let Some(owner) = self.owner(&bucket, Some(here)) {
             return Some(match call.operation.as_str() {
                 "CreateBucket" => {
                     let text = "Your previous request to create the named bucket succeeded and you already own it.";
-                    here.s3.refuse(&Refusal::new(409, "BucketAlreadyOwnedByYou", text), request).await
+                    here.s3.refuse(&Refusal::new(409, "BucketAlreadyOwnedByYou", text), request)
                 }
                 // Whoever looks for a bucket's region asks there (S3 API reference, GetBucketLocation).
                 "GetBucketLocation" if here.name == GLOBAL => {
@@ -167,17 +167,17 @@ impl Regions {
         if call.operation == "CreateBucket" {
             let blocked = all.iter().find_map(|region| region.s3.refuse_freed(&bucket).err());
             let refusal = blocked?;
-            return Some(here.s3.refuse(&refusal, request).await);
+            return Some(here.s3.refuse(&refusal, request));
         }
-        let source = s3::source_bucket(&request.headers)?;
-        let is_elsewhere = self.owner(&source, Some(here)).await.is_some();
+        let (source, ..) = s3::copied(request).ok()?;
+        let is_elsewhere = self.owner(&source, Some(here)).is_some();
         is_elsewhere.then(|| not_implemented(call.protocol, "s3", &format!("{} from another region", call.operation)))
     }
 
     /// The region that has this bucket, other than `here`.
-    async fn owner(&self, bucket: &str, here: Option<&Arc<Region>>) -> Option<Arc<Region>> {
+    fn owner(&self, bucket: &str, here: Option<&Arc<Region>>) -> Option<Arc<Region>> {
         for region in self.all() {
-            if here.is_none_or(|here| here.name != region.name) && region.s3.exists(bucket).await {
+            if here.is_none_or(|here| here.name != region.name) && region.s3.exists(bucket) {
                 return Some(region);
             }
         }
@@ -219,8 +219,9 @@ impl Region {
         std::fs::create_dir_all(&state)?;
         let logs = Arc::new(Logs::open(&state, name)?);
         let lambda = Lambda::open(dir, name, endpoint, access.clone(), iam.clone(), logs.clone(), *speed).await?;
-        let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone()).await?;
+        let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
+        s3.grow_old();
         lambda.connect(&s3);
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),

@@ -163,7 +163,7 @@ fn finish(mut answer: Response, head_only: bool, now: Option<OffsetDateTime>) ->
     let id = request_id();
     for name in ["x-amz-request-id", "x-amzn-requestid"] {
         if let Ok(value) = id.parse() {
-            answer.headers_mut().insert(name, value);
+            answer.headers_mut().entry(name).or_insert(value);
         }
     }
     answer

@@ -13,7 +13,7 @@ use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::permissions::{Caller, Denial, Place, needs};
 use crate::regions::{Common, GLOBAL, REGIONS, Region, Regions};
-use crate::s3::Strangers;
+use crate::s3::{self, Strangers};
 use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
 
 /// What answers calls.
@@ -55,7 +55,7 @@ impl Services {
         // The policy of a form is in the form.
         match intake::is_form(head, call) {
             true => Ok(()),
-            false => signature::check_head(head, call, &self.access, self.now()),
+            false => signature::check_head(head, call, &self.access, &self.regions.of_bucket(head).name, self.now()),
         }
     }
 
@@ -149,6 +149,13 @@ impl Services {
         self.regions.stop().await;
     }
 
+    /// Closes the tables: the last thing of all, since everybody's last words may be about them.
+    pub(crate) async fn close(&self) {
+        for region in self.regions.all() {
+            region.dynamodb.close().await;
+        }
+    }
+
     /// What runs, for people and tests.
     pub(crate) fn status(&self) -> serde_json::Value {
         self.regions.status()
@@ -157,7 +164,7 @@ impl Services {
     async fn dispatch(&self, call: &Call, request: &Request) -> Response {
         // A browser asks before it has anything to sign.
         if call.operation == "Preflight" {
-            let region = self.regions.of_bucket(request).await;
+            let region = self.regions.of_bucket(request);
             let owner = Caller::owner(user_arn(), &region.name);
             return region.s3.answer(&call.operation, request, &owner).await;
         }
@@ -165,8 +172,26 @@ impl Services {
         if let Some(answer) = self.regions.all().iter().find_map(|region| region.lambda.download(request)) {
             return answer;
         }
-        match signature::verify(request, call, &self.access, self.now()) {
+        if call.operation == "PostObject" && call.service == "s3" {
+            return self.post(call, request).await;
+        }
+        match signature::verify(request, call, &self.access, &self.regions.of_bucket(request).name, self.now()) {
             Ok(caller) => self.answer_known(call, request, &caller).await,
+            Err(refusal) => self.refuse(&refusal, call, request).await,
+        }
+    }
+
+    /// What a browser's form puts: it is signed within, and says how it is to be answered.
+    async fn post(&self, call: &Call, request: &Request) -> Response {
+        let region = self.regions.of_bucket(request);
+        let read = s3::form::Form::read(request).and_then(|form| {
+            let field = |name: &str| form.field(name).map(str::to_owned);
+            let identity = signature::verify_form(&field, call, &self.access, &region.name, self.now())?;
+            form.check_policy(self.now())?;
+            Ok((form, identity))
+        });
+        match read {
+            Ok((form, identity)) => form.answered(self.answer_known(call, &form.upload(request), &identity).await),
             Err(refusal) => self.refuse(&refusal, call, request).await,
         }
     }
@@ -182,7 +207,7 @@ impl Services {
 
     async fn refuse(&self, refusal: &Refusal, call: &Call, request: &Request) -> Response {
         match call.service.as_str() {
-            "s3" => self.regions.of_bucket(request).await.s3.refuse(refusal, request).await,
+            "s3" => self.regions.of_bucket(request).s3.refuse(refusal, request),
             _ => refusal.answer(call.protocol),
         }
     }
@@ -199,7 +224,11 @@ impl Services {
     /// Answers in the region that the call is signed for.
     async fn answer_known(&self, call: &Call, request: &Request, identity: &Identity) -> Response {
         let region = call::claimed_region(request).filter(|region| REGIONS.contains(&region.as_str()));
-        let region = region.unwrap_or_else(|| GLOBAL.to_owned());
+        // A form, and Version 2 of signatures, name no region: then it is the bucket's.
+        let region = region.unwrap_or_else(|| match call.service.as_str() {
+            "s3" => self.regions.of_bucket(request).name.clone(),
+            _ => GLOBAL.to_owned(),
+        });
         let region = match self.regions.get(&region).await {
             Ok(region) => region,
             Err(fault) => {

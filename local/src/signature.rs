@@ -1,6 +1,7 @@
 //! Signature Version 4, read: who signed a request, and whether it is what was signed.
 
 mod chain;
+mod v2;
 
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -25,13 +26,18 @@ const SKEW: Duration = Duration::minutes(15);
 /// Finds out who sent `request`.
 ///
 /// Guarantees that path, query, signed headers and the body, whole or in chunks, are what the owner of the key signed.
+/// `region` is the bucket's, which Version 2 of signatures does not name.
 pub(crate) fn verify(
     request: &Request,
     call: &Call,
     access: &Access,
+    region: &str,
     now: OffsetDateTime,
 ) -> Result<Identity, Refusal> {
     let words = Words { protocol: call.protocol, s3: call.service == "s3" };
+    if words.s3 && v2::is_signed(request) {
+        return v2::verify(request, access, region, &words, now);
+    }
     let (signed, identity) = claimed(request, &words, access, now)?;
     let key = signing_key(&identity.secret_key, &signed.scope);
     if signed.expected(request, &key, words.s3) != signed.signature {
@@ -47,8 +53,17 @@ pub(crate) fn verify(
 /// Refuses a request that its head alone shows to be nobody's. Its body is not there yet.
 ///
 /// Of S3 the whole head is signed; elsewhere the signature is over the body as well, and is verified with it.
-pub(crate) fn check_head(head: &Request, call: &Call, access: &Access, now: OffsetDateTime) -> Result<(), Refusal> {
+pub(crate) fn check_head(
+    head: &Request,
+    call: &Call,
+    access: &Access,
+    region: &str,
+    now: OffsetDateTime,
+) -> Result<(), Refusal> {
     let words = Words { protocol: call.protocol, s3: call.service == "s3" };
+    if words.s3 && v2::is_signed(head) {
+        return v2::verify(head, access, region, &words, now).map(drop);
+    }
     let (signed, identity) = claimed(head, &words, access, now)?;
     let key = signing_key(&identity.secret_key, &signed.scope);
     if words.s3 && signed.expected(head, &key, true) != signed.signature {
@@ -70,15 +85,59 @@ fn claimed(
     let identity = access.identity(&signed.access_key).ok_or_else(|| words.unknown_key())?;
     signed.check_time(words, now)?;
     signed.check_scope(words)?;
-    if let Some(session) = &identity.session {
-        if signed.token.as_deref() != Some(session.token.as_str()) {
-            return Err(words.bad_token());
-        }
-        if session.expires <= now {
-            return Err(words.expired_token());
-        }
-    }
+    check_session(&identity, signed.token.as_deref(), words, now)?;
     Ok((signed, identity))
+}
+
+/// Finds out who signed the policy of a form that a browser sends, in either version.
+pub(crate) fn verify_form(
+    field: &dyn Fn(&str) -> Option<String>,
+    call: &Call,
+    access: &Access,
+    region: &str,
+    now: OffsetDateTime,
+) -> Result<Identity, Refusal> {
+    let words = Words { protocol: call.protocol, s3: true };
+    let policy = field("policy").ok_or_else(|| words.unsigned())?;
+    let token = field("x-amz-security-token");
+    let missing = |name: &str| {
+        let text = format!(
+            "Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields."
+        );
+        Refusal::new(400, "InvalidArgument", text)
+    };
+    let need = |name: &str| field(name).ok_or_else(|| missing(name));
+    let (identity, expected, signature) = if let Some(access_key) = field("awsaccesskeyid") {
+        v2::check_region(region)?;
+        let identity = access.identity(&access_key).ok_or_else(|| words.unknown_key())?;
+        let expected = v2::mac(&identity.secret_key, &policy);
+        (identity, expected, need("signature")?)
+    } else {
+        if need("x-amz-algorithm")? != "AWS4-HMAC-SHA256" {
+            return Err(v2::unsupported());
+        }
+        let credential = need("x-amz-credential")?;
+        let (access_key, scope) = credential.split_once('/').ok_or_else(|| words.malformed())?;
+        let (access_key, scope) = (access_key.to_owned(), scope.to_owned());
+        let identity = access.identity(&access_key).ok_or_else(|| words.unknown_key())?;
+        let (date, signature) = (need("x-amz-date")?, need("x-amz-signature")?);
+        let (headers, token, expires) = (Vec::new(), token.clone(), None);
+        let signed = Signed { access_key, scope, date, headers, signature: signature.clone(), token, expires };
+        signed.check_scope(&words)?;
+        let key = signing_key(&identity.secret_key, &signed.scope);
+        (identity, hex::encode(hmac(&key, policy.as_bytes())), signature)
+    };
+    check_session(&identity, token.as_deref(), &words, now)?;
+    if expected == signature { Ok(identity) } else { Err(words.mismatch()) }
+}
+
+/// Temporary credentials come with their token, and end.
+fn check_session(identity: &Identity, token: Option<&str>, words: &Words, now: OffsetDateTime) -> Result<(), Refusal> {
+    let Some(session) = &identity.session else { return Ok(()) };
+    if token != Some(session.token.as_str()) {
+        return Err(words.bad_token());
+    }
+    if session.expires <= now { Err(words.expired_token()) } else { Ok(()) }
 }
 
 /// The refusal of credentials whose time is over, as the called service writes it.

@@ -32,8 +32,8 @@ const ENVELOPE: &[&str] = &[
 ///
 /// Errors: the sentence that names it.
 pub(crate) fn check_form(takes: Takes, form: &BTreeMap<String, String>) -> Result<(), String> {
-    let asked = form.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
-    asked.map(|(name, value)| check_one(takes, name, &path_of(name), value)).collect()
+    let mut asked = form.iter().filter(|(name, _)| !ENVELOPE.contains(&name.as_str()));
+    asked.try_for_each(|(name, value)| check_one(takes, name, &path_of(name), value))
 }
 
 /// The same of a document.

@@ -274,15 +274,17 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
             world.write(kind, "writer-0-0", Some("2")).await.unwrap();
         }
     }
+    world.write(Kind::Object, "larger", Some("some bytes")).await.unwrap();
     cloud.stop().await;
 
     let mut damaged = 0;
     for file in files_below(dir.path()) {
         let name = file.strip_prefix(dir.path()).unwrap().display().to_string();
         let whole = std::fs::read(&file).unwrap();
-        // Bytes of objects and parts are what they are, and a lock has none.
-        let describes = whole.first().is_some_and(|first| b"{[".contains(first)) || name.ends_with(".log");
-        if !describes || name.contains("/data_/") {
+        // Half of an object's bytes is damage like any other; a lock has none.
+        let is_object = name.contains("/objects/") && whole.len() > 1;
+        let describes = whole.first().is_some_and(|first| b"{[".contains(first));
+        if !describes && !is_object && ![".log", ".mark", ".sqlite"].iter().any(|kind| name.ends_with(kind)) {
             continue;
         }
         std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
@@ -302,6 +304,78 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
     cloud.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_bytes_of_an_object_are_never_served() {
+    use aws_sdk_s3::error::ProvideErrorMetadata;
+    let dir = tempfile::tempdir().unwrap();
+    let options = || Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+    let start = async || {
+        let cloud = Cloud::start(options()).await.unwrap();
+        let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        let config = config.into_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
+        (cloud, client::s3(&config))
+    };
+    let (cloud, s3) = start().await;
+    s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+    let text = "all of it ".repeat(200_000);
+    let put = s3.put_object().bucket(BUCKET).key("picture").body(text.clone().into_bytes().into());
+    put.send().await.unwrap();
+    let objects = dir.path().join("state/objects");
+    let file = files_below(&objects).remove(0);
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let whole = std::fs::read(&file).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        Some(bytes)
+    };
+    let damages = [
+        ("a flipped bit at the begin", flipped(0)),
+        ("a flipped bit at the end", flipped(whole.len() - 1)),
+        ("zeros", Some(vec![0; whole.len()])),
+        ("half", Some(whole[..whole.len() / 2].to_vec())),
+        ("more", Some([whole.clone(), b"more".to_vec()].concat())),
+        ("nothing", Some(Vec::new())),
+        ("no file", None),
+    ];
+    let damage = |bytes: &Option<Vec<u8>>| match bytes {
+        Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+        None => std::fs::remove_file(&file).unwrap(),
+    };
+    for (what, bytes) in &damages {
+        damage(bytes);
+        let got = s3.get_object().bucket(BUCKET).key("picture").send().await.map(drop).unwrap_err();
+        assert_eq!(got.code(), Some("InternalError"), "{what}");
+        assert!(got.message().unwrap().contains(&name), "{what}: {got:?}");
+        let copy = s3.copy_object().bucket(BUCKET).key("copy").copy_source(format!("{BUCKET}/picture")).send().await;
+        assert_eq!(copy.unwrap_err().code(), Some("InternalError"), "{what}");
+        std::fs::write(&file, &whole).unwrap();
+    }
+    // A range is as good as the blocks that it is in.
+    damage(&damages[1].1);
+    let range = |range: &str| s3.get_object().bucket(BUCKET).key("picture").range(range).send();
+    assert!(range("bytes=0-9").await.is_ok() && range("bytes=-9").await.is_err());
+    std::fs::write(&file, &whole).unwrap();
+    cloud.stop().await;
+
+    for (what, bytes) in &damages {
+        let shows = bytes.as_ref().is_none_or(|bytes| bytes.len() != whole.len());
+        damage(bytes);
+        match Cloud::start(options()).await {
+            Ok(cloud) => {
+                assert!(!shows, "{what} was not seen at the start");
+                cloud.stop().await;
+            }
+            Err(fault) => assert!(shows && format!("{fault:#}").contains(&name), "{what}: {fault:#}"),
+        }
+        std::fs::write(&file, &whole).unwrap();
+    }
+    let (cloud, s3) = start().await;
+    let got = s3.get_object().bucket(BUCKET).key("picture").send().await.unwrap();
+    assert_eq!(got.body.collect().await.unwrap().into_bytes(), text.as_bytes());
+    cloud.stop().await;
+}
+
 fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -309,6 +383,58 @@ fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
     }
     files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_with_fewer_rows_than_were_acknowledged_stop_the_start() {
+    for killed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(dir.path());
+        let world = Clients::new(&server.config().await, "");
+        table(&world.dynamodb).await;
+        for number in 0..50 {
+            world.write(Kind::Item, &number.to_string(), Some("here")).await.unwrap();
+        }
+        if killed {
+            server.kill()
+        } else {
+            server.stop()
+        }
+
+        let mut refused = 0;
+        let files = files_below(dir.path()).into_iter().filter(|file| file.parent().unwrap().ends_with("dynamodb"));
+        for file in files {
+            let (name, whole) = (file.file_name().unwrap().to_str().unwrap(), std::fs::read(&file).unwrap());
+            let mut flipped = whole.clone();
+            let middle = whole.iter().rposition(|byte| byte.is_ascii_alphanumeric()).unwrap();
+            flipped[middle] ^= 0x01;
+            let half = whole[..whole.len() / 2].to_vec();
+            for (what, damaged) in
+                [("emptied", Some(vec![])), ("cut", Some(half)), ("flipped", Some(flipped)), ("removed", None)]
+            {
+                // After a kill the rows are in the log, and what the database has of the same pages counts no more.
+                if killed && name == "tables.sqlite" && what == "flipped" {
+                    continue;
+                }
+                match damaged {
+                    Some(damaged) => std::fs::write(&file, damaged).unwrap(),
+                    None => std::fs::remove_file(&file).unwrap(),
+                }
+                let Err(said) = Server::start_after("", dir.path()) else {
+                    panic!("{name} was {what}, killed: {killed}, and nothing was said");
+                };
+                assert!(said.contains(name), "{name} was {what}, and is not named in {said}");
+                std::fs::write(&file, &whole).unwrap();
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, if killed { 11 } else { 8 });
+        let server = Server::start(dir.path());
+        let world = Clients::new(&server.config().await, "");
+        let rows = world.dynamodb.scan().table_name("kept").send().await.unwrap();
+        assert_eq!(rows.count(), 50);
+        server.stop();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

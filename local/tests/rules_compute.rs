@@ -45,8 +45,11 @@ async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_group
     world.stop().await;
 }
 
+/// Service, operation and parameters.
+type Call = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// What AWS would carry out and nobody here does, in each service.
-const NOT_CARRIED_OUT: &[(&str, &str, &[(&str, &str)])] = &[
+const NOT_CARRIED_OUT: &[Call] = &[
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.InstanceMarketOptions.MarketType", "spot")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.NetworkInterface.1.SubnetId", "subnet-1")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.BlockDeviceMapping.1.Ebs.KmsKeyId", "k")]),

@@ -8,8 +8,11 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart,
-    CorsConfiguration, CorsRule, CreateBucketConfiguration, Delete, ObjectIdentifier, Tag, Tagging,
+    BucketLocationConstraint, BucketVersioningStatus, ChecksumAlgorithm, ChecksumMode, ChecksumType,
+    CompletedMultipartUpload, CompletedPart, CorsConfiguration, CorsRule, CreateBucketConfiguration, Delete,
+    EncodingType, MetadataDirective, ObjectAttributes, ObjectIdentifier, ObjectLockLegalHold,
+    ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode, Tag, Tagging, TaggingDirective,
+    VersioningConfiguration,
 };
 use support::World;
 
@@ -629,5 +632,547 @@ async fn an_upload_in_parts_goes_on_after_a_restart_and_is_checked_as_on_aws() {
     let tags = s3.get_object_tagging().bucket(name).key("é").send().await.unwrap();
     assert_eq!(tags.tag_set()[0].value(), "b");
     assert!(s3.list_multipart_uploads().bucket(name).send().await.unwrap().uploads().is_empty());
+    world.cloud.stop().await;
+}
+
+/// Keys that are not like others, each with whether XML can name it.
+fn odd_keys() -> Vec<(String, bool)> {
+    let named = [" ", "\n", "\r\n\t", "\"'&<>", "+ %20%", "../x", "/", "//a/", "?versionId=null", "日本/écran.png"];
+    let unnamed = ["\u{1}", "a\u{ffff}b.png", "\u{fffe}", "\u{7}/\u{1f}"];
+    let long = ["é".repeat(512), vec!["a"; 512].join("/"), "x".repeat(1024)];
+    let named = named.map(str::to_owned).into_iter().chain(long).map(|key| (key, true));
+    named.chain(unnamed.map(|key| (key.to_owned(), false))).collect()
+}
+
+/// A request about a key that the SDK may take for none.
+async fn raw(world: &World, method: &str, bucket: &str, key: &str, query: &str, body: &str) -> (u16, String) {
+    let method: reqwest::Method = method.parse().unwrap();
+    let url = format!("{}/{bucket}/{}?{query}", world.cloud.endpoint(), encoded(key));
+    let signed = support::presign(&method, &url, Duration::from_secs(60));
+    let answer = reqwest::Client::new().request(method, signed).body(body.to_owned()).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+fn form_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8().unwrap().into_owned()
+}
+
+#[tokio::test]
+async fn a_key_of_any_kind_is_a_key_for_every_operation() {
+    let world = World::new().await;
+    let name = bucket(&world.s3()).await;
+    let s3 = world.s3();
+    for (key, _) in odd_keys() {
+        let raw = async |method: &str, query: &str, body: &str| raw(&world, method, name, &key, query, body).await;
+        assert_eq!(raw("PUT", "", &key).await.0, 200, "{key:?}");
+        let tags = "<Tagging><TagSet><Tag><Key>odd</Key><Value>v</Value></Tag></TagSet></Tagging>";
+        assert_eq!(raw("PUT", "tagging", tags).await.0, 200, "{key:?}");
+        let (_, begun) = raw("POST", "uploads", "").await;
+        let id = begun.split_once("<UploadId>").and_then(|(_, rest)| rest.split_once('<')).unwrap().0.to_owned();
+        assert_eq!(raw("DELETE", &format!("uploadId={id}"), "").await.0, 204, "{key:?}");
+        let source = format!("{name}/{}", encoded(&key));
+        s3.copy_object().bucket(name).key("copy").copy_source(source).send().await.unwrap();
+        let copied = s3.get_object().bucket(name).key("copy").send().await.unwrap();
+        assert_eq!(copied.body.collect().await.unwrap().into_bytes(), key.as_bytes(), "{key:?}");
+        s3.delete_object().bucket(name).key("copy").send().await.unwrap();
+    }
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let mut expected: Vec<String> = odd_keys().into_iter().map(|(key, _)| key).collect();
+    expected.sort();
+    for size in [1, 3, 1000] {
+        let (mut seen, mut token) = (Vec::new(), None);
+        loop {
+            let list = s3.list_objects_v2().bucket(name).encoding_type(EncodingType::Url).max_keys(size);
+            let page = list.set_continuation_token(token.clone()).send().await.unwrap();
+            assert_eq!(page.continuation_token(), token.as_deref());
+            seen.extend(page.contents().iter().map(|object| form_decoded(object.key().unwrap())));
+            token = page.next_continuation_token().map(str::to_owned);
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, expected, "{size} a page");
+    }
+    let list = s3.list_objects_v2().bucket(name).encoding_type(EncodingType::Url).start_after("\n").delimiter("\n");
+    let page = list.send().await.unwrap();
+    assert_eq!((page.delimiter(), page.start_after()), (Some("%0A"), Some("%0A")));
+    let versions = s3.list_object_versions().bucket(name).encoding_type(EncodingType::Url).send().await.unwrap();
+    let seen: Vec<_> = versions.versions().iter().map(|version| form_decoded(version.key().unwrap())).collect();
+    assert_eq!(seen, expected);
+    // Without the encoding S3 names what no parser of XML takes.
+    let list = format!("{}/{name}?list-type=2", world.cloud.endpoint());
+    let list = support::presign(&reqwest::Method::GET, &list, Duration::from_secs(60));
+    let text = reqwest::get(list).await.unwrap().text().await.unwrap();
+    assert!(text.contains("<Key>a&#xffff;b.png</Key>") && text.contains("<Key>&#x1;</Key>"), "{text}");
+
+    for (key, is_named) in odd_keys() {
+        let raw = async |method: &str, query: &str| raw(&world, method, name, &key, query, "").await;
+        assert_eq!(raw("GET", "").await, (200, key.clone()));
+        assert!(raw("GET", "tagging").await.1.contains("<Key>odd</Key>"), "{key:?}");
+        let doomed = ObjectIdentifier::builder().key(&key).build().unwrap();
+        let delete = Delete::builder().objects(doomed).build().unwrap();
+        let deleted = s3.delete_objects().bucket(name).delete(delete).send().await;
+        match is_named {
+            true => assert_eq!(deleted.unwrap().deleted()[0].key(), Some(key.as_str())),
+            false => {
+                assert_eq!(code(deleted), "MalformedXML", "{key:?}");
+                assert_eq!(raw("DELETE", "").await.0, 204, "{key:?}");
+            }
+        }
+        assert_eq!(raw("HEAD", "").await.0, 404, "{key:?}");
+    }
+    s3.delete_bucket().bucket(name).send().await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn whatever_is_deleted_the_bucket_stays() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    for key in [" ", "\n", "\t \r", "/"] {
+        let doomed = ObjectIdentifier::builder().key(key).build().unwrap();
+        let delete = Delete::builder().objects(doomed).build().unwrap();
+        let deleted = s3.delete_objects().bucket(name).delete(delete).send().await.unwrap();
+        assert_eq!(deleted.deleted()[0].key(), Some(key));
+        s3.head_bucket().bucket(name).send().await.unwrap();
+    }
+    let doomed = ObjectIdentifier::builder().key("").build().unwrap();
+    let delete = Delete::builder().objects(doomed).build().unwrap();
+    assert_eq!(code(s3.delete_objects().bucket(name).delete(delete).send().await), "MalformedXML");
+    s3.head_bucket().bucket(name).send().await.unwrap();
+    world.cloud.stop().await;
+}
+
+fn a_minute() -> PresigningConfig {
+    PresigningConfig::expires_in(Duration::from_secs(60)).unwrap()
+}
+
+#[tokio::test]
+async fn what_would_have_no_effect_is_refused_by_name() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    s3.put_object().bucket(name).key("k").send().await.unwrap();
+    let http = reqwest::Client::new();
+    let url = format!("{}/{name}", world.cloud.endpoint());
+    // A header of AWS's that is not signed is refused as such, so these are sent in the query, as presigned ones are.
+    let send = async |method: &str, path: &str, query: &str, body: &str| {
+        let (method, target) = (method.parse::<reqwest::Method>().unwrap(), format!("{url}{path}?{query}"));
+        let signed = support::presign(&method, &target, Duration::from_secs(60));
+        let answer = http.request(method, signed).body(body.to_owned()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    for (method, path, query, body, names) in [
+        ("PUT", "/k", "x-amz-server-side-encryption=aws%3Akms", "", "aws:kms"),
+        ("PUT", "/k", "x-amz-server-side-encryption-customer-algorithm=AES256", "", "customer-algorithm"),
+        ("PUT", "/k", "x-amz-storage-class=GLACIER", "", "GLACIER"),
+        ("PUT", "/k", "x-amz-grant-read=id%3D1", "", "x-amz-grant-read"),
+        ("PUT", "/k", "x-amz-write-offset-bytes=1", "", "x-amz-write-offset-bytes"),
+        ("PUT", "/k", "x-amz-object-lock-event-hold=ON", "", "x-amz-object-lock-event-hold"),
+        ("PUT", "/k", "x-amz-checksum-sha512=AAAA", "", "x-amz-checksum-sha512"),
+        ("POST", "/k", "uploads&x-amz-checksum-algorithm=MD5", "", "MD5"),
+        ("DELETE", "/k", "x-amz-mfa=1", "", "x-amz-mfa"),
+        ("DELETE", "/k", "x-amz-if-match-size=1", "", "x-amz-if-match-size"),
+        ("GET", "/k", "list-type=2", "", "list-type"),
+        ("GET", "", "list-type=2&versionId=1", "", "versionId"),
+        ("PUT", "", "website", "<WebsiteConfiguration/>", "website"),
+        ("PUT", "", "replication", "<ReplicationConfiguration/>", "replication"),
+        ("PUT", "", "logging", "<BucketLoggingStatus><LoggingEnabled/></BucketLoggingStatus>", "LoggingEnabled"),
+        (
+            "PUT",
+            "",
+            "versioning",
+            "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>",
+            "MfaDelete",
+        ),
+        ("POST", "", "delete", "<Delete><Object><Key>k</Key><Size>1</Size></Object></Delete>", "Size"),
+    ] {
+        let (status, text) = send(method, path, query, body).await;
+        assert_eq!(status, 501, "{method} {path}?{query}: {text}");
+        assert!(text.contains("<Code>NotImplemented</Code>") && text.contains(names), "{query}: {text}");
+    }
+    for (method, path, query, body, expected) in [
+        ("PUT", "/k", "x-amz-acl=public-read", "", "AccessControlListNotSupported"),
+        ("PUT", "/k", "x-amz-storage-class=CHEAP", "", "InvalidStorageClass"),
+        ("PUT", "/k", "x-amz-server-side-encryption=ROT13", "", "InvalidEncryptionAlgorithmError"),
+        ("PUT", "/k", "x-amz-object-lock-legal-hold=ON", "", "InvalidRequest"),
+        ("PUT", "", "acl&x-amz-acl=public-read", "", "AccessControlListNotSupported"),
+        (
+            "PUT",
+            "",
+            "cors",
+            "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>PATCH</AllowedMethod></CORSRule></CORSConfiguration>",
+            "InvalidRequest",
+        ),
+        (
+            "PUT",
+            "",
+            "cors",
+            "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod><Colour/></CORSRule></CORSConfiguration>",
+            "MalformedXML",
+        ),
+        ("GET", "", "list-type=2&continuation-token=bogus", "", "InvalidArgument"),
+        ("GET", "", "list-type=2&max-keys=-1", "", "InvalidArgument"),
+        ("GET", "", "versions&version-id-marker=1", "", "InvalidArgument"),
+        ("GET", "", "encoding-type=html", "", "InvalidArgument"),
+        ("POST", "/k", "", "", "MethodNotAllowed"),
+        ("PUT", "/%ff", "", "", "InvalidURI"),
+    ] {
+        let (status, text) = send(method, path, query, body).await;
+        assert!((400..500).contains(&status) && text.contains(&format!("<Code>{expected}</Code>")), "{query}: {text}");
+    }
+    // Nothing of that has happened.
+    let head = s3.head_object().bucket(name).key("k").send().await.unwrap();
+    assert_eq!((head.storage_class(), head.e_tag()), (None, Some("\"d41d8cd98f00b204e9800998ecf8427e\"")));
+    assert_eq!(s3.list_objects_v2().bucket(name).send().await.unwrap().key_count(), Some(1));
+    let much = "v".repeat(2048);
+    let put = s3.put_object().bucket(name).key("k").metadata("k", much).send().await;
+    assert_eq!(code(put), "MetadataTooLarge");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_locked_version_cannot_be_deleted() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let (name, key) = ("locked", "k");
+    s3.create_bucket().bucket(name).object_lock_enabled_for_bucket(true).send().await.unwrap();
+    let versioning = s3.get_bucket_versioning().bucket(name).send().await.unwrap();
+    assert_eq!(versioning.status(), Some(&BucketVersioningStatus::Enabled));
+    let off = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+    let suspended = s3.put_bucket_versioning().bucket(name).versioning_configuration(off).send().await;
+    assert_eq!(code(suspended), "InvalidBucketState");
+
+    let at = |days: u64| {
+        aws_sdk_s3::primitives::DateTime::from(std::time::SystemTime::now() + Duration::from_secs(days * 86_400))
+    };
+    let put = s3.put_object().bucket(name).key(key).object_lock_mode(aws_sdk_s3::types::ObjectLockMode::Governance);
+    let put = put.object_lock_retain_until_date(at(2)).send().await.unwrap();
+    let id = put.version_id().unwrap().to_owned();
+    let delete = || s3.delete_object().bucket(name).key(key).version_id(&id);
+    let retain = |mode: ObjectLockRetentionMode, days: u64| {
+        let retention = ObjectLockRetention::builder().mode(mode).retain_until_date(at(days)).build();
+        s3.put_object_retention().bucket(name).key(key).version_id(&id).retention(retention)
+    };
+    assert_eq!(code(delete().send().await), "AccessDenied");
+    let doomed = ObjectIdentifier::builder().key(key).version_id(&id).build().unwrap();
+    let many = Delete::builder().objects(doomed).build().unwrap();
+    let many = s3.delete_objects().bucket(name).delete(many).send().await.unwrap();
+    assert_eq!(many.errors()[0].code(), Some("AccessDenied"));
+    // A marker hides it, and deletes nothing.
+    let marker = s3.delete_object().bucket(name).key(key).send().await.unwrap();
+    s3.delete_object().bucket(name).key(key).set_version_id(marker.version_id).send().await.unwrap();
+    assert_eq!(code(retain(ObjectLockRetentionMode::Governance, 1).send().await), "AccessDenied");
+    retain(ObjectLockRetentionMode::Governance, 3).send().await.unwrap();
+    let bypass = retain(ObjectLockRetentionMode::Compliance, 4).bypass_governance_retention(true);
+    bypass.send().await.unwrap();
+
+    let world = world.restarted().await;
+    let s3 = world.s3();
+    let delete = || s3.delete_object().bucket(name).key(key).version_id(&id);
+    assert_eq!(code(delete().bypass_governance_retention(true).send().await), "AccessDenied");
+    let shorter =
+        ObjectLockRetention::builder().mode(ObjectLockRetentionMode::Compliance).retain_until_date(at(3)).build();
+    let shorter = s3.put_object_retention().bucket(name).key(key).retention(shorter).bypass_governance_retention(true);
+    assert_eq!(code(shorter.send().await), "AccessDenied");
+    let head = s3.head_object().bucket(name).key(key).send().await.unwrap();
+    assert_eq!(head.object_lock_mode().map(|mode| mode.as_str()), Some("COMPLIANCE"));
+
+    let held = s3.put_object().bucket(name).key("held").send().await.unwrap();
+    for (status, expected) in
+        [(ObjectLockLegalHoldStatus::On, Some("AccessDenied")), (ObjectLockLegalHoldStatus::Off, None)]
+    {
+        let hold = ObjectLockLegalHold::builder().status(status.clone()).build();
+        s3.put_object_legal_hold().bucket(name).key("held").legal_hold(hold).send().await.unwrap();
+        let told = s3.get_object_legal_hold().bucket(name).key("held").send().await.unwrap();
+        assert_eq!(told.legal_hold().unwrap().status(), Some(&status));
+        let deleted = s3.delete_object().bucket(name).key("held").set_version_id(held.version_id.clone()).send().await;
+        assert_eq!(deleted.err().and_then(|fault| fault.code().map(str::to_owned)).as_deref(), expected);
+    }
+    assert_eq!(code(s3.delete_bucket().bucket(name).send().await), "BucketNotEmpty");
+    let plain = bucket(&s3).await;
+    let hold = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
+    s3.put_object().bucket(plain).key("k").send().await.unwrap();
+    let refused = s3.put_object_legal_hold().bucket(plain).key("k").legal_hold(hold).send().await;
+    assert_eq!(code(refused), "InvalidRequest");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn uploads_in_parts_and_copies_keep_what_objects_have() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let begun = s3.create_multipart_upload().bucket(name).key("parts").cache_control("no-cache").content_type("a/b");
+    let begun = begun.content_disposition("inline").metadata("author", "ada").tagging("a=b");
+    let begun = begun.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.unwrap();
+    let id = begun.upload_id().unwrap();
+    let mut parts = Vec::new();
+    for (number, size) in [(2, 5 << 20), (5, 10)] {
+        let body = ByteStream::from(vec![b'0' + number as u8; size]);
+        let part = s3.upload_part().bucket(name).key("parts").upload_id(id).part_number(number).body(body);
+        let part = part.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await.unwrap();
+        let done = CompletedPart::builder().part_number(number).e_tag(part.e_tag().unwrap());
+        parts.push(done.set_checksum_crc32(part.checksum_crc32).build());
+    }
+    let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+    let done = s3.complete_multipart_upload().bucket(name).key("parts").upload_id(id).multipart_upload(whole);
+    let done = done.send().await.unwrap();
+    let sum = done.checksum_crc32().unwrap().to_owned();
+    assert!(sum.ends_with("-2"), "{sum}");
+    let head = s3.head_object().bucket(name).key("parts").checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
+    assert_eq!((head.cache_control(), head.content_disposition()), (Some("no-cache"), Some("inline")));
+    assert_eq!((head.content_type(), head.metadata().unwrap()["author"].as_str()), (Some("a/b"), "ada"));
+    assert_eq!((head.checksum_crc32(), head.checksum_type()), (Some(sum.as_str()), Some(&ChecksumType::Composite)));
+    let part = s3.get_object().bucket(name).key("parts").part_number(5).send().await.unwrap();
+    assert_eq!((part.content_range(), part.parts_count()), (Some("bytes 5242880-5242889/5242890"), Some(2)));
+    assert_eq!(part.body.collect().await.unwrap().into_bytes(), "5555555555");
+    let absent = s3.get_object().bucket(name).key("parts").part_number(3).send().await;
+    assert_eq!(code(absent), "InvalidPartNumber");
+    let told = s3.get_object_attributes().bucket(name).key("parts").object_attributes(ObjectAttributes::ObjectParts);
+    let told = told.object_attributes(ObjectAttributes::ObjectSize).send().await.unwrap();
+    assert_eq!((told.object_size(), told.object_parts().unwrap().total_parts_count()), (Some(5_242_890), Some(2)));
+
+    let copy = |key: &str| s3.copy_object().bucket(name).key(key).copy_source(format!("{name}/parts"));
+    copy("copy").send().await.unwrap();
+    let replaced = copy("replaced").metadata_directive(MetadataDirective::Replace).content_type("c/d");
+    replaced.tagging_directive(TaggingDirective::Replace).tagging("c=d").send().await.unwrap();
+    for (key, kind, cache, tag) in [("copy", "a/b", Some("no-cache"), "a"), ("replaced", "c/d", None, "c")] {
+        let head = s3.head_object().bucket(name).key(key).send().await.unwrap();
+        assert_eq!((head.content_type(), head.cache_control()), (Some(kind), cache), "{key}");
+        let tags = s3.get_object_tagging().bucket(name).key(key).send().await.unwrap();
+        assert_eq!(tags.tag_set()[0].key(), tag, "{key}");
+    }
+    assert_eq!(code(copy("parts").send().await), "InvalidRequest");
+    let gone = s3.copy_object().bucket(name).key("x").copy_source(format!("{name}/none")).send().await;
+    assert_eq!(code(gone), "NoSuchKey");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn versions_are_paged_while_they_are_deleted() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    s3.put_object().bucket(name).key("a").send().await.unwrap();
+    s3.put_bucket_versioning().bucket(name).versioning_configuration(on).send().await.unwrap();
+    for number in 0..9 {
+        s3.put_object().bucket(name).key(["a", "b"][number % 2]).send().await.unwrap();
+    }
+    let (mut seen, mut key, mut version) = (0, None, None);
+    loop {
+        let page =
+            s3.list_object_versions().bucket(name).max_keys(2).set_key_marker(key).set_version_id_marker(version);
+        let page = page.send().await.unwrap();
+        for one in page.versions() {
+            seen += 1;
+            let delete = s3.delete_object().bucket(name).set_key(one.key.clone());
+            delete.set_version_id(one.version_id.clone()).send().await.unwrap();
+        }
+        (key, version) = (page.next_key_marker, page.next_version_id_marker);
+        if key.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 10);
+    for number in 0..5 {
+        s3.create_multipart_upload().bucket(name).key(["a", "b"][number % 2]).send().await.unwrap();
+    }
+    let (mut seen, mut key, mut upload) = (0, None, None);
+    loop {
+        let page = s3.list_multipart_uploads().bucket(name).max_uploads(2).set_key_marker(key);
+        let page = page.set_upload_id_marker(upload).send().await.unwrap();
+        for one in page.uploads() {
+            seen += 1;
+            let abort = s3.abort_multipart_upload().bucket(name).set_key(one.key.clone());
+            abort.set_upload_id(one.upload_id.clone()).send().await.unwrap();
+        }
+        (key, upload) = (page.next_key_marker, page.next_upload_id_marker);
+        if key.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 5);
+    s3.delete_bucket().bucket(name).send().await.unwrap();
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn checksums_come_back_when_they_are_asked_for() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let put = s3.put_object().bucket(name).key("k").checksum_sha256("FeKw09ME87/4T79rnxHyF2U81v6UL0rNO9fTt3bkQ7I=");
+    assert_eq!(code(put.body(ByteStream::from_static(b"123456789")).send().await), "BadDigest");
+    let put = s3.put_object().bucket(name).key("k").checksum_algorithm(ChecksumAlgorithm::Crc32C);
+    let put = put.body(ByteStream::from_static(b"123456789")).send().await.unwrap();
+    assert_eq!(put.checksum_crc32_c(), Some("4waSgw=="));
+    let get = || s3.get_object().bucket(name).key("k");
+    let got = get().checksum_mode(ChecksumMode::Enabled).send().await.unwrap();
+    assert_eq!((got.checksum_crc32_c(), got.checksum_type()), (Some("4waSgw=="), Some(&ChecksumType::FullObject)));
+    let part = get().checksum_mode(ChecksumMode::Enabled).range("bytes=0-1").send().await.unwrap();
+    assert_eq!(part.checksum_crc32_c(), None);
+    // Clients that send none are computed one.
+    let url = s3.put_object().bucket(name).key("plain").presigned(a_minute()).await.unwrap();
+    let put = reqwest::Client::new().put(url.uri()).body("123456789").send().await.unwrap();
+    assert_eq!(put.headers()["x-amz-checksum-crc64nvme"], "rosUhgp5mIg=");
+    assert_eq!(put.headers()["x-amz-checksum-type"], "FULL_OBJECT");
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn metadata_beyond_ascii_is_told_as_on_s3() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let url = format!("{}/{name}/k?x-amz-meta-who=Zo%C3%A9", world.cloud.endpoint());
+    let signed = support::presign(&reqwest::Method::PUT, &url, Duration::from_secs(60));
+    let put = reqwest::Client::new().put(signed).header("content-encoding", "gzip,aws-chunked").send().await.unwrap();
+    assert_eq!(put.status(), 200, "{}", put.text().await.unwrap());
+    let head = s3.head_object().bucket(name).key("k").send().await.unwrap();
+    // Bytes are read as ISO 8859-1 there.
+    assert_eq!(head.metadata().unwrap()["who"], "=?UTF-8?B?Wm/Dg8Kp?=");
+    assert_eq!(head.content_encoding(), Some("gzip"));
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_filter_of_notifications_is_kept_as_it_was_given() {
+    use aws_sdk_s3::types::{
+        Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
+    };
+    use aws_sdk_s3::types::{NotificationConfigurationFilter, S3KeyFilter};
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let rule = |name: FilterRuleName, value: &str| FilterRule::builder().name(name).value(value).build();
+    let empty = S3KeyFilter::builder()
+        .filter_rules(rule(FilterRuleName::Prefix, ""))
+        .filter_rules(rule(FilterRuleName::Suffix, ""));
+    let blank = S3KeyFilter::builder().filter_rules(rule(FilterRuleName::Prefix, " "));
+    for filter in [Some(empty.build()), Some(blank.build()), None] {
+        let filter = filter.map(|key| NotificationConfigurationFilter::builder().key(key).build());
+        let one = LambdaFunctionConfiguration::builder().id("one").events(Event::S3ObjectCreated).set_filter(filter);
+        let one = one.lambda_function_arn("arn:aws:lambda:us-east-1:000000000000:function:f").build().unwrap();
+        let wanted = NotificationConfiguration::builder().lambda_function_configurations(one.clone()).build();
+        let put = s3.put_bucket_notification_configuration().bucket(name).notification_configuration(wanted);
+        put.skip_destination_validation(true).send().await.unwrap();
+        let told = s3.get_bucket_notification_configuration().bucket(name).send().await.unwrap();
+        let told = &told.lambda_function_configurations()[0];
+        let rules = |one: &LambdaFunctionConfiguration| {
+            let key = one.filter().and_then(|filter| filter.key().cloned())?;
+            // S3 begins names with a capital.
+            let rule = |rule: &FilterRule| {
+                (rule.name().map(|name| name.as_str().to_lowercase()), rule.value().map(str::to_owned))
+            };
+            Some(key.filter_rules().iter().map(rule).collect::<Vec<_>>())
+        };
+        assert_eq!((rules(told), told.events(), told.id()), (rules(&one), one.events(), one.id()));
+    }
+    world.cloud.stop().await;
+}
+
+fn hmac_sha1(text: &str) -> String {
+    use base64::Engine;
+    use hmac::Mac;
+    let mut mac = hmac::Hmac::<sha1::Sha1>::new_from_slice(local::SECRET_KEY.as_bytes()).unwrap();
+    mac.update(text.as_bytes());
+    base64::prelude::BASE64_STANDARD.encode(mac.finalize().into_bytes())
+}
+
+fn in_an_hour() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3600
+}
+
+#[tokio::test]
+async fn an_address_of_signature_version_2_is_for_what_it_was_made_for() {
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    s3.put_object().bucket(name).key("a b").body(ByteStream::from_static(b"text")).send().await.unwrap();
+    let address = |path: &str, expires: u64, signed: &str| {
+        let signature = encoded(&hmac_sha1(signed));
+        let key = local::ACCESS_KEY;
+        format!("{}{path}AWSAccessKeyId={key}&Expires={expires}&Signature={signature}", world.cloud.endpoint())
+    };
+    let end = in_an_hour();
+    let signed = format!("GET\n\n\n{end}\n/{name}/a%20b");
+    let good = address(&format!("/{name}/a%20b?"), end, &signed);
+    let status = async |url: &str| {
+        let answer = reqwest::get(url).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(status(&good).await, (200, "text".to_owned()));
+    let typed = format!("GET\n\n\n{end}\n/{name}/a%20b?response-content-type=a/b");
+    let typed = address(&format!("/{name}/a%20b?response-content-type=a%2Fb&"), end, &typed);
+    assert_eq!(reqwest::get(typed).await.unwrap().headers()["content-type"], "a/b");
+    let old = format!("GET\n\n\n{}\n/{name}/a%20b", end - 7200);
+    for (url, code, text) in [
+        (address(&format!("/{name}/a%20b?"), end, "GET\n"), "SignatureDoesNotMatch", ""),
+        (good.replace("/a%20b", "/ab"), "SignatureDoesNotMatch", ""),
+        (good.replace(&format!("Expires={end}"), "Expires=9999999999"), "SignatureDoesNotMatch", ""),
+        (address(&format!("/{name}/a%20b?"), end - 7200, &old), "AccessDenied", "Request has expired"),
+        (good.replace("&Signature", "&Other"), "AccessDenied", "Query-string authentication requires"),
+        (good.replace(local::ACCESS_KEY, "AKIASTRANGER"), "InvalidAccessKeyId", ""),
+    ] {
+        let (status, said) = status(&url).await;
+        assert!(
+            status == 403 && said.contains(&format!("<Code>{code}</Code>")) && said.contains(text),
+            "{url}: {said}"
+        );
+    }
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_uploads_with_a_form_as_its_policy_allows() {
+    use base64::Engine;
+    let world = World::new().await;
+    let s3 = world.s3();
+    let name = bucket(&s3).await;
+    let policy = format!(
+        "{{\"expiration\":\"2099-01-01T00:00:00Z\",\"conditions\":[{{\"bucket\":\"{name}\"}},[\"starts-with\",\"$key\",\"in/\"],[\"starts-with\",\"$Content-Type\",\"image/\"],{{\"x-amz-meta-by\":\"ada\"}},[\"starts-with\",\"$success_action_status\",\"\"],[\"content-length-range\",0,9]]}}"
+    );
+    let policy = base64::prelude::BASE64_STANDARD.encode(policy);
+    let send = async |key: &str, status: &str, file: &str, signature: &str| {
+        let fields = [
+            ("key", key),
+            ("AWSAccessKeyId", local::ACCESS_KEY),
+            ("Content-Type", "image/png"),
+            ("x-amz-meta-by", "ada"),
+            ("success_action_status", status),
+            ("policy", &policy),
+            ("signature", signature),
+        ];
+        let mut body: String = fields
+            .iter()
+            .map(|(name, text)| format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n"))
+            .collect();
+        body += &format!(
+            "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"é.png\"\r\n\r\n{file}\r\n--x--\r\n"
+        );
+        let post = reqwest::Client::new().post(format!("{}/{name}", world.cloud.endpoint()));
+        let answer = post.header("content-type", "multipart/form-data; boundary=x").body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let signature = hmac_sha1(&policy);
+    assert_eq!(send("in/${filename}", "", "picture", &signature).await, (204, String::new()));
+    let (status, text) = send("in/2", "201", "picture", &signature).await;
+    assert!(status == 201 && text.contains("<Key>in/2</Key>") && text.contains("<ETag>"), "{text}");
+    let head = s3.get_object().bucket(name).key("in/é.png").send().await.unwrap();
+    assert_eq!((head.content_type(), head.metadata().unwrap()["by"].as_str()), (Some("image/png"), "ada"));
+    assert_eq!(head.body.collect().await.unwrap().into_bytes(), "picture");
+    for (key, file, signature, expected) in [
+        ("out/1", "picture", signature.as_str(), "Policy Condition failed"),
+        ("in/3", "a large picture", &signature, "EntityTooLarge"),
+        ("in/4", "picture", "bogus", "SignatureDoesNotMatch"),
+    ] {
+        let (status, text) = send(key, "", file, signature).await;
+        assert!((400..500).contains(&status) && text.contains(expected), "{key}: {text}");
+        assert_eq!(code(s3.head_object().bucket(name).key(key).send().await), "NotFound");
+    }
     world.cloud.stop().await;
 }

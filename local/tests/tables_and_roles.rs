@@ -1,5 +1,9 @@
 //! DynamoDB, IAM, STS, Logs and Rekognition, as the deployer and the service use them.
 
+#[path = "tables/answers.rs"]
+mod answers;
+#[path = "tables/raw.rs"]
+mod raw;
 mod support;
 
 use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;

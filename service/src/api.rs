@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::{self, Stream};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::error::{ContentTypeError, ParseRequestPayloadError};
 use poem_openapi::param::{Path, Query};
@@ -17,12 +20,12 @@ use serde_json::value::RawValue;
 use crate::author::{Author, Owner};
 use crate::config::Auth;
 use crate::error::{Error, caused};
-use crate::json::Json;
+use crate::json::{self, Json};
 use crate::pictures::{Address, Pictures};
 use crate::ready::Readiness;
 use crate::row::{Post, Text};
 use crate::rows::{Order, Part, Rows};
-use crate::together::Together;
+use crate::single_flight::SingleFlight;
 
 /// Longest title, in characters.
 const MAX_TITLE: usize = 300;
@@ -40,7 +43,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 pub(crate) struct Api {
     pub rows: Rows,
     pub pictures: Pictures,
-    pub lists: Arc<Together<Question, Result<List, Error>>>,
+    pub lists: Arc<SingleFlight<Question, Result<List, Error>>>,
     pub readiness: Arc<Readiness>,
     pub login: Config,
 }
@@ -52,12 +55,13 @@ pub(crate) struct Question {
     part: Part,
 }
 
-/// The posts that were asked for, as they are told.
+/// A part of a list.
 #[derive(Clone)]
 pub(crate) struct List {
-    posts: Json<Vec<Shown>>,
-    is_empty: bool,
-    next: Option<String>,
+    /// The posts as a JSON array.
+    posts: Bytes,
+    /// Behind which post there are more, if there are.
+    next: Option<PostId>,
 }
 
 #[OpenApi]
@@ -72,6 +76,11 @@ impl Api {
     }
 
     /// List posts, the newest last unless asked otherwise
+    ///
+    /// Everything that was written or deleted through the same instance is in it, and everything of one `user`. While the
+    /// table holds no more than 1 MiB, so is what others wrote to it; in a list of all posts of a larger table that may
+    /// show up to a minute later (longer where reading the table's keys takes more than three seconds), and the rows
+    /// themselves are always as they are now.
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn list(
         &self,
@@ -79,7 +88,8 @@ impl Api {
         user: Query<Option<String>>,
         /// Another name of `user`.
         id_user: Query<Option<String>>,
-        /// At most so many posts, 1 to 1000; all if absent.
+        /// At most so many posts, 1 to 1000; all if absent. Long posts come fewer at a time: the list is at its end where
+        /// there is no `Next-Cursor`.
         limit: Query<Option<usize>>,
         /// Go on after what the `Next-Cursor` header of the part before named.
         cursor: Query<Option<String>>,
@@ -90,18 +100,18 @@ impl Api {
             Part { after: read_cursor(cursor.0)?, limit: read_limit(limit.0)?, order: read_order(order.0.as_deref())? };
         let name = [user.0, id_user.0].into_iter().flatten().find(|name| !name.trim().is_empty());
         let users = name.map_or_else(|| vec![None], |name| self.users_called(&name).into_iter().map(Some).collect());
-        let mut posts = Json::like(&[(); 0], 2);
         for user in users {
-            // Everybody's page asks for the same list again and again: those who wait at the same time wait for one.
             let question = Question { user, part };
-            let list = self.lists.answer(&question, || self.look_up(&question)).await?;
-            if !list.is_empty {
-                return Ok(Listed::Posts(list.posts, list.next));
+            let list = self.part(&question).await?;
+            if part.limit.is_none() && list.next.is_some() {
+                return Ok(Listed::Posts(Json::in_parts(self.clone().all(question, list)), None));
             }
-            posts = list.posts;
+            if list.next.is_some() || *list.posts != *b"[]" {
+                return Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())));
+            }
         }
-        // A name that nobody can have has no posts.
-        Ok(Listed::Posts(posts, None))
+        // Nobody has this name, or posts under it.
+        Ok(Listed::Posts(Json::like(&[(); 0], 2), None))
     }
 
     /// Delete a post of yours, with its pictures
@@ -181,10 +191,14 @@ impl Api {
 }
 
 impl Api {
+    /// Returns a part of a list. Pages ask for the same one again and again: concurrent requests share one read.
+    async fn part(&self, question: &Question) -> Result<List, Error> {
+        self.lists.run(question, || self.look_up(question)).await
+    }
+
     async fn look_up(&self, Question { user, part }: &Question) -> Result<List, Error> {
         let found = self.rows.find(user.as_ref(), *part).await?;
-        let (posts, more) = found.posts()?;
-        let next = posts.last().filter(|_| more).map(|post| post.id.to_string());
+        let (posts, next) = found.posts()?;
         let addresses = self.pictures.addresses().await?;
         let mut told = Vec::with_capacity(posts.len());
         for post in &posts {
@@ -195,7 +209,19 @@ impl Api {
             told.push(Told::of(post, address));
         }
         // About what DynamoDB said, and an address for some.
-        Ok(List { posts: Json::like(&told, 2 * found.size()), is_empty: told.is_empty(), next })
+        Ok(List { posts: json::write(&told, 2 * found.size()), next })
+    }
+
+    /// Tells all posts part by part, of which the first is there: nobody holds all of a large list, neither for one client
+    /// nor for all of them.
+    fn all(self, question: Question, first: List) -> impl Stream<Item = io::Result<Bytes>> {
+        let telling = Telling { api: self, question, ready: Some(first), told: false };
+        stream::try_unfold(telling, |mut telling| async {
+            let piece = telling.piece().await.inspect_err(|error| {
+                tracing::warn!(cause = error.why(), "a list is broken off");
+            });
+            Ok(piece.map_err(io::Error::other)?.map(|piece| (piece, telling)))
+        })
     }
 
     async fn delete_of(&self, user: &User, id: PostId) -> Result<(), Error> {
@@ -245,6 +271,47 @@ impl Api {
             return User::kept(name).into_iter().collect();
         }
         User::parse(name).into_iter().chain(User::other_spellings(name)).collect()
+    }
+}
+
+/// A list that is told part by part.
+struct Telling {
+    api: Api,
+    /// Which part comes next.
+    question: Question,
+    /// The part that was read already.
+    ready: Option<List>,
+    /// Whether a post has been told.
+    told: bool,
+}
+
+impl Telling {
+    /// Returns the next piece of the JSON array; nothing after the last.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        let mut piece = Vec::new();
+        while piece.is_empty() {
+            let is_first = self.ready.is_some();
+            let List { posts, next } = match self.ready.take() {
+                Some(first) => first,
+                None if self.question.part.after.is_none() => return Ok(None),
+                None => self.api.part(&self.question).await?,
+            };
+            let posts = &posts[1..posts.len() - 1];
+            piece.reserve(posts.len() + 2);
+            if is_first {
+                piece.push(b'[');
+            }
+            if self.told && !posts.is_empty() {
+                piece.push(b',');
+            }
+            piece.extend_from_slice(posts);
+            self.told |= !posts.is_empty();
+            self.question.part.after = next;
+            if next.is_none() {
+                piece.push(b']');
+            }
+        }
+        Ok(Some(piece.into()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The AWS clients, made once.
 
+use std::env;
 use std::time::{Duration, SystemTime};
 
-use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -11,25 +11,18 @@ use aws_sdk_dynamodb::config::endpoint::ResolveEndpoint as _;
 use aws_sdk_s3::config::endpoint as of_buckets;
 use aws_sdk_s3::config::endpoint::{Endpoint, ResolveEndpoint as _};
 use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
 use aws_smithy_types::Document;
 use poem::http::Uri;
-use thread_local::ThreadLocal;
 
-use crate::config::{BadSettings, Settings};
+use crate::aws_settings::{AwsSettings, is_region, is_url};
+use crate::config::{Auth, BadSettings, Keys, Settings};
 use crate::dynamodb::DynamoDb;
 use crate::pictures::{PROMISED, Pictures};
 use crate::rows::Rows;
+use crate::s3_pages::Pages;
 use crate::signing::{Place, Signer};
-
-/// What the SDK uses by default.
-const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
+use crate::transport;
 
 /// Where posts and pictures are.
 #[derive(Debug, Clone)]
@@ -38,52 +31,64 @@ pub struct Clients {
     pub(crate) pictures: Pictures,
     /// Scheme, host and port of the addresses that `pictures` signs: the page may talk to no other.
     pub(crate) picture_origin: String,
+    tables_origin: String,
 }
 
 impl Clients {
     /// The clients for these settings, with the standard AWS configuration; calls nothing of AWS itself.
     pub async fn connect(settings: &Settings) -> Result<Self, BadSettings> {
-        let shared = aws_config::defaults(BehaviorVersion::latest())
+        let aws = AwsSettings::read(env::vars_os())?;
+        let mut shared = aws_config::defaults(BehaviorVersion::latest())
+            .profile_name(aws.profile())
+            .http_client(transport::OfCredentials::default())
             .timeout_config(patience())
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
-            .load()
-            .await;
-        Self::new(&shared, settings).await
+            .retry_config(aws.retries());
+        match aws.region().await? {
+            Some(region) => shared = shared.region(region),
+            // The SDK would take it for one.
+            None if env::var_os("AWS_REGION").is_some() => return Err(BadSettings::NoRegion),
+            None => (),
+        }
+        let shared = shared.load().await;
+        if let Some(region) = shared.region().filter(|region| !is_region(region.as_ref())) {
+            return Err(BadSettings::Region(region.to_string()));
+        }
+        let clients = Self::new(&shared, settings).await?;
+        clients.need_certificates(&settings.auth)?;
+        Ok(clients)
+    }
+
+    /// Fails if somebody is reached over HTTPS and cannot be known.
+    fn need_certificates(&self, auth: &Auth) -> Result<(), BadSettings> {
+        let keys = match auth {
+            Auth::Jwt(jwt) => match &jwt.keys {
+                Keys::Published(url) => Some(url.to_string()),
+                Keys::Shared(_) => None,
+            },
+            Auth::Header => None,
+        };
+        let all = [Some(self.tables_origin.clone()), Some(self.picture_origin.clone()), keys];
+        match all.into_iter().flatten().find(|place| place.starts_with("https:")) {
+            Some(place) if !transport::has_certificates() => Err(BadSettings::NoCertificates(place)),
+            _ => Ok(()),
+        }
     }
 
     /// The clients for these settings, with a configuration made elsewhere.
     pub async fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, BadSettings> {
         // One for all clients: their connections, and the certificates that are trusted, are there once for each thread.
-        let http = http(shared.timeout_config());
+        let http = transport::of_aws(shared.timeout_config());
         let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings, http.clone()));
         let credentials = shared.credentials_provider().ok_or(BadSettings::NoCredentials)?;
         let credentials = SharedCredentialsProvider::new(Renewed(credentials));
         let bucket = place_of_bucket(shared, settings).await?;
         let picture_origin = bucket.origin.clone();
         let pictures = Pictures::new(s3, settings.bucket.clone(), Signer::new(bucket, credentials.clone()));
-        let signer = Signer::new(place_of_tables(shared, settings).await?, credentials);
+        let tables = place_of_tables(shared, settings).await?;
+        let tables_origin = tables.origin.clone();
+        let signer = Signer::new(tables, credentials);
         let dynamodb = DynamoDb::new(http, signer, shared.timeout_config(), shared.retry_config());
-        Ok(Self { rows: Rows::new(dynamodb, settings.table.clone()), pictures, picture_origin })
-    }
-}
-
-fn http(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
-    let mut settings = HttpConnectorSettings::builder();
-    settings.set_connect_timeout(timeouts.and_then(TimeoutConfig::connect_timeout));
-    SharedHttpConnector::new(OfEachThread { settings: settings.build(), connectors: ThreadLocal::new() })
-}
-
-/// Connections for each thread that calls: whoever waits for an answer is not woken by another thread.
-#[derive(Debug)]
-struct OfEachThread {
-    settings: HttpConnectorSettings,
-    connectors: ThreadLocal<SharedHttpConnector>,
-}
-
-impl HttpConnector for OfEachThread {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let make = || Connector::builder().tls_provider(TLS).connector_settings(self.settings.clone()).build();
-        self.connectors.get_or(|| SharedHttpConnector::new(make())).call(request)
+        Ok(Self { rows: Rows::new(dynamodb, settings.table.clone()), pictures, picture_origin, tables_origin })
     }
 }
 
@@ -99,12 +104,17 @@ fn patience() -> TimeoutConfig {
 fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector) -> aws_sdk_s3::Config {
     let mut config = aws_sdk_s3::config::Builder::from(shared)
         .http_client(http_client_fn(move |_, _| http.clone()))
+        .interceptor(Pages)
         // Checksums would become part of what is signed, and a browser's PUT and GET carry none (aws-facts §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    // Also if it is none: an empty variable would be taken for one.
+    config.set_endpoint_url(None);
     if let Some(endpoint) = s3_endpoint(shared, settings) {
         // Elsewhere than on AWS, a bucket rarely has a host name of its own.
         config = config.endpoint_url(endpoint).force_path_style(true);
+        // Those are AWS's own, and no variants of another.
+        config = config.use_fips(false).use_dual_stack(false);
     }
     config.build()
 }
@@ -120,6 +130,8 @@ async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Plac
     let params = of_buckets::Params::builder()
         .region(region.as_ref())
         .bucket(&settings.bucket)
+        .set_use_fips(shared.use_fips().filter(|_| endpoint.is_none()))
+        .set_use_dual_stack(shared.use_dual_stack().filter(|_| endpoint.is_none()))
         .set_endpoint(endpoint.map(str::to_owned))
         .force_path_style(endpoint.is_some())
         .build()
@@ -136,8 +148,8 @@ async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Plac
     let endpoint = settings.dynamodb_endpoint.as_deref().or_else(|| shared.endpoint_url());
     let params = of_tables::Params::builder()
         .region(region)
-        .set_use_fips(shared.use_fips())
-        .set_use_dual_stack(shared.use_dual_stack())
+        .set_use_fips(shared.use_fips().filter(|_| endpoint.is_none()))
+        .set_use_dual_stack(shared.use_dual_stack().filter(|_| endpoint.is_none()))
         .set_endpoint(endpoint.map(str::to_owned))
         .build()
         .map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
@@ -149,7 +161,7 @@ async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Plac
 }
 
 fn place(address: &str, (region, service): (String, String)) -> Result<Place, BadSettings> {
-    let parsed: Option<Uri> = address.parse().ok();
+    let parsed: Option<Uri> = address.parse().ok().filter(|_| is_url(address));
     let Some((scheme, authority, path)) =
         parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path())))
     else {

@@ -1,6 +1,8 @@
 //! What the environment, or a `.env` beside the program's user, says.
 
-use std::{env, fmt};
+use std::env::VarError;
+use std::net::{IpAddr, Ipv4Addr};
+use std::{env, fmt, fs};
 
 use poem::http::Uri;
 
@@ -125,6 +127,50 @@ pub enum BadSettings {
     /// The endpoint has no scheme or no host.
     #[error("the endpoint {0} is not an absolute address")]
     NotAbsolute(String),
+    /// A setting of the AWS SDK that it would not take, or not as it is meant.
+    #[error("{0} is {1:?}: {2}")]
+    Aws(String, String, &'static str),
+    /// Bytes that are no text.
+    #[error("{0} is not valid UTF-8")]
+    NotText(String),
+    /// A variable of the AWS SDK that says nothing.
+    #[error("{0} is empty: leave it out")]
+    Empty(&'static str),
+    /// A setting of the AWS SDK that means nothing by itself.
+    #[error("{0} is set without {1}")]
+    Alone(String, &'static str),
+    /// The AWS configuration has no such profile.
+    #[error("AWS_PROFILE is {0:?}, and the AWS configuration has no such profile: see `aws configure list-profiles`")]
+    NoProfile(String),
+    /// A file of the AWS configuration cannot be read.
+    #[error("the AWS configuration cannot be read: {0}")]
+    Profiles(String),
+    /// The region that was found, perhaps by asking the machine, is none.
+    #[error("the AWS region is {0:?}: a region is called like us-east-1; set AWS_REGION")]
+    Region(String),
+    /// Nobody could be known over HTTPS.
+    #[error(
+        "this machine has no CA certificates to check who {0} is: install its package ca-certificates, or let \
+         SSL_CERT_FILE name a file of them"
+    )]
+    NoCertificates(String),
+    /// No bucket can be called so.
+    #[error(
+        "{0} is {1:?}, which is no bucket's name: 3 to 63 lower-case letters, digits, hyphens and dots, without s3://"
+    )]
+    Bucket(&'static str, String),
+    /// No table can be called so.
+    #[error("DYNAMO_TABLE is {0:?}, which is no table's name: 3 to 255 letters, digits, hyphens, dots and underscores")]
+    Table(String),
+    /// Nobody can listen there.
+    #[error("{0} is {1:?}: {2}")]
+    Host(&'static str, String, String),
+    /// Both would listen at the same place.
+    #[error("PORT and METRICS_PORT are both {0}")]
+    SamePort(u16),
+    /// What is to be logged cannot be understood.
+    #[error("RUST_LOG is {0:?}: it must be like info,poem=warn")]
+    Log(String),
 }
 
 impl BadSettings {
@@ -138,11 +184,36 @@ impl Settings {
     ///
     /// Assumes that no other thread runs yet.
     pub fn load() -> Result<Self, BadSettings> {
-        match dotenvy::dotenv() {
-            Err(error) if !error.not_found() => return Err(error.into()),
-            _ => (),
+        load_dot_env()?;
+        let not_text = VARIABLES.iter().find(|name| matches!(env::var(name), Err(VarError::NotUnicode(_))));
+        if let Some(name) = not_text {
+            return Err(BadSettings::NotText((*name).to_owned()));
         }
-        Self::read(|name| env::var(name).ok())
+        let settings = Self::read(|name| env::var(name).ok())?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Fails if something cannot be right on AWS, whatever it is on a machine of one's own.
+    fn check(&self) -> Result<(), BadSettings> {
+        let bucket_variable =
+            if env::var("BUCKET").is_ok_and(|name| !name.trim().is_empty()) { "BUCKET" } else { "S3_BUCKET" };
+        if !is_bucket(&self.bucket) {
+            return Err(BadSettings::Bucket(bucket_variable, self.bucket.clone()));
+        }
+        if !is_table(&self.table) {
+            return Err(BadSettings::Table(self.table.clone()));
+        }
+        for (name, host) in [("HOST", &self.host), ("METRICS_HOST", &self.metrics_host)] {
+            if !is_host(host) {
+                let why = "it must be an address or a name of this machine, such as 0.0.0.0".to_owned();
+                return Err(BadSettings::Host(name, host.clone(), why));
+            }
+        }
+        match self.metrics_port {
+            Some(port) if port == self.port && port != 0 => Err(BadSettings::SamePort(port)),
+            _ => Ok(()),
+        }
     }
 
     /// The settings from any source of variables; an empty variable is one that is not set.
@@ -151,19 +222,87 @@ impl Settings {
         let needed = |name| variable(name).ok_or(BadSettings::Missing(name));
         let port =
             |name| variable(name).map(|port| port.parse().map_err(|_| BadSettings::Port(name, port))).transpose();
+        let ignored = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_some_and(|it| it.eq_ignore_ascii_case("true"));
+        let endpoint = |name| variable(name).filter(|_| !ignored);
         Ok(Self {
             bucket: variable("BUCKET").or_else(|| variable("S3_BUCKET")).ok_or(BadSettings::Missing("BUCKET"))?,
             table: needed("DYNAMO_TABLE")?,
-            host: variable("HOST").unwrap_or_else(|| "0.0.0.0".to_owned()),
+            host: variable("HOST").map_or_else(|| "0.0.0.0".to_owned(), without_brackets),
             port: port("PORT")?.unwrap_or(8080),
-            s3_endpoint: variable("AWS_ENDPOINT_URL_S3").or_else(|| variable("AWS_ENDPOINT_URL")),
-            dynamodb_endpoint: variable("AWS_ENDPOINT_URL_DYNAMODB"),
+            s3_endpoint: endpoint("AWS_ENDPOINT_URL_S3").or_else(|| endpoint("AWS_ENDPOINT_URL")),
+            dynamodb_endpoint: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
             auth: read_auth(&variable)?,
-            metrics_host: variable("METRICS_HOST").unwrap_or_else(|| "127.0.0.1".to_owned()),
+            metrics_host: variable("METRICS_HOST").map_or_else(|| "127.0.0.1".to_owned(), without_brackets),
             metrics_port: port("METRICS_PORT")?,
             max_requests: variable("MAX_REQUESTS").map_or(Ok(256), |number| read_number("MAX_REQUESTS", number))?,
         })
     }
+}
+
+/// The variables that are ours, beside those of AWS.
+const VARIABLES: &[&str] = &[
+    "BUCKET",
+    "S3_BUCKET",
+    "DYNAMO_TABLE",
+    "HOST",
+    "PORT",
+    "AUTH",
+    "METRICS_HOST",
+    "METRICS_PORT",
+    "MAX_REQUESTS",
+    "JWT_JWKS_URL",
+    "JWT_SECRET",
+    "JWT_AUDIENCE",
+    "JWT_ISSUER",
+    "JWT_CLAIM",
+    "JWT_LOGIN_URL",
+];
+
+/// Adds the `.env` of the working directory, or of the next one above that has one, to the environment.
+fn load_dot_env() -> Result<(), BadSettings> {
+    let Ok(here) = env::current_dir() else { return Ok(()) };
+    let Some(file) = here.ancestors().map(|dir| dir.join(".env")).find(|file| file.is_file()) else { return Ok(()) };
+    let text = fs::read(&file).map_err(dotenvy::Error::Io)?;
+    // Editors of Windows begin files with a mark that would become part of the first name.
+    Ok(dotenvy::from_read(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))?)
+}
+
+/// Whether a general purpose bucket can be called so, or it is the ARN of something that is used like one.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
+fn is_bucket(name: &str) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    let is_an_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    name.starts_with("arn:")
+        || (3..=63).contains(&name.len())
+            && name.bytes().all(is_of_it)
+            && is_an_end(name.bytes().next())
+            && is_an_end(name.bytes().next_back())
+            && !name.contains("..")
+            && name.parse::<Ipv4Addr>().is_err()
+}
+
+/// Whether a table can be called so, or it is the ARN of one.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html>
+fn is_table(name: &str) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let name = match name.strip_prefix("arn:") {
+        Some(arn) => arn.split_once(":table/").map_or("", |(_, name)| name),
+        None => name,
+    };
+    (3..=255).contains(&name.len()) && name.bytes().all(is_of_it)
+}
+
+/// `[::1]`, as addresses on the web have it, is `::1`.
+fn without_brackets(host: String) -> String {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inside) => inside.to_owned(),
+        None => host,
+    }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    host.parse::<IpAddr>().is_ok() || !host.is_empty() && host.len() <= 253 && host.bytes().all(is_of_it)
 }
 
 /// What is said about tokens, and nowhere but where there are tokens.

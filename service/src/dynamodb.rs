@@ -4,6 +4,8 @@
 //! that any call may need: that was most of what the service did. Addresses, credentials, connections and what is said
 //! of time limits and repetitions are the SDK's.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +22,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use bytes::Bytes;
 use posts::is_busy;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
@@ -67,6 +70,14 @@ pub(crate) enum Failed {
     /// The same is true of what the parser says: only where is told.
     #[error("DynamoDB says what cannot be understood, at byte {} of line {}", .0.column(), .0.line())]
     Unclear(serde_json::Error),
+    /// A captive portal, a proxy, or an empty answer of a machine on the way.
+    #[error("the answer with status {0} is no JSON object, so it is not DynamoDB's")]
+    Foreign(u16),
+    /// Reading on would never end.
+    #[error("DynamoDB's pages lead in a circle")]
+    Circle,
+    #[error("DynamoDB's pages do not end")]
+    Endless,
     #[error("DynamoDB does not answer in time")]
     Late,
     #[error("DynamoDB cannot be reached")]
@@ -88,7 +99,14 @@ impl Failed {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, code, .. } => *status >= 500 || is_busy(code),
-            Self::Late | Self::Unreached(_) | Self::CutOff(_) | Self::NoCredentials(_) | Self::Unclear(_) => true,
+            Self::Late
+            | Self::Unreached(_)
+            | Self::CutOff(_)
+            | Self::NoCredentials(_)
+            | Self::Unclear(_)
+            | Self::Foreign(_)
+            | Self::Circle
+            | Self::Endless => true,
         }
     }
 
@@ -115,7 +133,14 @@ impl DynamoDb {
         Self(Arc::new(Inner { http, signer, manner, quota: Semaphore::new(QUOTA) }))
     }
 
-    /// The answer to an operation.
+    /// Carries out an operation whose answer says nothing but that it is done.
+    pub(crate) async fn perform(&self, operation: &str, request: &Value) -> Result<(), Failed> {
+        let answer = self.call(operation, request).await?;
+        serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(&answer)?;
+        Ok(())
+    }
+
+    /// Returns the answer to an operation, which begins like a JSON object.
     pub(crate) async fn call(&self, operation: &str, request: &Value) -> Result<Bytes, Failed> {
         let (target, body) = (format!("{TARGET}{operation}"), Bytes::from(request.to_string()));
         timeout(self.0.manner.whole, self.0.call(&target, &body)).await.unwrap_or(Err(Failed::Late))
@@ -165,7 +190,11 @@ impl Inner {
         let status = response.status();
         let id = if status.is_success() { None } else { response.headers().request_id().map(str::to_owned) };
         let body = ByteStream::new(response.into_body()).collect().await?.into_bytes();
-        if status.is_success() { Ok(body) } else { Err(refused(target, status.as_u16(), id, &body)) }
+        match status.is_success() {
+            true if body.trim_ascii_start().starts_with(b"{") => Ok(body),
+            true => Err(Failed::Foreign(status.as_u16())),
+            false => Err(refused(target, status.as_u16(), id, &body)),
+        }
     }
 }
 
@@ -300,6 +329,28 @@ mod tests {
         let unclear = Failed::from(serde_json::from_str::<u32>("\"ada\"").unwrap_err());
         assert_eq!(unclear.to_string(), "DynamoDB says what cannot be understood, at byte 5 of line 1");
         assert!(unclear.source().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_of_dynamodb_is_no_success() {
+        for (answer, calls) in [
+            ("", 3),
+            ("<html>Log in to the network</html>", 3),
+            ("[]", 3),
+            ("null", 3),
+            ("\u{1f}\u{8b}gzip", 3),
+            ("{", 1),
+            ("{}<html>", 1),
+            ("{\"a\":}", 1),
+        ] {
+            let cloud = Answers::of(&[Some((200, answer))]);
+            let failed = cloud.client().perform("PutItem", &json!({})).await.unwrap_err();
+            assert!(failed.may_pass(), "{answer}: {failed:?}");
+            assert_eq!(cloud.calls(), calls, "{answer}");
+        }
+        for answer in ["{}", " {\"ConsumedCapacity\":{\"TableName\":\"posts\"}}\n"] {
+            Answers::of(&[Some((200, answer))]).client().perform("PutItem", &json!({})).await.unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -98,8 +98,10 @@ impl Error {
         E: ProvideErrorMetadata + StdError + 'static,
     {
         let busy = match error {
+            // A success that is told as an error could not be read: it was some other machine's.
             SdkError::ServiceError(answer) => {
-                answer.raw().status().is_server_error() || error.code().is_some_and(is_busy)
+                let status = answer.raw().status();
+                status.is_server_error() || status.is_success() || error.code().is_some_and(is_busy)
             }
             SdkError::ConstructionFailure(_) => false,
             _ => true,
@@ -275,6 +277,7 @@ mod tests {
             (400, "ThrottlingException"),
             (503, "SlowDown"),
             (500, "anything"),
+            (200, "no answer of S3"),
         ] {
             assert_eq!(answered(status, code).status(), StatusCode::SERVICE_UNAVAILABLE, "{status} {code}");
         }

@@ -1,10 +1,13 @@
 //! JSON in answers, written straight into bytes: poem-openapi's own payload builds a tree of all values first.
 
+use std::io;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{BoxStream, Stream};
 use poem::http::header;
-use poem::{IntoResponse, Response};
+use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::{self, Payload};
 use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
@@ -13,16 +16,19 @@ use serde::Serialize;
 
 /// A `T` that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
 pub(crate) struct Json<T> {
-    written: Bytes,
+    written: Written,
     is: PhantomData<fn() -> T>,
 }
 
-// Whatever `T` is, it is written already.
-impl<T> Clone for Json<T> {
-    fn clone(&self) -> Self {
-        Self { written: self.written.clone(), is: PhantomData }
-    }
+enum Written {
+    Whole(Bytes),
+    /// Too large to be held as a whole: each part is made when the client has taken the one before.
+    InParts(BoxStream<'static, io::Result<Bytes>>),
 }
+
+/// Marks a response that is sent in parts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InParts;
 
 impl<T: Serialize> Json<T> {
     pub(crate) fn of(value: &T) -> Self {
@@ -33,10 +39,25 @@ impl<T: Serialize> Json<T> {
 impl<T> Json<T> {
     /// Something that has the same fields, and likely is about so many bytes.
     pub(crate) fn like(value: &impl Serialize, bytes: usize) -> Self {
-        let mut written = Vec::with_capacity(bytes);
-        serde_json::to_writer(&mut written, value).expect("what is told has texts as keys and nothing that can fail");
-        Self { written: written.into(), is: PhantomData }
+        Self::written(write(value, bytes))
     }
+
+    /// What [`write()`] wrote of something that has the same fields.
+    pub(crate) fn written(json: Bytes) -> Self {
+        Self { written: Written::Whole(json), is: PhantomData }
+    }
+
+    /// The same in parts, whose beginning is known. An error breaks the answer off.
+    pub(crate) fn in_parts(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        Self { written: Written::InParts(parts.boxed()), is: PhantomData }
+    }
+}
+
+/// Writes a value that likely is about so many bytes.
+pub(crate) fn write(value: &impl Serialize, bytes: usize) -> Bytes {
+    let mut written = Vec::with_capacity(bytes);
+    serde_json::to_writer(&mut written, value).expect("what is told has texts as keys and nothing that can fail");
+    written.into()
 }
 
 impl<T: Type> Payload for Json<T> {
@@ -57,7 +78,11 @@ impl<T: Type> Payload for Json<T> {
 
 impl<T> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8").body(self.written)
+        let response = Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8");
+        match self.written {
+            Written::Whole(json) => response.body(json),
+            Written::InParts(parts) => response.extension(InParts).body(Body::from_bytes_stream(parts)),
+        }
     }
 }
 

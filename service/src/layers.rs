@@ -1,20 +1,28 @@
 //! What is around every endpoint: log lines and counts, headers, one shape of errors, and limits.
 
 use std::cell::RefCell;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use flate2::{Compress, Compression, FlushCompress, Status};
-use poem::error::InternalServerError;
+use bytes::Bytes;
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use futures::stream::{self, Stream};
+use futures::{StreamExt, poll};
+use poem::error::{InternalServerError, ReadBodyError};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use poem::{Endpoint, IntoResponse, Request, Response, Result};
-use tokio::sync::Semaphore;
+use poem::{Body, Endpoint, IntoResponse, Request, Response, Result};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::error::{self, Error, Why, caused};
+use crate::json::InParts;
 use crate::metrics::Metrics;
 use crate::route::Route;
+use crate::waiting_room::WaitingRoom;
 
 /// How much a request may be, and how long it may take.
 #[derive(Debug, Clone)]
@@ -23,13 +31,20 @@ pub struct Limits {
     pub requests: usize,
     /// How many connections may be open at once.
     pub connections: usize,
+    /// How many of them may be open without a request. One more closes the one that has said nothing for the longest.
+    pub silent: usize,
+    /// How many requests may be waiting for their bodies. One more ends the one that has waited the longest.
+    pub senders: usize,
+    /// How many connections may be waiting until more of an answer is read. One more closes the one that has waited the
+    /// longest.
+    pub readers: usize,
     /// How long the next request of a connection may take to begin and to send its headers.
     pub head: Duration,
     /// How long a request may take to send its body.
     pub body: Duration,
-    /// How long a request may take from its headers to its answer.
+    /// How long a request that is all there may take to its answer.
     pub whole: Duration,
-    /// How long a client may take to read the next part of an answer.
+    /// How long a client may take to read the next 64 KiB of an answer.
     pub reading: Duration,
     /// How long what has begun may take when the service is told to stop.
     pub drain: Duration,
@@ -41,6 +56,11 @@ impl Default for Limits {
             requests: 256,
             // Below the 1,024 files that a process may usually open.
             connections: 800,
+            // Together with those that are waited for, they leave a quarter of the connections to requests that are being
+            // answered. A load balancer keeps fewer silent ones than this.
+            silent: 400,
+            senders: 100,
+            readers: 100,
             // Longer than a load balancer keeps a silent connection (60 s), so that it never sends into a closing one.
             head: Duration::from_secs(75),
             body: Duration::from_secs(10),
@@ -206,19 +226,26 @@ pub(crate) async fn packed<E: Endpoint>(next: Arc<E>, request: Request) -> Resul
     if !found || !unpacks {
         return Ok(response);
     }
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if response.extensions().get::<InParts>().is_some() {
+        let parts = response.take_body().into_bytes_stream();
+        response.set_body(Body::from_bytes_stream(pack_in_parts(parts)));
+        return Ok(response);
+    }
     let body = response.take_body().into_bytes().await?;
     // A list of thousands of posts takes milliseconds, in which nobody else would be answered.
     let body =
         if body.len() > MAX_PACKED_AT_ONCE_BYTES { spawn_blocking(move || pack(&body)).await } else { Ok(pack(&body)) };
     response.set_body(body.map_err(InternalServerError)?);
     response.headers_mut().remove(header::CONTENT_LENGTH);
-    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Ok(response)
 }
 
 thread_local! {
     /// What packs on this thread: made once, as it is larger than most of what is packed.
     static PACKER: RefCell<Compress> = RefCell::new(Compress::new_gzip(Compression::fast(), WINDOW_BITS));
+    /// The same for parts of a body, without a frame around each.
+    static PACKER_OF_PARTS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
 }
 
 /// How far back what is packed may be like what came before: 32 KiB, the most that gzip knows.
@@ -235,6 +262,46 @@ fn pack(body: &[u8]) -> Vec<u8> {
             let state = packer.compress_vec(rest, &mut packed, FlushCompress::Finish);
             if state.expect("it is reset and told to finish") == Status::StreamEnd {
                 return packed;
+            }
+        }
+    })
+}
+
+/// Packs a body part by part. No part is like one before it, so that a client that is slow to read keeps nothing but a
+/// checksum: what packs would be a quarter of a megabyte for each of them.
+fn pack_in_parts<E: Into<io::Error> + Send>(
+    parts: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    // Of the frame, only that it is deflated says anything (RFC 1952, section 2.3).
+    const HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    /// An empty last block (RFC 1951, section 3.2.6).
+    const LAST: &[u8] = &[3, 0];
+    let begun = stream::once(async { Ok(Bytes::from_static(HEADER)) });
+    let packed = stream::try_unfold(Some((Box::pin(parts), Crc::new())), |state| async {
+        let Some((mut parts, mut crc)) = state else { return Ok(None) };
+        Ok(Some(match parts.next().await.transpose().map_err(Into::into)? {
+            Some(part) => {
+                crc.update(&part);
+                (pack_part(&part), Some((parts, crc)))
+            }
+            None => ([LAST, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat().into(), None),
+        }))
+    });
+    begun.chain(packed)
+}
+
+/// Packs a part so that another can follow it.
+fn pack_part(part: &[u8]) -> Bytes {
+    PACKER_OF_PARTS.with_borrow_mut(|packer| {
+        packer.reset();
+        let mut packed = Vec::new();
+        loop {
+            packed.reserve(part.len() / 4 + 64);
+            let rest = &part[packer.total_in() as usize..];
+            packer.compress_vec(rest, &mut packed, FlushCompress::Full).expect("it is reset");
+            // All that it still had went out if it left room.
+            if packer.total_in() as usize == part.len() && packed.len() < packed.capacity() {
+                return packed.into();
             }
         }
     })
@@ -272,8 +339,13 @@ pub(crate) async fn in_time<E: Endpoint>(next: Arc<E>, request: Request, limit: 
     timeout(limit, next.call(request)).await.unwrap_or_else(|late| Err(Error::Late(caused(late)).into()))
 }
 
-/// Refuses what is too large, or does not come.
-pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request, limit: Duration) -> Result<E::Output> {
+/// Passes on requests that are all there, and refuses what is too large, or does not come.
+pub(crate) async fn bounded<E: Endpoint>(
+    next: Arc<E>,
+    mut request: Request,
+    limit: Duration,
+    senders: WaitingRoom,
+) -> Result<E::Output> {
     if request.uri().path_and_query().is_some_and(|address| address.as_str().len() > MAX_ADDRESS_BYTES) {
         return Err(Error::LongAddress.into());
     }
@@ -284,17 +356,37 @@ pub(crate) async fn bounded<E: Endpoint>(next: Arc<E>, mut request: Request, lim
     if request.headers().contains_key(header::CONTENT_ENCODING) {
         return Err(Error::PackedBody.into());
     }
-    // Somewhat more is read than is allowed: a client that is still sending does not hear a refusal.
-    let body = request.take_body().into_bytes_limit(16 * MAX_BODY_BYTES);
-    let body = timeout(limit, body).await.map_err(|_| Error::SlowRequest)?;
-    match body {
-        Ok(body) if body.len() <= MAX_BODY_BYTES => request.set_body(body),
-        Ok(_) | Err(poem::error::ReadBodyError::PayloadTooLarge) => {
-            return Err(Error::TooLarge.into());
+    let mut body = pin!(whole(request.take_body()));
+    let body = match poll!(body.as_mut()) {
+        Poll::Ready(body) => body,
+        Poll::Pending => {
+            let give_way = Arc::new(Notify::new());
+            let _seat = senders.enter(&give_way);
+            tokio::select! {
+                body = &mut body => body,
+                () = give_way.notified() => Err(Error::SlowRequest.into()),
+                () = sleep(limit) => Err(Error::SlowRequest.into()),
+            }
         }
-        Err(error) => return Err(error.into()),
-    }
+    };
+    request.set_body(body?);
     next.call(request).await
+}
+
+/// Returns a body that is not too large. Somewhat more is read than is allowed, and not kept: a client that is still
+/// sending does not hear a refusal.
+async fn whole(body: Body) -> Result<Vec<u8>> {
+    let (mut parts, mut whole, mut size) = (body.into_bytes_stream(), Vec::new(), 0);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(ReadBodyError::Io)?;
+        size += part.len();
+        match size {
+            0..=MAX_BODY_BYTES => whole.extend_from_slice(&part),
+            _ if size > 16 * MAX_BODY_BYTES => break,
+            _ => whole = Vec::new(),
+        }
+    }
+    if size > MAX_BODY_BYTES { Err(Error::TooLarge.into()) } else { Ok(whole) }
 }
 
 #[cfg(test)]
@@ -328,6 +420,23 @@ mod tests {
             GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
             assert!(unpacked == body, "{} bytes became {}", body.len(), unpacked.len());
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_packed_in_parts_is_what_it_was() {
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
+        let parts =
+            [&b"["[..], &b"a post and a post ".repeat(10_000), &noise, b",", b"the last]"].map(Bytes::copy_from_slice);
+        for parts in [&parts[..], &parts[..1], &[]] {
+            let all = stream::iter(parts.to_vec()).map(Ok::<_, io::Error>);
+            let packed: Vec<Bytes> = pack_in_parts(all).map(Result::unwrap).collect().await;
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&*packed.concat()).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == parts.concat(), "{} bytes became {}", parts.concat().len(), unpacked.len());
+        }
+        let broken = stream::iter([Ok(parts[0].clone()), Err(io::Error::other("cut"))]);
+        let packed: Vec<_> = pack_in_parts(broken).collect().await;
+        assert!(packed.last().unwrap().is_err(), "what is broken off has no end");
     }
 
     #[test]

@@ -5,11 +5,15 @@
 
 mod api;
 mod author;
+mod aws_settings;
+mod batch_writes;
 mod clients;
 mod config;
+mod connection;
 mod document;
 mod dynamodb;
 mod error;
+mod index;
 mod json;
 mod known;
 mod layers;
@@ -23,14 +27,16 @@ mod ready;
 mod route;
 mod row;
 mod rows;
+mod s3_pages;
 mod scan;
 mod server;
 mod signature;
 mod signing;
-mod together;
+mod single_flight;
 mod tokens;
+mod transport;
+mod waiting_room;
 mod workers;
-mod writes;
 
 pub use clients::Clients;
 pub use config::{Auth, BadSettings, Jwt, Keys, Secret, Settings};

@@ -8,6 +8,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::config::BadSettings;
+
 /// How many bytes of lines wait at most for their thread to come to rest.
 const MOST: usize = 8 * 1024;
 
@@ -20,12 +22,18 @@ const MOST: usize = 8 * 1024;
 /// Guarantees: no more than 8 KiB of a thread's lines wait. A program that is killed, or dies by another thread's panic,
 /// loses those of what the thread is just doing.
 ///
+/// Fails if `RUST_LOG` cannot be understood, and logs as usual then.
+///
 /// # Panics
 /// If it was called before.
-pub fn begin() {
-    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse().ok());
-    let wanted: Targets =
-        wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO).with_target("poem", LevelFilter::WARN));
+pub fn begin() -> Result<(), BadSettings> {
+    let usual = || Targets::new().with_default(LevelFilter::INFO).with_target("poem", LevelFilter::WARN);
+    let wanted = std::env::var("RUST_LOG").ok().filter(|wanted| !wanted.trim().is_empty());
+    let read = wanted.map(|wanted| wanted.parse().map_err(|_| BadSettings::Log(wanted))).transpose();
+    let (wanted, read): (Targets, _) = match read {
+        Ok(wanted) => (wanted.unwrap_or_else(usual), Ok(())),
+        Err(error) => (usual(), Err(error)),
+    };
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Lines);
     tracing_subscriber::registry().with(lines).with(wanted).init();
     // A panic ends the program: what led to it on this thread is to be read.
@@ -34,6 +42,7 @@ pub fn begin() {
         end();
         tell(panic);
     }));
+    read
 }
 
 /// Writes the lines of this thread; to be called whenever it has nothing else to do.

@@ -1,11 +1,12 @@
 //! The program: settings, clients, a listener, and then it serves until SIGTERM or Ctrl-C.
 
+use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use service::{Clients, Limits, Metrics, Settings, Workers, app, log, metrics, serve};
+use service::{BadSettings, Clients, Limits, Metrics, Settings, Workers, app, log, metrics, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -13,9 +14,9 @@ use tokio::sync::watch;
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    log::begin();
     // Before there are threads: a `.env` becomes part of the environment.
-    let settings = match Settings::load() {
+    let settings = Settings::load();
+    let settings = match log::begin().and(settings) {
         Ok(settings) => settings,
         Err(error) => return refuse(&error, EXIT_CONFIG),
     };
@@ -23,16 +24,16 @@ fn main() -> ExitCode {
     log::end();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<service::BadSettings>() => refuse(&*error, EXIT_CONFIG),
+        Err(error) if error.is::<BadSettings>() => refuse(&*error, EXIT_CONFIG),
         Err(error) => refuse(&*error, 1),
     }
 }
 
 async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     let workers = Workers::start(available_parallelism().unwrap_or(NonZeroUsize::MIN))?;
-    let listener = listen(&settings.host, settings.port).await?;
+    let listener = listen("HOST", &settings.host, settings.port).await?;
     let of_metrics = match settings.metrics_port {
-        Some(port) => Some(listen(&settings.metrics_host, port).await?),
+        Some(port) => Some(listen("METRICS_HOST", &settings.metrics_host, port).await?),
         None => None,
     };
     let limits = Limits { requests: settings.max_requests, ..Limits::default() };
@@ -57,9 +58,18 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn listen(host: &str, port: u16) -> Result<TcpListener, Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind((host, port)).await;
-    Ok(listener.map_err(|error| format!("cannot listen on {host}:{port}: {error}"))?)
+async fn listen(name: &'static str, host: &str, port: u16) -> Result<TcpListener, Box<dyn std::error::Error>> {
+    match TcpListener::bind((host, port)).await {
+        Ok(listener) => Ok(listener),
+        // It may be free in a moment.
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(format!("cannot listen on {host}:{port}: {error}").into())
+        }
+        Err(error) => {
+            let why = format!("cannot listen there on port {port}: {error}");
+            Err(BadSettings::Host(name, host.to_owned(), why).into())
+        }
+    }
 }
 
 /// Comes back when the other end of the channel is gone.

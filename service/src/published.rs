@@ -3,10 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use aws_smithy_http_client::default_connector;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use poem::http::Uri;
@@ -16,6 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, caused};
 use crate::tokens::{Expected, Key};
+use crate::transport;
 
 /// How long keys are good without asking whether they still are: so long lives a key that was withdrawn.
 const FRESH: Duration = Duration::from_secs(600);
@@ -23,8 +23,6 @@ const FRESH: Duration = Duration::from_secs(600);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How long the issuer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest list of keys that is read, in bytes.
-const MAX_BYTES: usize = 256 * 1024;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,10 +44,9 @@ struct Known {
 
 impl Published {
     pub(crate) fn new(url: &Uri, expected: Expected) -> Self {
-        let http = default_connector(&HttpConnectorSettings::default(), None);
         Self {
             url: url.clone(),
-            http: http.expect("the TLS library is among this crate's features"),
+            http: transport::of_published_keys(),
             expected,
             known: RwLock::default(),
             pace: Mutex::default(),
@@ -96,7 +93,7 @@ impl Published {
         if !answer.status().is_success() {
             return Err(format!("it answers {}", answer.status().as_u16()).into());
         }
-        let text = Limited::new(answer.into_body(), MAX_BYTES).collect().await?.to_bytes();
+        let text = answer.into_body().collect().await?.to_bytes();
         let set: Value = serde_json::from_slice(&text)?;
         let keys = set["keys"].as_array().ok_or("it has no list `keys`")?;
         // What cannot be read is a key for others.

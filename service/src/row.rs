@@ -2,13 +2,16 @@
 //! unescaped nor escaped again.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
 
+use bytes::Bytes;
 use memchr::memmem;
 use posts::{PostId, User};
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// A post as it is kept.
 #[derive(Debug)]
@@ -56,12 +59,49 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// A part of what a query or a scan finds.
+/// Rows, in one of the forms in which they are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// The answer to a query or a scan.
+    Page(Bytes),
+    /// The answer to `BatchGetItem`.
+    Batch(Bytes),
+    /// One row of an answer.
+    Row(Bytes),
+}
+
+impl Said {
+    /// Returns the posts in it. A row that is no post is left out: one stray row must not take the list from everybody.
+    pub(crate) fn posts(&self) -> Result<Vec<Post<'_>>, serde_json::Error> {
+        let rows = match self {
+            Self::Page(answer) => serde_json::from_str::<Page<Row<'_>>>(text(answer)?)?.items,
+            Self::Batch(answer) => {
+                let Batch { responses } = serde_json::from_str(text(answer)?)?;
+                responses.into_values().flatten().collect()
+            }
+            Self::Row(row) => vec![serde_json::from_str(text(row)?)?],
+        };
+        Ok(rows.into_iter().filter_map(Row::post).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let (Self::Page(bytes) | Self::Batch(bytes) | Self::Row(bytes)) = self;
+        bytes.len()
+    }
+}
+
+/// What a query or a scan finds. AWS always lists it, also when it is nothing: an answer without it is not AWS's.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Page<'a> {
-    #[serde(borrow, default)]
-    items: Vec<Row<'a>>,
+struct Page<T> {
+    items: Vec<T>,
+}
+
+/// The same of `BatchGetItem`, by table.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "'de: 'a")]
+struct Batch<'a> {
+    responses: HashMap<Cow<'a, str>, Vec<Row<'a>>>,
 }
 
 /// The attributes of [`posts::attribute`] that a row has; others are passed over.
@@ -90,14 +130,42 @@ enum Typed<'a> {
     N(IgnoredAny),
 }
 
-/// The posts of one answer. A row that is no post is left out: one stray row must not take the list from everybody.
-pub(crate) fn posts(answer: &[u8]) -> Result<impl Iterator<Item = Post<'_>>, serde_json::Error> {
-    let answer = std::str::from_utf8(answer).map_err(serde_json::Error::custom)?;
-    let Page { items } = serde_json::from_str(answer)?;
-    Ok(items.into_iter().filter_map(Row::post))
+/// Returns where each post of a page stands in it.
+pub(crate) fn places(page: &[u8]) -> Result<Vec<(PostId, Range<usize>)>, serde_json::Error> {
+    let page = text(page)?;
+    let Page { items }: Page<&RawValue> = serde_json::from_str(page)?;
+    let mut places = Vec::with_capacity(items.len());
+    for row in items.iter().map(|item| item.get()) {
+        if let Some(post) = serde_json::from_str::<Row<'_>>(row)?.post() {
+            let start = row.as_ptr().addr() - page.as_ptr().addr();
+            places.push((post.id, start..start + row.len()));
+        }
+    }
+    Ok(places)
 }
 
-/// Where the page behind this answer begins, if there is one.
+/// Returns the keys of the posts in a page.
+pub(crate) fn keys(page: &[u8]) -> Result<Vec<(PostId, User)>, serde_json::Error> {
+    let Page { items }: Page<Row<'_>> = serde_json::from_str(text(page)?)?;
+    Ok(items.into_iter().filter_map(Row::post).map(|post| (post.id, post.user)).collect())
+}
+
+/// Returns the part of a `BatchGetItem` that is still to be asked for, if any.
+pub(crate) fn unprocessed(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        unprocessed_keys: Map<String, Value>,
+    }
+    let Answer { unprocessed_keys } = serde_json::from_slice(answer)?;
+    Ok(Some(unprocessed_keys).filter(|keys| !keys.is_empty()).map(Value::Object))
+}
+
+fn text(answer: &[u8]) -> Result<&str, serde_json::Error> {
+    std::str::from_utf8(answer).map_err(serde_json::Error::custom)
+}
+
+/// Returns where the page behind this one begins, if there is one.
 pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -109,7 +177,12 @@ pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
         return Ok(None);
     }
     let Page { last_evaluated_key: key } = serde_json::from_slice(answer)?;
-    Ok(key.filter(|key| key.as_object().is_some_and(|key| !key.is_empty())))
+    match key {
+        Some(Value::Object(key)) if key.is_empty() => Ok(None),
+        Some(Value::Object(key)) => Ok(Some(Value::Object(key))),
+        Some(_) => Err(serde_json::Error::custom("the key of the next page is no object")),
+        None => Ok(None),
+    }
 }
 
 impl<'a> Row<'a> {
@@ -174,8 +247,15 @@ mod tests {
     fn read(row: &Value) -> Option<Value> {
         let answer = json!({ "Count": 1, "Items": [row] }).to_string();
         assert_eq!(next(answer.as_bytes()).unwrap(), None);
-        let post = posts(answer.as_bytes()).unwrap().next();
-        post.map(|Post { id, user, title, body, picture, removed: _ }| {
+        let said = Said::Page(answer.clone().into());
+        let posts = said.posts().unwrap();
+        let places = places(answer.as_bytes()).unwrap();
+        assert_eq!(places.len(), posts.len());
+        for (id, place) in places {
+            let alone = Said::Row(Bytes::from(answer.clone()).slice(place));
+            assert_eq!(alone.posts().unwrap()[0].id, id);
+        }
+        posts.into_iter().next().map(|Post { id, user, title, body, picture, removed: _ }| {
             let picture = picture.map(|Picture { key, labels, reason }| json!([key, labels, reason]));
             json!([id.key(), user.key(), title, body, picture])
         })
@@ -211,7 +291,8 @@ mod tests {
         let mut item = item(&post(""));
         let removed = |item: &Value| {
             let answer = json!({ "Items": [item] }).to_string();
-            let post = posts(answer.as_bytes()).unwrap().next().unwrap();
+            let said = Said::Page(answer.into());
+            let post = said.posts().unwrap().remove(0);
             post.removed.map(|Removed { key, reason }| json!([key, reason]))
         };
         item[REFUSED] = json!({ "S": "too_large" });
@@ -256,6 +337,29 @@ mod tests {
         item[TITLE] = json!({ "N": "1" });
         item.as_object_mut().unwrap().remove(BODY);
         assert_eq!(read(&item).unwrap()[2], "");
+    }
+
+    #[test]
+    fn an_answer_without_its_members_or_with_others_is_no_empty_list() {
+        for answer in [
+            "{}",
+            r#"{"Items":null}"#,
+            r#"{"Items":{}}"#,
+            r#"{"Items":[1]}"#,
+            r#"{"Items":[{"id":"x"}]}"#,
+            "<html>",
+            "",
+        ] {
+            assert!(Said::Page(answer.into()).posts().is_err(), "{answer}");
+            assert!(keys(answer.as_bytes()).is_err() && places(answer.as_bytes()).is_err(), "{answer}");
+        }
+        for answer in ["{}", r#"{"Responses":null}"#, r#"{"Responses":{"posts":{}}}"#] {
+            assert!(Said::Batch(answer.into()).posts().is_err(), "{answer}");
+            assert!(unprocessed(answer.as_bytes()).is_err(), "{answer}");
+        }
+        assert!(Said::Page(r#"{"Items":[]}"#.into()).posts().unwrap().is_empty());
+        assert!(Said::Batch(r#"{"Responses":{"posts":[]},"UnprocessedKeys":{}}"#.into()).posts().unwrap().is_empty());
+        assert_eq!(unprocessed(br#"{"UnprocessedKeys":{}}"#).unwrap(), None);
     }
 
     #[test]

@@ -1,27 +1,30 @@
-//! A table read as a whole: in one call while one answer holds it, in several at the same time from then on.
+//! A table read as a whole: in one call while one answer holds it, in segments at the same time from then on.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use posts::{PostId, User, attribute};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, consume_budget};
 
 use crate::dynamodb::{DynamoDb, Failed};
 use crate::row;
 
-/// In how many parts a large table is read at the same time. Eight calls are little beside the thousands of rows that
-/// make a table large, and with each of them 1 MiB comes, so that tables of 8 MiB take as long as one call.
+/// How many segments of a large table are read at the same time. Eight calls are few beside the thousands of rows that
+/// make a table large, and each answer covers 1 MiB of it.
 const SEGMENTS: u32 = 8;
+/// The most pages of a segment: 10 GiB. A segment that has more never ends.
+const MOST_PAGES: usize = 10_000;
 
 /// Reads of a whole table.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     client: DynamoDb,
     table: String,
-    /// One answer has not been enough: it would only be asked for in vain again. A table that has become small since
-    /// costs seven calls too many until the service starts anew.
+    /// One answer has not been enough, and asking for one again would be in vain. A table that has become small since is
+    /// taken for large until the service starts anew.
     large: Arc<AtomicBool>,
 }
 
@@ -30,31 +33,39 @@ impl Scan {
         Self { client, table, large: Arc::default() }
     }
 
-    /// The answers that hold every row, in no order.
-    pub(crate) async fn answers(&self) -> Result<Vec<Bytes>, Failed> {
-        if !self.large.load(Ordering::Relaxed) {
-            let answer = self.client.call("Scan", &self.request()).await?;
-            if row::next(&answer)?.is_none() {
-                return Ok(vec![answer]);
-            }
-            self.large.store(true, Ordering::Relaxed);
-        }
-        self.in_segments().await
+    /// Whether one answer is known not to hold every row.
+    pub(crate) fn is_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
     }
 
-    async fn in_segments(&self) -> Result<Vec<Bytes>, Failed> {
+    /// Returns the answer that holds every row; nothing if one answer does not.
+    pub(crate) async fn whole(&self) -> Result<Option<Bytes>, Failed> {
+        let answer = self.client.call("Scan", &self.request()).await?;
+        if row::next(&answer)?.is_none() {
+            return Ok(Some(answer));
+        }
+        self.large.store(true, Ordering::Relaxed);
+        Ok(None)
+    }
+
+    /// Hands the keys of every post to `take`, page by page and in no order.
+    pub(crate) async fn keys<T>(&self, take: T) -> Result<(), Failed>
+    where
+        T: Fn(Vec<(PostId, User)>) + Clone + Send + 'static,
+    {
         let mut segments = JoinSet::new();
         for number in 0..SEGMENTS {
-            let (client, mut request) = (self.client.clone(), self.request());
+            let mut request = self.request();
             (request["Segment"], request["TotalSegments"]) = (number.into(), SEGMENTS.into());
-            segments.spawn(async move { answers(&client, "Scan", request, None).await });
+            request["ProjectionExpression"] = "#user, #id".into();
+            request["ExpressionAttributeNames"] = json!({ "#user": attribute::USER, "#id": attribute::ID });
+            segments.spawn(segment(self.client.clone(), request, take.clone()));
         }
-        let mut all = Vec::new();
         while let Some(segment) = segments.join_next().await {
             // Nobody aborts them while they are waited for, so one that did not end well has panicked.
-            all.extend(segment.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?);
+            segment.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         }
-        Ok(all)
+        Ok(())
     }
 
     fn request(&self) -> Value {
@@ -62,24 +73,27 @@ impl Scan {
     }
 }
 
-/// One answer after the other, to the end or until they hold enough posts.
-pub(crate) async fn answers(
-    client: &DynamoDb,
-    operation: &str,
-    mut request: Value,
-    enough: Option<usize>,
-) -> Result<Vec<Bytes>, Failed> {
-    let (mut answers, mut posts) = (Vec::new(), 0);
-    loop {
-        let answer = client.call(operation, &request).await?;
-        let next = row::next(&answer)?;
-        if let (Some(_), Some(_)) = (&next, enough) {
-            posts += row::posts(&answer)?.count();
+async fn segment(client: DynamoDb, mut request: Value, take: impl Fn(Vec<(PostId, User)>)) -> Result<(), Failed> {
+    for _ in 0..MOST_PAGES {
+        let page = client.call("Scan", &request).await?;
+        take(row::keys(&page)?);
+        match go_on(&mut request, row::next(&page)?)? {
+            true => consume_budget().await,
+            false => return Ok(()),
         }
-        answers.push(answer);
-        match next {
-            Some(next) if enough.is_none_or(|enough| posts < enough) => request["ExclusiveStartKey"] = next,
-            _ => return Ok(answers),
+    }
+    Err(Failed::Endless)
+}
+
+/// Makes of a request the one for the next page; whether there is one.
+pub(crate) fn go_on(request: &mut Value, next: Option<Value>) -> Result<bool, Failed> {
+    match next {
+        None => Ok(false),
+        // Asked for again, it would be answered with itself for ever.
+        Some(next) if request["ExclusiveStartKey"] == next => Err(Failed::Circle),
+        Some(next) => {
+            request["ExclusiveStartKey"] = next;
+            Ok(true)
         }
     }
 }

@@ -14,20 +14,21 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, EndpointExt, Request, Response, Route};
 use poem_openapi::OpenApiService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_io_timeout::TimeoutStream;
 
 use crate::api::{Api, Config};
 use crate::author::Authors;
 use crate::clients::Clients;
 use crate::config::{BadSettings, Settings};
+use crate::connection::{Paced, Rooms, Silence};
 use crate::document::Document;
 use crate::layers::{self, Limits};
 use crate::metrics::Metrics;
 use crate::page::Page;
 use crate::query;
 use crate::ready::Readiness;
+use crate::waiting_room::WaitingRoom;
 use crate::workers::Workers;
 
 /// The most that is read of a request before its headers are complete.
@@ -44,7 +45,7 @@ pub fn app(
     limits: &Limits,
     metrics: Arc<Metrics>,
 ) -> Result<BoxEndpoint<'static>, BadSettings> {
-    let Clients { rows, pictures, picture_origin } = clients;
+    let Clients { rows, pictures, picture_origin, .. } = clients;
     let api = Api {
         rows,
         pictures,
@@ -55,16 +56,18 @@ pub fn app(
     let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
     let document = Document::of(api.clone(), &settings.auth);
     let (page, authors) = (Arc::new(Page::new(&picture_origin)), Arc::new(Authors::new(&settings.auth)?));
-    let (body, whole, places) = (limits.body, limits.whole, Arc::new(Semaphore::new(limits.requests)));
+    let (body, senders) = (limits.body, WaitingRoom::new(limits.senders));
+    let (whole, places) = (limits.whole, Arc::new(Semaphore::new(limits.requests)));
     // From the innermost to the outermost.
     let app = Route::new()
         .at("/openapi.json", document.endpoint())
         .nest("/docs", document.page())
         .nest("/", api.data(authors))
         .around(query::readable)
-        .around(move |next, request| layers::bounded(next, request, body))
         .around(move |next, request| layers::in_time(next, request, whole))
         .around(move |next, request| layers::uncrowded(next, request, places.clone()))
+        // A request that is not all there takes nobody's place.
+        .around(move |next, request| layers::bounded(next, request, body, senders.clone()))
         .around(move |next, request| {
             let page = page.clone();
             async move { page.before(next, request).await }
@@ -90,7 +93,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let app = Arc::new(app.map_to_response());
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let (places, rooms) = (Arc::new(Semaphore::new(limits.connections)), Rooms::new(limits));
     let connections = GracefulShutdown::new();
     tracing::info!(what, address = %listener.local_addr()?, "listening");
     tokio::pin!(stop);
@@ -117,10 +120,15 @@ pub async fn serve(
             }
         };
         let (worker, watcher, app, limits) = (workers.place(), connections.watcher(), app.clone(), limits.clone());
+        let (rooms, give_way) = (rooms.clone(), Arc::new(Notify::new()));
         worker.runtime.clone().spawn(async move {
             // How a connection ends is its client's business; what was asked on it has its own lines in the log.
             if let Ok(stream) = TcpStream::from_std(stream) {
-                let _ = watcher.watch(connection(stream, RemoteAddr(peer.into()), app, &limits)).await;
+                let connection = connection(stream, RemoteAddr(peer.into()), app, &limits, &rooms, &give_way);
+                tokio::select! {
+                    _ = watcher.watch(connection) => (),
+                    () = give_way.notified() => (),
+                }
             }
             drop((worker, place));
         });
@@ -143,16 +151,19 @@ fn connection<E: Endpoint<Output = Response> + 'static>(
     peer: RemoteAddr,
     app: Arc<E>,
     limits: &Limits,
+    rooms: &Rooms,
+    give_way: &Arc<Notify>,
 ) -> impl GracefulConnection + use<E> {
     // Answers are small, and waiting for more to send only makes them late.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.reading));
+    let (stream, silence) = (Paced::new(stream, rooms, limits.reading, give_way), Silence::begin(rooms, give_way));
     let answer = service_fn(move |request| {
-        let (app, peer) = (app.clone(), peer.clone());
+        silence.ends();
+        let (app, peer, silence) = (app.clone(), peer.clone(), silence.clone());
         async move {
             let request = Request::from((request, LocalAddr::default(), peer, Scheme::HTTP));
-            Ok::<_, Infallible>(hyper::Response::from(app.get_response(request).await))
+            let response = hyper::Response::from(app.get_response(request).await);
+            Ok::<_, Infallible>(response.map(|body| silence.behind(body)))
         }
     });
     http1::Builder::new()
@@ -160,5 +171,5 @@ fn connection<E: Endpoint<Output = Response> + 'static>(
         .header_read_timeout(limits.head)
         // What a request may be in all is said by our own limits, in our own words, to whoever stays below this one.
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), answer)
+        .serve_connection(TokioIo::new(stream), answer)
 }

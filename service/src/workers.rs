@@ -48,7 +48,8 @@ impl Workers {
 
     /// A runtime of one thread, whose lines are logged when it comes to rest.
     pub fn runtime() -> io::Result<Runtime> {
-        Builder::new_current_thread().enable_all().on_thread_park(log::rest).build()
+        // Blocking work takes a processor each: more threads than that would only take memory.
+        Builder::new_current_thread().enable_all().max_blocking_threads(4).on_thread_park(log::rest).build()
     }
 
     /// So many threads: the one of the runtime that this is called in, and new ones. Fails if the system gives no more.

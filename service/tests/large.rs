@@ -1,12 +1,17 @@
-//! A table that no single answer holds, told by a DynamoDB inside the test that gives one row at a time.
+//! Tables that no single answer holds, and answers that are not AWS's, told by a DynamoDB inside the test.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::config::Credentials;
+use flate2::read::GzDecoder;
+use futures::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -20,63 +25,363 @@ use tokio::sync::Barrier;
 
 const SEGMENTS: u64 = 8;
 
+/// Rows by id, and what was asked about them.
 #[derive(Clone)]
 struct Table {
-    /// The scans so far.
-    calls: Arc<Mutex<Vec<Value>>>,
+    rows: Arc<Mutex<BTreeMap<String, Value>>>,
+    calls: Arc<Mutex<Vec<(String, Value)>>>,
+    /// How many rows an answer has at most.
+    most: usize,
     /// Where the first call for each segment waits for those for all others.
-    all_there: Arc<Barrier>,
+    all_there: Option<Arc<Barrier>>,
+    /// What is answered to an operation in place of what should be, after so many more good answers.
+    odd: Arc<Mutex<Option<(&'static str, String, usize)>>>,
 }
 
 impl Table {
-    /// Two rows in each segment, and one row in each answer.
-    async fn scan(&self, asked: Value) -> Value {
-        self.calls.lock().unwrap().push(asked.clone());
-        let segment = asked["Segment"].as_u64();
-        let again = asked["ExclusiveStartKey"]["id"]["S"].is_string();
-        if segment.is_some() && !again {
-            self.all_there.wait().await;
-        }
-        let number = 2 * segment.unwrap_or(0) + u64::from(again);
-        let (user, id) = (json!({ "S": "USER#ada" }), json!({ "S": format!("POST#{}", id(number)) }));
-        let row = json!({ "user": user, "id": id, "title": { "S": "t" }, "body": { "S": "b" } });
-        match again {
-            false => json!({ "Items": [row], "LastEvaluatedKey": { "user": user, "id": id } }),
-            true => json!({ "Items": [row] }),
+    fn of(posts: u64, most: usize) -> Self {
+        let rows: BTreeMap<_, _> = (0..posts).map(|number| (id(number), row(number))).collect();
+        let (rows, calls) = (Arc::new(Mutex::new(rows)), Arc::default());
+        Self { rows, calls, most, all_there: None, odd: Arc::default() }
+    }
+
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
+        self.rows.lock().unwrap()
+    }
+
+    async fn answer(&self, operation: &str, asked: Value) -> Value {
+        self.calls.lock().unwrap().push((operation.to_owned(), asked.clone()));
+        match operation {
+            "Scan" => self.scan(&asked).await,
+            "Query" => self.query(&asked),
+            "BatchGetItem" => self.get(&asked["RequestItems"]["posts"]),
+            "GetItem" => match self.rows().get(&name(&asked["Key"]["id"])) {
+                Some(row) => json!({ "Item": row }),
+                None => json!({}),
+            },
+            "PutItem" => {
+                self.rows().insert(name(&asked["Item"]["id"]), asked["Item"].clone());
+                json!({})
+            }
+            "DeleteItem" => {
+                self.rows().remove(&name(&asked["Key"]["id"]));
+                json!({})
+            }
+            other => panic!("nobody asks for {other}"),
         }
     }
 
-    /// How many scans were about a segment, and how many about the whole table, since the last time.
-    fn counts(&self) -> (usize, usize) {
+    async fn scan(&self, asked: &Value) -> Value {
+        let segment = asked["Segment"].as_u64();
+        if let (Some(all_there), Some(_), Value::Null) = (&self.all_there, segment, &asked["ExclusiveStartKey"]) {
+            all_there.wait().await;
+        }
+        let is_of_it = |row: &&Value| segment.is_none_or(|segment| number(row) % SEGMENTS == segment);
+        let rows: Vec<Value> = self.rows().values().filter(is_of_it).cloned().collect();
+        let mut page = page(rows, asked, self.most);
+        if asked["ProjectionExpression"].is_string() {
+            for row in page["Items"].as_array_mut().unwrap() {
+                *row = json!({ "user": row["user"], "id": row["id"] });
+            }
+        }
+        page
+    }
+
+    fn query(&self, asked: &Value) -> Value {
+        let (user, after) =
+            (&asked["ExpressionAttributeValues"][":user"], &asked["ExpressionAttributeValues"][":after"]);
+        let newest = asked["ScanIndexForward"] == false;
+        let is_behind = |id: &str| match after["S"].as_str() {
+            Some(after) if newest => id < after,
+            Some(after) => id > after,
+            None => true,
+        };
+        let rows = self.rows();
+        let rows = rows.values().filter(|row| row["user"] == *user && is_behind(&name(&row["id"]))).cloned();
+        let mut rows: Vec<Value> = rows.collect();
+        if newest {
+            rows.reverse();
+        }
+        page(rows, asked, asked["Limit"].as_u64().map_or(self.most, |limit| self.most.min(limit as usize)))
+    }
+
+    fn get(&self, asked: &Value) -> Value {
+        let keys = asked["Keys"].as_array().unwrap();
+        assert!(asked["ConsistentRead"] == true && keys.len() <= 100);
+        let (now, later) = keys.split_at(keys.len().min(self.most));
+        let rows: Vec<Value> = now.iter().filter_map(|key| self.rows().get(&name(&key["id"])).cloned()).collect();
+        let left =
+            if later.is_empty() { json!({}) } else { json!({ "posts": { "ConsistentRead": true, "Keys": later } }) };
+        json!({ "Responses": { "posts": rows }, "UnprocessedKeys": left })
+    }
+
+    fn says(&self, operation: &'static str, said: &str, after: usize) {
+        *self.odd.lock().unwrap() = Some((operation, said.to_owned(), after));
+    }
+
+    fn odd(&self, operation: &str) -> Option<String> {
+        match &mut *self.odd.lock().unwrap() {
+            Some((odd, said, 0)) if *odd == operation => Some(said.clone()),
+            Some((odd, _, after)) if *odd == operation => {
+                *after -= 1;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// How often each operation was asked for since the last time.
+    fn counts(&self) -> BTreeMap<String, usize> {
         let calls = std::mem::take(&mut *self.calls.lock().unwrap());
-        let of_segments = calls.iter().filter(|call| call["TotalSegments"] == SEGMENTS).count();
-        (of_segments, calls.len() - of_segments)
+        calls.into_iter().fold(BTreeMap::new(), |mut counts, (operation, asked)| {
+            let of_segment = if asked["TotalSegments"] == SEGMENTS { " of a segment" } else { "" };
+            *counts.entry(operation + of_segment).or_default() += 1;
+            counts
+        })
     }
 }
 
-#[tokio::test]
-async fn a_large_table_is_read_in_segments_at_the_same_time_each_to_its_last_page() {
-    let table = Table { calls: Arc::default(), all_there: Arc::new(Barrier::new(SEGMENTS as usize)) };
-    let posts = format!("{}/posts", service(&dynamodb(table.clone()).await).await);
-    // Whoever reads one segment after the other waits for ever for the others to be asked for.
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-    let ids: Vec<String> = (0..2 * SEGMENTS).map(|number| format!("POST#{}", id(number))).collect();
-    // That one answer is not enough is learned once.
-    for counts in [(16, 1), (16, 0)] {
-        let shown: Vec<Value> = http.get(&posts).send().await.unwrap().json().await.unwrap();
-        assert_eq!(shown.iter().map(|post| post["id"].as_str().unwrap()).collect::<Vec<_>>(), ids);
-        assert_eq!(table.counts(), counts);
+impl Table {
+    /// The same without the reading of keys, which a slow machine may repeat.
+    fn row_reads(&self) -> BTreeMap<String, usize> {
+        self.counts().into_iter().filter(|(operation, _)| operation != "Scan of a segment").collect()
     }
-    let part: Vec<Value> =
-        http.get(format!("{posts}?limit=3&cursor={}", id(4))).send().await.unwrap().json().await.unwrap();
-    assert_eq!(part.iter().map(|post| post["id"].as_str().unwrap()).collect::<Vec<_>>(), &ids[5..8]);
+}
+
+/// The rows behind where a page begins, and where the next one does.
+fn page(rows: Vec<Value>, asked: &Value, most: usize) -> Value {
+    let start = match asked["ExclusiveStartKey"]["id"] {
+        Value::Null => 0,
+        ref start => 1 + rows.iter().position(|row| row["id"] == *start).unwrap(),
+    };
+    let (page, rest) = rows[start..].split_at(most.min(rows.len() - start));
+    match page.last() {
+        Some(last) if !rest.is_empty() => {
+            json!({ "Items": page, "LastEvaluatedKey": { "user": last["user"], "id": last["id"] } })
+        }
+        _ => json!({ "Items": page }),
+    }
 }
 
 fn id(number: u64) -> String {
+    format!("POST#{}", uuid(number))
+}
+
+fn uuid(number: u64) -> String {
     format!("018f2f6e-0000-7000-8000-{number:012x}")
 }
 
-async fn dynamodb(table: Table) -> String {
+fn name(id: &Value) -> String {
+    id["S"].as_str().unwrap().to_owned()
+}
+
+fn number(row: &Value) -> u64 {
+    u64::from_str_radix(name(&row["id"]).rsplit('-').next().unwrap(), 16).unwrap()
+}
+
+fn row(number: u64) -> Value {
+    let user = if number.is_multiple_of(3) { "bob" } else { "ada" };
+    json!({
+        "user": { "S": format!("USER#{user}") }, "id": { "S": id(number) }, "title": { "S": number.to_string() },
+        "body": { "S": "b" },
+    })
+}
+
+struct World {
+    table: Table,
+    posts: String,
+    http: reqwest::Client,
+}
+
+impl World {
+    async fn of(table: Table) -> Self {
+        let posts = format!("{}/posts", service(&aws(table.clone()).await).await);
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        Self { table, posts, http }
+    }
+
+    async fn get(&self, query: &str) -> reqwest::Response {
+        self.http.get(format!("{}{query}", self.posts)).send().await.unwrap()
+    }
+
+    async fn ids(&self, query: &str) -> Vec<String> {
+        let answer = self.get(query).await;
+        assert_eq!(answer.status(), 200, "{query}");
+        ids(&answer.json().await.unwrap())
+    }
+}
+
+fn ids(posts: &Value) -> Vec<String> {
+    posts.as_array().unwrap().iter().map(|post| post["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_keys_of_a_large_table_are_read_once_and_in_segments_at_the_same_time() {
+    // Whoever reads one segment after the other waits for ever for the others to be asked for.
+    let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
+    let world = World::of(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
+    let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();
+    assert_eq!(world.ids("").await, all);
+    let counts = world.table.counts();
+    assert_eq!([counts["Scan"], counts["Scan of a segment"], counts["BatchGetItem"]], [1, 16, 16], "each of one row");
+    // That one answer is not enough is learned once, and the keys are known for a while.
+    assert_eq!(world.ids("").await, all);
+    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
+    assert_eq!(world.ids(&format!("?limit=3&cursor={}", uuid(4))).await, &all[5..8]);
+    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 3)].into());
+}
+
+#[tokio::test]
+async fn a_page_of_a_large_table_costs_its_own_rows_however_many_ask_for_others() {
+    let world = World::of(Table::of(1000, 300)).await;
+    let first: Vec<String> = (0..40).map(|number| id(999 - number)).collect();
+    assert_eq!(world.ids("?limit=40&order=newest").await, first);
+    world.table.counts();
+    assert_eq!(world.ids("?limit=40&order=newest").await, first);
+    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 1)].into());
+    let pages = (0..200).map(|number| {
+        let world = &world;
+        async move {
+            let answer = world.get(&format!("?limit=1&cursor={}", uuid(4 * number))).await;
+            assert_eq!(answer.headers()["next-cursor"], uuid(4 * number + 1));
+            assert_eq!(ids(&answer.json().await.unwrap()), [id(4 * number + 1)]);
+        }
+    });
+    join_all(pages).await;
+    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 200)].into());
+}
+
+#[tokio::test]
+async fn pages_of_a_small_table_share_a_read_and_show_what_others_write_at_once() {
+    let world = World::of(Table::of(100, 1000)).await;
+    let pages = (0..99).map(|number| {
+        let world = &world;
+        async move { assert_eq!(world.ids(&format!("?limit=1&cursor={}", uuid(number))).await, [id(number + 1)]) }
+    });
+    join_all(pages).await;
+    let counts = world.table.counts();
+    assert!(counts["Scan"] < 99 && counts.len() == 1, "{counts:?}");
+    world.table.rows().insert(id(100), row(100));
+    world.table.rows().remove(&id(99));
+    assert_eq!(world.ids("?limit=2&order=newest").await, [id(100), id(98)]);
+    assert_eq!(world.ids(&format!("?cursor={}", uuid(97))).await, [id(98), id(100)]);
+}
+
+#[tokio::test]
+async fn a_large_list_comes_in_parts_and_in_whole() {
+    let world = World::of(Table::of(1000, 300)).await;
+    let all: Vec<String> = (0..1000).map(id).collect();
+    let newest: Vec<String> = all.iter().rev().cloned().collect();
+    let of = |user: &str| -> Vec<String> {
+        let is_of_user = |number: &u64| row(*number)["user"]["S"] == format!("USER#{user}");
+        (0..1000).filter(is_of_user).map(id).collect()
+    };
+    for (query, expected) in [
+        ("", all.clone()),
+        ("?order=newest", newest.clone()),
+        (&format!("?cursor={}", uuid(10)), all[11..].to_vec()),
+        (&format!("?order=newest&cursor={}", uuid(10)), newest[990..].to_vec()),
+        ("?user=ada", of("ada")),
+        ("?user=ada&order=newest", of("ada").into_iter().rev().collect()),
+        ("?user=bob&limit=310", of("bob")[..310].to_vec()),
+    ] {
+        assert!(world.ids(query).await == expected, "{query}");
+        let answer = world.http.get(format!("{}{query}", world.posts)).header("Accept-Encoding", "gzip").send().await;
+        let (answer, mut unpacked) = (answer.unwrap(), String::new());
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        GzDecoder::new(&*answer.bytes().await.unwrap()).read_to_string(&mut unpacked).unwrap();
+        assert!(ids(&serde_json::from_str(&unpacked).unwrap()) == expected, "{query}, packed");
+    }
+    // What others delete is passed over at once, also where a part would begin or end with it.
+    world.table.rows().retain(|_, row| number(row) >= 500);
+    assert!(world.ids("").await == all[500..]);
+    assert_eq!(world.ids(&format!("?limit=1&cursor={}", uuid(3))).await, [id(500)]);
+    assert_eq!(world.ids("?user=bob&limit=1").await, [id(501)]);
+}
+
+#[tokio::test]
+async fn what_an_instance_writes_and_deletes_it_shows_at_once() {
+    let world = World::of(Table::of(500, 100)).await;
+    assert_eq!(world.ids("").await.len(), 500);
+    let post = world.http.post(&world.posts).header("Authorization", "eve").header("Content-Type", "application/json");
+    let written: Value = post.body(r#"{"title":"t","body":"b"}"#).send().await.unwrap().json().await.unwrap();
+    let newest = "?order=newest&limit=2";
+    assert_eq!(world.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(499)]);
+    assert_eq!(world.ids("").await.len(), 501);
+    let delete = world.http.delete(format!("{}/{}", world.posts, uuid(499))).header("Authorization", "ada");
+    assert_eq!(delete.send().await.unwrap().status(), 204);
+    assert_eq!(world.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(498)]);
+    assert_eq!(world.ids("").await.len(), 500);
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_told_to_its_end_is_broken_off() {
+    let world = World::of(Table::of(1000, 300)).await;
+    assert_eq!(world.ids("").await.len(), 1000);
+    // The first part has been read by then.
+    world.table.says("BatchGetItem", "<html>", 3);
+    let answer = world.get("").await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.bytes().await.is_err(), "a shorter list would be taken for the whole");
+    let refused = world.get("").await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "2"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
+    let (small, large) = (World::of(Table::of(3, 100)).await, World::of(Table::of(30, 10)).await);
+    assert_eq!(large.ids("?limit=1").await, [id(0)]);
+    let circle = json!({ "Items": [], "LastEvaluatedKey": { "user": { "S": "USER#ada" }, "id": { "S": "x" } } });
+    let circle = circle.to_string();
+    let endless = [
+        "",
+        "<html>Log in</html>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>",
+    ];
+    let odd =
+        ["", "<html>Log in</html>", "{", "[]", "null", "{\"Item\":[]}", "{\"Responses\":[]}", "\u{1f}\u{8b}\u{8}"];
+    for (world, operation, method, path, odd) in [
+        (&small, "Scan", "GET", "", &odd[..]),
+        (&small, "Scan", "GET", "?limit=1", &odd),
+        (
+            &small,
+            "Scan",
+            "GET",
+            "",
+            &["{}", "{\"Items\":{}}", "{\"Items\":[1]}", "{\"Items\":[],\"LastEvaluatedKey\":1}"],
+        ),
+        (&large, "BatchGetItem", "GET", "", &odd),
+        (
+            &large,
+            "BatchGetItem",
+            "GET",
+            "?limit=1",
+            &["{}", "{\"Responses\":{\"posts\":[]}}", "{\"UnprocessedKeys\":{}}"],
+        ),
+        (&small, "Query", "GET", "?user=ada", &odd),
+        (&small, "Query", "GET", "?user=ada", &["{}", &circle]),
+        (&small, "Query", "GET", "?user=ada&limit=1", &["{}", &circle]),
+        (&small, "PutItem", "POST", "", &odd[..5]),
+        (&small, "GetItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..6]),
+        (&small, "S3", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &endless),
+        (&small, "DeleteItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..5]),
+    ] {
+        for body in odd {
+            world.table.says(operation, body, 0);
+            let request = world.http.request(method.parse().unwrap(), format!("{}{path}", world.posts));
+            let request = request.header("Authorization", "ada").header("Content-Type", "application/json");
+            let answer = request.body(r#"{"title":"t","body":"b"}"#).send().await.unwrap();
+            assert_eq!(answer.status(), 503, "{operation} for {method} {path}: {body}");
+            assert_eq!(answer.headers()["retry-after"], "2");
+        }
+        *world.table.odd.lock().unwrap() = None;
+    }
+    assert_eq!(small.ids("").await, (0..3).map(id).collect::<Vec<_>>());
+}
+
+/// A DynamoDB with this table, and an S3 that has nothing; returns its address.
+async fn aws(table: Table) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -91,22 +396,32 @@ async fn dynamodb(table: Table) -> String {
 }
 
 async fn answer(request: Request<Incoming>, table: Table) -> Result<Response<Full<Bytes>>, Infallible> {
-    assert_eq!(request.headers()["x-amz-target"], "DynamoDB_20120810.Scan");
+    let target = request.headers().get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let page = table.scan(serde_json::from_slice(&body).unwrap()).await;
-    Ok(Response::new(Full::from(page.to_string())))
+    let said = match target.as_deref().and_then(|target| target.split_once('.')) {
+        None => table.odd("S3").unwrap_or_else(|| "<ListBucketResult></ListBucketResult>".to_owned()),
+        Some((_, operation)) => match table.odd(operation) {
+            Some(said) => said,
+            None => table.answer(operation, serde_json::from_slice(&body).unwrap()).await.to_string(),
+        },
+    };
+    Ok(Response::new(Full::from(said)))
 }
 
-async fn service(dynamodb: &str) -> String {
+async fn service(aws: &str) -> String {
     let shared = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .endpoint_url(dynamodb)
+        .endpoint_url(aws)
         .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
+        .retry_config(RetryConfig::disabled())
         .load()
         .await;
-    let settings =
-        Settings::read(|name| matches!(name, "BUCKET" | "DYNAMO_TABLE").then(|| "posts".to_owned())).unwrap();
-    let (limits, counts) = (Limits::default(), Arc::new(Metrics::default()));
+    let settings = Settings::read(|name| match name {
+        "BUCKET" | "DYNAMO_TABLE" => Some("posts".to_owned()),
+        "AWS_ENDPOINT_URL_S3" => Some(aws.to_owned()),
+        _ => None,
+    });
+    let (settings, limits, counts) = (settings.unwrap(), Limits::default(), Arc::new(Metrics::default()));
     let app = app(Clients::new(&shared, &settings).await.unwrap(), &settings, &limits, counts).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

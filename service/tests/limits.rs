@@ -1,5 +1,7 @@
 //! What happens to those who ask too much, too much at once, or too slowly.
 
+#[path = "support/line.rs"]
+mod line;
 mod support;
 
 use std::future::pending;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use line::{Fate, line};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::{Limits, Workers, serve};
@@ -17,6 +20,8 @@ use tokio::sync::Notify;
 
 /// A limit that is reached soon.
 const SOON: Duration = Duration::from_millis(50);
+/// A limit that is reached by no test.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 async fn connect(base: &str) -> TcpStream {
     TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap()
@@ -32,26 +37,91 @@ async fn all_of(mut stream: TcpStream) -> String {
 #[tokio::test]
 async fn what_is_more_than_can_be_done_at_once_is_told_to_come_back() {
     let mut world = World::new().await;
-    world.base = world.otherwise(&[], Limits { requests: 1, ..Limits::default() }).await;
-    let mut slow = connect(&world.base).await;
-    let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
-    slow.write_all(format!("{head}Content-Length: 25\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
-    // Until it has taken its place.
-    let refused = loop {
-        let answer = world.get("/posts").await;
-        if answer.status() != StatusCode::OK {
-            break answer;
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = {
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        move |call: String| {
+            let (begun, go_on) = (begun.clone(), go_on.clone());
+            async move {
+                if call == "Scan" {
+                    begun.notify_one();
+                    go_on.notified().await;
+                }
+                Fate::Pass
+            }
         }
     };
+    let limits = Limits { requests: 1, ..Limits::default() };
+    world.base = world.elsewhere_with(&line(&world.endpoint, slow).await, limits).await;
+    let first = tokio::spawn(world.http.get(format!("{}/posts", world.base)).send());
+    begun.notified().await;
+    let refused = world.get("/posts?user=ada").await;
     assert_eq!(refused.headers()["retry-after"], "2");
     told(refused, 503).await;
     // What needs no place: whether the service lives, what browsers ask before every call, and the page.
     assert_eq!(world.get("/health").await.status(), StatusCode::OK);
     assert_eq!(world.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
     assert_eq!(world.get("/").await.status(), StatusCode::OK);
-    slow.write_all(br#"{"title":"t","body":"b" }"#).await.unwrap();
-    assert!(all_of(slow).await.starts_with("HTTP/1.1 201 Created\r\n"));
-    assert_eq!(world.list("/posts").await.len(), 1);
+    go_on.notify_one();
+    assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(world.get("/posts?user=ada").await.status(), StatusCode::OK);
+    world.end().await;
+}
+
+/// A client that has sent the head of a post, of which the service awaits the body.
+async fn begin_to_write(base: &str) -> TcpStream {
+    let mut slow = connect(base).await;
+    let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
+    let more = "Expect: 100-continue\r\nContent-Length: 25\r\nConnection: close\r\n\r\n";
+    slow.write_all(format!("{head}{more}").as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    slow.write_all(b"{").await.unwrap();
+    slow
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_there_takes_nobodys_place() {
+    let mut world = World::new().await;
+    world.base = world.otherwise(&[], Limits { requests: 1, senders: 3, body: NEVER, ..Limits::default() }).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        slow.push(begin_to_write(&world.base).await);
+    }
+    // Too many are slow: the one that has been it for the longest gives way.
+    let answer = all_of(slow.remove(0)).await;
+    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
+    assert_eq!(world.get("/posts").await.status(), StatusCode::OK);
+    world.write(b"bob", "t").await;
+    for mut slow in slow {
+        slow.write_all(br#""title":"t","body":"b" }"#).await.unwrap();
+        assert!(all_of(slow).await.starts_with("HTTP/1.1 201 Created\r\n"));
+    }
+    assert_eq!(world.list("/posts").await.len(), 4);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_gives_way_to_others() {
+    let mut world = World::new().await;
+    world.base = world.otherwise(&[], Limits { silent: 2, head: NEVER, ..Limits::default() }).await;
+    let silent = connect(&world.base).await;
+    let mut slow = connect(&world.base).await;
+    slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let mut third = connect(&world.base).await;
+    assert_eq!(all_of(silent).await, "");
+    let ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut answer = [0; 15];
+    for _ in 0..3 {
+        third.write_all(ask).await.unwrap();
+        third.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        // The rest of it.
+        while third.read(&mut [0; 4096]).await.unwrap() == 4096 {}
+    }
+    let _fourth = connect(&world.base).await;
+    assert_eq!(all_of(slow).await, "", "a head that does not come is nothing said");
     world.end().await;
 }
 
@@ -84,11 +154,10 @@ async fn a_client_that_never_says_what_it_wants_is_left() {
     world.end().await;
 }
 
-#[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_left() {
+/// A service whose every answer is more than fits into a connection; it tells when the answer it belongs to is dropped.
+async fn more_than_fits(limits: Limits) -> (String, Arc<Notify>) {
     let (done, more_than_fits) = (Arc::new(Notify::new()), vec![b'x'; 64 * 1024 * 1024]);
     let told = done.clone();
-    /// Tells when the answer it belongs to is dropped.
     struct Tells(Arc<Notify>);
     impl Drop for Tells {
         fn drop(&mut self) {
@@ -105,12 +174,28 @@ async fn a_client_that_does_not_read_its_answer_is_left() {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let limits = Limits { reading: SOON, ..Limits::default() };
     tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
+    (base, done)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answer_is_left() {
+    let (base, done) = more_than_fits(Limits { reading: SOON, ..Limits::default() }).await;
     let mut deaf = connect(&base).await;
     deaf.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     done.notified().await;
     drop(deaf);
+}
+
+#[tokio::test]
+async fn the_slowest_of_too_many_readers_gives_way() {
+    let (base, done) = more_than_fits(Limits { readers: 1, reading: NEVER, ..Limits::default() }).await;
+    let (mut deaf, mut other) = (connect(&base).await, connect(&base).await);
+    for client in [&mut deaf, &mut other] {
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    }
+    done.notified().await;
+    drop((deaf, other));
 }
 
 #[tokio::test]

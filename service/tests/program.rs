@@ -57,6 +57,20 @@ fn bad_settings_are_named_and_it_exits_with_78() {
         ("MAX_REQUESTS", "many"),
         ("AUTH", "password"),
         ("JWT_AUDIENCE", "postagram"),
+        ("BUCKET", "s3://images"),
+        ("BUCKET", "Images"),
+        ("BUCKET", "im"),
+        ("BUCKET", "images/cats"),
+        ("BUCKET", "10.0.0.1"),
+        ("BUCKET", "im..ages"),
+        ("DYNAMO_TABLE", "my posts"),
+        ("DYNAMO_TABLE", "p"),
+        ("DYNAMO_TABLE", "arn:aws:dynamodb:us-east-1:1:posts"),
+        ("HOST", "http://127.0.0.1"),
+        ("HOST", "127.0.0.1:8080"),
+        ("HOST", "192.0.2.1"),
+        ("METRICS_HOST", "any where"),
+        ("RUST_LOG", "service=loud"),
     ] {
         let variables = [ENOUGH, &[(name, value)]].concat();
         let output = program(&dir, &variables).output().unwrap();
@@ -69,6 +83,152 @@ fn bad_settings_are_named_and_it_exits_with_78() {
     let log = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(log.contains("JWT_SECRET is shorter than 32 bytes") && !log.contains("too short"), "{log}");
+}
+
+#[test]
+fn a_dot_env_may_begin_with_a_byte_order_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(".env"), "\u{feff}BUCKET=images\r\nDYNAMO_TABLE=posts\r\n").unwrap();
+    let mut running = start(program(&dir, &ENOUGH[2..]));
+    assert_eq!(running.stop(Signal::TERM), Some(0));
+}
+
+#[test]
+fn the_metrics_have_a_port_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = program(&dir, &[ENOUGH, &[("PORT", "8080"), ("METRICS_PORT", "8080")]].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("PORT and METRICS_PORT are both 8080"));
+}
+
+/// Settings of the AWS SDK, some of which would make it panic.
+const OF_AWS: &[&str] = &[
+    "AWS_RETRY_MODE",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_NEW_RETRIES_2026",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_SDK_UA_APP_ID",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE",
+    "AWS_SIGV4A_SIGNING_REGION_SET",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+#[test]
+fn every_value_of_a_setting_of_aws_is_a_working_run_or_an_error_of_one_line() {
+    let try_all = |name: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        for value in ["", " ", "nonsense", "legacy", "0", "-1", "true", "http://", "/nowhere", "\u{e9}"] {
+            let base = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
+            let mut command = program(&dir, &[ENOUGH, &base, &[(name, value)]].concat());
+            let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+            let mut log = BufReader::new(child.stdout.take().unwrap());
+            let mut first: Value = Value::Null;
+            for line in log.by_ref().lines() {
+                first = serde_json::from_str(&line.unwrap()).unwrap();
+                if first["level"] != "WARN" {
+                    break;
+                }
+            }
+            if first["message"] == "listening" {
+                // Where nobody is.
+                let address = first["address"].as_str().unwrap();
+                if !name.starts_with("AWS_ENDPOINT_URL") {
+                    let answer = ask(address, "GET /posts", "", "");
+                    assert!(answer.starts_with("HTTP/1.1 503 "), "{name}={value:?}: {answer}");
+                }
+                kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+                assert_eq!(child.wait().unwrap().code(), Some(0), "{name}={value:?}");
+            } else {
+                assert_eq!(child.wait().unwrap().code(), Some(78), "{name}={value:?}: {first}");
+                assert_eq!((first["level"].as_str(), log.lines().count()), (Some("ERROR"), 0), "{name}={value:?}");
+                let message = first["message"].as_str().unwrap();
+                assert!(message.contains("AWS_") && !message.contains('\n'), "{name}={value:?}: {message}");
+            }
+            let mut panics = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut panics).unwrap();
+            assert_eq!(panics, "", "{name}={value:?}");
+        }
+    };
+    thread::scope(|scope| {
+        for names in OF_AWS.chunks(OF_AWS.len().div_ceil(4)) {
+            scope.spawn(move || names.iter().for_each(|name| try_all(name)));
+        }
+    });
+}
+
+#[test]
+fn every_value_of_a_profile_is_a_working_run_or_an_error_of_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let named = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
+    for (text, told) in [
+        ("[default]\nretry_mode = legacy\nmax_attempts = 5\n", None),
+        ("[default]\nretry_mode = never\n", Some("retry_mode of profile default is \"never\"")),
+        ("[default]\nmax_attempts = 0\n", Some("max_attempts of profile default is \"0\"")),
+        ("[default]\nendpoint_url = here\n", Some("endpoint_url of profile default is \"here\"")),
+        ("[default]\nuse_fips_endpoint = 1\n", Some("use_fips_endpoint of profile default is \"1\"")),
+        ("[default\nregion = x\n", Some("the AWS configuration cannot be read")),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let command = program(&dir, &[ENOUGH, &named].concat());
+        match told {
+            None => assert_eq!(start(command).stop(Signal::TERM), Some(0)),
+            Some(told) => refused(command, told),
+        }
+    }
+    let without_keys: Vec<_> = ENOUGH.iter().filter(|(name, _)| !name.contains("KEY")).copied().collect();
+    let missing = [&without_keys[..], &named, &[("AWS_PROFILE", "work")]].concat();
+    std::fs::write(&file, "[default]\n").unwrap();
+    refused(program(&dir, &missing), "AWS_PROFILE is \"work\", and the AWS configuration has no such profile");
+}
+
+#[test]
+fn a_machine_without_certificates_is_told_what_it_lacks_where_it_needs_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (nothing, empty) = (dir.path().join("nothing"), dir.path().join("empty"));
+    std::fs::write(&empty, "").unwrap();
+    for file in [nothing, empty] {
+        let file = [("SSL_CERT_FILE", file.to_str().unwrap())];
+        refused(program(&dir, &[ENOUGH, &file].concat()), "this machine has no CA certificates to check who https://");
+        let plain = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
+        let keys = [("AUTH", "jwt"), ("JWT_AUDIENCE", "a"), ("JWT_JWKS_URL", "https://login.example/keys")];
+        refused(program(&dir, &[ENOUGH, &plain, &keys, &file].concat()), "to check who https://login.example/keys is");
+        let mut running = start(program(&dir, &[ENOUGH, &plain, &file].concat()));
+        assert!(ask(&running.address, "GET /posts", "", "").starts_with("HTTP/1.1 503 "));
+        assert_eq!(running.stop(Signal::TERM), Some(0));
+    }
+}
+
+/// It ends with the code of bad settings, and with these words at the beginning of its only error.
+fn refused(mut command: Command, told: &str) {
+    let output = command.output().unwrap();
+    let log = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{log}");
+    let errors: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let errors: Vec<&Value> = errors.iter().filter(|line| line["level"] == "ERROR").collect();
+    assert!(errors.len() == 1 && errors[0]["message"].as_str().unwrap().contains(told), "{log}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     exit::{Exit, Failure},
     lease::Lease,
     programs::Programs,
-    report,
+    report::{self, Count, Values},
     stack::Page,
 };
 
@@ -42,7 +42,7 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
             let mut exit = session.conclude(outcomes);
             if exit == Exit::Done {
                 exit = read_back(session, &args.keep).await?;
-                report::say(format!("down in {}", report::seconds(begun.elapsed())));
+                report::say(format!("down in {}", report::seconds(report::worked_since(begun))));
             }
             exit
         }
@@ -72,7 +72,7 @@ struct Removal {
 /// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
-    if !report::plan(&plan) {
+    if !report::plan(&plan, Values::Hidden) {
         report::say("nothing to do: nothing of this stack is there");
         return Ok(Agreed::Nothing);
     }
@@ -102,7 +102,7 @@ async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Opt
         return Ok(Some((page, plan)));
     }
     report::say("meanwhile somebody has changed the stack:");
-    report::plan(&plan);
+    report::plan(&plan, Values::Hidden);
     Ok(is_agreed(session, args, &plan).await?.then_some((page, plan)))
 }
 
@@ -119,7 +119,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
 
 /// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
-    let mut outcomes = watched(goes(&plan), lease.as_ref(), async |pace, board| {
+    let mut outcomes = watched(Count::of(goes(&plan), 0), lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
     })
     .await;
@@ -129,7 +129,8 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     }
     session.end_turn(lease).await;
     if outcomes.iter().all(Outcome::is_done) {
-        let last = watched(1, None, async |pace, board| {
+        let count = Count::of(goes(&plan), goes(&plan).saturating_sub(1));
+        let last = watched(count, None, async |pace, board| {
             page.stack.remove_anchor(&session.aws, &plan, &pace, &observer(&board)).await
         });
         let last = last.await;
@@ -174,7 +175,7 @@ async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> 
         });
         return Ok(Exit::Done);
     }
-    report::plan(&left);
+    report::plan(&left, Values::Hidden);
     report::say("these are there again; the same command continues");
     Ok(Exit::Failed)
 }

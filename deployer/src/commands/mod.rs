@@ -2,6 +2,7 @@
 
 mod data;
 mod down;
+mod images;
 #[cfg(feature = "local")]
 mod local;
 mod outputs;
@@ -27,10 +28,9 @@ use crate::{
     exit::{Exit, Failure},
     health,
     lease::Lease,
-    package,
     pin::{Elsewhere, Pin, Place},
-    programs::{Destination, Programs},
-    report::{self, Board},
+    programs::{Destination, Failed, Programs, Warning},
+    report::{self, Board, Count},
     resources, sign_in, signals,
     site::{Network, Site},
     stack::{Page, lay_out},
@@ -102,7 +102,7 @@ impl Session {
         if let Some(region) = &global.region {
             config = config
                 .in_region(region.parse().map_err(Failure::usage)?)
-                .map_err(|errors| Failure::new(Exit::Config, anyhow!("{errors}")))?;
+                .map_err(|errors| Failure::new(Exit::Config, errors))?;
         }
         let Some(local) = local_access(global, &file, &config, wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
@@ -115,7 +115,8 @@ impl Session {
         };
         let aws = Aws::connect(&access).await?;
         let refused = |verb: &str, path: &str, fault| Failure::to(verb, fault).at(place(&config, &file, path));
-        let site = sign_in::identify(&aws).await?;
+        let identified = sign_in::identify(&aws).await;
+        let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
         let pin = check_place(&config, &site, &pin_file(&file, destination), global.region.is_some())?;
         let network = match config.services.is_empty() {
             true => None,
@@ -153,10 +154,22 @@ impl Session {
     /// Builds the programs of the chosen targets; no target is all of them.
     async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
+        self.check_images(wanted).await?;
         let say = |line: &str| report::say(line);
         let built = Programs::build(&self.config, self.folder(), self.destination, wanted, say);
-        let failed = |error: package::Error| Failure { hint: error.hint(), ..Failure::new(Exit::Failed, error) };
-        unless_stopped(async { built.await.map_err(failed) }).await
+        let built = unless_stopped(async { built.await.map_err(|failed| self.unbuilt(failed)) }).await?;
+        for Warning { path, unfit } in &built.warnings {
+            let place = place(&self.config, &self.file, path).unwrap_or_default();
+            report::warning(&format!("{place}: this program runs here and would not start on AWS: {unfit}"));
+        }
+        Ok(built)
+    }
+
+    /// A program that is not there, with the line that names it.
+    fn unbuilt(&self, Failed { path, error }: Failed) -> Failure {
+        let exit = if error.is_about_the_description() { Exit::Config } else { Exit::Failed };
+        let place = path.and_then(|path| place(&self.config, &self.file, &path));
+        Failure { hint: error.hint(), ..Failure::new(exit, error) }.at(place)
     }
 
     /// Whether a target needs this entry. What is not needed keeps the program it has.
@@ -203,7 +216,8 @@ impl Session {
             true => self.page_with_orphans(programs).await?,
             false => self.page(programs),
         };
-        if let Some(stranger) = adopt.iter().find(|name| !page.stack.adopt(name)) {
+        if let Some(stranger) = adopt.iter().find(|name| !page.stack.adopt(name) && !page.stack.adopt(&singular(name)))
+        {
             return Err(Failure::usage(format!("--adopt {stranger}: stack.yaml makes no such resource"))
                 .hint("name it as the plan does, such as `bucket.images`"));
         }
@@ -243,7 +257,9 @@ impl Session {
                 report::failure(&failure);
             }
         }
-        self.standing().lines().iter().for_each(report::say);
+        let standing = self.standing();
+        let lines = if exit == Exit::Interrupted { standing.brief() } else { standing.lines() };
+        lines.iter().for_each(report::say);
         exit
     }
 
@@ -259,7 +275,26 @@ impl Session {
 
     /// A failure with how the stack stands.
     fn ended(&self, failure: Failure) -> Failure {
-        failure.leaving(|| self.standing().lines())
+        let is_brief = matches!(failure.exit, Exit::Interrupted | Exit::Busy);
+        failure.leaving(|| if is_brief { self.standing().brief() } else { self.standing().lines() })
+    }
+
+    /// Says which stacks of this folder a plan leaves where they are, when it is for one of another name.
+    fn tell_left_behind(&self, plan: &Plan) {
+        if !plan.is_first() {
+            return;
+        }
+        let local = if self.destination == Destination::Laptop { " --local" } else { "" };
+        for Place { stack, account, region } in self.pin.others(self.config.name.as_str()) {
+            let name = &self.config.name;
+            report::say(format!(
+                "this is a new stack: {stack}, which this folder has in account {account}, region {region}, stays as it is"
+            ));
+            report::hint(&format!(
+                "to go on with it, say `name: {stack}` in stack.yaml; to remove it, do so and run `deployer \
+                 down{local} --region {region}`, then say `name: {name}` again"
+            ));
+        }
     }
 
     /// Remembers where this stack lives. Without that it works as well, only less carefully.
@@ -323,7 +358,8 @@ impl Session {
         if global.verbose == 0 {
             return;
         }
-        let (took, walked) = (self.begun.elapsed(), *self.walked.lock().unwrap_or_else(PoisonError::into_inner));
+        let (took, walked) =
+            (report::worked_since(self.begun), *self.walked.lock().unwrap_or_else(PoisonError::into_inner));
         let besides = took.saturating_sub(walked.took);
         let rates = self.aws.rates.least();
         let [took, chain, share, rates] =
@@ -346,15 +382,23 @@ impl Session {
     }
 }
 
+/// `buckets.images` as plans show it: `bucket.images`.
+fn singular(name: &str) -> String {
+    match name.split_once("s.") {
+        Some((kind, key)) if !kind.contains('.') => format!("{kind}.{key}"),
+        _ => name.to_owned(),
+    }
+}
+
 /// Watches for signals and draws progress while `work` is done.
 ///
 /// A lease that is lost stops the work as a signal does.
-async fn watched<F>(resources: usize, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
+async fn watched<F>(count: Count, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
 where
     F: Future,
 {
     let pace = Pace { stop: signals::watch().child_token(), ..Pace::default() };
-    let board = Board::new(resources);
+    let board = Board::new(count);
     let stop = pace.stop.clone();
     let lost = async {
         match lease {
@@ -411,7 +455,7 @@ fn find(global: &Global) -> Result<PathBuf, Failure> {
 }
 
 fn read(file: &Path) -> Result<Config, Failure> {
-    Config::read(file).map_err(|errors| Failure::new(Exit::Config, anyhow!("{errors}")))
+    Config::read(file).map_err(|errors| Failure::new(Exit::Config, errors))
 }
 
 fn folder(file: &Path) -> &Path {

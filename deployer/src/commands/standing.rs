@@ -27,6 +27,8 @@ enum Fate {
 
 /// As many are named of each: of a large stack the rest would hide the errors above.
 const NAMED: usize = 40;
+/// As many where one line is to say it.
+const NAMED_IN_BRIEF: usize = 3;
 
 impl Standing {
     /// As a plan has found it.
@@ -47,6 +49,19 @@ impl Standing {
         }
     }
 
+    /// In two lines at the most: of what somebody has stopped, or somebody else is at, an inventory would hide the
+    /// words that say so.
+    pub fn brief(&self) -> Vec<String> {
+        let due: Vec<&Address> =
+            self.0.iter().flatten().filter(|line| line.fate == Fate::Due).map(|line| &line.address).collect();
+        let done = self.0.iter().flatten().filter(|line| line.fate == Fate::Done).count();
+        let (last, named) = (self.lines().pop(), named("still to do", "", &due, NAMED_IN_BRIEF));
+        match done {
+            0 => vec!["nothing was changed; the same command continues".into()],
+            _ => named.into_iter().chain(last).collect(),
+        }
+    }
+
     /// In a few lines for people, of which the last says that the same command continues.
     pub fn lines(&self) -> Vec<String> {
         let Some(lines) = &self.0 else { return vec!["nothing was changed; the same command continues".into()] };
@@ -56,9 +71,9 @@ impl Standing {
         let done = those(&|line| line.fate == Fate::Done).len();
         let all = those(&|line| line.fate != Fate::Stays).len();
         let told = [
-            named("there now", "nothing of this stack", &those(&|line| line.is_there)),
-            named("failed", "", &those(&|line| line.fate == Fate::Failed)),
-            named("still to do", "", &those(&|line| line.fate == Fate::Due)),
+            named("there now", "nothing of this stack", &those(&|line| line.is_there), NAMED),
+            named("failed", "", &those(&|line| line.fate == Fate::Failed), NAMED),
+            named("still to do", "", &those(&|line| line.fate == Fate::Due), NAMED),
             Some(format!("{done} of {all} done; the same command continues")),
         ];
         told.into_iter().flatten().collect()
@@ -88,11 +103,11 @@ impl Line {
 }
 
 /// `there now (2): bucket.artifacts, table.posts`; what there is none of is not worth a line, unless it has a word.
-fn named(what: &str, none: &str, those: &[&Address]) -> Option<String> {
+fn named(what: &str, none: &str, those: &[&Address], most: usize) -> Option<String> {
     if those.is_empty() {
         return (!none.is_empty()).then(|| format!("{what}: {none}"));
     }
-    let mut names: Vec<String> = those.iter().take(NAMED).map(|address| address.to_string()).collect();
+    let mut names: Vec<String> = those.iter().take(most).map(|address| address.to_string()).collect();
     let more = those.len() - names.len();
     if more > 0 {
         names.push(format!("and {more} more"));
@@ -153,6 +168,20 @@ mod tests {
                 "2 of 5 done; the same command continues",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_stopped_is_told_in_two_lines() {
+        let fates = [Fate::Done, Fate::Due, Fate::Due, Fate::Due, Fate::Due, Fate::Stays];
+        let lines = fates.iter().enumerate().map(|(n, fate)| line(&n.to_string(), true, false, *fate)).collect();
+        let standing = Standing(Some(lines));
+        assert_eq!(
+            standing.brief(),
+            ["still to do (4): table.1, table.2, table.3, and 1 more", "1 of 5 done; the same command continues"]
+        );
+        let untouched = Standing(Some(vec![line("old", true, false, Fate::Due)]));
+        assert_eq!(untouched.brief(), ["nothing was changed; the same command continues"]);
+        assert_eq!(Standing::default().brief(), Standing::default().lines());
     }
 
     #[test]

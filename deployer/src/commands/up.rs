@@ -19,7 +19,7 @@ use crate::{
     health,
     lease::Lease,
     programs::Programs,
-    report::{self, Board},
+    report::{self, Board, Count, Values},
     resources::notification::Notification,
     stack::{Front, Page},
 };
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
 }
 
 async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<Exit, Failure> {
-    let Some(Agreed { page, plan, kept, lease }) = agree(session, args).await? else {
+    let Some(Agreed { page, plan, kept, lease, brought }) = agree(session, args).await? else {
         report::say("nothing was changed");
         return Ok(Exit::Done);
     };
@@ -51,7 +51,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
     let late = told_late(&session.config, &plan);
-    let (outcomes, outputs) = carry_out(session, &page, plan, lease, &fronts).await?;
+    let (outcomes, outputs) = carry_out(session, &page, plan, lease, brought, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
     let exit = session.conclude(outcomes);
@@ -61,7 +61,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         fronts.iter().filter_map(|front| front.url(&outputs)).for_each(|url| report::say(format!("→ {url}")));
-        report::say(format!("up in {}", report::seconds(session.begun.elapsed())));
+        report::say(format!("up in {}", report::seconds(report::worked_since(session.begun))));
     }
     Ok(kept.conclude(exit))
 }
@@ -89,6 +89,8 @@ struct Agreed {
     kept: Kept,
     /// Nothing, if nothing is to be done.
     lease: Option<Lease>,
+    /// How many resources of what was shown are done already.
+    brought: usize,
 }
 
 /// Shows what is to be done and asks, then takes the lease and looks again: what was shown is what is done.
@@ -100,23 +102,26 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
         let Some((mut plan, kept)) = shown_and_agreed(session, args, plan).await? else { return Ok(None) };
         if plan.is_empty() {
             session.sweep().await;
-            return Ok(Some(Agreed { page, plan, kept, lease: None }));
+            return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
         }
-        let is_first = plan.is_first();
+        let (is_first, all) = (plan.is_first(), plan.work());
         if let Some(failed) = bring_anchor(session, &page, &mut plan).await {
             return Err(failed);
         }
+        let brought = all - plan.work();
         match session.take_turn("up", args.wait).await? {
             // Where there was no bucket, nothing was: there is nothing to be looked at again.
-            Turn::Ours(lease) if is_first => return Ok(Some(Agreed { page, plan, kept, lease: Some(lease) })),
+            Turn::Ours(lease) if is_first => {
+                return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
+            }
             Turn::Ours(lease) | Turn::AfterOthers(lease) => {
                 let agreed = agree_again(session, args, &programs, plan, kept).await;
                 match agreed {
                     Ok(Some(Agreed { page, plan, kept, .. })) if plan.is_empty() => {
                         session.end_turn(Some(lease)).await;
-                        return Ok(Some(Agreed { page, plan, kept, lease: None }));
+                        return Ok(Some(Agreed { page, plan, kept, lease: None, brought }));
                     }
-                    Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), ..agreed })),
+                    Ok(Some(agreed)) => return Ok(Some(Agreed { lease: Some(lease), brought, ..agreed })),
                     refused => {
                         session.end_turn(Some(lease)).await;
                         return refused;
@@ -140,16 +145,17 @@ async fn agree_again(
     let (page, mut plan) = session.plan(programs, &args.targets, &args.adopt).await?;
     kept.leave(&mut plan);
     if plan.is_like(&before) {
-        return Ok(Some(Agreed { page, plan, kept, lease: None }));
+        return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
     }
     report::say("meanwhile somebody has changed the stack:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
     let agreed = shown_and_agreed(session, args, plan).await?;
-    Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None }))
+    Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None, brought: 0 }))
 }
 
 async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
-    let shown = report::plan(&plan);
+    let shown = report::plan(&plan, Values::shown_if(args.show_values));
+    session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;
     session.check_named(&plan, &args.delete)?;
     if !shown {
@@ -164,7 +170,7 @@ async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Resul
 
 /// The bucket comes before the lease that is kept in it.
 async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option<Failure> {
-    let brought = watched(1, None, async |pace, board| {
+    let brought = watched(Count::of(plan.work(), 0), None, async |pace, board| {
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
     });
     let brought = brought.await?;
@@ -185,11 +191,12 @@ async fn carry_out(
     page: &Page,
     plan: Plan,
     lease: Option<Lease>,
+    brought: usize,
     fronts: &[&Front],
 ) -> Result<(Vec<Outcome>, Outputs), Failure> {
-    let work = plan.work();
+    let count = Count::of(brought + plan.work(), brought);
     session.see(&plan);
-    let Applied { mut outcomes, outputs, span } = watched(work, lease.as_ref(), async |pace, board| {
+    let Applied { mut outcomes, outputs, span } = watched(count, lease.as_ref(), async |pace, board| {
         page.stack.apply(&session.aws, plan, &pace, &observer(&board)).await
     })
     .await;
@@ -207,7 +214,8 @@ async fn carry_out(
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
     {
-        let waited = watched(fronts.len(), None, async |pace, board| {
+        let count = Count { done: 0, all: fronts.len(), what: "healthy" };
+        let waited = watched(count, None, async |pace, board| {
             let mut waited = Vec::new();
             for front in fronts {
                 waited.extend(await_healthy(session, front, &outputs, limit, &pace, &board).await);

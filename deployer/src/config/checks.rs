@@ -18,6 +18,7 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.names();
     checks.beginnings();
     checks.firewalls();
+    checks.plain_http();
     checks.account();
     checks.lab();
     checks.triggers();
@@ -47,6 +48,9 @@ const LAB_INSTANCES: u32 = 9;
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
 const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
+
+/// Where clients expect TLS.
+const HTTPS: u16 = 443;
 
 struct Checks<'a> {
     config: &'a Config,
@@ -110,6 +114,16 @@ impl Checks<'_> {
                 let help =
                     format!("the load balancer of `{other}` has a security group of that name: call it otherwise");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
+            }
+        }
+    }
+
+    /// Our load balancers speak HTTP, without certificates; browsers speak TLS to this port.
+    fn plain_http(&mut self) {
+        for (entry, service) in &self.config.services {
+            if u16::from(service.load_balancer.port) == HTTPS {
+                let help = "the load balancer has no certificate and speaks plain HTTP: use port 80, or another one";
+                self.problem(&format!("services.{entry}.load_balancer.port"), "443 is the port of HTTPS", help);
             }
         }
     }

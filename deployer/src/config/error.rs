@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::report::is_active;
+
 /// A place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
@@ -88,8 +90,13 @@ impl Errors {
 
 /// The part of a line around a column, and how far in that part the column is.
 fn around(line: &str, column: usize) -> (String, usize) {
-    // One column for each character, and nothing that would command the terminal.
-    let plain: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // One column for each character, and nothing that would command the terminal. A tab is to be seen.
+    let shown = |c| match c {
+        '\t' => '→',
+        c if is_active(c) => ' ',
+        c => c,
+    };
+    let plain: Vec<char> = line.chars().map(shown).collect();
     let at = column.saturating_sub(1);
     if plain.len() <= WIDEST {
         return (plain.into_iter().collect(), at);
@@ -104,7 +111,7 @@ fn around(line: &str, column: usize) -> (String, usize) {
 fn shortened(message: &str) -> String {
     let mut shown = String::new();
     for c in message.chars().take(LONGEST) {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_active(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     if message.chars().nth(LONGEST).is_some() {
         shown.push('…');
@@ -162,7 +169,7 @@ mod tests {
 
     #[test]
     fn of_a_long_line_the_part_around_the_caret_is_shown() {
-        assert_eq!(around("name: é\tx", 9), ("name: é x".into(), 8));
+        assert_eq!(around("name: é\tx", 9), ("name: é→x".into(), 8));
         let (shown, at) = around(&format!("{}X{}", "a".repeat(500), "b".repeat(500)), 501);
         assert_eq!((shown.chars().count(), shown.chars().nth(at)), (122, Some('X')));
         assert_eq!(around("", 5), (String::new(), 4));

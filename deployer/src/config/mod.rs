@@ -3,6 +3,7 @@
 mod aws_names;
 mod checks;
 mod error;
+mod hidden;
 mod read;
 mod text;
 mod tree;
@@ -10,18 +11,19 @@ mod tree;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 pub use aws_names::{FAMILIES, REGIONS, RETENTIONS, SIZES};
 pub use error::{Errors, Place, Problem, did_you_mean};
-pub use read::METHODS;
+pub use read::{METHODS, RESERVED_BY_LAMBDA};
 pub use text::{Piece, Reference, Text};
 
-use crate::package::Architecture;
+use crate::{
+    files::{FileError, read_regular_file},
+    package::Architecture,
+};
 
 /// The largest file that is read, in bytes.
 const MOST_BYTES: usize = 1 << 20;
@@ -53,7 +55,7 @@ pub struct Config {
     source: Source,
 }
 
-/// The file as it was read, for errors that come later.
+/// The file as errors quote it: without the values of variables.
 #[derive(Debug, Clone, Default)]
 struct Source {
     file: String,
@@ -265,14 +267,7 @@ impl Config {
     /// Errors: everything that is wrong with it, each with its place and remedy.
     pub fn read(path: &Path) -> Result<Config, Errors> {
         let file = shown(path);
-        let mut bytes = Vec::new();
-        // One byte more than is allowed tells that there are more, however many.
-        File::open(path)
-            .and_then(|file| file.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|error| whole(&file, format!("cannot be read: {error}"), None))?;
-        if bytes.len() > MOST_BYTES {
-            return Err(too_large(&file));
-        }
+        let bytes = read_regular_file(path, MOST_BYTES as u64).map_err(|error| unreadable(&file, error))?;
         let text =
             String::from_utf8(bytes).map_err(|_| whole(&file, "is not UTF-8 text".into(), Some("save it as UTF-8")))?;
         Config::parse(&file, &text)
@@ -287,10 +282,9 @@ impl Config {
         }
         // Some editors begin a file with a mark of its encoding.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let source = Source { file: file.into(), text: text.into() };
         match read::read(text) {
-            Ok(config) => Ok(Config { source, ..config }),
-            Err(problems) => Err(source.errors(problems)),
+            Ok(config) => Ok(Config { source: Source { file: file.into(), ..config.source }, ..config }),
+            Err((problems, shown)) => Err(Source { file: file.into(), text: shown }.errors(problems)),
         }
     }
 
@@ -317,6 +311,16 @@ impl Source {
         problems.retain(|problem| seen.insert((problem.place, problem.message.clone())));
         let Source { file, text } = self;
         Errors { file, text, problems }
+    }
+}
+
+fn unreadable(file: &str, error: FileError) -> Errors {
+    let help = Some("name the file that describes the stack: --file PATH");
+    match error {
+        FileError::TooLarge { .. } => too_large(file),
+        FileError::NotRegular { kind, .. } => whole(file, format!("cannot be read: it is {kind}, not a file"), help),
+        FileError::Io { source, .. } => whole(file, format!("cannot be read: {source}"), help),
+        other => whole(file, format!("cannot be read: {other}"), help),
     }
 }
 

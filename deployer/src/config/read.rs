@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
+    ops::{Range, RangeInclusive},
     str::FromStr,
 };
 
@@ -11,6 +11,7 @@ use super::{
     Instances, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Source, Table, Text, Upload, Uses,
     checks,
     error::did_you_mean,
+    hidden,
     tree::{self, Located, Node},
 };
 use crate::package::Architecture;
@@ -19,20 +20,24 @@ use crate::package::Architecture;
 ///
 /// What is wrong is replaced by something harmless, so that the rest can be checked as well: it never gets out,
 /// because then there are problems.
-pub fn read(text: &str) -> Result<Config, Vec<Problem>> {
-    let root = tree::parse(text)?;
-    let mut reader = Reader { text, problems: Vec::new(), places: BTreeMap::new() };
+pub fn read(text: &str) -> Result<Config, (Vec<Problem>, String)> {
+    let root = tree::parse(text).map_err(|problems| (problems, hidden::by_layout(text)))?;
+    let mut reader = Reader { text, problems: Vec::new(), places: BTreeMap::new(), secrets: Vec::new() };
     let config = reader.config(&root);
     let (mut problems, places) = (reader.problems, reader.places);
-    let Some(config) = config.map(|config| Config { places, ..config }) else { return Err(problems) };
+    let shown = hidden::values(text, &reader.secrets);
+    let Some(config) = config.map(|config| Config { places, ..config }) else { return Err((problems, shown)) };
     problems.extend(checks::all(&config));
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    let source = Source { file: String::new(), text: shown };
+    if problems.is_empty() { Ok(Config { source, ..config }) } else { Err((problems, source.text)) }
 }
 
 struct Reader<'a> {
     text: &'a str,
     problems: Vec<Problem>,
     places: BTreeMap<String, Place>,
+    /// Where the values of variables are written: they may be secret, and errors quote lines.
+    secrets: Vec<Range<usize>>,
 }
 
 /// A mapping being read.
@@ -387,7 +392,12 @@ impl Reader<'_> {
             Some("arm64") => Architecture::Arm64,
             Some(other) => {
                 let place = self.place(fields, "architecture");
-                self.problem(place, format!("there is no architecture {other:?}"), "use x86_64 or arm64");
+                let help = match other.to_lowercase().as_str() {
+                    "amd64" | "x86-64" | "x64" | "x86" | "i686" => "use x86_64, as AWS calls it",
+                    "aarch64" | "arm" | "graviton" => "use arm64, as AWS calls it",
+                    _ => "use x86_64 or arm64",
+                };
+                self.problem(place, format!("there is no architecture {other:?}"), help);
                 Architecture::X86_64
             }
         }
@@ -444,7 +454,9 @@ impl Reader<'_> {
         kept: fn(&str) -> Option<(&'static str, &'static str)>,
     ) -> Environment {
         let path = fields.path("environment");
-        let Some(entries) = fields.get("environment").and_then(|value| self.map(&path, value)) else {
+        let value = fields.get("environment");
+        value.iter().for_each(|value| scalars(value, &mut self.secrets));
+        let Some(entries) = value.and_then(|value| self.map(&path, value)) else {
             return Environment::new();
         };
         for (key, place, _) in entries {
@@ -493,7 +505,8 @@ impl Reader<'_> {
             Node::Text(text) => Some(text.clone()),
             Node::Bool(_) | Node::Number(_) | Node::Fraction => Some(self.written(value).to_owned()),
             other => {
-                self.problem(value.place, format!("{} where a text belongs", other.kind()), "write a text");
+                let message = format!("{} where a text belongs", other.kind());
+                self.problem(value.place, message, "write one text; put quotes around it if it begins with [ or {");
                 None
             }
         }
@@ -501,6 +514,23 @@ impl Reader<'_> {
 
     fn written(&self, value: &Located) -> &str {
         self.text.get(value.bytes.clone()).unwrap_or_default()
+    }
+
+    /// A scalar as it is written, if it is short and plain enough to be repeated in an example.
+    fn plain<'v>(&'v self, value: &'v Located) -> Option<&'v str> {
+        let written = match &value.node {
+            Node::Text(text) => text,
+            Node::Number(_) | Node::Fraction | Node::Bool(_) => self.written(value),
+            _ => return None,
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+        (!written.is_empty() && written.len() <= 40 && written.chars().all(is_plain)).then_some(written)
+    }
+
+    /// What a value is, for people: digits alone are a number to them, however many there are.
+    fn kind(&self, value: &Located) -> &'static str {
+        let is_digits = || self.written(value).chars().all(|c| c.is_ascii_digit());
+        if matches!(value.node, Node::Fraction) && is_digits() { "a number" } else { value.node.kind() }
     }
 
     /// Where a part of a value stands: at the value itself when it is written with escapes.
@@ -582,7 +612,7 @@ impl Reader<'_> {
             Node::Map(entries) => Some(entries),
             other => {
                 let what = if path.is_empty() { "the file" } else { path };
-                let help = "write `key: value` lines below it, indented";
+                let help = format!("write {}", shape(path, self.plain(value)));
                 self.problem(value.place, format!("{what} is {}, and should be a mapping", other.kind()), help);
                 None
             }
@@ -602,10 +632,13 @@ impl Reader<'_> {
         let value = fields.get(key)?;
         match &value.node {
             Node::Text(text) => Some(text.clone()),
-            // `account: 012345678901` and the like: quotes are what keeps the zeros.
-            other => {
-                let help = "put it in quotes if it is meant as a text";
-                self.problem(value.place, format!("`{key}` is {}, and should be a text", other.kind()), help);
+            _ => {
+                let message = format!("`{key}` is {}, and should be a text", self.kind(value));
+                let help = match self.plain(value) {
+                    Some(written) => format!("write {key}: \"{written}\", in quotes, which keep every digit"),
+                    None => "write one text, in quotes".into(),
+                };
+                self.problem(value.place, message, help);
                 None
             }
         }
@@ -628,17 +661,21 @@ impl Reader<'_> {
     fn texts(&mut self, fields: &Fields<'_>, key: &str) -> Option<Vec<(String, Place)>> {
         let value = fields.get(key)?;
         let Node::List(items) = &value.node else {
-            let message = format!("`{key}` is {}, and should be a list", value.node.kind());
-            self.problem(value.place, message, "write it as [one, two]");
+            let message = format!("`{key}` is {}, and should be a list", self.kind(value));
+            self.problem(value.place, message, format!("write {key}: [{}]", self.plain(value).unwrap_or("one, two")));
             return None;
         };
         let mut texts = Vec::new();
         for item in items {
             match &item.node {
                 Node::Text(text) => texts.push((text.clone(), item.place)),
-                other => {
-                    let message = format!("{} in a list of texts", other.kind());
-                    self.problem(item.place, message, "put it in quotes if it is meant as a text");
+                _ => {
+                    let message = format!("{} in a list of texts", self.kind(item));
+                    let help = match self.plain(item) {
+                        Some(written) => format!("write \"{written}\", in quotes"),
+                        None => "write texts, with commas between them".into(),
+                    };
+                    self.problem(item.place, message, help);
                 }
             }
         }
@@ -649,6 +686,14 @@ impl Reader<'_> {
     fn some_texts(&mut self, fields: &Fields<'_>, key: &str, example: &str) -> Vec<(String, Place)> {
         match self.texts(fields, key) {
             Some(texts) if !texts.is_empty() => texts,
+            // What is in it has been refused already.
+            Some(_)
+                if fields
+                    .get(key)
+                    .is_some_and(|value| matches!(&value.node, Node::List(items) if !items.is_empty())) =>
+            {
+                Vec::new()
+            }
             None if fields.get(key).is_some() => Vec::new(),
             none => {
                 let what = if none.is_some() { "is empty" } else { "is missing" };
@@ -668,7 +713,15 @@ impl Reader<'_> {
             Some((Node::Bool(truth), _)) => *truth,
             Some((other, place)) => {
                 let message = format!("`{key}` is {}, and should be true or false", other.kind());
-                self.problem(place, message, "write true or false, without quotes");
+                let meant = match other {
+                    Node::Text(text) => match text.to_lowercase().as_str() {
+                        "yes" | "on" | "true" | "y" => "true",
+                        "no" | "off" | "false" | "n" => "false",
+                        _ => "true or false",
+                    },
+                    _ => "true or false",
+                };
+                self.problem(place, message, format!("write {meant}, without quotes"));
                 false
             }
         }
@@ -686,8 +739,16 @@ impl Reader<'_> {
     fn optional_number(&mut self, fields: &Fields<'_>, key: &str, range: RangeInclusive<i64>) -> Option<u16> {
         let value = fields.get(key)?;
         let Node::Number(number) = value.node else {
-            let message = format!("`{key}` is {}, and should be a whole number", value.node.kind());
-            self.problem(value.place, message, "write a whole number, without quotes");
+            let message = format!("`{key}` is {}, and should be a whole number", self.kind(value));
+            let meant = match &value.node {
+                Node::Text(text) => text.trim().parse::<u16>().ok(),
+                _ => None,
+            };
+            let help = match meant {
+                Some(number) => format!("write {key}: {number}, without quotes"),
+                None => format!("write a whole number from {} to {}, without quotes", range.start(), range.end()),
+            };
+            self.problem(value.place, message, help);
             return None;
         };
         let small = u16::try_from(number).ok().filter(|_| range.contains(&number));
@@ -708,6 +769,15 @@ impl Reader<'_> {
     }
 }
 
+/// Where the scalars of a value are written: the value itself, or those that it is made of.
+fn scalars(value: &Located, found: &mut Vec<Range<usize>>) {
+    match &value.node {
+        Node::List(items) => items.iter().for_each(|item| scalars(item, found)),
+        Node::Map(entries) => entries.iter().for_each(|(_, _, item)| scalars(item, found)),
+        _ => found.push(value.bytes.clone()),
+    }
+}
+
 /// One status or a range of them, as load balancers take them.
 fn are_statuses(text: &str) -> bool {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -715,9 +785,76 @@ fn are_statuses(text: &str) -> bool {
     status(first).zip(status(last)).is_some_and(|(first, last)| first <= last)
 }
 
+/// What mappings look like, by the end of their path; `*` stands for an entry's name. In the example, `$` stands for
+/// what was written in the place of the mapping, or else for the word beside it.
+const SHAPES: &[(&str, &str, &str)] = &[
+    ("tags", "tags: { $: value }", "course"),
+    ("roles", "roles: { existing: $, instance_profile: LabInstanceProfile }", "LabRole"),
+    ("buckets", "buckets: { $: {} }", "images"),
+    ("buckets.*", "*: { protect: true }", ""),
+    ("buckets.*.cors", "cors: { methods: [GET, PUT] }", ""),
+    ("buckets.*.on_upload", "on_upload: { function: $ }", "labeler"),
+    ("tables", "tables: { $: { partition_key: id } }", "posts"),
+    ("tables.*", "*: { partition_key: $ }", "id"),
+    ("functions", "functions: { $: { package: $ } }", "labeler"),
+    ("functions.*", "*: { package: $ }", "labeler"),
+    ("services", "services: { $: { package: service, instance_type: t3.micro } }", "web"),
+    ("services.*", "*: { package: $, instance_type: t3.micro }", "service"),
+    ("services.*.instances", "instances: { min: 1, max: $ }", "4"),
+    ("services.*.health_check", "health_check: { path: /health }", ""),
+    ("services.*.load_balancer", "load_balancer: { port: $ }", "80"),
+    ("*.environment", "environment: { NAME: value }", ""),
+    ("*.uses", "uses: { buckets: { $: read_write } }", "images"),
+    ("*.uses.buckets", "buckets: { $: read_write }", "images"),
+    ("*.uses.tables", "tables: { $: read_write }", "posts"),
+    ("outputs", "outputs: { NAME: value }", ""),
+];
+
+/// The mapping that belongs at this path, with what was written there in its place.
+fn shape(path: &str, written: Option<&str>) -> String {
+    let parts: Vec<&str> = path.split('.').collect();
+    let fits = |pattern: &str| {
+        let pattern: Vec<&str> = pattern.split('.').collect();
+        let is_end = pattern[0] == "*" && parts.len() >= pattern.len();
+        let end = &parts[parts.len().saturating_sub(pattern.len())..];
+        (is_end || parts.len() == pattern.len())
+            && pattern.iter().zip(end).all(|(wanted, part)| *wanted == "*" || wanted == part)
+    };
+    match SHAPES.iter().find(|(pattern, _, _)| fits(pattern)) {
+        Some((_, example, usual)) => {
+            let entry = parts.last().copied().unwrap_or_default();
+            example.replace("*:", &format!("{entry}:")).replace('$', written.unwrap_or(usual))
+        }
+        None => "`name: my-stack` and `region: us-east-1` first, each on a line of its own".into(),
+    }
+}
+
+/// Variables that Lambda sets itself and refuses to be given (AWS Lambda Developer Guide, "Defined runtime environment
+/// variables", reserved ones). All others may be set, such as `AWS_ENDPOINT_URL_REKOGNITION` or `TZ`.
+pub const RESERVED_BY_LAMBDA: &[&str] = &[
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+];
+
 /// Variables that a function cannot be given, and why (aws-facts §7.1).
 fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
-    if name.starts_with("AWS_") || ["LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "_HANDLER"].contains(&name) {
+    if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));
     }
     let taken = name.len() > 1 && !name.starts_with('_');

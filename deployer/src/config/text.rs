@@ -75,7 +75,12 @@ impl Text {
             let place = place_of(whole);
             let Some(reference) = reference(whole, place) else {
                 let help = "references look like ${buckets.images.name}; write $${ for the characters themselves";
-                return Err(Problem { place, message: format!("`{whole}` is no reference"), help: Some(help.into()) });
+                // What is no reference may be a password with these two characters in it.
+                let is_near = whole.ends_with('}')
+                    && whole[2..].chars().all(|c| c.is_ascii_alphanumeric() || "_-. }".contains(c));
+                let message =
+                    if is_near { format!("`{whole}` is no reference") } else { "`${` begins no reference".into() };
+                return Err(Problem { place, message, help: Some(help.into()) });
             };
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
@@ -134,7 +139,8 @@ mod tests {
     fn what_is_no_reference_is_shown_as_it_is_written() {
         let refused = |text: &str| Text::parse(text, |_| Place::default()).expect_err("it is none").message;
         assert_eq!(refused("é ${tables.posts} ${tables.posts.name}"), "`${tables.posts}` is no reference");
-        assert_eq!(refused("${a.b.c"), "`${a.b.c` is no reference");
+        assert_eq!(refused("${a.b.c"), "`${` begins no reference");
+        assert_eq!(refused("${pass!word}"), "`${` begins no reference");
         assert_eq!(refused("${a..c}"), "`${a..c}` is no reference");
     }
 }

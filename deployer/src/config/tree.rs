@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
         budget: serde_yaml::budget! { max_depth: MOST_LEVELS },
         with_snippet: false,
     };
-    let root = serde_yaml::from_str_with_options(text, options).map_err(|error| vec![syntax(&error)])?;
+    let root = serde_yaml::from_str_with_options(text, options).map_err(|error| vec![syntax(&error, text)])?;
     let mut problems = Vec::new();
     duplicates(&root, &mut problems);
     if problems.is_empty() { Ok(root) } else { Err(problems) }
@@ -79,15 +79,18 @@ const REMEDIES: &[(&str, &str, &str)] = &[
     ("Depth", "too many levels", "a stack is described with at most six levels"),
     ("budget breached", "too much for a description of a stack", "use fewer levels, anchors and entries"),
     ("recursion limit", "too many levels", "a stack is described with at most six levels"),
-    ("tabs", "a tab where YAML takes only blanks", "indent with blanks"),
     ("unclosed quote", "a quote that is never closed", "close it on the same line"),
     ("unclosed bracket", "a bracket that is never closed", "close it"),
     ("expected string scalar", "a key that is no text", "write keys as plain words"),
 ];
 
-fn syntax(error: &serde_yaml::Error) -> Problem {
+fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
     let place = error.location().map(|location| Place::from(&location)).unwrap_or(Place { line: 1, column: 1 });
     let told = error.to_string();
+    if let Some(place) = tab_near(text, place.line, told.contains("a tab")) {
+        let help = "YAML indents with blanks alone: put blanks in the place of the tab";
+        return Problem { place, message: "a tab in the indentation".into(), help: Some(help.into()) };
+    }
     let (message, help) = match REMEDIES.iter().find(|(part, _, _)| told.contains(part)) {
         Some((_, message, help)) => ((*message).to_owned(), *help),
         None => (
@@ -96,6 +99,19 @@ fn syntax(error: &serde_yaml::Error) -> Problem {
         ),
     };
     Problem { place, message, help: Some(help.into()) }
+}
+
+/// The tab that a line is indented with, or the line before, where parsers often notice it too late. Those that speak of
+/// a tab may also mean one further below: they name the place where the value begins.
+fn tab_near(text: &str, line: usize, is_told_of: bool) -> Option<Place> {
+    let lines: Vec<&str> = text.lines().collect();
+    let below = if is_told_of { line..lines.len() } else { 0..0 };
+    let near = [line.wrapping_sub(1), line.wrapping_sub(2)].into_iter().filter(|at| *at < lines.len());
+    near.chain(below).find_map(|at| {
+        let indent = lines[at].chars().take_while(|c| c.is_whitespace());
+        let column = indent.take_while(|c| *c != '\t').count();
+        (lines[at].chars().nth(column) == Some('\t')).then_some(Place { line: at + 1, column: column + 1 })
+    })
 }
 
 fn duplicates(value: &Located, problems: &mut Vec<Problem>) {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Address, Error, Event, Fault, Live, Observed, Observer, Outputs, Progress, RESOURCE_TAG, Resource, Retry, Step,
     Tags,
-    diff::{Change, diff},
+    diff::{Change, diff, secrets},
 };
 
 /// How fast to look again, and when to stop.
@@ -124,6 +124,8 @@ impl Subject {
                     }
                 }
             };
+            // AWS quotes what it refuses.
+            let acted = acted.map_err(|fault| fault.hiding(&secrets(want, R::SECRET)));
             if let Err(error) = self.rest(resource, run, verb, acted, &mut patience).await {
                 refusal.note(error, state)?;
             }
@@ -168,16 +170,16 @@ impl Subject {
 
     /// What would make this resource as wanted.
     pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
-        let mut changes = diff(&live.settings, want);
+        let changes = diff(&live.settings, want).into_iter().map(|change| change.hidden_below(R::SECRET));
+        let mut changes: Vec<Change> = changes.collect();
         let fixed: Vec<Change> = changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
         if !fixed.is_empty() {
             return Step::Replace(fixed);
         }
-        changes.extend(self.missing_tags(live).map(|(key, value, old)| Change {
-            path: format!("tags.{key}"),
-            from: old.cloned(),
-            to: Some(value.clone()),
-        }));
+        changes.extend(
+            self.missing_tags(live)
+                .map(|(key, value, old)| Change::of(format!("tags.{key}"), old.map(Into::into), Some(value.into()))),
+        );
         if changes.is_empty() { Step::Keep } else { Step::Update(changes) }
     }
 

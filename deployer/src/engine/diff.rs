@@ -1,24 +1,98 @@
 //! The difference between two values of one type, field by field.
 
+use std::fmt;
+
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 /// One field that is not as wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Where: field names joined by dots.
     pub path: String,
     /// What is there; nothing when the field is new.
-    pub from: Option<String>,
+    pub from: Option<Value>,
     /// What is wanted; nothing when the field goes.
-    pub to: Option<String>,
+    pub to: Option<Value>,
+    /// What has to be done before the difference is known, if it is not known yet.
+    pub after: Option<String>,
+}
+
+/// A value of a field. Whether it may be seen is part of it: a secret one has no `Display`, and its `Debug` tells
+/// nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value {
+    text: String,
+    is_secret: bool,
+}
+
+impl Value {
+    /// The value, unless it is secret.
+    pub fn open(&self) -> Option<&str> {
+        (!self.is_secret).then_some(&*self.text)
+    }
+
+    /// The value, because the user has asked to see it.
+    pub fn revealed(&self) -> &str {
+        &self.text
+    }
+}
+
+impl<T: Into<String>> From<T> for Value {
+    fn from(text: T) -> Self {
+        Value { text: text.into(), is_secret: false }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.open() {
+            Some(text) => write!(f, "{text:?}"),
+            None => f.write_str("(hidden)"),
+        }
+    }
 }
 
 impl Change {
-    /// A field whose wanted value is not known before something else has been done.
-    pub fn pending(on: impl std::fmt::Display) -> Self {
-        Change { path: "inputs".into(), from: None, to: Some(format!("known after {on}")) }
+    /// A field whose value differs.
+    pub fn of(path: impl Into<String>, from: Option<Value>, to: Option<Value>) -> Self {
+        Change { path: path.into(), from, to, after: None }
     }
+
+    /// Fields whose wanted values are not known before something else has been done.
+    pub fn pending(after: impl fmt::Display) -> Self {
+        Change { after: Some(after.to_string()), ..Change::of("inputs", None, None) }
+    }
+
+    /// The same change, whose values are not to be seen if they are below one of these fields.
+    pub fn hidden_below(mut self, secret: &[&str]) -> Self {
+        if is_below(secret, &self.path) {
+            self.from.iter_mut().chain(&mut self.to).for_each(|value| value.is_secret = true);
+        }
+        self
+    }
+}
+
+/// Every text of these settings that is below one of these fields.
+pub fn secrets<S: Serialize>(settings: &S, secret: &[&str]) -> Vec<String> {
+    let mut texts = Vec::new();
+    if let Json::Object(fields) = value(settings) {
+        fields.iter().filter(|(name, _)| is_below(secret, name)).for_each(|(_, field)| collect(field, &mut texts));
+    }
+    texts
+}
+
+fn collect(value: &Json, texts: &mut Vec<String>) {
+    match value {
+        Json::String(text) => texts.push(text.clone()),
+        Json::Object(fields) => fields.values().for_each(|field| collect(field, texts)),
+        Json::Array(items) => items.iter().for_each(|item| collect(item, texts)),
+        _ => (),
+    }
+}
+
+fn is_below(fields: &[&str], path: &str) -> bool {
+    fields.contains(&path.split('.').next().unwrap_or(path))
 }
 
 /// What must change in `live` to make it `want`.
@@ -28,22 +102,22 @@ pub fn diff<S: Serialize>(live: &S, want: &S) -> Vec<Change> {
     changes
 }
 
-fn value<S: Serialize>(settings: &S) -> Value {
+fn value<S: Serialize>(settings: &S) -> Json {
     serde_json::to_value(settings).expect("settings are plain data with string keys")
 }
 
-fn compare(path: &str, live: &Value, want: &Value, changes: &mut Vec<Change>) {
+fn compare(path: &str, live: &Json, want: &Json, changes: &mut Vec<Change>) {
     if live == want {
         return;
     }
     match (live, want) {
-        (Value::Object(old), Value::Object(new)) => {
+        (Json::Object(old), Json::Object(new)) => {
             for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
-                let (old, new) = (old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null));
+                let (old, new) = (old.get(key).unwrap_or(&Json::Null), new.get(key).unwrap_or(&Json::Null));
                 compare(&join(path, key), old, new, changes);
             }
         }
-        _ => changes.push(Change { path: path.into(), from: shown(live), to: shown(want) }),
+        _ => changes.push(Change::of(path, shown(live), shown(want))),
     }
 }
 
@@ -51,11 +125,11 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.into() } else { format!("{path}.{key}") }
 }
 
-fn shown(value: &Value) -> Option<String> {
+fn shown(value: &Json) -> Option<Value> {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Json::Null => None,
+        Json::String(text) => Some(text.clone().into()),
+        other => Some(other.to_string().into()),
     }
 }
 
@@ -64,9 +138,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(live: Value, want: Value, expected: &[(&str, Option<&str>, Option<&str>)]) {
+    fn seen(value: &Option<Value>) -> Option<&str> {
+        value.as_ref().and_then(Value::open)
+    }
+
+    fn check(live: Json, want: Json, expected: &[(&str, Option<&str>, Option<&str>)]) {
         let found = diff(&live, &want);
-        let found: Vec<_> = found.iter().map(|c| (c.path.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
+        let found: Vec<_> = found.iter().map(|c| (c.path.as_str(), seen(&c.from), seen(&c.to))).collect();
         assert_eq!(found, expected);
     }
 
@@ -83,5 +161,19 @@ mod tests {
             json!({"env": {"B": "2"}}),
             &[("env.A", Some("1"), None), ("env.B", None, Some("2"))],
         );
+    }
+
+    #[test]
+    fn a_secret_value_is_compared_and_not_told() {
+        let (live, want) =
+            (json!({"env": {"TOKEN": "hunter2"}, "max": 1}), json!({"env": {"TOKEN": "tiger3"}, "max": 2}));
+        let changes = diff(&live, &want).into_iter().map(|change| change.hidden_below(&["env"]));
+        let changes: Vec<Change> = changes.collect();
+        assert_eq!((changes[0].path.as_str(), seen(&changes[0].from), seen(&changes[0].to)), ("env.TOKEN", None, None));
+        assert_eq!((seen(&changes[1].from), seen(&changes[1].to)), (Some("1"), Some("2")));
+        let told = format!("{changes:?}");
+        assert!(!told.contains("hunter2") && !told.contains("tiger3") && told.contains("env.TOKEN"), "{told}");
+        assert_ne!(changes[0].from, changes[0].to);
+        assert_eq!(secrets(&want, &["env"]), ["tiger3"]);
     }
 }

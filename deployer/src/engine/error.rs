@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use super::{Address, Change};
 
 /// A call was refused.
@@ -33,6 +35,24 @@ impl Fault {
     /// A fault of our own making, with no call behind it.
     pub fn new(operation: &str, code: &str, message: impl Into<String>) -> Self {
         Fault { operation: operation.into(), code: code.into(), message: message.into(), retry: Retry::Never }
+    }
+
+    /// The same fault, in whose message none of these values is quoted, neither plain nor in base64. Short ones tell
+    /// nothing and are found everywhere.
+    pub fn hiding(mut self, values: &[String]) -> Self {
+        let mut values: Vec<&str> = values.iter().map(|value| value.trim()).filter(|value| value.len() > 5).collect();
+        // A value may be part of another one.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let holds_one = |text: &str| values.iter().any(|value| text.contains(value));
+        let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+        let runs = self.message.split(|c| !is_base64(c)).filter(|run| run.len() > 7);
+        let packed =
+            runs.filter(|run| STANDARD.decode(run).is_ok_and(|text| holds_one(&String::from_utf8_lossy(&text))));
+        let packed: Vec<String> = packed.map(str::to_owned).collect();
+        for value in values.into_iter().chain(packed.iter().map(String::as_str)) {
+            self.message = self.message.replace(value, "(hidden)");
+        }
+        self
     }
 
     /// The same fault, to be tried again for at most `budget`.
@@ -127,4 +147,18 @@ impl Error {
 
 fn paths(changes: &[Change]) -> String {
     changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aws_may_quote_a_secret_and_we_do_not() {
+        let packed = STANDARD.encode("#cloud-config\nTOKEN=\"hunter2\"\n");
+        let message = format!("Value '{{TOKEN=hunter2, A=1}}' at 'environment.variables' or '{packed}' is wrong at 1");
+        let values = ["hunter2".to_owned(), "1".to_owned(), String::new()];
+        let told = Fault::new("CreateFunction", "ValidationException", message).hiding(&values).message;
+        assert_eq!(told, "Value '{TOKEN=(hidden), A=1}' at 'environment.variables' or '(hidden)' is wrong at 1");
+    }
 }

@@ -11,7 +11,7 @@ mod resource;
 mod walk;
 
 pub use converge::{Pace, look};
-pub use diff::Change;
+pub use diff::{Change, Value};
 pub use error::{Error, Fault, Retry};
 pub use graph::{Address, Stack};
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Mutex};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use serde::Serialize;
 
 use super::{
     Address, Change, Error, Outputs, Pace, Resource, Stack,
@@ -17,8 +16,7 @@ use super::{
 pub const AT_ONCE: usize = 8;
 
 /// What is to be done with one resource.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// It is as wanted.
     Keep,
@@ -387,11 +385,9 @@ impl<C: Send + Sync + 'static> Stack<C> {
     fn name_pending(&self, lines: &mut [Planned]) {
         for line in lines {
             let Step::Update(changes) = &mut line.step else { continue };
-            for change in changes.iter_mut().filter(|change| change.path == "inputs") {
-                let Some(index) = change.to.as_deref().and_then(|to| to.rsplit_once('#')?.1.parse::<usize>().ok())
-                else {
-                    continue;
-                };
+            for change in changes.iter_mut() {
+                let after = change.after.as_deref().and_then(|after| after.strip_prefix('#'));
+                let Some(index) = after.and_then(|index| index.parse::<usize>().ok()) else { continue };
                 *change = Change::pending(self.nodes[index].address());
             }
         }

@@ -31,6 +31,8 @@ pub trait Resource: Sized + Send + Sync + 'static {
     const KIND: &'static str;
     /// Settings that can only be chosen at creation: changing one would replace the resource.
     const FIXED: &'static [&'static str] = &[];
+    /// Settings whose values are nobody's business: they are compared, and shown only to who asks for them.
+    const SECRET: &'static [&'static str] = &[];
     /// Whether an update gives another output, as a new version number is.
     const UPDATE_MOVES_OUTPUT: bool = false;
     /// Whether it holds what cannot be made again. Such a thing goes with the whole stack, or when it is named.

@@ -2,7 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use super::{GLIBC, glibc::Unfit, tools::Tool};
+use super::{Architecture, GLIBC, Target, glibc::Unfit, tools::Tool};
+use crate::files::FileError;
 
 /// Why a program could not be built, read or accepted.
 #[derive(Debug, thiserror::Error)]
@@ -54,20 +55,29 @@ pub enum Error {
         what: String,
     },
     /// The program's file could not be read.
-    #[error("failed to read the program {}", .program.display())]
-    Read {
-        /// The file.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The program would not start on AWS.
-    #[error("{} cannot run on Amazon Linux 2023", .program.display())]
+    #[error(transparent)]
+    Read(FileError),
+    /// The program would not start where it is going to run.
+    #[error("{} cannot run on {}", .program.display(), system(*.target))]
     Unfit {
         /// The file.
         program: PathBuf,
+        /// Where it is going to run.
+        target: Target,
         /// Why.
         source: Unfit,
+    },
+    /// Lambda would not take the program.
+    #[error("{} is too large for a function: {bytes} bytes {how}, and Lambda takes {limit}", .program.display())]
+    TooLarge {
+        /// The file.
+        program: PathBuf,
+        /// `in a zip` or `unpacked`.
+        how: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// The largest size.
+        limit: usize,
     },
 }
 
@@ -88,12 +98,63 @@ impl Error {
                 Some(format!("install what is missing:\n{}", commands.join("\n")))
             }
             Self::Start { program, .. } if program == "cargo" => Some("install Rust from https://rustup.rs".into()),
-            Self::Unfit { .. } => Some(format!(
-                "name the package instead of a program, or build it with `cargo zigbuild --release --target <architecture>-unknown-linux-gnu.{}.{}`",
-                GLIBC.0, GLIBC.1
-            )),
-            Self::Start { .. } | Self::Cargo { .. } | Self::Answer { .. } | Self::Read { .. } => None,
+            Self::Unfit { target, source, .. } => Some(way_to_fit(*target, source)),
+            Self::Read(FileError::Io { .. }) => {
+                Some("build the program first, or correct the path: it begins at the folder of stack.yaml".into())
+            }
+            Self::TooLarge { .. } => Some(
+                "build it in release mode, without symbols: `strip = true` in [profile.release] of Cargo.toml".into(),
+            ),
+            Self::Read(_) => Some("name the file of a program".into()),
+            Self::Start { .. } | Self::Cargo { .. } | Self::Answer { .. } => None,
         }
+    }
+
+    /// Whether it is about what stack.yaml says, rather than about what is built.
+    pub fn is_about_the_description(&self) -> bool {
+        matches!(
+            self,
+            Self::NoWorkspace(_)
+                | Self::NoPackage { .. }
+                | Self::NotOneProgram { .. }
+                | Self::Read(_)
+                | Self::Unfit { .. }
+                | Self::TooLarge { .. }
+        )
+    }
+}
+
+/// What to do with a program that does not fit.
+fn way_to_fit(target: Target, unfit: &Unfit) -> String {
+    let Target::Aws(architecture) = target else {
+        return "build it for this machine, or name its Cargo package with `package`".into();
+    };
+    let build = format!(
+        "name its Cargo package with `package`, or build it with `cargo zigbuild --release --target {}.{}.{}`",
+        architecture.triple(),
+        GLIBC.0,
+        GLIBC.1
+    );
+    let is_for_the_other = matches!(unfit, Unfit::Architecture { built, .. } if *built == architecture.other().name());
+    match (is_for_the_other, architecture) {
+        (false, _) => build,
+        (true, Architecture::Arm64) => {
+            format!(
+                "{build}; or let it run on x86_64: a service by an `instance_type` such as t3.micro, a function by `architecture: x86_64`"
+            )
+        }
+        (true, Architecture::X86_64) => {
+            format!(
+                "{build}; or let it run on arm64: a service by an `instance_type` such as t4g.micro, a function by `architecture: arm64`"
+            )
+        }
+    }
+}
+
+fn system(target: Target) -> &'static str {
+    match target {
+        Target::Host => "this machine",
+        Target::Aws(_) => "Amazon Linux 2023",
     }
 }
 

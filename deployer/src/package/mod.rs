@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::files::read_regular_file;
+
 mod cargo;
 mod error;
 mod glibc;
@@ -36,6 +38,17 @@ pub enum Architecture {
 }
 
 impl Architecture {
+    /// That of this machine.
+    pub const HERE: Architecture = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 };
+
+    /// The one that it is not.
+    pub fn other(self) -> Architecture {
+        match self {
+            Self::X86_64 => Self::Arm64,
+            Self::Arm64 => Self::X86_64,
+        }
+    }
+
     /// The name AWS uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,17 +77,39 @@ pub struct Request<'a> {
     pub target: Target,
 }
 
+/// The largest program that is read.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// The bytes of a program, built by us or named by the user.
 ///
-/// Guarantees: what is returned for AWS starts there, as far as its file can tell.
+/// Guarantees: what is returned starts where it is going to run, as far as its file can tell.
 pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
-    let bytes = std::fs::read(program).map_err(|source| Error::Read { program: program.to_owned(), source })?;
-    if let Target::Aws(architecture) = target {
-        let unfit = |source| Error::Unfit { program: PathBuf::from(program), source };
-        require_architecture(&bytes, architecture).map_err(unfit)?;
-        require_glibc(&bytes, GLIBC).map_err(unfit)?;
+    let bytes = read_regular_file(program, MOST_BYTES).map_err(Error::Read)?;
+    let unfit = |source| Error::Unfit { program: PathBuf::from(program), target, source };
+    match target {
+        Target::Aws(architecture) => require(&bytes, architecture).map_err(unfit)?,
+        // Other systems have programs of other kinds.
+        Target::Host if cfg!(target_os = "linux") => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
+        Target::Host => (),
     }
     Ok(bytes)
+}
+
+/// Refuses what Lambda does not take with a call: larger zips would have to come from a bucket (aws-facts §7.1).
+pub fn require_function_size(path: &Path, program: usize, zip: usize) -> Result<(), Error> {
+    const MIB: usize = 1 << 20;
+    for (how, bytes, limit) in [("unpacked", program, 250 * MIB), ("in a zip", zip, 50 * MIB)] {
+        if bytes > limit {
+            return Err(Error::TooLarge { program: path.to_owned(), how, bytes, limit });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what does not start on Amazon Linux 2023 with this processor.
+pub fn require(program: &[u8], architecture: Architecture) -> Result<(), Unfit> {
+    require_architecture(program, architecture)?;
+    require_glibc(program, GLIBC)
 }
 
 #[cfg(test)]
@@ -92,16 +127,39 @@ mod tests {
     }
 
     #[test]
-    fn on_this_machine_anything_that_can_be_read_is_taken() {
+    #[cfg(target_os = "linux")]
+    fn on_this_machine_a_program_of_this_machine_is_taken_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("labeler.sh");
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
-        assert_eq!(read(&script, Target::Host).unwrap(), b"#!/bin/sh\n");
+        assert!(matches!(read(&script, Target::Host), Err(Error::Unfit { source: Unfit::NotElf, .. })));
+        assert!(!read(&std::env::current_exe().unwrap(), Target::Host).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_never_ends_or_blocks_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, kind) in [(Path::new("/dev/zero"), "a device"), (directory.path(), "a directory")] {
+            let error = read(path, Target::Host).unwrap_err();
+            assert!(error.to_string().contains(kind), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_function_larger_than_lambda_takes_is_refused() {
+        let check =
+            |program, zip| require_function_size(Path::new("f"), program, zip).map_err(|error| error.to_string());
+        assert_eq!(check(262_144_000, 52_428_800), Ok(()));
+        let unpacked = "f is too large for a function: 262144001 bytes unpacked, and Lambda takes 262144000";
+        assert_eq!(check(262_144_001, 1), Err(unpacked.into()));
+        let zipped = "f is too large for a function: 52428801 bytes in a zip, and Lambda takes 52428800";
+        assert_eq!(check(1, 52_428_801), Err(zipped.into()));
     }
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
         let error = read(Path::new("/nowhere/labeler"), Target::Host).unwrap_err();
-        assert_eq!(error.to_string(), "failed to read the program /nowhere/labeler");
+        assert_eq!(error.to_string(), "failed to read /nowhere/labeler");
+        assert!(error.hint().unwrap().contains("build the program first"));
     }
 }

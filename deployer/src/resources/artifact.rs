@@ -1,9 +1,16 @@
-//! Programs in the artifact bucket. The key is made from the content, so that to be there is to be right.
+//! Programs in the artifact bucket. The key holds the hash of the content, and S3's own checksum says whether that is
+//! still the content.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::{
+    operation::head_object::HeadObjectOutput,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, ChecksumMode},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     aws::{Aws, found, gone},
@@ -24,8 +31,9 @@ pub struct Artifact {
 /// What is known of a program beyond its key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Its size.
-    pub bytes: u64,
+    /// The SHA-256 of the content in hexadecimal, as S3 has computed it. An object that was stored without one was not
+    /// stored by us.
+    pub sha256: Option<String>,
 }
 
 /// Where to fetch it from.
@@ -49,18 +57,22 @@ impl Resource for Artifact {
     }
 
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
-        let call = aws.s3.head_object().bucket(&self.bucket).key(&self.key);
+        let call = aws.s3.head_object().bucket(&self.bucket).key(&self.key).checksum_mode(ChecksumMode::Enabled);
         let Some(there) = found(call.send().await)? else { return Ok(Observed::Absent) };
-        Ok(Observed::Present(self.live(there.content_length().unwrap_or_default().unsigned_abs())))
+        let sha256 = match keeps_checksums(&there) {
+            true => there.checksum_sha256().and_then(|sha256| STANDARD.decode(sha256).ok()).map(hex::encode),
+            false => self.sha256_of_content(aws, there.content_length().unwrap_or_default()).await?,
+        };
+        Ok(Observed::Present(self.live(Settings { sha256 })))
     }
 
     async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
-        self.upload(aws).await?;
-        Ok(Some(self.live(want.bytes)))
+        self.upload(aws, want).await?;
+        Ok(Some(self.live(want.clone())))
     }
 
-    async fn update(&self, aws: &Aws, _want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
-        self.upload(aws).await
+    async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
+        self.upload(aws, want).await
     }
 
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
@@ -68,14 +80,51 @@ impl Resource for Artifact {
     }
 }
 
+/// How much is downloaded at once.
+const PIECE: i64 = 4 << 20;
+/// A download that is cut off is begun again for this long.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether a store keeps checksums at all. S3 has one of every object, by an algorithm of its own choice where it was
+/// given none ("Checking object integrity in Amazon S3"); others that speak its language may have none.
+fn keeps_checksums(there: &HeadObjectOutput) -> bool {
+    let all = [
+        there.checksum_sha256(),
+        there.checksum_crc64_nvme(),
+        there.checksum_crc32(),
+        there.checksum_crc32_c(),
+        there.checksum_sha1(),
+    ];
+    all.iter().any(Option::is_some)
+}
+
 impl Artifact {
-    fn live(&self, bytes: u64) -> Live<Self> {
+    fn live(&self, settings: Settings) -> Live<Self> {
         let output = Output { bucket: self.bucket.clone(), key: self.key.clone() };
-        Live { settings: Settings { bytes }, output, owner: Owner::Parent }
+        Live { settings, output, owner: Owner::Parent }
     }
 
-    /// From the file, piece by piece: a program is never in memory as a whole.
-    async fn upload(&self, aws: &Aws) -> Result<(), Fault> {
+    /// The content itself, which is that long, piece by piece: no answer has to be large.
+    async fn sha256_of_content(&self, aws: &Aws, bytes: i64) -> Result<Option<String>, Fault> {
+        let (mut sha256, mut at) = (Sha256::new(), 0);
+        while at < bytes {
+            let range = format!("bytes={at}-{}", at + PIECE - 1);
+            let call = aws.s3.get_object().bucket(&self.bucket).key(&self.key).range(range);
+            let Some(there) = found(call.send().await)? else { return Ok(None) };
+            let cut_off = |why: &str| Fault::new("GetObject", "NoConnection", why).within(CUT_OFF_WITHIN);
+            let piece = there.body.collect().await.map_err(|error| cut_off(&error.to_string()))?.into_bytes();
+            if piece.is_empty() {
+                return Err(cut_off("an empty piece of the program"));
+            }
+            at += piece.len() as i64;
+            sha256.update(&piece);
+        }
+        Ok(Some(hex::encode(sha256.finalize())))
+    }
+
+    /// From the file, piece by piece: a program is never in memory as a whole. S3 refuses what does not have the
+    /// checksum: the file may have changed since it was read.
+    async fn upload(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         let body = match ByteStream::from_path(&self.program).await {
             Ok(body) => body,
             Err(error) => {
@@ -85,7 +134,10 @@ impl Artifact {
         };
         let bytes = body.size_hint().1.unwrap_or_default();
         let patient = aws_sdk_s3::config::Builder::new().timeout_config(aws.upload_within(bytes as usize));
+        let sha256 =
+            want.sha256.as_ref().and_then(|sha256| hex::decode(sha256).ok()).map(|bytes| STANDARD.encode(bytes));
         let call = aws.s3.put_object().bucket(&self.bucket).key(&self.key).body(body);
+        let call = call.checksum_algorithm(ChecksumAlgorithm::Sha256).set_checksum_sha256(sha256);
         call.customize().config_override(patient).send().await?;
         Ok(())
     }

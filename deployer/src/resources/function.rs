@@ -68,6 +68,7 @@ pub struct Output {
 impl Resource for Function {
     const KIND: &'static str = "function";
     const REMOVAL_RANK: u8 = 1;
+    const SECRET: &'static [&'static str] = &["environment"];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -18,6 +18,7 @@ use crate::{
     config,
     engine::{Fault, Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags},
     package::Architecture,
+    user_data,
 };
 
 /// Known by its name.
@@ -42,7 +43,8 @@ pub struct Settings {
     pub instance_profile: String,
     /// Whom it answers.
     pub security_groups: BTreeSet<String>,
-    /// What cloud-init does at first boot, as plain text.
+    /// What cloud-init does at first boot, as plain text; compared variable by variable.
+    #[serde(serialize_with = "user_data::in_parts")]
     pub user_data: String,
     /// The root disk.
     pub disk: Disk,
@@ -120,6 +122,7 @@ const NEWEST: &str = "newest Amazon Linux 2023 at that time";
 impl Resource for LaunchTemplate {
     const KIND: &'static str = "launch_template";
     const REMOVAL_RANK: u8 = 2;
+    const SECRET: &'static [&'static str] = &["user_data"];
     const UPDATE_MOVES_OUTPUT: bool = true;
 
     type Cloud = Aws;

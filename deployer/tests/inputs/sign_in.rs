@@ -1152,3 +1152,96 @@ fn a_run_says_as_whom_it_is_signed_in_and_with_what() {
     let count = fs::read_to_string(project.path().join("count")).expect("it was run");
     assert_eq!(count, "x\n", "a command that may ask for a code is run once");
 }
+
+/// A key that everybody knows: it is the example in the AWS SDK's own source.
+const EXAMPLE_KEY: &str = "-----BEGIN EC PRIVATE KEY-----\\nMHcCAQEEIFDZHUzOG1Pzq+6F0mjMlOSp1syN9LRPBuHMoCFXTcXhoAoGCCqGSM49\\n\
+                           AwEHoUQDQgAE9qhj+KtcdHj1kVgwxWWWw++tqoh7H7UHs7oXh8jBbgF47rrYGC+t\\n\
+                           djiIaHK3dBvvdE7MGj5HsepzLm3Kj91bqA==\\n-----END EC PRIVATE KEY-----\\n";
+const LOGIN: &str = "[profile dev]\nlogin_session = arn:aws:sts::111122223333:assumed-role/Admin/ada\n";
+/// Named by the SHA-256 of the session.
+const LOGIN_TOKEN: &str = ".aws/login/cache/c870fde8865d212232f5406c789496c61041e5db3072f6a16721c3a6fb3d57a6.json";
+
+fn login_until(year: u32) -> String {
+    format!(
+        "{{\"accessToken\":{{\"accessKeyId\":\"ASIAX\",\"secretAccessKey\":\"s\",\"sessionToken\":\"t\",\
+         \"accountId\":\"111122223333\",\"expiresAt\":\"{year}-01-01T00:00:00Z\"}},\"tokenType\":\"aws_sigv4\",\
+         \"refreshToken\":\"r\",\"idToken\":\"i\",\"clientId\":\"arn:aws:signin:::devtools/same-device\",\
+         \"dpopKey\":\"{EXAMPLE_KEY}\"}}"
+    )
+}
+
+#[test]
+fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named() {
+    let login = "run `aws login --profile dev`, then the same command again";
+    let who = "cannot sign in with profile dev (aws login)";
+    let dev: &[&str] = &["--profile", "dev"];
+    let (old, fresh) = (login_until(2020), login_until(2099));
+    check_all(vec![
+        Case {
+            what: "nobody is logged in",
+            config: LOGIN,
+            arguments: dev,
+            error: &format!("{who}: nobody is logged in"),
+            hint: login,
+            ..Case::default()
+        },
+        Case {
+            what: "a damaged login",
+            config: LOGIN,
+            files: &[(LOGIN_TOKEN, "{\"accessToken\":")],
+            arguments: dev,
+            error: &format!("{who}: the login that is kept on this machine is damaged"),
+            hint: login,
+            ..Case::default()
+        },
+        Case {
+            what: "a login that cannot be renewed",
+            config: LOGIN,
+            files: &[(LOGIN_TOKEN, &old)],
+            variables: &[("AWS_ENDPOINT_URL_SIGNIN", "SERVER")],
+            arguments: dev,
+            server: Some(|_| {
+                json(403, "{\"__type\":\"AccessDeniedException\",\"error\":\"TOKEN_EXPIRED\",\"message\":\"expired\"}")
+            }),
+            error: &format!("{who}: the login has ended"),
+            hint: login,
+            ..Case::default()
+        },
+        Case {
+            what: "nobody to renew it",
+            config: LOGIN,
+            files: &[(LOGIN_TOKEN, &old)],
+            variables: &[("AWS_ENDPOINT_URL_SIGNIN", "NOBODY")],
+            arguments: dev,
+            error: &format!("{who}: AWS Sign-In cannot be reached: Connection refused (os error 111)"),
+            hint: "look after the network",
+            ..Case::default()
+        },
+        Case {
+            what: "keys that AWS does not take",
+            config: LOGIN,
+            files: &[(LOGIN_TOKEN, &fresh)],
+            variables: &[("AWS_ENDPOINT_URL_STS", "SERVER")],
+            arguments: dev,
+            server: Some(|_| xml(403, "ExpiredToken", "The security token included in the request is expired")),
+            error: &format!(
+                "{who}: AWS says ExpiredToken: The security token included in the request is expired (GetCallerIdentity)"
+            ),
+            hint: login,
+            ..Case::default()
+        },
+    ]);
+}
+
+#[test]
+fn a_console_login_signs_in() {
+    let server = serve(knows_everybody);
+    let case = Case {
+        config: LOGIN,
+        files: &[(LOGIN_TOKEN, &login_until(2099))],
+        variables: &[("AWS_ENDPOINT_URL", &server), ("AWS_PROFILE", "dev")],
+        ..Case::default()
+    };
+    let (_project, said) = run(&case);
+    assert!(said.stderr.contains("with profile dev (AWS_PROFILE) (aws login)"), "{}", said.all());
+}

@@ -525,8 +525,12 @@ impl<'a> Hands<'a> {
         let (bucket, key) = self.artifact().await;
         let s3 = &self.aws.s3;
         match field {
-            "bytes" => {
-                let call = s3.put_object().bucket(bucket).key(key).body(b"other".to_vec().into());
+            // Another program of the same size.
+            "sha256" => {
+                let there = s3.get_object().bucket(&bucket).key(&key).send().await.expect("it can be read");
+                let mut program = there.body.collect().await.expect("it has a body").to_vec();
+                *program.last_mut().expect("it is not empty") ^= 1;
+                let call = s3.put_object().bucket(bucket).key(key).body(program.into());
                 call.send().await.expect("it can be overwritten");
             }
             _ => {

@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::Objects;
 
 /// A path of the instance as a path of this machine, which can only be below the instance's root.
@@ -24,6 +26,7 @@ pub async fn perform(root: &Path, objects: &dyn Objects, words: &[String]) -> Re
         "true" => Ok(()),
         "mkdir" => mkdir(root, arguments),
         "chmod" => chmod(root, arguments),
+        "sha256sum" => sha256sum(root, arguments).await,
         "aws" => aws(root, objects, arguments).await,
         _ => Err(format!("{program}: this command does not exist on a local instance")),
     }
@@ -54,6 +57,40 @@ fn chmod(root: &Path, arguments: &[&str]) -> Result<(), String> {
         std::fs::set_permissions(&real, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// `sha256sum --check [--quiet] FILE`: whether files have the checksums that a list of them says (coreutils 9).
+async fn sha256sum(root: &Path, arguments: &[&str]) -> Result<(), String> {
+    let (options, lists): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|word| word.starts_with('-'));
+    let known = |option: &&str| matches!(*option, "-c" | "--check" | "--quiet" | "--status" | "--strict");
+    if !options.iter().all(known) || !options.iter().any(|option| matches!(*option, "-c" | "--check")) {
+        return Err(format!("sha256sum {}: only '--check' exists on a local instance", arguments.join(" ")));
+    }
+    let mut wrong = 0;
+    for list in lists {
+        let read =
+            |path: &str| std::fs::read(below(root, path)?).map_err(|error| format!("sha256sum: {path}: {error}"));
+        let text = String::from_utf8_lossy(&read(list)?).into_owned();
+        let entries: Vec<(&str, &str)> = text.lines().filter_map(checksum_line).collect();
+        if entries.is_empty() {
+            return Err(format!("sha256sum: {list}: no properly formatted checksum lines found"));
+        }
+        for (checksum, path) in entries {
+            wrong += usize::from(!hex::encode(Sha256::digest(read(path)?)).eq_ignore_ascii_case(checksum));
+        }
+    }
+    match wrong {
+        0 => Ok(()),
+        1 => Err("sha256sum: WARNING: 1 computed checksum did NOT match".to_owned()),
+        more => Err(format!("sha256sum: WARNING: {more} computed checksums did NOT match")),
+    }
+}
+
+/// `CHECKSUM  PATH`, or `CHECKSUM *PATH`.
+fn checksum_line(line: &str) -> Option<(&str, &str)> {
+    let (checksum, path) = line.split_once(' ')?;
+    let is_sha256 = checksum.len() == 64 && checksum.chars().all(|c| c.is_ascii_hexdigit());
+    Some((checksum, path.strip_prefix([' ', '*'])?)).filter(|_| is_sha256)
 }
 
 /// A mode such as `0755`.
@@ -144,6 +181,23 @@ mod tests {
         let file = root.join("opt/web/service");
         assert_eq!(std::fs::read(&file).unwrap(), b"program");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o755);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_the_one_meant_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::write(root.join("service"), "program").unwrap();
+        let sum = "5d4c39c1dea13ff92a6a0fcd84f1ba6a4b4c8f6c0c8ff9e1d3a15a3b0d9e5b5e";
+        let right = hex::encode(Sha256::digest("program"));
+        std::fs::write(root.join("right"), format!("{right}  /service\n")).unwrap();
+        std::fs::write(root.join("wrong"), format!("{sum}  /service\n")).unwrap();
+        std::fs::write(root.join("none"), "abc  /service\n").unwrap();
+        run(root, "/usr/bin/sha256sum --check --quiet /right").await.unwrap();
+        let check = async |line: &str, expected: &str| assert_eq!(run(root, line).await.unwrap_err(), expected);
+        check("sha256sum -c /wrong", "sha256sum: WARNING: 1 computed checksum did NOT match").await;
+        check("sha256sum -c /none", "sha256sum: /none: no properly formatted checksum lines found").await;
+        check("sha256sum /service", "sha256sum /service: only '--check' exists on a local instance").await;
     }
 
     #[tokio::test]

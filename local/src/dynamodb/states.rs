@@ -28,18 +28,19 @@ pub(super) struct States {
 }
 
 /// What each of them is doing.
-pub(super) type Busy = BTreeMap<String, State>;
+type Busy = BTreeMap<String, State>;
 
-#[derive(Debug, Clone)]
-pub(super) struct State {
+#[derive(Debug)]
+struct State {
     doing: Doing,
     until: Instant,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Doing {
     Creating,
-    Updating,
+    /// With the indexes that are being added.
+    Updating(Vec<String>),
     /// The table is gone but for its last description.
     Deleting(Value),
 }
@@ -48,7 +49,7 @@ impl Doing {
     fn status(&self) -> &'static str {
         match self {
             Doing::Creating => "CREATING",
-            Doing::Updating => "UPDATING",
+            Doing::Updating(_) => "UPDATING",
             Doing::Deleting(_) => "DELETING",
         }
     }
@@ -64,9 +65,9 @@ impl States {
         self.begin(name, Doing::Creating, self.speed.takes(CREATING_S).max(LEAST_COMING));
     }
 
-    /// A table was changed.
-    pub(super) fn updated(&self, name: &str) {
-        self.begin(name, Doing::Updating, self.speed.takes(UPDATING_S).max(LEAST_CHANGING));
+    /// A table was changed, and these indexes are being added to it.
+    pub(super) fn updated(&self, name: &str, indexes: Vec<String>) {
+        self.begin(name, Doing::Updating(indexes), self.speed.takes(UPDATING_S).max(LEAST_CHANGING));
     }
 
     /// A table was deleted, whose description this was; it is still seen for a while.
@@ -74,14 +75,24 @@ impl States {
         self.begin(name, Doing::Deleting(description), self.speed.takes(DELETING_S).max(LEAST_COMING));
     }
 
-    /// What tables are doing now.
-    pub(super) fn busy(&self) -> Busy {
-        self.now().clone()
-    }
-
-    /// They are doing again what they did before.
-    pub(super) fn go_back(&self, before: Busy) {
-        *self.now() = before;
+    /// Puts into a description what its table is doing.
+    pub(super) fn show(&self, name: &str, table: &mut Value) {
+        let now = self.now();
+        let Some(State { doing, .. }) = now.get(name) else { return };
+        table["TableStatus"] = doing.status().into();
+        for index in table["GlobalSecondaryIndexes"].as_array_mut().into_iter().flatten() {
+            let coming = match doing {
+                Doing::Creating => true,
+                Doing::Updating(indexes) => indexes.iter().any(|name| index["IndexName"] == *name),
+                Doing::Deleting(_) => false,
+            };
+            if coming {
+                index["IndexStatus"] = "CREATING".into();
+            }
+            if coming && !matches!(doing, Doing::Creating) {
+                index["Backfilling"] = true.into();
+            }
+        }
     }
 
     /// Its status, unless it is `ACTIVE` or not there.
@@ -159,7 +170,12 @@ mod tests {
         assert_eq!(states.of("posts"), None);
         assert!(states.refuse_items("posts").is_ok() && states.refuse_change("posts").is_ok());
 
-        states.updated("posts");
+        states.updated("posts", vec!["new".to_owned()]);
+        let mut shown = json!({ "GlobalSecondaryIndexes": [{ "IndexName": "old" }, { "IndexName": "new" }] });
+        states.show("posts", &mut shown);
+        let indexes =
+            json!([{ "IndexName": "old" }, { "IndexName": "new", "IndexStatus": "CREATING", "Backfilling": true }]);
+        assert_eq!((&shown["TableStatus"], &shown["GlobalSecondaryIndexes"]), (&json!("UPDATING"), &indexes));
         assert!(refused(states.refuse_change("posts")).contains("Table is being updated"));
         assert!(states.refuse_items("posts").is_ok(), "its items can be used all the time");
         tokio::time::advance(Duration::from_secs(UPDATING_S)).await;

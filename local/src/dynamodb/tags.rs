@@ -4,55 +4,42 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{DynamoDb, invalid, plain_name, sizes};
+use super::{Asked, DynamoDb, invalid, sizes};
+use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer};
-use crate::call::Request;
 
 /// The most tags of one page of `ListTagsOfResource` (`API:dynamodb.ListTagsOfResource`); a table has up to fifty
 /// (aws-facts §2.5).
 const PAGE: usize = 10;
 
 impl DynamoDb {
-    /// winterbaume tags what is not there, and lists every tag at once.
-    pub(super) async fn on_tags(&self, operation: &str, request: &Request, input: &Value) -> Result<Response, Refusal> {
+    /// dynoxide lists all tags at once, and takes some that AWS does not.
+    pub(super) async fn on_tags(
+        &self,
+        operation: &'static str,
+        Asked { input, body }: Asked,
+    ) -> Result<Response, Refusal> {
         let arn = input["ResourceArn"].as_str().unwrap_or_default();
-        let table = self.sub_call("DescribeTable", &json!({ "TableName": plain_name(arn) })).await;
-        if !table["Table"].is_object() {
-            let text = format!("Requested resource not found: ResourcArn: {arn} not found");
-            return Err(Refusal::new(400, "ResourceNotFoundException", text));
+        if arn.starts_with("arn:aws:dynamodb:") && !arn.starts_with(&self.arn("table/")) {
+            let text = format!(
+                "User: arn:aws:iam::{ACCOUNT}:root is not authorized to perform: dynamodb:{operation} on resource: {arn}"
+            );
+            return Err(Refusal::new(400, "AccessDeniedException", text));
         }
-        match operation {
-            "ListTagsOfResource" => {
-                let page = page(self.tags_of(arn).await, input)?;
-                Ok(json_answer(200, Protocol::Json10, &page))
-            }
-            "TagResource" => {
-                sizes::check_tags(&input["Tags"], &self.tags_of(arn).await)?;
-                Ok(self.pass(request).await)
-            }
-            _ => Ok(self.pass(request).await),
+        if operation == "UntagResource" {
+            return self.pass(operation, body).await;
         }
-    }
-
-    /// winterbaume ignores the tags of a creation and keeps those of a table that is gone.
-    pub(super) async fn start_afresh(&self, answer: &Response, tags: &Value) {
-        let answer = super::contents(answer);
-        let arn = &answer["TableDescription"]["TableArn"];
-        let old = self.tags_of(arn.as_str().unwrap_or_default()).await;
-        if !old.is_empty() {
-            let keys: Vec<&str> = old.iter().map(key).collect();
-            self.sub_call("UntagResource", &json!({ "ResourceArn": arn, "TagKeys": keys })).await;
+        let listed = self.pass("ListTagsOfResource", json!({ "ResourceArn": arn }).to_string()).await?;
+        let found: Value = serde_json::from_slice(listed.body()).unwrap_or_default();
+        let there = found["Tags"].as_array().cloned().unwrap_or_default();
+        if operation == "TagResource" {
+            sizes::check_tags(&input["Tags"], &there)?;
+            return self.pass(operation, body).await;
         }
-        if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
-            self.sub_call("TagResource", &json!({ "ResourceArn": arn, "Tags": tags })).await;
+        if !listed.status().is_success() {
+            return Ok(listed);
         }
-    }
-
-    async fn tags_of(&self, arn: &str) -> Vec<Value> {
-        match self.sub_call("ListTagsOfResource", &json!({ "ResourceArn": arn })).await["Tags"].take() {
-            Value::Array(tags) => tags,
-            _ => Vec::new(),
-        }
+        Ok(json_answer(200, Protocol::Json10, &page(there, &input)?))
     }
 }
 

@@ -42,9 +42,13 @@ impl Zips {
         store::write(&file, zip)
     }
 
-    /// Forgets all but those that are still the code of a function.
+    /// Forgets all but those that are still the code of a function or of a version.
     pub(super) fn retain<'a>(&self, functions: impl Iterator<Item = &'a Function>) {
-        let kept: Vec<PathBuf> = functions.map(|function| self.file(&function.code_sha256)).collect();
+        let codes = functions.flat_map(|function| {
+            let published = function.published.iter().map(|version| version.code_sha256());
+            published.chain([function.code_sha256.as_str()])
+        });
+        let kept: Vec<PathBuf> = codes.map(|code| self.file(code)).collect();
         let files = std::fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|file| !kept.contains(file)) {
             let _ = std::fs::remove_file(file);
@@ -64,9 +68,9 @@ impl Zips {
 }
 
 impl Lambda {
-    /// Where the zip of a function can be fetched for a while.
-    pub(super) fn location(&self, function: &Function) -> String {
-        let path = format!("{}{}", self.snapshots(), function.code_sha256.replace('/', "-").replace('+', "%2B"));
+    /// Where a zip can be fetched for a while.
+    pub(super) fn location(&self, code_sha256: &str) -> String {
+        let path = format!("{}{}", self.snapshots(), code_sha256.replace('/', "-").replace('+', "%2B"));
         let expires = (OffsetDateTime::now_utc() + GOOD_FOR).unix_timestamp();
         let Zips { endpoint, .. } = &self.zips;
         format!("{endpoint}{path}?Expires={expires}&Signature={}", self.zips.sign(&path, expires))

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::versions::Version;
 use crate::answer::Refusal;
 
 /// Names of variables that Lambda keeps to itself, beside all that begin with `AWS_LAMBDA_`.
@@ -52,6 +53,11 @@ pub(crate) struct Function {
     pub policy_revision: String,
     pub on_event: Option<OnEvent>,
     pub reserved: Option<usize>,
+    #[serde(default)]
+    pub published: Vec<Version>,
+    /// How many versions there have been: numbers are not given again.
+    #[serde(default)]
+    pub published_count: u64,
 }
 
 /// How asynchronous invocations are retried (aws-facts §7.5).
@@ -99,6 +105,8 @@ impl Function {
             policy_revision: String::new(),
             on_event: None,
             reserved: None,
+            published: Vec::new(),
+            published_count: 0,
         }
     }
 

@@ -20,9 +20,6 @@ const LARGEST_EVENT: usize = 1 << 20;
 impl Lambda {
     pub(super) async fn invoke(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
         let function = self.find(name)?;
-        if let Some(version) = request.parameter("Qualifier").filter(|version| version != "$LATEST") {
-            return Err(self.absent(&format!("{}:{version}", function.name)));
-        }
         let payload = if request.body.is_empty() { Bytes::from_static(b"{}") } else { request.body.clone() };
         if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
             let text = "Could not parse request body into json";

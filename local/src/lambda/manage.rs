@@ -37,6 +37,7 @@ impl Lambda {
         self.check_role(&function.role)?;
         self.place_code(&mut function, &input["Code"]).await?;
         function.touch();
+        let published = (input["Publish"] == true).then(|| function.publish(None));
         let mut functions = self.functions();
         // Somebody else may have made it while the code was unpacked.
         if functions.contains_key(name) {
@@ -46,7 +47,9 @@ impl Lambda {
         functions.insert(name.to_owned(), function.clone());
         self.save(&mut functions, before)?;
         self.registry.states.created(name);
-        Ok(shown(201, &self.show(&function)))
+        let mut answer = self.show(&function);
+        number(&mut answer, published);
+        Ok(shown(201, &answer))
     }
 
     /// The first of the errors a fresh role meets (aws-facts §2.3).
@@ -91,7 +94,7 @@ impl Lambda {
         let function = self.find(name)?;
         let mut answer = json!({
             "Configuration": self.show(&function),
-            "Code": { "RepositoryType": "S3", "Location": self.location(&function) },
+            "Code": { "RepositoryType": "S3", "Location": self.location(&function.code_sha256) },
         });
         if !function.tags.is_empty() {
             answer["Tags"] = json!(function.tags);
@@ -135,7 +138,7 @@ impl Lambda {
         if !input["Role"].is_null() {
             self.check_role(&changed.role)?;
         }
-        self.put(changed)
+        self.put(changed, false)
     }
 
     pub(super) async fn update_code(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
@@ -147,11 +150,11 @@ impl Lambda {
         if input["DryRun"] == true {
             return Ok(shown(200, &self.show(&changed)));
         }
-        self.put(changed)
+        self.put(changed, input["Publish"] == true)
     }
 
     /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
-    fn put(&self, mut changed: Function) -> Result<Response, Refusal> {
+    fn put(&self, mut changed: Function, publishes: bool) -> Result<Response, Refusal> {
         changed.touch();
         let name = changed.name.clone();
         let mut functions = self.functions();
@@ -163,12 +166,16 @@ impl Lambda {
         changed.statements.clone_from(&before.statements);
         changed.policy_revision.clone_from(&before.policy_revision);
         changed.tags.clone_from(&before.tags);
+        (changed.published, changed.published_count) = (before.published.clone(), before.published_count);
+        let published = publishes.then(|| changed.publish(None));
         functions.insert(name.clone(), changed.clone());
         self.save(&mut functions, all_before)?;
         self.registry.states.updated(before, &changed.revision);
         drop(functions);
         self.running.take_over(changed.clone(), self.registry.states.changing());
-        Ok(shown(200, &self.show(&changed)))
+        let mut answer = self.show(&changed);
+        number(&mut answer, published);
+        Ok(shown(200, &answer))
     }
 
     /// `FunctionConfiguration`, with what the function is doing.
@@ -194,7 +201,15 @@ fn page_size(request: &Request) -> Result<usize, Refusal> {
     }
 }
 
-fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
+/// A call that has published as well answers with the number of the version.
+fn number(answer: &mut Value, published: Option<Value>) {
+    if let Some(mut published) = published {
+        answer["Version"] = published["Version"].take();
+        answer["FunctionArn"] = published["FunctionArn"].take();
+    }
+}
+
+pub(super) fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
     match input["RevisionId"].as_str() {
         Some(revision) if revision != function.revision => Err(Refusal::new(
             412,

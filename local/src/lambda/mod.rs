@@ -12,6 +12,7 @@ mod route;
 mod settings;
 mod states;
 mod taken;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -154,13 +155,17 @@ impl Lambda {
     async fn act(&self, operation: &str, request: &Request) -> Result<Option<Response>, Refusal> {
         let (name, detail) = route::names(&request.path);
         let name = name.as_str();
-        self.check_taken(operation, name, request)?;
+        self.check_taken(operation, request)?;
+        if let Some(version) = request.parameter("Qualifier").filter(|name| !name.is_empty() && name != "$LATEST") {
+            return self.about_version(operation, name, &version).map(Some);
+        }
         let answer = match operation {
             "CreateFunction" => self.create(&body(request)?).await?,
             "GetFunction" => self.get(name)?,
             "GetFunctionConfiguration" => shown(200, &self.show(&self.find(name)?)),
             "ListFunctions" => self.list(request)?,
-            "ListVersionsByFunction" => shown(200, &json!({ "Versions": [self.show(&self.find(name)?)] })),
+            "ListVersionsByFunction" => self.list_versions(name)?,
+            "PublishVersion" => self.publish(name, &body(request)?)?,
             "DeleteFunction" => self.delete(name)?,
             "UpdateFunctionConfiguration" => self.update_configuration(name, &body(request)?).await?,
             "UpdateFunctionCode" => self.update_code(name, &body(request)?).await?,

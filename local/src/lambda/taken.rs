@@ -20,13 +20,14 @@ const BODIES: &[(&str, Takes)] = &[
         "CreateFunction",
         concat!(
             configuration!(),
-            "Architectures Code.S3Bucket Code.S3Key Code.ZipFile FunctionName PackageType=Zip Publish=false Tags.*"
+            "Architectures Code.S3Bucket Code.S3Key Code.ZipFile FunctionName PackageType=Zip Publish Tags.*"
         ),
     ),
     ("PutFunctionConcurrency", "ReservedConcurrentExecutions"),
     ("PutFunctionEventInvokeConfig", "MaximumEventAgeInSeconds MaximumRetryAttempts"),
+    ("PublishVersion", "CodeSha256 Description RevisionId"),
     ("TagResource", "Tags.*"),
-    ("UpdateFunctionCode", "Architectures DryRun Publish=false RevisionId S3Bucket S3Key ZipFile"),
+    ("UpdateFunctionCode", "Architectures DryRun Publish RevisionId S3Bucket S3Key ZipFile"),
     ("UpdateFunctionConfiguration", concat!(configuration!(), "RevisionId")),
     ("UpdateFunctionEventInvokeConfig", "MaximumEventAgeInSeconds MaximumRetryAttempts"),
 ];
@@ -35,16 +36,13 @@ const BODIES: &[(&str, Takes)] = &[
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
 impl Lambda {
-    /// Refuses what nobody here carries out, and versions, of which there is one.
-    pub(super) fn check_taken(&self, operation: &str, name: &str, request: &Request) -> Result<(), Refusal> {
+    /// Refuses what nobody here carries out.
+    pub(super) fn check_taken(&self, operation: &str, request: &Request) -> Result<(), Refusal> {
         if let Some((_, takes)) = BODIES.iter().find(|(known, _)| *known == operation) {
             taken::check_json(takes, &super::body(request)?).map_err(taken::refusal)?;
         }
-        if let Some(header) = HEADERS.iter().find(|header| request.header(header).is_some()) {
-            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
-        }
-        match request.parameter("Qualifier").filter(|version| !version.is_empty() && version != "$LATEST") {
-            Some(version) => Err(self.absent(&format!("{}:{version}", super::plain_name(name)))),
+        match HEADERS.iter().find(|header| request.header(header).is_some()) {
+            Some(header) => Err(taken::refusal(format!("the local AWS does not carry out the header {header}"))),
             None => Ok(()),
         }
     }

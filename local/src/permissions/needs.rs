@@ -70,6 +70,7 @@ const S3_ACTIONS: &[(&str, &str)] = &[
     ("ListObjects", "ListBucket"),
     ("ListObjectsV2", "ListBucket"),
     ("ListParts", "ListMultipartUploadParts"),
+    ("PostObject", "PutObject"),
     ("PutBucketAccelerateConfiguration", "PutAccelerateConfiguration"),
     ("PutBucketCors", "PutBucketCORS"),
     ("PutBucketEncryption", "PutEncryptionConfiguration"),
@@ -88,6 +89,7 @@ const OF_VERSIONS: &[(&str, &str)] = &[
     ("DeleteObjectTagging", "DeleteObjectVersionTagging"),
     ("GetObject", "GetObjectVersion"),
     ("GetObjectAcl", "GetObjectVersionAcl"),
+    ("GetObjectAttributes", "GetObjectVersionAttributes"),
     ("GetObjectTagging", "GetObjectVersionTagging"),
     ("PutObjectAcl", "PutObjectVersionAcl"),
     ("PutObjectTagging", "PutObjectVersionTagging"),
@@ -103,16 +105,25 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
         return Vec::new();
     }
     let action = S3_ACTIONS.iter().find(|(name, _)| *name == operation).map_or(operation, |(_, action)| action);
-    let header = |name: &str| request.header(name).map(str::to_owned);
+    // What is presigned may have its headers in its query.
+    let header = |name: &str| request.header(name).map(str::to_owned).or_else(|| request.parameter(name));
+    let with = |and: &[(&str, &str)], resource: &str| {
+        let and = and.iter().filter(|(name, _)| header(name).is_some());
+        and.map(|(_, action)| Need::new(*action, resource)).collect::<Vec<_>>()
+    };
     let Some(key) = key else {
         let asked = |name: &str| request.parameter(name);
-        let need = Need::new(format!("s3:{action}"), s3::bucket_arn(&bucket));
-        return vec![
-            need.knowing("s3:x-amz-acl", header("x-amz-acl"))
-                .knowing("s3:prefix", asked("prefix"))
-                .knowing("s3:delimiter", asked("delimiter"))
-                .knowing("s3:max-keys", asked("max-keys")),
-        ];
+        let arn = s3::bucket_arn(&bucket);
+        let need = Need::new(format!("s3:{action}"), &arn)
+            .knowing("s3:x-amz-acl", header("x-amz-acl"))
+            .knowing("s3:prefix", asked("prefix"))
+            .knowing("s3:delimiter", asked("delimiter"))
+            .knowing("s3:max-keys", asked("max-keys"));
+        let mut needs = vec![need];
+        if operation == "CreateBucket" {
+            needs.extend(with(WITH_BUCKET, &arn));
+        }
+        return needs;
     };
     let object = s3::object_arn(&bucket, &key);
     let need = object_need(action, &object, request.parameter("versionId"));
@@ -121,18 +132,34 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
             .knowing("s3:x-amz-storage-class", header("x-amz-storage-class"))
             .knowing("s3:x-amz-server-side-encryption", header("x-amz-server-side-encryption")),
     ];
-    if let Some((bucket, key, version)) = s3::copied(request) {
+    if let Ok((bucket, key, version)) = s3::copied(request) {
         needs.push(object_need("GetObject", &s3::object_arn(&bucket, &key), version));
     }
     if action == "PutObject" {
-        // A write that depends on what is there tells what is there.
-        let and =
-            [("if-match", "s3:GetObject"), ("x-amz-acl", "s3:PutObjectAcl"), ("x-amz-tagging", "s3:PutObjectTagging")];
-        let and = and.iter().filter(|(name, _)| request.headers.contains_key(*name));
-        needs.extend(and.map(|(_, action)| Need::new(*action, &object)));
+        needs.extend(with(WITH_OBJECT, &object));
+    }
+    if operation == "GetObjectAttributes" {
+        needs.push(object_need("GetObject", &object, request.parameter("versionId")));
     }
     needs
 }
+
+/// What a new bucket needs beside its own action, by the header that asks for it.
+const WITH_BUCKET: &[(&str, &str)] = &[
+    ("x-amz-acl", "s3:PutBucketAcl"),
+    ("x-amz-bucket-object-lock-enabled", "s3:PutBucketObjectLockConfiguration"),
+    ("x-amz-bucket-object-lock-enabled", "s3:PutBucketVersioning"),
+    ("x-amz-object-ownership", "s3:PutBucketOwnershipControls"),
+];
+
+/// The same of a new object. A write that depends on what is there tells what is there.
+const WITH_OBJECT: &[(&str, &str)] = &[
+    ("if-match", "s3:GetObject"),
+    ("x-amz-acl", "s3:PutObjectAcl"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+];
 
 /// What an action on one object, or one version of it, needs.
 pub(crate) fn object_need(action: &str, arn: &str, version: Option<String>) -> Need {
@@ -170,6 +197,20 @@ fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
             let (action, name) = partiql(input["Statement"].as_str().unwrap_or_default());
             vec![on(action, &name)]
         }
+        "BatchExecuteStatement" | "ExecuteTransaction" => {
+            let list = if operation == "ExecuteTransaction" { "TransactStatements" } else { "Statements" };
+            let statements = input[list].as_array().into_iter().flatten();
+            let statements = statements.map(|one| partiql(one["Statement"].as_str().unwrap_or_default()));
+            at_least_one(operation, statements.map(|(action, name)| on(action, &name)).collect())
+        }
+        "DescribeStream" | "GetShardIterator" => {
+            vec![Need::new(format!("dynamodb:{operation}"), input["StreamArn"].as_str().unwrap_or_default())]
+        }
+        "GetRecords" => {
+            let table = table_of_iterator(input["ShardIterator"].as_str().unwrap_or_default());
+            vec![on(operation, &format!("{}/stream/*", table.unwrap_or_default()))]
+        }
+        "ListStreams" => vec![on(operation, &format!("{}/stream/*", named.unwrap_or("*")))],
         "ListTagsOfResource" | "TagResource" | "UntagResource" => {
             vec![Need::new(format!("dynamodb:{operation}"), input["ResourceArn"].as_str().unwrap_or_default())]
         }
@@ -189,6 +230,12 @@ fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
 /// A call about nothing is refused for what it is by its service, if its caller may call it at all.
 fn at_least_one(operation: &str, needs: Vec<Need>) -> Vec<Need> {
     if needs.is_empty() { vec![Need::new(format!("dynamodb:{operation}"), "*")] } else { needs }
+}
+
+/// The table whose stream an iterator reads, which is in it.
+fn table_of_iterator(iterator: &str) -> Option<String> {
+    let (table, ..) = dynoxide::actions::get_shard_iterator::decode_shard_iterator(iterator)?;
+    Some(table)
 }
 
 /// The action of a PartiQL statement, and the table or index it is about.
@@ -431,6 +478,8 @@ mod tests {
         assert_eq!(copy, ["s3:PutObject arn:aws:s3:::b/k", "s3:GetObjectVersion arn:aws:s3:::from/a b"]);
         let tagged = s3(Method::PUT, "/b/k", &[("x-amz-tagging", "a=b")]);
         assert_eq!(tagged, ["s3:PutObject arn:aws:s3:::b/k", "s3:PutObjectTagging arn:aws:s3:::b/k"]);
+        let locked = s3(Method::PUT, "/b/k?x-amz-object-lock-mode=GOVERNANCE", &[]);
+        assert_eq!(locked, ["s3:PutObject arn:aws:s3:::b/k", "s3:PutObjectRetention arn:aws:s3:::b/k"]);
     }
 
     #[test]
@@ -464,6 +513,22 @@ mod tests {
             ("ExecuteStatement", r#"{"Statement":"UPDATE \"a\" SET x=1"}"#, "dynamodb:PartiQLUpdate a"),
             ("ExecuteStatement", r#"{"Statement":"DELETE FROM a"}"#, "dynamodb:PartiQLDelete a"),
             ("ExecuteStatement", "{}", "dynamodb:PartiQLSelect "),
+            (
+                "ExecuteTransaction",
+                r#"{"TransactStatements":[{"Statement":"DELETE FROM a"},{"Statement":"SELECT * FROM b"}]}"#,
+                "dynamodb:PartiQLDelete a + dynamodb:PartiQLSelect b",
+            ),
+            (
+                "BatchExecuteStatement",
+                r#"{"Statements":[{"Statement":"UPDATE a SET x=1"}]}"#,
+                "dynamodb:PartiQLUpdate a",
+            ),
+            ("ListStreams", r#"{"TableName":"a"}"#, "dynamodb:ListStreams a/stream/*"),
+            (
+                "DescribeStream",
+                r#"{"StreamArn":"arn:aws:dynamodb:us-east-1:000000000000:table/a/stream/b"}"#,
+                "dynamodb:DescribeStream a/stream/b",
+            ),
         ] {
             assert_eq!(dynamodb(operation, body), expected, "{operation} {body}");
         }

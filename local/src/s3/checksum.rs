@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use super::xml::element;
 use crate::answer::Refusal;
 use crate::call::Request;
 
 /// How a checksum is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Algorithm {
     Crc32,
     Crc32c,
@@ -56,6 +57,24 @@ impl Algorithm {
         }
     }
 
+    /// The element that it stands in.
+    pub(super) fn element(self) -> String {
+        format!("Checksum{}", self.name())
+    }
+
+    /// The sum of all bytes from the sums of two halves, where that can be told.
+    fn combined(self, one: &[u8], two: &[u8], length: u64) -> Option<Vec<u8>> {
+        let crc = match self {
+            Algorithm::Crc32 => Crc32IsoHdlc,
+            Algorithm::Crc32c => Crc32Iscsi,
+            Algorithm::Crc64Nvme => Crc64Nvme,
+            Algorithm::Sha1 | Algorithm::Sha256 => return None,
+        };
+        let number = |sum: &[u8]| sum.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let sum = crc_fast::checksum_combine(crc, number(one), number(two), length).to_be_bytes();
+        Some(sum[8 - one.len()..].to_vec())
+    }
+
     fn of(self, bytes: &[u8]) -> Vec<u8> {
         // A sum of 32 bits is the lower half of what the crate gives.
         match self {
@@ -68,10 +87,69 @@ impl Algorithm {
     }
 }
 
+/// A checksum as it is told of an object or a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sum {
+    pub algorithm: Algorithm,
+    /// In Base64; if it is of the checksums of parts, with their number.
+    pub value: String,
+}
+
+impl Sum {
+    pub(super) fn of(algorithm: Algorithm, bytes: &[u8]) -> Sum {
+        Sum { algorithm, value: algorithm.text_of(bytes) }
+    }
+
+    /// The sum of the sums of parts.
+    pub(super) fn composite(algorithm: Algorithm, parts: &[&Sum]) -> Option<Sum> {
+        let sums: Vec<Vec<u8>> = parts.iter().map(|part| part.bytes(algorithm)).collect::<Option<_>>()?;
+        let value = format!("{}-{}", algorithm.text_of(&sums.concat()), parts.len());
+        Some(Sum { algorithm, value })
+    }
+
+    /// The sum of all bytes, from the sums of parts with their sizes.
+    pub(super) fn whole(algorithm: Algorithm, parts: &[(&Sum, u64)]) -> Option<Sum> {
+        let mut sum = algorithm.of(b"");
+        for (part, size) in parts {
+            sum = algorithm.combined(&sum, &part.bytes(algorithm)?, *size)?;
+        }
+        Some(Sum { algorithm, value: BASE64_STANDARD.encode(sum) })
+    }
+
+    fn bytes(&self, algorithm: Algorithm) -> Option<Vec<u8>> {
+        if self.algorithm == algorithm { BASE64_STANDARD.decode(&self.value).ok() } else { None }
+    }
+
+    /// Whether it is of the checksums of parts.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.value.contains('-') { "COMPOSITE" } else { "FULL_OBJECT" }
+    }
+
+    pub(super) fn xml(&self) -> String {
+        element(&self.algorithm.element(), &self.value)
+    }
+
+    /// The same, and what it is of.
+    pub(super) fn xml_of_object(&self) -> String {
+        self.xml() + &element("ChecksumType", self.kind())
+    }
+
+    /// Its header.
+    pub(super) fn write(&self, headers: &mut http::HeaderMap) {
+        super::about::set(headers, self.algorithm.header(), &self.value);
+    }
+
+    /// Its header, and what it is of.
+    pub(super) fn write_of_object(&self, headers: &mut http::HeaderMap) {
+        self.write(headers);
+        super::about::set(headers, "x-amz-checksum-type", self.kind());
+    }
+}
+
 /// A checksum that a client has announced.
 #[derive(Debug, PartialEq)]
 pub(super) struct Checksum {
-    algorithm: Algorithm,
+    pub algorithm: Algorithm,
     value: Vec<u8>,
 }
 
@@ -83,7 +161,10 @@ impl Checksum {
             Some((algorithm, request.header(name).map(str::to_owned).or_else(|| request.parameter(name))?))
         });
         let Some((algorithm, value)) = announced.next() else {
-            return Ok(None);
+            return match request.header("x-amz-sdk-checksum-algorithm") {
+                Some(_) if request.method == http::Method::PUT && request.query.is_empty() => Err(without_value()),
+                _ => Ok(None),
+            };
         };
         if announced.next().is_some() {
             let text = "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.";
@@ -99,6 +180,10 @@ impl Checksum {
         }
     }
 
+    pub(super) fn sum(&self) -> Sum {
+        Sum { algorithm: self.algorithm, value: BASE64_STANDARD.encode(&self.value) }
+    }
+
     /// Refuses other bytes than those it was computed of.
     pub(super) fn check(&self, bytes: &[u8]) -> Result<(), Refusal> {
         if self.algorithm.of(bytes) == self.value {
@@ -107,6 +192,11 @@ impl Checksum {
         let text = format!("The {} you specified did not match the calculated checksum.", self.algorithm.name());
         Err(Refusal::new(400, "BadDigest", text))
     }
+}
+
+fn without_value() -> Refusal {
+    let text = "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.";
+    Refusal::new(400, "InvalidRequest", text)
 }
 
 /// The older way: `Content-MD5`.
@@ -120,5 +210,26 @@ pub(super) fn check_md5(request: &Request, bytes: &[u8]) -> Result<(), Refusal> 
             Err(Refusal::new(400, "BadDigest", "The Content-MD5 you specified did not match what we received."))
         }
         _ => Err(Refusal::new(400, "InvalidDigest", "The Content-MD5 you specified was invalid.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_parts_become_the_sum_of_the_whole() {
+        let parts: [&[u8]; 3] = [b"1234", b"", b"56789"];
+        for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
+            let sums: Vec<(Sum, u64)> =
+                parts.iter().map(|part| (Sum::of(algorithm, part), part.len() as u64)).collect();
+            let parts: Vec<(&Sum, u64)> = sums.iter().map(|(sum, size)| (sum, *size)).collect();
+            assert_eq!(Sum::whole(algorithm, &parts), Some(Sum::of(algorithm, b"123456789")));
+        }
+        let sums = [Sum::of(Algorithm::Sha256, b"1"), Sum::of(Algorithm::Sha256, b"2")];
+        assert_eq!(Sum::whole(Algorithm::Sha256, &[(&sums[0], 1)]), None);
+        let composite = Sum::composite(Algorithm::Sha256, &[&sums[0], &sums[1]]).unwrap();
+        assert!(composite.value.ends_with("=-2") && composite.kind() == "COMPOSITE", "{composite:?}");
+        assert_eq!(Sum::composite(Algorithm::Sha1, &[&sums[0]]), None);
     }
 }

@@ -1,36 +1,46 @@
 //! Which origins may read a bucket's answers in a browser.
 
-use http::{HeaderMap, HeaderValue, Method, header};
-use serde::Deserialize;
-
+use super::store::Settings;
+use super::xml::{Element, malformed};
 use crate::answer::{Protocol, Refusal, Response, empty};
 use crate::call::Request;
+use http::{HeaderMap, HeaderValue, Method, header};
 
 /// One rule of a bucket; the first that matches decides (aws-facts §4.3).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone)]
 pub(crate) struct Rule {
-    #[serde(default, rename = "AllowedOrigin")]
     origins: Vec<String>,
-    #[serde(default, rename = "AllowedMethod")]
     methods: Vec<String>,
-    #[serde(default, rename = "AllowedHeader")]
     headers: Vec<String>,
-    #[serde(default, rename = "ExposeHeader")]
     exposed: Vec<String>,
     max_age_seconds: Option<u32>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Configuration {
-    #[serde(default, rename = "CORSRule")]
-    rules: Vec<Rule>,
-}
+/// The most rules of a bucket.
+const MOST: usize = 100;
+const METHODS: &[&str] = &["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// The rules in a `CORSConfiguration` document.
-pub(crate) fn rules(document: &[u8]) -> Vec<Rule> {
-    let text = String::from_utf8_lossy(document);
-    quick_xml::de::from_str::<Configuration>(&text).map(|read| read.rules).unwrap_or_default()
+pub(super) fn rules(document: &Element) -> Result<Vec<Rule>, Refusal> {
+    document.expect(&["CORSRule*"], &[])?;
+    if document.children.is_empty() {
+        return Err(malformed());
+    }
+    if document.children.len() > MOST {
+        return Err(invalid("The number of CORS rules should not exceed allowed limit of 100 rules."));
+    }
+    document.children.iter().map(Rule::of).collect()
+}
+
+/// The rules that a bucket was given.
+pub(super) fn of(settings: &Settings) -> Vec<Rule> {
+    let document =
+        settings.documents.get("cors").and_then(|text| Element::read(text.as_bytes(), "CORSConfiguration").ok());
+    document.and_then(|document| rules(&document).ok()).unwrap_or_default()
+}
+
+fn invalid(text: impl Into<String>) -> Refusal {
+    Refusal::new(400, "InvalidRequest", text)
 }
 
 /// The answer to a browser's question whether it may send a request.
@@ -71,6 +81,39 @@ pub(crate) fn allow(request: &Request, rules: &[Rule], answer: &mut Response) {
 }
 
 impl Rule {
+    /// In the words of S3, as they were seen in its answers ("PutBucketCors").
+    fn of(rule: &Element) -> Result<Rule, Refusal> {
+        rule.expect(
+            &["ID", "AllowedHeader*", "AllowedMethod*", "AllowedOrigin*", "ExposeHeader*", "MaxAgeSeconds"],
+            &[],
+        )?;
+        let all = |name: &str| rule.all(name).map(|child| child.text.clone()).collect::<Vec<_>>();
+        let (origins, methods, headers) = (all("AllowedOrigin"), all("AllowedMethod"), all("AllowedHeader"));
+        if origins.is_empty() || methods.is_empty() {
+            return Err(malformed());
+        }
+        if let Some(method) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            let text = format!("Found unsupported HTTP method in CORS config. Unsupported method is {method}");
+            return Err(invalid(text));
+        }
+        let has_many = |pattern: &&String| pattern.matches('*').count() > 1;
+        if let Some(origin) = origins.iter().find(has_many) {
+            return Err(invalid(format!("AllowedOrigin \"{origin}\" can not have more than one wildcard.")));
+        }
+        if let Some(header) = headers.iter().find(has_many) {
+            return Err(invalid(format!("AllowedHeader \"{header}\" can not have more than one wildcard.")));
+        }
+        let exposed = all("ExposeHeader");
+        if let Some(header) = exposed.iter().find(|header| header.contains('*')) {
+            let text = format!(
+                "ExposeHeader \"{header}\" contains wildcard. We currently do not support wildcard for ExposeHeader."
+            );
+            return Err(invalid(text));
+        }
+        let max_age_seconds = rule.number("MaxAgeSeconds")?.map(u32::try_from).transpose().map_err(|_| malformed())?;
+        Ok(Rule { origins, methods, headers, exposed, max_age_seconds })
+    }
+
     fn allows(&self, origin: &str, method: &str) -> bool {
         self.methods.iter().any(|allowed| allowed == method) && self.origins.iter().any(|pattern| fits(pattern, origin))
     }
@@ -114,6 +157,36 @@ mod tests {
 
     const DOCUMENT: &str = "<CORSConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><CORSRule><AllowedOrigin>http://*.example.org</AllowedOrigin><AllowedMethod>PUT</AllowedMethod><AllowedMethod>GET</AllowedMethod><AllowedHeader>Content-Type</AllowedHeader><ExposeHeader>ETag</ExposeHeader><MaxAgeSeconds>60</MaxAgeSeconds></CORSRule><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule></CORSConfiguration>";
 
+    fn given() -> Vec<Rule> {
+        rules(&Element::read(DOCUMENT.as_bytes(), "CORSConfiguration").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn rules_that_are_none_are_refused() {
+        let code = |inside: &str| {
+            let text = format!("<CORSConfiguration>{inside}</CORSConfiguration>");
+            rules(&Element::read(text.as_bytes(), "CORSConfiguration").unwrap()).err().map(|refusal| refusal.code)
+        };
+        let rule = |origin: &str, method: &str, more: &str| {
+            format!(
+                "<CORSRule><AllowedOrigin>{origin}</AllowedOrigin><AllowedMethod>{method}</AllowedMethod>{more}</CORSRule>"
+            )
+        };
+        assert_eq!(code(&rule("*", "GET", "")), None);
+        for (text, expected) in [
+            (String::new(), "MalformedXML"),
+            ("<CORSRule/>".to_owned(), "MalformedXML"),
+            (rule("*", "GET", "<Colour/>"), "MalformedXML"),
+            (rule("*", "PATCH", ""), "InvalidRequest"),
+            (rule("*.*", "GET", ""), "InvalidRequest"),
+            (rule("*", "GET", "<AllowedHeader>x-*-*</AllowedHeader>"), "InvalidRequest"),
+            (rule("*", "GET", "<ExposeHeader>x-*</ExposeHeader>"), "InvalidRequest"),
+            (rule("*", "GET", "").repeat(101), "InvalidRequest"),
+        ] {
+            assert_eq!(code(&text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
     fn request(method: Method, headers: &[(&'static str, &str)]) -> Request {
         Request {
             headers: headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect(),
@@ -128,7 +201,7 @@ mod tests {
             ("access-control-request-method", "PUT"),
             ("access-control-request-headers", "content-type"),
         ];
-        let answer = preflight(&request(Method::OPTIONS, &asked), &rules(DOCUMENT.as_bytes()));
+        let answer = preflight(&request(Method::OPTIONS, &asked), &given());
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["access-control-allow-origin"], "http://a.example.org");
         assert_eq!(answer.headers()["access-control-allow-headers"], "content-type");
@@ -138,13 +211,13 @@ mod tests {
     #[test]
     fn a_stranger_may_not_write() {
         let asked = [("origin", "http://evil.org"), ("access-control-request-method", "PUT")];
-        let answer = preflight(&request(Method::OPTIONS, &asked), &rules(DOCUMENT.as_bytes()));
+        let answer = preflight(&request(Method::OPTIONS, &asked), &given());
         assert_eq!(answer.status(), 403);
     }
 
     #[test]
     fn an_answer_names_the_origin_only_when_a_rule_allows_it() {
-        let rules = rules(DOCUMENT.as_bytes());
+        let rules = given();
         let mut answer = empty(404);
         allow(&request(Method::GET, &[("origin", "http://evil.org")]), &rules, &mut answer);
         assert_eq!(answer.headers()["access-control-allow-origin"], "*");

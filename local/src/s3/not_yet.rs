@@ -64,9 +64,8 @@ mod tests {
     use super::*;
 
     fn to(function: &str) -> Vec<Notification> {
-        let text = String::new;
         let function = function.to_owned();
-        vec![Notification { id: text(), function, events: Vec::new(), prefix: text(), suffix: text() }]
+        vec![Notification { id: String::new(), function, events: Vec::new(), filter: None }]
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,32 +1,20 @@
 //! Which functions a bucket tells about its objects (aws-facts §4.6).
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::NAMESPACE;
-use crate::answer::{Refusal, escape};
+use super::xml::{Element, element, wrap};
+use crate::answer::Refusal;
 
 /// One function, the events it waits for, and of which keys.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Notification {
     pub id: String,
     pub function: String,
     pub events: Vec<String>,
-    pub prefix: String,
-    pub suffix: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Configuration {
-    #[serde(default, rename = "CloudFunctionConfiguration")]
-    functions: Vec<Entry>,
-    #[serde(default, rename = "QueueConfiguration")]
-    queues: Vec<IgnoredAny>,
-    #[serde(default, rename = "TopicConfiguration")]
-    topics: Vec<IgnoredAny>,
-    #[serde(rename = "EventBridgeConfiguration")]
-    event_bridge: Option<IgnoredAny>,
+    /// As it was given: a filter without rules is not the same document as none.
+    pub filter: Option<Vec<(String, String)>>,
 }
 
 /// Every kind of event that a bucket can tell of.
@@ -60,74 +48,41 @@ const EVENTS: &[&str] = &[
     "s3:Replication:OperationReplicatedAfterThreshold",
 ];
 
-#[derive(Debug, Deserialize)]
-struct Entry {
-    #[serde(rename = "Id")]
-    id: Option<String>,
-    #[serde(rename = "CloudFunction")]
-    function: String,
-    #[serde(default, rename = "Event")]
-    events: Vec<String>,
-    #[serde(default, rename = "Filter")]
-    filter: Filter,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Filter {
-    #[serde(default, rename = "S3Key")]
-    key: KeyFilter,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct KeyFilter {
-    #[serde(default, rename = "FilterRule")]
-    rules: Vec<FilterRule>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct FilterRule {
-    name: String,
-    #[serde(default)]
-    value: String,
-}
-
-/// The functions of a `NotificationConfiguration`; `None` when it is no such document.
-pub(super) fn read(document: &[u8]) -> Option<Vec<Notification>> {
-    Some(configuration(document)?.functions.into_iter().map(Notification::from).collect())
-}
-
-fn configuration(document: &[u8]) -> Option<Configuration> {
-    quick_xml::de::from_str(&String::from_utf8_lossy(document)).ok()
-}
-
-/// Refuses what a document asks for and nobody here can do: filters of unknown names, and destinations that are none.
-pub(super) fn check_document(document: &[u8]) -> Result<(), Refusal> {
-    let Some(Configuration { functions, queues, topics, event_bridge }) = configuration(document) else {
-        return Ok(());
-    };
-    for entry in &functions {
-        check_filter(&entry.filter.key.rules)?;
-    }
-    if !queues.is_empty() || !topics.is_empty() || event_bridge.is_some() {
+/// The functions of a `NotificationConfiguration`.
+pub(super) fn read(document: &Element) -> Result<Vec<Notification>, Refusal> {
+    const FUNCTION: &str = "CloudFunctionConfiguration";
+    const OTHERS: &[&str] = &["QueueConfiguration", "TopicConfiguration", "EventBridgeConfiguration"];
+    document.expect(
+        &["CloudFunctionConfiguration*", "QueueConfiguration*", "TopicConfiguration*", "EventBridgeConfiguration"],
+        &[],
+    )?;
+    let functions = document.all(FUNCTION).map(Notification::of).collect::<Result<_, _>>()?;
+    if document.children.iter().any(|child| OTHERS.contains(&child.name.as_str())) {
         // Whether or not destinations are to be validated: nothing would ever arrive there.
         let text = "Unable to validate the following destination configurations: the local AWS has no queues, no topics and no event bridge";
         return Err(Refusal::new(400, "InvalidArgument", text));
     }
-    Ok(())
+    Ok(functions)
 }
 
-fn check_filter(rules: &[FilterRule]) -> Result<(), Refusal> {
-    let count = |wanted: &str| rules.iter().filter(|rule| rule.name.eq_ignore_ascii_case(wanted)).count();
-    let (prefixes, suffixes) = (count("prefix"), count("suffix"));
-    let text = if prefixes + suffixes < rules.len() {
-        "filter rule name must be either prefix or suffix"
-    } else if prefixes > 1 || suffixes > 1 {
-        "Cannot specify more than one prefix rule and one suffix rule in a filter."
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::new(400, "InvalidArgument", text))
+/// The rules of a filter, by their names as S3 writes them.
+fn filter(entry: &Element) -> Result<Option<Vec<(String, String)>>, Refusal> {
+    let Some(filter) = entry.child("Filter") else { return Ok(None) };
+    let Some(key) = filter.expect(&["S3Key"], &[])?.child("S3Key") else { return Ok(Some(Vec::new())) };
+    key.expect(&["FilterRule*"], &[])?;
+    let invalid = |text: &str| Refusal::new(400, "InvalidArgument", text);
+    let mut rules: Vec<(String, String)> = Vec::new();
+    for rule in &key.children {
+        let name = rule.expect(&["Name", "Value"], &[])?.need("Name")?;
+        let name = ["Prefix", "Suffix"].into_iter().find(|known| known.eq_ignore_ascii_case(name));
+        let name = name.ok_or_else(|| invalid("filter rule name must be either prefix or suffix"))?;
+        if rules.iter().any(|(before, _)| before == name) {
+            let text = "Cannot specify more than one prefix rule and one suffix rule in a filter.";
+            return Err(invalid(text));
+        }
+        rules.push((name.to_owned(), rule.get("Value").unwrap_or_default().to_owned()));
+    }
+    Ok(Some(rules))
 }
 
 /// The document S3 gives back.
@@ -158,7 +113,7 @@ impl Notification {
             let wanted = wanted.strip_prefix("s3:").unwrap_or(wanted);
             wanted == event || wanted.strip_suffix(":*") == Some(kind)
         });
-        waits && key.starts_with(&self.prefix) && key.ends_with(&self.suffix)
+        waits && key.starts_with(self.rule("Prefix")) && key.ends_with(self.rule("Suffix"))
     }
 
     fn overlaps(&self, other: &Notification) -> bool {
@@ -166,45 +121,36 @@ impl Notification {
         let ends = |one: &str, two: &str| one.ends_with(two) || two.ends_with(one);
         let family = |event: &str| event.strip_suffix('*').unwrap_or(event).to_owned();
         let events = self.events.iter().any(|one| other.events.iter().any(|two| nested(&family(one), &family(two))));
-        events && nested(&self.prefix, &other.prefix) && ends(&self.suffix, &other.suffix)
+        events && nested(self.rule("Prefix"), other.rule("Prefix")) && ends(self.rule("Suffix"), other.rule("Suffix"))
+    }
+
+    /// A rule that is not there lets everything through.
+    fn rule(&self, name: &str) -> &str {
+        let rules = self.filter.iter().flatten();
+        rules.clone().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    fn of(entry: &Element) -> Result<Notification, Refusal> {
+        entry.expect(&["Id", "CloudFunction", "Event*", "Filter"], &[])?;
+        Ok(Notification {
+            id: entry.get("Id").map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
+            function: entry.need("CloudFunction")?.to_owned(),
+            events: entry.all("Event").map(|event| event.text.clone()).collect(),
+            filter: filter(entry)?,
+        })
     }
 
     fn xml(&self) -> String {
-        let Notification { id, function, events, prefix, suffix } = self;
-        let events: String = events.iter().map(|event| format!("<Event>{}</Event>", escape(event))).collect();
-        let rules: String = [("Prefix", prefix), ("Suffix", suffix)]
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| {
-                format!("<FilterRule><Name>{name}</Name><Value>{}</Value></FilterRule>", escape(value))
-            })
-            .collect();
-        let filter = match rules.as_str() {
-            "" => String::new(),
-            rules => format!("<Filter><S3Key>{rules}</S3Key></Filter>"),
-        };
-        format!(
-            "<CloudFunctionConfiguration><Id>{}</Id><CloudFunction>{}</CloudFunction>{events}{filter}</CloudFunctionConfiguration>",
-            escape(id),
-            escape(function)
-        )
-    }
-}
-
-impl From<Entry> for Notification {
-    fn from(entry: Entry) -> Notification {
-        let rule = |name: &str| {
-            let rules = &entry.filter.key.rules;
-            let found = rules.iter().find(|rule| rule.name.eq_ignore_ascii_case(name));
-            found.map(|rule| rule.value.clone()).unwrap_or_default()
-        };
-        Notification {
-            prefix: rule("prefix"),
-            suffix: rule("suffix"),
-            id: entry.id.unwrap_or_else(|| Uuid::new_v4().to_string()),
-            function: entry.function,
-            events: entry.events,
-        }
+        let Notification { id, function, events, filter } = self;
+        let events: String = events.iter().map(|event| element("Event", event)).collect();
+        let filter = filter.iter().map(|rules| {
+            let rules = rules
+                .iter()
+                .map(|(name, value)| wrap("FilterRule", &(element("Name", name) + &element("Value", value))));
+            wrap("Filter", &wrap("S3Key", &rules.collect::<String>()))
+        });
+        let inside = element("Id", id) + &element("CloudFunction", function) + &events + &filter.collect::<String>();
+        wrap("CloudFunctionConfiguration", &inside)
     }
 }
 
@@ -217,15 +163,30 @@ mod tests {
             id: "images".into(),
             function: "arn:aws:lambda:us-east-1:000000000000:function:labeler".into(),
             events: vec!["s3:ObjectCreated:*".into()],
-            prefix: "in & out/".into(),
-            suffix: ".jpg".into(),
+            filter: Some(vec![("Prefix".into(), "in & out/".into()), ("Suffix".into(), ".jpg".into())]),
         }
+    }
+
+    fn with_prefix(prefix: &str) -> Notification {
+        Notification { filter: Some(vec![("Prefix".into(), prefix.into())]), ..images() }
+    }
+
+    fn parse(text: &str) -> Result<Vec<Notification>, Refusal> {
+        read(&Element::read(text.as_bytes(), "NotificationConfiguration")?)
     }
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(read(write(&[images()]).as_bytes()), Some(vec![images()]));
-        assert_eq!(read(b"<NotificationConfiguration/>"), Some(vec![]));
+        let empty = |rules: &[&str]| {
+            let rules = rules.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+            Notification { filter: Some(rules), ..images() }
+        };
+        let none = Notification { filter: None, ..images() };
+        for one in [images(), none, empty(&[]), empty(&["Prefix", "Suffix"]), empty(&["Suffix"])] {
+            assert_eq!(parse(&write(std::slice::from_ref(&one))), Ok(vec![one.clone()]));
+            assert!(one.filter == images().filter || one.wants("ObjectCreated:Put", " "));
+        }
+        assert_eq!(parse("<NotificationConfiguration/>"), Ok(vec![]));
     }
 
     #[test]
@@ -265,16 +226,16 @@ mod tests {
             (String::new(), true),
         ] {
             let document = format!("<NotificationConfiguration xmlns=\"{NAMESPACE}\">{inside}</NotificationConfiguration>");
-            let refused = check_document(document.as_bytes()).err().map(|refusal| refusal.code);
+            let refused = parse(&document).err().map(|refusal| refusal.code);
             assert_eq!(refused.as_deref(), (!accepted).then_some("InvalidArgument"), "{inside}");
         }
     }
 
     #[test]
     fn two_rules_for_one_event_are_ambiguous() {
-        let narrower = Notification { prefix: "in & out/a".into(), ..images() };
+        let narrower = with_prefix("in & out/a");
         assert_eq!(check(&[images(), narrower]).unwrap_err().code, "InvalidArgument");
-        let elsewhere = Notification { prefix: "z/".into(), ..images() };
+        let elsewhere = with_prefix("z/");
         assert!(check(&[images(), elsewhere]).is_ok());
     }
 }

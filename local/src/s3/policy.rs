@@ -1,15 +1,19 @@
 //! The policies of buckets, as they are put and taken away.
 
-use winterbaume_s3::S3StateView;
-
+use super::ask::Ask;
+use super::store::{Change, State};
+use super::xml::{self, element};
 use super::{S3, bucket_arn};
-use crate::answer::{Refusal, Response};
-use crate::call::Request;
-use crate::permissions::{Caller, ResourcePolicy, bucket_policy};
+use crate::answer::{Refusal, Response, empty};
+use crate::permissions::{ResourcePolicy, bucket_policy};
+
+/// The name of the setting.
+pub(super) const POLICY: &str = "policy";
 
 /// The policies of all buckets. One that an earlier server took and this one does not is nobody's.
-pub(super) fn of(view: &S3StateView) -> Vec<(String, ResourcePolicy)> {
-    let written = view.buckets.values().filter_map(|bucket| Some((&bucket.name, bucket.policy.as_ref()?)));
+pub(super) fn of(state: &State) -> Vec<(String, ResourcePolicy)> {
+    let written =
+        state.buckets.iter().filter_map(|(name, bucket)| Some((name, bucket.settings.documents.get(POLICY)?)));
     let read = written.filter_map(|(bucket, text)| match bucket_policy::parse(text, bucket) {
         Ok(policy) => Some((bucket.clone(), policy)),
         Err(why) => {
@@ -22,44 +26,56 @@ pub(super) fn of(view: &S3StateView) -> Vec<(String, ResourcePolicy)> {
 
 impl S3 {
     /// `PutBucketPolicy`: from the next call on the policy is in force.
-    pub(super) async fn put_policy(
-        &self,
-        bucket: &str,
-        request: &Request,
-        caller: &Caller,
-    ) -> Result<Response, Refusal> {
+    pub(super) fn put_policy(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
         let malformed = |text: String| Refusal::new(400, "MalformedPolicy", text);
-        let policy = bucket_policy::parse(&String::from_utf8_lossy(&request.body), bucket).map_err(malformed)?;
+        let text = String::from_utf8_lossy(&ask.request.body).into_owned();
+        let policy = bucket_policy::parse(&text, &ask.bucket).map_err(malformed)?;
         if policy.named().any(|arn| !self.iam.knows(arn)) {
             return Err(malformed("Invalid principal in policy".to_owned()));
         }
-        if bucket_policy::is_public(&policy) && self.blocks_public_policies(bucket).await {
-            let (arn, bucket) = (caller.arn(), bucket_arn(bucket));
-            let text = format!(
-                "User: {arn} is not authorized to perform: s3:PutBucketPolicy on resource: \"{bucket}\" because public policies are blocked by the BlockPublicPolicy block public access setting."
-            );
-            return Err(Refusal::new(403, "AccessDenied", text));
-        }
-        let answer = self.pass(bucket, None, request).await;
-        if answer.status().is_success() {
-            self.iam.resource_policies(&self.region).buckets.set(bucket, Some(policy));
-        }
+        let is_public = bucket_policy::is_public(&policy);
+        self.store.change(|state, _| {
+            let mut settings = state.bucket(&ask.bucket)?.settings.clone();
+            if is_public && settings.blocks("BlockPublicPolicy") {
+                let (arn, bucket) = (ask.caller.arn(), bucket_arn(&ask.bucket));
+                let text = format!(
+                    "User: {arn} is not authorized to perform: s3:PutBucketPolicy on resource: \"{bucket}\" because public policies are blocked by the BlockPublicPolicy block public access setting."
+                );
+                return Err(Refusal::new(403, "AccessDenied", text));
+            }
+            settings.documents.insert(POLICY.to_owned(), text);
+            Ok((vec![Change::Settings { bucket: ask.bucket.clone(), settings }], ()))
+        })?;
+        self.iam.resource_policies(&self.region).buckets.set(&ask.bucket, Some(policy));
+        Ok(empty(204))
+    }
+
+    pub(super) fn get_policy(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let mut answer = empty(200);
+        *answer.body_mut() = self.policy(ask)?.into();
+        super::about::set(answer.headers_mut(), "content-type", "application/json");
         Ok(answer)
+    }
+
+    pub(super) fn get_policy_status(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let policy = bucket_policy::parse(&self.policy(ask)?, &ask.bucket);
+        let is_public = policy.is_ok_and(|policy| bucket_policy::is_public(&policy));
+        Ok(xml::document("PolicyStatus", &element("IsPublic", if is_public { "true" } else { "false" })))
+    }
+
+    fn policy(&self, ask: &Ask) -> Result<String, Refusal> {
+        let absent = || Refusal::new(404, "NoSuchBucketPolicy", "The bucket policy does not exist");
+        self.store.read(|state| state.bucket(&ask.bucket)?.settings.documents.get(POLICY).cloned().ok_or_else(absent))
     }
 
     /// `DeleteBucketPolicy`.
-    pub(super) async fn delete_policy(&self, bucket: &str, request: &Request) -> Result<Response, Refusal> {
-        let answer = self.pass(bucket, None, request).await;
-        if answer.status().is_success() {
-            self.iam.resource_policies(&self.region).buckets.set(bucket, None);
-        }
-        Ok(answer)
-    }
-
-    /// As every new bucket does (aws-facts §4.1).
-    async fn blocks_public_policies(&self, bucket: &str) -> bool {
-        let view = self.view().await;
-        let block = view.buckets.get(bucket).and_then(|content| content.public_access_block.as_ref());
-        block.is_some_and(|block| block.block_public_policy)
+    pub(super) fn delete_policy(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.settle(ask, |settings| {
+            settings.documents.remove(POLICY);
+            Ok(())
+        })?;
+        self.iam.resource_policies(&self.region).buckets.set(&ask.bucket, None);
+        Ok(empty(204))
     }
 }

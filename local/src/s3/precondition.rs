@@ -1,36 +1,39 @@
-//! Writes that name the state they expect to find: `If-None-Match: *` and `If-Match`.
+//! What must be so for a request to be carried out: conditions of reads, of copies and of writes.
 
-use http::header;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::answer::{Refusal, Response};
-use crate::call::Request;
+use super::ask::Ask;
+use super::xml::unserved;
+use crate::answer::Refusal;
 
 /// What a write expects of the object that is there.
 #[derive(Debug, PartialEq)]
 pub(super) enum Precondition {
+    Nothing,
     /// That there is none.
     Absent,
     /// That it has this entity tag; any object will do for `*`.
     Is(String),
 }
 
-/// What this write expects, if it says so.
-pub(super) fn of(operation: &str, request: &Request) -> Option<Precondition> {
-    let writes = ["PutObject", "CopyObject", "CompleteMultipartUpload"].contains(&operation);
-    if writes && request.header("if-none-match").is_some_and(|value| value.trim() == "*") {
-        return Some(Precondition::Absent);
+/// What this write expects.
+pub(super) fn of_write(ask: &Ask) -> Result<Precondition, Refusal> {
+    match (ask.header("if-none-match"), ask.header("if-match")) {
+        (None, None) => Ok(Precondition::Nothing),
+        (Some(value), None) if value.trim() == "*" => Ok(Precondition::Absent),
+        (None, Some(expected)) => Ok(Precondition::Is(bare(expected).to_owned())),
+        // S3 takes nothing else either ("Conditional requests").
+        (Some(_), None) => Err(unserved("If-None-Match of a write with another value than *")),
+        (Some(_), Some(_)) => Err(unserved("If-Match and If-None-Match at once")),
     }
-    let expected = request.header("if-match").filter(|_| writes || operation == "DeleteObject")?;
-    Some(Precondition::Is(bare(expected).to_owned()))
 }
 
 impl Precondition {
-    /// Compares it with the answer to a `HEAD`.
-    pub(super) fn check(&self, there: &Response) -> Result<(), Refusal> {
-        let tag = there.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(bare);
-        let tag = tag.filter(|_| there.status().is_success());
-        match (self, tag) {
-            (Precondition::Absent, None) => Ok(()),
+    /// Compares it with the tag of the object that is there.
+    pub(super) fn check(&self, there: Option<&str>) -> Result<(), Refusal> {
+        match (self, there) {
+            (Precondition::Nothing, _) | (Precondition::Absent, None) => Ok(()),
             (Precondition::Absent, Some(_)) => Err(failed("If-None-Match")),
             (Precondition::Is(_), None) => Err(Refusal::new(404, "NoSuchKey", "The specified key does not exist.")),
             (Precondition::Is(expected), Some(tag)) if expected == "*" || expected == tag => Ok(()),
@@ -39,12 +42,55 @@ impl Precondition {
     }
 }
 
-/// Tags come with quotes and without.
-fn bare(tag: &str) -> &str {
-    tag.trim().trim_matches('"')
+/// What the conditions of a read come to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Read,
+    NotModified,
+    Failed,
 }
 
-fn failed(condition: &str) -> Refusal {
+/// The conditions in headers whose names begin with `prefix`. Of two the entity tag decides (RFC 9110, 13.2.2).
+pub(super) fn of_read(ask: &Ask, prefix: &str, etag: &str, modified: i64) -> Outcome {
+    let header = |name: &str| ask.header(&format!("{prefix}{name}"));
+    let date = |name: &str| header(name).and_then(seconds);
+    let modified = modified.div_euclid(1000);
+    let has = |tags: &str| tags.split(',').map(bare).any(|tag| tag == "*" || tag == etag);
+    match (header("if-match"), date("if-unmodified-since")) {
+        (Some(tags), _) if !has(tags) => return Outcome::Failed,
+        (None, Some(date)) if modified > date => return Outcome::Failed,
+        _ => (),
+    }
+    match (header("if-none-match"), date("if-modified-since")) {
+        (Some(tags), _) if has(tags) => Outcome::NotModified,
+        // A date that is still to come says nothing but that the reader has something.
+        (None, Some(date)) if modified <= date => Outcome::NotModified,
+        _ => Outcome::Read,
+    }
+}
+
+/// A date as HTTP writes it, in seconds.
+fn seconds(text: &str) -> Option<i64> {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    PrimitiveDateTime::parse(text.trim(), format).ok().map(|at| at.assume_utc().unix_timestamp())
+}
+
+/// A date as HTTP writes it, from milliseconds.
+pub(super) fn http_date(at: i64) -> String {
+    let format =
+        format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+    let at = OffsetDateTime::from_unix_timestamp(at.div_euclid(1000)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(format).unwrap_or_default()
+}
+
+/// Tags come with quotes and without, and marked as weak ones.
+pub(super) fn bare(tag: &str) -> &str {
+    let tag = tag.trim();
+    tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
+}
+
+pub(super) fn failed(condition: &str) -> Refusal {
     let text = format!("At least one of the pre-conditions you specified did not hold ({condition})");
     Refusal::new(412, "PreconditionFailed", text)
 }
@@ -53,23 +99,28 @@ fn failed(condition: &str) -> Refusal {
 mod tests {
     use super::*;
 
-    fn there(status: u16, tag: &str) -> Response {
-        http::Response::builder().status(status).header("etag", tag).body(bytes::Bytes::new()).unwrap()
-    }
-
     #[test]
     fn a_write_is_refused_when_the_object_is_not_as_expected() {
         let is = |tag: &str| Precondition::Is(tag.into());
         for (expected, found, code) in [
-            (Precondition::Absent, there(404, ""), None),
-            (Precondition::Absent, there(200, "\"a\""), Some("PreconditionFailed")),
-            (is("a"), there(200, "\"a\""), None),
-            (is("*"), there(200, "\"a\""), None),
-            (is("b"), there(200, "\"a\""), Some("PreconditionFailed")),
-            (is("a"), there(404, ""), Some("NoSuchKey")),
+            (Precondition::Nothing, Some("a"), None),
+            (Precondition::Absent, None, None),
+            (Precondition::Absent, Some("a"), Some("PreconditionFailed")),
+            (is("a"), Some("a"), None),
+            (is("*"), Some("a"), None),
+            (is("b"), Some("a"), Some("PreconditionFailed")),
+            (is("a"), None, Some("NoSuchKey")),
         ] {
-            let refused = expected.check(&found).err().map(|refusal| refusal.code);
+            let refused = expected.check(found).err().map(|refusal| refusal.code);
             assert_eq!(refused.as_deref(), code, "{expected:?}");
         }
+    }
+
+    #[test]
+    fn dates_are_read_and_written_as_in_http() {
+        assert_eq!(seconds("Thu, 01 Jan 2015 00:00:00 GMT"), Some(1_420_070_400));
+        assert_eq!(http_date(1_420_070_400_999), "Thu, 01 Jan 2015 00:00:00 GMT");
+        assert_eq!(seconds("yesterday"), None);
+        assert_eq!((bare(" W/\"a\""), bare("a")), ("a", "a"));
     }
 }

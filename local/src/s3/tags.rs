@@ -1,10 +1,9 @@
 //! The tags of buckets and objects, before they are kept.
 
-use serde::Deserialize;
-
-use super::bucket::malformed;
+use super::NAMESPACE;
+use super::ask::Ask;
+use super::xml::{Element, element, malformed, wrap};
 use crate::answer::Refusal;
-use crate::call::Request;
 use crate::tags::{Flaw, Rules, STRICT};
 
 /// What is tagged.
@@ -14,60 +13,51 @@ pub(super) enum Of {
     Object,
 }
 
-/// A list of tags in a document.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Tags {
-    #[serde(default, rename = "Tag")]
-    pub tags: Vec<Tag>,
+/// The tags in a `TagSet` or in `Tags`, if a bucket or an object can have them.
+pub(super) fn read(set: &Element, of: Of) -> Result<Vec<(String, String)>, Refusal> {
+    set.expect(&["Tag*"], &[])?;
+    let tags = set.children.iter().map(|tag| {
+        let tag = tag.expect(&["Key", "Value"], &[])?;
+        Ok((tag.need("Key")?.to_owned(), tag.need("Value")?.to_owned()))
+    });
+    let tags: Vec<(String, String)> = tags.collect::<Result<_, Refusal>>()?;
+    check(of, &tags).map_err(|flaw| refusal(&flaw, of))?;
+    Ok(tags)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Tag {
-    pub key: String,
-    pub value: String,
+/// Those of a `Tagging` document.
+pub(super) fn of_document(body: &[u8], of: Of) -> Result<Vec<(String, String)>, Refusal> {
+    let document = Element::read(body, "Tagging")?;
+    read(document.expect(&["TagSet"], &[])?.child("TagSet").ok_or_else(malformed)?, of)
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Tagging {
-    tag_set: Tags,
+/// A `Tagging` document.
+pub(super) fn document(tags: &[(String, String)]) -> String {
+    let tags: String =
+        tags.iter().map(|(key, value)| wrap("Tag", &(element("Key", key) + &element("Value", value)))).collect();
+    format!("<Tagging xmlns=\"{NAMESPACE}\">{}</Tagging>", wrap("TagSet", &tags))
 }
 
-impl Tags {
-    /// Refuses tags that a bucket or an object cannot have.
-    pub(super) fn check(&self, of: Of) -> Result<(), Refusal> {
-        check(of, self.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()))).map_err(|flaw| refusal(&flaw, of))
-    }
-}
-
-/// Refuses a `Tagging` document with tags that a bucket or an object cannot have, or none at all.
-pub(super) fn check_document(body: &[u8], of: Of) -> Result<(), Refusal> {
-    let text = String::from_utf8_lossy(body);
-    let Tagging { tag_set } = quick_xml::de::from_str(&text).map_err(|_| malformed())?;
-    tag_set.check(of)
-}
-
-/// Refuses an upload with tags that no object can have.
-pub(super) fn check_header(request: &Request) -> Result<(), Refusal> {
-    let tags = request.header("x-amz-tagging").unwrap_or_default();
-    let pairs: Vec<_> = url::form_urlencoded::parse(tags.as_bytes()).collect();
-    let checked = check(Of::Object, pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
-    checked.map_err(|flaw| match flaw {
+/// The tags an upload brings along as a form.
+pub(super) fn of_header(ask: &Ask) -> Result<Vec<(String, String)>, Refusal> {
+    let tags = ask.header("x-amz-tagging").unwrap_or_default();
+    let tags: Vec<(String, String)> = url::form_urlencoded::parse(tags.as_bytes()).into_owned().collect();
+    check(Of::Object, &tags).map_err(|flaw| match flaw {
         Flaw::Twice(_) => {
             let text = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.";
             Refusal::new(400, "InvalidArgument", text)
         }
         flaw => refusal(&flaw, Of::Object),
-    })
+    })?;
+    Ok(tags)
 }
 
-fn check<'a>(of: Of, tags: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Flaw> {
+fn check(of: Of, tags: &[(String, String)]) -> Result<(), Flaw> {
     let most = match of {
         Of::Bucket => 50,
         Of::Object => 10,
     };
-    Rules { most, ..STRICT }.check(tags, [])
+    Rules { most, ..STRICT }.check(tags.iter().map(|(key, value)| (key.as_str(), value.as_str())), [])
 }
 
 /// The words of S3, as they were seen in its answers (`ISS:versity/versitygw#1214`, `#1232`, `#1204`,
@@ -90,12 +80,13 @@ mod tests {
     use super::*;
 
     fn document(tags: &[(&str, &str)]) -> String {
-        super::super::bucket::tagging(tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+        let tags: Vec<_> = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        super::document(&tags)
     }
 
     #[test]
     fn documents_and_headers_are_refused_in_the_words_of_s3() {
-        let said = |body: &str, of: Of| check_document(body.as_bytes(), of).err().map(|refusal| refusal.message);
+        let said = |body: &str, of: Of| of_document(body.as_bytes(), of).err().map(|refusal| refusal.message);
         let tags: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
         let many = |count: usize| document(&tags[..count].iter().map(|key| (key.as_str(), "")).collect::<Vec<_>>());
         for (of, most, too_many, reserved) in [
@@ -114,7 +105,7 @@ mod tests {
             assert_eq!(said(&twice, of).unwrap(), "Cannot provide multiple Tags with the same key");
             assert_eq!(said(&document(&[("", "b")]), of).unwrap(), "The TagKey you have provided is invalid");
             assert_eq!(said(&document(&[("a", "(b)")]), of).unwrap(), "The TagValue you have provided is invalid");
-            assert_eq!(check_document(b"<Tagging></Tagging>", of).unwrap_err().code, "MalformedXML");
+            assert_eq!(of_document(b"<Tagging></Tagging>", of).unwrap_err().code, "MalformedXML");
             assert_eq!(said("<Tagging><TagSet/></Tagging>", of), None);
         }
     }

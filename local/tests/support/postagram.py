@@ -395,6 +395,15 @@ class Stack:
             raise AssertionError("the code is open to everybody")
         except urllib.error.HTTPError as fault:
             assert fault.code == 403, fault
+        first = LAMBDA.publish_version(FunctionName=f"{NAME}-labeler")
+        assert first["Version"] == "1" and first["FunctionArn"].endswith(":1"), first
+        assert LAMBDA.publish_version(FunctionName=f"{NAME}-labeler")["Version"] == "1", "nothing has changed"
+        versions = LAMBDA.list_versions_by_function(FunctionName=f"{NAME}-labeler")["Versions"]
+        assert [one["Version"] for one in versions] == ["$LATEST", "1"], versions
+        found = LAMBDA.get_function(FunctionName=f"{NAME}-labeler", Qualifier="1")["Configuration"]
+        assert found["CodeSha256"] == function["Configuration"]["CodeSha256"], found
+        not_implemented(LAMBDA.invoke, FunctionName=f"{NAME}-labeler", Qualifier="1")
+        SCALING.disable_metrics_collection(AutoScalingGroupName=f"{NAME}-web")
         assert LAMBDA.list_event_source_mappings()["EventSourceMappings"] == []
         assert LAMBDA.list_aliases(FunctionName=f"{NAME}-labeler")["Aliases"] == []
         for setting in [{"TracingConfig": {"Mode": "Active"}}, {"Layers": ["arn"]}, {"KMSKeyArn": "arn:aws:kms:::key"}]:

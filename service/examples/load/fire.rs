@@ -67,6 +67,13 @@ fn one_after_the_other(address: SocketAddr, request: &[u8], manner: Manner) -> R
 }
 
 fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
+    read_any_answer(stream, answer)?;
+    ensure!(answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(answer));
+    Ok(())
+}
+
+/// The same whatever the answer says.
+pub fn read_any_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     answer.clear();
     let mut part = [0; 65_536];
     while !is_whole(answer) {
@@ -74,7 +81,6 @@ fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
         ensure!(read > 0, "the service closed the connection after {} bytes", answer.len());
         answer.extend_from_slice(&part[..read]);
     }
-    ensure!(answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(answer));
     Ok(())
 }
 

@@ -3,11 +3,13 @@
 //! ```sh
 //! cargo build --release --bin service
 //! cargo run --release --example load                 # every case; or some, by a part of their names
+//! cargo run --release --example load attack          # 200 clients that each ask for something else of 100 MB
 //! ```
 //!
 //! What is measured is the program beside this one, or the one that `SERVICE` names. The steady figure on a noisy
 //! machine is the processor time of its process: latency also holds what the load and the stand-in use.
 
+mod attack;
 mod cases;
 mod fire;
 mod service;
@@ -21,8 +23,11 @@ use crate::stand_in::StandIn;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words == ["stand-in"] {
-        return stand_in::serve();
+    match words.first().map(String::as_str) {
+        Some("stand-in") => return stand_in::serve(),
+        Some("large-stand-in") => return stand_in::serve_large(),
+        Some("attack") => return attack::run(&StandIn::large()?),
+        _ => (),
     }
     let stand_in = StandIn::start()?;
     load(&stand_in, &words)?;

@@ -633,6 +633,12 @@ pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> A
     Ok(xml)
 }
 
+/// No metrics are collected, so that none have to be stopped.
+pub fn disable_metrics(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    Ok(Xml::new())
+}
+
 /// What an account may have (aws-facts §15).
 pub fn describe_limits(state: &State, _site: &Site, _params: &Params) -> Answer {
     let mut xml = Xml::new();

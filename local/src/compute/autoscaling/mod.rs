@@ -118,6 +118,7 @@ pub const OPERATIONS: &[Row] = &[
         "AutoScalingGroupName MaxRecords NextToken TrafficSourceType",
     ),
     ("DetachLoadBalancerTargetGroups", Writes(groups::detach_target_groups), "AutoScalingGroupName TargetGroupARNs"),
+    ("DisableMetricsCollection", Writes(groups::disable_metrics), "AutoScalingGroupName Metrics"),
     (
         "PutScalingPolicy",
         Writes(policies::put),

@@ -237,11 +237,15 @@ pub fn describe_status(state: &State, site: &Site, params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.set("instanceStatusSet", shown, |xml, one| {
         xml.text("instanceId", &one.id).text("availabilityZone", &one.zone);
+        xml.text("availabilityZoneId", zone_id(&one.zone));
         xml.within("instanceState", |xml| write_state(xml, one.state));
-        let status = if one.state == InstanceState::Running { "ok" } else { "not-applicable" };
-        for check in ["systemStatus", "instanceStatus"] {
+        let runs = one.state == InstanceState::Running;
+        for check in ["systemStatus", "instanceStatus", "attachedEbsStatus"] {
             xml.within(check, |xml| {
-                xml.text("status", status);
+                xml.text("status", if runs { "ok" } else { "not-applicable" });
+                xml.set("details", runs.then_some(()), |xml, ()| {
+                    xml.text("name", "reachability").text("status", "passed");
+                });
             });
         }
     });

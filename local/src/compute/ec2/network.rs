@@ -147,7 +147,13 @@ pub fn describe_subnets(_state: &State, site: &Site, params: &Params) -> Answer 
         xml.text("cidrBlock", subnet.cidr()).text("availableIpAddressCount", 4091);
         xml.text("availabilityZone", &subnet.zone).text("availabilityZoneId", zone_id(&subnet.zone));
         xml.text("defaultForAz", true).text("mapPublicIpOnLaunch", true).text("ownerId", &site.account);
-        xml.text("assignIpv6AddressOnCreation", false).tag_set(&Tags::new());
+        xml.text("assignIpv6AddressOnCreation", false).text("mapCustomerOwnedIpOnLaunch", false);
+        xml.text("enableDns64", false).text("ipv6Native", false).tag_set(&Tags::new());
+        xml.set("ipv6CidrBlockAssociationSet", None::<()>, |_, ()| ());
+        xml.within("privateDnsNameOptionsOnLaunch", |xml| {
+            xml.text("hostnameType", "ip-name").text("enableResourceNameDnsARecord", false);
+            xml.text("enableResourceNameDnsAAAARecord", false);
+        });
         xml.text("subnetArn", format!("arn:aws:ec2:{}:{}:subnet/{}", site.region, site.account, subnet.id));
     });
     Ok(xml)

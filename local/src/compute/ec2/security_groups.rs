@@ -253,9 +253,11 @@ fn write_rules<'a>(
             Peer::Cidr(cidr) => xml.text("cidrIpv4", cidr),
             Peer::Cidr6(cidr) => xml.text("cidrIpv6", cidr),
             Peer::Group(id) => xml.within("referencedGroupInfo", |xml| {
-                xml.text("groupId", id).text("userId", &site.account);
+                xml.text("groupId", id).text("userId", &site.account).text("vpcId", vpc_id(site));
             }),
         };
+        let arn = format!("arn:aws:ec2:{}:{}:security-group-rule/{}", site.region, site.account, rule.id);
+        xml.text("securityGroupRuleArn", arn);
         xml.maybe("description", rule.description.as_ref()).tag_set(state.tags_of(&rule.id));
     });
 }

@@ -1,4 +1,4 @@
-//! New rows, of which those that come at the same time go to `DynamoDB` in one call.
+//! Coalesces concurrent puts of new rows into `BatchWriteItem` calls.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
@@ -23,13 +23,13 @@ const MOST: usize = 25;
 /// How long others wait for a call to end, many times what it usually takes.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Writes rows. While a call is under way, those that come wait for its end and go in the next one: who is alone waits
-/// for nobody, and the more there are, the less each costs.
+/// Writes rows. Puts that arrive while a call is in flight wait for its end and share the next one: a lone put never
+/// waits, and the cost of each falls with their number.
 ///
-/// Guarantees: each is told how it ended for its own row. A call that has trouble keeps the rows that came after it
-/// waiting for a moment only, and as many as a call takes for none. Rows of those who have left are not begun any more.
+/// Guarantees: every caller gets the outcome of its own row. A slow call delays later rows by [`PATIENCE`] at most, and a
+/// full batch not at all. Rows whose callers have left are not written.
 #[derive(Debug, Clone)]
-pub(crate) struct Writes(Arc<Inner>);
+pub(crate) struct BatchWrites(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -52,7 +52,7 @@ struct Row {
     done: oneshot::Sender<Result<(), Error>>,
 }
 
-impl Writes {
+impl BatchWrites {
     pub(crate) fn new(client: DynamoDb, table: String) -> Self {
         Self(Arc::new(Inner { client, table, queues: ThreadLocal::new() }))
     }
@@ -128,8 +128,7 @@ impl Writes {
     async fn each(&self, rows: Vec<Row>) {
         let put = async |row: Row| {
             let request = json!({ "TableName": self.0.table, "Item": row.item });
-            let written = self.0.client.call("PutItem", &request).await;
-            row.end(written.map(drop).map_err(Error::from));
+            row.end(self.0.client.perform("PutItem", &request).await.map_err(Error::from));
         };
         join_all(rows.into_iter().filter(|row| !row.done.is_closed()).map(put)).await;
     }
@@ -157,9 +156,9 @@ impl Row {
     }
 }
 
-/// What was not written, because there was too much at once.
-#[derive(Deserialize, Default)]
-#[serde(default)]
+/// What was not written because of throttling. AWS always says it, also when it is nothing: an answer that does not is
+/// not AWS's.
+#[derive(Deserialize)]
 struct Unprocessed {
     #[serde(rename = "UnprocessedItems")]
     items: HashMap<String, Vec<Value>>,
@@ -213,12 +212,12 @@ mod tests {
     }
 
     impl Cloud {
-        fn writes(&self) -> Writes {
+        fn writes(&self) -> BatchWrites {
             let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
             let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
             let keys = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
             let http = SharedHttpConnector::new(self.clone());
-            Writes::new(DynamoDb::new(http, Signer::new(place, keys), None, None), "posts".to_owned())
+            BatchWrites::new(DynamoDb::new(http, Signer::new(place, keys), None, None), "posts".to_owned())
         }
 
         /// The calls that are under way once all have gone as far as they can.
@@ -243,7 +242,8 @@ mod tests {
         }
 
         fn end(self) {
-            self.answer.send((200, "{}".to_owned())).unwrap();
+            let done = if self.operation == "PutItem" { "{}" } else { r#"{"UnprocessedItems":{}}"# };
+            self.answer.send((200, done.to_owned())).unwrap();
         }
 
         fn refuse(self, code: &str) {
@@ -253,7 +253,7 @@ mod tests {
 
     type Written = JoinHandle<Result<(), Error>>;
 
-    fn put(writes: &Writes, name: &str) -> Written {
+    fn put(writes: &BatchWrites, name: &str) -> Written {
         let (writes, item) = (writes.clone(), json!({ attribute::ID: { "S": name } }));
         tokio::spawn(async move { writes.put(item).await })
     }
@@ -343,6 +343,26 @@ mod tests {
         }
         for other in others {
             assert!(matches!(other.await.unwrap(), Err(Error::Unavailable(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_of_the_operation_is_no_success() {
+        for answer in ["", "{}", "[]", "<html>", r#"{"UnprocessedItems":[]}"#, r#"{"UnprocessedItems":null}"#] {
+            let cloud = Cloud::default();
+            let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
+            call.end();
+            while others.iter().any(|other| !other.is_finished()) {
+                for call in cloud.calls().await {
+                    assert_eq!(call.operation, "BatchWriteItem");
+                    call.answer.send((200, answer.to_owned())).unwrap();
+                }
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+            for other in others {
+                let told = other.await.unwrap();
+                assert!(matches!(told, Err(Error::Unavailable(_))), "{answer}: {told:?}");
+            }
         }
     }
 

@@ -1,16 +1,16 @@
-//! One answer for all who ask the same at the same time.
+//! Coalesces concurrent requests for the same answer.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Makes answers that several may share.
+/// Runs one computation per question at a time and shares its answer.
 ///
-/// Guarantees: nobody is given an answer that was begun before he asked, so that whoever has written something finds it
-/// in what he reads next. Whoever makes an answer may leave before it is there: somebody else makes one.
+/// Guarantees: no caller gets an answer that was begun before the call, so whoever has written something finds it in the
+/// next read. The caller that computes an answer may be dropped halfway: another one takes over.
 #[derive(Debug)]
-pub(crate) struct Together<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
+pub(crate) struct SingleFlight<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
 
 #[derive(Debug)]
 struct Asked<A> {
@@ -21,19 +21,19 @@ struct Asked<A> {
 #[derive(Debug)]
 struct Answers<A> {
     begun: AtomicU64,
-    /// The newest, and how many had been begun with it; locked while one is made.
+    /// The newest, with its number; locked while one is computed.
     newest: tokio::sync::Mutex<Option<(u64, A)>>,
 }
 
-impl<Q, A> Default for Together<Q, A> {
+impl<Q, A> Default for SingleFlight<Q, A> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<Q: Hash + Eq + Clone, A: Clone> Together<Q, A> {
-    /// The answer to a question, made by the caller or by somebody who asks the same.
-    pub(crate) async fn answer<F: Future<Output = A>>(&self, question: &Q, make: impl FnOnce() -> F) -> A {
+impl<Q: Hash + Eq + Clone, A: Clone> SingleFlight<Q, A> {
+    /// Returns the answer to a question, computed by this caller or by one that asks the same.
+    pub(crate) async fn run<F: Future<Output = A>>(&self, question: &Q, make: impl FnOnce() -> F) -> A {
         let asking = Asking::begin(self, question);
         let before = asking.answers.begun.load(Ordering::SeqCst);
         let mut newest = asking.answers.newest.lock().await;
@@ -53,15 +53,15 @@ impl<Q: Hash + Eq + Clone, A: Clone> Together<Q, A> {
     }
 }
 
-/// Somebody who asks. With the last of them, the answers to the question are forgotten.
+/// A caller that waits. The last one to leave forgets the answers to its question.
 struct Asking<'a, Q: Hash + Eq + Clone, A: Clone> {
-    all: &'a Together<Q, A>,
+    all: &'a SingleFlight<Q, A>,
     question: &'a Q,
     answers: Arc<Answers<A>>,
 }
 
 impl<'a, Q: Hash + Eq + Clone, A: Clone> Asking<'a, Q, A> {
-    fn begin(all: &'a Together<Q, A>, question: &'a Q) -> Self {
+    fn begin(all: &'a SingleFlight<Q, A>, question: &'a Q) -> Self {
         let mut questions = all.asked();
         let asked = questions.entry(question.clone()).or_insert_with(Asked::by_nobody);
         asked.by += 1;
@@ -96,10 +96,10 @@ mod tests {
 
     use super::*;
 
-    /// Counts how many answers were begun; each is its number, and there when `Notify` says so.
+    /// Numbers the answers that were begun; each is ready when `Notify` says so.
     #[derive(Default)]
     struct Slow {
-        together: Together<&'static str, u64>,
+        single_flight: SingleFlight<&'static str, u64>,
         made: AtomicU64,
         done: Notify,
     }
@@ -111,7 +111,7 @@ mod tests {
                 self.done.notified().await;
                 number
             };
-            self.together.answer(&question, make).await
+            self.single_flight.run(&question, make).await
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let_all_go_as_far_as_they_can().await;
         slow.done.notify_one();
         assert_eq!(latest.await.unwrap(), 3, "it was asked when the second had begun");
-        assert!(slow.together.asked().is_empty(), "nothing is kept");
+        assert!(slow.single_flight.asked().is_empty(), "nothing is kept");
     }
 
     #[tokio::test]
@@ -161,19 +161,19 @@ mod tests {
 
     #[tokio::test]
     async fn somebody_else_makes_the_answer_of_who_has_left() {
-        let together = Arc::new(Together::<(), u8>::default());
+        let single_flight = Arc::new(SingleFlight::<(), u8>::default());
         let left = tokio::spawn({
-            let together = together.clone();
-            async move { together.answer(&(), pending).await }
+            let single_flight = single_flight.clone();
+            async move { single_flight.run(&(), pending).await }
         });
         let_all_go_as_far_as_they_can().await;
         let waits = tokio::spawn({
-            let together = together.clone();
-            async move { together.answer(&(), || async { 7 }).await }
+            let single_flight = single_flight.clone();
+            async move { single_flight.run(&(), || async { 7 }).await }
         });
         let_all_go_as_far_as_they_can().await;
         left.abort();
         assert_eq!(waits.await.unwrap(), 7);
-        assert!(together.asked().is_empty());
+        assert!(single_flight.asked().is_empty());
     }
 }

@@ -1,0 +1,239 @@
+//! A plan, for people and for programs. Secret values are shown to neither, unless the user asks for them.
+
+use console::measure_text_width;
+use serde_json::{Value as Json, json};
+
+use super::{escape, say, screen, style};
+use crate::engine::{Change, Plan, Planned, Step, Value};
+
+/// Whether the values of variables are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// Only that they change.
+    Hidden,
+    /// As they are (`--show-values`).
+    Shown,
+}
+
+impl Values {
+    /// As the command line says.
+    pub fn shown_if(is_asked_for: bool) -> Values {
+        if is_asked_for { Values::Shown } else { Values::Hidden }
+    }
+
+    fn of(self, value: &Value) -> Option<&str> {
+        match self {
+            Values::Hidden => value.open(),
+            Values::Shown => Some(value.revealed()),
+        }
+    }
+}
+
+/// Prints what a plan would do. Returns whether there was anything to show.
+pub fn plan(plan: &Plan, values: Values) -> bool {
+    let shown: Vec<&Planned> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
+    let width = shown.iter().map(|line| line.address.to_string().len()).max().unwrap_or(0);
+    for line in &shown {
+        let (mark, words) = mark(&line.step);
+        let address = escape::line(&line.address.to_string());
+        let words = escape::line(&words);
+        let before = format!("  {mark} {address:width$}  ");
+        print(format!("{before}{}{words}", name(&line.name, &before, &words)).trim_end());
+        changes(&line.step).iter().for_each(|change| print(&format!("      {}", escape::line(&field(change, values)))));
+    }
+    if !shown.is_empty() {
+        say(summary(&plan.lines));
+    }
+    !shown.is_empty()
+}
+
+/// One row on a terminal, and all of it elsewhere.
+fn print(line: &str) {
+    match screen::columns() {
+        Some(columns) => screen::print(&screen::fit(line, columns)),
+        None => screen::print(line),
+    }
+}
+
+/// A name with what stands around it on one row of a terminal: of an ARN its end tells more than its beginning.
+fn name(name: &str, before: &str, after: &str) -> String {
+    let name = escape::line(name);
+    let taken = measure_text_width(before) + measure_text_width(after);
+    match screen::columns().map(|columns| columns.saturating_sub(taken)) {
+        Some(room) if measure_text_width(&name) > room && name.starts_with("arn:") => {
+            format!("…{}", name.splitn(6, ':').last().unwrap_or_default())
+        }
+        _ => name,
+    }
+}
+
+fn mark(step: &Step) -> (String, String) {
+    let (mark, style, words) = match step {
+        Step::Keep => (" ", style(), String::new()),
+        Step::Create => ("+", style().green(), String::new()),
+        Step::Update(_) => ("~", style().yellow(), String::new()),
+        Step::Replace(_) => ("±", style().red(), " cannot be changed in place".into()),
+        Step::Delete { loss: Some(loss) } => ("-", style().red(), format!(" with {loss}")),
+        Step::Delete { loss: None } => ("-", style().red(), String::new()),
+        Step::Wait(state) => ("…", style().yellow(), format!(" is {state}")),
+        Step::Leave(why) => ("=", style().dim(), format!(" stays: {why}")),
+        Step::Foreign { owner, .. } => ("=", style().red(), format!(" stays: belongs to {owner}")),
+        Step::Protected => ("=", style().red(), " stays: it is protected against deletion".into()),
+    };
+    (style.bold().apply_to(mark).to_string(), words)
+}
+
+fn changes(step: &Step) -> &[Change] {
+    match step {
+        Step::Update(changes) | Step::Replace(changes) => changes,
+        _ => &[],
+    }
+}
+
+fn field(change: &Change, values: Values) -> String {
+    let path = &change.path;
+    if let Some(after) = &change.after {
+        return format!("takes its values from {after}, which comes first");
+    }
+    let is_hidden = change.from.iter().chain(&change.to).any(|value| values.of(value).is_none());
+    match (&change.from, &change.to) {
+        (Some(_), Some(_)) if is_hidden => return format!("{path} (changed)"),
+        (None, Some(_)) if is_hidden => return format!("{path} (added)"),
+        (Some(_), None) if is_hidden => return format!("{path} (removed)"),
+        _ => (),
+    }
+    let value = |value: &Option<Value>| value.as_ref().and_then(|value| values.of(value)).map(str::to_owned);
+    match (&value(&change.from), &value(&change.to)) {
+        (Some(from), Some(to)) => {
+            let (from, to) = from_where_they_differ(from, to);
+            format!("{}: {} → {}", path, short(&from), short(&to))
+        }
+        (None, Some(to)) => format!("{}: {}", path, short(to)),
+        (Some(from), None) => format!("{}: {} → nothing", path, short(from)),
+        (None, None) => path.clone(),
+    }
+}
+
+/// The longest value that is shown whole: longer ones, such as user data, would hide the rest of the plan.
+const MOST: usize = 60;
+
+/// Two values of which one is too long, without the beginning that both have: what differs is to be seen.
+fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
+    const BEFORE: usize = 12;
+    let same = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
+    let is_long = from.chars().nth(MOST).or(to.chars().nth(MOST)).is_some();
+    match same.checked_sub(BEFORE) {
+        Some(skipped) if is_long && skipped > 1 => {
+            let rest = |text: &str| format!("…{}", text.chars().skip(skipped).collect::<String>());
+            (rest(from), rest(to))
+        }
+        _ => (from.to_owned(), to.to_owned()),
+    }
+}
+
+/// One line of a value.
+fn short(value: &str) -> String {
+    let line = value.replace('\n', "⏎");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+fn summary(lines: &[Planned]) -> String {
+    let count = |is: fn(&Step) -> bool| lines.iter().filter(|line| is(&line.step)).count();
+    let parts = [
+        (count(|step| matches!(step, Step::Create)), "to create"),
+        (count(|step| matches!(step, Step::Update(_) | Step::Wait(_))), "to change"),
+        (count(|step| matches!(step, Step::Replace(_))), "that cannot be changed in place"),
+        (count(|step| matches!(step, Step::Delete { .. })), "to remove"),
+        (count(|step| matches!(step, Step::Keep)), "as wanted"),
+    ];
+    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    parts.join(", ")
+}
+
+/// The plan as one JSON document.
+pub fn plan_json(plan: &Plan, values: Values) -> String {
+    let lines: Vec<_> = plan
+        .lines
+        .iter()
+        .map(|line| {
+            json!({
+                "address": line.address.to_string(),
+                "section": line.section,
+                "name": line.name,
+                "step": step_json(&line.step, values),
+            })
+        })
+        .collect();
+    format!("{:#}\n", json!({ "changes": !plan.is_empty(), "resources": lines }))
+}
+
+fn step_json(step: &Step, values: Values) -> Json {
+    let changes = |changes: &[Change]| changes.iter().map(|change| change_json(change, values)).collect::<Json>();
+    match step {
+        Step::Keep => json!("keep"),
+        Step::Create => json!("create"),
+        Step::Update(changed) => json!({ "update": changes(changed) }),
+        Step::Replace(changed) => json!({ "replace": changes(changed) }),
+        Step::Delete { loss } => json!({ "delete": { "loss": loss } }),
+        Step::Wait(state) => json!({ "wait": state }),
+        Step::Leave(why) => json!({ "leave": why }),
+        Step::Foreign { owner, is_free } => json!({ "foreign": { "owner": owner, "is_free": is_free } }),
+        Step::Protected => json!("protected"),
+    }
+}
+
+fn change_json(change: &Change, values: Values) -> Json {
+    let value = |value: &Option<Value>| value.as_ref().map(|value| values.of(value).unwrap_or("(hidden)").to_owned());
+    let mut told = json!({ "path": change.path, "from": value(&change.from), "to": value(&change.to) });
+    if let Some(after) = &change.after {
+        told["after"] = json!(after);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(from: Option<&str>, to: Option<&str>) -> Change {
+        Change::of("it", from.map(Into::into), to.map(Into::into))
+    }
+
+    fn check(from: &str, to: &str, expected: &str) {
+        assert_eq!(field(&change(Some(from), Some(to)), Values::Hidden), format!("it: {expected}"));
+    }
+
+    #[test]
+    fn of_long_values_what_differs_is_shown() {
+        check("a", "b", "a → b");
+        check("", "b", " → b");
+        let arn = "arn:aws:iam::000000000000:role/deployer/postagram/postagram-us-east-1";
+        let (from, to) = (format!("{arn}-labeler-fn"), format!("{arn}-other"));
+        check(&from, &to, "…m-us-east-1-labeler-fn → …m-us-east-1-other");
+        check(&"é".repeat(70), &"ü".repeat(2), &format!("{}… → üü", "é".repeat(60)));
+        let (from, to) = (format!("{}\nA=1", "x".repeat(80)), format!("{}\nA=2", "x".repeat(80)));
+        check(&from, &to, "…xxxxxxxxx⏎A=1 → …xxxxxxxxx⏎A=2");
+    }
+
+    #[test]
+    fn of_a_secret_value_only_its_name_is_shown_and_what_becomes_of_it() {
+        let told = |from, to, values| field(&change(from, to).hidden_below(&["it"]), values);
+        assert_eq!(told(Some("hunter2"), Some("tiger3"), Values::Hidden), "it (changed)");
+        assert_eq!(told(None, Some("tiger3"), Values::Hidden), "it (added)");
+        assert_eq!(told(Some("hunter2"), None, Values::Hidden), "it (removed)");
+        assert_eq!(told(Some("hunter2"), Some("tiger3"), Values::Shown), "it: hunter2 → tiger3");
+        let secret = change(Some("hunter2"), None).hidden_below(&["it"]);
+        assert_eq!(change_json(&secret, Values::Hidden), json!({ "path": "it", "from": "(hidden)", "to": null }));
+        assert_eq!(change_json(&secret, Values::Shown), json!({ "path": "it", "from": "hunter2", "to": null }));
+    }
+
+    #[test]
+    fn what_depends_on_others_says_on_whom() {
+        let pending = Change::pending("launch_template.web");
+        assert_eq!(field(&pending, Values::Hidden), "takes its values from launch_template.web, which comes first");
+        assert_eq!(change_json(&pending, Values::Hidden)["after"], "launch_template.web");
+    }
+}

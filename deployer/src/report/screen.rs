@@ -1,0 +1,102 @@
+//! The terminal on stderr: lines that stay, and below them lines that move.
+//!
+//! A window that becomes narrower breaks the lines that are there into several rows. So what moves is counted in rows
+//! of the window as it is now before it is wiped; otherwise each change of size would leave a copy behind.
+
+use std::{
+    io::Write as _,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use console::{Term, measure_text_width, truncate_str};
+
+/// There is one terminal.
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { moving: Vec::new(), widths: Vec::new() });
+
+struct Screen {
+    /// The lines that move.
+    moving: Vec<String>,
+    /// How wide they were painted.
+    widths: Vec<usize>,
+}
+
+/// Prints lines that stay, above what moves.
+pub fn print(lines: &str) {
+    screen().paint(Some(lines));
+}
+
+/// Shows these lines in the place of those that moved so far.
+pub fn show(moving: Vec<String>) {
+    let mut screen = screen();
+    screen.moving = moving;
+    screen.paint(None);
+}
+
+/// Prints a text after which somebody types.
+pub fn prompt(text: &str) {
+    write(text);
+}
+
+/// How many columns there are, on a terminal.
+pub fn columns() -> Option<usize> {
+    Some(Term::stderr()).filter(Term::is_term).map(|term| term.size().1.into())
+}
+
+/// A line cut to so many columns.
+pub fn fit(line: &str, columns: usize) -> String {
+    truncate_str(line, columns, "…").into_owned()
+}
+
+fn screen() -> MutexGuard<'static, Screen> {
+    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Screen {
+    fn paint(&mut self, above: Option<&str>) {
+        let mut text = String::new();
+        if !self.widths.is_empty() || !self.moving.is_empty() {
+            let (rows, columns) = Term::stderr().size();
+            let height = rows_of(&self.widths, columns.into());
+            if height > 0 {
+                text += &format!("\r\u{1b}[{height}A\u{1b}[J");
+            }
+            self.widths.clear();
+            above.iter().for_each(|lines| text += &format!("{lines}\n"));
+            // One row is left for the cursor; what has gone above the window could not be wiped again.
+            for line in self.moving.iter().take(usize::from(rows).saturating_sub(1)) {
+                let line = fit(line, usize::from(columns).saturating_sub(1));
+                self.widths.push(measure_text_width(&line));
+                text += &format!("{line}\n");
+            }
+        } else {
+            above.iter().for_each(|lines| text += &format!("{lines}\n"));
+        }
+        write(&text);
+    }
+}
+
+/// How many rows these widths take up in a window of so many columns.
+fn rows_of(widths: &[usize], columns: usize) -> usize {
+    widths.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum()
+}
+
+/// A reader that has gone away is no error.
+fn write(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_takes_as_many_rows_as_the_window_breaks_it_into() {
+        assert_eq!(rows_of(&[40, 79, 0], 80), 3);
+        assert_eq!(rows_of(&[40, 79, 0], 50), 4);
+        assert_eq!(rows_of(&[40, 79, 0], 40), 4, "a full row is one row");
+        assert_eq!(rows_of(&[40, 79, 0], 39), 6);
+        assert_eq!(rows_of(&[], 0), 0);
+    }
+}

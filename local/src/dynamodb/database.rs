@@ -1,0 +1,498 @@
+//! The database of the tables: what is asked of dynoxide, and what is kept beside it in the same file.
+//!
+//! Guarantees: a write that was answered survives the kill of the process, because SQLite has handed it to the
+//! operating system; a change of a whole table happens entirely or not at all.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use dynoxide::actions::query::{QueryRequest, QueryResponse};
+use dynoxide::actions::scan::{ScanRequest, ScanResponse};
+use dynoxide::{Database as Dynoxide, DynoxideError};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+
+use super::calls::{self, read, text};
+use super::manifest::{Files, Left, Manifest};
+
+type Result<T, E = DynoxideError> = std::result::Result<T, E>;
+
+/// What of a path may stand in SQLite's URIs as it is.
+const IN_URI: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_');
+
+/// Names with a colon are those of no table.
+const OWN_TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS \"::unfinished\" (table_name TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS \"::recovery\" (table_name TEXT PRIMARY KEY, days INTEGER NOT NULL, since REAL NOT NULL);
+";
+
+/// How many rows a page is tried with first.
+const FEW: usize = 32;
+
+/// The database in one file.
+pub(super) struct Database {
+    /// The connections are closed before the manifest is: the last one moves the log into the database.
+    side: Connection,
+    dynoxide: Dynoxide,
+    uri: String,
+    manifest: Manifest,
+    /// How many rows were on the last page of a table or an index.
+    page_rows: HashMap<(String, Option<String>), usize>,
+    /// Whether a change of a table was left unfinished, for want of room on the disk.
+    unsettled: bool,
+}
+
+/// The backups of one table: how many days they go back, and since when they are made.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Recovery {
+    pub days: u32,
+    pub since: f64,
+}
+
+impl Database {
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Database> {
+        std::fs::create_dir_all(dir).with_context(|| format!("failed to make {}", dir.display()))?;
+        let files = Files::in_dir(dir);
+        let name = files.database.display().to_string();
+        let (manifest, left) = Manifest::open(files)?;
+        let path = name.as_str();
+        // This one keeps what other connections need to know in memory: no file for that, which a full disk could
+        // refuse. Other processes are kept out by the lock of the whole directory.
+        let uri = format!("file:{}?vfs=unix-excl", utf8_percent_encode(path, IN_URI));
+        let broken = || format!("{name} is damaged");
+        let dynoxide = open_dynoxide(&uri).with_context(broken)?;
+        let side = Connection::open(&uri).with_context(broken)?;
+        side.pragma_update(None, "synchronous", "NORMAL")?;
+        if left == Left::Killed
+            && let Err(fault) = check_structure(&side)
+        {
+            // Closing them would write to files that somebody may want to look at.
+            std::mem::forget((side, dynoxide));
+            return Err(fault.context(broken()));
+        }
+        let there = side.prepare("SELECT 1 FROM \"::unfinished\"").is_ok();
+        if !there {
+            side.execute_batch(OWN_TABLES).with_context(broken)?;
+        }
+        let page_rows = HashMap::new();
+        let mut database = Database { side, dynoxide, uri, manifest, page_rows, unsettled: true };
+        database.settle().with_context(broken)?;
+        database.manifest.note()?;
+        Ok(database)
+    }
+
+    /// Begins again on the same files, after something has gone wrong in the middle.
+    pub(super) fn reopen(&mut self) -> anyhow::Result<()> {
+        self.dynoxide = open_dynoxide(&self.uri)?;
+        self.unsettled = true;
+        Ok(())
+    }
+
+    /// Removes the items whose time is over.
+    pub(super) fn sweep(&mut self) {
+        match self.dynoxide.sweep_ttl() {
+            Ok(0) => (),
+            Ok(_) => self.note(),
+            Err(fault) => tracing::warn!(%fault, "items whose time is over were not removed"),
+        }
+    }
+
+    /// Makes a call that only reads.
+    pub(super) fn look(&mut self, operation: &str, body: &str) -> Result<String> {
+        match operation {
+            "Query" => self.query(body),
+            "Scan" => self.scan(body),
+            _ => calls::call(&self.dynoxide, operation, body),
+        }
+    }
+
+    /// Makes a call that may change something.
+    pub(super) fn change(&mut self, operation: &str, body: &str) -> Result<String> {
+        if self.unsettled {
+            self.settle()?;
+        }
+        let answer = match operation {
+            "CreateTable" => self.create_table(body),
+            "DeleteTable" => self.delete_table(body),
+            _ => calls::call(&self.dynoxide, operation, body),
+        };
+        self.note();
+        answer
+    }
+
+    pub(super) fn recovery(&self, table: &str) -> Result<Option<Recovery>> {
+        let found = self.side.query_row(
+            "SELECT days, since FROM \"::recovery\" WHERE table_name = ?1",
+            params![table],
+            |row| Ok(Recovery { days: row.get(0)?, since: row.get(1)? }),
+        );
+        Ok(found.optional()?)
+    }
+
+    pub(super) fn recover(&mut self, table: &str, days: Option<u32>) -> Result<()> {
+        match days {
+            None => self.side.execute("DELETE FROM \"::recovery\" WHERE table_name = ?1", params![table])?,
+            Some(days) => self.side.execute(
+                "INSERT INTO \"::recovery\" VALUES (?1, ?2, ?3) ON CONFLICT (table_name) DO UPDATE SET days = ?2",
+                params![table, days, seconds_now()],
+            )?,
+        };
+        self.note();
+        Ok(())
+    }
+
+    /// The tables there are, in order.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let mut names = self.side.prepare_cached("SELECT table_name FROM _tables ORDER BY table_name")?;
+        Ok(names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    pub(super) fn has(&self, table: &str) -> Result<bool> {
+        let mut found = self.side.prepare_cached("SELECT 1 FROM _tables WHERE table_name = ?1")?;
+        Ok(found.exists(params![table])?)
+    }
+
+    /// The name in the file that keeps a new table from having its own: SQLite's names differ in more than case.
+    pub(super) fn in_the_way_of(&self, table: &str) -> Result<Option<String>> {
+        if table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_")) {
+            return Ok(Some("sqlite_*".to_owned()));
+        }
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+        let mut names = self.side.prepare_cached(sql)?;
+        let name: Option<String> = names.query_row(params![table], |row| row.get(0)).optional()?;
+        Ok(match name {
+            Some(name) if name == table && self.has(table)? => None,
+            name => name,
+        })
+    }
+
+    /// dynoxide creates a table in steps: one that was not finished must not be found.
+    fn create_table(&mut self, body: &str) -> Result<String> {
+        let table = table_in(body);
+        if self.has(&table)? {
+            return calls::call(&self.dynoxide, "CreateTable", body);
+        }
+        self.begin(&table)?;
+        let created = calls::call(&self.dynoxide, "CreateTable", body).and_then(|answer| {
+            index_segments(&self.side, &table)?;
+            self.finish(&table)?;
+            Ok(answer)
+        });
+        if created.is_err() {
+            // Most often it was refused before it began.
+            let refused = !self.has(&table).unwrap_or(true) && self.finish(&table).is_ok();
+            self.settle_unless(refused);
+        }
+        created
+    }
+
+    /// dynoxide also deletes a table in steps: whatever has begun is finished.
+    fn delete_table(&mut self, body: &str) -> Result<String> {
+        let table = table_in(body);
+        let sql = "SELECT 1 FROM _tables WHERE table_name = ?1 AND NOT coalesce(deletion_protection_enabled, 0)";
+        if !self.side.prepare_cached(sql)?.exists(params![table])? {
+            return calls::call(&self.dynoxide, "DeleteTable", body);
+        }
+        self.begin(&table)?;
+        let deleted = calls::call(&self.dynoxide, "DeleteTable", body);
+        let done = deleted.is_ok() && self.recover(&table, None).and_then(|()| self.finish(&table)).is_ok();
+        self.settle_unless(done);
+        deleted
+    }
+
+    fn begin(&self, table: &str) -> Result<()> {
+        self.side.execute("INSERT OR REPLACE INTO \"::unfinished\" VALUES (?1)", params![table])?;
+        Ok(())
+    }
+
+    fn finish(&self, table: &str) -> Result<()> {
+        self.side.execute("DELETE FROM \"::unfinished\" WHERE table_name = ?1", params![table])?;
+        Ok(())
+    }
+
+    fn settle_unless(&mut self, settled: bool) {
+        if !settled && let Err(fault) = self.settle() {
+            tracing::warn!(%fault, "an unfinished table will be removed later");
+        }
+    }
+
+    /// Removes what is left of tables that are not finished, and gives the others their index.
+    fn settle(&mut self) -> Result<()> {
+        self.unsettled = true;
+        let unfinished: Vec<String> = {
+            let mut names = self.side.prepare("SELECT table_name FROM \"::unfinished\"")?;
+            names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+        };
+        for table in &unfinished {
+            self.remove(table)?;
+        }
+        if !unfinished.is_empty() {
+            // What dynoxide remembers of them goes, too.
+            self.dynoxide = open_dynoxide(&self.uri)?;
+        }
+        for table in self.names()? {
+            index_segments(&self.side, &table)?;
+        }
+        self.unsettled = false;
+        Ok(())
+    }
+
+    fn remove(&mut self, table: &str) -> Result<()> {
+        let transaction = self.side.transaction()?;
+        let own: Vec<String> = {
+            let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND (name = ?1 OR substr(name, 1, length(?1) + 2) = ?1 || '::')";
+            let mut names = transaction.prepare(sql)?;
+            names.query_map(params![table], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+        };
+        for name in own {
+            transaction.execute(&format!("DROP TABLE {}", quoted(&name)), [])?;
+        }
+        for kept in ["_tables", "::recovery", "::unfinished"] {
+            transaction.execute(&format!("DELETE FROM {} WHERE table_name = ?1", quoted(kept)), params![table])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn query(&mut self, body: &str) -> Result<String> {
+        let request: QueryRequest = read(body)?;
+        let of = (request.table_name, request.index_name);
+        self.page(of, request.limit, |dynoxide, rows| {
+            let mut request: QueryRequest = read(body)?;
+            request.limit = Some(rows);
+            dynoxide.query(request)
+        })
+    }
+
+    fn scan(&mut self, body: &str) -> Result<String> {
+        let request: ScanRequest = read(body)?;
+        let of = (request.table_name, request.index_name);
+        self.page(of, request.limit, |dynoxide, rows| {
+            let mut request: ScanRequest = read(body)?;
+            request.limit = Some(rows);
+            dynoxide.scan(request)
+        })
+    }
+
+    /// A page of a megabyte at most. dynoxide reads all rows up to the limit before it measures them, so it is given
+    /// the smallest that leaves the page as it is: what such a page costs is its own size, not the table's.
+    fn page<P: Page>(
+        &mut self,
+        of: (String, Option<String>),
+        limit: Option<usize>,
+        read: impl Fn(&Dynoxide, usize) -> Result<P>,
+    ) -> Result<String> {
+        let mut rows = self.page_rows.get(&of).copied().unwrap_or(FEW);
+        loop {
+            let asked = limit.map_or(rows, |limit| limit.min(rows));
+            let mut page = read(&self.dynoxide, asked)?;
+            let rows_read = *page.rows();
+            let is_cut = page.goes_on() && rows_read >= asked;
+            if !is_cut || Some(asked) == limit {
+                if page.goes_on() && !is_cut {
+                    // The row that found no room any more is counted as well, and will be again.
+                    *page.rows() -= 1;
+                    self.page_rows.insert(of, rows_read + rows_read / 8 + 1);
+                }
+                return text(&page);
+            }
+            rows = rows.saturating_mul(2);
+        }
+    }
+
+    /// That a note is missing only means that damage may go unnoticed.
+    fn note(&mut self) {
+        if let Err(fault) = self.manifest.note() {
+            tracing::warn!(%fault, "the manifest of the tables could not be written");
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Err(fault) = self.manifest.closing() {
+            tracing::warn!(%fault, "the tables are closed without a note of it");
+        }
+    }
+}
+
+/// What `Query` and `Scan` answer with.
+trait Page: Serialize {
+    /// How many rows were read for it.
+    fn rows(&mut self) -> &mut usize;
+    /// Whether there may be another one.
+    fn goes_on(&self) -> bool;
+}
+
+impl Page for QueryResponse {
+    fn rows(&mut self) -> &mut usize {
+        &mut self.scanned_count
+    }
+
+    fn goes_on(&self) -> bool {
+        self.last_evaluated_key.is_some()
+    }
+}
+
+impl Page for ScanResponse {
+    fn rows(&mut self) -> &mut usize {
+        &mut self.scanned_count
+    }
+
+    fn goes_on(&self) -> bool {
+        self.last_evaluated_key.is_some()
+    }
+}
+
+fn open_dynoxide(uri: &str) -> Result<Dynoxide> {
+    let dynoxide = Dynoxide::new(uri)?;
+    // It also turns off waiting for the disk after every write, which only matters when a machine loses its power.
+    dynoxide.disable_bulk_loading()?;
+    Ok(dynoxide)
+}
+
+fn check_structure(side: &Connection) -> anyhow::Result<()> {
+    let found: String = side.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found != "ok" {
+        bail!("{found}");
+    }
+    Ok(())
+}
+
+/// Parallel scans read the rows in the order of their hashes.
+fn index_segments(side: &Connection, table: &str) -> rusqlite::Result<()> {
+    let index = quoted(&format!("{table}::segments"));
+    side.execute_batch(&format!("CREATE INDEX IF NOT EXISTS {index} ON {} (hash_prefix, pk, sk)", quoted(table)))
+}
+
+/// A name as SQL has it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn table_in(body: &str) -> String {
+    let input: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    input["TableName"].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) fn seconds_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn table(name: &str) -> String {
+        json!({
+            "TableName": name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+            "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+        })
+        .to_string()
+    }
+
+    fn put(database: &mut Database, item: &Value) {
+        database.change("PutItem", &json!({ "TableName": "posts", "Item": item }).to_string()).unwrap();
+    }
+
+    fn read_all(database: &mut Database, mut input: Value) -> Vec<usize> {
+        let mut pages = Vec::new();
+        loop {
+            let page: Value = serde_json::from_str(&database.look("Scan", &input.to_string()).unwrap()).unwrap();
+            pages.push(page["Items"].as_array().unwrap().len());
+            match page.get("LastEvaluatedKey") {
+                Some(key) => input["ExclusiveStartKey"] = key.clone(),
+                None => return pages,
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_is_cut_at_a_megabyte_and_reads_little_more_than_it_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        database.change("CreateTable", &table("posts")).unwrap();
+        for number in 0..400 {
+            let item = json!({ "id": { "S": format!("{number:03}") }, "text": { "S": "x".repeat(8000) } });
+            put(&mut database, &item);
+        }
+        let whole = read_all(&mut database, json!({ "TableName": "posts" }));
+        assert_eq!((whole.iter().sum::<usize>(), whole.len()), (400, 4), "{whole:?}");
+        let rows = database.page_rows[&("posts".to_owned(), None)];
+        assert!((whole[0]..2 * whole[0]).contains(&rows), "{rows} rows are read for {} that fit", whole[0]);
+        for segments in [1, 3] {
+            let scan = |segment| json!({ "TableName": "posts", "Segment": segment, "TotalSegments": segments });
+            let found: usize = (0..segments).map(|one| read_all(&mut database, scan(one)).iter().sum::<usize>()).sum();
+            assert_eq!(found, 400, "{segments} segments");
+        }
+        assert_eq!(read_all(&mut database, json!({ "TableName": "posts", "Limit": 100 })), [100, 100, 100, 100, 0]);
+    }
+
+    #[test]
+    fn rows_of_a_segment_are_found_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        database.change("CreateTable", &table("posts")).unwrap();
+        let sql = "EXPLAIN QUERY PLAN SELECT pk, sk, item_json FROM posts WHERE (hash_prefix, pk, sk) > ('a', 'b', 'c') AND substr(hash_prefix, 1, 3) >= '000' ORDER BY hash_prefix ASC, pk ASC, sk ASC LIMIT 9";
+        let plan: String = database.side.query_row(sql, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains("USING INDEX posts::segments"), "{plan}");
+    }
+
+    #[test]
+    fn a_table_that_was_not_finished_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        for name in ["posts", "postscript"] {
+            database.change("CreateTable", &table(name)).unwrap();
+        }
+        put(&mut database, &json!({ "id": { "S": "1" } }));
+        database.recover("posts", Some(7)).unwrap();
+        database.begin("posts").unwrap();
+        drop(database);
+        let mut database = Database::open(dir.path()).unwrap();
+        assert_eq!(database.names().unwrap(), ["postscript"]);
+        database.change("CreateTable", &table("posts")).unwrap();
+        assert_eq!(read_all(&mut database, json!({ "TableName": "posts" })), [0]);
+        assert_eq!(database.recovery("posts").unwrap(), None);
+        // What is refused leaves no trace.
+        database.change("CreateTable", &table("no blanks")).unwrap_err();
+        let unfinished = "SELECT count(*) FROM \"::unfinished\"";
+        assert_eq!(database.side.query_row(unfinished, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_item_goes_when_its_time_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        database.change("CreateTable", &table("posts")).unwrap();
+        let on = json!({ "Enabled": true, "AttributeName": "ends" });
+        let on = json!({ "TableName": "posts", "TimeToLiveSpecification": on }).to_string();
+        database.change("UpdateTimeToLive", &on).unwrap();
+        let now = seconds_now() as u64;
+        for (id, ends) in [("gone", now - 60), ("here", now + 600)] {
+            put(&mut database, &json!({ "id": { "S": id }, "ends": { "N": ends.to_string() } }));
+        }
+        database.sweep();
+        let left = database.look("Scan", &json!({ "TableName": "posts" }).to_string()).unwrap();
+        assert!(left.contains("here") && !left.contains("gone"), "{left}");
+    }
+
+    #[test]
+    fn names_that_sqlite_takes_for_one_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        database.change("CreateTable", &table("posts")).unwrap();
+        let other = |name| database.in_the_way_of(name).unwrap();
+        assert_eq!(other("posts"), None, "it is there, which is another refusal");
+        assert_eq!(other("Posts").as_deref(), Some("posts"));
+        assert_eq!(other("_tables").as_deref(), Some("_tables"));
+        assert_eq!(other("SQLite_x").as_deref(), Some("sqlite_*"));
+        assert_eq!(other("new"), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! Members of calls that would have no effect here: a call that has one is refused rather than half done.
+
+use serde_json::Value;
+
+/// Each operation with the members that it has on AWS and not here.
+const MEMBERS: &[(&str, &[&str])] = &[
+    (
+        "CreateTable",
+        &[
+            "GlobalTableSettingsReplicationMode",
+            "GlobalTableSourceArn",
+            "ResourcePolicy",
+            "VectorIndexes",
+            "WarmThroughput",
+        ],
+    ),
+    (
+        "UpdateTable",
+        &[
+            "GlobalTableSettingsReplicationMode",
+            "GlobalTableWitnessUpdates",
+            "MultiRegionConsistency",
+            "ReplicaUpdates",
+            "SSESpecification",
+            "VectorIndexUpdates",
+            "WarmThroughput",
+        ],
+    ),
+];
+
+/// The members of an index, as it is created or changed.
+const OF_INDEXES: &[&str] = &["OnDemandThroughput", "WarmThroughput"];
+
+/// The first member of `input` that would have no effect.
+pub(super) fn member(operation: &str, input: &Value) -> Option<String> {
+    let is_there = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let (_, members) = MEMBERS.iter().find(|(name, _)| *name == operation)?;
+    if let Some(member) = members.iter().find(|member| is_there(&input[**member])) {
+        return Some((*member).to_owned());
+    }
+    if input["SSESpecification"]["Enabled"] == true {
+        // There are no keys to encrypt anything with.
+        return Some("SSESpecification".to_owned());
+    }
+    let created = input["GlobalSecondaryIndexes"].as_array().into_iter().flatten();
+    let updates = input["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
+    let updated = updates.flat_map(|update| [&update["Create"], &update["Update"]]);
+    let of_index = |index: &Value| OF_INDEXES.iter().find(|member| is_there(&index[**member])).copied();
+    created.chain(updated).find_map(of_index).map(|member| format!("{member} of an index"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_would_have_no_effect_is_named_and_the_rest_passes() {
+        let said = |operation, input| member(operation, &input).unwrap_or_default();
+        assert_eq!(said("CreateTable", json!({ "TableName": "posts", "SSESpecification": { "Enabled": false } })), "");
+        assert_eq!(said("CreateTable", json!({ "ResourcePolicy": "{}" })), "ResourcePolicy");
+        assert_eq!(said("CreateTable", json!({ "SSESpecification": { "Enabled": true } })), "SSESpecification");
+        assert_eq!(said("UpdateTable", json!({ "ReplicaUpdates": [] })), "");
+        assert_eq!(said("UpdateTable", json!({ "ReplicaUpdates": [{}] })), "ReplicaUpdates");
+        let index = json!({ "GlobalSecondaryIndexUpdates": [{ "Create": { "WarmThroughput": {} } }] });
+        assert_eq!(said("UpdateTable", index), "WarmThroughput of an index");
+        assert_eq!(said("PutItem", json!({ "Item": { "WarmThroughput": { "S": "x" } } })), "");
+    }
+}

@@ -1,0 +1,59 @@
+//! Lists of S3 that do not end as they should: the SDK takes a page that names itself as the next one, or that has a
+//! next one without naming it, for the last, and what comes behind it would never be deleted.
+
+use aws_sdk_s3::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
+};
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Input, ListObjectsV2Output};
+use aws_smithy_types::config_bag::{Storable, StoreReplace};
+
+/// Refuses such pages.
+#[derive(Debug)]
+pub(crate) struct Pages;
+
+/// Which page was asked for.
+#[derive(Debug)]
+struct Asked(String);
+
+impl Storable for Asked {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Pages {
+    fn name(&self) -> &'static str {
+        "Pages"
+    }
+
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let list = context.input().downcast_ref::<ListObjectsV2Input>();
+        if let Some(token) = list.and_then(ListObjectsV2Input::continuation_token) {
+            cfg.interceptor_state().store_put(Asked(token.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(page) = context.output_or_error().ok().and_then(|output| output.downcast_ref::<ListObjectsV2Output>())
+        else {
+            return Ok(());
+        };
+        let asked = cfg.load::<Asked>().map(|Asked(token)| token.as_str());
+        match page.next_continuation_token().filter(|next| !next.is_empty()) {
+            Some(next) if asked == Some(next) => Err("S3's pages lead in a circle".into()),
+            None if page.is_truncated() == Some(true) => Err("S3 does not name the next page".into()),
+            _ => Ok(()),
+        }
+    }
+}
