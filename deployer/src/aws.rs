@@ -78,7 +78,7 @@ pub struct Aws {
 /// The reads that AWS answers for many names at once, by kind.
 #[derive(Default)]
 pub struct Together {
-    /// Load balancers with their tags; one call for tags answers for twenty (aws-facts §2.5).
+    /// Load balancers with their tags; one call for tags answers for twenty (docs/aws.md §2.5).
     pub load_balancers: Batch<(aws_sdk_elasticloadbalancingv2::types::LoadBalancer, Tags), 20>,
     /// Target groups with their tags.
     pub target_groups: Batch<(aws_sdk_elasticloadbalancingv2::types::TargetGroup, Tags), 20>,
@@ -185,7 +185,7 @@ impl Aws {
 }
 
 /// Without these a call whose answer is lost on the way would wait for ever: the SDK sets no such limit itself
-/// (aws-facts §2.2).
+/// (docs/aws.md §2.2).
 fn timeouts(answer_within: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()
 }
@@ -253,7 +253,7 @@ fn paced(http: SharedHttpClient, rates: &Rates, is_paced: bool) -> SharedHttpCli
     if is_paced { pace::paced(http, rates.clone()) } else { http }
 }
 
-/// More than the default three: a deployment is worth the patience (aws-facts §2.2).
+/// More than the default three: a deployment is worth the patience (docs/aws.md §2.2).
 fn retries(is_here: bool) -> RetryConfig {
     let retries = RetryConfig::standard().with_max_attempts(8);
     if is_here { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries }
@@ -276,7 +276,7 @@ const fn not_yet(operation: &'static str, code: &'static str, message: &'static 
     NotYet { operation, code, message, budget: Duration::from_secs(budget_s) }
 }
 
-/// The eventual-consistency errors that no SDK retries, with Terraform's budgets (aws-facts §2.3). `*` is any operation.
+/// The eventual-consistency errors that no SDK retries, with Terraform's budgets (docs/aws.md §2.3). `*` is any operation.
 const NOT_YET: &[NotYet] = &[
     not_yet("CreateFunction", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
     not_yet("CreateFunction", "InvalidParameterValueException", "does not have permissions", 120),
@@ -300,7 +300,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
     not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),
     not_yet("AddRoleToInstanceProfile", "NoSuchEntity", "", 120),
-    // It holds one role: another one is removed first, so this is our own, seen late (aws-facts §6.1).
+    // It holds one role: another one is removed first, so this is our own, seen late (docs/aws.md §6.1).
     not_yet("AddRoleToInstanceProfile", "LimitExceeded", "", 60),
     not_yet("DeleteRole", "DeleteConflict", "", 120),
     not_yet("DeleteInstanceProfile", "DeleteConflict", "", 120),
@@ -344,13 +344,13 @@ const NOT_YET: &[NotYet] = &[
     // Somebody else was quicker, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
     not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
-    // The load balancer's interfaces outlive it: up to 35 minutes (aws-facts §9.6).
+    // The load balancer's interfaces outlive it: up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
 ];
 
 /// Answers to a create that mean "it is there": our read said no, so one of the two is late, or somebody was
-/// faster. Reading again decides, and sees whose it is (aws-facts §2.6).
+/// faster. Reading again decides, and sees whose it is (docs/aws.md §2.6).
 const EXISTS: &[&str] = &[
     "BucketAlreadyOwnedByYou",
     "EntityAlreadyExists",
@@ -365,7 +365,7 @@ const EXISTS: &[&str] = &[
     "ResourceConflictException",
 ];
 
-/// Codes that mean "it is not there" (aws-facts §18).
+/// Codes that mean "it is not there" (docs/aws.md §18).
 const ABSENT: &[&str] = &[
     "NoSuchBucket",
     "NoSuchKey",
@@ -391,7 +391,7 @@ const ABSENT: &[&str] = &[
     "ActiveInstanceRefreshNotFound",
 ];
 
-/// What one call of a look found and another does not, is on its way: after this long both agree (aws-facts §18).
+/// What one call of a look found and another does not, is on its way: after this long both agree (docs/aws.md §18).
 const SEEN_BY_ALL_WITHIN: Duration = Duration::from_secs(30);
 
 impl Fault {
@@ -453,7 +453,7 @@ fn operation_of<E>() -> String {
     name.strip_suffix("Error").unwrap_or(name).to_owned()
 }
 
-/// Answers to `HEAD` have no body and so no code (aws-facts §2.1).
+/// Answers to `HEAD` have no body and so no code (docs/aws.md §2.1).
 fn code_of_bodiless<E>(status: Option<StatusCode>, error: &SdkError<E, HttpResponse>) -> String {
     match (status.map(|status| status.as_u16()), error) {
         (Some(404), _) => "NotFound".into(),
@@ -474,7 +474,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 fn retry(operation: &str, code: &str, message: &str) -> Retry {
-    // This one is final although its code is that of "busy" (aws-facts §7.4).
+    // This one is final although its code is that of "busy" (docs/aws.md §7.4).
     if message.contains("provided already exists") {
         return Retry::Never;
     }

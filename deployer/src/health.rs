@@ -54,7 +54,7 @@ pub enum Wait {
 }
 
 impl Default for Wait {
-    /// What an Auto Scaling group usually needs at the most (aws-facts §0.2, `ASG_CAPACITY`).
+    /// What an Auto Scaling group usually needs at the most (docs/aws.md §0.2, `ASG_CAPACITY`).
     fn default() -> Self {
         Wait::Within(Duration::from_secs(10 * 60))
     }
@@ -136,7 +136,7 @@ impl Target {
         }
     }
 
-    /// What usually is behind a reason code (aws-facts §9.4).
+    /// What usually is behind a reason code (docs/aws.md §9.4).
     fn advice(&self) -> Option<&'static str> {
         match self.reason.as_str() {
             "Target.Timeout" => Some("nothing listens on its port, or its security group keeps the load balancer out"),
@@ -206,7 +206,7 @@ fn started_s(activity: &Activity) -> i64 {
     activity.start_time().map_or(0, |started| started.secs())
 }
 
-/// A text in a failed launch, and what to do about it (aws-facts §3.3).
+/// A text in a failed launch, and what to do about it (docs/aws.md §3.3).
 struct Refusal {
     text: &'static str,
     advice: &'static str,
@@ -243,7 +243,7 @@ const REFUSALS: &[Refusal] = &[
     refusal("pending verification", "AWS is still verifying this account: wait for its mail", Lasts::UntilSomebodyActs),
     refusal("image id", "the machine image does not exist here: correct or remove `image`", Lasts::UntilSomebodyActs),
     refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
-    // The group repeats these by itself, and they go away (aws-facts §10.2).
+    // The group repeats these by itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
     refusal(
         "sufficient",

@@ -1,7 +1,7 @@
 //! The names of everything in the cloud, known before anything exists.
 //!
 //! Every name begins with the stack's. Those of buckets hold the account, because bucket names are global, and
-//! those of roles the region, because IAM is (aws-facts §1). `config.rs` has checked that all of them fit.
+//! those of roles the region, because IAM is (docs/aws.md §1). `config.rs` has checked that all of them fit.
 
 use crate::{config::Config, site::Site};
 
@@ -45,7 +45,7 @@ impl Names {
     }
 
     /// What stands behind a load balancer: a target group, the Auto Scaling group that fills it, and the security
-    /// group of its instances. A target group's port is fixed at its creation (aws-facts §9.3), so another port is
+    /// group of its instances. A target group's port is fixed at its creation (docs/aws.md §9.3), so another port is
     /// another set of all three: the new one comes, the load balancer switches, the old one goes.
     pub fn at_port(&self, entry: &str, port: u16) -> String {
         format!("{}-{entry}-{port}", self.stack)

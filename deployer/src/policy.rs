@@ -35,7 +35,7 @@ impl Access {
 }
 
 /// What a function may do: use what it uses, and write to its own log group. It may not create that group: a late
-/// line would bring a deleted one back (aws-facts §7.6).
+/// line would bring a deleted one back (docs/aws.md §7.6).
 pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
     let logs =
         statement("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![format!("{log_group_arn}:*")]);
@@ -48,7 +48,7 @@ pub fn service_policy(uses: &Uses, program_arn: &str) -> Value {
 }
 
 /// The same document in the one form that two equal documents share: IAM takes a single string for a list of one,
-/// and the order of its lists of strings means nothing (aws-facts §6.3).
+/// and the order of its lists of strings means nothing (docs/aws.md §6.3).
 pub fn canonical(document: Value) -> Value {
     match document {
         Value::Array(items) => {

@@ -1,5 +1,5 @@
 //! What to do about an answer that stays the same: by AWS's own words where those are known, by the class of its code
-//! where they are not (aws-facts §3, §18).
+//! where they are not (docs/aws.md §3, §18).
 
 use crate::{engine::Fault, health, sign_in::NOT_SIGNED_IN};
 
@@ -29,7 +29,7 @@ const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_
 const AGAIN: &str = "do that; the same command then continues";
 const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
 
-/// Codes that speak of credentials or of the clock (aws-facts §3.1).
+/// Codes that speak of credentials or of the clock (docs/aws.md §3.1).
 const CREDENTIALS: &[&str] = &[
     NOT_SIGNED_IN,
     "ExpiredToken",
@@ -53,7 +53,7 @@ fn lacks_credentials(fault: &Fault) -> bool {
     fault.code == "NoConnection" && message.contains("credential")
 }
 
-/// Parts of codes and messages, and what to do about them (aws-facts §3.2 to §3.4).
+/// Parts of codes and messages, and what to do about them (docs/aws.md §3.2 to §3.4).
 const KNOWN: &[(&str, &str)] = &[
     (
         "not authorized to perform: iam:",

@@ -38,13 +38,13 @@ pub struct Subnet {
     pub zone: String,
 }
 
-/// A load balancer needs two zones (aws-facts §8.1).
+/// A load balancer needs two zones (docs/aws.md §8.1).
 const FEWEST_ZONES: usize = 2;
-/// Each zone costs a public address, and three outlast the loss of one (aws-facts §16).
+/// Each zone costs a public address, and three outlast the loss of one (docs/aws.md §16).
 const MOST_ZONES: usize = 3;
 
 impl Site {
-    /// The one call that always works with good credentials, and so the first (aws-facts §3.1).
+    /// The one call that always works with good credentials, and so the first (docs/aws.md §3.1).
     pub async fn identity(aws: &Aws) -> Result<Site, Fault> {
         let identity = aws.sts.get_caller_identity().send().await?;
         Ok(Site {
@@ -91,7 +91,7 @@ async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
     Ok(subnets.collect())
 }
 
-/// For each zone, which of the types it offers: not every zone offers every type (aws-facts §8.1).
+/// For each zone, which of the types it offers: not every zone offers every type (docs/aws.md §8.1).
 async fn offered(aws: &Aws, types: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     let mut zones: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let types = Filter::builder().name("instance-type").set_values(Some(types.iter().cloned().collect())).build();

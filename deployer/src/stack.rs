@@ -393,7 +393,7 @@ impl Layout<'_> {
         (balancer, listener)
     }
 
-    /// Comes after the listener: targets of a group that no listener uses are never healthy (aws-facts §11.1).
+    /// Comes after the listener: targets of a group that no listener uses are never healthy (docs/aws.md §11.1).
     fn group(
         &mut self,
         entry: &str,

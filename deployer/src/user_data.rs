@@ -56,7 +56,7 @@ pub enum Error {
     },
 }
 
-/// What EC2 takes, before base64 (aws-facts §8.4).
+/// What EC2 takes, before base64 (docs/aws.md §8.4).
 const LIMIT: usize = 16 * 1024;
 
 /// From this port on any user may listen (`net.ipv4.ip_unprivileged_port_start`).

@@ -15,7 +15,7 @@ use support::{
     world::{self, Inventory},
 };
 
-/// Where each of the twenty cases of aws-facts §19 is tried; a test below sees that these tests are there.
+/// Where each of the twenty cases of docs/aws.md §19 is tried; a test below sees that these tests are there.
 const CASES: [&[&str]; 20] = [
     /* 1 */ &["a_role_that_lambda_cannot_assume_yet_is_waited_for"],
     /* 2 */ &["an_old_role_that_lambda_cannot_assume_is_said_at_once"],
@@ -113,7 +113,7 @@ macro_rules! not_yet {
     };
 }
 
-// The table of aws-facts §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
+// The table of docs/aws.md §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
 // calls and not we; what is only called to put right what was changed by hand, see `repaired_later!`; DescribeListeners,
 // see `a_listener_just_made_may_not_be_seen`; PutRetentionPolicy, see
 // `a_permission_of_the_users_own_that_is_missing_is_said_at_once`.
@@ -374,7 +374,7 @@ never! { stops_at:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
     // Here we differ from Terraform on purpose, which waits two minutes for a policy of the user's own to become known
-    // (aws-facts §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
+    // (docs/aws.md §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
     // should not wait to hear so.
     a_permission_of_the_users_own_that_is_missing_is_said_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",

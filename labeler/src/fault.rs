@@ -57,7 +57,7 @@ impl Fault {
 }
 
 /// Without an answer, or with one that says "later", a call may succeed another time. So may one that was forbidden:
-/// what a role may do takes seconds to be known everywhere (aws-facts §2.3).
+/// what a role may do takes seconds to be known everywhere (docs/aws.md §2.3).
 fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,

@@ -89,7 +89,7 @@ impl Labeler {
     pub const MIN_CONFIDENCE: f32 = 75.0;
     /// How often the row may change between being read and being written before the queue is asked for another try.
     const ATTEMPTS: u32 = 5;
-    /// How old a picture is that stays unreadable: longer than a new role takes to be known (aws-facts §0.2), and less
+    /// How old a picture is that stays unreadable: longer than a new role takes to be known (docs/aws.md §0.2), and less
     /// than the three minutes after which Lambda sends an event for the last time.
     const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
@@ -238,7 +238,7 @@ impl Labeler {
     }
 
     /// Rekognition has one error for an object that is gone and for one it cannot read. The latter may pass: a role that
-    /// has just been made takes seconds to be known everywhere (aws-facts §2.3). What has not passed by the last time
+    /// has just been made takes seconds to be known everywhere (docs/aws.md §2.3). What has not passed by the last time
     /// that the event comes is told, or the picture would be waited for without end.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Fault) -> Result<Option<Content>, Fault> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());

@@ -34,7 +34,7 @@ pub(crate) struct DynamoDb {
     states: States,
 }
 
-/// A new table always refuses its first requests for point-in-time recovery (aws-facts §2.3).
+/// A new table always refuses its first requests for point-in-time recovery (docs/aws.md §2.3).
 const REFUSALS_OF_BACKUPS: u8 = 2;
 /// How far backups go back unless a call says otherwise, and the longest.
 const RECOVERY_DAYS: u32 = 35;
@@ -163,7 +163,7 @@ impl DynamoDb {
         format!("arn:aws:dynamodb:{}:{ACCOUNT}:{resource}", self.region)
     }
 
-    /// Calls about a table as a whole, which know what it is doing (aws-facts §5).
+    /// Calls about a table as a whole, which know what it is doing (docs/aws.md §5).
     async fn on_table(&self, operation: &'static str, Asked { input, body }: Asked) -> Result<Response, Refusal> {
         let name = table_of(&input).to_owned();
         if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {

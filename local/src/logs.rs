@@ -24,7 +24,7 @@ const KEPT_LINES: usize = 2_000;
 const KEPT_STREAMS: usize = 100;
 /// The most events in one answer.
 const PAGE: usize = 10_000;
-/// The retentions AWS knows, in days (aws-facts §7.6).
+/// The retentions AWS knows, in days (docs/aws.md §7.6).
 const RETENTIONS: &[u64] =
     &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 

@@ -18,7 +18,7 @@ use chain::Chain;
 
 /// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// The longest life of a presigned URL (aws-facts §4.4).
+/// The longest life of a presigned URL (docs/aws.md §4.4).
 const LONGEST: i64 = 604_800;
 /// How far a clock may be off.
 const SKEW: Duration = Duration::minutes(15);

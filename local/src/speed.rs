@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// How much faster than AWS everything is that takes its time there (aws-facts §13).
+/// How much faster than AWS everything is that takes its time there (docs/aws.md §13).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speed {
     /// Of what AWS does by itself, such as making a load balancer.

@@ -1,6 +1,6 @@
 //! How AWS says "not now".
 
-/// Codes of answers that may be otherwise in a moment: those after which the SDK itself asks again (aws-facts §2.2), and
+/// Codes of answers that may be otherwise in a moment: those after which the SDK itself asks again (docs/aws.md §2.2), and
 /// failures of AWS's own.
 const BUSY: &[&str] = &[
     "BandwidthLimitExceeded",

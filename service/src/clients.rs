@@ -105,7 +105,7 @@ fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector)
     let mut config = aws_sdk_s3::config::Builder::from(shared)
         .http_client(http_client_fn(move |_, _| http.clone()))
         .interceptor(Pages)
-        // Checksums would become part of what is signed, and a browser's PUT and GET carry none (aws-facts §4.4).
+        // Checksums would become part of what is signed, and a browser's PUT and GET carry none (docs/aws.md §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     // Also if it is none: an empty variable would be taken for one.
@@ -179,7 +179,7 @@ fn signed_for(address: &Endpoint) -> Option<(String, String)> {
 }
 
 /// Credentials that are renewed while they still last as long as an address is promised to: a signed address dies with
-/// the credentials that signed it, and those of an instance's role end (aws-facts §4.4). A source that has nothing
+/// the credentials that signed it, and those of an instance's role end (docs/aws.md §4.4). A source that has nothing
 /// fresher by then makes the promise shorter: an address is good until its credentials end.
 #[derive(Debug)]
 struct Renewed<P>(P);

@@ -95,7 +95,7 @@ impl From<serde_json::Error> for Failed {
 }
 
 impl Failed {
-    /// Whether it may be otherwise in a moment (aws-facts §2.2).
+    /// Whether it may be otherwise in a moment (docs/aws.md §2.2).
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, code, .. } => *status >= 500 || is_busy(code),

@@ -316,7 +316,7 @@ impl Rows {
                 0 => return Err(Failed::Circle),
                 _ if to_ask < asked => in_vain = 0,
                 _ => {
-                    // It was too much at once (aws-facts §2.2).
+                    // It was too much at once (docs/aws.md §2.2).
                     sleep(Duration::from_millis(50 << in_vain).mul_f64(fastrand::f64())).await;
                     in_vain += 1;
                 }

@@ -1,7 +1,7 @@
 //! Asks no faster than AWS takes it: calls beyond a published rate wait here rather than be refused there.
 //!
 //! A refused call costs a rest of the SDK's retries and a share of their budget, and takes a place from whoever else
-//! uses the account (aws-facts §14).
+//! uses the account (docs/aws.md §14).
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ struct Rate {
     calls: f64,
 }
 
-/// Those that a large stack reaches with eight resources at once (aws-facts §14).
+/// Those that a large stack reaches with eight resources at once (docs/aws.md §14).
 const RATES: &[Rate] = &[
     Rate { service: "Lambda", operation: Some("GetFunction"), calls: 80.0 },
     Rate { service: "Lambda", operation: None, calls: 12.0 },

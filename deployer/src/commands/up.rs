@@ -24,7 +24,7 @@ use crate::{
     stack::{Front, Page},
 };
 
-/// A bucket that was made is seen everywhere by now (aws-facts §2.3).
+/// A bucket that was made is seen everywhere by now (docs/aws.md §2.3).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// How often is looked for it.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -67,7 +67,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
 }
 
 /// What to say of functions of which S3 is told just now that they want to hear of uploads: it tells them only some
-/// minutes later, and nothing says from when on (aws-facts §4.6).
+/// minutes later, and nothing says from when on (docs/aws.md §4.6).
 fn told_late(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     let is_told = |line: &&Planned| {
         line.address.kind == Notification::KIND && matches!(line.step, Step::Create | Step::Update(_))
@@ -230,7 +230,7 @@ async fn carry_out(
 }
 
 /// Waits until enough targets of a service are healthy, as AWS reports it, and says what it waits for. The usual limit
-/// is that of aws-facts §0.2 (`ASG_CAPACITY`).
+/// is that of docs/aws.md §0.2 (`ASG_CAPACITY`).
 async fn await_healthy(
     session: &Session,
     front: &Front,

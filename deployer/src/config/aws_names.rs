@@ -44,7 +44,7 @@ pub const SIZES: &[&str] = &[
     "64xlarge", "96xlarge", "metal", "metal-16xl", "metal-24xl", "metal-32xl", "metal-48xl", "metal-96xl",
 ];
 
-/// How many days CloudWatch Logs may keep a log (aws-facts §7.6).
+/// How many days CloudWatch Logs may keep a log (docs/aws.md §7.6).
 #[rustfmt::skip]
 pub const RETENTIONS: &[i64] = &[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,

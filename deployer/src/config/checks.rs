@@ -38,11 +38,11 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.problems
 }
 
-/// Beginnings of names that AWS keeps for itself (aws-facts §1).
+/// Beginnings of names that AWS keeps for itself (docs/aws.md §1).
 const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
-/// As many instances may run in an account of AWS Academy (aws-facts §3.4).
+/// As many instances may run in an account of AWS Academy (docs/aws.md §3.4).
 const LAB_INSTANCES: u32 = 9;
 /// As large may a disk be there, in GB.
 const LAB_DISK_GB: u16 = 100;
@@ -58,7 +58,7 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Names in the cloud follow from the stack's and the entry's; AWS limits them (aws-facts §1).
+    /// Names in the cloud follow from the stack's and the entry's; AWS limits them (docs/aws.md §1).
     fn names(&mut self) {
         let (stack, region) = (&self.config.name, &self.config.region);
         let account = "0".repeat(12);
@@ -136,7 +136,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Existing roles are what accounts of AWS Academy need, and those have limits of their own (aws-facts §3.4).
+    /// Existing roles are what accounts of AWS Academy need, and those have limits of their own (docs/aws.md §3.4).
     fn lab(&mut self) {
         let Some(roles) = &self.config.roles else { return };
         if roles.instance_profile.is_none() && !self.config.services.is_empty() {
@@ -202,7 +202,7 @@ impl Checks<'_> {
 
     fn environment(&mut self, path: &str, environment: &Environment) {
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
-        // Lambda's limit (aws-facts §7.1). It leaves user data room for everything else it holds (§8.4).
+        // Lambda's limit (docs/aws.md §7.1). It leaves user data room for everything else it holds (§8.4).
         let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
         if bytes > 4096 {
             let message = format!("an environment of {bytes} bytes");

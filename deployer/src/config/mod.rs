@@ -85,7 +85,7 @@ pub struct Cidr(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(u16);
 
-/// Roles that exist: then nothing is ever written to IAM (aws-facts §3.4).
+/// Roles that exist: then nothing is ever written to IAM (docs/aws.md §3.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingRoles {
     /// The role of every function.

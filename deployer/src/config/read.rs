@@ -852,7 +852,7 @@ pub const RESERVED_BY_LAMBDA: &[&str] = &[
     "LAMBDA_RUNTIME_DIR",
 ];
 
-/// Variables that a function cannot be given, and why (aws-facts §7.1).
+/// Variables that a function cannot be given, and why (docs/aws.md §7.1).
 fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
     if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));

@@ -26,14 +26,14 @@ impl Default for Pace {
     fn default() -> Self {
         Pace {
             shortest: Duration::from_millis(50),
-            // One look every five seconds and resource stays far below AWS's rate limits (aws-facts §14).
+            // One look every five seconds and resource stays far below AWS's rate limits (docs/aws.md §14).
             longest: Duration::from_secs(5),
             stop: CancellationToken::new(),
         }
     }
 }
 
-/// After our own create, "not there" means "not visible yet" for this long (aws-facts §18).
+/// After our own create, "not there" means "not visible yet" for this long (docs/aws.md §18).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Asks, and asks again for as long as the answer is "not yet".

@@ -12,7 +12,7 @@ use super::{
     walk::{Span, Visit, Walked, walk},
 };
 
-/// How many resources are dealt with at once: more would meet AWS's rate limits (aws-facts §14).
+/// How many resources are dealt with at once: more would meet AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
 
 /// What is to be done with one resource.

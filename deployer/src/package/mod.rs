@@ -95,7 +95,7 @@ pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Refuses what Lambda does not take with a call: larger zips would have to come from a bucket (aws-facts §7.1).
+/// Refuses what Lambda does not take with a call: larger zips would have to come from a bucket (docs/aws.md §7.1).
 pub fn require_function_size(path: &Path, program: usize, zip: usize) -> Result<(), Error> {
     const MIB: usize = 1 << 20;
     for (how, bytes, limit) in [("unpacked", program, 250 * MIB), ("in a zip", zip, 50 * MIB)] {

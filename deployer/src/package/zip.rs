@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-/// The zip of a function on a custom runtime: the program as `bootstrap`, executable (aws-facts §7.1).
+/// The zip of a function on a custom runtime: the program as `bootstrap`, executable (docs/aws.md §7.1).
 ///
 /// Guarantees: the same program gives the same bytes, so that an unchanged function is never uploaded again.
 pub fn function_zip(program: &[u8]) -> Vec<u8> {

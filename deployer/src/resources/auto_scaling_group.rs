@@ -40,7 +40,7 @@ pub struct Settings {
     /// `ELB`: an instance that the load balancer finds unhealthy is replaced.
     pub health_check_type: String,
     /// How long a new instance may be unhealthy. AWS's own default, none, kills every instance before it has
-    /// started (aws-facts §10.3).
+    /// started (docs/aws.md §10.3).
     pub grace_period_s: i32,
     /// How long a new instance is not yet counted in what is measured.
     pub warmup_s: i32,
@@ -53,7 +53,7 @@ pub struct Settings {
 pub struct Template {
     /// `lt-…`.
     pub id: String,
-    /// Its number: a roll-out can only be undone between numbers (aws-facts §10.5).
+    /// Its number: a roll-out can only be undone between numbers (docs/aws.md §10.5).
     pub version: String,
 }
 
@@ -72,7 +72,7 @@ const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
     const REMOVAL_RANK: u8 = 0;
-    /// Its end takes as long as that of its last instance (aws-facts §10.7).
+    /// Its end takes as long as that of its last instance (docs/aws.md §10.7).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
     type Cloud = Aws;
@@ -97,7 +97,7 @@ impl Resource for AutoScalingGroup {
     }
 
     /// The target groups belong into this call: attached later, they would not count before an instance is healthy
-    /// (aws-facts §10.1).
+    /// (docs/aws.md §10.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         aws.autoscaling
             .create_auto_scaling_group()
@@ -144,7 +144,7 @@ impl Resource for AutoScalingGroup {
         Ok(())
     }
 
-    /// The quick way (aws-facts §10.7): the instances are terminated without being asked.
+    /// The quick way (docs/aws.md §10.7): the instances are terminated without being asked.
     async fn delete(&self, aws: &Aws, _: &Live<Self>) -> Result<(), Fault> {
         let call = aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(&self.name);
         gone(call.force_delete(true).send().await)
@@ -192,7 +192,7 @@ impl AutoScalingGroup {
     }
 
     /// Everything but the template and the target groups. The desired capacity is left out, or every run would undo
-    /// what the scaling policy did (aws-facts §10.1).
+    /// what the scaling policy did (docs/aws.md §10.1).
     async fn resize(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         aws.autoscaling
             .update_auto_scaling_group()
@@ -245,7 +245,7 @@ impl AutoScalingGroup {
     }
 
     /// A new instance is healthy before an old one goes, so that a group of one stays up; what already is of the
-    /// wanted version stays; what fails is undone, if what is there has a number to go back to (aws-facts §10.5).
+    /// wanted version stays; what fails is undone, if what is there has a number to go back to (docs/aws.md §10.5).
     async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let preferences = RefreshPreferences::builder()
             .min_healthy_percentage(100)

@@ -98,7 +98,7 @@ impl Resource for Bucket {
         &self.name
     }
 
-    /// `HeadBucket` could not tell a stranger's bucket from ours (aws-facts §2.4), the tags can.
+    /// `HeadBucket` could not tell a stranger's bucket from ours (docs/aws.md §2.4), the tags can.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
         let (public_access_blocked, encryption, ownership, cors) = futures::try_join!(
@@ -112,11 +112,11 @@ impl Resource for Bucket {
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
     }
 
-    /// Ownership and tags come with the creation, and encryption by default (aws-facts §4.1).
+    /// Ownership and tags come with the creation, and encryption by default (docs/aws.md §4.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let tags = &with_protection(tags.clone(), want.protected);
         let configuration = CreateBucketConfiguration::builder()
-            // us-east-1 refuses to be named, all others insist (aws-facts §4.1).
+            // us-east-1 refuses to be named, all others insist (docs/aws.md §4.1).
             .set_location_constraint(
                 (aws.region != "us-east-1").then(|| BucketLocationConstraint::from(aws.region.as_str())),
             )
@@ -129,7 +129,7 @@ impl Resource for Bucket {
             .object_ownership(ObjectOwnership::from(want.ownership.as_str()))
             .send()
             .await?;
-        // A bucket just made may not be visible everywhere: then the next round completes it (aws-facts §2.3).
+        // A bucket just made may not be visible everywhere: then the next round completes it (docs/aws.md §2.3).
         let completed = async {
             // Not everything that speaks S3 reads the tags of a creation.
             if aws.endpoint.is_some() {
@@ -143,7 +143,7 @@ impl Resource for Bucket {
         Ok(found(completed.await)?.map(|()| live))
     }
 
-    /// One after the other: parallel writes answer `OperationAborted` (aws-facts §4.3).
+    /// One after the other: parallel writes answer `OperationAborted` (docs/aws.md §4.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Settings { public_access_blocked, encryption, ownership, cors, protected } = &live.settings;
         if want.public_access_blocked != *public_access_blocked {
@@ -165,7 +165,7 @@ impl Resource for Bucket {
         Ok(())
     }
 
-    /// A bucket's tags can only be replaced as a whole (aws-facts §2.5): what others have written is written again.
+    /// A bucket's tags can only be replaced as a whole (docs/aws.md §2.5): what others have written is written again.
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
         let mut all = self.tags(aws).await?.unwrap_or_default();
         all.extend(tags.clone());
@@ -176,7 +176,7 @@ impl Resource for Bucket {
         live.protected
     }
 
-    /// Without its notification first: emptying must not set off functions (aws-facts §4.5).
+    /// Without its notification first: emptying must not set off functions (docs/aws.md §4.5).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = "the bucket is protected against deletion: give it `protect: false` and run `up`";
@@ -250,7 +250,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// A refused look is never "absent": somebody else may have the name (aws-facts §4.1).
+    /// A refused look is never "absent": somebody else may have the name (docs/aws.md §4.1).
     fn explained<E>(&self, error: SdkError<E, HttpResponse>) -> Fault
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -283,7 +283,7 @@ impl Bucket {
         }))
     }
 
-    /// No answer means the default (aws-facts §4.3).
+    /// No answer means the default (docs/aws.md §4.3).
     async fn encryption(&self, aws: &Aws) -> Result<String, Fault> {
         let call = aws.s3.get_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;

@@ -89,7 +89,7 @@ impl Resource for Function {
         Ok(Observed::Present(Live { settings: self.settings(&function), output, owner }))
     }
 
-    /// A role just made cannot be taken for some seconds: the engine tries again (aws-facts §6.3).
+    /// A role just made cannot be taken for some seconds: the engine tries again (docs/aws.md §6.3).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let answer = aws
             .lambda
@@ -122,7 +122,7 @@ impl Resource for Function {
         }))
     }
 
-    /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (aws-facts §7.3).
+    /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (docs/aws.md §7.3).
     /// New code may need new variables; old code does not mind them.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         if let Some(reason) = &live.settings.failure {
@@ -169,7 +169,7 @@ impl Function {
         Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
     }
 
-    /// A function that could not be made stays so (aws-facts §7.1). It can only go.
+    /// A function that could not be made stays so (docs/aws.md §7.1). It can only go.
     fn beyond_repair(&self, reason: &str) -> Fault {
         let remedy = format!("run `aws lambda delete-function --function-name {}`, then try again", self.name);
         Fault::new("CreateFunction", "Failed", format!("{reason}: {remedy}"))
@@ -228,7 +228,7 @@ impl Function {
     }
 }
 
-/// A role made by now is known everywhere: that Lambda cannot assume it is then for good (aws-facts §2.3).
+/// A role made by now is known everywhere: that Lambda cannot assume it is then for good (docs/aws.md §2.3).
 const KNOWN_AFTER: Duration = Duration::from_secs(600);
 
 /// "Cannot be assumed" means "not yet" of a new role only.
@@ -273,7 +273,7 @@ impl Settings {
         Blob::new(self.zip.to_vec())
     }
 
-    /// Always the whole map, an empty one too: it replaces what is there (aws-facts §7.3).
+    /// Always the whole map, an empty one too: it replaces what is there (docs/aws.md §7.3).
     fn environment(&self) -> Environment {
         Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
     }

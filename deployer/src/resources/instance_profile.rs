@@ -49,7 +49,7 @@ impl Resource for InstanceProfile {
         let call = aws.iam.get_instance_profile().instance_profile_name(&self.name);
         let answer = found(call.send().await)?;
         let Some(profile) = answer.and_then(|answer| answer.instance_profile) else { return Ok(Observed::Absent) };
-        // Right after the creation this may be the profile's id (aws-facts §6.3).
+        // Right after the creation this may be the profile's id (docs/aws.md §6.3).
         if !profile.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
@@ -74,7 +74,7 @@ impl Resource for InstanceProfile {
         }))
     }
 
-    /// A profile holds one role: the old one goes before the new one comes (aws-facts §6.1).
+    /// A profile holds one role: the old one goes before the new one comes (docs/aws.md §6.1).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         if want.role == live.settings.role {
             return Ok(());

@@ -175,7 +175,7 @@ impl Resource for LaunchTemplate {
         }))
     }
 
-    /// Writes a whole new version (aws-facts §8.4). Older ones stay: instances may still run on them, and they cost
+    /// Writes a whole new version (docs/aws.md §8.4). Older ones stay: instances may still run on them, and they cost
     /// nothing. So does the default version: the group names a number.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let image = match image_to_keep(want, live) {
@@ -208,7 +208,7 @@ impl Resource for LaunchTemplate {
     }
 }
 
-/// Those of these names that are there. Asks by filter: then "not there" fails for none of the others (aws-facts §8.2).
+/// Those of these names that are there. Asks by filter: then "not there" fails for none of the others (docs/aws.md §8.2).
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.ec2.describe_launch_templates();
     let call = call.filters(tags::ec2_filter("launch-template-name", names.iter().map(String::as_str)));
@@ -227,7 +227,7 @@ fn image_to_keep<'a>(want: &'a Settings, live: &'a Live<LaunchTemplate>) -> Opti
     (!was_pinned && fits && !live.output.image.is_empty()).then_some(live.output.image.as_str())
 }
 
-/// The newest Amazon Linux 2023 that runs on this type of machine (aws-facts §8.3).
+/// The newest Amazon Linux 2023 that runs on this type of machine (docs/aws.md §8.3).
 async fn newest(aws: &Aws, instance_type: &str) -> Result<String, Fault> {
     let architecture = architecture(instance_type).unwrap_or(Architecture::X86_64).name();
     let name = format!("al2023-ami-2023.*-{architecture}");

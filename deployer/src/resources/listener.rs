@@ -34,7 +34,7 @@ pub struct Settings {
     /// What they speak.
     pub protocol: String,
     /// The ARN of a target group it forwards to, with whatever weight: only the targets of such a group are ever
-    /// healthy (aws-facts §11.1).
+    /// healthy (docs/aws.md §11.1).
     pub target_group: String,
 }
 
@@ -99,7 +99,7 @@ impl Resource for Listener {
         }))
     }
 
-    /// A listener of the same port and action is answered as if it were new (aws-facts §9.5): somebody may have been
+    /// A listener of the same port and action is answered as if it were new (docs/aws.md §9.5): somebody may have been
     /// faster, and only the tags tell whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let only = Forwards::from([(want.target_group.clone(), 1)]);

@@ -30,7 +30,7 @@ pub struct LoadBalancer {
 pub struct Settings {
     /// `internet-facing` or `internal`.
     pub scheme: String,
-    /// One in each zone it answers from; each costs a public address (aws-facts §16).
+    /// One in each zone it answers from; each costs a public address (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
     /// Who may come.
     pub security_groups: BTreeSet<String>,
@@ -58,7 +58,7 @@ impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
     const REMOVAL_RANK: u8 = 1;
     const FIXED: &'static [&'static str] = &["scheme"];
-    /// It takes two and a half minutes, and has taken over three (aws-facts §13).
+    /// It takes two and a half minutes, and has taken over three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
     type Cloud = Aws;
@@ -83,7 +83,7 @@ impl Resource for LoadBalancer {
         }))
     }
 
-    /// A load balancer of the same name and settings is answered as if it were new (aws-facts §9.1): somebody may have
+    /// A load balancer of the same name and settings is answered as if it were new (docs/aws.md §9.1): somebody may have
     /// been faster, so that the engine reads whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         aws.elb
@@ -121,7 +121,7 @@ impl Resource for LoadBalancer {
     }
 
     /// Takes its listeners with it. Its network interfaces outlive it for some minutes, and only its security group
-    /// is waiting for those: there they are waited for, as `DependencyViolation` (aws-facts §9.6).
+    /// is waiting for those: there they are waited for, as `DependencyViolation` (docs/aws.md §9.6).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
     }
@@ -135,7 +135,7 @@ impl Resource for LoadBalancer {
 }
 
 /// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
-/// (aws-facts §9.1); then all that there are are listed.
+/// (docs/aws.md §9.1); then all that there are are listed.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
     let call = aws.elb.describe_load_balancers().set_names(Some(names.clone()));
     let balancers = match found(call.send().await)? {

@@ -119,7 +119,7 @@ impl LogGroup {
 }
 
 /// Those of these names that are there. AWS only searches by prefix, and answers in the order of the names
-/// (aws-facts §7.6).
+/// (docs/aws.md §7.6).
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
     let last = names.iter().max();
@@ -151,7 +151,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
 }
 
-/// Tags want the ARN without the `:*` at its end (aws-facts §7.6).
+/// Tags want the ARN without the `:*` at its end (docs/aws.md §7.6).
 fn arn(group: &Described) -> String {
     let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
     arn.strip_suffix(":*").unwrap_or(arn).to_owned()

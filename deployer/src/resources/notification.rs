@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// All entries of ours in one bucket's notification. They are one resource, because the document is one
-/// (aws-facts §4.6).
+/// (docs/aws.md §4.6).
 #[derive(Debug, Clone)]
 pub struct Notification {
     /// The bucket's name.
@@ -155,7 +155,7 @@ fn is_ours(entry: &LambdaFunctionConfiguration) -> bool {
 /// An entry of ours.
 fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
     let rules = entry.filter().and_then(|filter| filter.key()).map(|key| key.filter_rules()).unwrap_or_default();
-    // S3 may give the names back with a capital letter (aws-facts §4.6).
+    // S3 may give the names back with a capital letter (docs/aws.md §4.6).
     let rule = |name: &FilterRuleName| {
         let mut named =
             rules.iter().filter(|rule| rule.name().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name.as_str())));

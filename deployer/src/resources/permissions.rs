@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All statements of ours about one function. They are one resource, because parallel calls for one function lose
-/// statements silently (aws-facts §7.4).
+/// statements silently (docs/aws.md §7.4).
 #[derive(Debug, Clone)]
 pub struct Permissions {
     /// The function's name.
@@ -83,7 +83,7 @@ impl Resource for Permissions {
         Ok(Some(live(want.statements.clone())))
     }
 
-    /// A statement cannot be changed: it goes and comes again (aws-facts §7.4).
+    /// A statement cannot be changed: it goes and comes again (docs/aws.md §7.4).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let (want, there) = (&want.statements, &live.settings.statements);
         for id in there.keys().filter(|id| want.get(*id) != there.get(*id)) {
@@ -138,7 +138,7 @@ fn statements(document: &str) -> BTreeMap<String, Statement> {
     statements.iter().filter_map(statement).filter(|(id, _)| id.starts_with(OURS)).collect()
 }
 
-/// What was asked for comes back as conditions (aws-facts §7.4).
+/// What was asked for comes back as conditions (docs/aws.md §7.4).
 fn statement(stored: &Value) -> Option<(String, Statement)> {
     let statement = Statement {
         effect: text(&stored["Effect"]),

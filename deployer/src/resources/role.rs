@@ -56,7 +56,7 @@ impl Resource for Role {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.iam.get_role().role_name(&self.name).send().await)?;
         let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(Observed::Absent) };
-        // Right after the creation this may be the role's id (aws-facts §6.3).
+        // Right after the creation this may be the role's id (docs/aws.md §6.3).
         if !role.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
@@ -97,7 +97,7 @@ impl Resource for Role {
         Ok(())
     }
 
-    /// What holds on to a role goes first (aws-facts §6.5).
+    /// What holds on to a role goes first (docs/aws.md §6.5).
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
         gone(self.detach(aws).await)?;
         gone(aws.iam.delete_role().role_name(&self.name).send().await)
@@ -149,7 +149,7 @@ impl Role {
     }
 }
 
-/// Documents come back URL-encoded (aws-facts §6.3). What is no JSON is shown as it is.
+/// Documents come back URL-encoded (docs/aws.md §6.3). What is no JSON is shown as it is.
 fn decoded(document: &str) -> Value {
     let text = percent_decode_str(document).decode_utf8_lossy();
     serde_json::from_str(&text).map_or_else(|_| Value::String(text.into_owned()), canonical)

@@ -74,7 +74,7 @@ impl Resource for ScalingPolicy {
 }
 
 impl ScalingPolicy {
-    /// Creates it or overwrites it (aws-facts §10.6).
+    /// Creates it or overwrites it (docs/aws.md §10.6).
     async fn put(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         let metric = PredefinedMetricSpecification::builder()
             .predefined_metric_type(MetricType::from(want.metric.as_str()))

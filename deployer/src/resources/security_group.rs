@@ -16,7 +16,7 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
-/// Known by its name within its network; lower case, because AWS compares without case (aws-facts §1).
+/// Known by its name within its network; lower case, because AWS compares without case (docs/aws.md §1).
 #[derive(Debug, Clone)]
 pub struct SecurityGroup {
     /// Its name.
@@ -136,7 +136,7 @@ impl Resource for SecurityGroup {
         Ok(finished.then(|| Live { settings: want.clone(), output, owner }))
     }
 
-    /// First lets in who is missing, then shuts out who is too many (aws-facts §11.3).
+    /// First lets in who is missing, then shuts out who is too many (docs/aws.md §11.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = &live.settings.ingress;
         authorize(aws, &live.output.id, want.ingress.difference(there)).await?;
@@ -147,7 +147,7 @@ impl Resource for SecurityGroup {
         tags::tag_in_ec2(aws, &live.output.id, tags).await
     }
 
-    /// Revokes the rules that name other groups first: they would keep those from being deleted (aws-facts §8.2).
+    /// Revokes the rules that name other groups first: they would keep those from being deleted (docs/aws.md §8.2).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
@@ -166,7 +166,7 @@ impl Resource for SecurityGroup {
 }
 
 /// The groups at these places, `VPC/NAME`. Asks by filter: then "not there" fails for none of the others
-/// (aws-facts §8.2).
+/// (docs/aws.md §8.2).
 async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let (vpcs, names): (BTreeSet<&str>, BTreeSet<&str>) = places.iter().filter_map(|it| it.split_once('/')).unzip();
     let call = aws.ec2.describe_security_groups();

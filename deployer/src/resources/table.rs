@@ -44,7 +44,7 @@ pub struct Output {
     pub arn: String,
 }
 
-/// `ListTagsOfResource` may lag behind `CreateTable` (aws-facts §2.5): so young a table without tags is not
+/// `ListTagsOfResource` may lag behind `CreateTable` (docs/aws.md §2.5): so young a table without tags is not
 /// taken for a stranger's.
 const TAGS_VISIBLE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -105,7 +105,7 @@ impl Resource for Table {
         }))
     }
 
-    /// One kind of change at a time: the table is `UPDATING` after each (aws-facts §5.2).
+    /// One kind of change at a time: the table is `UPDATING` after each (docs/aws.md §5.2).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Settings { partition_key: _, sort_key: _, billing, protected, point_in_time_recovery } = &live.settings;
         let update = aws.dynamodb.update_table().table_name(&self.name);
@@ -129,7 +129,7 @@ impl Resource for Table {
         live.protected
     }
 
-    /// Protection is never switched off silently: whoever switched it on meant it (aws-facts §5.3).
+    /// Protection is never switched off silently: whoever switched it on meant it (docs/aws.md §5.3).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = format!(
@@ -229,7 +229,7 @@ fn is_young(table: &TableDescription) -> bool {
         .is_some_and(|age| age < TAGS_VISIBLE_WITHIN)
 }
 
-/// What is missing in an answer has a meaning (aws-facts §5.2).
+/// What is missing in an answer has a meaning (docs/aws.md §5.2).
 fn settings(table: &TableDescription, point_in_time_recovery: bool) -> Settings {
     let billing = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
     Settings {

@@ -62,7 +62,7 @@ pub async fn of_arn(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
 /// The tags of things in Elastic Load Balancing, by ARN.
 pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Tags>, Fault> {
     let mut found = BTreeMap::new();
-    // One call answers for twenty (aws-facts §2.5).
+    // One call answers for twenty (docs/aws.md §2.5).
     for arns in arns.chunks(20) {
         let answer = aws.elb.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await?;
         for described in answer.tag_descriptions() {
@@ -93,7 +93,7 @@ pub async fn names_in_elb(
 }
 
 /// Tags of an Auto Scaling group, for itself alone: its instances have theirs from the launch template, because a
-/// group's tags never reach volumes (aws-facts §2.5).
+/// group's tags never reach volumes (docs/aws.md §2.5).
 pub fn to_autoscaling(group: &str, tags: &Tags) -> Vec<aws_sdk_autoscaling::types::Tag> {
     tags.iter()
         .map(|(key, value)| {

@@ -63,7 +63,7 @@ pub struct Output {
 }
 
 /// Enough for an upload to be finished; AWS's 300 s would make every roll-out and every `down` that much longer
-/// (aws-facts §9.3, §10.7).
+/// (docs/aws.md §9.3, §10.7).
 const DEREGISTRATION_DELAY_S: i64 = 30;
 const DEREGISTRATION_DELAY: &str = "deregistration_delay.timeout_seconds";
 
@@ -112,7 +112,7 @@ impl Resource for TargetGroup {
         }))
     }
 
-    /// A group of the same name and settings is answered as if it were new (aws-facts §9.1): somebody may have been
+    /// A group of the same name and settings is answered as if it were new (docs/aws.md §9.1): somebody may have been
     /// faster, and only the tags tell whose it is.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let check = &want.health_check;
@@ -182,7 +182,7 @@ impl Resource for TargetGroup {
 }
 
 /// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
-/// (aws-facts §9.1); then all that there are are listed.
+/// (docs/aws.md §9.1); then all that there are are listed.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
     let call = aws.elb.describe_target_groups().set_names(Some(names.clone()));
     let groups = match found(call.send().await)? {

@@ -6,7 +6,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 
-/// How a service writes its errors (aws-facts §2.1).
+/// How a service writes its errors (docs/aws.md §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     S3,
@@ -28,7 +28,7 @@ impl Protocol {
         }
     }
 
-    /// "Too much" as this kind of service says it (aws-facts §14).
+    /// "Too much" as this kind of service says it (docs/aws.md §14).
     pub fn throttled(self) -> Response<Bytes> {
         let (status, code) = match self {
             Protocol::S3 => (503, "SlowDown"),

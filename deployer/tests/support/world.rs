@@ -41,7 +41,7 @@ pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
 }
 
 /// Waits until a bucket tells the labeler of uploads, which S3 does only some minutes after it was told to
-/// (aws-facts §4.6): the labeler removes a picture whose post is not there.
+/// (docs/aws.md §4.6): the labeler removes a picture whose post is not there.
 pub async fn uploads_are_told(aws: &Aws, bucket: &str) {
     let key = "nobody/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
     let picture = || aws.s3.put_object().bucket(bucket).key(key).body(b"no picture".to_vec().into());

@@ -28,7 +28,7 @@ use crate::program;
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
 
-/// How many seconds it takes until a new instance runs (aws-facts §13).
+/// How many seconds it takes until a new instance runs (docs/aws.md §13).
 const PENDING_S: u64 = 16;
 
 /// The handle of a running instance.

@@ -486,7 +486,7 @@ pub struct Refresh {
     pub progressed: Moment,
 }
 
-/// What an instance refresh does about instances that are protected from scaling in (aws-facts §10.5).
+/// What an instance refresh does about instances that are protected from scaling in (docs/aws.md §10.5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protected {
     /// Waits until somebody ends the protection, and fails in the end.

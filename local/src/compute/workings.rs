@@ -20,11 +20,11 @@ use super::{Compute, Site, balancer, ec2, elb, health, instance, process};
 const BUSY: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How many seconds a load balancer is provisioned, and its network interfaces outlive it (aws-facts §13).
+/// How many seconds a load balancer is provisioned, and its network interfaces outlive it (docs/aws.md §13).
 const PROVISIONING_S: u64 = 150;
 const LINGERING_S: u64 = 60;
 
-/// The same on a bad day, or up to twice as long (aws-facts §9.6).
+/// The same on a bad day, or up to twice as long (docs/aws.md §9.6).
 const LONG_LINGERING_S: u64 = 1050;
 
 /// EC2 shows a terminated instance for about an hour.

@@ -8,7 +8,7 @@ use super::invalid;
 use crate::answer::Refusal;
 use crate::tags::{Flaw, USUAL};
 
-/// Refuses names that no table can have (aws-facts §1).
+/// Refuses names that no table can have (docs/aws.md §1).
 pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if (3..=255).contains(&name.len()) && name.bytes().all(letters) {

@@ -1,4 +1,4 @@
-//! What tables are in the middle of, which is refused as on AWS until it is over (aws-facts §5.1). It takes a moment, or
+//! What tables are in the middle of, which is refused as on AWS until it is over (docs/aws.md §5.1). It takes a moment, or
 //! as long as the speed wants it. A restart finds everything done.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::answer::Refusal;
 use crate::speed::Speed;
 
-/// How long AWS takes to create a table, to change it and to delete it, in seconds (aws-facts §13).
+/// How long AWS takes to create a table, to change it and to delete it, in seconds (docs/aws.md §13).
 const CREATING_S: u64 = 8;
 const UPDATING_S: u64 = 5;
 const DELETING_S: u64 = 10;

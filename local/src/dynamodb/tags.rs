@@ -9,7 +9,7 @@ use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer};
 
 /// The most tags of one page of `ListTagsOfResource` (`API:dynamodb.ListTagsOfResource`); a table has up to fifty
-/// (aws-facts §2.5).
+/// (docs/aws.md §2.5).
 const PAGE: usize = 10;
 
 impl DynamoDb {

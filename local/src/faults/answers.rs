@@ -4,7 +4,7 @@ use crate::answer::{Protocol, Refusal};
 use crate::call::Call;
 use crate::signature;
 
-/// Too many calls (aws-facts §2.2 and §14).
+/// Too many calls (docs/aws.md §2.2 and §14).
 pub(crate) fn throttled(call: &Call) -> Refusal {
     let (status, code, message) = match (call.service.as_str(), call.protocol) {
         ("s3", _) => (503, "SlowDown", "Please reduce your request rate."),

@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use crate::lambda::Function;
 use crate::store;
 
-/// The largest code, unpacked (aws-facts §7.1).
+/// The largest code, unpacked (docs/aws.md §7.1).
 const LARGEST: u64 = 262_144_000;
 
 /// Where the code of `function` is, below the directory of all functions.

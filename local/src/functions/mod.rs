@@ -27,7 +27,7 @@ use crate::warden::Warden;
 use environment::Environment;
 pub(crate) use events::Event;
 
-/// How many calls all functions together may work on at a time, as in a new account (aws-facts §3.4).
+/// How many calls all functions together may work on at a time, as in a new account (docs/aws.md §3.4).
 pub(crate) const CONCURRENCY: usize = 10;
 /// How long a process is kept without work.
 const IDLE: Duration = Duration::from_secs(300);
@@ -40,7 +40,7 @@ const RETRY_S: u64 = 60;
 /// The least of that here: what failed because something was not there yet gets a chance.
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 
-/// How long an event waits unless the function says otherwise (aws-facts §7.5).
+/// How long an event waits unless the function says otherwise (docs/aws.md §7.5).
 const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
 
 /// What a call brought.
@@ -143,7 +143,7 @@ impl Functions {
         Event::left(&self.site.dir)
     }
 
-    /// Calls a function with an event, and again if it fails (aws-facts §7.5).
+    /// Calls a function with an event, and again if it fails (docs/aws.md §7.5).
     pub(crate) fn handle(self: &Arc<Self>, event: Event) {
         let this = self.clone();
         let stop = self.site.stop.clone();
@@ -380,7 +380,7 @@ impl Pool {
 }
 
 impl Site {
-    /// Whether the role of `function` lets what it prints be kept: without it there are no logs (aws-facts §7.6).
+    /// Whether the role of `function` lets what it prints be kept: without it there are no logs (docs/aws.md §7.6).
     fn may_log(&self, function: &Function, stream: &str) -> bool {
         let role = function.role.rsplit('/').next().unwrap_or(&function.role);
         let arn = session_arn(role, &function.name);

@@ -121,7 +121,7 @@ impl Iam {
         mut form: BTreeMap<String, String>,
     ) -> Result<Response, Refusal> {
         let view = self.backend.view().await;
-        // Names are unique without regard to case (aws-facts §1).
+        // Names are unique without regard to case (docs/aws.md §1).
         respell(&mut form, "RoleName", view.roles.keys());
         respell(&mut form, "InstanceProfileName", view.instance_profiles.keys());
         rules::check_limits(&call.operation, &form, &view)?;
@@ -252,7 +252,7 @@ fn failed(fault: anyhow::Error) -> Refusal {
     Refusal::new(500, "ServiceFailure", format!("the local AWS cannot write its roles: {fault:#}"))
 }
 
-/// Sentences that winterbaume words otherwise than IAM, which clients compare (aws-facts §2.3).
+/// Sentences that winterbaume words otherwise than IAM, which clients compare (docs/aws.md §2.3).
 const WORDS: &[(&str, &str)] = &[
     ("<Message>Role with name ", "<Message>The role with name "),
     ("<Message>Instance profile ", "<Message>Instance Profile "),
@@ -315,7 +315,7 @@ fn respell<'a>(form: &mut BTreeMap<String, String>, field: &str, existing: impl 
     }
 }
 
-/// Policies come back percent-encoded (aws-facts §6.3).
+/// Policies come back percent-encoded (docs/aws.md §6.3).
 fn encode_documents(answer: &mut Response) {
     let mut body = String::from_utf8_lossy(answer.body()).into_owned();
     for name in ["AssumeRolePolicyDocument", "PolicyDocument", "Document"] {

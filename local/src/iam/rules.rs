@@ -1,4 +1,4 @@
-//! What IAM refuses before it does anything: names, lengths, documents (aws-facts §1 and §6).
+//! What IAM refuses before it does anything: names, lengths, documents (docs/aws.md §1 and §6).
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ fn check_documents(operation: &str, form: &Form) -> Result<(), Refusal> {
 }
 
 /// Whether a trust policy names only users and roles that are there. One just made may not be for others yet, and the
-/// same call succeeds later (aws-facts §2.3).
+/// same call succeeds later (docs/aws.md §2.3).
 pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let text = form.get("AssumeRolePolicyDocument").or_else(|| form.get("PolicyDocument"));
     let Some(Ok(trust)) = text.map(|text| Trust::parse(text)) else { return Ok(()) };
@@ -177,7 +177,7 @@ fn check_tags(operation: &str, form: &Form, view: &IamStateView) -> Result<(), R
     })
 }
 
-/// What all inline policies of a role may have together, without white space (aws-facts §6.5).
+/// What all inline policies of a role may have together, without white space (docs/aws.md §6.5).
 const INLINE_POLICIES: usize = 10_240;
 
 fn letters(document: &str) -> usize {

@@ -60,7 +60,7 @@ pub(crate) struct Function {
     pub published_count: u64,
 }
 
-/// How asynchronous invocations are retried (aws-facts §7.5).
+/// How asynchronous invocations are retried (docs/aws.md §7.5).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OnEvent {
     pub retries: Option<u64>,

@@ -13,7 +13,7 @@ use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 use crate::functions::Outcome;
 
-/// The largest payloads (aws-facts §7.1 names the quota page).
+/// The largest payloads (docs/aws.md §7.1 names the quota page).
 const LARGEST_CALL: usize = 6 << 20;
 const LARGEST_EVENT: usize = 1 << 20;
 

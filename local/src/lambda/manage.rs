@@ -16,7 +16,7 @@ use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 
-/// The largest zip in a call (aws-facts §7.1).
+/// The largest zip in a call (docs/aws.md §7.1).
 const LARGEST_ZIP: usize = 50 << 20;
 
 impl Lambda {
@@ -52,7 +52,7 @@ impl Lambda {
         Ok(shown(201, &answer))
     }
 
-    /// The first of the errors a fresh role meets (aws-facts §2.3).
+    /// The first of the errors a fresh role meets (docs/aws.md §2.3).
     fn check_role(&self, role: &str) -> Result<(), Refusal> {
         if self.iam.trusts(role, "lambda.amazonaws.com") {
             return Ok(());

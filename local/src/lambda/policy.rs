@@ -1,4 +1,4 @@
-//! Who may invoke a function: the statements of its resource policy (aws-facts §7.4).
+//! Who may invoke a function: the statements of its resource policy (docs/aws.md §7.4).
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ impl Lambda {
     }
 
     /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told
-    /// (aws-facts §7.4).
+    /// (docs/aws.md §7.4).
     async fn change_policy(
         &self,
         name: &str,
@@ -134,7 +134,7 @@ pub(super) fn statement(input: &Value, function: &str) -> Result<Value, Refusal>
     Ok(statement)
 }
 
-/// An id has 1 to 100 letters, digits, `-` and `_` (aws-facts §1).
+/// An id has 1 to 100 letters, digits, `-` and `_` (docs/aws.md §1).
 fn check_id(id: &str) -> Result<(), Refusal> {
     let constraint = if id.len() > 100 {
         "Member must have length less than or equal to 100"

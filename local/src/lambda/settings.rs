@@ -30,7 +30,7 @@ impl Lambda {
         Ok(empty(204))
     }
 
-    /// Overwrites the configuration; only an update keeps what the call leaves out (aws-facts §7.5).
+    /// Overwrites the configuration; only an update keeps what the call leaves out (docs/aws.md §7.5).
     pub(super) fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
         let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
             Value::Null => Ok(old),
@@ -89,7 +89,7 @@ pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<Stri
 }
 
 /// What is left must be enough for the functions that reserve nothing: a new account has less than that from the
-/// beginning, so it can only forbid a function to run (aws-facts §3.3).
+/// beginning, so it can only forbid a function to run (docs/aws.md §3.3).
 fn check_reserved(number: u64) -> Result<(), Refusal> {
     const LEAST: u64 = 50;
     if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {

@@ -1,5 +1,5 @@
 //! What functions are in the middle of. Until it is over a new function cannot be called, and a changed one answers as it
-//! was before (aws-facts §7.1, §7.3). It takes a moment, or as long as the speed wants it. A restart finds everything done.
+//! was before (docs/aws.md §7.1, §7.3). It takes a moment, or as long as the speed wants it. A restart finds everything done.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::Function;
 use crate::answer::Refusal;
 use crate::speed::Speed;
 
-/// How long AWS takes to create a function and to change it, in seconds (aws-facts §13).
+/// How long AWS takes to create a function and to change it, in seconds (docs/aws.md §13).
 const CREATING_S: u64 = 8;
 const UPDATING_S: u64 = 5;
 
@@ -132,7 +132,7 @@ impl States {
     }
 }
 
-/// "Busy", which has the same code as "exists" (aws-facts §7.2).
+/// "Busy", which has the same code as "exists" (docs/aws.md §7.2).
 fn conflict(why: &str) -> Refusal {
     let text = format!("The operation cannot be performed at this time. {why}");
     Refusal::new(409, "ResourceConflictException", text)

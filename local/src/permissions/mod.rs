@@ -202,7 +202,7 @@ impl Caller {
 
     /// Whether this one may do this now.
     ///
-    /// Errors: how AWS says that it may not (aws-facts §3.1).
+    /// Errors: how AWS says that it may not (docs/aws.md §3.1).
     pub(crate) fn may(&self, need: &Need) -> Result<(), Denial> {
         let Power::Granted(grants, resources) = &self.power else { return Ok(()) };
         let denied = |reason| Err(Denial { caller: self.arn.clone(), need: need.clone(), reason });

@@ -261,7 +261,7 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (aws-facts §7.6).
+/// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
 fn log_resource(operation: &str, input: &Value, place: &Place) -> String {
     let group = |name: &str| format!("arn:aws:logs:{}:{ACCOUNT}:log-group:{name}", place.region);
     if let Some(arn) = input["resourceArn"].as_str() {
@@ -340,7 +340,7 @@ fn iam_needs(operation: &str, form: &Form, place: &Place) -> Vec<Need> {
     needs
 }
 
-/// Everybody may ask who he is (aws-facts §3.1).
+/// Everybody may ask who he is (docs/aws.md §3.1).
 fn sts_needs(operation: &str, form: &Form) -> Vec<Need> {
     match operation {
         "GetCallerIdentity" | "GetSessionToken" => Vec::new(),

@@ -93,7 +93,7 @@ pub(super) fn class(wanted: Option<&str>) -> Result<Class, Refusal> {
     }
 }
 
-/// Lists that say who else may do what: there are none where the owner of the bucket owns everything (aws-facts §4.1),
+/// Lists that say who else may do what: there are none where the owner of the bucket owns everything (docs/aws.md §4.1),
 /// and elsewhere only those that say nothing.
 pub(super) fn check_acl(settings: &Settings, acl: Option<&str>) -> Result<(), Refusal> {
     let Some(acl) = acl else { return Ok(()) };

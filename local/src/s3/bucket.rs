@@ -19,7 +19,7 @@ impl S3 {
         self.store.read(|state| state.buckets.contains_key(bucket))
     }
 
-    /// A new bucket blocks public access, has no ACLs and keeps the tags of the call (aws-facts §4.1).
+    /// A new bucket blocks public access, has no ACLs and keeps the tags of the call (docs/aws.md §4.1).
     pub(super) fn create_bucket(&self, ask: &Ask) -> Result<Response, Refusal> {
         let tags = self.read_configuration(ask)?;
         check_name(&ask.bucket)?;

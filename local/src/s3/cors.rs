@@ -6,7 +6,7 @@ use crate::answer::{Protocol, Refusal, Response, empty};
 use crate::call::Request;
 use http::{HeaderMap, HeaderValue, Method, header};
 
-/// One rule of a bucket; the first that matches decides (aws-facts §4.3).
+/// One rule of a bucket; the first that matches decides (docs/aws.md §4.3).
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
     origins: Vec<String>,

@@ -18,7 +18,7 @@ use super::xml::{self, Element, element, malformed, unserved, wrap};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
 
-/// Every part but the last has at least this size (aws-facts name no limit; S3's quota page does).
+/// Every part but the last has at least this size (docs/aws.md name no limit; S3's quota page does).
 const SMALLEST: u64 = 5 << 20;
 const PAGE: usize = 1000;
 

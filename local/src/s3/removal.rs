@@ -1,4 +1,4 @@
-//! Deletions, one by one and many at once (aws-facts §4.5), and what functions hear of them.
+//! Deletions, one by one and many at once (docs/aws.md §4.5), and what functions hear of them.
 
 use std::collections::BTreeSet;
 

@@ -47,7 +47,7 @@ const SETTINGS: &[Setting] = &[
         check: |document| cors::rules(document).map(drop),
         absent: Refused("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
     },
-    // Every bucket encrypts, asked or not (aws-facts §4.1).
+    // Every bucket encrypts, asked or not (docs/aws.md §4.1).
     Setting {
         name: "encryption",
         root: "ServerSideEncryptionConfiguration",

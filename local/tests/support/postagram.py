@@ -472,7 +472,7 @@ class Stack:
 
 
 def enable_backups(table, recovery):
-    """A new table always refuses at first (aws-facts §2.3)."""
+    """A new table always refuses at first (docs/aws.md §2.3)."""
     for _ in range(50):
         try:
             return DYNAMODB.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)

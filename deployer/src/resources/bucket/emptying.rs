@@ -1,4 +1,4 @@
-//! What is in a bucket, and how to get it out (aws-facts §4.5).
+//! What is in a bucket, and how to get it out (docs/aws.md §4.5).
 
 use aws_sdk_s3::types::{Delete, EncodingType, NotificationConfiguration, ObjectIdentifier};
 use percent_encoding::percent_decode_str;

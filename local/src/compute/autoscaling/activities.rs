@@ -1,4 +1,4 @@
-//! Scaling activities: what a group did and why (aws-facts §10.4).
+//! Scaling activities: what a group did and why (docs/aws.md §10.4).
 
 use super::groups;
 use crate::compute::Site;

@@ -1,4 +1,4 @@
-//! Auto Scaling groups as the API sees them (aws-facts §10.1).
+//! Auto Scaling groups as the API sees them (docs/aws.md §10.1).
 
 use uuid::Uuid;
 
@@ -84,7 +84,7 @@ fn check_service_role(site: &Site, params: &Params) -> Result<(), Fault> {
 /// The most instances that a group may have.
 const MOST: u32 = 10_000;
 
-/// Names are 1 to 255 printable characters of ASCII without a colon (aws-facts §1).
+/// Names are 1 to 255 printable characters of ASCII without a colon (docs/aws.md §1).
 fn check_name(name: &str) -> Result<(), Fault> {
     check_name_of("autoScalingGroupName", name)
 }
@@ -217,7 +217,7 @@ fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
     }
 }
 
-/// A call names ten target groups at most (aws-facts §15).
+/// A call names ten target groups at most (docs/aws.md §15).
 fn check_number(arns: &[String]) -> Result<(), Fault> {
     if arns.len() <= 10 {
         return Ok(());
@@ -639,7 +639,7 @@ pub fn disable_metrics(state: &mut State, _site: &Site, params: &Params) -> Answ
     Ok(Xml::new())
 }
 
-/// What an account may have (aws-facts §15).
+/// What an account may have (docs/aws.md §15).
 pub fn describe_limits(state: &State, _site: &Site, _params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.text("MaxNumberOfAutoScalingGroups", 500).text("MaxNumberOfLaunchConfigurations", 200);

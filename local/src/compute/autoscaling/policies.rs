@@ -1,4 +1,4 @@
-//! Scaling policies (aws-facts §10.6).
+//! Scaling policies (docs/aws.md §10.6).
 
 use uuid::Uuid;
 

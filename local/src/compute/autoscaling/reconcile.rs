@@ -123,7 +123,7 @@ pub fn release(state: &mut State, _site: &Site, id: &str, cause: String) {
 
 fn dissolve(state: &mut State, site: &Site, group: &Group) {
     let now = Moment::now().seconds();
-    // Without the process that terminates nothing is terminated, and the group waits (aws-facts §10.7).
+    // Without the process that terminates nothing is terminated, and the group waits (docs/aws.md §10.7).
     let is_free = |_: &&Instance| !group.suspended.contains("Terminate");
     let serving: Vec<String> = serving(state, group).into_iter().filter(is_free).map(|one| one.id.clone()).collect();
     for id in serving {
@@ -158,7 +158,7 @@ fn attach(state: &mut State, group: &Group) {
     }
 }
 
-/// A target group that was attached later counts once one of its targets is healthy (aws-facts §10.3).
+/// A target group that was attached later counts once one of its targets is healthy (docs/aws.md §10.3).
 fn note_added(state: &mut State, site: &Site, group: &Group) {
     let is_added = |arn: &&String| {
         let there = state.target_groups.get(*arn);

@@ -1,4 +1,4 @@
-//! Instance refreshes: all instances of a group replaced, a few at a time (aws-facts §10.5).
+//! Instance refreshes: all instances of a group replaced, a few at a time (docs/aws.md §10.5).
 
 use uuid::Uuid;
 

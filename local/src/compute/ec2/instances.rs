@@ -306,7 +306,7 @@ pub fn stop(state: &mut State, _site: &Site, params: &Params) -> Answer {
     })
 }
 
-/// What starts again counts again (aws-facts §3.3).
+/// What starts again counts again (docs/aws.md §3.3).
 pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let mut more = 0;
     for id in params.texts("InstanceId") {

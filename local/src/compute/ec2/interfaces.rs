@@ -1,4 +1,4 @@
-//! Network interfaces: an instance's, and those a load balancer leaves behind for a while (aws-facts §9.6).
+//! Network interfaces: an instance's, and those a load balancer leaves behind for a while (docs/aws.md §9.6).
 
 use super::network::{subnets, vpc_id};
 use crate::compute::Site;

@@ -1,4 +1,4 @@
-//! Launch templates: numbered versions with all of their data (aws-facts §8.4).
+//! Launch templates: numbered versions with all of their data (docs/aws.md §8.4).
 
 use std::collections::BTreeMap;
 
@@ -142,7 +142,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(shown(state, site, &state.launch_templates[&id]))
 }
 
-/// Names are 3 to 128 of these characters (aws-facts §1).
+/// Names are 3 to 128 of these characters (docs/aws.md §1).
 fn check_name(name: &str) -> Result<(), Fault> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "().-/_".contains(c));
     if plain && (3..=128).contains(&name.len()) {

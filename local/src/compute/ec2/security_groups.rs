@@ -1,4 +1,4 @@
-//! Security groups and their rules; they really decide what the load balancer reaches (aws-facts §8.2).
+//! Security groups and their rules; they really decide what the load balancer reaches (docs/aws.md §8.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -103,7 +103,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Names and descriptions are up to 255 of these characters (aws-facts §1).
+/// Names and descriptions are up to 255 of these characters (docs/aws.md §1).
 fn check_text(what: &str, text: &str) -> Result<(), Fault> {
     let refuse = |why: &str| {
         Err(Fault::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))

@@ -33,7 +33,7 @@ impl Kind {
         self.size.2
     }
 
-    /// Whether an account on the free plan may launch it (aws-facts §3.3).
+    /// Whether an account on the free plan may launch it (docs/aws.md §3.3).
     pub fn is_free(&self) -> bool {
         let names = ["t3.micro", "t3.small", "t4g.micro", "t4g.small", "c7i-flex.large", "m7i-flex.large"];
         names.contains(&self.name().as_str())

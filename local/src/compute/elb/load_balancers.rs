@@ -1,4 +1,4 @@
-//! Load balancers (aws-facts §9.1, §9.2, §9.6).
+//! Load balancers (docs/aws.md §9.1, §9.2, §9.6).
 
 use std::collections::BTreeSet;
 

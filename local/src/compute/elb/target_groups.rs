@@ -1,4 +1,4 @@
-//! Target groups and their health checks (aws-facts §9.3).
+//! Target groups and their health checks (docs/aws.md §9.3).
 
 use std::collections::BTreeMap;
 
