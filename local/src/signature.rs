@@ -578,7 +578,7 @@ mod tests {
 
     fn check(request: &Request, access: &Access, later: Duration) -> Result<Identity, String> {
         let now = OffsetDateTime::now_utc() + later;
-        verify(request, &identify(request), access, now).map_err(|refusal| refusal.code)
+        verify(request, &identify(request), access, GLOBAL, now).map_err(|refusal| refusal.code)
     }
 
     fn access() -> (tempfile::TempDir, Access) {
@@ -678,7 +678,7 @@ mod tests {
         let (_dir, access) = access();
         let head = |request: &Request| {
             let head = Request { body: Bytes::new(), ..request.clone() };
-            check_head(&head, &identify(&head), &access, OffsetDateTime::now_utc()).map_err(|refusal| refusal.code)
+            check_head(&head, &identify(&head), &access, GLOBAL, OffsetDateTime::now_utc()).map_err(|refusal| refusal.code)
         };
         for service in ["s3", "dynamodb"] {
             let uri = "http://127.0.0.1:1/bucket/key";
