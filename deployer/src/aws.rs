@@ -1,6 +1,10 @@
 //! The clients, and what AWS's answers mean: "absent", "not yet", or no.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
@@ -70,9 +74,32 @@ pub struct Aws {
     pub journal: Journal,
     /// When AWS was first called.
     pub began: Began,
+    /// The instance refreshes that this run has started or seen at work.
+    pub watched_refreshes: WatchedRefreshes,
     /// The rates they keep to, where they do.
     pub rates: Rates,
     answer_within: Duration,
+}
+
+/// The ids of instance refreshes. How one of them ends is the end of this run's own roll-out: times, in whole seconds,
+/// cannot always tell that.
+#[derive(Default)]
+pub struct WatchedRefreshes(Mutex<BTreeSet<String>>);
+
+impl WatchedRefreshes {
+    /// Remembers one.
+    pub fn add(&self, id: Option<&str>) {
+        self.ids().extend(id.map(str::to_owned));
+    }
+
+    /// Whether this is one of them.
+    pub fn contains(&self, id: &str) -> bool {
+        self.ids().contains(id)
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The reads that AWS answers for many names at once, by kind.
@@ -164,6 +191,7 @@ impl Aws {
             sts_endpoint: endpoints::of(&config, "STS"),
             provider,
             together: Together::default(),
+            watched_refreshes: WatchedRefreshes::default(),
             journal,
             began,
             rates,

@@ -678,7 +678,8 @@ mod tests {
         let (_dir, access) = access();
         let head = |request: &Request| {
             let head = Request { body: Bytes::new(), ..request.clone() };
-            check_head(&head, &identify(&head), &access, GLOBAL, OffsetDateTime::now_utc()).map_err(|refusal| refusal.code)
+            check_head(&head, &identify(&head), &access, GLOBAL, OffsetDateTime::now_utc())
+                .map_err(|refusal| refusal.code)
         };
         for service in ["s3", "dynamodb"] {
             let uri = "http://127.0.0.1:1/bucket/key";

@@ -21,7 +21,8 @@ async function cleaned(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const type = formatOf(bytes);
   const picture = type && clean(bytes);
-  return picture && new File([picture], file.name, { type });
+  // In one piece: Firefox makes no bitmap of a file that is put together of several.
+  return picture && new File([await picture.arrayBuffer()], file.name, { type });
 }
 
 /** The first picture among what was dropped or pasted. */

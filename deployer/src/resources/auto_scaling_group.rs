@@ -231,13 +231,17 @@ impl AutoScalingGroup {
     async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
-        match RollOut::of(answer.instance_refreshes().first(), template, aws.began.get()) {
+        let newest = answer.instance_refreshes().first();
+        let id = newest.and_then(InstanceRefresh::instance_refresh_id);
+        let is_watched = id.is_some_and(|id| aws.watched_refreshes.contains(id));
+        match RollOut::of(newest, template, aws.began.get(), is_watched) {
             RollOut::Due => self.start(aws, template, there).await,
             RollOut::Outdated => {
                 let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
                 gone(call.send().await)
             }
             RollOut::Running(progress) => {
+                aws.watched_refreshes.add(id);
                 Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(ROLL_OUT))
             }
             RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", "InstanceRefreshFailed", reason)),
@@ -253,13 +257,15 @@ impl AutoScalingGroup {
             .skip_matching(true)
             .auto_rollback(there.version.parse::<u64>().is_ok());
         let wanted = DesiredConfiguration::builder().launch_template(specification(template));
-        aws.autoscaling
+        let begun = aws
+            .autoscaling
             .start_instance_refresh()
             .auto_scaling_group_name(&self.name)
             .desired_configuration(wanted.build())
             .preferences(preferences.build())
             .send()
             .await?;
+        aws.watched_refreshes.add(begun.instance_refresh_id());
         Ok(())
     }
 }
@@ -278,8 +284,9 @@ enum RollOut {
 }
 
 impl RollOut {
-    /// `began` is when this run began: a roll-out that had failed by then is no reason not to begin another.
-    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime) -> RollOut {
+    /// `began` is when this run began: a roll-out that had failed by then is no reason not to begin another. One that
+    /// this run has watched is its own.
+    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOut {
         let Some(refresh) = newest else { return RollOut::Due };
         let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
         let is_wanted = target.is_some_and(|target| template(target) == *wanted);
@@ -289,7 +296,7 @@ impl RollOut {
             (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
             (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
             (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
-            (Some(ended), true) if has_ended_since(refresh, began) => {
+            (Some(ended), true) if is_watched || has_ended_since(refresh, began) => {
                 RollOut::Failed(format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)))
             }
             (Some(_), true) => RollOut::Due,
@@ -309,7 +316,7 @@ fn reason(refresh: &InstanceRefresh) -> &str {
     refresh.status_reason().unwrap_or("AWS gives no reason")
 }
 
-/// In whole seconds, as AWS tells both times: what ended in the second in which the run began had ended before.
+/// In whole seconds, as AWS gives both times: what ended in the second in which the run began had ended before.
 fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ended = refresh.end_time().and_then(|ended| u64::try_from(ended.secs()).ok());
@@ -364,6 +371,10 @@ mod tests {
     }
 
     fn check(status: Status, version: &str, ended_s: Option<i64>, expected: RollOut) {
+        assert_eq!(roll_out(status, version, ended_s, false), expected);
+    }
+
+    fn roll_out(status: Status, version: &str, ended_s: Option<i64>, is_watched: bool) -> RollOut {
         let target = Template { id: "lt-1".into(), version: version.into() };
         let refresh = InstanceRefresh::builder()
             .status(status)
@@ -374,12 +385,12 @@ mod tests {
             .desired_configuration(DesiredConfiguration::builder().launch_template(specification(&target)).build())
             .build();
         let began = UNIX_EPOCH + Duration::from_secs(10_000);
-        assert_eq!(RollOut::of(Some(&refresh), &wanted(), began), expected);
+        RollOut::of(Some(&refresh), &wanted(), began, is_watched)
     }
 
     #[test]
     fn a_roll_out_is_begun_once_and_waited_for() {
-        assert_eq!(RollOut::of(None, &wanted(), UNIX_EPOCH), RollOut::Due);
+        assert_eq!(RollOut::of(None, &wanted(), UNIX_EPOCH, false), RollOut::Due);
         check(Status::Successful, "6", Some(9_990), RollOut::Due);
         check(Status::InProgress, "7", None, RollOut::Running("rolling out: 50 %, 2 to be replaced".into()));
         check(Status::RollbackInProgress, "7", None, RollOut::Running("rolling back: it is ill".into()));
@@ -399,5 +410,8 @@ mod tests {
         check(Status::RollbackSuccessful, "7", Some(10_001), RollOut::Failed(reason.into()));
         check(Status::RollbackSuccessful, "7", None, RollOut::Failed(reason.into()));
         check(Status::RollbackSuccessful, "7", Some(10_000), RollOut::Due);
+        // All within the second in which the run began.
+        let own = roll_out(Status::RollbackSuccessful, "7", Some(10_000), true);
+        assert_eq!(own, RollOut::Failed(reason.into()));
     }
 }

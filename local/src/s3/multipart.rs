@@ -63,6 +63,7 @@ impl S3 {
         let id = self.store.change(|state, ids| {
             let settings = &state.bucket(&ask.bucket)?.settings;
             check_acl(settings, ask.header("x-amz-acl"))?;
+            settings.check_default_encryption(ask.header(super::about::ENCRYPTION))?;
             settings.locked(about.clone())?;
             let (bucket, key, parts) = (ask.bucket.clone(), ask.key.clone(), Default::default());
             let upload = Upload { bucket, key, begun: now(), about, algorithm, parts };

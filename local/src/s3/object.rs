@@ -151,13 +151,18 @@ impl S3 {
         }
     }
 
+    fn check_default_encryption(&self, ask: &Ask<'_>) -> Result<(), Refusal> {
+        self.store
+            .read(|state| state.bucket(&ask.bucket)?.settings.check_default_encryption(ask.header(about::ENCRYPTION)))
+    }
+
     /// `PutObject`, and what a form puts.
     pub(super) async fn put_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         if ask.key.is_empty() {
             // No object has the empty key, and only a form can have none.
             return Err(Refusal::new(400, "InvalidArgument", "Bucket POST must contain a field named 'key'."));
         }
-        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+        self.check_default_encryption(ask)?;
         let about = About::of(ask)?;
         let precondition = precondition::of_write(ask)?;
         let announced = Checksum::announced(&ask.request)?;
@@ -330,6 +335,7 @@ impl S3 {
 
     /// `CopyObject`.
     pub(super) async fn copy_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        self.check_default_encryption(ask)?;
         let directives = Directives::of(ask)?;
         let (found, bytes) = self.source(ask, |object| Ok(0..object.size)).await?;
         let about = directives.about(ask, &found.object)?;

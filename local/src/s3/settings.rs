@@ -128,11 +128,12 @@ fn encryption(document: &Element) -> Result<(), Refusal> {
     rule.flag("BucketKeyEnabled")?;
     let default = rule.child("ApplyServerSideEncryptionByDefault").ok_or_else(malformed)?;
     let algorithm = default.expect(&["SSEAlgorithm", "KMSMasterKeyID"], &[])?.need("SSEAlgorithm")?;
-    check_encryption(Some(algorithm)).map_err(|refusal| match refusal.status {
-        501 => refusal,
-        _ => malformed(),
-    })?;
+    let is_kms = KMS.contains(&algorithm);
+    if !is_kms {
+        check_encryption(Some(algorithm)).map_err(|_| malformed())?;
+    }
     match default.child("KMSMasterKeyID") {
+        Some(_) if is_kms => Err(unserved("a KMSMasterKeyID")),
         Some(_) => {
             let text = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
             Err(Refusal::new(400, "InvalidArgument", text))
@@ -140,6 +141,10 @@ fn encryption(document: &Element) -> Result<(), Refusal> {
         None => Ok(()),
     }
 }
+
+/// Algorithms whose keys KMS keeps. A bucket may have them as its default; then nothing can be written that does not ask
+/// for another, since there is no KMS here.
+const KMS: &[&str] = &["aws:kms", "aws:kms:dsse"];
 
 fn ownership(document: &Element) -> Result<(), Refusal> {
     let rule = document.expect(&["Rule"], &[])?.child("Rule").ok_or_else(malformed)?;
@@ -155,6 +160,15 @@ fn blocks(document: &Element) -> Result<(), Refusal> {
 impl Settings {
     pub(super) fn is_owner_enforced(&self) -> bool {
         self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
+    }
+
+    /// Refuses a write that says nothing of its encryption where the default would need a key of KMS.
+    pub(super) fn check_default_encryption(&self, asked: Option<&str>) -> Result<(), Refusal> {
+        let default = self.documents.get("encryption").filter(|_| asked.is_none());
+        match KMS.iter().find(|name| default.is_some_and(|text| text.contains(&format!(">{name}<")))) {
+            Some(name) => Err(unserved(&format!("the bucket's default encryption {name}"))),
+            None => Ok(()),
+        }
     }
 
     /// Whether public access is blocked in this way.
@@ -326,7 +340,12 @@ mod tests {
             ("accelerate", "<Status>Enabled</Status>", Some("NotImplemented")),
             ("accelerate", "<Status>On</Status>", Some("MalformedXML")),
             ("encryption", &sse("AES256"), None),
-            ("encryption", &sse("aws:kms"), Some("NotImplemented")),
+            ("encryption", &sse("aws:kms"), None),
+            (
+                "encryption",
+                &sse("aws:kms").replace("</A", "<KMSMasterKeyID>k</KMSMasterKeyID></A"),
+                Some("NotImplemented"),
+            ),
             ("encryption", &sse("ROT13"), Some("MalformedXML")),
             ("logging", "", None),
             ("logging", "<LoggingEnabled/>", Some("NotImplemented")),
