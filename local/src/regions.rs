@@ -176,12 +176,8 @@ impl Regions {
 
     /// The region that has this bucket, other than `here`.
     fn owner(&self, bucket: &str, here: Option<&Arc<Region>>) -> Option<Arc<Region>> {
-        for region in self.all() {
-            if here.is_none_or(|here| here.name != region.name) && region.s3.exists(bucket) {
-                return Some(region);
-            }
-        }
-        None
+        let is_other = |region: &Region| here.is_none_or(|here| here.name != region.name);
+        self.all().into_iter().find(|region| is_other(region) && region.s3.exists(bucket))
     }
 
     /// Ends what runs in all of them.

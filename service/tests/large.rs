@@ -34,9 +34,11 @@ struct Table {
     most: usize,
     /// Where the first call for each segment waits for those for all others.
     all_there: Option<Arc<Barrier>>,
-    /// What is answered to an operation in place of what should be, after so many more good answers.
-    odd: Arc<Mutex<Option<(&'static str, String, usize)>>>,
+    odd: Arc<Mutex<Option<Odd>>>,
 }
+
+/// An operation, what it is answered in place of what should be, and after how many more good answers.
+type Odd = (&'static str, String, usize);
 
 impl Table {
     fn of(posts: u64, most: usize) -> Self {

@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    const GO: AtomicBool = AtomicBool::new(false);
+    static GO: AtomicBool = AtomicBool::new(false);
 
     fn halves(width: u32, height: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { [200, 30, 30] } else { [20, 60, 220] }))
