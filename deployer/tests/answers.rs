@@ -689,7 +689,8 @@ async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
     let scene = Scene::ours().await;
     scene.done(Phase::Up).await;
     let aws = world::connect(&scene.endpoint(), scene.keys).await;
-    Hands::of(&aws).fill_bucket(&["a + b%/é", "line\nbreak", "plain"]).await;
+    Hands::of(&aws).fill_bucket(&["a + b%/é", "line\nbreak", "plain", "a\u{ffff}b", "\u{1}/b"]).await;
+    put_blank_keys(&aws).await;
     scene.line.mend();
     scene.done(Phase::Down).await;
     for operation in ["DeleteObjects#1", "DeleteObject#1", "AbortMultipartUpload#2"] {
@@ -697,6 +698,17 @@ async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
     }
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
+}
+
+/// Keys of blanks alone, which the SDK does not send: they are put into the addresses of its requests.
+async fn put_blank_keys(aws: &deployer::aws::Aws) {
+    for key in ["%20", "%0A", "%0B", "%20%09"] {
+        let put = aws.s3.put_object().bucket("postagram-images-000000000000-us-east-1").key("~key~").customize();
+        let put = put.mutate_request(move |request| {
+            request.set_uri(request.uri().replacen("~key~", key, 1)).expect("it is an address");
+        });
+        put.send().await.expect("a blank key is a key");
+    }
 }
 
 /// How often a command that removes everything asks for each list, when nobody's list is shorter than two.

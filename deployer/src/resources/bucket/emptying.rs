@@ -1,7 +1,8 @@
 //! What is in a bucket, and how to get it out (docs/aws.md §4.5).
 
 use aws_sdk_s3::types::{Delete, EncodingType, NotificationConfiguration, ObjectIdentifier};
-use percent_encoding::percent_decode_str;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::Bucket;
 use crate::{
@@ -89,7 +90,8 @@ impl Bucket {
     /// Keys with characters that `DeleteObjects`, an XML document, cannot carry go one by one.
     async fn delete_one(&self, aws: &Aws, key: String, version: Option<String>) -> Result<(), Fault> {
         let call = aws.s3.delete_object().bucket(&self.name).set_expected_bucket_owner(self.owner());
-        gone(call.key(key).set_version_id(version).send().await)
+        let call = call.key(sendable(&key)).set_version_id(version).customize();
+        gone(call.mutate_request(move |request| name(request, &key)).send().await)
     }
 
     /// Errors of single keys come in an answer that says 200.
@@ -128,7 +130,8 @@ impl Bucket {
         check_progress("ListMultipartUploads", &doomed, last, has_more)?;
         for (key, id) in doomed {
             let call = aws.s3.abort_multipart_upload().bucket(&self.name).set_expected_bucket_owner(self.owner());
-            gone(call.key(key).set_upload_id(id).send().await)?;
+            let call = call.key(sendable(&key)).set_upload_id(id).customize();
+            gone(call.mutate_request(move |request| name(request, &key)).send().await)?;
         }
         Ok(has_more)
     }
@@ -149,6 +152,22 @@ fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_mo
     }
     *last = page.to_vec();
     Ok(())
+}
+
+/// Stands for a blank key until the request is made: the SDK takes one for missing.
+const BLANK: &str = "~blank~";
+
+/// The key, if the SDK sends it.
+fn sendable(key: &str) -> &str {
+    if key.trim().is_empty() { BLANK } else { key }
+}
+
+/// Puts a blank key into the address of its request.
+fn name(request: &mut HttpRequest, key: &str) {
+    if sendable(key) == BLANK {
+        let named = request.uri().replacen(BLANK, &utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(), 1);
+        request.set_uri(named).expect("an address stays one when a part of it is encoded");
+    }
 }
 
 /// Whether XML 1.0 can carry this character, and every reader of it gives it back unchanged.
