@@ -36,7 +36,7 @@ Exit codes:
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage of the command line, or a question that nobody could be asked
   75   another run is changing this stack; --wait waits for it
-  77   not signed in: no credentials, credentials that AWS refuses, or nobody there to ask
+  77   not signed in: no credentials, refused credentials, or no way to reach AWS
   78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
 

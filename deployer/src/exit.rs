@@ -23,7 +23,7 @@ pub enum Exit {
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).
     Busy = 75,
-    /// No credentials, refused ones, or nobody there to ask whether they are good (`EX_NOPERM`).
+    /// No credentials, refused ones, or no way to reach AWS to check them (`EX_NOPERM`).
     Credentials = 77,
     /// `stack.yaml`, or a setting of the AWS configuration, is missing or has errors (`EX_CONFIG`).
     Config = 78,

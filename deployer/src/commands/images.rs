@@ -9,7 +9,7 @@ use crate::{
     exit::{Exit, Failure},
 };
 
-/// Whoever may not look goes on: EC2 itself decides when an instance starts.
+/// Goes on without the permission to look: EC2 itself decides when an instance starts.
 const NOT_ALLOWED: &[&str] = &["UnauthorizedOperation", "AccessDenied"];
 
 impl Session {

@@ -31,7 +31,7 @@ pub trait Resource: Sized + Send + Sync + 'static {
     const KIND: &'static str;
     /// Settings that can only be chosen at creation: changing one would replace the resource.
     const FIXED: &'static [&'static str] = &[];
-    /// Settings whose values are nobody's business: they are compared, and shown only to who asks for them.
+    /// Settings whose values are secret: they are compared, and shown only with `--show-values`.
     const SECRET: &'static [&'static str] = &[];
     /// Whether an update gives another output, as a new version number is.
     const UPDATE_MOVES_OUTPUT: bool = false;
