@@ -24,7 +24,7 @@ mod screen;
 
 pub use board::{Board, Count};
 pub use escape::is_active;
-pub use plan::{Values, plan, plan_json};
+pub use plan::{Places, Values, plan, plan_json};
 
 /// Prints an answer to stdout: as it is to a program, escaped to a terminal. What cannot be printed is told by
 /// [`unprinted`] at the end.

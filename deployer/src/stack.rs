@@ -84,7 +84,7 @@ impl Front {
     }
 
     fn address(&self) -> Address {
-        Address { kind: "service", key: self.name.clone() }
+        Address { kind: "service", key: self.name.clone(), section: format!("services.{}", self.name) }
     }
 }
 

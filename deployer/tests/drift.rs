@@ -8,7 +8,7 @@ use deployer::{
     engine::{Observed, Resource},
     health::Wait,
     resources::{
-        artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
+        KINDS, artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
         function::Function, instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
         load_balancer::LoadBalancer, log_group::LogGroup, notification::Notification, permissions::Permissions,
         role::Role, scaling_policy::ScalingPolicy, security_group::SecurityGroup, table::Table,
@@ -175,6 +175,45 @@ async fn every_change_by_hand_is_one_more_line_of_the_plan_and_is_put_right() {
     cloud.end().await;
 }
 
+/// Fields of settings that a field of `stack.yaml` decides, as plans for programs say it.
+const DECIDED: &[(&str, &str, &str)] = &[
+    ("auto_scaling_group.web", "max", "services.web.instances.max"),
+    ("auto_scaling_group.web", "grace_period_s", "services.web.grace_period_s"),
+    ("bucket.images", "cors", "buckets.images.cors"),
+    ("function.labeler", "memory_mb", "functions.labeler.memory_mb"),
+    ("function.labeler", "environment.BUCKET", "functions.labeler.environment.BUCKET"),
+    ("log_group.labeler", "retention_days", "functions.labeler.log_retention_days"),
+    ("scaling_policy.web", "target_percent", "services.web.instances.cpu_percent"),
+    ("target_group.web", "health_check.path", "services.web.health_check.path"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
+    let (cloud, project) = (ours().await, Project::light());
+    cloud.done(&project, &["up", "--yes"]).await;
+    let hands = Hands::of(&cloud.aws);
+    for (address, field, _) in DECIDED {
+        hands.change(address, field).await;
+    }
+    let plan = cloud.run(&project, &["plan", "--json"]).await;
+    let plan: Value = serde_json::from_str(&plan.stdout).expect("a plan is JSON");
+    let description = project.description();
+    for (address, field, source) in DECIDED {
+        let resources = plan["resources"].as_array().expect("a list").iter();
+        let mut updates =
+            resources.filter(|it| it["address"] == *address).filter_map(|it| it["step"]["update"].as_array());
+        let change = updates.next().and_then(|changes| changes.iter().find(|change| change["path"] == *field));
+        let told = &change.unwrap_or_else(|| panic!("{address} {field} is not in {plan}"))["source"];
+        assert_eq!(told["path"], *source);
+        let place = told["place"].as_str().expect("a place");
+        let line: usize = place.strip_prefix("stack.yaml:").and_then(|line| line.parse().ok()).expect("a line");
+        let written = description.lines().nth(line - 1).expect("a line of the file");
+        let names = source.rsplit('.').take(2);
+        assert!(names.into_iter().any(|name| written.contains(name)), "{source}: {place} is {written:?}");
+    }
+    cloud.end().await;
+}
+
 /// On moto, whose target groups may speak HTTPS.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_changed_in_place_is_shown_and_refused() {
@@ -238,6 +277,7 @@ fn lines(plan: &Said) -> BTreeSet<(String, String)> {
     let mut address = String::new();
     for line in plan.stderr.lines() {
         if let Some(field) = line.strip_prefix("      ") {
+            let field = field.split(" (stack.yaml:").next().unwrap_or(field);
             lines.insert((address.clone(), field.to_owned()));
         } else if let Some((mark, rest)) = line.strip_prefix("  ").and_then(|line| line.split_once(' ')) {
             address = rest.split_whitespace().next().unwrap_or_default().to_owned();
@@ -289,6 +329,9 @@ async fn managed(cloud: &Ours) -> BTreeSet<String> {
     fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;
     let (bucket, key) = hands.artifact().await;
     fields.of(Artifact { bucket, key, program: "unread".into() }).await;
+    let kinds: BTreeSet<&str> = KINDS.iter().map(|it| it.name).collect();
+    let seen: BTreeSet<&str> = fields.found.iter().map(|field| kind(field)).collect();
+    assert_eq!(seen, kinds, "every kind has its fields here");
     fields.found
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use deployer::engine::{
-    AT_ONCE, Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Resource, Retry,
-    STACK_TAG, Stack, Step, Tags,
+    AT_ONCE, Applied, Change, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Removal, Resource,
+    Retry, STACK_TAG, Stack, Step, Tags,
 };
 use serde::Serialize;
 
@@ -100,6 +100,8 @@ struct Settings {
     filled: bool,
     colour: &'static str,
 }
+
+impl Removal for Crate {}
 
 impl Resource for Crate {
     const KIND: &'static str = "crate";

@@ -65,7 +65,7 @@ impl Session {
     /// Keeps what has this name and is no longer in `stack.yaml`. Returns whether there was such a thing.
     pub fn keep_orphans(&self, plan: &mut Plan, name: &str) -> bool {
         let mut found = false;
-        for line in plan.lines.iter_mut().filter(|line| line.section.is_empty() && self.means(name, line)) {
+        for line in plan.lines.iter_mut().filter(|line| line.address.section.is_empty() && self.means(name, line)) {
             line.step = Step::Leave("kept".into());
             found = true;
         }

@@ -72,7 +72,7 @@ struct Removal {
 /// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
-    if !report::plan(&plan, Values::Hidden) {
+    if !report::plan(&plan, Values::Hidden, &|path| session.place(path)) {
         report::say("nothing to do: nothing of this stack is there");
         return Ok(Agreed::Nothing);
     }
@@ -102,7 +102,7 @@ async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Opt
         return Ok(Some((page, plan)));
     }
     report::say("meanwhile somebody has changed the stack:");
-    report::plan(&plan, Values::Hidden);
+    report::plan(&plan, Values::Hidden, &|path| session.place(path));
     Ok(is_agreed(session, args, &plan).await?.then_some((page, plan)))
 }
 
@@ -175,7 +175,7 @@ async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> 
         });
         return Ok(Exit::Done);
     }
-    report::plan(&left, Values::Hidden);
+    report::plan(&left, Values::Hidden, &|path| session.place(path));
     report::say("these are there again; the same command continues");
     Ok(Exit::Failed)
 }
@@ -226,7 +226,7 @@ impl<'a> Foreign<'a> {
 fn ways_on(foreign: &[Foreign]) -> String {
     let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign.iter().map(|one| one.line)))];
     // The artifact bucket has no entry.
-    let sections = foreign.iter().map(|one| &*one.line.section).filter(|section| section.contains('.'));
+    let sections = foreign.iter().map(|one| &*one.line.address.section).filter(|section| section.contains('.'));
     let entries: BTreeSet<&str> = sections.collect();
     if !entries.is_empty() {
         let entries = entries.into_iter().collect::<Vec<_>>().join(" and ");

@@ -24,7 +24,7 @@ use crate::{
     aws::{Access, Aws},
     cli::{Cli, Command, Global},
     config::Config,
-    engine::{self, AT_ONCE, Address, Event, Fault, Outcome, Pace, Plan, Planned, Span},
+    engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     exit::{Exit, Failure},
     health,
     lease::Lease,
@@ -321,31 +321,23 @@ impl Session {
     /// An error with the line of stack.yaml that its resource comes from.
     fn located(&self, error: engine::Error) -> Failure {
         let what = error.what().clone();
-        // What is no longer in stack.yaml was the stack's all the same.
-        let lines = [&*self.path_of(&what), "name"].map(|path| place(&self.config, &self.file, path));
-        let line = lines.into_iter().flatten().next();
+        // The artifact bucket, and what is no longer in stack.yaml, come with the stack itself.
+        let line = error.sources().into_iter().chain(["name"]).find_map(|path| self.place(path));
         Failure::from(error).at(line.map(|line| format!("{line} ({what})")))
+    }
+
+    /// Where a value of `stack.yaml` stands, as `stack.yaml:LINE`. Of a value that is not written out, this is where
+    /// what it belongs to stands.
+    fn place(&self, path: &str) -> Option<String> {
+        let written = std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(above, _)| above));
+        written
+            .filter(|path| path.contains('.') || *path == "name")
+            .find_map(|path| place(&self.config, &self.file, path))
     }
 
     /// A refused call that was made for the whole stack.
     fn failed(&self, verb: &str, fault: Fault) -> Failure {
         Failure::to(verb, fault).at(place(&self.config, &self.file, "name"))
-    }
-
-    /// Where in `stack.yaml` a resource comes from. The artifact bucket comes with the stack itself.
-    fn path_of(&self, what: &Address) -> String {
-        let (section, entry) = match what.kind {
-            "bucket" if !self.config.buckets.contains_key(&*what.key) => return "name".into(),
-            "table" => ("tables", &*what.key),
-            "bucket" | "notification" => ("buckets", &*what.key),
-            "function" | "log_group" | "permissions" => ("functions", &*what.key),
-            // Roles say whose they are by the end of their key, the load balancer's security group likewise.
-            _ => match what.key.strip_suffix("-fn") {
-                Some(function) => ("functions", function),
-                None => ("services", what.key.trim_end_matches("-svc").trim_end_matches("-lb")),
-            },
-        };
-        format!("{section}.{entry}")
     }
 
     /// Remembers how long a walk over the stack took.

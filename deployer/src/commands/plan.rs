@@ -13,8 +13,8 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
     let (_, plan) = session.plan(&programs, &args.targets, &args.adopt).await?;
     let values = Values::shown_if(args.show_values);
     if args.json {
-        report::answer(&report::plan_json(&plan, values));
-    } else if !report::plan(&plan, values) {
+        report::answer(&report::plan_json(&plan, values, &|path| session.place(path)));
+    } else if !report::plan(&plan, values, &|path| session.place(path)) {
         report::say(format!("nothing to do: all {} resources are as wanted", plan.lines.len()));
     }
     session.tell_left_behind(&plan);

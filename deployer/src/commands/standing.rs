@@ -84,7 +84,12 @@ impl Line {
     fn of(planned: &Planned) -> Line {
         let fate = match &planned.step {
             Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected => Fate::Stays,
-            Step::Create | Step::Update(_) | Step::Replace(_) | Step::Delete { .. } | Step::Wait(_) => Fate::Due,
+            Step::Create
+            | Step::Update(_)
+            | Step::Pending(_)
+            | Step::Replace(_)
+            | Step::Delete { .. }
+            | Step::Wait(_) => Fate::Due,
         };
         // What has no name yet lives in something that it cannot be told of, and may be there or not.
         let is_ours = !matches!(planned.step, Step::Create | Step::Foreign { .. });
@@ -121,7 +126,7 @@ mod tests {
     use crate::engine::Fault;
 
     fn address(key: &str) -> Address {
-        Address { kind: "table", key: key.into() }
+        Address { kind: "table", key: key.into(), section: format!("tables.{key}") }
     }
 
     fn line(key: &str, is_there: bool, goes: bool, fate: Fate) -> Line {

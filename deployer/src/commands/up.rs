@@ -70,7 +70,8 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
 /// minutes later, and nothing says from when on (docs/aws.md §4.6).
 fn told_late(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     let is_told = |line: &&Planned| {
-        line.address.kind == Notification::KIND && matches!(line.step, Step::Create | Step::Update(_))
+        line.address.kind == Notification::KIND
+            && matches!(line.step, Step::Create | Step::Update(_) | Step::Pending(_))
     };
     let say = |line: &Planned| {
         let bucket = &line.address.key;
@@ -154,7 +155,7 @@ async fn agree_again(
 }
 
 async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Result<Option<(Plan, Kept)>, Failure> {
-    let shown = report::plan(&plan, Values::shown_if(args.show_values));
+    let shown = report::plan(&plan, Values::shown_if(args.show_values), &|path| session.place(path));
     session.tell_left_behind(&plan);
     session.refuse_replacements(&plan)?;
     session.check_named(&plan, &args.delete)?;

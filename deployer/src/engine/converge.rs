@@ -170,7 +170,9 @@ impl Subject {
 
     /// What would make this resource as wanted.
     pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
-        let changes = diff(&live.settings, want).into_iter().map(|change| change.hidden_below(R::SECRET));
+        let section = &self.address.section;
+        let changes = diff(&live.settings, want).into_iter();
+        let changes = changes.map(|change| change.hidden_below(R::SECRET).sourced(section, R::SOURCES));
         let mut changes: Vec<Change> = changes.collect();
         let fixed: Vec<Change> = changes.iter().filter(|change| is_fixed::<R>(&change.path)).cloned().collect();
         if !fixed.is_empty() {

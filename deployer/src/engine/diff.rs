@@ -14,8 +14,8 @@ pub struct Change {
     pub from: Option<Value>,
     /// What is wanted; nothing when the field goes.
     pub to: Option<Value>,
-    /// What has to be done before the difference is known, if it is not known yet.
-    pub after: Option<String>,
+    /// The field of `stack.yaml` that decides it, such as `services.web.instances.max`; nothing when none does.
+    pub source: Option<String>,
 }
 
 /// A value of a field. Whether it may be seen is part of it: a secret one has no `Display`, and its `Debug` tells
@@ -56,12 +56,19 @@ impl fmt::Debug for Value {
 impl Change {
     /// A field whose value differs.
     pub fn of(path: impl Into<String>, from: Option<Value>, to: Option<Value>) -> Self {
-        Change { path: path.into(), from, to, after: None }
+        Change { path: path.into(), from, to, source: None }
     }
 
-    /// Fields whose wanted values are not known before something else has been done.
-    pub fn pending(after: impl fmt::Display) -> Self {
-        Change { after: Some(after.to_string()), ..Change::of("inputs", None, None) }
+    /// The same change of a resource that comes from `section`, with the field of `stack.yaml` that decides it.
+    ///
+    /// `sources` are pairs of a setting and a field below the section. What is below such a setting is below its field,
+    /// too.
+    pub fn sourced(self, section: &str, sources: &[(&str, &str)]) -> Self {
+        let source = sources.iter().find_map(|(setting, field)| {
+            let below = self.path.strip_prefix(setting)?;
+            (below.is_empty() || below.starts_with('.')).then(|| format!("{section}.{field}{below}"))
+        });
+        Change { source: source.filter(|_| !section.is_empty()), ..self }
     }
 
     /// The same change, whose values are not to be seen if they are below one of these fields.
@@ -161,6 +168,19 @@ mod tests {
             json!({"env": {"B": "2"}}),
             &[("env.A", Some("1"), None), ("env.B", None, Some("2"))],
         );
+    }
+
+    #[test]
+    fn a_change_names_the_field_of_the_file_that_decides_it() {
+        let source = |path: &str, section: &str| {
+            let sources = [("max", "instances.max"), ("user_data.environment", "environment")];
+            Change::of(path, None, None).sourced(section, &sources).source
+        };
+        assert_eq!(source("max", "services.web").as_deref(), Some("services.web.instances.max"));
+        assert_eq!(source("user_data.environment.A", "services.web").as_deref(), Some("services.web.environment.A"));
+        assert_eq!(source("maximum", "services.web"), None);
+        assert_eq!(source("user_data.commands", "services.web"), None);
+        assert_eq!(source("max", ""), None, "what is no longer in the file has no place there");
     }
 
     #[test]

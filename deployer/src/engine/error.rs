@@ -145,6 +145,18 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Where to look in `stack.yaml` for what caused it, the closest place first: a field, then the entry.
+    pub fn sources(&self) -> Vec<&str> {
+        let fields = match self {
+            Error::MustReplace { changes, .. } => changes.as_slice(),
+            _ => &[],
+        };
+        let fields = fields.iter().filter_map(|change| change.source.as_deref());
+        fields.chain([&*self.what().section]).collect()
+    }
+}
+
 fn paths(changes: &[Change]) -> String {
     changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
 }

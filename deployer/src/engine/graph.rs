@@ -1,30 +1,14 @@
 //! The graph: every resource of a stack, and who uses whose output.
 
-use std::{any::Any, collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
-use serde::Serialize;
 
 use super::{
-    Error, Handle, Inputs, Names, Observed, Outputs, RESOURCE_TAG, Resource, STACK_TAG, Tags,
+    Address, Error, Handle, Inputs, Names, Observed, Outputs, Planned, RESOURCE_TAG, Resource, STACK_TAG, Step, Tags,
     converge::{Run, Subject},
-    plan::{Planned, Step},
+    step::Seen,
 };
-
-/// Names a resource within its stack.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Address {
-    /// The kind, such as `bucket`.
-    pub kind: &'static str,
-    /// Which one of that kind, such as `images`.
-    pub key: String,
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.kind, self.key)
-    }
-}
 
 /// Every resource of a stack. Resources can only use what was added before them, so a cycle cannot be written.
 pub struct Stack<C> {
@@ -100,10 +84,9 @@ impl<C: Send + Sync + 'static> Stack<C> {
             return;
         }
         let node = Entry::<R, ()> {
-            index: 0,
-            section: String::new(),
+            index: self.orphans.len(),
             subject: Subject {
-                address: Address { kind: R::KIND, key: resource.name().to_owned() },
+                address: Address { kind: R::KIND, key: resource.name().to_owned(), section: String::new() },
                 stack: self.name.clone(),
                 tags: Tags::new(),
                 adopts: false,
@@ -153,12 +136,16 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     /// The entries of `stack.yaml` that these nodes come from.
     pub fn sections(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&str> {
-        nodes.iter().map(|&index| self.nodes[index].section()).collect()
+        nodes.iter().map(|&index| &*self.nodes[index].address().section).collect()
     }
 
     /// Every entry of `stack.yaml` that has nodes.
     pub fn all_sections(&self) -> BTreeSet<&str> {
-        self.nodes.iter().map(|node| node.section()).collect()
+        self.nodes.iter().map(|node| &*node.address().section).collect()
+    }
+
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.nodes.iter().map(|node| node.address().clone()).collect()
     }
 
     fn choose(&self, index: usize, chosen: &mut BTreeSet<usize>) {
@@ -175,7 +162,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         make: Make<R, I>,
     ) -> Handle<R> {
         let index = self.nodes.len();
-        let address = Address { kind: R::KIND, key };
+        let address = Address { kind: R::KIND, key, section: self.section.clone() };
         let mut tags = self.tags.clone();
         tags.insert(STACK_TAG.into(), self.name.clone());
         tags.insert(RESOURCE_TAG.into(), address.to_string());
@@ -188,24 +175,21 @@ impl<C: Send + Sync + 'static> Stack<C> {
         needs.dedup();
         self.needs.push(needs);
         let subject = Subject { address, stack: self.name.clone(), tags, adopts: false };
-        self.nodes.push(Box::new(Entry { index, section: self.section.clone(), subject, known, inputs, make }));
+        self.nodes.push(Box::new(Entry { index, subject, known, inputs, make }));
         Handle::new(index)
     }
 }
 
 /// `buckets` names every entry of its section, `buckets.images` one of them, `bucket.images` one resource.
 fn is_meant<C>(node: &dyn Node<C>, target: &str) -> bool {
-    let section = node.section();
-    node.address().to_string() == target
-        || section == target
-        || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
+    let (address, section) = (node.address().to_string(), &node.address().section);
+    address == target || section == target || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// A resource with its type forgotten.
 pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
-    fn section(&self) -> &str;
-    /// See [`Resource::REMOVAL_RANK`].
+    /// See [`Removal::RANK`](super::Removal).
     fn removal_rank(&self) -> u8;
     /// Takes it over from nobody, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
@@ -219,14 +203,10 @@ pub(super) trait Node<C>: Send + Sync {
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
 }
 
-/// An `Observed<R>` whose `R` only its node knows.
-pub(super) type Seen = Box<dyn Any + Send + Sync>;
-
 type Make<R, I> = Box<dyn Fn(<I as Inputs>::Known) -> (Option<Arc<R>>, <R as Resource>::Settings) + Send + Sync>;
 
 struct Entry<R: Resource, I: Inputs> {
     index: usize,
-    section: String,
     subject: Subject,
     known: Option<Arc<R>>,
     inputs: I,
@@ -246,14 +226,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     }
 
     fn planned(&self, name: &str, step: Step, seen: Option<Seen>) -> Planned {
-        Planned {
-            address: self.subject.address.clone(),
-            section: self.section.clone(),
-            name: name.to_owned(),
-            step,
-            holds_data: R::HOLDS_DATA,
-            seen,
-        }
+        Planned { address: self.subject.address.clone(), name: name.to_owned(), step, holds_data: R::HOLDS_DATA, seen }
     }
 
     async fn plan(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Planned, Error> {
@@ -271,7 +244,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                 self.subject.check_owner(&*resource, live)?;
                 let step = match self.resolve(outputs) {
                     Some((_, want)) => self.subject.step(live, &want),
-                    None => Step::pending(&self.missing(outputs)),
+                    None => Step::Pending(self.missing(outputs)),
                 };
                 if step.keeps_output::<R>() {
                     outputs.set(self.index, live.output.clone());
@@ -287,14 +260,14 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
     fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
         let parent = self.inputs.needs().first().copied();
         if parent.is_some_and(|parent| !outputs.is_absent(parent)) {
-            return self.planned("", Step::pending(&self.missing(outputs)), None);
+            return self.planned("", Step::Pending(self.missing(outputs)), None);
         }
         outputs.set_absent(self.index);
         self.planned("", Step::Create, Some(Box::new(Observed::<R>::Absent)))
     }
 
-    fn missing(&self, outputs: &Outputs) -> Vec<usize> {
-        self.inputs.needs().into_iter().filter(|&need| !outputs.has(need)).collect()
+    fn missing(&self, outputs: &Outputs) -> Vec<Address> {
+        outputs.missing(&self.inputs.needs())
     }
 
     async fn plan_removal(&self, cloud: &R::Cloud, outputs: &Outputs) -> Result<Option<Planned>, Error> {
@@ -323,12 +296,8 @@ impl<R: Resource, I: Inputs> Node<R::Cloud> for Entry<R, I> {
         &self.subject.address
     }
 
-    fn section(&self) -> &str {
-        &self.section
-    }
-
     fn removal_rank(&self) -> u8 {
-        R::REMOVAL_RANK
+        R::RANK
     }
 
     fn adopt(&mut self, name: &str) -> bool {

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::Resource;
+use super::{Address, Resource};
 
 /// Stands for a resource on the page. Using it as an input draws an edge.
 pub struct Handle<R> {
@@ -83,14 +83,16 @@ pub trait Inputs: Send + Sync + 'static {
 
 /// What the resources that are there have to offer.
 pub struct Outputs {
+    addresses: Vec<Address>,
     offers: Vec<Mutex<Option<Arc<dyn Any + Send + Sync>>>>,
     absent: Vec<AtomicBool>,
 }
 
 impl Outputs {
-    pub(super) fn new(len: usize) -> Self {
-        let absent = (0..len).map(|_| AtomicBool::new(false)).collect();
-        Outputs { offers: (0..len).map(|_| Mutex::new(None)).collect(), absent }
+    /// Of resources with these addresses, none of which is there yet.
+    pub(super) fn new(addresses: Vec<Address>) -> Self {
+        let absent = addresses.iter().map(|_| AtomicBool::new(false)).collect();
+        Outputs { offers: addresses.iter().map(|_| Mutex::new(None)).collect(), absent, addresses }
     }
 
     pub(super) fn set(&self, index: usize, output: impl Any + Send + Sync) {
@@ -103,8 +105,9 @@ impl Outputs {
         Some(output.downcast_ref::<R::Output>().expect("a handle has the type of its node").clone())
     }
 
-    pub(super) fn has(&self, index: usize) -> bool {
-        self.slot(index).is_some()
+    /// Those of these resources whose outputs are not known yet.
+    pub(super) fn missing(&self, needs: &[usize]) -> Vec<Address> {
+        needs.iter().filter(|&&need| self.slot(need).is_none()).map(|&need| self.addresses[need].clone()).collect()
     }
 
     /// Remembers that this resource was looked for and is not there.

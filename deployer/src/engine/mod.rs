@@ -8,13 +8,15 @@ mod inputs;
 mod plan;
 mod removal;
 mod resource;
+mod step;
 mod walk;
 
 pub use converge::{Pace, look};
 pub use diff::{Change, Value};
 pub use error::{Error, Fault, Retry};
-pub use graph::{Address, Stack};
+pub use graph::Stack;
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
-pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Planned, Progress, Step};
-pub use resource::{Live, Names, Observed, Owner, RESOURCE_TAG, Resource, STACK_TAG, Tags};
+pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Progress};
+pub use resource::{Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tags};
+pub use step::{Address, Planned, Step};
 pub use walk::Span;

@@ -5,100 +5,16 @@ use std::{collections::BTreeSet, sync::Mutex};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{
-    Address, Change, Error, Outputs, Pace, Resource, Stack,
+    Address, Error, Outputs, Pace, Planned, Stack, Step,
     converge::Run,
-    graph::{Node, Seen},
+    graph::Node,
     removal::{by_rank, removal_order},
+    step::Seen,
     walk::{Span, Visit, Walked, walk},
 };
 
 /// How many resources are dealt with at once: more would meet AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
-
-/// What is to be done with one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// It is as wanted.
-    Keep,
-    /// It is not there.
-    Create,
-    /// These fields differ.
-    Update(Vec<Change>),
-    /// These fields differ and are fixed at creation: refused, because we never destroy by an update.
-    Replace(Vec<Change>),
-    /// It is not wanted any more, and this would be lost with it.
-    Delete {
-        /// In words for people.
-        loss: Option<String>,
-    },
-    /// It is on its way somewhere: wait, then look again.
-    Wait(String),
-    /// It stays as it is, for this reason.
-    Leave(String),
-    /// It has the name of something of ours and belongs to somebody else.
-    Foreign {
-        /// Whose it is, in words for people.
-        owner: String,
-        /// Whether it carries nobody's tags, so that it can be taken over.
-        is_free: bool,
-    },
-    /// It is not wanted any more, and has been told that it must not be deleted.
-    Protected,
-}
-
-impl Step {
-    /// An update whose fields cannot be known before other resources have been dealt with.
-    pub(super) fn pending(on: &[usize]) -> Step {
-        Step::Update(on.iter().map(|index| Change::pending(format!("#{index}"))).collect())
-    }
-
-    /// The fields that differ, without their values: those may be secret.
-    pub(super) fn fields(&self) -> String {
-        let changes = match self {
-            Step::Update(changes) | Step::Replace(changes) => changes.as_slice(),
-            _ => &[],
-        };
-        changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
-    /// Whether anything is to be done.
-    fn is_work(&self) -> bool {
-        !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected)
-    }
-
-    /// Whether those who use its output can already be planned.
-    pub(super) fn keeps_output<R: Resource>(&self) -> bool {
-        match self {
-            Step::Keep => true,
-            Step::Update(_) => !R::UPDATE_MOVES_OUTPUT,
-            _ => false,
-        }
-    }
-}
-
-/// One line of a plan.
-pub struct Planned {
-    /// Which resource.
-    pub address: Address,
-    /// The entry of `stack.yaml` it comes from; empty for what is no longer in it.
-    pub section: String,
-    /// Its name in the cloud; empty while that is not known.
-    pub name: String,
-    /// What is to be done.
-    pub step: Step,
-    /// Whether it holds what cannot be made again.
-    pub holds_data: bool,
-    pub(super) seen: Option<Seen>,
-}
-
-impl Planned {
-    /// Why this line cannot be carried out, if it cannot.
-    pub fn must_replace(&self) -> Option<Error> {
-        let Step::Replace(changes) = &self.step else { return None };
-        let (what, name, changes) = (self.address.clone(), self.name.clone(), changes.clone());
-        Some(Error::MustReplace { what, name, changes })
-    }
-}
 
 /// What would be done, resource by resource.
 pub struct Plan {
@@ -210,7 +126,7 @@ pub type Observer = dyn Fn(Event) + Send + Sync;
 impl<C: Send + Sync + 'static> Stack<C> {
     /// What would make the chosen resources as wanted and remove what is no longer wanted. Changes nothing.
     pub async fn plan(&self, cloud: &C, chosen: Option<&BTreeSet<usize>>) -> Result<Plan, Error> {
-        let outputs = Outputs::new(self.nodes.len());
+        let outputs = Outputs::new(self.addresses());
         let lines = Slots::new(self.nodes.len());
         let error = Mutex::new(None);
         let Walked { span, .. } = walk(&self.needs, AT_ONCE, |index| {
@@ -231,7 +147,6 @@ impl<C: Send + Sync + 'static> Stack<C> {
             return Err(error);
         }
         let mut lines = lines.into_values();
-        self.name_pending(&mut lines);
         if chosen.is_none() {
             lines.extend(self.plan_orphans(cloud).await?);
         }
@@ -240,7 +155,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     /// What would remove everything, except `kept` entries of `stack.yaml`. Changes nothing.
     pub async fn plan_removal(&self, cloud: &C, kept: &BTreeSet<usize>) -> Result<Plan, Error> {
-        let outputs = Outputs::new(self.nodes.len());
+        let outputs = Outputs::new(self.addresses());
         let lines = Slots::new(self.nodes.len());
         let error = Mutex::new(None);
         let Walked { span, .. } = walk(&self.needs, AT_ONCE, |index| {
@@ -370,7 +285,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 
     async fn plan_orphans(&self, cloud: &C) -> Result<Vec<Planned>, Error> {
-        let nothing = Outputs::new(1);
+        let nothing = Outputs::new(self.orphans.iter().map(|node| node.address().clone()).collect());
         let looks = self.orphans.iter().map(|node| node.plan_removal(cloud, &nothing));
         let seen: Vec<_> = futures::stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
         Ok(seen.into_iter().flatten().collect())
@@ -379,18 +294,6 @@ impl<C: Send + Sync + 'static> Stack<C> {
     async fn remove_orphans(&self, run: &Run<'_, C>, doomed: &BTreeSet<Address>) -> Vec<Outcome> {
         let nodes = self.orphans.iter().map(|node| &**node).collect();
         walk_nodes(run, &by_rank(&self.orphans), nodes, |node| doomed.contains(node.address())).await
-    }
-
-    /// Gives the resources that pending changes wait for their names.
-    fn name_pending(&self, lines: &mut [Planned]) {
-        for line in lines {
-            let Step::Update(changes) = &mut line.step else { continue };
-            for change in changes.iter_mut() {
-                let after = change.after.as_deref().and_then(|after| after.strip_prefix('#'));
-                let Some(index) = after.and_then(|index| index.parse::<usize>().ok()) else { continue };
-                *change = Change::pending(self.nodes[index].address());
-            }
-        }
     }
 }
 

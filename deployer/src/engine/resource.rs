@@ -21,24 +21,30 @@ pub const STACK_TAG: &str = "deployer:stack";
 /// Names the resource within its stack: `KIND.KEY`.
 pub const RESOURCE_TAG: &str = "deployer:resource";
 
+/// When resources of a kind are removed.
+pub trait Removal {
+    /// The turn of the kind: it comes before the kinds that it may use.
+    const RANK: u8 = 0;
+}
+
 /// One kind of thing that can exist in a cloud, known by a name chosen before it exists.
 ///
 /// *Guarantees wanted of a kind:* `read` changes nothing; `create`, `update` and `delete` may be cut off anywhere
 /// and called again; `delete` of what is gone succeeds. *Assumes:* the engine has checked the owner before
 /// `update`, `tag` and `delete`, and calls no two of them at once for one resource.
-pub trait Resource: Sized + Send + Sync + 'static {
+pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The kind's name in plans, addresses and tags, such as `launch_template`.
     const KIND: &'static str;
     /// Settings that can only be chosen at creation: changing one would replace the resource.
     const FIXED: &'static [&'static str] = &[];
     /// Settings whose values are secret: they are compared, and shown only with `--show-values`.
     const SECRET: &'static [&'static str] = &[];
+    /// Settings that a field of `stack.yaml` decides, each with that field below the resource's section.
+    const SOURCES: &'static [(&'static str, &'static str)] = &[];
     /// Whether an update gives another output, as a new version number is.
     const UPDATE_MOVES_OUTPUT: bool = false;
     /// Whether it holds what cannot be made again. Such a thing goes with the whole stack, or when it is named.
     const HOLDS_DATA: bool = false;
-    /// Its turn when resources are removed: a kind comes before the kinds that it may use.
-    const REMOVAL_RANK: u8 = 0;
     /// How long it may take to settle or to vanish, at the most.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 

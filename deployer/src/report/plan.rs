@@ -29,8 +29,11 @@ impl Values {
     }
 }
 
+/// Finds the line of `stack.yaml` on which a field stands.
+pub type Places<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Prints what a plan would do. Returns whether there was anything to show.
-pub fn plan(plan: &Plan, values: Values) -> bool {
+pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
     let shown: Vec<&Planned> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
     let width = shown.iter().map(|line| line.address.to_string().len()).max().unwrap_or(0);
     for line in &shown {
@@ -39,7 +42,7 @@ pub fn plan(plan: &Plan, values: Values) -> bool {
         let words = escape::line(&words);
         let before = format!("  {mark} {address:width$}  ");
         print(format!("{before}{}{words}", name(&line.name, &before, &words)).trim_end());
-        changes(&line.step).iter().for_each(|change| print(&format!("      {}", escape::line(&field(change, values)))));
+        details(&line.step, values, places).iter().for_each(|detail| print(&format!("      {}", escape::line(detail))));
     }
     if !shown.is_empty() {
         say(summary(&plan.lines));
@@ -71,7 +74,7 @@ fn mark(step: &Step) -> (String, String) {
     let (mark, style, words) = match step {
         Step::Keep => (" ", style(), String::new()),
         Step::Create => ("+", style().green(), String::new()),
-        Step::Update(_) => ("~", style().yellow(), String::new()),
+        Step::Update(_) | Step::Pending(_) => ("~", style().yellow(), String::new()),
         Step::Replace(_) => ("±", style().red(), " cannot be changed in place".into()),
         Step::Delete { loss: Some(loss) } => ("-", style().red(), format!(" with {loss}")),
         Step::Delete { loss: None } => ("-", style().red(), String::new()),
@@ -83,18 +86,25 @@ fn mark(step: &Step) -> (String, String) {
     (style.bold().apply_to(mark).to_string(), words)
 }
 
-fn changes(step: &Step) -> &[Change] {
+/// What is said below a line: a field each.
+fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
     match step {
-        Step::Update(changes) | Step::Replace(changes) => changes,
-        _ => &[],
+        Step::Update(changes) | Step::Replace(changes) => changes
+            .iter()
+            .map(|change| match change.source.as_deref().and_then(places) {
+                Some(place) => format!("{} ({place})", field(change, values)),
+                None => field(change, values),
+            })
+            .collect(),
+        Step::Pending(on) => {
+            on.iter().map(|address| format!("takes its values from {address}, which comes first")).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
 fn field(change: &Change, values: Values) -> String {
     let path = &change.path;
-    if let Some(after) = &change.after {
-        return format!("takes its values from {after}, which comes first");
-    }
     let is_hidden = change.from.iter().chain(&change.to).any(|value| values.of(value).is_none());
     match (&change.from, &change.to) {
         (Some(_), Some(_)) if is_hidden => return format!("{path} (changed)"),
@@ -144,7 +154,7 @@ fn summary(lines: &[Planned]) -> String {
     let count = |is: fn(&Step) -> bool| lines.iter().filter(|line| is(&line.step)).count();
     let parts = [
         (count(|step| matches!(step, Step::Create)), "to create"),
-        (count(|step| matches!(step, Step::Update(_) | Step::Wait(_))), "to change"),
+        (count(|step| matches!(step, Step::Update(_) | Step::Pending(_) | Step::Wait(_))), "to change"),
         (count(|step| matches!(step, Step::Replace(_))), "that cannot be changed in place"),
         (count(|step| matches!(step, Step::Delete { .. })), "to remove"),
         (count(|step| matches!(step, Step::Keep)), "as wanted"),
@@ -154,28 +164,30 @@ fn summary(lines: &[Planned]) -> String {
 }
 
 /// The plan as one JSON document.
-pub fn plan_json(plan: &Plan, values: Values) -> String {
+pub fn plan_json(plan: &Plan, values: Values, places: Places) -> String {
     let lines: Vec<_> = plan
         .lines
         .iter()
         .map(|line| {
             json!({
                 "address": line.address.to_string(),
-                "section": line.section,
+                "section": line.address.section,
                 "name": line.name,
-                "step": step_json(&line.step, values),
+                "step": step_json(&line.step, values, places),
             })
         })
         .collect();
     format!("{:#}\n", json!({ "changes": !plan.is_empty(), "resources": lines }))
 }
 
-fn step_json(step: &Step, values: Values) -> Json {
-    let changes = |changes: &[Change]| changes.iter().map(|change| change_json(change, values)).collect::<Json>();
+fn step_json(step: &Step, values: Values, places: Places) -> Json {
+    let changes =
+        |changes: &[Change]| changes.iter().map(|change| change_json(change, values, places)).collect::<Json>();
     match step {
         Step::Keep => json!("keep"),
         Step::Create => json!("create"),
         Step::Update(changed) => json!({ "update": changes(changed) }),
+        Step::Pending(on) => json!({ "pending": on.iter().map(ToString::to_string).collect::<Vec<_>>() }),
         Step::Replace(changed) => json!({ "replace": changes(changed) }),
         Step::Delete { loss } => json!({ "delete": { "loss": loss } }),
         Step::Wait(state) => json!({ "wait": state }),
@@ -185,11 +197,11 @@ fn step_json(step: &Step, values: Values) -> Json {
     }
 }
 
-fn change_json(change: &Change, values: Values) -> Json {
+fn change_json(change: &Change, values: Values, places: Places) -> Json {
     let value = |value: &Option<Value>| value.as_ref().map(|value| values.of(value).unwrap_or("(hidden)").to_owned());
     let mut told = json!({ "path": change.path, "from": value(&change.from), "to": value(&change.to) });
-    if let Some(after) = &change.after {
-        told["after"] = json!(after);
+    if let Some(source) = &change.source {
+        told["source"] = json!({ "path": source, "place": places(source) });
     }
     told
 }
@@ -197,6 +209,7 @@ fn change_json(change: &Change, values: Values) -> Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Address;
 
     fn change(from: Option<&str>, to: Option<&str>) -> Change {
         Change::of("it", from.map(Into::into), to.map(Into::into))
@@ -226,14 +239,31 @@ mod tests {
         assert_eq!(told(Some("hunter2"), None, Values::Hidden), "it (removed)");
         assert_eq!(told(Some("hunter2"), Some("tiger3"), Values::Shown), "it: hunter2 → tiger3");
         let secret = change(Some("hunter2"), None).hidden_below(&["it"]);
-        assert_eq!(change_json(&secret, Values::Hidden), json!({ "path": "it", "from": "(hidden)", "to": null }));
-        assert_eq!(change_json(&secret, Values::Shown), json!({ "path": "it", "from": "hunter2", "to": null }));
+        assert_eq!(
+            change_json(&secret, Values::Hidden, &|_| None),
+            json!({ "path": "it", "from": "(hidden)", "to": null })
+        );
+        assert_eq!(
+            change_json(&secret, Values::Shown, &|_| None),
+            json!({ "path": "it", "from": "hunter2", "to": null })
+        );
     }
 
     #[test]
-    fn what_depends_on_others_says_on_whom() {
-        let pending = Change::pending("launch_template.web");
-        assert_eq!(field(&pending, Values::Hidden), "takes its values from launch_template.web, which comes first");
-        assert_eq!(change_json(&pending, Values::Hidden)["after"], "launch_template.web");
+    fn a_change_says_on_which_line_of_the_file_it_is_decided() {
+        let step = Step::Update(vec![change(Some("4"), Some("6")).sourced("services.web", &[("it", "instances.max")])]);
+        let places = |path: &str| (path == "services.web.instances.max").then(|| "stack.yaml:41".to_owned());
+        assert_eq!(details(&step, Values::Hidden, &places), ["it: 4 → 6 (stack.yaml:41)"]);
+        let source = json!({ "path": "services.web.instances.max", "place": "stack.yaml:41" });
+        assert_eq!(step_json(&step, Values::Hidden, &places)["update"][0]["source"], source);
+    }
+
+    #[test]
+    fn a_pending_step_names_the_resources_it_waits_for() {
+        let template = Address { kind: "launch_template", key: "web".into(), section: "services.web".into() };
+        let pending = Step::Pending(vec![template]);
+        let told = details(&pending, Values::Hidden, &|_| None);
+        assert_eq!(told, ["takes its values from launch_template.web, which comes first"]);
+        assert_eq!(step_json(&pending, Values::Hidden, &|_| None), json!({ "pending": ["launch_template.web"] }));
     }
 }

@@ -47,7 +47,6 @@ pub struct Output {
 
 impl Resource for Artifact {
     const KIND: &'static str = "artifact";
-    const REMOVAL_RANK: u8 = 3;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -88,7 +88,7 @@ impl Settings {
 
 impl Resource for Bucket {
     const KIND: &'static str = "bucket";
-    const REMOVAL_RANK: u8 = 4;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("cors", "cors"), ("protected", "protect")];
     const HOLDS_DATA: bool = true;
     type Cloud = Aws;
     type Settings = Settings;

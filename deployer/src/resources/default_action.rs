@@ -47,7 +47,6 @@ impl Settings {
 
 impl Resource for DefaultAction {
     const KIND: &'static str = "default_action";
-    const REMOVAL_RANK: u8 = 0;
 
     type Cloud = Aws;
     type Settings = Settings;

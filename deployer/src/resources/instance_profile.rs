@@ -36,7 +36,6 @@ pub struct Output {
 
 impl Resource for InstanceProfile {
     const KIND: &'static str = "instance_profile";
-    const REMOVAL_RANK: u8 = 3;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -61,7 +61,7 @@ impl Settings {
 
 impl Resource for Listener {
     const KIND: &'static str = "listener";
-    const REMOVAL_RANK: u8 = 1;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("port", "load_balancer.port")];
 
     type Cloud = Aws;
     type Settings = Settings;

@@ -56,7 +56,6 @@ impl Settings {
 
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
-    const REMOVAL_RANK: u8 = 1;
     const FIXED: &'static [&'static str] = &["scheme"];
     /// It takes two and a half minutes, and has taken over three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);

@@ -35,7 +35,7 @@ pub struct Output {
 
 impl Resource for LogGroup {
     const KIND: &'static str = "log_group";
-    const REMOVAL_RANK: u8 = 3;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("retention_days", "log_retention_days")];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -64,7 +64,7 @@ const OURS: &str = "deployer-";
 
 impl Resource for Notification {
     const KIND: &'static str = "notification";
-    const REMOVAL_RANK: u8 = 0;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("uploads", "on_upload")];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -62,7 +62,6 @@ const OURS: &str = "deployer-";
 
 impl Resource for Permissions {
     const KIND: &'static str = "permissions";
-    const REMOVAL_RANK: u8 = 0;
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

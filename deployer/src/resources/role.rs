@@ -44,7 +44,7 @@ const POLICY: &str = "deployer";
 
 impl Resource for Role {
     const KIND: &'static str = "role";
-    const REMOVAL_RANK: u8 = 4;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("policy", "uses")];
     type Cloud = Aws;
     type Settings = Settings;
     type Output = Output;

@@ -41,7 +41,7 @@ impl Settings {
 
 impl Resource for ScalingPolicy {
     const KIND: &'static str = "scaling_policy";
-    const REMOVAL_RANK: u8 = 0;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("target_percent", "instances.cpu_percent")];
 
     type Cloud = Aws;
     type Settings = Settings;

@@ -93,7 +93,6 @@ impl Serialize for Rule {
 
 impl Resource for SecurityGroup {
     const KIND: &'static str = "security_group";
-    const REMOVAL_RANK: u8 = 3;
     const FIXED: &'static [&'static str] = &["description"];
 
     type Cloud = Aws;
@@ -161,7 +160,10 @@ impl Resource for SecurityGroup {
             name: group.group_name.unwrap_or_default(),
             vpc: group.vpc_id.unwrap_or_default(),
         });
-        Ok(groups.filter(|group| !but.contains(&group.name)).collect())
+        let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.name)).collect();
+        // A group whose rules name another goes before that other: `…-web-8080` sorts before `…-web-lb`.
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(groups)
     }
 }
 

@@ -89,7 +89,7 @@ impl Settings {
 
 impl Resource for TargetGroup {
     const KIND: &'static str = "target_group";
-    const REMOVAL_RANK: u8 = 2;
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("port", "port"), ("health_check", "health_check")];
     const FIXED: &'static [&'static str] = &["port", "protocol", "vpc"];
 
     type Cloud = Aws;
