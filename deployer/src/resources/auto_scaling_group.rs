@@ -71,7 +71,8 @@ const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("min", "instances.min"), ("max", "instances.max"), ("grace_period_s", "grace_period_s")];
+    const SOURCES: &'static [(&'static str, &'static str)] =
+        &[("min", "instances.min"), ("max", "instances.max"), ("grace_period_s", "grace_period_s")];
     /// Its end takes as long as that of its last instance (docs/aws.md §10.7).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 

@@ -67,7 +67,12 @@ pub struct Output {
 
 impl Resource for Function {
     const KIND: &'static str = "function";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("architecture", "architecture"), ("memory_mb", "memory_mb"), ("timeout_s", "timeout_s"), ("environment", "environment")];
+    const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("architecture", "architecture"),
+        ("memory_mb", "memory_mb"),
+        ("timeout_s", "timeout_s"),
+        ("environment", "environment"),
+    ];
     const SECRET: &'static [&'static str] = &["environment"];
     type Cloud = Aws;
     type Settings = Settings;

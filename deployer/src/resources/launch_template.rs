@@ -121,7 +121,12 @@ const NEWEST: &str = "newest Amazon Linux 2023 at that time";
 
 impl Resource for LaunchTemplate {
     const KIND: &'static str = "launch_template";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("image", "image"), ("instance_type", "instance_type"), ("user_data.environment", "environment"), ("disk.gb", "disk_gb")];
+    const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("image", "image"),
+        ("instance_type", "instance_type"),
+        ("user_data.environment", "environment"),
+        ("disk.gb", "disk_gb"),
+    ];
     const SECRET: &'static [&'static str] = &["user_data"];
     const UPDATE_MOVES_OUTPUT: bool = true;
 

@@ -53,7 +53,12 @@ const COUNTED: i32 = 1_000;
 
 impl Resource for Table {
     const KIND: &'static str = "table";
-    const SOURCES: &'static [(&'static str, &'static str)] = &[("partition_key", "partition_key"), ("sort_key", "sort_key"), ("protected", "protect"), ("point_in_time_recovery", "point_in_time_recovery")];
+    const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("partition_key", "partition_key"),
+        ("sort_key", "sort_key"),
+        ("protected", "protect"),
+        ("point_in_time_recovery", "point_in_time_recovery"),
+    ];
     const HOLDS_DATA: bool = true;
     const FIXED: &'static [&'static str] = &["partition_key", "sort_key"];
     const LIMIT: Duration = Duration::from_secs(30 * 60);
