@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use deployer::{
-    cli::Cli,
-    commands,
-    exit::{Exit, Failure},
-    report,
+    commands::{self, cli::Cli},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
 };
 
 #[tokio::main]

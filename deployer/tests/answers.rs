@@ -701,7 +701,7 @@ async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
 }
 
 /// Keys of blanks alone, which the SDK does not send: they are put into the addresses of its requests.
-async fn put_blank_keys(aws: &deployer::aws::Aws) {
+async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
     for key in ["%20", "%0A", "%0B", "%20%09"] {
         let put = aws.s3.put_object().bucket("postagram-images-000000000000-us-east-1").key("~key~").customize();
         let put = put.mutate_request(move |request| {

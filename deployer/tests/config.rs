@@ -1580,11 +1580,11 @@ fn garbage_is_refused() {
 fn the_schema_for_editors_is_current() {
     let copy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../stack.schema.json");
     let copy = std::fs::read_to_string(copy).unwrap_or_default();
-    assert!(copy == deployer::schema::schema(), "refresh it: cargo run -- schema > stack.schema.json");
+    assert!(copy == deployer::config::schema::schema(), "refresh it: cargo run -- schema > stack.schema.json");
 }
 
 fn schema() -> Value {
-    serde_json::from_str(&deployer::schema::schema()).unwrap()
+    serde_json::from_str(&deployer::config::schema::schema()).unwrap()
 }
 
 /// A description with every mapping whose keys are ours, and where the schema describes it.

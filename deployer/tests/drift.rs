@@ -5,9 +5,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use deployer::{
+    cloud::health::Wait,
     engine::{Observed, Resource},
-    health::Wait,
-    resources::{
+    kinds::{
         KINDS, artifact::Artifact, auto_scaling_group::AutoScalingGroup, bucket::Bucket, default_action::DefaultAction,
         function::Function, instance_profile::InstanceProfile, launch_template::LaunchTemplate, listener::Listener,
         load_balancer::LoadBalancer, log_group::LogGroup, notification::Notification, permissions::Permissions,
@@ -341,7 +341,7 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    async fn of<R: Resource<Cloud = deployer::aws::Aws>>(&mut self, resource: R) {
+    async fn of<R: Resource<Cloud = deployer::cloud::aws::Aws>>(&mut self, resource: R) {
         let Ok(Observed::Present(live)) = resource.read(&self.cloud.aws).await else {
             panic!("{} {} is not there", R::KIND, resource.name());
         };

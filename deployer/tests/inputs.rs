@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use deployer::{config::Config, env_file};
+use deployer::{config::Config, output::env_file};
 
 /// What the deployer may use for a file it refuses, in KiB of address space: its threads' stacks count in full.
 const MEMORY: u64 = 2 << 20;

@@ -10,7 +10,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::LogType;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use deployer::aws::Aws;
+use deployer::cloud::aws::Aws;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use support::{

@@ -8,10 +8,12 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableDescription, TableStatus,
 };
 use deployer::{
-    aws::Aws,
+    cloud::{
+        aws::Aws,
+        lease::{self, Answer, Lease, Place},
+    },
     engine::{Observed, Owner, Resource, STACK_TAG, Tags},
-    lease::{self, Answer, Lease, Place},
-    resources::{listener, load_balancer, target_group},
+    kinds::{listener, load_balancer, target_group},
 };
 use support::{
     Project, Said,
@@ -178,7 +180,7 @@ async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
     // A bucket in which somebody has just begun is not removed.
     leased_by_somebody_else(&cloud).await;
     cloud.aws.s3.delete_object().bucket(ARTIFACTS).key("x").send().await.expect("an answer");
-    let bucket = deployer::resources::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
+    let bucket = deployer::kinds::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
     let Ok(Observed::Present(live)) = bucket.read(&cloud.aws).await else { panic!("it is there") };
     assert_eq!(bucket.delete(&cloud.aws, &live).await.expect_err("it is refused").code, "Leased");
     cloud.end().await;

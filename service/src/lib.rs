@@ -3,44 +3,17 @@
 //! `app` is everything that answers requests, `serve` runs it until it is told to stop. All state is in
 //! AWS: any number of instances answer alike.
 
-mod api;
-mod author;
 mod aws_settings;
-mod batch_writes;
-mod clients;
 mod config;
-mod connection;
-mod document;
-mod dynamodb;
-mod error;
-mod index;
-mod json;
-mod known;
-mod layers;
+mod http;
+mod identity;
 pub mod log;
 mod metrics;
-mod page;
-mod pictures;
-mod published;
-mod query;
-mod ready;
-mod route;
-mod row;
-mod rows;
-mod s3_pages;
-mod scan;
-mod server;
-mod signature;
-mod signing;
-mod single_flight;
-mod tokens;
-mod transport;
-mod waiting_room;
-mod workers;
+mod storage;
 
-pub use clients::Clients;
 pub use config::{Auth, BadSettings, Jwt, Keys, Secret, Settings};
-pub use layers::Limits;
+pub use http::layers::Limits;
+pub use http::server::{app, serve};
+pub use http::workers::Workers;
 pub use metrics::{Metrics, metrics};
-pub use server::{app, serve};
-pub use workers::Workers;
+pub use storage::clients::Clients;

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::route;
+use crate::http::route;
 
 /// The counts since the start.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 use super::{Session, unless_stopped};
 use crate::{
     engine::{Address, Plan, Planned, Step},
-    exit::{Exit, Failure},
-    report,
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
 };
 
 /// Whether somebody can be asked.

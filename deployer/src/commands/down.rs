@@ -10,13 +10,15 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cli::{Down, Global},
+    cloud::lease::Lease,
+    commands::cli::{Down, Global},
     engine::{Outcome, Plan, Planned, Step},
-    exit::{Exit, Failure},
-    lease::Lease,
-    programs::Programs,
-    report::{self, Count, Values},
-    stack::Page,
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Count, Values},
+    },
+    package::programs::Programs,
+    page::Page,
 };
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {

@@ -6,7 +6,7 @@ use super::{Session, place, unless_stopped};
 use crate::{
     config::Service,
     engine::{self, Fault},
-    exit::{Exit, Failure},
+    output::exit::{Exit, Failure},
 };
 
 /// Goes on without the permission to look: EC2 itself decides when an instance starts.

@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{find, folder, read};
 use crate::{
-    cli::{Global, LocalCommand, LocalStart},
-    exit::{Exit, Failure},
-    laptop::{Laptop, PORT_VARIABLE, Server},
-    report,
+    commands::cli::{Global, LocalCommand, LocalStart},
+    machine::laptop::{Laptop, PORT_VARIABLE, Server},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
 };
 
 pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failure> {

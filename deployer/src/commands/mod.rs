@@ -1,5 +1,6 @@
 //! One file per command, and what they begin with: the description read, the clients made, the page laid out.
 
+pub mod cli;
 mod data;
 mod down;
 mod images;
@@ -21,19 +22,27 @@ use std::{
 use anyhow::anyhow;
 
 use crate::{
-    aws::{Access, Aws},
-    cli::{Cli, Command, Global},
+    cloud::{
+        aws::{Access, Aws},
+        health,
+        lease::Lease,
+        sign_in,
+        site::{Network, Site},
+    },
+    commands::cli::{Cli, Command, Global},
     config::Config,
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
-    exit::{Exit, Failure},
-    health,
-    lease::Lease,
-    pin::{Elsewhere, Pin, Place},
-    programs::{Destination, Failed, Programs, Warning},
-    report::{self, Board, Count},
-    resources, sign_in, signals,
-    site::{Network, Site},
-    stack::{Page, lay_out},
+    kinds,
+    machine::{
+        pin::{Elsewhere, Pin, Place},
+        signals,
+    },
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Board, Count},
+    },
+    package::programs::{Destination, Failed, Programs, Warning},
+    page::{Page, lay_out},
 };
 
 use standing::Standing;
@@ -51,7 +60,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Schema => {
-            report::answer(&crate::schema::schema());
+            report::answer(&crate::config::schema::schema());
             Ok(Exit::Done)
         }
         #[cfg(feature = "local")]
@@ -188,7 +197,7 @@ impl Session {
     /// The page with everything of this stack that it no longer wants.
     async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
         let mut page = self.page(programs);
-        let looked = resources::doom_orphans(&mut page.stack, &self.aws).await;
+        let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
         looked.map_err(|fault| self.failed("look for what this stack has", fault))?;
         Ok(page)
     }
@@ -522,7 +531,7 @@ fn local_access(
     file: &Path,
     config: &Config,
     wake: Wake,
-) -> Result<Option<Option<crate::aws::Local>>, Failure> {
+) -> Result<Option<Option<crate::cloud::aws::Local>>, Failure> {
     if !global.local {
         return Ok(Some(None));
     }
@@ -533,7 +542,7 @@ fn local_access(
     }
     #[cfg(feature = "local")]
     {
-        let laptop = crate::laptop::Laptop::beside(folder(file));
+        let laptop = crate::machine::laptop::Laptop::beside(folder(file));
         let port = local::port(None)?;
         let server = match (laptop.running(), wake) {
             (Some(server), _) => server,

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Session, Wake};
 use crate::{
-    cli::{Global, Outputs as Args},
+    commands::cli::{Global, Outputs as Args},
     engine::{Inputs, Outputs},
-    env_file::{self, Format},
-    exit::{Exit, Failure},
-    programs::Programs,
-    report,
-    stack::Page,
+    output::{
+        env_file::{self, Format},
+        exit::{Exit, Failure},
+        report,
+    },
+    package::programs::Programs,
+    page::Page,
 };
 
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {

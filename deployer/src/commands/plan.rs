@@ -2,9 +2,11 @@
 
 use super::{Session, Wake};
 use crate::{
-    cli::{Global, PlanArgs},
-    exit::{Exit, Failure},
-    report::{self, Values},
+    commands::cli::{Global, PlanArgs},
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Values},
+    },
 };
 
 pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {

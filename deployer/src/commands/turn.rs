@@ -6,10 +6,13 @@ use anyhow::anyhow;
 
 use super::{Session, interrupted};
 use crate::{
-    exit::{Exit, Failure},
-    lease::{Answer, Lease, Place, Rival},
-    names::Names,
-    report, signals,
+    cloud::lease::{Answer, Lease, Place, Rival},
+    machine::signals,
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+    page::names::Names,
 };
 
 /// How often is asked whether the holder has finished.

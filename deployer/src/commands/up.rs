@@ -12,16 +12,17 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cli::{Global, Up},
+    cloud::{health, lease::Lease},
+    commands::cli::{Global, Up},
     config::Config,
     engine::{self, Address, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
-    exit::{Exit, Failure},
-    health,
-    lease::Lease,
-    programs::Programs,
-    report::{self, Board, Count, Values},
-    resources::notification::Notification,
-    stack::{Front, Page},
+    kinds::notification::Notification,
+    output::{
+        exit::{Exit, Failure},
+        report::{self, Board, Count, Values},
+    },
+    package::programs::Programs,
+    page::{Front, Page},
 };
 
 /// A bucket that was made is seen everywhere by now (docs/aws.md §2.3).

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::report::is_active;
+use crate::output::report::is_active;
 
 /// A place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

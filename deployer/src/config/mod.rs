@@ -5,6 +5,7 @@ mod checks;
 mod error;
 mod hidden;
 mod read;
+pub mod schema;
 mod text;
 mod tree;
 
@@ -21,7 +22,7 @@ pub use read::{METHODS, RESERVED_BY_LAMBDA};
 pub use text::{Piece, Reference, Text};
 
 use crate::{
-    files::{FileError, read_regular_file},
+    machine::files::{FileError, read_regular_file},
     package::Architecture,
 };
 

@@ -52,17 +52,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        aws::Aws,
+        cloud::{
+            aws::Aws,
+            health::Wait,
+            site::{Network, Site},
+        },
         config::Config,
-        health::Wait,
-        programs::Programs,
-        resources::{
+        kinds::{
             auto_scaling_group::AutoScalingGroup, bucket::Bucket, function::Function,
             instance_profile::InstanceProfile, launch_template::LaunchTemplate, load_balancer::LoadBalancer,
             log_group::LogGroup, role::Role, security_group::SecurityGroup, table::Table, target_group::TargetGroup,
         },
-        site::{Network, Site},
-        stack::lay_out,
+        package::programs::Programs,
+        page::lay_out,
     };
 
     /// The shipped page, and an orphan of every kind that can be one.

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::{Architecture, GLIBC, Target, glibc::Unfit, tools::Tool};
-use crate::files::FileError;
+use crate::machine::files::FileError;
 
 /// Why a program could not be built, read or accepted.
 #[derive(Debug, thiserror::Error)]

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::files::read_regular_file;
+use crate::machine::files::read_regular_file;
 
 mod cargo;
 mod error;
 mod glibc;
+pub mod programs;
 mod tools;
 mod zip;
 

@@ -1,6 +1,6 @@
 //! Our own AWS inside a test, with clients to look behind the deployer's back.
 
-use deployer::aws::{Access, Aws, Local};
+use deployer::cloud::aws::{Access, Aws, Local};
 
 use super::{Project, Said};
 

@@ -31,7 +31,7 @@ use aws_sdk_s3::types::{
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     Tag as BucketTag, Tagging, VersioningConfiguration,
 };
-use deployer::{aws::Aws, engine::STACK_TAG, package};
+use deployer::{cloud::aws::Aws, engine::STACK_TAG, package};
 
 /// The tag that is taken off by hand, everywhere.
 const TAG: &str = "course";

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use deployer::aws::{Access, Aws, Local};
+use deployer::cloud::aws::{Access, Aws, Local};
 
 /// What there is, and how often.
 pub type Inventory = BTreeMap<String, usize>;

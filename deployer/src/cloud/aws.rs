@@ -1,0 +1,570 @@
+//! The clients, and what AWS's answers mean: "absent", "not yet", or no.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, identity::IdentityCache, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials, SharedCredentialsProvider},
+};
+use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
+use aws_smithy_runtime_api::{
+    client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError},
+    http::StatusCode,
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::{
+    cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},
+    engine::{Fault, Retry, Tags},
+};
+
+mod answer_limit;
+mod batch;
+mod endpoints;
+mod http;
+mod journal;
+mod pace;
+mod pages;
+mod server_time;
+
+pub use batch::Batch;
+pub use journal::{Journal, Tally};
+pub use pace::Rates;
+pub use pages::{Pages, Progress, items};
+pub use server_time::{Began, ServerTime};
+
+/// The clients of one account and region.
+pub struct Aws {
+    /// Amazon S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Amazon DynamoDB.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// AWS Identity and Access Management: global, whatever the region.
+    pub iam: aws_sdk_iam::Client,
+    /// AWS Lambda.
+    pub lambda: aws_sdk_lambda::Client,
+    /// Amazon CloudWatch Logs.
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Amazon EC2.
+    pub ec2: aws_sdk_ec2::Client,
+    /// Elastic Load Balancing.
+    pub elb: aws_sdk_elasticloadbalancingv2::Client,
+    /// Amazon EC2 Auto Scaling.
+    pub autoscaling: aws_sdk_autoscaling::Client,
+    /// AWS Security Token Service.
+    pub sts: aws_sdk_sts::Client,
+    /// The region all of them speak to.
+    pub region: String,
+    /// The endpoint, when it is not AWS's own.
+    pub endpoint: Option<String>,
+    /// The endpoint of AWS Security Token Service, when it is not AWS's own.
+    pub sts_endpoint: Option<String>,
+    /// Where the credentials come from; nothing for our local AWS, which has an account of its own.
+    pub provider: Option<Arc<Provider>>,
+    /// Reads that go out together.
+    pub together: Together,
+    /// Every call made through these clients.
+    pub journal: Journal,
+    /// When AWS was first called.
+    pub began: Began,
+    /// The instance refreshes that this run has started or seen at work.
+    pub watched_refreshes: WatchedRefreshes,
+    /// The rates they keep to, where they do.
+    pub rates: Rates,
+    answer_within: Duration,
+}
+
+/// The ids of instance refreshes. How one of them ends is the end of this run's own roll-out: times, in whole seconds,
+/// cannot always tell that.
+#[derive(Default)]
+pub struct WatchedRefreshes(Mutex<BTreeSet<String>>);
+
+impl WatchedRefreshes {
+    /// Remembers one.
+    pub fn add(&self, id: Option<&str>) {
+        self.ids().extend(id.map(str::to_owned));
+    }
+
+    /// Whether this is one of them.
+    pub fn contains(&self, id: &str) -> bool {
+        self.ids().contains(id)
+    }
+
+    fn ids(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reads that AWS answers for many names at once, by kind.
+#[derive(Default)]
+pub struct Together {
+    /// Load balancers with their tags; one call for tags answers for twenty (docs/aws.md §2.5).
+    pub load_balancers: Batch<(aws_sdk_elasticloadbalancingv2::types::LoadBalancer, Tags), 20>,
+    /// Target groups with their tags.
+    pub target_groups: Batch<(aws_sdk_elasticloadbalancingv2::types::TargetGroup, Tags), 20>,
+    /// Auto Scaling groups.
+    pub auto_scaling_groups: Batch<aws_sdk_autoscaling::types::AutoScalingGroup, 50>,
+    /// Launch templates, without what their versions say.
+    pub launch_templates: Batch<aws_sdk_ec2::types::LaunchTemplate, 100>,
+    /// Security groups, by `VPC/NAME`.
+    pub security_groups: Batch<aws_sdk_ec2::types::SecurityGroup, 100>,
+    /// Log groups, which are found by what their names begin with.
+    pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
+}
+
+/// Where to connect and as whom; what is left out comes from the standard AWS configuration.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The region, such as `us-east-1`.
+    pub region: String,
+    /// A profile of the shared AWS configuration.
+    pub profile: Option<String>,
+    /// An endpoint for all services together with its fixed credentials: our local AWS.
+    pub local: Option<Local>,
+    /// How long a call may go unanswered before it is made again.
+    pub answer_within: Duration,
+    /// Whether to keep to AWS's rates even with a cloud on this machine.
+    pub paced: bool,
+}
+
+/// Our local AWS, as a client sees it.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// `http://127.0.0.1:port`.
+    pub endpoint: String,
+    /// The account's own access key.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+}
+
+impl Aws {
+    /// Makes the clients. No call is made yet.
+    ///
+    /// Errors: the AWS configuration cannot be used. Never for our local AWS, which has nothing to do with it.
+    pub async fn connect(access: &Access) -> Result<Aws, Trouble> {
+        let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
+        let (config, provider) = match &access.local {
+            Some(local) => (local_configuration(access, local, &rates), None),
+            None => configuration(access, &rates).await.map(|(config, provider)| (config, Some(provider)))?,
+        };
+        let endpoint = config.endpoint_url().map(str::to_owned);
+        let s3 = aws_sdk_s3::config::Builder::from(&config)
+            // Bucket names as host names need DNS that only AWS has.
+            .force_path_style(endpoints::of(&config, "S3").is_some())
+            .interceptor(journal.clone())
+            .interceptor(began.clone())
+            .interceptor(pace::Label)
+            .interceptor(answer_limit::AnswerLimit)
+            .build();
+        macro_rules! client {
+            ($service:ident) => {
+                $service::Client::from_conf(
+                    $service::config::Builder::from(&config)
+                        .interceptor(journal.clone())
+                        .interceptor(began.clone())
+                        .interceptor(pace::Label)
+                        .interceptor(answer_limit::AnswerLimit)
+                        .build(),
+                )
+            };
+        }
+        Ok(Aws {
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            dynamodb: client!(aws_sdk_dynamodb),
+            iam: client!(aws_sdk_iam),
+            lambda: client!(aws_sdk_lambda),
+            logs: client!(aws_sdk_cloudwatchlogs),
+            ec2: client!(aws_sdk_ec2),
+            elb: client!(aws_sdk_elasticloadbalancingv2),
+            autoscaling: client!(aws_sdk_autoscaling),
+            sts: client!(aws_sdk_sts),
+            region: access.region.clone(),
+            endpoint,
+            sts_endpoint: endpoints::of(&config, "STS"),
+            provider,
+            together: Together::default(),
+            watched_refreshes: WatchedRefreshes::default(),
+            journal,
+            began,
+            rates,
+            answer_within: access.answer_within,
+        })
+    }
+
+    /// Whether what stands for AWS is on this machine.
+    pub fn is_here(&self) -> bool {
+        self.endpoint.as_deref().is_some_and(is_on_this_machine)
+    }
+
+    /// How long a call that carries `bytes` may go unanswered: AWS answers when it has all of them, and lines that
+    /// carry less than 64 KiB a second are given up.
+    pub fn upload_within(&self, bytes: usize) -> TimeoutConfig {
+        let on_the_way = Duration::from_secs(bytes as u64 / (64 * 1024));
+        timeouts(self.answer_within + on_the_way)
+    }
+}
+
+/// Without these a call whose answer is lost on the way would wait for ever: the SDK sets no such limit itself
+/// (docs/aws.md §2.2).
+fn timeouts(answer_within: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()
+}
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// What our local AWS is reached with: nothing of the user's AWS configuration, whatever it says.
+fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConfig {
+    let Local { endpoint, access_key, secret_key } = local;
+    let credentials = Credentials::new(access_key, secret_key, None, None, "deployer --local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .timeout_config(timeouts(access.answer_within))
+        .retry_config(retries(true))
+        .http_client(paced(http::client(http::Trust::default()), rates, access.paced))
+        .sleep_impl(TokioSleep::new())
+        .time_source(SystemTimeSource::new())
+        .build()
+}
+
+/// What AWS, or what stands for it, is reached with: the AWS configuration of the user, after it has been checked.
+async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc<Provider>), Trouble> {
+    let environment = Environment::of_this_process()?;
+    let flag = access.profile.as_deref();
+    let (name, _) = selected(&environment, flag);
+    let (profiles, unusable) = match Profiles::read(&environment, name).await {
+        Ok(profiles) => (profiles, None),
+        Err(trouble) if trouble.about == About::Settings => return Err(trouble),
+        Err(trouble) => (Profiles::none(), Some(trouble)),
+    };
+    let source = match (Source::find(&environment, &profiles, flag), unusable) {
+        // Keys in variables need no file.
+        (Ok(source @ Source::Environment { .. }), _) | (Ok(source), None) => source,
+        (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
+    };
+    let bundle = profiles.get(name).and_then(|profile| profile.get("ca_bundle"));
+    let trust = http::Trust::new(&environment, bundle);
+    let http = http::client(trust);
+    let provider = Arc::new(Provider::new(source, &profiles, name, &access.region, &http));
+    let patience = provider.patience() + Duration::from_secs(1);
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        .profile_name(name)
+        .profile_files(profiles.for_sdk())
+        .timeout_config(timeouts(access.answer_within))
+        // Before it is loaded: of a mode that it does not know the SDK makes a panic.
+        .retry_config(retries(false))
+        .http_client(http.clone())
+        .credentials_provider(SharedCredentialsProvider::new(provider.clone() as Arc<dyn ProvideCredentials>))
+        .identity_cache(IdentityCache::lazy().load_timeout(patience).build())
+        .load()
+        .await;
+    let config = endpoints::checked(config)?;
+    // Rests spare the AWS that all share; one on this machine serves us alone.
+    let is_here = config.endpoint_url().is_some_and(is_on_this_machine);
+    let config = config.into_builder().retry_config(retries(is_here));
+    let config = config.http_client(paced(http, rates, access.paced || !is_here)).build();
+    Ok((config, provider))
+}
+
+fn paced(http: SharedHttpClient, rates: &Rates, is_paced: bool) -> SharedHttpClient {
+    if is_paced { pace::paced(http, rates.clone()) } else { http }
+}
+
+/// More than the default three: a deployment is worth the patience (docs/aws.md §2.2).
+fn retries(is_here: bool) -> RetryConfig {
+    let retries = RetryConfig::standard().with_max_attempts(8);
+    if is_here { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries }
+}
+
+fn is_on_this_machine(endpoint: &str) -> bool {
+    let host = endpoint.split_once("://").map_or(endpoint, |(_, host)| host);
+    ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here))
+}
+
+/// One answer that means "not yet" rather than "no".
+struct NotYet {
+    operation: &'static str,
+    code: &'static str,
+    message: &'static str,
+    budget: Duration,
+}
+
+const fn not_yet(operation: &'static str, code: &'static str, message: &'static str, budget_s: u64) -> NotYet {
+    NotYet { operation, code, message, budget: Duration::from_secs(budget_s) }
+}
+
+/// The eventual-consistency errors that no SDK retries, with Terraform's budgets (docs/aws.md §2.3). `*` is any operation.
+const NOT_YET: &[NotYet] = &[
+    not_yet("CreateFunction", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
+    not_yet("CreateFunction", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("CreateFunction", "InvalidParameterValueException", "throttled by EC2", 660),
+    not_yet("CreateFunction", "InvalidParameterValueException", "KMS key is invalid for CreateGrant", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "throttled by EC2", 660),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "KMS key is invalid for CreateGrant", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
+    not_yet("UpdateFunctionConfiguration", "InvalidParameterValueException", "does not have permissions", 120),
+    not_yet("UpdateFunctionConfiguration", "ResourceConflictException", "", 600),
+    not_yet("UpdateFunctionCode", "ResourceConflictException", "", 600),
+    not_yet("DeleteFunction", "ResourceConflictException", "", 600),
+    not_yet("PutFunctionEventInvokeConfig", "ResourceConflictException", "", 300),
+    not_yet("AddPermission", "ResourceNotFoundException", "", 300),
+    not_yet("AddPermission", "ResourceConflictException", "", 300),
+    not_yet("RemovePermission", "ResourceConflictException", "", 300),
+    not_yet("CreateFunction", "ResourceConflictException", "in progress", 600),
+    not_yet("CreateRole", "MalformedPolicyDocument", "Invalid principal in policy", 120),
+    not_yet("UpdateAssumeRolePolicy", "MalformedPolicyDocument", "Invalid principal in policy", 120),
+    not_yet("*", "ConcurrentModification", "", 120),
+    not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
+    not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),
+    not_yet("AddRoleToInstanceProfile", "NoSuchEntity", "", 120),
+    // It holds one role: another one is removed first, so this is our own, seen late (docs/aws.md §6.1).
+    not_yet("AddRoleToInstanceProfile", "LimitExceeded", "", 60),
+    not_yet("DeleteRole", "DeleteConflict", "", 120),
+    not_yet("DeleteInstanceProfile", "DeleteConflict", "", 120),
+    not_yet("CreateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("UpdateAutoScalingGroup", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("StartInstanceRefresh", "ValidationError", "Invalid IAM Instance Profile", 120),
+    not_yet("StartInstanceRefresh", "InstanceRefreshInProgress", "", 900),
+    not_yet("AttachLoadBalancerTargetGroups", "InstanceRefreshInProgress", "", 900),
+    not_yet("DetachLoadBalancerTargetGroups", "InstanceRefreshInProgress", "", 900),
+    not_yet("PutScalingPolicy", "ValidationError", "not found", 60),
+    not_yet("CreateAutoScalingGroup", "AlreadyExists", "pending delete", 900),
+    not_yet("CreateAutoScalingGroup", "ServiceLinkedRoleFailure", "", 120),
+    not_yet("*", "ResourceContention", "", 120),
+    not_yet("DeleteAutoScalingGroup", "ResourceInUse", "", 600),
+    not_yet("*", "ScalingActivityInProgress", "", 600),
+    not_yet("PutPublicAccessBlock", "NoSuchBucket", "", 120),
+    not_yet("PutBucketOwnershipControls", "NoSuchBucket", "", 120),
+    not_yet("PutBucketEncryption", "NoSuchBucket", "", 120),
+    not_yet("PutBucketCors", "NoSuchBucket", "", 120),
+    not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
+    not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
+    not_yet(
+        "PutBucketNotificationConfiguration",
+        "InvalidArgument",
+        "Unable to validate the following destination",
+        120,
+    ),
+    not_yet("PutObject", "NoSuchBucket", "", 120),
+    not_yet("*", "OperationAborted", "", 300),
+    not_yet("*", "OperationAbortedException", "", 60),
+    not_yet("DeleteBucket", "BucketNotEmpty", "", 60),
+    not_yet("CreateTable", "LimitExceededException", "simultaneously", 600),
+    not_yet("UpdateContinuousBackups", "ContinuousBackupsUnavailableException", "", 1200),
+    not_yet("UpdateTable", "ResourceInUseException", "", 600),
+    not_yet("TagResource", "ResourceInUseException", "", 60),
+    not_yet("DeleteTable", "ResourceInUseException", "being ", 600),
+    not_yet("CreateListener", "CertificateNotFound", "", 300),
+    not_yet("ModifyListener", "CertificateNotFound", "", 300),
+    not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
+    not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
+    // Somebody else was quicker, or the rules were read too early.
+    not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
+    not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
+    // The load balancer's interfaces outlive it: up to 35 minutes (docs/aws.md §9.6).
+    not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
+    not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
+];
+
+/// Answers to a create that mean "it is there": our read said no, so one of the two is late, or somebody was
+/// faster. Reading again decides, and sees whose it is (docs/aws.md §2.6).
+const EXISTS: &[&str] = &[
+    "BucketAlreadyOwnedByYou",
+    "EntityAlreadyExists",
+    "ResourceAlreadyExistsException",
+    "AlreadyExists",
+    "InvalidGroup.Duplicate",
+    "InvalidLaunchTemplateName.AlreadyExistsException",
+    "DuplicateLoadBalancerName",
+    "DuplicateTargetGroupName",
+    "DuplicateListener",
+    "ResourceInUseException",
+    "ResourceConflictException",
+];
+
+/// Codes that mean "it is not there" (docs/aws.md §18).
+const ABSENT: &[&str] = &[
+    "NoSuchBucket",
+    "NoSuchKey",
+    "NoSuchTagSet",
+    "NoSuchTagSetError",
+    "NoSuchCORSConfiguration",
+    "NoSuchPublicAccessBlockConfiguration",
+    "OwnershipControlsNotFoundError",
+    "ServerSideEncryptionConfigurationNotFoundError",
+    "NoSuchUpload",
+    "NotFound",
+    "ResourceNotFoundException",
+    "TableNotFoundException",
+    "NoSuchEntity",
+    "InvalidGroup.NotFound",
+    "InvalidSecurityGroupID.NotFound",
+    "InvalidPermission.NotFound",
+    "InvalidLaunchTemplateName.NotFoundException",
+    "InvalidLaunchTemplateId.NotFound",
+    "LoadBalancerNotFound",
+    "TargetGroupNotFound",
+    "ListenerNotFound",
+    "ActiveInstanceRefreshNotFound",
+];
+
+/// What one call of a look found and another does not, is on its way: after this long both agree (docs/aws.md §18).
+const SEEN_BY_ALL_WITHIN: Duration = Duration::from_secs(30);
+
+impl Fault {
+    /// Whether the answer means that the thing is not there.
+    pub fn is_absent(&self) -> bool {
+        means_absent(&self.code, &self.message)
+    }
+}
+
+fn means_absent(code: &str, message: &str) -> bool {
+    ABSENT.contains(&code) || (code == "ValidationError" && message.contains("not found"))
+}
+
+fn is_reading(operation: &str) -> bool {
+    ["Describe", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
+}
+
+/// Turns "not there" into `None`.
+pub fn found<T>(answer: Result<T, impl Into<Fault>>) -> Result<Option<T>, Fault> {
+    match answer.map_err(Into::into) {
+        Ok(there) => Ok(Some(there)),
+        Err(fault) if fault.is_absent() => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Counts "already gone" as done.
+pub fn gone<T>(answer: Result<T, impl Into<Fault>>) -> Result<(), Fault> {
+    found(answer).map(drop)
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Fault {
+        let operation = operation_of::<E>();
+        if let Some(trouble) = Trouble::behind(&error) {
+            return trouble.fault(&operation);
+        }
+        let status = error.raw_response().map(HttpResponse::status);
+        let code = match error.code() {
+            Some(code) => code.to_owned(),
+            None => code_of_bodiless(status, &error),
+        };
+        let message = match error.message() {
+            Some(message) => message.to_owned(),
+            None => innermost(&error),
+        };
+        let retry = retry(&operation, &code, &message);
+        Fault { operation, code, message, retry }
+    }
+}
+
+/// `aws_sdk_s3::operation::create_bucket::CreateBucketError` is the error of `CreateBucket`.
+fn operation_of<E>() -> String {
+    let name = std::any::type_name::<E>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    name.strip_suffix("Error").unwrap_or(name).to_owned()
+}
+
+/// Answers to `HEAD` have no body and so no code (docs/aws.md §2.1).
+fn code_of_bodiless<E>(status: Option<StatusCode>, error: &SdkError<E, HttpResponse>) -> String {
+    match (status.map(|status| status.as_u16()), error) {
+        (Some(404), _) => "NotFound".into(),
+        (Some(403), _) => "AccessDenied".into(),
+        (Some(status), _) => format!("HTTP {status}"),
+        (None, SdkError::TimeoutError(_)) => "Timeout".into(),
+        (None, SdkError::DispatchFailure(_)) => "NoConnection".into(),
+        (None, _) => "BadRequest".into(),
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn retry(operation: &str, code: &str, message: &str) -> Retry {
+    // This one is final although its code is that of "busy" (docs/aws.md §7.4).
+    if message.contains("provided already exists") {
+        return Retry::Never;
+    }
+    if operation.starts_with("Create") && EXISTS.contains(&code) && !message.contains("pending delete") {
+        return Retry::Within(Duration::from_secs(120));
+    }
+    NOT_YET
+        .iter()
+        .find(|row| {
+            (row.operation == "*" || row.operation == operation) && row.code == code && message.contains(row.message)
+        })
+        .map(|row| Retry::Within(row.budget))
+        .unwrap_or(match is_reading(operation) && means_absent(code, message) {
+            true => Retry::Within(SEEN_BY_ALL_WITHIN),
+            false => Retry::Never,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
+    use super::*;
+    use crate::output::exit::{Exit, Failure};
+
+    #[test]
+    fn the_operation_is_read_off_the_error_type() {
+        assert_eq!(operation_of::<aws_sdk_s3::operation::create_bucket::CreateBucketError>(), "CreateBucket");
+    }
+
+    #[test]
+    fn a_role_that_lambda_cannot_assume_yet_is_worth_two_minutes() {
+        let text = "The role defined for the function cannot be assumed by Lambda.";
+        let budget = Retry::Within(Duration::from_secs(120));
+        assert_eq!(retry("CreateFunction", "InvalidParameterValueException", text), budget);
+        assert_eq!(retry("CreateFunction", "InvalidParameterValueException", "bad handler"), Retry::Never);
+    }
+
+    #[test]
+    fn what_another_call_has_just_seen_is_looked_for_again() {
+        let budget = Retry::Within(SEEN_BY_ALL_WITHIN);
+        assert_eq!(retry("ListTagsOfResource", "ResourceNotFoundException", "no such table"), budget);
+        assert_eq!(retry("DescribeTags", "TargetGroupNotFound", ""), budget);
+        assert_eq!(retry("DescribePolicies", "ValidationError", "Group name not found"), budget);
+        assert_eq!(retry("DescribePolicies", "AccessDenied", ""), Retry::Never);
+        assert_eq!(retry("DeleteTable", "ResourceNotFoundException", ""), Retry::Never);
+    }
+
+    #[test]
+    fn who_cannot_be_signed_in_meanwhile_is_told_why_and_what_to_do() {
+        type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
+        let trouble = Trouble::credentials("the login has ended", "run `aws sso login`");
+        let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);
+        let refused = Refused::dispatch_failure(ConnectorError::other(error.into(), None));
+        let fault = Fault::from(refused);
+        assert_eq!(fault.to_string(), "NotSignedIn: the login has ended: run `aws sso login` (ListBuckets)");
+        assert_eq!(Failure::from(fault).exit, Exit::Credentials);
+    }
+
+    #[test]
+    fn a_statement_that_exists_is_final() {
+        let text = "The statement id (x) provided already exists.";
+        assert_eq!(retry("AddPermission", "ResourceConflictException", text), Retry::Never);
+    }
+}

@@ -1,0 +1,42 @@
+//! Which endpoint each service has, if it is not AWS's own.
+
+use aws_config::SdkConfig;
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+
+use crate::cloud::sign_in::{Trouble, check_address};
+
+/// The services that we call, as the SDK calls them.
+const SERVICES: &[&str] =
+    &["S3", "DynamoDB", "IAM", "Lambda", "CloudWatch Logs", "EC2", "Elastic Load Balancing v2", "Auto Scaling", "STS"];
+
+/// The endpoint of a service.
+pub fn of(config: &SdkConfig, service: &str) -> Option<String> {
+    let own = key(service).and_then(|key| config.service_config()?.load_config(key));
+    own.or_else(|| config.endpoint_url().map(str::to_owned))
+}
+
+/// The same configuration, in which blank endpoints are none.
+///
+/// Errors: an endpoint that is no address. With one the SDK panics.
+pub fn checked(config: SdkConfig) -> Result<SdkConfig, Trouble> {
+    let config = config.clone().into_builder().service_config(WithoutBlanks(config)).build();
+    for service in SERVICES {
+        if let Some(endpoint) = of(&config, service) {
+            check_address(&format!("the endpoint_url of {service}"), &endpoint)?;
+        }
+    }
+    Ok(config)
+}
+
+fn key(service: &str) -> Option<ServiceConfigKey<'_>> {
+    ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()
+}
+
+#[derive(Debug)]
+struct WithoutBlanks(SdkConfig);
+
+impl LoadServiceConfig for WithoutBlanks {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        self.0.service_config()?.load_config(key).filter(|value| !value.trim().is_empty())
+    }
+}

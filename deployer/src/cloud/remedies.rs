@@ -1,0 +1,311 @@
+//! What to do about an answer that stays the same: by AWS's own words where those are known, by the class of its code
+//! where they are not (docs/aws.md §3, §18).
+
+use crate::{
+    cloud::{health, sign_in::NOT_SIGNED_IN},
+    engine::Fault,
+};
+
+/// What to do about a refused call. `what` is the resource it was made for, as people know it.
+pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
+    if fault.code == NOT_SIGNED_IN {
+        return Some(AGAIN.into());
+    }
+    if lacks_credentials(fault) {
+        return Some(SIGN_IN.into());
+    }
+    if is_about_credentials(fault) {
+        return Some(RENEW.into());
+    }
+    let known = health::advice(fault).or_else(|| known(fault)).map(str::to_owned);
+    known.or_else(|| Class::of(&fault.code).map(|class| class.remedy(fault, what.unwrap_or("this stack"))))
+}
+
+fn known(fault: &Fault) -> Option<&'static str> {
+    let said = format!("{}: {}", fault.code, fault.message);
+    KNOWN.iter().find(|(text, _)| said.contains(text)).map(|(_, remedy)| *remedy)
+}
+
+const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
+                       use --local, which needs no account";
+/// The fault itself says what to do first.
+const AGAIN: &str = "do that; the same command then continues";
+const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
+
+/// Codes that speak of credentials or of the clock (docs/aws.md §3.1).
+const CREDENTIALS: &[&str] = &[
+    NOT_SIGNED_IN,
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "AuthFailure",
+    "SignatureDoesNotMatch",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "InvalidAccessKeyId",
+];
+
+/// Whether it is refused because of who is asking.
+pub fn is_about_credentials(fault: &Fault) -> bool {
+    CREDENTIALS.contains(&fault.code.as_str()) || lacks_credentials(fault)
+}
+
+fn lacks_credentials(fault: &Fault) -> bool {
+    let message = fault.message.to_lowercase();
+    fault.code == "NoConnection" && message.contains("credential")
+}
+
+/// Parts of codes and messages, and what to do about them (docs/aws.md §3.2 to §3.4).
+const KNOWN: &[(&str, &str)] = &[
+    (
+        "not authorized to perform: iam:",
+        "accounts of AWS Academy may not write to IAM: add `roles: { existing: LabRole, instance_profile: \
+         LabInstanceProfile }` to stack.yaml",
+    ),
+    (
+        "not eligible for Free Tier",
+        "the account's free plan only starts t3.micro, t3.small, t4g.micro, t4g.small, c7i-flex.large and \
+         m7i-flex.large: set `instance_type: t3.micro`, or another of them",
+    ),
+    (
+        "cannot be assumed by Lambda",
+        "the role's trust policy must allow lambda.amazonaws.com to assume it: correct it, or name another one under \
+         `roles`",
+    ),
+    ("vCPU capacity", "ask AWS for a higher vCPU quota (Service Quotas, L-1216C47A), or lower `instances.max`"),
+    ("does not support creating load balancers", "only AWS Support can allow load balancers in this account"),
+    ("protected against deletion", "set `protect: false` for the table, run `up`, then `down` again"),
+    ("InvalidAMIID", IMAGE),
+    ("image id", IMAGE),
+    (
+        "provided already exists",
+        "somebody else has given the function a statement of this name: take it out by hand (`aws lambda \
+         remove-permission`)",
+    ),
+    (
+        "overlap",
+        "the bucket already tells somebody else of the same uploads: take that out by hand, or give `on_upload` another \
+         `prefix` or `suffix`",
+    ),
+    ("NoDefaultVpc", "make one with `aws ec2 create-default-vpc`, in this region"),
+    ("TooFewSubnets", "make one for each zone with `aws ec2 create-default-subnet --availability-zone ZONE`"),
+    ("TooFewZones", "choose another `instance_type` in stack.yaml"),
+    ("NoImage", "name a machine image of yours with `image` in stack.yaml"),
+    ("LoadBalancerFailed", "AWS has given up building it: run `down`, then `up` again"),
+    ("InstanceRefreshFailed", "correct the service or its `health_check`: the next `up` rolls it out again"),
+];
+
+const IMAGE: &str = "correct `image` in stack.yaml, or leave it out to use the newest Amazon Linux 2023 of the region";
+
+/// What codes have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Whoever asks may not.
+    Forbidden,
+    /// The account has had its share.
+    Quota,
+    /// The account is not ready for it.
+    Account,
+    /// Too many calls in a short time.
+    TooFast,
+    /// AWS itself has no more.
+    Capacity,
+    /// The name is somebody else's.
+    Taken,
+    /// Something else needs it.
+    InUse,
+    /// Somebody else is at it.
+    Busy,
+    /// Whatever answers has no such operation.
+    Unknown,
+    /// A value cannot be right.
+    Input,
+    /// AWS cannot be reached, or cannot answer.
+    Unreachable,
+    /// The target is not well.
+    Ill,
+}
+
+/// Codes by class; the first row that fits counts. A `*` stands for anything.
+const CLASSES: &[(&str, Class)] = &[
+    ("AccessDenied*", Class::Forbidden),
+    ("UnauthorizedOperation", Class::Forbidden),
+    ("Throttl*", Class::TooFast),
+    ("RequestThrottled*", Class::TooFast),
+    ("RequestLimitExceeded", Class::TooFast),
+    ("TooManyRequests*", Class::TooFast),
+    ("SlowDown", Class::TooFast),
+    ("EC2ThrottledException", Class::TooFast),
+    ("OptInRequired", Class::Account),
+    ("PendingVerification", Class::Account),
+    ("Blocked", Class::Account),
+    ("OperationNotPermitted", Class::Account),
+    ("TooMany*", Class::Quota),
+    ("*LimitExceeded", Class::Quota),
+    ("*LimitExceededException", Class::Quota),
+    ("*QuotaExceeded*", Class::Quota),
+    ("CodeStorageExceededException", Class::Quota),
+    ("Insufficient*", Class::Capacity),
+    ("*AlreadyExist*", Class::Taken),
+    ("*Duplicate*", Class::Taken),
+    ("DependencyViolation", Class::InUse),
+    ("*InUse", Class::InUse),
+    ("DeleteConflict", Class::InUse),
+    ("BucketNotEmpty", Class::InUse),
+    ("OperationAborted*", Class::Busy),
+    ("ResourceInUseException", Class::Busy),
+    ("ResourceConflictException", Class::Busy),
+    ("ConcurrentModification", Class::Busy),
+    ("ResourceContention", Class::Busy),
+    ("*InProgress", Class::Busy),
+    ("InvalidAction", Class::Unknown),
+    ("UnknownOperation*", Class::Unknown),
+    ("NotImplemented*", Class::Unknown),
+    ("MethodNotAllowed*", Class::Unknown),
+    ("HTTP 405", Class::Unknown),
+    ("HTTP 501", Class::Unknown),
+    ("Validation*", Class::Input),
+    ("Invalid*", Class::Input),
+    ("Malformed*", Class::Input),
+    ("NoConnection", Class::Unreachable),
+    ("Timeout", Class::Unreachable),
+    ("Internal*", Class::Unreachable),
+    ("ServiceUnavailable*", Class::Unreachable),
+    ("HTTP 5*", Class::Unreachable),
+    ("NotHealthy", Class::Ill),
+];
+
+impl Class {
+    fn of(code: &str) -> Option<Class> {
+        CLASSES.iter().find(|(pattern, _)| fits(pattern, code)).map(|(_, class)| *class)
+    }
+
+    fn remedy(self, fault: &Fault, what: &str) -> String {
+        match self {
+            Class::Forbidden => forbidden(fault, what),
+            Class::Quota => format!(
+                "a quota of the account is used up: remove what is no longer needed, or ask AWS for more (Service \
+                 Quotas); then there is room for {what}"
+            ),
+            Class::Account => "AWS does not let this account do so yet: finish its sign-up and verification in the \
+                               console, or ask AWS Support"
+                .into(),
+            Class::TooFast => "AWS is asked for too much at the moment, perhaps by others in the account: try again \
+                               later"
+                .into(),
+            Class::Capacity => "AWS has no room for this at the moment: try again later, or choose another \
+                                `instance_type`"
+                .into(),
+            Class::Taken => format!(
+                "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
+            ),
+            Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
+            Class::Busy => format!("somebody else is changing {what}: try again when they have finished"),
+            Class::Unknown => format!(
+                "whatever answers has no operation `{}`: AWS has it, so this is something else, perhaps an old \
+                 imitation of AWS; look after AWS_ENDPOINT_URL, or use --local. No entry of stack.yaml is at fault",
+                fault.operation
+            ),
+            Class::Input => format!(
+                "AWS does not take a value of {what}: correct its entry in stack.yaml; if that is right, the mistake \
+                 is the deployer's"
+            ),
+            Class::Unreachable => "AWS, or the way to it, is down: look after the connection and at \
+                                   https://health.aws.amazon.com"
+                .into(),
+            Class::Ill => format!(
+                "look at what the targets of {what} answer and their consoles say, and correct the service, or give it \
+                 longer with --healthy-within"
+            ),
+        }
+    }
+}
+
+fn fits(pattern: &str, code: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(rest), Some(_)) => code.contains(rest.trim_end_matches('*')),
+        (Some(end), None) => code.ends_with(end),
+        (None, Some(start)) => code.starts_with(start),
+        (None, None) => code == pattern,
+    }
+}
+
+/// S3 says the same of a bucket that is somebody else's.
+fn forbidden(fault: &Fault, what: &str) -> String {
+    let ask = format!(
+        "these credentials may not do so: have the account's administrator allow `{}` for {what}, or use others \
+         (--profile)",
+        action(fault)
+    );
+    match fault.operation.contains("Bucket") {
+        true => format!("{ask}; or is the bucket another account's? Then give the stack another `name`"),
+        false => ask,
+    }
+}
+
+/// What is not allowed, as policies name it where AWS says so, else as the call is named.
+fn action(fault: &Fault) -> &str {
+    let said = fault.message.split_once("not authorized to perform: ");
+    said.and_then(|(_, rest)| rest.split_whitespace().next())
+        .filter(|action| action.contains(':'))
+        .unwrap_or(&fault.operation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(operation: &str, code: &str, message: &str, expected: &str) {
+        let remedy = remedy(&Fault::new(operation, code, message), Some("table.posts (app-posts)"));
+        assert!(remedy.as_deref().is_some_and(|it| it.contains(expected)), "{code}: {remedy:?} has no {expected:?}");
+    }
+
+    #[test]
+    fn what_is_forbidden_is_named_with_the_resource() {
+        let message = "User: x is not authorized to perform: dynamodb:CreateTable on resource: y";
+        check(
+            "CreateTable",
+            "AccessDeniedException",
+            message,
+            "allow `dynamodb:CreateTable` for table.posts (app-posts)",
+        );
+        let encoded = "You are not authorized to perform this operation. Encoded authorization failure message: x";
+        check("DescribeVpcs", "UnauthorizedOperation", encoded, "allow `DescribeVpcs` for table.posts");
+        check("CreateBucket", "AccessDenied", "Access Denied", "another account's");
+    }
+
+    #[test]
+    fn every_class_of_refusal_has_its_remedy() {
+        let rows = [
+            ("CreateRole", "LimitExceeded", "Cannot exceed RolesPerAccount: 1000", "Service Quotas"),
+            ("CreateBucket", "TooManyBuckets", "You have attempted to create more buckets than allowed", "Quotas"),
+            ("CreateTable", "LimitExceededException", "Subscriber limit exceeded", "Service Quotas"),
+            ("GetFunction", "TooManyRequestsException", "Rate exceeded", "later"),
+            ("CreateSecurityGroup", "OptInRequired", "You are not subscribed", "sign-up"),
+            ("CreateAutoScalingGroup", "InsufficientInstanceCapacity", "none left", "`instance_type`"),
+            ("CreateAutoScalingGroup", "ValidationError", "The image id '[ami-0]' does not exist", "leave it out"),
+            ("CreateAutoScalingGroup", "InvalidAMIID.NotFound", "it does not exist", "leave it out"),
+            ("CreateBucket", "BucketAlreadyExists", "it is not available", "another `name`"),
+            ("DeleteSecurityGroup", "DependencyViolation", "it has a dependent object", "still uses table.posts"),
+            ("UpdateTable", "ResourceInUseException", "it is being updated", "changing table.posts"),
+            ("CreateTable", "ValidationException", "One or more parameter values were invalid", "correct its entry"),
+            ("CreateRole", "InvalidAction", "Could not find operation CreateRole", "no operation `CreateRole`"),
+            ("GetFunction", "UnknownOperationException", "", "No entry of stack.yaml"),
+            ("UpdateContinuousBackups", "HTTP 501", "Not Implemented", "AWS_ENDPOINT_URL"),
+            ("PutBucketCors", "NotImplemented", "", "no operation `PutBucketCors`"),
+            ("PutBucketCors", "HTTP 503", "", "the connection"),
+            ("ListTables", "NotSignedIn", "the login has ended: run `aws sso login`", "then continues"),
+            ("DescribeVpcs", "NoDefaultVpc", "us-east-1 has no default network", "create-default-vpc"),
+            ("ListBuckets", "NoConnection", "connection refused", "the connection"),
+            ("ListBuckets", "NoConnection", "no credentials were given", "sign in"),
+            ("ListBuckets", "ExpiredToken", "it has expired", "renew the credentials"),
+        ];
+        rows.iter().for_each(|(operation, code, message, expected)| check(operation, code, message, expected));
+    }
+
+    #[test]
+    fn what_nobody_knows_has_no_remedy() {
+        assert_eq!(remedy(&Fault::new("CreateTable", "Weather", "it rains"), None), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! The files of the shared AWS configuration, read once and checked.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use aws_config::profile::{Profile, ProfileSet};
+use aws_runtime::env_config::file::{EnvConfigFileKind as Kind, EnvConfigFiles};
+use aws_types::os_shim_internal::{Env, Fs};
+
+use super::{Environment, Trouble, environment::check_profile};
+use crate::machine::files::{self, FileError};
+
+/// The profiles of both files.
+#[derive(Debug)]
+pub struct Profiles {
+    set: ProfileSet,
+    files: Vec<File>,
+}
+
+#[derive(Debug)]
+struct File {
+    kind: Kind,
+    path: PathBuf,
+    text: String,
+}
+
+/// Far more than anybody's profiles need.
+const MOST: u64 = 1 << 20;
+
+impl Profiles {
+    /// Reads them, with this profile chosen. A file that is not there has no profiles.
+    ///
+    /// Errors: a file that cannot be read or understood, with its line.
+    pub async fn read(environment: &Environment, selected: &str) -> Result<Profiles, Trouble> {
+        let places = [
+            (Kind::Config, "AWS_CONFIG_FILE", ".aws/config"),
+            (Kind::Credentials, "AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+        ];
+        let mut files = Vec::new();
+        for (kind, variable, usual) in places {
+            let usual = || environment.home().map(|home| home.join(usual));
+            let Some(path) = environment.path(variable).or_else(usual) else { continue };
+            let text = text_of(&path, variable)?;
+            let file = File { kind, path, text };
+            file.check().await?;
+            files.push(file);
+        }
+        let set = parse(&files, selected).await.map_err(|error| Trouble::credentials(error, CORRECT))?;
+        let profiles = Profiles { set, files };
+        if let Some(profile) = profiles.get(selected) {
+            check_profile(selected, |key| profile.get(key))?;
+        }
+        Ok(profiles)
+    }
+
+    /// None at all.
+    pub fn none() -> Profiles {
+        Profiles { set: ProfileSet::default(), files: Vec::new() }
+    }
+
+    /// One of them.
+    pub fn get(&self, name: &str) -> Option<&Profile> {
+        self.set.get_profile(name)
+    }
+
+    /// Whether there is a section `[sso-session NAME]`.
+    pub fn has_sso_session(&self, name: &str) -> bool {
+        self.set.sso_session(name).is_some()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.set.profiles().collect()
+    }
+
+    /// The files, for messages: those that are there, or all that could be.
+    pub fn places(&self) -> String {
+        let there = self.files.iter().filter(|file| !file.text.is_empty()).collect::<Vec<_>>();
+        let files = if there.is_empty() { self.files.iter().collect() } else { there };
+        match files.is_empty() {
+            true => "~/.aws/config".into(),
+            false => files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(" or "),
+        }
+    }
+
+    /// The file of this kind, for messages.
+    pub fn credentials_file(&self) -> String {
+        let file = self.files.iter().find(|file| matches!(file.kind, Kind::Credentials));
+        file.map_or("~/.aws/credentials".into(), |file| file.path.display().to_string())
+    }
+
+    /// How a profile of this name is written that the files have and nobody sees: in the one file its section begins
+    /// with `profile`, in the other it must not.
+    pub fn unseen(&self, name: &str) -> Option<String> {
+        self.files.iter().find_map(|file| {
+            let (seen, written) = match file.kind {
+                Kind::Config => (format!("[profile {name}]"), format!("[{name}]")),
+                _ => (format!("[{name}]"), format!("[profile {name}]")),
+            };
+            let is_there = file.text.lines().any(|line| line.trim() == written);
+            is_there.then(|| format!("write {seen} for {written} in {}", file.path.display()))
+        })
+    }
+
+    /// What has been read, for the SDK: it would read the files itself otherwise, whatever they are.
+    pub fn for_sdk(&self) -> EnvConfigFiles {
+        of(&self.files)
+    }
+}
+
+const CORRECT: &str = "correct the file, or make it anew with `aws configure`";
+
+fn text_of(path: &Path, variable: &str) -> Result<String, Trouble> {
+    match files::read_text_file(path, MOST) {
+        Ok(text) => Ok(text),
+        Err(error) if error.is_not_found() => Ok(String::new()),
+        Err(error) => Err(unreadable(&error, variable)),
+    }
+}
+
+fn unreadable(error: &FileError, variable: &str) -> Trouble {
+    let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
+    let remedy = match error {
+        FileError::NotUtf8 { .. } => "save it as UTF-8".to_owned(),
+        _ => format!("let {variable} name a file that can be read, or correct the one that is there"),
+    };
+    Trouble::credentials(format!("{error}{cause}"), remedy)
+}
+
+fn of(files: &[File]) -> EnvConfigFiles {
+    let none = EnvConfigFiles::builder().with_contents(Kind::Config, "");
+    files.iter().fold(none, |all, file| all.with_contents(file.kind, file.text.as_str())).build()
+}
+
+async fn parse(files: &[File], selected: &str) -> Result<ProfileSet, String> {
+    let selected = Some(selected.to_owned().into());
+    aws_config::profile::load(&Fs::default(), &Env::default(), &of(files), selected)
+        .await
+        .map_err(|error| super::chain(&error).last().map_or_else(String::new, ToString::to_string))
+}
+
+impl File {
+    /// What the SDK does not understand, or understands in another way than whoever wrote it.
+    async fn check(&self) -> Result<(), Trouble> {
+        let path = self.path.display();
+        if self.text.starts_with('\u{feff}') {
+            return Err(Trouble::credentials(
+                format!("{path} begins with a byte order mark"),
+                "save it as UTF-8 without a byte order mark (in Notepad: \"UTF-8\", not \"UTF-8 with BOM\")",
+            ));
+        }
+        if self.text.contains('\0') {
+            return Err(Trouble::credentials(format!("{path} is not a text"), "save it as UTF-8"));
+        }
+        if let Some(line) = indented(&self.text) {
+            return Err(Trouble::credentials(
+                format!("{path}: line {line} is indented"),
+                "take away the blanks at the beginnings of its lines",
+            ));
+        }
+        let only = File { kind: self.kind, path: self.path.clone(), text: self.text.clone() };
+        match parse(&[only], "default").await {
+            Ok(_) => Ok(()),
+            Err(said) => {
+                let line = said.split("on line ").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or("?");
+                // The line itself may hold a secret.
+                let what = format!("{path}: line {line} is neither `[profile]` nor `key = value`");
+                Err(Trouble::credentials(what, CORRECT))
+            }
+        }
+    }
+}
+
+/// The first line that is meant as a section or a setting and is indented: what is indented continues the line above,
+/// and only below a setting without a value are there settings that must be.
+fn indented(text: &str) -> Option<usize> {
+    let mut takes_more = false;
+    for (line, number) in text.lines().zip(1..) {
+        let content = line.trim();
+        let is_meant = content.starts_with('[') || content.split_once('=').is_some_and(|(key, _)| is_key(key.trim()));
+        match line.starts_with([' ', '\t']) {
+            _ if content.is_empty() || content.starts_with(['#', ';']) => {}
+            true if is_meant && !takes_more => return Some(number),
+            true => {}
+            false => takes_more = content.split_once('=').is_some_and(|(_, value)| value.trim().is_empty()),
+        }
+    }
+    None
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_indented_by_mistake_is_told_from_what_must_be() {
+        for (text, line) in [
+            (" [default]\naws_access_key_id = A\n", Some(1)),
+            ("[default]\n  aws_access_key_id = A\n", Some(2)),
+            ("[default]\naws_access_key_id = A\n\taws_secret_access_key = B\n", Some(3)),
+            ("# mine\n\n  [default]\n", Some(3)),
+            ("[default]\ns3 =\n  max_concurrent_requests = 20\nregion = x\n", None),
+            ("[default]\n   # a comment\nregion = x\n   \n", None),
+            ("[services a]\ns3 = \n  endpoint_url = http://a\nsts =\n  endpoint_url = http://a\n", None),
+            ("[default]\ncredential_process = a\n  and more words\n", None),
+            ("", None),
+        ] {
+            assert_eq!(indented(text), line, "{text}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is there before us: whose account it is, and the network that AWS keeps in every region.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::types::{Filter, LocationType};
+
+use crate::{
+    cloud::aws::{Aws, items},
+    engine::Fault,
+};
+
+/// Where we are, and as whom.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The account's number.
+    pub account: String,
+    /// Who is calling.
+    pub caller_arn: String,
+    /// The region.
+    pub region: String,
+}
+
+/// The default network of the region, as far as we use it.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The network.
+    pub vpc: String,
+    /// Two or three of its subnets, by zone.
+    pub subnets: Vec<Subnet>,
+}
+
+/// One subnet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// `subnet-…`.
+    pub id: String,
+    /// The zone it is in.
+    pub zone: String,
+}
+
+/// A load balancer needs two zones (docs/aws.md §8.1).
+const FEWEST_ZONES: usize = 2;
+/// Each zone costs a public address, and three outlast the loss of one (docs/aws.md §16).
+const MOST_ZONES: usize = 3;
+
+impl Site {
+    /// The one call that always works with good credentials, and so the first (docs/aws.md §3.1).
+    pub async fn identity(aws: &Aws) -> Result<Site, Fault> {
+        let identity = aws.sts.get_caller_identity().send().await?;
+        Ok(Site {
+            account: identity.account().unwrap_or_default().into(),
+            caller_arn: identity.arn().unwrap_or_default().into(),
+            region: aws.region.clone(),
+        })
+    }
+}
+
+impl Network {
+    /// Looks for the default network, and for the zones in it that offer all of these types of machines.
+    pub async fn discover(aws: &Aws, instance_types: &BTreeSet<String>) -> Result<Network, Fault> {
+        let (vpc, subnets, offered) =
+            futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
+        let vpc = vpc.ok_or_else(|| no_vpc(&aws.region))?;
+        let subnets = subnets.into_iter().filter(|(of, _)| *of == vpc).map(|(_, subnet)| subnet).collect();
+        Ok(Network { vpc, subnets: chosen(subnets, &offered, instance_types, &aws.region)? })
+    }
+
+    /// The subnets by their ids alone.
+    pub fn subnet_ids(&self) -> BTreeSet<String> {
+        self.subnets.iter().map(|subnet| subnet.id.clone()).collect()
+    }
+}
+
+async fn default_vpc(aws: &Aws) -> Result<Option<String>, Fault> {
+    let answer = aws.ec2.describe_vpcs().filters(is_true("is-default")).send().await?;
+    Ok(answer.vpcs().first().and_then(|vpc| vpc.vpc_id().map(str::to_owned)))
+}
+
+/// The default subnets with the networks they are in.
+async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
+    let call = aws
+        .ec2
+        .describe_subnets()
+        .filters(is_true("default-for-az"))
+        .filters(Filter::builder().name("state").values("available").build());
+    let found = items(call.into_paginator().send()).await?;
+    let subnets = found.into_iter().filter_map(|subnet| {
+        let known = Subnet { id: subnet.subnet_id?, zone: subnet.availability_zone? };
+        Some((subnet.vpc_id?, known))
+    });
+    Ok(subnets.collect())
+}
+
+/// For each zone, which of the types it offers: not every zone offers every type (docs/aws.md §8.1).
+async fn offered(aws: &Aws, types: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
+    let mut zones: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let types = Filter::builder().name("instance-type").set_values(Some(types.iter().cloned().collect())).build();
+    let call = aws.ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone).filters(types);
+    for offering in items(call.into_paginator().send()).await? {
+        if let (Some(zone), Some(kind)) = (offering.location, offering.instance_type) {
+            zones.entry(zone).or_default().insert(kind.as_str().to_owned());
+        }
+    }
+    Ok(zones)
+}
+
+fn is_true(name: &str) -> Filter {
+    Filter::builder().name(name).values("true").build()
+}
+
+/// One subnet per zone that offers everything, the same ones every time.
+fn chosen(
+    subnets: Vec<Subnet>,
+    offered: &BTreeMap<String, BTreeSet<String>>,
+    types: &BTreeSet<String>,
+    region: &str,
+) -> Result<Vec<Subnet>, Fault> {
+    let zones = subnets.len();
+    let suits = |subnet: &Subnet| offered.get(&subnet.zone).is_some_and(|offered| offered.is_superset(types));
+    let mut suitable: Vec<Subnet> = subnets.into_iter().filter(suits).collect();
+    suitable.sort_by(|a, b| (&a.zone, &a.id).cmp(&(&b.zone, &b.id)));
+    suitable.dedup_by(|next, kept| next.zone == kept.zone);
+    suitable.truncate(MOST_ZONES);
+    match suitable.len() {
+        FEWEST_ZONES.. => Ok(suitable),
+        _ if zones < FEWEST_ZONES => Err(Fault::new(
+            "DescribeSubnets",
+            "TooFewSubnets",
+            format!("a load balancer needs default subnets in {FEWEST_ZONES} zones, and {region} has {zones}"),
+        )),
+        few => Err(Fault::new(
+            "DescribeInstanceTypeOfferings",
+            "TooFewZones",
+            format!(
+                "a load balancer needs {FEWEST_ZONES} zones, and {few} in {region} offer {}",
+                types.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
+            ),
+        )),
+    }
+}
+
+fn no_vpc(region: &str) -> Fault {
+    Fault::new("DescribeVpcs", "NoDefaultVpc", format!("{region} has no default network"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(id: &str, zone: &str) -> Subnet {
+        Subnet { id: id.into(), zone: zone.into() }
+    }
+
+    fn set(types: &[&str]) -> BTreeSet<String> {
+        types.iter().map(|&kind| kind.to_owned()).collect()
+    }
+
+    fn ids(subnets: Vec<Subnet>, zones: &[(&str, &[&str])]) -> Result<Vec<String>, String> {
+        let offered = zones.iter().map(|(zone, types)| ((*zone).to_owned(), set(types))).collect();
+        let chosen = chosen(subnets, &offered, &set(&["t3.micro", "t4g.micro"]), "us-east-1");
+        chosen.map(|subnets| subnets.into_iter().map(|subnet| subnet.id).collect()).map_err(|fault| fault.code)
+    }
+
+    const BOTH: &[&str] = &["t3.micro", "t4g.micro"];
+
+    #[test]
+    fn the_first_three_zones_that_offer_everything_are_taken() {
+        let subnets = ["e", "d", "c", "b", "a"].map(|zone| subnet(&format!("s-{zone}"), zone)).to_vec();
+        let zones = [("a", BOTH), ("b", &["t3.micro"]), ("c", BOTH), ("d", BOTH), ("e", BOTH)];
+        assert_eq!(ids(subnets, &zones).unwrap(), ["s-a", "s-c", "s-d"]);
+    }
+
+    #[test]
+    fn a_zone_counts_once() {
+        let subnets = vec![subnet("s-2", "a"), subnet("s-1", "a"), subnet("s-3", "b")];
+        assert_eq!(ids(subnets, &[("a", BOTH), ("b", BOTH)]).unwrap(), ["s-1", "s-3"]);
+    }
+
+    #[test]
+    fn one_zone_is_too_few_and_the_error_says_why() {
+        let subnets = vec![subnet("s-1", "a"), subnet("s-2", "b")];
+        assert_eq!(ids(subnets, &[("a", BOTH), ("b", &[])]).unwrap_err(), "TooFewZones");
+        assert_eq!(ids(vec![subnet("s-1", "a")], &[("a", BOTH)]).unwrap_err(), "TooFewSubnets");
+    }
+}

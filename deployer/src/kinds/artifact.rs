@@ -1,0 +1,143 @@
+//! Programs in the artifact bucket. The key holds the hash of the content, and S3's own checksum says whether that is
+//! still the content.
+
+use std::{path::PathBuf, time::Duration};
+
+use aws_sdk_s3::{
+    operation::head_object::HeadObjectOutput,
+    primitives::ByteStream,
+    types::{ChecksumAlgorithm, ChecksumMode},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    cloud::aws::{Aws, found, gone},
+    engine::{Fault, Live, Observed, Owner, Resource, Tags},
+};
+
+/// A program, known by its bucket and key.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The bucket it is in.
+    pub bucket: String,
+    /// Its key, which holds the hash of its content.
+    pub key: String,
+    /// Where it comes from.
+    pub program: PathBuf,
+}
+
+/// What is known of a program beyond its key.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The SHA-256 of the content in hexadecimal, as S3 has computed it. An object that was stored without one was not
+    /// stored by us.
+    pub sha256: Option<String>,
+}
+
+/// Where to fetch it from.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Resource for Artifact {
+    const KIND: &'static str = "artifact";
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.key
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let call = aws.s3.head_object().bucket(&self.bucket).key(&self.key).checksum_mode(ChecksumMode::Enabled);
+        let Some(there) = found(call.send().await)? else { return Ok(Observed::Absent) };
+        let sha256 = match keeps_checksums(&there) {
+            true => there.checksum_sha256().and_then(|sha256| STANDARD.decode(sha256).ok()).map(hex::encode),
+            false => self.sha256_of_content(aws, there.content_length().unwrap_or_default()).await?,
+        };
+        Ok(Observed::Present(self.live(Settings { sha256 })))
+    }
+
+    async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        self.upload(aws, want).await?;
+        Ok(Some(self.live(want.clone())))
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
+        self.upload(aws, want).await
+    }
+
+    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.s3.delete_object().bucket(&self.bucket).key(&self.key).send().await)
+    }
+}
+
+/// How much is downloaded at once.
+const PIECE: i64 = 4 << 20;
+/// A download that is cut off is begun again for this long.
+const CUT_OFF_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether a store keeps checksums at all. S3 has one of every object, by an algorithm of its own choice where it was
+/// given none ("Checking object integrity in Amazon S3"); others that speak its language may have none.
+fn keeps_checksums(there: &HeadObjectOutput) -> bool {
+    let all = [
+        there.checksum_sha256(),
+        there.checksum_crc64_nvme(),
+        there.checksum_crc32(),
+        there.checksum_crc32_c(),
+        there.checksum_sha1(),
+    ];
+    all.iter().any(Option::is_some)
+}
+
+impl Artifact {
+    fn live(&self, settings: Settings) -> Live<Self> {
+        let output = Output { bucket: self.bucket.clone(), key: self.key.clone() };
+        Live { settings, output, owner: Owner::Parent }
+    }
+
+    /// The content itself, which is that long, piece by piece: no answer has to be large.
+    async fn sha256_of_content(&self, aws: &Aws, bytes: i64) -> Result<Option<String>, Fault> {
+        let (mut sha256, mut at) = (Sha256::new(), 0);
+        while at < bytes {
+            let range = format!("bytes={at}-{}", at + PIECE - 1);
+            let call = aws.s3.get_object().bucket(&self.bucket).key(&self.key).range(range);
+            let Some(there) = found(call.send().await)? else { return Ok(None) };
+            let cut_off = |why: &str| Fault::new("GetObject", "NoConnection", why).within(CUT_OFF_WITHIN);
+            let piece = there.body.collect().await.map_err(|error| cut_off(&error.to_string()))?.into_bytes();
+            if piece.is_empty() {
+                return Err(cut_off("an empty piece of the program"));
+            }
+            at += piece.len() as i64;
+            sha256.update(&piece);
+        }
+        Ok(Some(hex::encode(sha256.finalize())))
+    }
+
+    /// From the file, piece by piece: a program is never in memory as a whole. S3 refuses what does not have the
+    /// checksum: the file may have changed since it was read.
+    async fn upload(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        let body = match ByteStream::from_path(&self.program).await {
+            Ok(body) => body,
+            Err(error) => {
+                let message = format!("{}: {error}", self.program.display());
+                return Err(Fault::new("PutObject", "UnreadableProgram", message));
+            }
+        };
+        let bytes = body.size_hint().1.unwrap_or_default();
+        let patient = aws_sdk_s3::config::Builder::new().timeout_config(aws.upload_within(bytes as usize));
+        let sha256 =
+            want.sha256.as_ref().and_then(|sha256| hex::decode(sha256).ok()).map(|bytes| STANDARD.encode(bytes));
+        let call = aws.s3.put_object().bucket(&self.bucket).key(&self.key).body(body);
+        let call = call.checksum_algorithm(ChecksumAlgorithm::Sha256).set_checksum_sha256(sha256);
+        call.customize().config_override(patient).send().await?;
+        Ok(())
+    }
+}

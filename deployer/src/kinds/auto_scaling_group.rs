@@ -1,0 +1,418 @@
+//! An Auto Scaling group: keeps the wanted number of healthy instances.
+//!
+//! How many that is at the moment is for the scaling policy to say, and no setting of ours.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aws_sdk_autoscaling::types::{
+    AutoScalingGroup as Described, DesiredConfiguration, Filter, InstanceRefresh, InstanceRefreshStatus as Status,
+    LaunchTemplateSpecification, RefreshPreferences,
+};
+use serde::Serialize;
+
+use super::tags;
+use crate::{
+    cloud::aws::{Aws, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+};
+
+/// Known by its name.
+#[derive(Debug, Clone)]
+pub struct AutoScalingGroup {
+    /// Its name.
+    pub name: String,
+}
+
+/// What we choose.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// At least so many instances.
+    pub min: i32,
+    /// At most so many.
+    pub max: i32,
+    /// Where they run.
+    pub subnets: BTreeSet<String>,
+    /// The ARNs of the target groups they are registered with.
+    pub target_groups: BTreeSet<String>,
+    /// `ELB`: an instance that the load balancer finds unhealthy is replaced.
+    pub health_check_type: String,
+    /// How long a new instance may be unhealthy. AWS's own default, none, kills every instance before it has
+    /// started (docs/aws.md §10.3).
+    pub grace_period_s: i32,
+    /// How long a new instance is not yet counted in what is measured.
+    pub warmup_s: i32,
+    /// What the instances are made of.
+    pub template: Template,
+}
+
+/// A version of a launch template.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Template {
+    /// `lt-…`.
+    pub id: String,
+    /// Its number: a roll-out can only be undone between numbers (docs/aws.md §10.5).
+    pub version: String,
+}
+
+/// What AWS assigns.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+}
+
+/// The first minute of an instance is spent starting, and says nothing about the load.
+pub const WARMUP_S: i32 = 60;
+/// How long a roll-out may take.
+const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
+
+impl Resource for AutoScalingGroup {
+    const KIND: &'static str = "auto_scaling_group";
+    const SOURCES: &'static [(&'static str, &'static str)] =
+        &[("min", "instances.min"), ("max", "instances.max"), ("grace_period_s", "grace_period_s")];
+    /// Its end takes as long as that of its last instance (docs/aws.md §10.7).
+    const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let found = aws.together.auto_scaling_groups.read(&self.name, |names| described(aws, names)).await?;
+        let Some(group) = found else { return self.remains(aws).await };
+        if group.status().is_some_and(|status| !status.is_empty()) {
+            return Ok(Observed::Settling("being deleted".into()));
+        }
+        Ok(Observed::Present(Live {
+            settings: settings(&group),
+            output: Output { name: self.name.clone() },
+            owner: Owner::Tags(tags_of(&group)),
+        }))
+    }
+
+    /// The target groups belong into this call: attached later, they would not count before an instance is healthy
+    /// (docs/aws.md §10.1).
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        aws.autoscaling
+            .create_auto_scaling_group()
+            .auto_scaling_group_name(&self.name)
+            .launch_template(specification(&want.template))
+            .min_size(want.min)
+            .max_size(want.max)
+            .desired_capacity(want.min)
+            .vpc_zone_identifier(joined(&want.subnets))
+            .set_target_group_arns(Some(want.target_groups.iter().cloned().collect()))
+            .health_check_type(&want.health_check_type)
+            .health_check_grace_period(want.grace_period_s)
+            .default_instance_warmup(want.warmup_s)
+            .set_tags(Some(tags::to_autoscaling(&self.name, tags)))
+            .send()
+            .await?;
+        Ok(Some(Live {
+            settings: want.clone(),
+            output: Output { name: self.name.clone() },
+            owner: Owner::Tags(tags.clone()),
+        }))
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let there = &live.settings;
+        let besides =
+            Settings { template: there.template.clone(), target_groups: there.target_groups.clone(), ..want.clone() };
+        if besides != *there {
+            self.resize(aws, want).await?;
+        }
+        if want.target_groups != there.target_groups {
+            self.attach(aws, want.target_groups.difference(&there.target_groups)).await?;
+            self.detach(aws, there.target_groups.difference(&want.target_groups)).await?;
+        }
+        if want.template != there.template {
+            self.roll_out(aws, &want.template, &there.template).await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, aws: &Aws, _: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let tags = tags::to_autoscaling(&self.name, tags);
+        aws.autoscaling.create_or_update_tags().set_tags(Some(tags)).send().await?;
+        Ok(())
+    }
+
+    /// The quick way (docs/aws.md §10.7): the instances are terminated without being asked.
+    async fn delete(&self, aws: &Aws, _: &Live<Self>) -> Result<(), Fault> {
+        let call = aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(&self.name);
+        gone(call.force_delete(true).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let filter = Filter::builder().name(format!("tag:{STACK_TAG}")).values(stack).build();
+        let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
+        let mut owned = Vec::new();
+        for group in items(call.into_paginator().send()).await? {
+            let ours = tags_of(&group).get(STACK_TAG).is_some_and(|owner| owner == stack);
+            let name = group.auto_scaling_group_name.unwrap_or_default();
+            if ours && !but.contains(&name) {
+                owned.push(AutoScalingGroup { name });
+            }
+        }
+        Ok(owned)
+    }
+}
+
+/// Those of these names that are there.
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let call = aws.autoscaling.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(names));
+    let groups = items(call.into_paginator().send()).await?;
+    Ok(groups.into_iter().filter_map(|group| Some((group.auto_scaling_group_name.clone()?, group))).collect())
+}
+
+impl AutoScalingGroup {
+    /// A group is not gone before its instances are: until then they hold the security group and need the role.
+    async fn remains(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let states = ["pending", "running", "shutting-down", "stopping", "stopped"];
+        let answer = aws
+            .ec2
+            .describe_instances()
+            .filters(tags::ec2_filter("tag:aws:autoscaling:groupName", [self.name.as_str()]))
+            .filters(tags::ec2_filter("instance-state-name", states))
+            .send()
+            .await?;
+        let left: usize = answer.reservations().iter().map(|reservation| reservation.instances().len()).sum();
+        Ok(match left {
+            0 => Observed::Absent,
+            1 => Observed::Settling("waiting for its last instance to end".into()),
+            left => Observed::Settling(format!("waiting for its last {left} instances to end")),
+        })
+    }
+
+    /// Everything but the template and the target groups. The desired capacity is left out, or every run would undo
+    /// what the scaling policy did (docs/aws.md §10.1).
+    async fn resize(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        aws.autoscaling
+            .update_auto_scaling_group()
+            .auto_scaling_group_name(&self.name)
+            .min_size(want.min)
+            .max_size(want.max)
+            .vpc_zone_identifier(joined(&want.subnets))
+            .health_check_type(&want.health_check_type)
+            .health_check_grace_period(want.grace_period_s)
+            .default_instance_warmup(want.warmup_s)
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    async fn attach(&self, aws: &Aws, arns: impl Iterator<Item = &String>) -> Result<(), Fault> {
+        let arns: Vec<String> = arns.cloned().collect();
+        if !arns.is_empty() {
+            let call = aws.autoscaling.attach_load_balancer_target_groups().auto_scaling_group_name(&self.name);
+            call.set_target_group_arns(Some(arns)).send().await?;
+        }
+        Ok(())
+    }
+
+    async fn detach(&self, aws: &Aws, arns: impl Iterator<Item = &String>) -> Result<(), Fault> {
+        let arns: Vec<String> = arns.cloned().collect();
+        if !arns.is_empty() {
+            let call = aws.autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(&self.name);
+            call.set_target_group_arns(Some(arns)).send().await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the instances by such of the wanted version. When that has succeeded, AWS writes the version into the
+    /// group, and nothing is left to do; until then the answer is "not yet".
+    async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
+        let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
+        let answer = call.max_records(1).send().await?;
+        let newest = answer.instance_refreshes().first();
+        let id = newest.and_then(InstanceRefresh::instance_refresh_id);
+        let is_watched = id.is_some_and(|id| aws.watched_refreshes.contains(id));
+        match RollOut::of(newest, template, aws.began.get(), is_watched) {
+            RollOut::Due => self.start(aws, template, there).await,
+            RollOut::Outdated => {
+                let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
+                gone(call.send().await)
+            }
+            RollOut::Running(progress) => {
+                aws.watched_refreshes.add(id);
+                Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(ROLL_OUT))
+            }
+            RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", "InstanceRefreshFailed", reason)),
+        }
+    }
+
+    /// A new instance is healthy before an old one goes, so that a group of one stays up; what already is of the
+    /// wanted version stays; what fails is undone, if what is there has a number to go back to (docs/aws.md §10.5).
+    async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
+        let preferences = RefreshPreferences::builder()
+            .min_healthy_percentage(100)
+            .max_healthy_percentage(200)
+            .skip_matching(true)
+            .auto_rollback(there.version.parse::<u64>().is_ok());
+        let wanted = DesiredConfiguration::builder().launch_template(specification(template));
+        let begun = aws
+            .autoscaling
+            .start_instance_refresh()
+            .auto_scaling_group_name(&self.name)
+            .desired_configuration(wanted.build())
+            .preferences(preferences.build())
+            .send()
+            .await?;
+        aws.watched_refreshes.add(begun.instance_refresh_id());
+        Ok(())
+    }
+}
+
+/// How far the instances of the wanted version are.
+#[derive(Debug, PartialEq)]
+enum RollOut {
+    /// Nobody has begun.
+    Due,
+    /// Another version is being rolled out, which nobody wants any more.
+    Outdated,
+    /// On its way, so far.
+    Running(String),
+    /// It has failed while this run waited, for this reason.
+    Failed(String),
+}
+
+impl RollOut {
+    /// `began` is when this run began: a roll-out that had failed by then is no reason not to begin another. One that
+    /// this run has watched is its own.
+    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOut {
+        let Some(refresh) = newest else { return RollOut::Due };
+        let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
+        let is_wanted = target.is_some_and(|target| template(target) == *wanted);
+        match (refresh.status(), is_wanted) {
+            (Some(Status::Cancelling), _) => RollOut::Running("the roll-out before is being cancelled".into()),
+            (Some(Status::RollbackInProgress), _) => RollOut::Running(format!("rolling back: {}", reason(refresh))),
+            (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
+            (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
+            (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
+            (Some(ended), true) if is_watched || has_ended_since(refresh, began) => {
+                RollOut::Failed(format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)))
+            }
+            (Some(_), true) => RollOut::Due,
+        }
+    }
+}
+
+fn progress(refresh: &InstanceRefresh) -> String {
+    let percent = refresh.percentage_complete().unwrap_or_default();
+    match refresh.instances_to_update() {
+        Some(left) if left > 0 => format!("rolling out: {percent} %, {left} to be replaced"),
+        _ => format!("rolling out: {percent} %"),
+    }
+}
+
+fn reason(refresh: &InstanceRefresh) -> &str {
+    refresh.status_reason().unwrap_or("AWS gives no reason")
+}
+
+/// In whole seconds, as AWS gives both times: what ended in the second in which the run began had ended before.
+fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ended = refresh.end_time().and_then(|ended| u64::try_from(ended.secs()).ok());
+    ended.is_none_or(|ended| ended > began)
+}
+
+fn settings(group: &Described) -> Settings {
+    let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',');
+    Settings {
+        min: group.min_size().unwrap_or_default(),
+        max: group.max_size().unwrap_or_default(),
+        subnets: subnets.map(str::trim).filter(|subnet| !subnet.is_empty()).map(str::to_owned).collect(),
+        target_groups: group.target_group_arns().iter().cloned().collect(),
+        health_check_type: group.health_check_type().unwrap_or_default().into(),
+        grace_period_s: group.health_check_grace_period().unwrap_or_default(),
+        // Not every cloud that speaks this API keeps it: what is not told is no difference.
+        warmup_s: group.default_instance_warmup().unwrap_or(WARMUP_S),
+        template: group
+            .launch_template()
+            .map(template)
+            .unwrap_or_else(|| Template { id: String::new(), version: String::new() }),
+    }
+}
+
+fn template(specification: &LaunchTemplateSpecification) -> Template {
+    Template {
+        id: specification.launch_template_id().unwrap_or_default().into(),
+        version: specification.version().unwrap_or_default().into(),
+    }
+}
+
+fn specification(template: &Template) -> LaunchTemplateSpecification {
+    LaunchTemplateSpecification::builder().launch_template_id(&template.id).version(&template.version).build()
+}
+
+fn tags_of(group: &Described) -> Tags {
+    let tags = group.tags().iter();
+    tags.filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned()))).collect()
+}
+
+fn joined(subnets: &BTreeSet<String>) -> String {
+    subnets.iter().map(String::as_str).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_autoscaling::primitives::DateTime;
+
+    fn wanted() -> Template {
+        Template { id: "lt-1".into(), version: "7".into() }
+    }
+
+    fn check(status: Status, version: &str, ended_s: Option<i64>, expected: RollOut) {
+        assert_eq!(roll_out(status, version, ended_s, false), expected);
+    }
+
+    fn roll_out(status: Status, version: &str, ended_s: Option<i64>, is_watched: bool) -> RollOut {
+        let target = Template { id: "lt-1".into(), version: version.into() };
+        let refresh = InstanceRefresh::builder()
+            .status(status)
+            .status_reason("it is ill")
+            .percentage_complete(50)
+            .instances_to_update(2)
+            .set_end_time(ended_s.map(DateTime::from_secs))
+            .desired_configuration(DesiredConfiguration::builder().launch_template(specification(&target)).build())
+            .build();
+        let began = UNIX_EPOCH + Duration::from_secs(10_000);
+        RollOut::of(Some(&refresh), &wanted(), began, is_watched)
+    }
+
+    #[test]
+    fn a_roll_out_is_begun_once_and_waited_for() {
+        assert_eq!(RollOut::of(None, &wanted(), UNIX_EPOCH, false), RollOut::Due);
+        check(Status::Successful, "6", Some(9_990), RollOut::Due);
+        check(Status::InProgress, "7", None, RollOut::Running("rolling out: 50 %, 2 to be replaced".into()));
+        check(Status::RollbackInProgress, "7", None, RollOut::Running("rolling back: it is ill".into()));
+    }
+
+    #[test]
+    fn a_roll_out_that_nobody_wants_any_more_is_cancelled() {
+        check(Status::Pending, "6", None, RollOut::Outdated);
+        let cancelling = "the roll-out before is being cancelled";
+        check(Status::Cancelling, "6", None, RollOut::Running(cancelling.into()));
+        check(Status::Cancelled, "6", Some(9_999), RollOut::Due);
+    }
+
+    #[test]
+    fn a_failed_roll_out_ends_the_run_that_waited_for_it_and_is_begun_again_by_the_next() {
+        let reason = "the roll-out ended as RollbackSuccessful: it is ill";
+        check(Status::RollbackSuccessful, "7", Some(10_001), RollOut::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", None, RollOut::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", Some(10_000), RollOut::Due);
+        // All within the second in which the run began.
+        let own = roll_out(Status::RollbackSuccessful, "7", Some(10_000), true);
+        assert_eq!(own, RollOut::Failed(reason.into()));
+    }
+}

@@ -1,0 +1,429 @@
+//! S3 buckets: private, encrypted, owned by one account.
+
+use aws_sdk_s3::{
+    error::SdkError,
+    types::{
+        BucketLocationConstraint, CorsConfiguration, CreateBucketConfiguration, ObjectOwnership, OwnershipControls,
+        OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+        ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
+    },
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde::Serialize;
+
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+};
+
+mod emptying;
+
+/// A bucket, known by its name.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// Its name, unique in the world.
+    pub name: String,
+    /// Whose it must be, so that a stranger's bucket of this name is never taken for ours. Empty when a list of
+    /// the account's own buckets has named it.
+    pub account: String,
+}
+
+/// What is chosen for a bucket.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// Whether all four ways to make it public are closed.
+    pub public_access_blocked: bool,
+    /// How objects are encrypted: `AES256`.
+    pub encryption: String,
+    /// Who owns uploaded objects: `BucketOwnerEnforced`.
+    pub ownership: String,
+    /// Which web pages may use it. The order counts: the first rule that matches wins.
+    pub cors: Vec<CorsRule>,
+    /// Whether we refuse to delete it. S3 has no such switch, so that a tag says it.
+    pub protected: bool,
+}
+
+/// Which web pages may use a bucket, and how.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CorsRule {
+    /// Origins, or `*`.
+    pub origins: Vec<String>,
+    /// HTTP methods.
+    pub methods: Vec<String>,
+    /// Headers a request may carry.
+    pub headers: Vec<String>,
+    /// Headers of the answer a page may see.
+    pub expose: Vec<String>,
+    /// How long a browser may remember the answer.
+    pub max_age_s: Option<i32>,
+}
+
+/// The tag that says that a bucket must not be deleted.
+const PROTECTED_TAG: &str = "deployer:protected";
+
+/// What a bucket offers to others.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// The region it is in.
+    pub region: String,
+}
+
+impl Settings {
+    /// A bucket nobody but its account can reach, used by these web pages through presigned URLs.
+    pub fn private(cors: Vec<CorsRule>) -> Settings {
+        Settings {
+            public_access_blocked: true,
+            encryption: ServerSideEncryption::Aes256.to_string(),
+            ownership: ObjectOwnership::BucketOwnerEnforced.to_string(),
+            cors: cors.into_iter().map(CorsRule::sorted).collect(),
+            protected: false,
+        }
+    }
+}
+
+impl Resource for Bucket {
+    const KIND: &'static str = "bucket";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("cors", "cors"), ("protected", "protect")];
+    const HOLDS_DATA: bool = true;
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `HeadBucket` could not tell a stranger's bucket from ours (docs/aws.md §2.4), the tags can.
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
+        let (public_access_blocked, encryption, ownership, cors) = futures::try_join!(
+            self.public_access_blocked(aws),
+            self.encryption(aws),
+            self.ownership(aws),
+            self.cors(aws),
+        )?;
+        let protected = tags.contains_key(PROTECTED_TAG);
+        let settings = Settings { public_access_blocked, encryption, ownership, cors, protected };
+        Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
+    }
+
+    /// Ownership and tags come with the creation, and encryption by default (docs/aws.md §4.1).
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let tags = &with_protection(tags.clone(), want.protected);
+        let configuration = CreateBucketConfiguration::builder()
+            // us-east-1 refuses to be named, all others insist (docs/aws.md §4.1).
+            .set_location_constraint(
+                (aws.region != "us-east-1").then(|| BucketLocationConstraint::from(aws.region.as_str())),
+            )
+            .set_tags(Some(tag_list(tags)))
+            .build();
+        aws.s3
+            .create_bucket()
+            .bucket(&self.name)
+            .create_bucket_configuration(configuration)
+            .object_ownership(ObjectOwnership::from(want.ownership.as_str()))
+            .send()
+            .await?;
+        // A bucket just made may not be visible everywhere: then the next round completes it (docs/aws.md §2.3).
+        let completed = async {
+            // Not everything that speaks S3 reads the tags of a creation.
+            if aws.endpoint.is_some() {
+                self.put_tags(aws, tags).await?;
+            }
+            self.block_public_access(aws, want.public_access_blocked).await?;
+            if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
+        };
+        let settings = want.clone();
+        let live = Live { settings, output: self.output(aws), owner: Owner::Tags(tags.clone()) };
+        Ok(found(completed.await)?.map(|()| live))
+    }
+
+    /// One after the other: parallel writes answer `OperationAborted` (docs/aws.md §4.3).
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let Settings { public_access_blocked, encryption, ownership, cors, protected } = &live.settings;
+        if want.public_access_blocked != *public_access_blocked {
+            self.block_public_access(aws, want.public_access_blocked).await?;
+        }
+        if want.encryption != *encryption {
+            self.put_encryption(aws, &want.encryption).await?;
+        }
+        if want.ownership != *ownership {
+            self.put_ownership(aws, &want.ownership).await?;
+        }
+        if want.cors != *cors {
+            self.put_cors(aws, &want.cors).await?;
+        }
+        if want.protected != *protected {
+            let tags = self.tags(aws).await?.unwrap_or_default();
+            self.put_tags(aws, &with_protection(tags, want.protected)).await?;
+        }
+        Ok(())
+    }
+
+    /// A bucket's tags can only be replaced as a whole (docs/aws.md §2.5): what others have written is written again.
+    async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let mut all = self.tags(aws).await?.unwrap_or_default();
+        all.extend(tags.clone());
+        self.put_tags(aws, &all).await
+    }
+
+    fn is_protected(live: &Settings) -> bool {
+        live.protected
+    }
+
+    /// Without its notification first: emptying must not set off functions (docs/aws.md §4.5).
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        if live.settings.protected {
+            let message = "the bucket is protected against deletion: give it `protect: false` and run `up`";
+            return Err(Fault::new("DeleteBucket", "Protected", message));
+        }
+        gone(self.empty(aws).await)?;
+        let call = aws.s3.delete_bucket().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        gone(call.send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let names = Bucket::names(aws, stack).await?;
+        Bucket::of_stack(aws, stack, names.into_iter().filter(|name| !but.contains(name))).await
+    }
+
+    async fn loss(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        self.contents(aws).await
+    }
+}
+
+impl Bucket {
+    /// The buckets of this account and region whose names begin as those of a stack do, whoever's they are.
+    pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
+        let prefix = format!("{stack}-");
+        let call = aws.s3.list_buckets().prefix(&prefix).bucket_region(&aws.region);
+        let buckets = items(call.into_paginator().send()).await?;
+        let here =
+            buckets.into_iter().filter(|bucket| bucket.bucket_region().is_none_or(|region| region == aws.region));
+        Ok(here.filter_map(|bucket| bucket.name).filter(|name| name.starts_with(&prefix)).collect())
+    }
+
+    /// Those of these buckets whose tags name the stack.
+    pub async fn of_stack(aws: &Aws, stack: &str, names: impl IntoIterator<Item = String>) -> Result<Vec<Self>, Fault> {
+        let mut ours = Vec::new();
+        for name in names {
+            let bucket = Bucket { name, account: String::new() };
+            let tags = bucket.tags(aws).await?.unwrap_or_default();
+            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
+                ours.push(bucket);
+            }
+        }
+        Ok(ours)
+    }
+
+    fn owner(&self) -> Option<String> {
+        (!self.account.is_empty()).then(|| self.account.clone())
+    }
+
+    fn output(&self, aws: &Aws) -> Output {
+        let arn = format!("arn:aws:s3:::{}", self.name);
+        Output { name: self.name.clone(), arn, region: aws.region.clone() }
+    }
+
+    /// `None` if there is no such bucket.
+    async fn tags(&self, aws: &Aws) -> Result<Option<Tags>, Fault> {
+        let call = aws.s3.get_bucket_tagging().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        match call.send().await {
+            Ok(answer) => {
+                let tags = answer.tag_set().iter().map(|tag| (tag.key().into(), tag.value().into()));
+                Ok(Some(tags.collect()))
+            }
+            Err(error) if matches!(error.code(), Some("NoSuchTagSet" | "NoSuchTagSetError")) => Ok(Some(Tags::new())),
+            Err(error) => found(Err(self.explained(error))),
+        }
+    }
+
+    async fn put_tags(&self, aws: &Aws, tags: &Tags) -> Result<(), Fault> {
+        let tagging = Tagging::builder().set_tag_set(Some(tag_list(tags))).build().expect("the set of tags is given");
+        let call = aws.s3.put_bucket_tagging().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.tagging(tagging).send().await?;
+        Ok(())
+    }
+
+    /// A refused look is never "absent": somebody else may have the name (docs/aws.md §4.1).
+    fn explained<E>(&self, error: SdkError<E, HttpResponse>) -> Fault
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let fault = Fault::from(error);
+        let why = match fault.code.as_str() {
+            "AccessDenied" | "AllAccessDisabled" => {
+                "the bucket belongs to another account, or these credentials may not read its tags"
+            }
+            "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "HTTP 301" => {
+                "the bucket exists in another region"
+            }
+            _ => return fault,
+        };
+        Fault { message: format!("{why}: {}", fault.message), ..fault }
+    }
+
+    async fn public_access_blocked(&self, aws: &Aws) -> Result<bool, Fault> {
+        let call = aws.s3.get_public_access_block().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = found(call.send().await)?;
+        let block = answer.as_ref().and_then(|answer| answer.public_access_block_configuration());
+        Ok(block.is_some_and(|block| {
+            let ways = [
+                block.block_public_acls(),
+                block.ignore_public_acls(),
+                block.block_public_policy(),
+                block.restrict_public_buckets(),
+            ];
+            ways.iter().all(|way| *way == Some(true))
+        }))
+    }
+
+    /// No answer means the default (docs/aws.md §4.3).
+    async fn encryption(&self, aws: &Aws) -> Result<String, Fault> {
+        let call = aws.s3.get_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = found(call.send().await)?;
+        let rule = answer
+            .as_ref()
+            .and_then(|answer| answer.server_side_encryption_configuration())
+            .and_then(|configuration| configuration.rules().first())
+            .and_then(|rule| rule.apply_server_side_encryption_by_default());
+        Ok(rule.map_or(&ServerSideEncryption::Aes256, |rule| rule.sse_algorithm()).to_string())
+    }
+
+    /// No answer means what was the rule before there was a choice: who uploads, owns.
+    async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
+        let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = found(call.send().await)?;
+        let rule = answer
+            .as_ref()
+            .and_then(|answer| answer.ownership_controls())
+            .and_then(|controls| controls.rules().first());
+        Ok(rule.map_or(&ObjectOwnership::ObjectWriter, |rule| rule.object_ownership()).to_string())
+    }
+
+    async fn cors(&self, aws: &Aws) -> Result<Vec<CorsRule>, Fault> {
+        let call = aws.s3.get_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = found(call.send().await)?;
+        let rules = answer.as_ref().map(|answer| answer.cors_rules()).unwrap_or_default();
+        Ok(rules.iter().map(CorsRule::from_s3).collect())
+    }
+
+    async fn block_public_access(&self, aws: &Aws, blocked: bool) -> Result<(), Fault> {
+        let block = PublicAccessBlockConfiguration::builder()
+            .block_public_acls(blocked)
+            .ignore_public_acls(blocked)
+            .block_public_policy(blocked)
+            .restrict_public_buckets(blocked)
+            .build();
+        let call = aws.s3.put_public_access_block().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.public_access_block_configuration(block).send().await?;
+        Ok(())
+    }
+
+    async fn put_encryption(&self, aws: &Aws, algorithm: &str) -> Result<(), Fault> {
+        let default = ServerSideEncryptionByDefault::builder()
+            .sse_algorithm(ServerSideEncryption::from(algorithm))
+            .build()
+            .expect("the algorithm is given");
+        let rule = ServerSideEncryptionRule::builder().apply_server_side_encryption_by_default(default).build();
+        let encryption = ServerSideEncryptionConfiguration::builder().rules(rule).build().expect("a rule is given");
+        let call = aws.s3.put_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.server_side_encryption_configuration(encryption).send().await?;
+        Ok(())
+    }
+
+    async fn put_ownership(&self, aws: &Aws, ownership: &str) -> Result<(), Fault> {
+        let rule = OwnershipControlsRule::builder()
+            .object_ownership(ObjectOwnership::from(ownership))
+            .build()
+            .expect("the ownership is given");
+        let controls = OwnershipControls::builder().rules(rule).build().expect("a rule is given");
+        let call = aws.s3.put_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.ownership_controls(controls).send().await?;
+        Ok(())
+    }
+
+    async fn put_cors(&self, aws: &Aws, rules: &[CorsRule]) -> Result<(), Fault> {
+        if rules.is_empty() {
+            let call = aws.s3.delete_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
+            return gone(call.send().await);
+        }
+        let cors = CorsConfiguration::builder()
+            .set_cors_rules(Some(rules.iter().map(CorsRule::to_s3).collect()))
+            .build()
+            .expect("the rules are given");
+        let call = aws.s3.put_bucket_cors().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        call.cors_configuration(cors).send().await?;
+        Ok(())
+    }
+}
+
+impl CorsRule {
+    fn sorted(mut self) -> Self {
+        for list in [&mut self.origins, &mut self.methods, &mut self.headers, &mut self.expose] {
+            list.sort();
+        }
+        self
+    }
+
+    fn from_s3(rule: &aws_sdk_s3::types::CorsRule) -> CorsRule {
+        let rule = CorsRule {
+            origins: rule.allowed_origins().to_vec(),
+            methods: rule.allowed_methods().to_vec(),
+            headers: rule.allowed_headers().to_vec(),
+            expose: rule.expose_headers().to_vec(),
+            max_age_s: rule.max_age_seconds(),
+        };
+        rule.sorted()
+    }
+
+    fn to_s3(&self) -> aws_sdk_s3::types::CorsRule {
+        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        aws_sdk_s3::types::CorsRule::builder()
+            .set_allowed_origins(Some(self.origins.clone()))
+            .set_allowed_methods(Some(self.methods.clone()))
+            .set_allowed_headers(some(&self.headers))
+            .set_expose_headers(some(&self.expose))
+            .set_max_age_seconds(self.max_age_s)
+            .build()
+            .expect("origins and methods are given")
+    }
+}
+
+fn with_protection(mut tags: Tags, protected: bool) -> Tags {
+    if protected {
+        tags.insert(PROTECTED_TAG.into(), "true".into());
+    } else {
+        tags.remove(PROTECTED_TAG);
+    }
+    tags
+}
+
+fn tag_list(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build().expect("key and value are given");
+    tags.iter().map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_within_a_cors_rule_is_no_difference() {
+        let rule = |methods: [&str; 2]| CorsRule {
+            origins: vec!["*".into()],
+            methods: methods.map(str::to_owned).into(),
+            headers: vec![],
+            expose: vec!["ETag".into()],
+            max_age_s: Some(3000),
+        };
+        assert_eq!(Settings::private(vec![rule(["PUT", "GET"])]), Settings::private(vec![rule(["GET", "PUT"])]));
+        let there = rule(["PUT", "GET"]).to_s3();
+        assert_eq!(vec![CorsRule::from_s3(&there)], Settings::private(vec![rule(["GET", "PUT"])]).cors);
+    }
+}

@@ -1,0 +1,266 @@
+//! What is in a bucket, and how to get it out (docs/aws.md §4.5).
+
+use aws_sdk_s3::types::{Delete, EncodingType, NotificationConfiguration, ObjectIdentifier};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::Bucket;
+use crate::{
+    cloud::{
+        aws::{Aws, Progress, found, gone},
+        lease,
+    },
+    engine::Fault,
+};
+
+/// Objects are counted up to here: ten calls.
+const COUNTED: u64 = 10_000;
+
+impl Bucket {
+    /// Number and size of the objects, in words; nothing for an empty bucket.
+    pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
+        let (mut count, mut bytes) = (0, 0);
+        let (mut token, mut progress) = (None, Progress::of("ListObjectsV2"));
+        loop {
+            // Keys may hold characters that no XML document can: without the encoding such a list cannot be read.
+            let call = aws.s3.list_objects_v2().bucket(&self.name).encoding_type(EncodingType::Url);
+            let call = call.set_expected_bucket_owner(self.owner()).set_continuation_token(token);
+            let Some(page) = found(call.send().await)? else { return Ok(None) };
+            // Whoever works on the stack has a lease here meanwhile: nobody loses that.
+            let lost = page.contents().iter().filter(|object| object.key() != Some(lease::KEY));
+            count += lost.clone().count() as u64;
+            bytes += lost.filter_map(|object| object.size()).sum::<i64>();
+            token = progress.advance(page.next_continuation_token)?;
+            if token.is_none() || count >= COUNTED {
+                return Ok(in_words(count, bytes.unsigned_abs(), token.is_some()));
+            }
+        }
+    }
+
+    /// Removes the notification, every version, every delete marker and every unfinished upload.
+    pub(super) async fn empty(&self, aws: &Aws) -> Result<(), Fault> {
+        aws.s3
+            .put_bucket_notification_configuration()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .notification_configuration(NotificationConfiguration::builder().build())
+            .send()
+            .await?;
+        let mut last = Vec::new();
+        while self.delete_a_page(aws, &mut last).await? {}
+        let mut last = Vec::new();
+        while self.abort_a_page(aws, &mut last).await? {}
+        Ok(())
+    }
+
+    /// Deletes the first thousand versions and markers. Returns whether there are more.
+    ///
+    /// `last` is what the page before listed. Listings are strongly consistent, so a page that comes again has not
+    /// been deleted, whatever was answered.
+    async fn delete_a_page(&self, aws: &Aws, last: &mut Vec<Entry>) -> Result<bool, Fault> {
+        let page = aws
+            .s3
+            .list_object_versions()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .encoding_type(EncodingType::Url)
+            .send()
+            .await?;
+        let encoded = page.encoding_type() == Some(&EncodingType::Url);
+        // Whoever has come here meanwhile keeps what is theirs.
+        if page.versions().iter().any(|version| version.key() == Some(lease::KEY)) {
+            return Err(Fault::new("DeleteBucket", "Leased", "another run has begun to work on this stack"));
+        }
+        let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
+        let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
+        let doomed: Vec<Entry> = versions
+            .chain(markers)
+            .filter_map(|(key, version)| Some((decoded(key?, encoded), version.map(str::to_owned))))
+            .collect();
+        let has_more = page.is_truncated() == Some(true);
+        check_progress("ListObjectVersions", &doomed, last, has_more)?;
+        let (plain, special): (Vec<_>, Vec<_>) = doomed.into_iter().partition(|(key, _)| key.chars().all(is_plain));
+        for (key, version) in special {
+            self.delete_one(aws, key, version).await?;
+        }
+        if !plain.is_empty() {
+            self.delete_all(aws, plain).await?;
+        }
+        Ok(has_more)
+    }
+
+    /// Keys with characters that `DeleteObjects`, an XML document, cannot carry go one by one.
+    async fn delete_one(&self, aws: &Aws, key: String, version: Option<String>) -> Result<(), Fault> {
+        let call = aws.s3.delete_object().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let call = call.key(sendable(&key)).set_version_id(version).customize();
+        gone(call.mutate_request(move |request| name(request, &key)).send().await)
+    }
+
+    /// Errors of single keys come in an answer that says 200.
+    async fn delete_all(&self, aws: &Aws, doomed: Vec<Entry>) -> Result<(), Fault> {
+        let objects = doomed.into_iter().map(|(key, version)| {
+            ObjectIdentifier::builder().key(key).set_version_id(version).build().expect("the key is given")
+        });
+        let delete =
+            Delete::builder().set_objects(Some(objects.collect())).quiet(true).build().expect("the objects are given");
+        let call = aws.s3.delete_objects().bucket(&self.name).set_expected_bucket_owner(self.owner());
+        let answer = call.delete(delete).send().await?;
+        let refused = answer
+            .errors()
+            .iter()
+            .find(|error| !matches!(error.code(), Some("NoSuchKey" | "NoSuchVersion" | "NotFound")));
+        match refused {
+            Some(error) => Err(refusal(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Aborts the first thousand unfinished uploads. Returns whether there are more.
+    async fn abort_a_page(&self, aws: &Aws, last: &mut Vec<Entry>) -> Result<bool, Fault> {
+        let page = aws
+            .s3
+            .list_multipart_uploads()
+            .bucket(&self.name)
+            .set_expected_bucket_owner(self.owner())
+            .encoding_type(EncodingType::Url)
+            .send()
+            .await?;
+        let encoded = page.encoding_type() == Some(&EncodingType::Url);
+        let uploads = page.uploads().iter().filter_map(|upload| upload.key().zip(upload.upload_id()));
+        let doomed: Vec<Entry> = uploads.map(|(key, id)| (decoded(key, encoded), Some(id.to_owned()))).collect();
+        let has_more = page.is_truncated() == Some(true);
+        check_progress("ListMultipartUploads", &doomed, last, has_more)?;
+        for (key, id) in doomed {
+            let call = aws.s3.abort_multipart_upload().bucket(&self.name).set_expected_bucket_owner(self.owner());
+            let call = call.key(sendable(&key)).set_upload_id(id).customize();
+            gone(call.mutate_request(move |request| name(request, &key)).send().await)?;
+        }
+        Ok(has_more)
+    }
+}
+
+/// A key with a version or an upload of it.
+type Entry = (String, Option<String>);
+
+/// Refuses to go on when a page lists again what was removed, or says that there is more and lists nothing.
+fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_more: bool) -> Result<(), Fault> {
+    let is_stuck = if page.is_empty() { has_more } else { page == last.as_slice() };
+    if is_stuck {
+        let message = match page.first() {
+            Some((key, _)) => format!("{key:?} is still listed after it was removed"),
+            None => "the list says that there is more, and shows nothing".into(),
+        };
+        return Err(Fault::new(operation, "BrokenList", message));
+    }
+    *last = page.to_vec();
+    Ok(())
+}
+
+/// Stands for a blank key until the request is made: the SDK takes one for missing.
+const BLANK: &str = "~blank~";
+
+/// The key, if the SDK sends it.
+fn sendable(key: &str) -> &str {
+    if key.trim().is_empty() { BLANK } else { key }
+}
+
+/// Puts a blank key into the address of its request.
+fn name(request: &mut HttpRequest, key: &str) {
+    if sendable(key) == BLANK {
+        let named = request.uri().replacen(BLANK, &utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(), 1);
+        request.set_uri(named).expect("an address stays one when a part of it is encoded");
+    }
+}
+
+/// Whether XML 1.0 can carry this character, and every reader of it gives it back unchanged.
+fn is_plain(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
+    let code = error.code().unwrap_or("Unknown");
+    let message = format!("{}: {}", error.key().unwrap_or_default(), error.message().unwrap_or_default());
+    let fault = Fault::new("DeleteObjects", code, message);
+    match code {
+        "InternalError" | "SlowDown" | "ServiceUnavailable" => fault.within(std::time::Duration::from_secs(60)),
+        _ => fault,
+    }
+}
+
+/// S3 encodes keys as HTML forms do, if it says that it does.
+fn decoded(key: &str, encoded: bool) -> String {
+    if !encoded {
+        return key.to_owned();
+    }
+    percent_decode_str(&key.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+fn in_words(count: u64, bytes: u64, more: bool) -> Option<String> {
+    let size = size(bytes);
+    match (count, more) {
+        (0, _) => None,
+        (1, _) => Some(format!("1 object, {size}")),
+        (_, false) => Some(format!("{count} objects, {size}")),
+        (_, true) => Some(format!("more than {count} objects, more than {size}")),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while size >= 999.95 && unit + 1 < UNITS.len() {
+        size /= 1e3;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded_as_forms_are_and_only_when_encoded() {
+        assert_eq!(decoded("a+b%2Bc%C3%A9/%0A", true), "a b+cé/\n");
+        assert_eq!(decoded("a+b%2B", false), "a+b%2B");
+    }
+
+    #[test]
+    fn a_loss_is_told_in_words() {
+        assert_eq!(in_words(0, 0, false), None);
+        assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
+        assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
+        assert_eq!(in_words(10_000, 999_960, true).as_deref(), Some("more than 10000 objects, more than 1.0 MB"));
+    }
+
+    #[test]
+    fn keys_that_xml_cannot_carry_are_recognised() {
+        for special in ["\u{ffff}", "\u{fffe}", "\0", "\u{1b}", "\r", "\n", "\u{7f}", "\u{85}"] {
+            assert!(!special.chars().all(is_plain), "{special:?}");
+        }
+        assert!(" é\u{fffd}\u{1f4f7}<&>'\"".chars().all(is_plain));
+    }
+
+    #[test]
+    fn a_page_that_comes_again_is_an_error() {
+        let page = |key: &str| vec![(key.to_owned(), None)];
+        let mut last = Vec::new();
+        assert!(check_progress("List", &page("a"), &mut last, true).is_ok());
+        assert!(check_progress("List", &page("b"), &mut last, true).is_ok());
+        let fault = check_progress("List", &page("b"), &mut last, false).unwrap_err();
+        assert_eq!(fault.message, "\"b\" is still listed after it was removed");
+        assert!(check_progress("List", &[], &mut last, true).is_err());
+        assert!(check_progress("List", &[], &mut last, false).is_ok());
+    }
+
+    #[test]
+    fn a_locked_object_is_final_and_a_busy_service_is_not() {
+        let error = |code: &str| aws_sdk_s3::types::Error::builder().key("a").code(code).build();
+        assert_eq!(refusal(&error("AccessDenied")).retry, crate::engine::Retry::Never);
+        assert_ne!(refusal(&error("SlowDown")).retry, crate::engine::Retry::Never);
+    }
+}

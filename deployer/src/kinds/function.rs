@@ -1,0 +1,345 @@
+//! Lambda functions that run a program of ours.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_lambda::{
+    primitives::Blob,
+    types::{
+        Architecture, Environment, FunctionCode, FunctionConfiguration, LastUpdateStatus, LoggingConfig, Runtime, State,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tags},
+};
+
+/// A function, known by its name.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+}
+
+/// What is chosen for a function.
+#[derive(Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The SHA-256 of the zip in base64: how a change of the program is seen.
+    pub code_sha256: String,
+    /// The zip itself. AWS never gives it back, so it is no difference.
+    #[serde(skip)]
+    pub zip: Arc<[u8]>,
+    /// What runs it: `provided.al2023`.
+    pub runtime: String,
+    /// Its entry: `bootstrap`.
+    pub handler: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Its memory.
+    pub memory_mb: i32,
+    /// How long one invocation may take.
+    pub timeout_s: i32,
+    /// The ARN of the role it takes.
+    pub role: String,
+    /// Its environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The log group it writes to.
+    pub log_group: String,
+    /// Why AWS could not make it; never wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What a function offers to others.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Resource for Function {
+    const KIND: &'static str = "function";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[
+        ("architecture", "architecture"),
+        ("memory_mb", "memory_mb"),
+        ("timeout_s", "timeout_s"),
+        ("environment", "environment"),
+    ];
+    const SECRET: &'static [&'static str] = &["environment"];
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.lambda.get_function().function_name(&self.name).send().await)?;
+        let Some(answer) = answer else { return Ok(Observed::Absent) };
+        let Some(function) = answer.configuration else { return Ok(Observed::Absent) };
+        if let Some(state) = settling(&function) {
+            return Ok(Observed::Settling(state));
+        }
+        let owner = Owner::Tags(answer.tags.unwrap_or_default().into_iter().collect());
+        let output = self.output(function.function_arn());
+        Ok(Observed::Present(Live { settings: self.settings(&function), output, owner }))
+    }
+
+    /// A role just made cannot be taken for some seconds: the engine tries again (docs/aws.md §6.3).
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let answer = aws
+            .lambda
+            .create_function()
+            .function_name(&self.name)
+            .code(FunctionCode::builder().zip_file(want.blob()).build())
+            .runtime(Runtime::from(want.runtime.as_str()))
+            .handler(&want.handler)
+            .architectures(Architecture::from(want.architecture.as_str()))
+            .memory_size(want.memory_mb)
+            .timeout(want.timeout_s)
+            .role(&want.role)
+            .environment(want.environment())
+            .logging_config(want.logging())
+            .set_tags(Some(tags.clone().into_iter().collect()))
+            .customize()
+            .config_override(want.patient(aws))
+            .send()
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Err(believed(aws, &want.role, error.into()).await),
+        };
+        // AWS is still at it; an emulator is done at once.
+        let done = answer.state() == Some(&State::Active);
+        Ok(done.then(|| Live {
+            settings: want.clone(),
+            output: self.output(answer.function_arn()),
+            owner: Owner::Tags(tags.clone()),
+        }))
+    }
+
+    /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (docs/aws.md §7.3).
+    /// New code may need new variables; old code does not mind them.
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if let Some(reason) = &live.settings.failure {
+            return Err(self.beyond_repair(reason));
+        }
+        if want.has_other_configuration_than(&live.settings) {
+            self.configure(aws, want).await
+        } else {
+            self.send_code(aws, want).await
+        }
+    }
+
+    async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let call = aws.lambda.tag_resource().resource(&live.output.arn);
+        call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.lambda.delete_function().function_name(&self.name).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let prefix = format!("{stack}-");
+        let functions = items(aws.lambda.list_functions().into_paginator().send()).await?;
+        let mut owned = Vec::new();
+        for function in functions {
+            let (Some(name), Some(arn)) = (function.function_name(), function.function_arn()) else { continue };
+            if !name.starts_with(&prefix) || but.contains(name) {
+                continue;
+            }
+            let answer = found(aws.lambda.list_tags().resource(arn).send().await)?;
+            let tags = answer.and_then(|answer| answer.tags).unwrap_or_default();
+            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
+                owned.push(Function { name: name.into() });
+            }
+        }
+        Ok(owned)
+    }
+}
+
+impl Function {
+    fn output(&self, arn: Option<&str>) -> Output {
+        Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
+    }
+
+    /// A function that could not be made stays so (docs/aws.md §7.1). It can only go.
+    fn beyond_repair(&self, reason: &str) -> Fault {
+        let remedy = format!("run `aws lambda delete-function --function-name {}`, then try again", self.name);
+        Fault::new("CreateFunction", "Failed", format!("{reason}: {remedy}"))
+    }
+
+    fn settings(&self, function: &FunctionConfiguration) -> Settings {
+        // After an update that failed nobody knows what runs: the code is sent again.
+        let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
+        let variables = function.environment().and_then(|environment| environment.variables()).cloned();
+        let failure = (function.state() == Some(&State::Failed))
+            .then(|| function.state_reason().unwrap_or("AWS could not make the function").to_owned());
+        let log_group = function.logging_config().and_then(|logging| logging.log_group()).map(str::to_owned);
+        Settings {
+            code_sha256: function.code_sha256().filter(|_| certain).unwrap_or_default().into(),
+            zip: Arc::default(),
+            runtime: function.runtime().map(ToString::to_string).unwrap_or_default(),
+            handler: function.handler().unwrap_or_default().into(),
+            architecture: function.architectures().first().unwrap_or(&Architecture::X8664).to_string(),
+            memory_mb: function.memory_size().unwrap_or_default(),
+            timeout_s: function.timeout().unwrap_or_default(),
+            role: function.role().unwrap_or_default().into(),
+            environment: variables.unwrap_or_default().into_iter().collect(),
+            log_group: log_group.unwrap_or_else(|| format!("/aws/lambda/{}", self.name)),
+            failure,
+        }
+    }
+
+    async fn configure(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        aws.lambda
+            .update_function_configuration()
+            .function_name(&self.name)
+            .runtime(Runtime::from(want.runtime.as_str()))
+            .handler(&want.handler)
+            .memory_size(want.memory_mb)
+            .timeout(want.timeout_s)
+            .role(&want.role)
+            .environment(want.environment())
+            .logging_config(want.logging())
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// The architecture changes together with the program made for it.
+    async fn send_code(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
+        aws.lambda
+            .update_function_code()
+            .function_name(&self.name)
+            .zip_file(want.blob())
+            .architectures(Architecture::from(want.architecture.as_str()))
+            .customize()
+            .config_override(want.patient(aws))
+            .send()
+            .await?;
+        Ok(())
+    }
+}
+
+/// A role made by now is known everywhere: that Lambda cannot assume it is then for good (docs/aws.md §2.3).
+const KNOWN_AFTER: Duration = Duration::from_secs(600);
+
+/// "Cannot be assumed" means "not yet" of a new role only.
+async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
+    if !fault.message.contains("cannot be assumed") {
+        return fault;
+    }
+    let name = role.rsplit('/').next().unwrap_or(role);
+    // Whoever may not ask for the role's age waits: no harm but time.
+    let made = aws.iam.get_role().role_name(name).send().await.ok().and_then(|answer| answer.role);
+    let made = made.and_then(|role| SystemTime::try_from(*role.create_date()).ok());
+    match made.and_then(|made| made.elapsed().ok()) {
+        Some(age) if age > KNOWN_AFTER => Fault { retry: Retry::Never, ..fault },
+        _ => fault,
+    }
+}
+
+/// What it is doing, unless it has come to rest.
+fn settling(function: &FunctionConfiguration) -> Option<String> {
+    match (function.state(), function.last_update_status()) {
+        (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
+            Some(state.as_str().to_lowercase())
+        }
+        (Some(State::Failed), _) => None,
+        (_, Some(LastUpdateStatus::InProgress)) => Some("updating".into()),
+        _ => None,
+    }
+}
+
+impl Settings {
+    fn has_other_configuration_than(&self, live: &Settings) -> bool {
+        let Settings { code_sha256, zip, architecture, .. } = self.clone();
+        *self != Settings { code_sha256, zip, architecture, ..live.clone() }
+    }
+
+    /// For the calls that carry the program.
+    fn patient(&self, aws: &Aws) -> aws_sdk_lambda::config::Builder {
+        aws_sdk_lambda::config::Builder::new().timeout_config(aws.upload_within(self.zip.len()))
+    }
+
+    fn blob(&self) -> Blob {
+        Blob::new(self.zip.to_vec())
+    }
+
+    /// Always the whole map, an empty one too: it replaces what is there (docs/aws.md §7.3).
+    fn environment(&self) -> Environment {
+        Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
+    }
+
+    fn logging(&self) -> LoggingConfig {
+        LoggingConfig::builder().log_group(&self.log_group).build()
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Without the megabytes of the zip, and without what environment variables may tell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("code_sha256", &self.code_sha256)
+            .field("architecture", &self.architecture)
+            .field("memory_mb", &self.memory_mb)
+            .field("timeout_s", &self.timeout_s)
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function() -> Function {
+        Function { name: "p-labeler".into() }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_out_is_read_as_its_default() {
+        let read = function().settings(&FunctionConfiguration::builder().build());
+        assert_eq!(read.architecture, "x86_64");
+        assert_eq!(read.log_group, "/aws/lambda/p-labeler");
+    }
+
+    #[test]
+    fn a_function_settles_while_aws_works_on_it() {
+        let at = |state, update| FunctionConfiguration::builder().state(state).last_update_status(update).build();
+        let settling = |state, update| settling(&at(state, update));
+        assert_eq!(settling(State::Pending, LastUpdateStatus::Successful).as_deref(), Some("pending"));
+        assert_eq!(settling(State::Active, LastUpdateStatus::InProgress).as_deref(), Some("updating"));
+        assert_eq!(settling(State::Inactive, LastUpdateStatus::Successful), None);
+        assert_eq!(settling(State::Failed, LastUpdateStatus::InProgress), None);
+    }
+
+    #[test]
+    fn what_could_not_be_made_differs_from_what_is_wanted_and_says_how_to_get_rid_of_it() {
+        let failed = FunctionConfiguration::builder().state(State::Failed).state_reason("no such key").build();
+        assert_eq!(function().settings(&failed).failure.as_deref(), Some("no such key"));
+        let fault = function().beyond_repair("no such key");
+        assert!(fault.message.contains("no such key") && fault.message.contains("--function-name p-labeler"));
+    }
+
+    #[test]
+    fn code_and_architecture_are_no_configuration() {
+        let live = function().settings(&FunctionConfiguration::builder().memory_size(128).build());
+        let zip: Arc<[u8]> = vec![1].into();
+        let code = Settings { code_sha256: "new".into(), architecture: "arm64".into(), zip, ..live.clone() };
+        assert!(!code.has_other_configuration_than(&live));
+        assert!(Settings { memory_mb: 256, ..code }.has_other_configuration_than(&live));
+    }
+}

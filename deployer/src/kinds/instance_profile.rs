@@ -1,0 +1,124 @@
+//! Instance profiles: how a role gets into an instance.
+
+use serde::Serialize;
+
+use super::role::{tag_list, tags};
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+    page::names::iam_path,
+};
+
+/// An instance profile, known by its name.
+#[derive(Debug, Clone)]
+pub struct InstanceProfile {
+    /// Its name, unique in the account.
+    pub name: String,
+    /// Where IAM keeps it: `/deployer/STACK/`.
+    pub path: String,
+}
+
+/// What is chosen for an instance profile.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The name of the role inside: one at the most.
+    pub role: Option<String>,
+}
+
+/// What an instance profile offers to others.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+}
+
+impl Resource for InstanceProfile {
+    const KIND: &'static str = "instance_profile";
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let call = aws.iam.get_instance_profile().instance_profile_name(&self.name);
+        let answer = found(call.send().await)?;
+        let Some(profile) = answer.and_then(|answer| answer.instance_profile) else { return Ok(Observed::Absent) };
+        // Right after the creation this may be the profile's id (docs/aws.md §6.3).
+        if !profile.arn().starts_with("arn:") {
+            return Ok(Observed::Settling("becoming visible".into()));
+        }
+        let settings = Settings { role: profile.roles().first().map(|role| role.role_name().into()) };
+        let output = Output { name: self.name.clone(), arn: profile.arn().into() };
+        Ok(Observed::Present(Live { settings, output, owner: Owner::Tags(tags(profile.tags())) }))
+    }
+
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let call = aws.iam.create_instance_profile().instance_profile_name(&self.name).path(&self.path);
+        let profile = call.set_tags(Some(tag_list(tags))).send().await?.instance_profile;
+        // A profile just made may not be visible to its next call: then the next round completes it.
+        let complete = match &want.role {
+            Some(role) => found(self.add(aws, role).await)?.is_some(),
+            None => true,
+        };
+        let arn = profile.map(|profile| profile.arn).filter(|arn| complete && arn.starts_with("arn:"));
+        Ok(arn.map(|arn| Live {
+            settings: want.clone(),
+            output: Output { name: self.name.clone(), arn },
+            owner: Owner::Tags(tags.clone()),
+        }))
+    }
+
+    /// A profile holds one role: the old one goes before the new one comes (docs/aws.md §6.1).
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        if want.role == live.settings.role {
+            return Ok(());
+        }
+        self.clear(aws, live).await?;
+        match &want.role {
+            Some(role) => self.add(aws, role).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let call = aws.iam.tag_instance_profile().instance_profile_name(&self.name);
+        call.set_tags(Some(tag_list(tags))).send().await?;
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        self.clear(aws, live).await?;
+        gone(aws.iam.delete_instance_profile().instance_profile_name(&self.name).send().await)
+    }
+
+    /// IAM is global, so that the stack's profiles of other regions are here too: names tell them apart.
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
+        let call = aws.iam.list_instance_profiles().path_prefix(&path);
+        let profiles = items(call.into_paginator().send()).await?;
+        let ours = profiles
+            .into_iter()
+            .filter(|it| it.path == path && it.instance_profile_name.starts_with(&prefix))
+            .filter(|it| !but.contains(&it.instance_profile_name));
+        Ok(ours.map(|it| InstanceProfile { name: it.instance_profile_name, path: it.path }).collect())
+    }
+}
+
+impl InstanceProfile {
+    async fn add(&self, aws: &Aws, role: &str) -> Result<(), Fault> {
+        let call = aws.iam.add_role_to_instance_profile().instance_profile_name(&self.name);
+        call.role_name(role).send().await?;
+        Ok(())
+    }
+
+    async fn clear(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        let Some(role) = &live.settings.role else { return Ok(()) };
+        let call = aws.iam.remove_role_from_instance_profile().instance_profile_name(&self.name);
+        gone(call.role_name(role).send().await)
+    }
+}

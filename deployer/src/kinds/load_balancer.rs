@@ -1,0 +1,168 @@
+//! An application load balancer: the address people type.
+//!
+//! Its attributes are AWS's defaults, which are right for us and would cost two calls to say again.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    LoadBalancer as Described, LoadBalancerSchemeEnum, LoadBalancerStateEnum, LoadBalancerTypeEnum,
+};
+use serde::Serialize;
+
+use super::tags;
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+};
+
+/// Known by its name.
+#[derive(Debug, Clone)]
+pub struct LoadBalancer {
+    /// Its name; at most 32 characters.
+    pub name: String,
+}
+
+/// What we choose.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// `internet-facing` or `internal`.
+    pub scheme: String,
+    /// One in each zone it answers from; each costs a public address (docs/aws.md §16).
+    pub subnets: BTreeSet<String>,
+    /// Who may come.
+    pub security_groups: BTreeSet<String>,
+    /// Why AWS gave up building it. Never wanted, and so always a difference.
+    pub failure: Option<String>,
+}
+
+/// What AWS assigns.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its ARN.
+    pub arn: String,
+    /// Its host name.
+    pub dns_name: String,
+}
+
+impl Settings {
+    /// For everybody on the internet, as far as its security groups let them.
+    pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
+        Settings { scheme: "internet-facing".into(), subnets, security_groups, failure: None }
+    }
+}
+
+impl Resource for LoadBalancer {
+    const KIND: &'static str = "load_balancer";
+    const FIXED: &'static [&'static str] = &["scheme"];
+    /// It takes two and a half minutes, and has taken over three (docs/aws.md §13).
+    const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let found = aws.together.load_balancers.read(&self.name, |names| described(aws, names)).await?;
+        let Some((balancer, tags)) = found else { return Ok(Observed::Absent) };
+        if is(&balancer, &LoadBalancerStateEnum::Provisioning) {
+            return Ok(Observed::Settling("provisioning".into()));
+        }
+        let arn = balancer.load_balancer_arn().unwrap_or_default();
+        Ok(Observed::Present(Live {
+            settings: settings(&balancer),
+            output: Output { arn: arn.into(), dns_name: balancer.dns_name().unwrap_or_default().into() },
+            owner: Owner::Tags(tags),
+        }))
+    }
+
+    /// A load balancer of the same name and settings is answered as if it were new (docs/aws.md §9.1): somebody may have
+    /// been faster, so that the engine reads whose it is.
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        aws.elb
+            .create_load_balancer()
+            .name(&self.name)
+            .r#type(LoadBalancerTypeEnum::Application)
+            .scheme(LoadBalancerSchemeEnum::from(want.scheme.as_str()))
+            .set_subnets(Some(want.subnets.iter().cloned().collect()))
+            .set_security_groups(Some(want.security_groups.iter().cloned().collect()))
+            .set_tags(Some(tags::to_elb(tags)))
+            .send()
+            .await?;
+        Ok(None)
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let Live { settings: there, output: Output { arn, .. }, .. } = live;
+        if let Some(reason) = &there.failure {
+            return Err(Fault::new("DescribeLoadBalancers", "LoadBalancerFailed", reason));
+        }
+        if want.security_groups != there.security_groups {
+            let groups = want.security_groups.iter().cloned().collect();
+            let call = aws.elb.set_security_groups().load_balancer_arn(arn);
+            call.set_security_groups(Some(groups)).send().await?;
+        }
+        if want.subnets != there.subnets {
+            let subnets = want.subnets.iter().cloned().collect();
+            aws.elb.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets)).send().await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, aws: &Aws, live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        tags::tag_in_elb(aws, &live.output.arn, tags).await
+    }
+
+    /// Takes its listeners with it. Its network interfaces outlive it for some minutes, and only its security group
+    /// is waiting for those: there they are waited for, as `DependencyViolation` (docs/aws.md §9.6).
+    async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
+        let named = balancers.into_iter().filter_map(|it| it.load_balancer_name.zip(it.load_balancer_arn));
+        let names = tags::names_in_elb(aws, stack, but, named.collect()).await?;
+        Ok(names.into_iter().map(|name| LoadBalancer { name }).collect())
+    }
+}
+
+/// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
+/// (docs/aws.md §9.1); then all that there are are listed.
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
+    let call = aws.elb.describe_load_balancers().set_names(Some(names.clone()));
+    let balancers = match found(call.send().await)? {
+        Some(answer) => answer.load_balancers.unwrap_or_default(),
+        None if names.len() == 1 => Vec::new(),
+        None => items(aws.elb.describe_load_balancers().into_paginator().send()).await?,
+    };
+    let wanted = |it: &Described| it.load_balancer_name().is_some_and(|name| names.iter().any(|wanted| wanted == name));
+    let balancers: Vec<Described> = balancers.into_iter().filter(wanted).collect();
+    let mut tags = tags::of_arns(aws, balancers.iter().filter_map(|it| it.load_balancer_arn.clone()).collect()).await?;
+    let with_tags = |balancer: Described| {
+        let tags = tags.remove(balancer.load_balancer_arn()?).unwrap_or_default();
+        Some((balancer.load_balancer_name.clone()?, (balancer, tags)))
+    };
+    Ok(balancers.into_iter().filter_map(with_tags).collect())
+}
+
+fn is(balancer: &Described, state: &LoadBalancerStateEnum) -> bool {
+    balancer.state().and_then(|there| there.code()) == Some(state)
+}
+
+fn settings(balancer: &Described) -> Settings {
+    let reason = || balancer.state().and_then(|state| state.reason()).unwrap_or("AWS gives no reason").to_owned();
+    let zones = balancer.availability_zones();
+    Settings {
+        scheme: balancer.scheme().map(|scheme| scheme.as_str().to_owned()).unwrap_or_default(),
+        subnets: zones.iter().filter_map(|zone| zone.subnet_id().map(str::to_owned)).collect(),
+        security_groups: balancer.security_groups().iter().cloned().collect(),
+        failure: is(balancer, &LoadBalancerStateEnum::Failed).then(reason),
+    }
+}

@@ -1,0 +1,181 @@
+//! CloudWatch log groups.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use aws_sdk_cloudwatchlogs::types::LogGroup as Described;
+
+use crate::{
+    cloud::aws::{Aws, Pages, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+};
+
+/// A log group, known by its name.
+#[derive(Debug, Clone)]
+pub struct LogGroup {
+    /// Its name, such as `/aws/lambda/FUNCTION`.
+    pub name: String,
+}
+
+/// What is chosen for a log group.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// After how many days events may go; `None` keeps them for ever.
+    pub retention_days: Option<i32>,
+}
+
+/// What a log group offers to others. Its ARN is not among it: the answer to the creation does not tell it, and
+/// whoever needs it can derive it.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+}
+
+impl Resource for LogGroup {
+    const KIND: &'static str = "log_group";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("retention_days", "log_retention_days")];
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let Some(group) = self.describe(aws).await? else { return Ok(Observed::Absent) };
+        let Some(tags) = found(tags(aws, &arn(&group)).await)? else { return Ok(Observed::Absent) };
+        let settings = Settings { retention_days: group.retention_in_days() };
+        Ok(Observed::Present(Live { settings, output: self.output(), owner: Owner::Tags(tags) }))
+    }
+
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let call = aws.logs.create_log_group().log_group_name(&self.name);
+        call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
+        // A group just made may not be visible to its next call: then the next round completes it.
+        let complete = match want.retention_days {
+            Some(_) => found(self.retain(aws, want.retention_days).await)?.is_some(),
+            None => true,
+        };
+        let live = Live { settings: want.clone(), output: self.output(), owner: Owner::Tags(tags.clone()) };
+        Ok(complete.then_some(live))
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
+        self.retain(aws, want.retention_days).await
+    }
+
+    async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        let Some(group) = self.describe(aws).await? else { return Ok(()) };
+        let call = aws.logs.tag_resource().resource_arn(arn(&group));
+        call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
+        Ok(())
+    }
+
+    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+        gone(aws.logs.delete_log_group().log_group_name(&self.name).send().await)
+    }
+
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let call = aws.logs.describe_log_groups().log_group_name_prefix(format!("/aws/lambda/{stack}-"));
+        let groups = items(call.into_paginator().send()).await?;
+        let mut owned = Vec::new();
+        for group in groups {
+            if group.log_group_name().is_none_or(|name| but.contains(name)) {
+                continue;
+            }
+            let tags = found(tags(aws, &arn(&group)).await)?.unwrap_or_default();
+            if tags.get(STACK_TAG).is_some_and(|owner| owner == stack) {
+                owned.extend(group.log_group_name.map(|name| LogGroup { name }));
+            }
+        }
+        Ok(owned)
+    }
+}
+
+impl LogGroup {
+    fn output(&self) -> Output {
+        Output { name: self.name.clone() }
+    }
+
+    async fn describe(&self, aws: &Aws) -> Result<Option<Described>, Fault> {
+        aws.together.log_groups.read(&self.name, |names| described(aws, names)).await
+    }
+
+    async fn retain(&self, aws: &Aws, days: Option<i32>) -> Result<(), Fault> {
+        match days {
+            Some(days) => {
+                let call = aws.logs.put_retention_policy().log_group_name(&self.name);
+                call.retention_in_days(days).send().await?;
+            }
+            None => {
+                aws.logs.delete_retention_policy().log_group_name(&self.name).send().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Those of these names that are there. AWS only searches by prefix, and answers in the order of the names
+/// (docs/aws.md §7.6).
+async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
+    let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
+    let last = names.iter().max();
+    let mut pages = Pages::of(call.into_paginator().send());
+    let mut there = HashMap::new();
+    while let Some(groups) = pages.next().await? {
+        let is_enough = groups.last().and_then(Described::log_group_name) >= last.map(String::as_str);
+        let named = groups.into_iter().filter_map(|group| Some((group.log_group_name.clone()?, group)));
+        there.extend(named.filter(|(name, _)| names.contains(name)));
+        if is_enough {
+            break;
+        }
+    }
+    Ok(there)
+}
+
+/// What all these names begin with.
+fn common_prefix(names: &[String]) -> &str {
+    let Some((first, others)) = names.split_first() else { return "" };
+    others.iter().fold(first.as_str(), |prefix, name| {
+        let shared = prefix.char_indices().zip(name.chars()).find(|((_, ours), theirs)| ours != theirs);
+        let end = shared.map_or(prefix.len().min(name.len()), |((at, _), _)| at);
+        &prefix[..end]
+    })
+}
+
+async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
+    let answer = aws.logs.list_tags_for_resource().resource_arn(arn).send().await?;
+    Ok(answer.tags.unwrap_or_default().into_iter().collect())
+}
+
+/// Tags want the ARN without the `:*` at its end (docs/aws.md §7.6).
+fn arn(group: &Described) -> String {
+    let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
+    arn.strip_suffix(":*").unwrap_or(arn).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_looked_for_by_what_they_share() {
+        let prefix =
+            |names: &[&str]| common_prefix(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).to_owned();
+        assert_eq!(prefix(&["/aws/lambda/a-one", "/aws/lambda/a-two", "/aws/lambda/a-"]), "/aws/lambda/a-");
+        assert_eq!(prefix(&["/aws/lambda/a"]), "/aws/lambda/a");
+        assert_eq!(prefix(&["a", "b"]), "");
+        assert_eq!(prefix(&["ä", "äö"]), "ä");
+    }
+
+    #[test]
+    fn an_arn_has_no_star_whichever_one_is_given() {
+        let group = Described::builder().arn("arn:aws:logs:us-east-1:1:log-group:/a:*");
+        assert_eq!(arn(&group.clone().build()), "arn:aws:logs:us-east-1:1:log-group:/a");
+        let group = group.log_group_arn("arn:aws:logs:us-east-1:1:log-group:/a").build();
+        assert_eq!(arn(&group), "arn:aws:logs:us-east-1:1:log-group:/a");
+    }
+}

@@ -1,0 +1,79 @@
+//! Every kind of resource, in one list; a file for each.
+
+pub mod tags;
+
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
+
+use crate::{
+    cloud::aws::Aws,
+    engine::{AT_ONCE, Fault, Removal, Resource, Stack, look},
+};
+
+/// Declares the modules of the kinds and, from the same rows, [`KINDS`] and the order of their removal.
+macro_rules! kinds {
+    ($($rank:literal: $($module:ident::$Kind:ident),+;)+) => {
+        $($(
+            pub mod $module;
+
+            impl Removal for $module::$Kind {
+                const RANK: u8 = $rank;
+            }
+        )+)+
+
+        /// Every kind there is.
+        pub const KINDS: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
+    };
+}
+
+// By the turn in which they are removed: a kind comes before the kinds that it may use.
+kinds! {
+    0: auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
+       permissions::Permissions, scaling_policy::ScalingPolicy;
+    1: function::Function, listener::Listener, load_balancer::LoadBalancer;
+    2: launch_template::LaunchTemplate, target_group::TargetGroup;
+    3: artifact::Artifact, instance_profile::InstanceProfile, log_group::LogGroup, security_group::SecurityGroup;
+    4: bucket::Bucket, role::Role, table::Table;
+}
+
+/// A kind of resource, with its type forgotten.
+pub struct Kind {
+    /// Its name in plans, addresses and tags, such as `launch_template`.
+    pub name: &'static str,
+    search: Search,
+}
+
+/// Finds what carries the stack's tag and is not wanted.
+type Search = for<'a> fn(&'a Stack<Aws>, &'a Aws) -> BoxFuture<'a, Result<Orphans, Fault>>;
+
+/// Marks resources that have been found for removal.
+type Orphans = Box<dyn FnOnce(&mut Stack<Aws>) + Send>;
+
+impl Kind {
+    const fn of<R: Resource<Cloud = Aws>>() -> Kind {
+        Kind { name: R::KIND, search: |stack, aws| orphans::<R>(stack, aws).boxed() }
+    }
+}
+
+/// Finds everything that carries the stack's tag and marks what the page does not want for removal. Listeners with
+/// their actions, policies, permissions and notifications live inside what is found here and go with it.
+pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
+    // The artifact bucket is the first to come and the last to go: without it there is nothing to look for.
+    let buckets = bucket::Bucket::names(aws, stack.name()).await?;
+    if buckets.is_empty() {
+        return Ok(());
+    }
+    let wanted = stack.names::<bucket::Bucket>();
+    let buckets = buckets.into_iter().filter(|name| !wanted.contains(name));
+    let others = KINDS.iter().filter(|kind| kind.name != bucket::Bucket::KIND);
+    let others = stream::iter(others.map(|kind| (kind.search)(stack, aws))).buffered(AT_ONCE).try_collect::<Vec<_>>();
+    let (others, buckets) = futures::try_join!(others, bucket::Bucket::of_stack(aws, stack.name(), buckets))?;
+    others.into_iter().for_each(|doom| doom(stack));
+    buckets.into_iter().for_each(|bucket| stack.doom(bucket));
+    Ok(())
+}
+
+async fn orphans<R: Resource<Cloud = Aws>>(stack: &Stack<Aws>, aws: &Aws) -> Result<Orphans, Fault> {
+    let wanted = stack.names::<R>();
+    let found = look(|| R::owned(aws, stack.name(), &wanted)).await?;
+    Ok(Box::new(move |stack| found.into_iter().for_each(|orphan| stack.doom(orphan))))
+}

@@ -1,0 +1,203 @@
+//! IAM roles: one service may take them, one inline policy says what for.
+
+use aws_sdk_iam::types::Tag;
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    cloud::aws::{Aws, found, gone, items},
+    engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
+    page::{names::iam_path, policy::canonical},
+};
+
+/// A role, known by its name.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name, unique in the account.
+    pub name: String,
+    /// Where IAM keeps it: `/deployer/STACK/`.
+    pub path: String,
+}
+
+/// What is chosen for a role.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Settings {
+    /// The service that may take the role, such as `lambda.amazonaws.com`.
+    pub trusted_service: String,
+    /// What the role may do.
+    pub policy: Value,
+}
+
+/// What a role offers to others.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+}
+
+/// The name of the inline policy.
+const POLICY: &str = "deployer";
+
+impl Resource for Role {
+    const KIND: &'static str = "role";
+    const SOURCES: &'static [(&'static str, &'static str)] = &[("policy", "uses")];
+    type Cloud = Aws;
+    type Settings = Settings;
+    type Output = Output;
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
+        let answer = found(aws.iam.get_role().role_name(&self.name).send().await)?;
+        let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(Observed::Absent) };
+        // Right after the creation this may be the role's id (docs/aws.md §6.3).
+        if !role.arn().starts_with("arn:") {
+            return Ok(Observed::Settling("becoming visible".into()));
+        }
+        let trusted_service = trusted_service(&decoded(role.assume_role_policy_document().unwrap_or_default()));
+        let settings = Settings { trusted_service, policy: self.policy(aws).await? };
+        let output = Output { name: self.name.clone(), arn: role.arn().into() };
+        Ok(Observed::Present(Live { settings, output, owner: Owner::Tags(tags(role.tags())) }))
+    }
+
+    async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
+        let call = aws.iam.create_role().role_name(&self.name).path(&self.path);
+        let call = call.assume_role_policy_document(trust(&want.trusted_service).to_string());
+        let role = call.set_tags(Some(tag_list(tags))).send().await?.role;
+        // A role just made may not be visible to its next call: then the next round completes it.
+        let complete = found(self.put_policy(aws, &want.policy).await)?.is_some();
+        let arn = role.map(|role| role.arn).filter(|arn| complete && arn.starts_with("arn:"));
+        Ok(arn.map(|arn| Live {
+            settings: want.clone(),
+            output: Output { name: self.name.clone(), arn },
+            owner: Owner::Tags(tags.clone()),
+        }))
+    }
+
+    async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
+        let Settings { trusted_service, policy } = &live.settings;
+        if want.trusted_service != *trusted_service {
+            let call = aws.iam.update_assume_role_policy().role_name(&self.name);
+            call.policy_document(trust(&want.trusted_service).to_string()).send().await?;
+        }
+        if want.policy != *policy {
+            self.put_policy(aws, &want.policy).await?;
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
+        aws.iam.tag_role().role_name(&self.name).set_tags(Some(tag_list(tags))).send().await?;
+        Ok(())
+    }
+
+    /// What holds on to a role goes first (docs/aws.md §6.5).
+    async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
+        gone(self.detach(aws).await)?;
+        gone(aws.iam.delete_role().role_name(&self.name).send().await)
+    }
+
+    /// IAM is global, so that the stack's roles of other regions are here too: names tell them apart.
+    async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
+        let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
+        let call = aws.iam.list_roles().path_prefix(&path);
+        let roles = items(call.into_paginator().send()).await?;
+        let ours = roles
+            .into_iter()
+            .filter(|role| role.path == path && role.role_name.starts_with(&prefix))
+            .filter(|role| !but.contains(&role.role_name));
+        Ok(ours.map(|role| Role { name: role.role_name, path: role.path }).collect())
+    }
+}
+
+impl Role {
+    async fn policy(&self, aws: &Aws) -> Result<Value, Fault> {
+        let call = aws.iam.get_role_policy().role_name(&self.name).policy_name(POLICY);
+        let answer = found(call.send().await)?;
+        Ok(answer.map_or(Value::Null, |answer| decoded(answer.policy_document())))
+    }
+
+    async fn put_policy(&self, aws: &Aws, policy: &Value) -> Result<(), Fault> {
+        let call = aws.iam.put_role_policy().role_name(&self.name).policy_name(POLICY);
+        call.policy_document(policy.to_string()).send().await?;
+        Ok(())
+    }
+
+    /// Takes it out of every instance profile and every policy off it.
+    async fn detach(&self, aws: &Aws) -> Result<(), Fault> {
+        let profiles = aws.iam.list_instance_profiles_for_role().role_name(&self.name).into_paginator().send();
+        let attached = aws.iam.list_attached_role_policies().role_name(&self.name).into_paginator().send();
+        let inline = aws.iam.list_role_policies().role_name(&self.name).into_paginator().send();
+        for profile in items(profiles).await? {
+            let call = aws.iam.remove_role_from_instance_profile().role_name(&self.name);
+            gone(call.instance_profile_name(profile.instance_profile_name).send().await)?;
+        }
+        for policy in items(attached).await? {
+            let call = aws.iam.detach_role_policy().role_name(&self.name).set_policy_arn(policy.policy_arn);
+            gone(call.send().await)?;
+        }
+        for policy in items(inline).await? {
+            gone(aws.iam.delete_role_policy().role_name(&self.name).policy_name(policy).send().await)?;
+        }
+        Ok(())
+    }
+}
+
+/// Documents come back URL-encoded (docs/aws.md §6.3). What is no JSON is shown as it is.
+fn decoded(document: &str) -> Value {
+    let text = percent_decode_str(document).decode_utf8_lossy();
+    serde_json::from_str(&text).map_or_else(|_| Value::String(text.into_owned()), canonical)
+}
+
+fn trust(service: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Principal": { "Service": service },
+            "Action": "sts:AssumeRole",
+        }],
+    })
+}
+
+/// The service that is trusted. If the document says anything else besides, all of it is the difference.
+fn trusted_service(document: &Value) -> String {
+    let service = document["Statement"]["Principal"]["Service"].as_str().unwrap_or_default();
+    if *document == canonical(trust(service)) { service.into() } else { document.to_string() }
+}
+
+/// What IAM's tags say.
+pub(super) fn tags(list: &[Tag]) -> Tags {
+    list.iter().map(|tag| (tag.key().into(), tag.value().into())).collect()
+}
+
+/// These tags for IAM.
+pub(super) fn tag_list(tags: &Tags) -> Vec<Tag> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build().expect("key and value are given");
+    tags.iter().map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trust_policy_is_compared_as_json_whatever_its_form() {
+        let encoded = "%7B%22Statement%22%3A%7B%22Action%22%3A%5B%22sts%3AAssumeRole%22%5D%2C%22Principal%22%3A\
+                       %7B%22Service%22%3A%5B%22ec2.amazonaws.com%22%5D%7D%2C%22Effect%22%3A%22Allow%22%7D%2C\
+                       %22Version%22%3A%222012-10-17%22%7D";
+        assert_eq!(trusted_service(&decoded(encoded)), "ec2.amazonaws.com");
+    }
+
+    #[test]
+    fn trust_in_anybody_else_is_a_difference() {
+        let mut document = trust("ec2.amazonaws.com");
+        document["Statement"][0]["Principal"]["AWS"] = "*".into();
+        assert!(trusted_service(&canonical(document)).contains("\"AWS\":\"*\""));
+    }
+}

@@ -1,0 +1,109 @@
+//! Tags as the services of compute write them.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{Filter, ResourceType, TagSpecification};
+
+use crate::{
+    cloud::aws::Aws,
+    engine::{Fault, Names, STACK_TAG, Tags},
+};
+
+/// Tags for something that EC2 is asked to create.
+pub fn ec2_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
+    TagSpecification::builder().resource_type(kind).set_tags(Some(to_ec2(tags))).build()
+}
+
+/// Tags as EC2 takes them.
+pub fn to_ec2(tags: &Tags) -> Vec<aws_sdk_ec2::types::Tag> {
+    tags.iter().map(|(key, value)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Tags as EC2 gives them.
+pub fn from_ec2(tags: &[aws_sdk_ec2::types::Tag]) -> Tags {
+    tags.iter().filter_map(|tag| Some((tag.key()?.into(), tag.value().unwrap_or_default().into()))).collect()
+}
+
+/// Adds tags to what EC2 knows by this id.
+pub async fn tag_in_ec2(aws: &Aws, id: &str, tags: &Tags) -> Result<(), Fault> {
+    aws.ec2.create_tags().resources(id).set_tags(Some(to_ec2(tags))).send().await?;
+    Ok(())
+}
+
+/// Picks what belongs to a stack.
+pub fn of_stack(stack: &str) -> Filter {
+    ec2_filter(&format!("tag:{STACK_TAG}"), [stack])
+}
+
+/// A filter of EC2.
+pub fn ec2_filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
+    let values = values.into_iter().map(str::to_owned).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// Tags as Elastic Load Balancing takes them.
+pub fn to_elb(tags: &Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types::Tag> {
+    tags.iter()
+        .map(|(key, value)| aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build())
+        .collect()
+}
+
+/// Adds tags to what Elastic Load Balancing knows by this ARN.
+pub async fn tag_in_elb(aws: &Aws, arn: &str, tags: &Tags) -> Result<(), Fault> {
+    aws.elb.add_tags().resource_arns(arn).set_tags(Some(to_elb(tags))).send().await?;
+    Ok(())
+}
+
+/// The tags of one thing in Elastic Load Balancing.
+pub async fn of_arn(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
+    Ok(of_arns(aws, vec![arn.to_owned()]).await?.remove(arn).unwrap_or_default())
+}
+
+/// The tags of things in Elastic Load Balancing, by ARN.
+pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Tags>, Fault> {
+    let mut found = BTreeMap::new();
+    // One call answers for twenty (docs/aws.md §2.5).
+    for arns in arns.chunks(20) {
+        let answer = aws.elb.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await?;
+        for described in answer.tag_descriptions() {
+            let tags = described
+                .tags()
+                .iter()
+                .map(|tag| (tag.key().unwrap_or_default().to_owned(), tag.value().unwrap_or_default().to_owned()));
+            found.insert(described.resource_arn().unwrap_or_default().to_owned(), tags.collect());
+        }
+    }
+    Ok(found)
+}
+
+/// The names among these, given with their ARNs, whose tags say that they belong to a stack. Names of others, and
+/// those in `but`, are left out before any tag is asked for.
+pub async fn names_in_elb(
+    aws: &Aws,
+    stack: &str,
+    but: &Names,
+    named: Vec<(String, String)>,
+) -> Result<Vec<String>, Fault> {
+    let prefix = format!("{stack}-");
+    let named: Vec<_> =
+        named.into_iter().filter(|(name, _)| name.starts_with(&prefix) && !but.contains(name)).collect();
+    let tags = of_arns(aws, named.iter().map(|(_, arn)| arn.clone()).collect()).await?;
+    let is_ours = |arn: &str| tags.get(arn).and_then(|tags| tags.get(STACK_TAG)).is_some_and(|owner| owner == stack);
+    Ok(named.into_iter().filter(|(_, arn)| is_ours(arn)).map(|(name, _)| name).collect())
+}
+
+/// Tags of an Auto Scaling group, for itself alone: its instances have theirs from the launch template, because a
+/// group's tags never reach volumes (docs/aws.md §2.5).
+pub fn to_autoscaling(group: &str, tags: &Tags) -> Vec<aws_sdk_autoscaling::types::Tag> {
+    tags.iter()
+        .map(|(key, value)| {
+            aws_sdk_autoscaling::types::Tag::builder()
+                .resource_id(group)
+                .resource_type("auto-scaling-group")
+                .key(key)
+                .value(value)
+                .propagate_at_launch(false)
+                .build()
+        })
+        .collect()
+}

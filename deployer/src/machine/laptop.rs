@@ -1,0 +1,409 @@
+//! Our own AWS as a background process: started, found, watched and stopped.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cloud::aws,
+    output::exit::{Exit, Failure},
+};
+
+/// The port that a folder's first server asks for.
+pub const USUAL_PORT: u16 = 4566;
+
+/// The variable that names another one.
+pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
+
+/// The longest page of a server that is read.
+const LONGEST_PAGE: u64 = 64 << 20;
+
+/// Where the local AWS of one stack keeps everything: beside its `stack.yaml`.
+#[derive(Debug, Clone)]
+pub struct Laptop {
+    dir: PathBuf,
+}
+
+/// A running local AWS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Server {
+    /// Its process.
+    pub pid: i32,
+    /// Where it listens: an address on 127.0.0.1.
+    pub address: SocketAddr,
+}
+
+impl Laptop {
+    /// The local AWS of the stack that is described in this folder.
+    pub fn beside(folder: &Path) -> Laptop {
+        Laptop { dir: folder.join(".deployer").join("local") }
+    }
+
+    /// The server that runs, if one does. Neither a file left by a killed one counts, nor one that was copied from
+    /// another folder together with everything else.
+    pub fn running(&self) -> Option<Server> {
+        let server: Server = serde_json::from_str(&read(&self.server_file())?).ok()?;
+        let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
+        let is_ours = health.pid == server.pid && health.id == local::identity(&self.state());
+        is_ours.then_some(server)
+    }
+
+    /// The running server, or a new one in the background.
+    ///
+    /// Errors: what the new one says when it does not come up.
+    pub fn start(&self, port: Option<u16>, region: &str, conditions: &local::Conditions) -> Result<Server, Failure> {
+        if let Some(server) = self.running() {
+            return Ok(server);
+        }
+        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        self.check_log()?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log_file())?;
+        let said_before = log.metadata()?.len();
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["local", "run", "--region", region])
+            .args(port.map(|port| format!("--port={port}")))
+            .args(arguments(conditions))
+            .arg("--file")
+            .arg(self.folder().join("stack.yaml"))
+            .env_remove(PORT_VARIABLE)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: Ctrl-C is for `up`, not for what `up` has brought up.
+            .process_group(0)
+            .spawn()?;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(30) {
+            if let Some(server) = self.running() {
+                return Ok(server);
+            }
+            // When two start at once the one that loses ends; the other one is just as good.
+            if let Some(status) = child.try_wait()?
+                && !self.is_taken()
+            {
+                return Err(told(&self.log_since(said_before)).unwrap_or_else(|| {
+                    anyhow!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10)).into()
+                }));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(anyhow!("the local AWS does not answer; its log ends with:\n{}", self.log_tail(10)).into())
+    }
+
+    /// Stops the server and waits until its process is gone. Returns whether one ran.
+    pub fn stop(&self) -> anyhow::Result<bool> {
+        let Some(server) = self.running() else { return Ok(false) };
+        let pid = Pid::from_raw(server.pid).ok_or_else(|| anyhow!("{} is no process id", server.pid))?;
+        kill_process(pid, Signal::TERM)?;
+        let begun = Instant::now();
+        while self.running().is_some() || test_kill_process(pid).is_ok() && !is_defunct(pid) {
+            if begun.elapsed() > Duration::from_secs(30) {
+                bail!("the local AWS (process {}) does not end", server.pid);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(true)
+    }
+
+    /// Stops the server and forgets everything stored in it.
+    pub fn reset(&self) -> anyhow::Result<()> {
+        self.stop()?;
+        match std::fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anything has ever been stored in it.
+    pub fn has_state(&self) -> bool {
+        self.state().exists()
+    }
+
+    /// The bad sides of AWS that the running server shows.
+    pub fn chaos(&self) -> local::Chaos {
+        let shown = self.running().and_then(|server| get(server.address, "/_local/faults").ok()).unwrap_or_default();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
+        serde_json::from_value(shown["chaos"].clone()).unwrap_or_default()
+    }
+
+    /// What runs in it, as the server says it.
+    pub fn status(&self, server: &Server) -> anyhow::Result<serde_json::Value> {
+        Ok(serde_json::from_str(&get(server.address, "/_local/status")?)?)
+    }
+
+    /// Everything the server has written.
+    pub fn log(&self) -> String {
+        read(&self.log_file()).unwrap_or_default()
+    }
+
+    /// Runs it in this process until it is told to stop: on `port`, or else on the one of the last time, the usual one,
+    /// or any that is free.
+    ///
+    /// Errors: another one runs on the same state, the port is taken, or what is stored cannot be read.
+    pub async fn run(&self, port: Option<u16>, region: &str, conditions: local::Conditions) -> Result<(), Failure> {
+        make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
+        let _lock = local::take(&self.dir).await.map_err(|error| self.unusable(error))?;
+        let cloud = self.serve(port, region, conditions).await.map_err(|error| self.unusable(error))?;
+        let server = Server { pid: std::process::id() as i32, address: cloud.address() };
+        write(&self.port_file(), &server.address.port().to_string())?;
+        write(&self.server_file(), &serde_json::to_string(&server).map_err(std::io::Error::from)?)?;
+        crate::output::report::say(format!("local AWS at {}", cloud.endpoint()));
+        crate::machine::signals::stop_requested().await;
+        cloud.stop().await;
+        std::fs::remove_file(self.server_file())?;
+        Ok(())
+    }
+
+    async fn serve(
+        &self,
+        port: Option<u16>,
+        region: &str,
+        conditions: local::Conditions,
+    ) -> anyhow::Result<local::Cloud> {
+        let start = |port| {
+            let options = local::Options { dir: self.state(), port, region: region.into() };
+            local::Cloud::start_with(options, conditions.clone())
+        };
+        if let Some(port) = port {
+            return start(port).await;
+        }
+        let wanted = self.last_port().unwrap_or(USUAL_PORT);
+        match start(wanted).await {
+            Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
+                crate::output::report::say(format!("{}: this one takes a free port", held(wanted)));
+                start(0).await
+            }
+            started => started,
+        }
+    }
+
+    /// Why the local AWS of this folder does not start, and what to do about it.
+    fn unusable(&self, error: anyhow::Error) -> Failure {
+        let failed = |error| Failure::new(Exit::Failed, error);
+        let dir = self.dir.display();
+        if let Some(no_port) = error.downcast_ref::<local::NoPort>() {
+            return match no_port.is_taken() {
+                true => failed(anyhow!("{}", held(no_port.port))).hint(format!(
+                    "without --port and {PORT_VARIABLE} a free one is found; `deployer local stop` in the other folder \
+                     ends what runs there"
+                )),
+                false => failed(error).hint("choose another one with --port, above 1023, or none"),
+            };
+        }
+        if error.downcast_ref::<local::InUse>().is_some() {
+            return failed(error).hint("`deployer local status` says where it is, and `deployer local stop` ends it");
+        }
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        let remedy = match kind {
+            Some(ErrorKind::PermissionDenied) => format!("let yourself read and write {dir} and everything in it"),
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room on the disk".to_owned(),
+            Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
+                format!("take away what stands where {dir} should be")
+            }
+            _ => "put back a copy of the file that is named, or forget everything stored here with `deployer local reset`"
+                .to_owned(),
+        };
+        failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
+    }
+
+    /// Refuses a log that is no file: writing to it could wait for ever.
+    fn check_log(&self) -> Result<(), Failure> {
+        match std::fs::metadata(self.log_file()) {
+            Ok(about) if !about.is_file() => Err(anyhow!("{} is no regular file", self.log_file().display()).into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a server has this state for itself, even if it does not answer yet.
+    fn is_taken(&self) -> bool {
+        let lock = self.dir.join("lock");
+        let is_file = std::fs::metadata(&lock).is_ok_and(|about| about.is_file());
+        is_file && File::open(lock).is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn folder(&self) -> &Path {
+        self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
+    }
+
+    /// The port it had when it last ran.
+    fn last_port(&self) -> Option<u16> {
+        read(&self.port_file())?.trim().parse().ok()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    fn port_file(&self) -> PathBuf {
+        self.dir.join("port")
+    }
+
+    fn server_file(&self) -> PathBuf {
+        self.dir.join("server.json")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// What the server has written beyond the first `length` bytes.
+    fn log_since(&self, length: u64) -> String {
+        let log = self.log();
+        usize::try_from(length).ok().and_then(|length| log.get(length..)).unwrap_or_default().to_owned()
+    }
+
+    fn log_tail(&self, lines: usize) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().rev().take(lines).collect();
+        lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
+    }
+}
+
+impl Server {
+    /// `http://127.0.0.1:port`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Lets it show these bad sides of AWS from now on, and no others.
+    pub fn turn(&self, chaos: &local::Chaos) -> anyhow::Result<()> {
+        let (status, body) = ask(self.address, "PUT", "/_local/chaos", &serde_json::to_string(chaos)?)?;
+        if !status.contains(" 200") {
+            bail!("the local AWS refuses: {status} {body}");
+        }
+        Ok(())
+    }
+
+    /// The account's own access to it.
+    pub fn access(&self) -> aws::Local {
+        aws::Local {
+            endpoint: self.endpoint(),
+            access_key: local::ACCESS_KEY.into(),
+            secret_key: local::SECRET_KEY.into(),
+        }
+    }
+}
+
+/// The arguments with which another process shows the same bad sides at the same speed.
+fn arguments(conditions: &local::Conditions) -> Vec<String> {
+    let local::Conditions { chaos, speed } = conditions;
+    let mut arguments = vec!["--speed".into(), speed.to_string()];
+    let kinds: Vec<&str> = chaos.kinds.iter().map(|kind| kind.name()).collect();
+    if !kinds.is_empty() {
+        arguments.extend(["--chaos".into(), kinds.join(","), "--seed".into(), chaos.seed.to_string()]);
+    }
+    arguments
+}
+
+/// The page on which a server says who it is.
+const HEALTH: &str = "/_local/health";
+
+/// What it says there.
+#[derive(Deserialize)]
+struct Health {
+    pid: i32,
+    dir: PathBuf,
+    id: Option<String>,
+}
+
+/// Who holds a port of this machine.
+fn held(port: u16) -> String {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let health = get(address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
+    match health {
+        Some(Health { dir, .. }) => {
+            let folder = dir.ancestors().nth(3).filter(|_| dir.ends_with(".deployer/local/state")).unwrap_or(&dir);
+            format!("the local AWS of {} holds {address}", folder.display())
+        }
+        None => format!("another program holds {address}"),
+    }
+}
+
+/// The failure with which a server has ended, as it has told it in its log.
+fn told(log: &str) -> Option<Failure> {
+    let after = |line: &str, word: &str| line.trim_start().strip_prefix(word).map(|rest| rest.trim().to_owned());
+    let mut lines = log.lines().skip_while(|line| after(line, "error:").is_none());
+    let error = after(lines.next()?, "error:")?;
+    let (mut causes, mut hint) = (Vec::new(), None);
+    for line in lines {
+        causes.extend(after(line, "caused by:"));
+        hint = hint.or_else(|| after(line, "hint:"));
+    }
+    let told = causes.into_iter().rev().chain([error]).map(anyhow::Error::msg);
+    let error = told.reduce(|cause, error| cause.context(error.to_string()))?;
+    Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
+}
+
+/// The text of a small file. What is no regular file could be read for ever.
+fn read(file: &Path) -> Option<String> {
+    let is_file = std::fs::metadata(file).is_ok_and(|about| about.is_file());
+    let bytes = is_file.then(|| std::fs::read(file).ok())??;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Replaces a small file, whatever stands in its place.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let beside = file.with_extension(format!("{}.new", std::process::id()));
+    std::fs::write(&beside, text)?;
+    std::fs::rename(beside, file)
+}
+
+/// The state holds keys and pictures: it is nobody else's business.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Whether the process has ended and only waits for its parent to ask how.
+fn is_defunct(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// One small document of the server. It is on this machine: seconds are plenty.
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    Ok(ask(address, "GET", path, "")?.1)
+}
+
+/// The first line and the body of an answer.
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(String, String)> {
+    let patience = Duration::from_secs(5);
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    // Whoever else has taken the port may have no end.
+    stream.take(LONGEST_PAGE).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_of_a_server_is_told_as_it_has_told_it() {
+        let log = "local AWS at http://127.0.0.1:4566\nerror: it cannot start\n  caused by: a.json is damaged\n  caused by: EOF\nhint: put it back\n";
+        let failure = told(log).unwrap();
+        let chain: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        assert_eq!(chain, ["it cannot start", "a.json is damaged", "EOF"]);
+        assert_eq!(failure.hint.as_deref(), Some("put it back"));
+        assert!(told("local AWS at http://127.0.0.1:4566\n").is_none());
+    }
+}

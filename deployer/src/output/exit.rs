@@ -1,0 +1,159 @@
+//! The exit codes, and the errors that end a command.
+
+use std::process::ExitCode;
+
+use crate::{
+    cloud::remedies::{is_about_credentials, remedy},
+    engine::{Error, Fault},
+};
+
+/// How a command ended. The numbers are part of the interface and listed in `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for is done.
+    Done = 0,
+    /// Something failed; the same command continues.
+    Failed = 1,
+    /// There are changes (`plan --detailed-exitcode`).
+    Changes = 2,
+    /// Everything else is done: tables or buckets that are no longer in `stack.yaml` were kept.
+    Kept = 3,
+    /// The command line is wrong, or nobody could be asked (`EX_USAGE`).
+    Usage = 64,
+    /// Another run is changing the stack (`EX_TEMPFAIL`).
+    Busy = 75,
+    /// No credentials, refused ones, or no way to reach AWS to check them (`EX_NOPERM`).
+    Credentials = 77,
+    /// `stack.yaml`, or a setting of the AWS configuration, is missing or has errors (`EX_CONFIG`).
+    Config = 78,
+    /// Interrupted by Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command ended early: its chain of causes, what to do about it, and the exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What went wrong, cause after cause.
+    pub error: anyhow::Error,
+    /// Where in `stack.yaml`.
+    pub place: Option<String>,
+    /// What to do now.
+    pub hint: Option<String>,
+    /// How the stack stands, and that the same command continues.
+    pub standing: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with its exit code.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Failure { exit, error: error.into(), place: None, hint: None, standing: Vec::new() }
+    }
+
+    /// Wrong usage, in words.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Failure::new(Exit::Usage, anyhow::anyhow!("{message}"))
+    }
+
+    /// The same with what to do now.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same with where in `stack.yaml`.
+    pub fn at(self, place: Option<String>) -> Self {
+        Failure { place, ..self }
+    }
+
+    /// A call that was refused while something was done for the whole stack, such as `look for its network`.
+    pub fn to(verb: &str, fault: Fault) -> Self {
+        let failure = Failure::from(fault);
+        let error = failure.error.context(format!("failed to {verb}"));
+        Failure { error, ..failure }
+    }
+
+    /// The same with how the stack stands now. What is wrong with the command line or with `stack.yaml` is changed
+    /// before any command could continue.
+    pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
+        match self.exit {
+            Exit::Usage | Exit::Config => self,
+            _ => Failure { standing: standing(), ..self },
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::new(Exit::Failed, error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Failure::new(Exit::Failed, error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let exit = if is_about_credentials(&fault) { Exit::Credentials } else { Exit::Failed };
+        let hint = remedy(&fault, None);
+        Failure { hint, ..Failure::new(exit, fault) }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let hint = hint_for(&error);
+        let exit = match &error {
+            Error::Interrupted { .. } => Exit::Interrupted,
+            Error::Fault { source, .. } if is_about_credentials(source) => Exit::Credentials,
+            _ => Exit::Failed,
+        };
+        Failure { hint, ..Failure::new(exit, error) }
+    }
+}
+
+/// What to do about an error of the engine.
+fn hint_for(error: &Error) -> Option<String> {
+    match error {
+        Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
+        Error::Foreign { what, is_free: true, .. } => Some(format!(
+            "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over; if not, give the stack \
+             another `name`"
+        )),
+        Error::Foreign { .. } => Some(
+            "nothing of it was changed. Give the stack another `name`, or remove that resource by hand if it is yours"
+                .into(),
+        ),
+        Error::MustReplace { what, name, .. } => Some(by_hand(what.kind, name)),
+        Error::TimedOut { .. } => Some("the same command continues where this one stopped".into()),
+        Error::Postponed { .. } | Error::Interrupted { .. } => {
+            Some("the same command continues where this one stopped".into())
+        }
+    }
+}
+
+/// How to change what is fixed at creation.
+fn by_hand(kind: &str, name: &str) -> String {
+    match kind {
+        "table" => format!(
+            "a table's keys are fixed when it is created, and replacing {name} would lose its rows. Add a second table \
+             under another name to stack.yaml, run `up`, copy the rows (`aws dynamodb scan`, `aws dynamodb \
+             batch-write-item`), let everything use the new table, then take the old one out and name it with \
+             `up --delete`"
+        ),
+        _ => format!(
+            "these settings are fixed when {name} is created. Give its entry in stack.yaml another name: the new one \
+             comes before the old one goes; or remove {name} by hand and run the same command again"
+        ),
+    }
+}

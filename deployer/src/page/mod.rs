@@ -1,0 +1,591 @@
+//! THE PAGE: every resource of a stack, and who uses whose output.
+
+pub mod names;
+pub mod policy;
+pub mod user_data;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    cloud::{
+        aws::Aws,
+        health,
+        site::{Network, Site},
+    },
+    config::{self, Config, Piece, Text},
+    engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
+    kinds::{
+        artifact::{self, Artifact},
+        auto_scaling_group::{self, AutoScalingGroup},
+        bucket::{self, Bucket},
+        default_action::{self, DefaultAction},
+        function::{self, Function},
+        instance_profile::{self, InstanceProfile},
+        launch_template::{self, LaunchTemplate},
+        listener::{self, Listener},
+        load_balancer::{self, LoadBalancer},
+        log_group::{self, LogGroup},
+        notification::{self, Notification, Upload},
+        permissions::{self, Permissions, Statement},
+        role::{self, Role},
+        scaling_policy::{self, ScalingPolicy},
+        security_group::{self, Rule, SecurityGroup, Source},
+        table::{self, Table},
+        target_group::{self, TargetGroup},
+    },
+    package::programs::Programs,
+    page::{
+        names::Names,
+        policy::{Access, Uses},
+        user_data::UserData,
+    },
+};
+
+/// A stack, and what can be said of it once it is up.
+pub struct Page {
+    /// Every resource.
+    pub stack: Stack<Aws>,
+    /// The `outputs` of `stack.yaml`, in its order.
+    pub outputs: Vec<(String, Joined)>,
+    /// The services, to be waited for.
+    pub services: Vec<Front>,
+}
+
+/// Where a service meets its users.
+pub struct Front {
+    /// Its name in `stack.yaml`.
+    pub name: String,
+    /// The targets behind its load balancer.
+    pub target_group: Handle<TargetGroup>,
+    /// The group that keeps its instances.
+    pub group: Handle<AutoScalingGroup>,
+    /// Its address, with scheme and port.
+    pub url: Wire,
+}
+
+impl Front {
+    /// Whether these nodes bring it up.
+    pub fn is_among(&self, nodes: &BTreeSet<usize>) -> bool {
+        self.group.is_among(nodes)
+    }
+
+    /// Its address, once its load balancer is there.
+    pub fn url(&self, outputs: &Outputs) -> Option<String> {
+        self.url.get(outputs)
+    }
+
+    /// It was not healthy in time, or cannot become so.
+    pub fn failed(&self, source: Fault) -> Outcome {
+        let (what, name) = (self.address(), self.name.clone());
+        Outcome { address: self.address(), result: Some(Err(Error::Fault { verb: "start", what, name, source })) }
+    }
+
+    /// Whether its requests could not be given to the wanted targets.
+    pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
+        let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
+        actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
+    }
+
+    /// The user did not want to wait longer.
+    pub fn interrupted(&self) -> Outcome {
+        Outcome { address: self.address(), result: Some(Err(Error::Interrupted { what: self.address() })) }
+    }
+
+    fn address(&self) -> Address {
+        Address { kind: "service", key: self.name.clone(), section: format!("services.{}", self.name) }
+    }
+}
+
+/// Lays out the whole stack. Without a network there are no services, and none can exist.
+pub fn lay_out(
+    config: &Config,
+    site: &Site,
+    network: Option<&Network>,
+    programs: &Programs,
+    wait: health::Wait,
+) -> Page {
+    let names = Names::of(config, site);
+    let mut page = Layout {
+        stack: Stack::new(config.name.to_string(), tags(config)),
+        wires: BTreeMap::new(),
+        names,
+        config,
+        site,
+        programs,
+        wait,
+    };
+    let anchor = page.anchor();
+    let buckets = page.buckets();
+    page.tables();
+    let functions = page.functions_and_services(network, anchor);
+    let permissions = page.permissions(&functions.functions, &buckets);
+    page.notifications(&buckets, &functions.functions, &permissions);
+    let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
+    Page { stack: page.stack, outputs, services: functions.fronts }
+}
+
+struct Layout<'a> {
+    stack: Stack<Aws>,
+    /// What references in `stack.yaml` can name, as `section.entry.attribute`.
+    wires: BTreeMap<String, Wire>,
+    names: Names,
+    config: &'a Config,
+    site: &'a Site,
+    programs: &'a Programs,
+    wait: health::Wait,
+}
+
+/// What functions and services leave for those who come after them.
+struct Running {
+    functions: BTreeMap<String, Handle<Function>>,
+    fronts: Vec<Front>,
+}
+
+impl Layout<'_> {
+    /// The artifact bucket comes first and goes last: where it is not, nothing of the stack is.
+    fn anchor(&mut self) -> Handle<Bucket> {
+        self.stack.section("artifacts");
+        let anchor = Bucket { name: self.names.artifacts(), account: self.site.account.clone() };
+        self.stack.add("artifacts", anchor, (), |()| bucket::Settings::private(Vec::new()))
+    }
+
+    fn buckets(&mut self) -> BTreeMap<String, Handle<Bucket>> {
+        let mut buckets = BTreeMap::new();
+        for (entry, wanted) in &self.config.buckets {
+            self.stack.section(format!("buckets.{entry}"));
+            let cors: Vec<bucket::CorsRule> = wanted.cors.iter().map(cors_rule).collect();
+            let bucket = Bucket { name: self.names.bucket(entry.as_str()), account: self.site.account.clone() };
+            let protected = wanted.protect;
+            let bucket = self.stack.add(entry.as_str(), bucket, (), move |()| bucket::Settings {
+                protected,
+                ..bucket::Settings::private(cors.clone())
+            });
+            self.offer(
+                "buckets",
+                entry.as_str(),
+                [
+                    ("name", bucket.wire(|bucket| bucket.name.clone())),
+                    ("arn", bucket.wire(|bucket| bucket.arn.clone())),
+                    ("region", bucket.wire(|bucket| bucket.region.clone())),
+                ],
+            );
+            buckets.insert(entry.to_string(), bucket);
+        }
+        buckets
+    }
+
+    fn tables(&mut self) {
+        for (entry, wanted) in &self.config.tables {
+            self.stack.section(format!("tables.{entry}"));
+            let settings = table_settings(wanted);
+            let table = Table { name: self.names.plain(entry.as_str()) };
+            let table = self.stack.add(entry.as_str(), table, (), move |()| settings.clone());
+            self.offer(
+                "tables",
+                entry.as_str(),
+                [("name", table.wire(|table| table.name.clone())), ("arn", table.wire(|table| table.arn.clone()))],
+            );
+        }
+    }
+
+    /// Functions and services may name each other, so each is added once all that it names has been.
+    /// `config.rs` has refused cycles: every round adds at least one.
+    fn functions_and_services(&mut self, network: Option<&Network>, anchor: Handle<Bucket>) -> Running {
+        let mut running = Running { functions: BTreeMap::new(), fronts: Vec::new() };
+        let config = self.config;
+        let mut functions: Vec<_> = config.functions.iter().collect();
+        let mut services: Vec<_> = network.map(|_| config.services.iter().collect()).unwrap_or_default();
+        while !functions.is_empty() || !services.is_empty() {
+            let waiting = functions.len() + services.len();
+            functions.retain(|(entry, function)| {
+                let ready = self.has_all(function.environment.values());
+                if ready {
+                    running.functions.insert(entry.to_string(), self.function(entry.as_str(), function));
+                }
+                !ready
+            });
+            services.retain(|(entry, service)| {
+                let (Some(network), true) = (network, self.has_all(service.environment.values())) else {
+                    return true;
+                };
+                running.fronts.push(self.service(entry.as_str(), service, network, anchor));
+                false
+            });
+            if functions.len() + services.len() == waiting {
+                break; // what is left names a service, and there is no network for services
+            }
+        }
+        running
+    }
+
+    fn function(&mut self, entry: &str, wanted: &config::Function) -> Handle<Function> {
+        self.stack.section(format!("functions.{entry}"));
+        let (arn, group) = (self.log_group_arn(entry), LogGroup { name: self.names.log_group(entry) });
+        let retention_days = wanted.log_retention_days.map(Into::into);
+        let logs = self.stack.add(entry, group, (), move |()| log_group::Settings { retention_days });
+        let role = self.function_role(entry, wanted, arn);
+        let environment = self.environment(&wanted.environment);
+        let program = self.programs.function(entry);
+        let basis = function::Settings {
+            code_sha256: program.sha256,
+            zip: program.zip,
+            runtime: "provided.al2023".into(),
+            handler: "bootstrap".into(),
+            architecture: wanted.architecture.name().into(),
+            memory_mb: wanted.memory_mb.into(),
+            timeout_s: wanted.timeout_s.into(),
+            role: String::new(),
+            environment: BTreeMap::new(),
+            log_group: String::new(),
+            failure: None,
+        };
+        let function = Function { name: self.names.plain(entry) };
+        let function = self.stack.add(entry, function, (role, logs, environment), move |(role, logs, environment)| {
+            function::Settings { role, environment, log_group: logs.name, ..basis.clone() }
+        });
+        self.offer(
+            "functions",
+            entry,
+            [
+                ("name", function.wire(|function| function.name.clone())),
+                ("arn", function.wire(|function| function.arn.clone())),
+            ],
+        );
+        function
+    }
+
+    /// The role a function runs as: one of its own, with just what it uses, or the one that exists.
+    fn function_role(&mut self, entry: &str, wanted: &config::Function, log_group_arn: String) -> Wire {
+        if let Some(existing) = &self.config.roles {
+            return Wire::literal(format!("arn:aws:iam::{}:role/{}", self.site.account, existing.existing));
+        }
+        let policy = policy::function_policy(&self.uses(&wanted.uses), &log_group_arn);
+        let role = Role { name: self.names.function_role(entry), path: self.names.iam_path() };
+        let settings = role::Settings { trusted_service: "lambda.amazonaws.com".into(), policy };
+        let role = self.stack.add(format!("{entry}-fn"), role, (), move |()| settings.clone());
+        role.wire(|role| role.arn.clone())
+    }
+
+    fn service(&mut self, entry: &str, wanted: &config::Service, network: &Network, anchor: Handle<Bucket>) -> Front {
+        self.stack.section(format!("services.{entry}"));
+        let (front_door, back_door) = self.firewalls(entry, wanted, network);
+        let artifact = self.artifact(entry, anchor);
+        let profile = self.service_profile(entry, wanted);
+        let template = self.template(entry, wanted, back_door, profile, artifact);
+        let target_group = self.target_group(entry, wanted, network);
+        let (balancer, listener) = self.load_balancer(entry, wanted, network, front_door, target_group);
+        let group = self.group(entry, wanted, network, template, target_group, listener);
+        let cpu_percent = f64::from(wanted.instances.cpu_percent);
+        self.stack.add_inside(entry, group, move |group| {
+            let policy = ScalingPolicy { group: group.name };
+            (policy, scaling_policy::Settings::cpu(cpu_percent))
+        });
+        self.default_action(entry, listener, target_group, group);
+        let port = u16::from(wanted.load_balancer.port);
+        let url = balancer.wire(move |balancer| url(&balancer.dns_name, port));
+        self.offer(
+            "services",
+            entry,
+            [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
+        );
+        Front { name: entry.into(), target_group, group, url }
+    }
+
+    /// Two groups: the load balancer's lets in whom `allow` names, the instances' only the load balancer.
+    fn firewalls(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        network: &Network,
+    ) -> (Handle<SecurityGroup>, Handle<SecurityGroup>) {
+        let open = u16::from(wanted.load_balancer.port);
+        let allowed: Vec<String> = wanted.load_balancer.allow.iter().map(ToString::to_string).collect();
+        let front = SecurityGroup { name: self.names.plain(&format!("{entry}-lb")), vpc: network.vpc.clone() };
+        let front = self.stack.add(format!("{entry}-lb"), front, (), move |()| security_group::Settings {
+            description: "Whom the load balancer answers".into(),
+            ingress: allowed.iter().map(|cidr| Rule::tcp(open, Source::Cidr(cidr.clone()))).collect(),
+        });
+        let port = u16::from(wanted.port);
+        let back = SecurityGroup { name: self.names.at_port(entry, port), vpc: network.vpc.clone() };
+        let back = self.stack.add(entry, back, front, move |front| security_group::Settings {
+            description: "Whom the instances answer: the load balancer".into(),
+            ingress: [Rule::tcp(port, Source::Group(front.id))].into(),
+        });
+        (front, back)
+    }
+
+    fn artifact(&mut self, entry: &str, anchor: Handle<Bucket>) -> Handle<Artifact> {
+        let program = self.programs.service(entry);
+        let key = format!("services/{entry}/{}", program.sha256);
+        let artifact = Artifact { bucket: self.names.artifacts(), key, program: program.path };
+        let settings = artifact::Settings { sha256: Some(program.sha256) };
+        self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
+    }
+
+    /// The instance profile a service runs with: one of its own, with just what it uses, or the one that exists.
+    fn service_profile(&mut self, entry: &str, wanted: &config::Service) -> Wire {
+        if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
+            return Wire::literal(existing.to_string());
+        }
+        let artifacts = format!("arn:aws:s3:::{}/services/{entry}/*", self.names.artifacts());
+        let policy = policy::service_policy(&self.uses(&wanted.uses), &artifacts);
+        let (name, path) = (self.names.service_role(entry), self.names.iam_path());
+        let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
+        let role = Role { name: name.clone(), path: path.clone() };
+        let role = self.stack.add(format!("{entry}-svc"), role, (), move |()| settings.clone());
+        let profile = InstanceProfile { name, path };
+        let profile = self.stack.add(entry, profile, role, |role| instance_profile::Settings { role: Some(role.name) });
+        profile.wire(|profile| profile.name.clone())
+    }
+
+    fn template(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        firewall: Handle<SecurityGroup>,
+        profile: Wire,
+        artifact: Handle<Artifact>,
+    ) -> Handle<LaunchTemplate> {
+        let environment = self.environment(&wanted.environment);
+        let (stack, region) = (self.config.name.to_string(), self.site.region.clone());
+        let (service, port, sha256) = (entry.to_owned(), u16::from(wanted.port), self.programs.service(entry).sha256);
+        let basis = launch_template::Settings::new(wanted, &self.config.tags, self.config.name.as_str(), entry);
+        let template = LaunchTemplate { name: self.names.plain(entry) };
+        let inputs = (firewall, profile, artifact, environment);
+        self.stack.add(entry, template, inputs, move |(firewall, profile, artifact, environment)| {
+            let user_data = UserData {
+                stack: stack.clone(),
+                service: service.clone(),
+                region: region.clone(),
+                bucket: artifact.bucket,
+                key: artifact.key,
+                environment,
+                port,
+                sha256: sha256.clone(),
+            };
+            launch_template::Settings {
+                instance_profile: profile,
+                security_groups: [firewall.id].into(),
+                user_data: user_data.render().expect("config.rs bounds what an environment can hold"),
+                ..basis.clone()
+            }
+        })
+    }
+
+    fn target_group(&mut self, entry: &str, wanted: &config::Service, network: &Network) -> Handle<TargetGroup> {
+        let port = u16::from(wanted.port);
+        let settings = target_group::Settings::http(port, &network.vpc, &wanted.health_check);
+        let target_group = TargetGroup { name: self.names.at_port(entry, port) };
+        self.stack.add(entry, target_group, (), move |()| settings.clone())
+    }
+
+    fn load_balancer(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        network: &Network,
+        firewall: Handle<SecurityGroup>,
+        target_group: Handle<TargetGroup>,
+    ) -> (Handle<LoadBalancer>, Handle<Listener>) {
+        let subnets = network.subnet_ids();
+        let balancer = LoadBalancer { name: self.names.plain(entry) };
+        let balancer = self.stack.add(entry, balancer, firewall, move |firewall| {
+            load_balancer::Settings::public(subnets.clone(), [firewall.id].into())
+        });
+        let port = u16::from(wanted.load_balancer.port);
+        let listener = self.stack.add_inside(entry, (balancer, target_group), move |(balancer, target_group)| {
+            let listener = Listener { load_balancer: balancer.arn, target_group: target_group.arn, port: port.into() };
+            let settings = listener::Settings::http(port, listener.target_group.clone());
+            (listener, settings)
+        });
+        (balancer, listener)
+    }
+
+    /// Comes after the listener: targets of a group that no listener uses are never healthy (docs/aws.md §11.1).
+    fn group(
+        &mut self,
+        entry: &str,
+        wanted: &config::Service,
+        network: &Network,
+        template: Handle<LaunchTemplate>,
+        target_group: Handle<TargetGroup>,
+        listener: Handle<Listener>,
+    ) -> Handle<AutoScalingGroup> {
+        let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
+        let grace_period_s = wanted.grace_period_s.into();
+        let group = AutoScalingGroup { name: self.names.at_port(entry, u16::from(wanted.port)) };
+        let inputs = (template, target_group, listener);
+        self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
+            min: instances.min.into(),
+            max: instances.max.into(),
+            subnets: subnets.clone(),
+            target_groups: [target_group.arn].into(),
+            health_check_type: "ELB".into(),
+            grace_period_s,
+            warmup_s: auto_scaling_group::WARMUP_S,
+            template: auto_scaling_group::Template { id: template.id, version: template.version.to_string() },
+        })
+    }
+
+    /// The last step of a service: its requests go to the wanted targets alone, once these are healthy.
+    fn default_action(
+        &mut self,
+        entry: &str,
+        listener: Handle<Listener>,
+        target_group: Handle<TargetGroup>,
+        group: Handle<AutoScalingGroup>,
+    ) {
+        let wait = self.wait;
+        self.stack.add_inside(entry, (listener, target_group, group), move |(listener, target_group, group)| {
+            let settings = default_action::Settings::all_to(&target_group.arn);
+            let (listener, seen) = (listener.arn, listener.forwards);
+            (DefaultAction { listener, target_group: target_group.arn, group: group.name, seen, wait }, settings)
+        });
+    }
+
+    /// For each function, who may invoke it: the buckets whose uploads go to it.
+    fn permissions(
+        &mut self,
+        functions: &BTreeMap<String, Handle<Function>>,
+        buckets: &BTreeMap<String, Handle<Bucket>>,
+    ) -> BTreeMap<String, Handle<Permissions>> {
+        let mut permissions = BTreeMap::new();
+        for (entry, &function) in functions {
+            self.stack.section(format!("functions.{entry}"));
+            let sources: BTreeMap<String, Handle<Bucket>> = self
+                .config
+                .buckets
+                .iter()
+                .filter(|(_, bucket)| bucket.on_upload.as_ref().is_some_and(|upload| upload.function.as_str() == entry))
+                .map(|(bucket, _)| (format!("deployer-{bucket}"), buckets[bucket.as_str()]))
+                .collect();
+            let account = self.site.account.clone();
+            let handle = self.stack.add_inside(entry, (function, sources), move |(function, sources)| {
+                let statement =
+                    |bucket: bucket::Output| Statement::invoke("s3.amazonaws.com", bucket.arn, account.clone());
+                let statements = sources.into_iter().map(|(id, bucket)| (id, statement(bucket))).collect();
+                (Permissions { function: function.name }, permissions::Settings { statements })
+            });
+            permissions.insert(entry.clone(), handle);
+        }
+        permissions
+    }
+
+    /// Every bucket has this node, so that a trigger removed from `stack.yaml` is removed from the bucket.
+    fn notifications(
+        &mut self,
+        buckets: &BTreeMap<String, Handle<Bucket>>,
+        functions: &BTreeMap<String, Handle<Function>>,
+        permissions: &BTreeMap<String, Handle<Permissions>>,
+    ) {
+        for (entry, wanted) in &self.config.buckets {
+            self.stack.section(format!("buckets.{entry}"));
+            let account = self.site.account.clone();
+            let target = wanted.on_upload.as_ref().and_then(|upload| {
+                let function = upload.function.as_str();
+                Some((*functions.get(function)?, *permissions.get(function)?))
+            });
+            let (prefix, suffix) = wanted
+                .on_upload
+                .as_ref()
+                .map(|upload| (upload.prefix.clone(), upload.suffix.clone()))
+                .unwrap_or_default();
+            let inputs = (buckets[entry.as_str()], target);
+            self.stack.add_inside(entry.as_str(), inputs, move |(bucket, target)| {
+                let upload = |function: function::Output| Upload {
+                    prefix: prefix.clone(),
+                    suffix: suffix.clone(),
+                    ..Upload::created(function.arn)
+                };
+                let uploads =
+                    target.into_iter().map(|(function, _)| ("deployer-upload".to_owned(), upload(function))).collect();
+                let notification = Notification { bucket: bucket.name, account: account.clone() };
+                (notification, notification::Settings { uploads })
+            });
+        }
+    }
+
+    fn offer<const N: usize>(&mut self, section: &str, entry: &str, attributes: [(&str, Wire); N]) {
+        for (attribute, wire) in attributes {
+            self.wires.insert(format!("{section}.{entry}.{attribute}"), wire);
+        }
+    }
+
+    fn has_all<'t>(&self, texts: impl Iterator<Item = &'t Text>) -> bool {
+        texts.flat_map(Text::references).all(|reference| self.wires.contains_key(&reference.path()))
+    }
+
+    fn environment(&self, texts: &config::Environment) -> BTreeMap<String, Joined> {
+        texts.iter().map(|(name, text)| (name.to_string(), self.joined(text))).collect()
+    }
+
+    /// A reference whose resource is not part of the page stands for nothing.
+    fn joined(&self, text: &Text) -> Joined {
+        let wire = |piece: &Piece| match piece {
+            Piece::Literal(text) => Wire::literal(text),
+            Piece::Reference(reference) => {
+                self.wires.get(&reference.path()).cloned().unwrap_or_else(|| Wire::literal(""))
+            }
+        };
+        Joined(text.pieces().iter().map(wire).collect())
+    }
+
+    /// What is used, by the ARNs that follow from the names: a policy needs nothing to exist.
+    fn uses(&self, uses: &config::Uses) -> Uses {
+        let bucket = |entry: &str| format!("arn:aws:s3:::{}", self.names.bucket(entry));
+        let table = |entry: &str| {
+            let Site { region, account, .. } = self.site;
+            format!("arn:aws:dynamodb:{region}:{account}:table/{}", self.names.plain(entry))
+        };
+        Uses {
+            buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), access(*how))).collect(),
+            tables: uses.tables.iter().map(|(entry, how)| (table(entry.as_str()), access(*how))).collect(),
+            rekognition: uses.rekognition,
+        }
+    }
+
+    fn log_group_arn(&self, entry: &str) -> String {
+        let Site { region, account, .. } = self.site;
+        format!("arn:aws:logs:{region}:{account}:log-group:{}", self.names.log_group(entry))
+    }
+}
+
+fn access(how: config::Access) -> Access {
+    match how {
+        config::Access::Read => Access::Read,
+        config::Access::Write => Access::Write,
+        config::Access::ReadWrite => Access::ReadWrite,
+    }
+}
+
+fn cors_rule(cors: &config::Cors) -> bucket::CorsRule {
+    bucket::CorsRule {
+        origins: cors.origins.clone(),
+        methods: cors.methods.iter().map(ToString::to_string).collect(),
+        headers: cors.headers.clone(),
+        expose: cors.expose.clone(),
+        max_age_s: cors.max_age_s.map(Into::into),
+    }
+}
+
+fn table_settings(wanted: &config::Table) -> table::Settings {
+    table::Settings {
+        partition_key: wanted.partition_key.clone(),
+        sort_key: wanted.sort_key.clone(),
+        billing: "PAY_PER_REQUEST".into(),
+        protected: wanted.protect,
+        point_in_time_recovery: wanted.point_in_time_recovery,
+    }
+}
+
+fn tags(config: &Config) -> Tags {
+    config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// The address people type. A local load balancer names the port it really has in its DNS name.
+fn url(dns_name: &str, port: u16) -> String {
+    match (dns_name.contains(':'), port) {
+        (true, _) | (_, 80) => format!("http://{dns_name}"),
+        (false, port) => format!("http://{dns_name}:{port}"),
+    }
+}

@@ -1,0 +1,17 @@
+//! Turns every error into the one shape that clients know.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, IntoResponse, Request, Response, Result};
+
+use crate::http::error;
+use crate::http::route::Route;
+
+/// Turns every error into an answer of the one shape.
+pub(crate) async fn error_responses<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let methods = Route::methods_at(request.uri().path());
+    Ok(match next.call(request).await {
+        Ok(response) => response.into_response(),
+        Err(error) => error::answer(error, methods),
+    })
+}

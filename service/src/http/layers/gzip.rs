@@ -1,0 +1,170 @@
+//! Compression of answers.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use futures::StreamExt;
+use futures::stream::{self, Stream};
+use poem::error::InternalServerError;
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::{Body, Endpoint, IntoResponse, Request, Response, Result};
+use tokio::task::spawn_blocking;
+
+use crate::http::json::InParts;
+
+/// The largest body of an answer that is packed between two other requests.
+const MAX_PACKED_AT_ONCE_BYTES: usize = 256 * 1024;
+
+/// Sends what is found small, to those who can make it large again. Not the smallest that could be: a little costs the
+/// machine next to nothing, and saves most of what there is to save.
+pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    let unpacks = request.method() == Method::GET && takes_gzip(request.headers());
+    let mut response = next.call(request).await?.into_response();
+    let found = response.status() == StatusCode::OK;
+    // Also where it need not be sent again: whoever keeps it for others must know (RFC 9110, section 15.4.5).
+    if found || response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if !found || !unpacks {
+        return Ok(response);
+    }
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    if response.extensions().get::<InParts>().is_some() {
+        let parts = response.take_body().into_bytes_stream();
+        response.set_body(Body::from_bytes_stream(pack_in_parts(parts)));
+        return Ok(response);
+    }
+    let body = response.take_body().into_bytes().await?;
+    // A list of thousands of posts takes milliseconds, in which nobody else would be answered.
+    let body =
+        if body.len() > MAX_PACKED_AT_ONCE_BYTES { spawn_blocking(move || pack(&body)).await } else { Ok(pack(&body)) };
+    response.set_body(body.map_err(InternalServerError)?);
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(response)
+}
+
+thread_local! {
+    /// What packs on this thread: made once, as it is larger than most of what is packed.
+    static PACKER: RefCell<Compress> = RefCell::new(Compress::new_gzip(Compression::fast(), WINDOW_BITS));
+    /// The same for parts of a body, without a frame around each.
+    static PACKER_OF_PARTS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+}
+
+/// How far back what is packed may be like what came before: 32 KiB, the most that gzip knows.
+const WINDOW_BITS: u8 = 15;
+
+/// Packs a body as a whole: what it takes meanwhile is kept for one at a time, and not for all who are slow to read.
+fn pack(body: &[u8]) -> Vec<u8> {
+    PACKER.with_borrow_mut(|packer| {
+        packer.reset();
+        let mut packed = Vec::new();
+        loop {
+            let (rest, room) = (&body[packer.total_in() as usize..], body.len() / 4 + 64);
+            packed.reserve(room);
+            let state = packer.compress_vec(rest, &mut packed, FlushCompress::Finish);
+            if state.expect("it is reset and told to finish") == Status::StreamEnd {
+                return packed;
+            }
+        }
+    })
+}
+
+/// Packs a body part by part. No part is like one before it, so that a client that is slow to read keeps nothing but a
+/// checksum: what packs would be a quarter of a megabyte for each of them.
+fn pack_in_parts<E: Into<io::Error> + Send>(
+    parts: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    // Of the frame, only that it is deflated says anything (RFC 1952, section 2.3).
+    const HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    /// An empty last block (RFC 1951, section 3.2.6).
+    const LAST: &[u8] = &[3, 0];
+    let begun = stream::once(async { Ok(Bytes::from_static(HEADER)) });
+    let packed = stream::try_unfold(Some((Box::pin(parts), Crc::new())), |state| async {
+        let Some((mut parts, mut crc)) = state else { return Ok(None) };
+        Ok(Some(match parts.next().await.transpose().map_err(Into::into)? {
+            Some(part) => {
+                crc.update(&part);
+                (pack_part(&part), Some((parts, crc)))
+            }
+            None => ([LAST, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat().into(), None),
+        }))
+    });
+    begun.chain(packed)
+}
+
+/// Packs a part so that another can follow it.
+fn pack_part(part: &[u8]) -> Bytes {
+    PACKER_OF_PARTS.with_borrow_mut(|packer| {
+        packer.reset();
+        let mut packed = Vec::new();
+        loop {
+            packed.reserve(part.len() / 4 + 64);
+            let rest = &part[packer.total_in() as usize..];
+            packer.compress_vec(rest, &mut packed, FlushCompress::Full).expect("it is reset");
+            // All that it still had went out if it left room.
+            if packer.total_in() as usize == part.len() && packed.len() < packed.capacity() {
+                return packed.into();
+            }
+        }
+    })
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").map_or(Ok(1.0), str::parse);
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_ok_and(|weight: f32| weight > 0.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_what_it_was() {
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
+        for body in [&b""[..], b"a", &b"a post and a post ".repeat(10_000), &noise, b"the last"] {
+            let (packed, mut unpacked) = (pack(body), Vec::new());
+            GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == body, "{} bytes became {}", body.len(), unpacked.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_packed_in_parts_is_what_it_was() {
+        let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
+        let parts =
+            [&b"["[..], &b"a post and a post ".repeat(10_000), &noise, b",", b"the last]"].map(Bytes::copy_from_slice);
+        for parts in [&parts[..], &parts[..1], &[]] {
+            let all = stream::iter(parts.to_vec()).map(Ok::<_, io::Error>);
+            let packed: Vec<Bytes> = pack_in_parts(all).map(Result::unwrap).collect().await;
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&*packed.concat()).read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == parts.concat(), "{} bytes became {}", parts.concat().len(), unpacked.len());
+        }
+        let broken = stream::iter([Ok(parts[0].clone()), Err(io::Error::other("cut"))]);
+        let packed: Vec<_> = pack_in_parts(broken).collect().await;
+        assert!(packed.last().unwrap().is_err(), "what is broken off has no end");
+    }
+
+    #[test]
+    fn packed_is_what_is_sent_to_who_says_so() {
+        let takes =
+            |value| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]));
+        for value in ["gzip", "br, GZIP", "gzip;q=0.5, *;q=0", "deflate,gzip ; q=1"] {
+            assert!(takes(value), "{value}");
+        }
+        for value in ["", "br", "*", "gzip;q=0", "gzip;q=0.0, br", "gzip;q=much", "xgzip"] {
+            assert!(!takes(value), "{value}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! CORS and the security headers of every answer.
+
+use std::sync::Arc;
+
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use poem::{Endpoint, IntoResponse, Request, Response, Result};
+
+/// What browsers may do with our answers: pages of other origins may read every one, errors included; no other page
+/// may frame them, nothing in them runs unless they say so, and nothing guesses what they are.
+///
+/// Preflights are answered here, without asking anything behind.
+pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
+    if request.method() == Method::OPTIONS {
+        let mut response = Response::from(StatusCode::NO_CONTENT);
+        add(response.headers_mut(), OF_PREFLIGHTS);
+        return Ok(response);
+    }
+    let mut response = next.call(request).await?.into_response();
+    let headers = response.headers_mut();
+    add(headers, OF_ANSWERS);
+    // Signed addresses and lists that others may have changed since.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
+    Ok(response)
+}
+
+const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
+    // `*` would not cover Authorization.
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+    // A day; browsers that allow less take what they allow.
+    (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+];
+
+const OF_ANSWERS: &[(HeaderName, &str)] = &[
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Next-Cursor, Retry-After, X-Request-Id"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+];
+
+fn add(headers: &mut HeaderMap, more: &[(HeaderName, &'static str)]) {
+    for (name, value) in more {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,85 @@
+//! What a request is about, in words that are safe to write down: never an id, a name or a text.
+
+use poem::http::Method;
+
+use crate::http::page;
+
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+}
+
+/// Paths, and what can be done at each.
+const PATHS: &[(&str, &str)] = &[
+    ("/posts", "GET, POST, OPTIONS"),
+    ("/signedUrlPut", "GET, OPTIONS"),
+    ("/getSignedUrlPut", "GET, OPTIONS"),
+    ("/config", "GET, OPTIONS"),
+    ("/health", "GET, OPTIONS"),
+    ("/ready", "GET, OPTIONS"),
+    ("/docs", THE_DOCUMENT.1),
+    ("/openapi.json", "GET, OPTIONS"),
+];
+const A_POST: (&str, &str) = ("/posts/:id", "DELETE, OPTIONS");
+const THE_PAGE: (&str, &str) = ("page", "GET, HEAD, OPTIONS");
+const THE_DOCUMENT: (&str, &str) = ("/docs", "GET, OPTIONS");
+const ELSEWHERE: (&str, &str) = ("other", "OPTIONS");
+
+impl Route {
+    pub(crate) fn of(method: &Method, path: &str) -> Self {
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::DELETE => "DELETE",
+            Method::HEAD => "HEAD",
+            // Answered alike wherever they are asked.
+            Method::OPTIONS => return Self { method: "OPTIONS", path: "any" },
+            _ => "other",
+        };
+        Self { method, path: known(path).0 }
+    }
+
+    /// What can be done at a path, as the `Allow` header says it.
+    pub(crate) fn methods_at(path: &str) -> &'static str {
+        known(path).1
+    }
+
+    /// Whether requests of this kind are so many, and say so little, that they are not worth a line each.
+    pub(crate) fn is_chatter(&self) -> bool {
+        self.method == "OPTIONS" || self.path == "/health"
+    }
+}
+
+fn known(path: &str) -> (&'static str, &'static str) {
+    match PATHS.iter().find(|(known, _)| *known == path) {
+        Some(known) => *known,
+        None if path.starts_with("/posts/") => A_POST,
+        None if path.starts_with("/docs/") => THE_DOCUMENT,
+        None if page::has(path) => THE_PAGE,
+        None => ELSEWHERE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_is_written_down_that_somebody_made_up() {
+        for (path, known) in [
+            ("/posts", "/posts"),
+            ("/posts/018f2f6e-0000-7000-8000-00000000000a", "/posts/:id"),
+            ("/posts/a/b", "/posts/:id"),
+            ("/", "page"),
+            ("/app.js", "page"),
+            ("/health", "/health"),
+            ("/%E9", "other"),
+        ] {
+            assert_eq!(Route::of(&Method::GET, path), Route { method: "GET", path: known });
+        }
+        assert_eq!(Route::of(&Method::OPTIONS, "/posts"), Route { method: "OPTIONS", path: "any" });
+        assert_eq!(Route::of(&Method::from_bytes(b"MADEUP").unwrap(), "/x"), Route { method: "other", path: "other" });
+    }
+}

@@ -1,0 +1,175 @@
+//! All routes under all layers, and running them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use poem::endpoint::BoxEndpoint;
+use poem::http::uri::Scheme;
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, EndpointExt, Request, Response, Route};
+use poem_openapi::OpenApiService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{sleep, timeout};
+
+use crate::config::{BadSettings, Settings};
+use crate::http::api::{Api, Config};
+use crate::http::connection::{Paced, Rooms, Silence};
+use crate::http::document::Document;
+use crate::http::layers::{self, Limits};
+use crate::http::page::Page;
+use crate::http::query;
+use crate::http::ready::Readiness;
+use crate::http::waiting_room::WaitingRoom;
+use crate::http::workers::Workers;
+use crate::identity::author::Authors;
+use crate::metrics::Metrics;
+use crate::storage::clients::Clients;
+
+/// The most that is read of a request before its headers are complete.
+///
+/// What is refused before there is a request, 431 beyond this and 400 where it is no HTTP, is hyper's answer: without our
+/// shape, and without the headers that let pages of other origins read it. That harms none: browsers speak HTTP, and a
+/// page that makes an address or a name of 64 KiB learns that it failed, as it would with any status.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Everything that answers requests.
+pub fn app(
+    clients: Clients,
+    settings: &Settings,
+    limits: &Limits,
+    metrics: Arc<Metrics>,
+) -> Result<BoxEndpoint<'static>, BadSettings> {
+    let Clients { rows, pictures, picture_origin, .. } = clients;
+    let api = Api {
+        rows,
+        pictures,
+        lists: Arc::default(),
+        readiness: Arc::new(Readiness::default()),
+        login: Config::of(&settings.auth),
+    };
+    let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
+    let document = Document::of(api.clone(), &settings.auth);
+    let (page, authors) = (Arc::new(Page::new(&picture_origin)), Arc::new(Authors::new(&settings.auth)?));
+    let (body, senders) = (limits.body, WaitingRoom::new(limits.senders));
+    let (whole, places) = (limits.whole, Arc::new(Semaphore::new(limits.requests)));
+    // From the innermost to the outermost.
+    let app = Route::new()
+        .at("/openapi.json", document.endpoint())
+        .nest("/docs", document.page())
+        .nest("/", api.data(authors))
+        .around(query::readable)
+        .around(move |next, request| layers::timeout(next, request, whole))
+        .around(move |next, request| layers::concurrency_limit(next, request, places.clone()))
+        // A request that is not all there takes nobody's place.
+        .around(move |next, request| layers::request_limits(next, request, body, senders.clone()))
+        .around(move |next, request| {
+            let page = page.clone();
+            async move { page.before(next, request).await }
+        })
+        .around(layers::gzip)
+        .around(layers::error_responses)
+        .around(layers::security_headers)
+        .around(move |next, request| layers::access_log(next, request, metrics.clone()));
+    // The type of all this is more than the compiler likes to say in full.
+    Ok(app.boxed())
+}
+
+/// Answers on this listener, by these workers, until `stop`, then finishes what has begun.
+///
+/// This and not poem's own server, because that one waits for ever for a client that is slow to say what it wants or to
+/// hear what it gets.
+pub async fn serve(
+    what: &'static str,
+    listener: TcpListener,
+    app: impl Endpoint + 'static,
+    limits: &Limits,
+    workers: &Workers,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let app = Arc::new(app.map_to_response());
+    let (places, rooms) = (Arc::new(Semaphore::new(limits.connections)), Rooms::new(limits));
+    let connections = GracefulShutdown::new();
+    tracing::info!(what, address = %listener.local_addr()?, "listening");
+    tokio::pin!(stop);
+    loop {
+        // Whoever comes when all places are taken waits where the operating system keeps new connections.
+        let accepted = async {
+            let place = places.clone().acquire_owned().await.expect("nobody closes it");
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accepted => accepted,
+        };
+        // From the runtime that accepts, it goes to the one that answers.
+        let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) if is_of_one_connection(&error) => continue,
+            // Out of file descriptors, most likely: some come back when connections end.
+            Err(error) => {
+                tracing::warn!(cause = %error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (worker, watcher, app, limits) = (workers.place(), connections.watcher(), app.clone(), limits.clone());
+        let (rooms, give_way) = (rooms.clone(), Arc::new(Notify::new()));
+        worker.runtime.clone().spawn(async move {
+            // How a connection ends is its client's business; what was asked on it has its own lines in the log.
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                let connection = connection(stream, RemoteAddr(peer.into()), app, &limits, &rooms, &give_way);
+                tokio::select! {
+                    _ = watcher.watch(connection) => (),
+                    () = give_way.notified() => (),
+                }
+            }
+            drop((worker, place));
+        });
+    }
+    drop(listener);
+    if timeout(limits.drain, connections.shutdown()).await.is_err() {
+        tracing::warn!(what, "stopped before every answer was given");
+    }
+    tracing::info!(what, "stopped");
+    Ok(())
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+fn connection<E: Endpoint<Output = Response> + 'static>(
+    stream: TcpStream,
+    peer: RemoteAddr,
+    app: Arc<E>,
+    limits: &Limits,
+    rooms: &Rooms,
+    give_way: &Arc<Notify>,
+) -> impl GracefulConnection + use<E> {
+    // Answers are small, and waiting for more to send only makes them late.
+    let _ = stream.set_nodelay(true);
+    let (stream, silence) = (Paced::new(stream, rooms, limits.reading, give_way), Silence::begin(rooms, give_way));
+    let answer = service_fn(move |request| {
+        silence.ends();
+        let (app, peer, silence) = (app.clone(), peer.clone(), silence.clone());
+        async move {
+            let request = Request::from((request, LocalAddr::default(), peer, Scheme::HTTP));
+            let response = hyper::Response::from(app.get_response(request).await);
+            Ok::<_, Infallible>(response.map(|body| silence.behind(body)))
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        // What a request may be in all is said by our own limits, in our own words, to whoever stays below this one.
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), answer)
+}

@@ -1,0 +1,6 @@
+//! Who makes a request: the `Authorization` header, and tokens with the keys that sign them.
+
+pub mod author;
+pub mod jwks;
+pub mod jwt;
+pub mod jwt_signature;

@@ -1,0 +1,372 @@
+//! What `DynamoDB` says of posts, read where it stands: nothing is copied, and texts that are only handed on are neither
+//! unescaped nor escaped again.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memmem;
+use posts::{PostId, User};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// A post as it is kept.
+#[derive(Debug)]
+pub(crate) struct Post<'a> {
+    pub id: PostId,
+    pub user: User,
+    pub title: Text<'a>,
+    pub body: Text<'a>,
+    pub picture: Option<Picture<'a>>,
+    /// The picture that was removed because it is none that can be shown.
+    pub removed: Option<Removed<'a>>,
+}
+
+/// What the labeler adds to a post.
+#[derive(Debug)]
+pub(crate) struct Picture<'a> {
+    pub key: Cow<'a, str>,
+    pub labels: Vec<Text<'a>>,
+    /// Why there are none; absent if the picture was looked at.
+    pub reason: Option<Text<'a>>,
+}
+
+/// What the labeler says of a picture that it removed: such a row has a reason and no labels.
+#[derive(Debug)]
+pub(crate) struct Removed<'a> {
+    pub key: Text<'a>,
+    pub reason: Text<'a>,
+}
+
+/// A text that is handed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Text<'a> {
+    /// As it is.
+    Plain(&'a str),
+    /// As JSON has it, with quotes and escapes.
+    Json(&'a RawValue),
+}
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Plain(text) => text.serialize(serializer),
+            Self::Json(text) => text.serialize(serializer),
+        }
+    }
+}
+
+/// Rows, in one of the forms in which they are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// The answer to a query or a scan.
+    Page(Bytes),
+    /// The answer to `BatchGetItem`.
+    Batch(Bytes),
+    /// One row of an answer.
+    Row(Bytes),
+}
+
+impl Said {
+    /// Returns the posts in it. A row that is no post is left out: one stray row must not take the list from everybody.
+    pub(crate) fn posts(&self) -> Result<Vec<Post<'_>>, serde_json::Error> {
+        let rows = match self {
+            Self::Page(answer) => serde_json::from_str::<Page<Row<'_>>>(text(answer)?)?.items,
+            Self::Batch(answer) => {
+                let Batch { responses } = serde_json::from_str(text(answer)?)?;
+                responses.into_values().flatten().collect()
+            }
+            Self::Row(row) => vec![serde_json::from_str(text(row)?)?],
+        };
+        Ok(rows.into_iter().filter_map(Row::post).collect())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let (Self::Page(bytes) | Self::Batch(bytes) | Self::Row(bytes)) = self;
+        bytes.len()
+    }
+}
+
+/// What a query or a scan finds. AWS always lists it, also when it is nothing: an answer without it is not AWS's.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page<T> {
+    items: Vec<T>,
+}
+
+/// The same of `BatchGetItem`, by table.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "'de: 'a")]
+struct Batch<'a> {
+    responses: HashMap<Cow<'a, str>, Vec<Row<'a>>>,
+}
+
+/// The attributes of [`posts::attribute`] that a row has; others are passed over.
+#[derive(Deserialize)]
+#[serde(bound = "'de: 'a")]
+struct Row<'a> {
+    user: Option<Typed<'a>>,
+    id: Option<Typed<'a>>,
+    title: Option<Typed<'a>>,
+    body: Option<Typed<'a>>,
+    image: Option<Typed<'a>>,
+    labels: Option<Typed<'a>>,
+    refused: Option<Typed<'a>>,
+}
+
+/// A value behind the name of its type, `{"S":"a text"}`: all types that there are, in order of their frequency.
+#[derive(Deserialize)]
+enum Typed<'a> {
+    #[serde(borrow)]
+    S(&'a RawValue),
+    #[serde(borrow)]
+    L(Vec<Typed<'a>>),
+    #[serde(rename = "SS", borrow)]
+    Set(Vec<&'a RawValue>),
+    #[serde(alias = "B", alias = "BOOL", alias = "BS", alias = "M", alias = "NS", alias = "NULL")]
+    N(IgnoredAny),
+}
+
+/// Returns where each post of a page stands in it.
+pub(crate) fn places(page: &[u8]) -> Result<Vec<(PostId, Range<usize>)>, serde_json::Error> {
+    let page = text(page)?;
+    let Page { items }: Page<&RawValue> = serde_json::from_str(page)?;
+    let mut places = Vec::with_capacity(items.len());
+    for row in items.iter().map(|item| item.get()) {
+        if let Some(post) = serde_json::from_str::<Row<'_>>(row)?.post() {
+            let start = row.as_ptr().addr() - page.as_ptr().addr();
+            places.push((post.id, start..start + row.len()));
+        }
+    }
+    Ok(places)
+}
+
+/// Returns the keys of the posts in a page.
+pub(crate) fn keys(page: &[u8]) -> Result<Vec<(PostId, User)>, serde_json::Error> {
+    let Page { items }: Page<Row<'_>> = serde_json::from_str(text(page)?)?;
+    Ok(items.into_iter().filter_map(Row::post).map(|post| (post.id, post.user)).collect())
+}
+
+/// Returns the part of a `BatchGetItem` that is still to be asked for, if any.
+pub(crate) fn unprocessed(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        unprocessed_keys: Map<String, Value>,
+    }
+    let Answer { unprocessed_keys } = serde_json::from_slice(answer)?;
+    Ok(Some(unprocessed_keys).filter(|keys| !keys.is_empty()).map(Value::Object))
+}
+
+fn text(answer: &[u8]) -> Result<&str, serde_json::Error> {
+    std::str::from_utf8(answer).map_err(serde_json::Error::custom)
+}
+
+/// Returns where the page behind this one begins, if there is one.
+pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Page {
+        last_evaluated_key: Option<Value>,
+    }
+    // Nearly always there is none. No text can hold the name like this: a quote in a text has a backslash before it.
+    if memmem::find(answer, b"\"LastEvaluatedKey\"").is_none() {
+        return Ok(None);
+    }
+    let Page { last_evaluated_key: key } = serde_json::from_slice(answer)?;
+    match key {
+        Some(Value::Object(key)) if key.is_empty() => Ok(None),
+        Some(Value::Object(key)) => Ok(Some(Value::Object(key))),
+        Some(_) => Err(serde_json::Error::custom("the key of the next page is no object")),
+        None => Ok(None),
+    }
+}
+
+impl<'a> Row<'a> {
+    fn post(self) -> Option<Post<'a>> {
+        let handed_on = |value: Option<Typed<'a>>| value.and_then(Typed::text).map(Text::Json);
+        let image = self.image.and_then(Typed::text);
+        let key = image.and_then(read).filter(|key| !key.is_empty());
+        let (labels, reason) = (self.labels.and_then(Typed::texts), handed_on(self.refused));
+        let removed = image.map(Text::Json).zip(reason).filter(|_| key.is_some() && labels.is_none());
+        Some(Post {
+            user: User::from_key(&read(self.user?.text()?)?)?,
+            id: PostId::from_key(&read(self.id?.text()?)?)?,
+            title: handed_on(self.title).unwrap_or(Text::Plain("")),
+            body: handed_on(self.body).unwrap_or(Text::Plain("")),
+            picture: key.zip(labels).map(|(key, labels)| Picture { key, labels, reason }),
+            removed: removed.map(|(key, reason)| Removed { key, reason }),
+        })
+    }
+}
+
+impl<'a> Typed<'a> {
+    fn text(self) -> Option<&'a RawValue> {
+        match self {
+            Self::S(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Labels are a list; a set of strings, as other programs may write it, reads the same.
+    fn texts(self) -> Option<Vec<Text<'a>>> {
+        match self {
+            Self::L(values) => values.into_iter().map(|value| value.text().map(Text::Json)).collect(),
+            Self::Set(texts) => Some(texts.into_iter().map(Text::Json).collect()),
+            Self::S(_) | Self::N(_) => None,
+        }
+    }
+}
+
+/// What a text says.
+fn read(json: &RawValue) -> Option<Cow<'_, str>> {
+    let inside = json.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        return serde_json::from_str(json.get()).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inside))
+}
+
+#[cfg(test)]
+mod tests {
+    use posts::attribute::{BODY, ID, IMAGE, LABELS, REFUSED, TITLE, USER};
+    use serde_json::json;
+
+    use super::*;
+    use crate::storage::rows::item;
+
+    fn post(title: &str) -> Post<'_> {
+        let user = User::parse("ada \"b\"").unwrap();
+        Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
+    }
+
+    /// What is read of a row, as it is told again.
+    fn read(row: &Value) -> Option<Value> {
+        let answer = json!({ "Count": 1, "Items": [row] }).to_string();
+        assert_eq!(next(answer.as_bytes()).unwrap(), None);
+        let said = Said::Page(answer.clone().into());
+        let posts = said.posts().unwrap();
+        let places = places(answer.as_bytes()).unwrap();
+        assert_eq!(places.len(), posts.len());
+        for (id, place) in places {
+            let alone = Said::Row(Bytes::from(answer.clone()).slice(place));
+            assert_eq!(alone.posts().unwrap()[0].id, id);
+        }
+        posts.into_iter().next().map(|Post { id, user, title, body, picture, removed: _ }| {
+            let picture = picture.map(|Picture { key, labels, reason }| json!([key, labels, reason]));
+            json!([id.key(), user.key(), title, body, picture])
+        })
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for title in ["", "t", "\"q\" \\ \n", "é 猫 🐱\u{1}", "\"LastEvaluatedKey\""] {
+            let post = post(title);
+            let (id, user) = (post.id.key(), post.user.key());
+            assert_eq!(read(&item(&post)), Some(json!([id, user, title, "", null])));
+        }
+    }
+
+    #[test]
+    fn a_picture_needs_key_and_labels() {
+        let mut item = item(&post(""));
+        let mut is = |attributes: &[(&str, Value)], picture: Value| {
+            attributes.iter().for_each(|(name, value)| item[*name] = value.clone());
+            assert_eq!(read(&item).unwrap()[4], picture, "{attributes:?}");
+        };
+        let list = json!({ "L": [{ "S": "Cat" }, { "S": "\"q\"" }] });
+        is(&[(IMAGE, json!({ "S": "a/\"x\"/y" }))], json!(null));
+        is(&[(LABELS, list.clone())], json!(["a/\"x\"/y", ["Cat", "\"q\""], null]));
+        is(&[(LABELS, json!({ "SS": ["Cat"] }))], json!(["a/\"x\"/y", ["Cat"], null]));
+        is(&[(LABELS, json!({ "L": [] })), (REFUSED, json!({ "S": "empty" }))], json!(["a/\"x\"/y", [], "empty"]));
+        is(&[(LABELS, json!({ "L": [{ "N": "1" }] }))], json!(null));
+        is(&[(LABELS, list), (IMAGE, json!({ "S": "" }))], json!(null));
+    }
+
+    #[test]
+    fn a_reason_without_labels_is_of_a_picture_that_was_removed() {
+        let mut item = item(&post(""));
+        let removed = |item: &Value| {
+            let answer = json!({ "Items": [item] }).to_string();
+            let said = Said::Page(answer.into());
+            let post = said.posts().unwrap().remove(0);
+            post.removed.map(|Removed { key, reason }| json!([key, reason]))
+        };
+        item[REFUSED] = json!({ "S": "too_large" });
+        assert_eq!(removed(&item), None);
+        item[IMAGE] = json!({ "S": "a/\"x\"/y" });
+        assert_eq!(removed(&item), Some(json!(["a/\"x\"/y", "too_large"])));
+        assert_eq!(read(&item).unwrap()[4], Value::Null);
+        item[LABELS] = json!({ "L": [] });
+        assert_eq!(removed(&item), None);
+    }
+
+    #[test]
+    fn a_row_that_is_no_post_is_left_out() {
+        for name in [USER, ID] {
+            for other in [json!({ "S": "COMMENT#1" }), json!({ "N": "1" }), json!({ "M": { "S": { "S": "x" } } })] {
+                let mut item = item(&post(""));
+                item[name] = other;
+                assert_eq!(read(&item), None);
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_every_type_may_stand_beside() {
+        let mut item = item(&post("t"));
+        let told = read(&item);
+        for (number, other) in [
+            json!({ "N": "1" }),
+            json!({ "B": "AA==" }),
+            json!({ "BOOL": true }),
+            json!({ "NULL": true }),
+            json!({ "M": { "a": { "L": [{ "NS": ["1"] }] } } }),
+            json!({ "BS": ["AA=="] }),
+            json!({ "L": [{ "M": {} }, { "NULL": true }] }),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            (item[&format!("more {number}")], item[LABELS]) = (other.clone(), other);
+            assert_eq!(read(&item), told);
+        }
+        item[TITLE] = json!({ "N": "1" });
+        item.as_object_mut().unwrap().remove(BODY);
+        assert_eq!(read(&item).unwrap()[2], "");
+    }
+
+    #[test]
+    fn an_answer_without_its_members_or_with_others_is_no_empty_list() {
+        for answer in [
+            "{}",
+            r#"{"Items":null}"#,
+            r#"{"Items":{}}"#,
+            r#"{"Items":[1]}"#,
+            r#"{"Items":[{"id":"x"}]}"#,
+            "<html>",
+            "",
+        ] {
+            assert!(Said::Page(answer.into()).posts().is_err(), "{answer}");
+            assert!(keys(answer.as_bytes()).is_err() && places(answer.as_bytes()).is_err(), "{answer}");
+        }
+        for answer in ["{}", r#"{"Responses":null}"#, r#"{"Responses":{"posts":{}}}"#] {
+            assert!(Said::Batch(answer.into()).posts().is_err(), "{answer}");
+            assert!(unprocessed(answer.as_bytes()).is_err(), "{answer}");
+        }
+        assert!(Said::Page(r#"{"Items":[]}"#.into()).posts().unwrap().is_empty());
+        assert!(Said::Batch(r#"{"Responses":{"posts":[]},"UnprocessedKeys":{}}"#.into()).posts().unwrap().is_empty());
+        assert_eq!(unprocessed(br#"{"UnprocessedKeys":{}}"#).unwrap(), None);
+    }
+
+    #[test]
+    fn a_page_names_the_next() {
+        let next = |page: Value| next(page.to_string().as_bytes()).unwrap();
+        let key = json!({ "id": { "S": "x" } });
+        assert_eq!(next(json!({ "Items": [], "LastEvaluatedKey": key })), Some(key));
+        assert_eq!(next(json!({ "Items": [], "LastEvaluatedKey": {} })), None);
+    }
+}
