@@ -1,14 +1,19 @@
-//! What happens to each resource: on a terminal a line for each that moves, elsewhere plain lines.
+//! What happens to each resource: on a terminal a bar for each that moves, elsewhere plain lines.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use console::measure_text_width;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{escape, screen, seconds, style};
+use super::{
+    escape,
+    screen::{self, Frames},
+    seconds, style,
+};
 use crate::engine::{Event, Progress};
 
 /// How far a command has come: so many of all.
@@ -34,38 +39,47 @@ impl Count {
 pub struct Board(Arc<Inner>);
 
 struct Inner {
-    state: Mutex<State>,
-    begun: Instant,
+    rows: Mutex<BTreeMap<String, Row>>,
+    bars: MultiProgress,
+    /// Counts what is done, below the rows.
+    footer: ProgressBar,
     is_drawn: bool,
-}
-
-struct State {
-    rows: BTreeMap<String, Row>,
-    count: Count,
-    is_closed: bool,
 }
 
 struct Row {
     begun: Instant,
     verb: &'static str,
     said: String,
+    bar: ProgressBar,
 }
 
-/// How often what moves is drawn.
+/// How often bars are drawn.
 const TICK: Duration = Duration::from_millis(120);
-const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
 impl Board {
     /// A board for so many resources.
     pub fn new(count: Count) -> Self {
-        let is_drawn = screen::columns().is_some();
-        let state = Mutex::new(State { rows: BTreeMap::new(), count, is_closed: false });
-        let inner = Arc::new(Inner { state, begun: Instant::now(), is_drawn });
-        if is_drawn {
-            let drawn = Arc::downgrade(&inner);
-            std::thread::spawn(move || keep_drawing(&drawn));
+        match screen::columns() {
+            // A full row would move the cursor to the next one.
+            Some(_) => Board::on(count, Some(Frames::new(|| screen::columns().unwrap_or(80) - 1, screen::show))),
+            None => Board::on(count, None),
         }
-        Board(inner)
+    }
+
+    fn on(Count { done, all, what }: Count, frames: Option<Frames>) -> Self {
+        let is_drawn = frames.is_some();
+        let bars = MultiProgress::with_draw_target(match frames {
+            Some(frames) => ProgressDrawTarget::term_like(Box::new(frames)),
+            None => ProgressDrawTarget::hidden(),
+        });
+        let footer = ProgressBar::new(all as u64).with_position(done as u64).with_message(what);
+        // What is no resource is not counted.
+        let footer = if all > 0 { bars.add(footer) } else { footer };
+        footer.set_style(drawn_as("  {pos} of {len} {msg}  {took}"));
+        if is_drawn {
+            footer.enable_steady_tick(TICK);
+        }
+        Board(Arc::new(Inner { rows: Mutex::default(), bars, footer, is_drawn }))
     }
 
     /// Shows an event.
@@ -85,22 +99,27 @@ impl Board {
         }
     }
 
-    /// Wipes what moves and leaves what is done.
+    /// Wipes the bars and leaves what is done.
     pub fn close(&self) {
-        let mut state = self.0.state();
-        state.rows.clear();
-        state.is_closed = true;
+        let rows = std::mem::take(&mut *self.0.rows());
+        rows.into_values().for_each(|row| row.bar.finish_and_clear());
+        self.0.footer.finish_and_clear();
         if self.0.is_drawn {
             screen::show(Vec::new());
         }
     }
 
     fn tell(&self, name: String, said: &str, verb: Option<&'static str>) {
-        let mut state = self.0.state();
-        let row = state.rows.entry(name.clone()).or_insert_with(Row::new);
+        let mut rows = self.0.rows();
+        if !rows.contains_key(&name) {
+            let row = self.0.row(&rows, &name);
+            rows.insert(name.clone(), row);
+        }
+        let Some(row) = rows.get_mut(&name) else { return };
         row.verb = verb.unwrap_or(row.verb);
         if row.said != said {
             row.said = said.to_owned();
+            row.bar.set_message(said.to_owned());
             if !self.0.is_drawn {
                 screen::print(&format!("  {name}: {said}"));
             }
@@ -109,66 +128,51 @@ impl Board {
 
     /// Only what is done counts as done.
     fn finish(&self, name: &str, mark: &str, failed: Option<&str>) {
-        let mut state = self.0.state();
-        let row = state.rows.remove(name).unwrap_or_else(Row::new);
-        state.count.done += usize::from(failed.is_none());
-        let word = failed.unwrap_or_else(|| past(row.verb));
-        self.0.draw(&state);
-        screen::print(&format!("  {mark} {name}  {word} in {}", seconds(row.begun.elapsed())));
+        let row = self.0.rows().remove(name);
+        let (verb, took) = row.as_ref().map_or(("", Duration::ZERO), |row| (row.verb, row.begun.elapsed()));
+        if let Some(row) = row {
+            row.bar.finish_and_clear();
+            self.0.bars.remove(&row.bar);
+        }
+        if failed.is_none() {
+            self.0.footer.inc(1);
+        }
+        // The counter never lags behind the ticks above it.
+        self.0.footer.force_draw();
+        let word = failed.unwrap_or_else(|| past(verb));
+        screen::print(&format!("  {mark} {name}  {word} in {}", seconds(took)));
     }
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Draws what moves, where that can be drawn.
-    fn draw(&self, state: &State) {
-        if let Some(columns) = screen::columns().filter(|_| self.is_drawn) {
-            screen::show(self.lines(state, columns));
+    /// A new row, among the others by its name.
+    fn row(&self, rows: &BTreeMap<String, Row>, name: &str) -> Row {
+        let bar = ProgressBar::new_spinner().with_style(drawn_as("  {spinner} {prefix}  {took}  {msg}"));
+        let next = rows.range::<str, _>((Bound::Excluded(name), Bound::Unbounded)).next();
+        let bar = match next.map(|(_, row)| &row.bar) {
+            Some(next) => self.bars.insert_before(next, bar),
+            None if self.footer.length() > Some(0) => self.bars.insert_before(&self.footer, bar),
+            None => self.bars.add(bar),
+        };
+        bar.set_prefix(name.to_owned());
+        if self.is_drawn {
+            bar.enable_steady_tick(TICK);
         }
-    }
-
-    fn lines(&self, state: &State, columns: usize) -> Vec<String> {
-        let spinner = SPINNER[(self.begun.elapsed().as_millis() / TICK.as_millis()) as usize % SPINNER.len()];
-        let rows = state.rows.iter().map(|(name, row)| {
-            let said = format!("  {spinner} {name}  {}", row.said);
-            beside(said.trim_end(), &seconds(row.begun.elapsed()), columns)
-        });
-        let Count { done, all, what } = state.count;
-        // What is no resource is not counted.
-        let footer =
-            (all > 0).then(|| beside(&format!("  {done} of {all} {what}"), &seconds(self.begun.elapsed()), columns));
-        rows.chain(footer).collect()
+        Row { begun: Instant::now(), verb: "", said: String::new(), bar }
     }
 }
 
-impl Row {
-    fn new() -> Row {
-        Row { begun: Instant::now(), verb: "", said: String::new() }
-    }
-}
-
-/// Draws until the board is closed or gone.
-fn keep_drawing(board: &Weak<Inner>) {
-    while let Some(inner) = board.upgrade() {
-        // Held while it is drawn, so that nothing is drawn once the board is closed.
-        let state = inner.state();
-        if state.is_closed {
-            return;
-        }
-        inner.draw(&state);
-        drop(state);
-        drop(inner);
-        std::thread::sleep(TICK);
-    }
-}
-
-/// A text with the time right after it; where both do not fit, the text is cut.
-fn beside(text: &str, time: &str, columns: usize) -> String {
-    let room = columns.saturating_sub(measure_text_width(time) + 3);
-    format!("{}  {time}", screen::fit(text, room))
+/// A style whose `{took}` is the time since the bar was made. It stands before texts of AWS, which may be cut.
+fn drawn_as(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).expect("the templates of this file are well formed");
+    let style = style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
+    style.with_key("took", |state: &indicatif::ProgressState, f: &mut dyn std::fmt::Write| {
+        let _ = f.write_str(&seconds(state.elapsed()));
+    })
 }
 
 fn past(verb: &str) -> &str {
@@ -184,35 +188,59 @@ fn past(verb: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn board(all: usize, done: usize) -> Board {
-        let state = Mutex::new(State { rows: BTreeMap::new(), count: Count::of(all, done), is_closed: false });
-        Board(Arc::new(Inner { state, begun: Instant::now(), is_drawn: true }))
+    type Lines = Arc<Mutex<Vec<String>>>;
+
+    /// A board of 40 columns, and what is drawn of it.
+    fn board(all: usize, done: usize) -> (Board, Lines) {
+        let drawn = Lines::default();
+        let frame = drawn.clone();
+        let frames = Frames::new(|| 40, move |lines| *frame.lock().unwrap() = lines);
+        (Board::on(Count::of(all, done), Some(frames)), drawn)
+    }
+
+    fn lines(board: &Board, drawn: &Lines) -> Vec<String> {
+        board.0.footer.force_draw();
+        let lines = drawn.lock().unwrap().clone();
+        lines.iter().map(|line| line.trim_end().to_owned()).collect()
     }
 
     #[test]
-    fn what_is_counted_is_what_has_a_tick() {
-        let board = board(4, 1);
+    fn the_counter_counts_what_has_a_tick() {
+        let (board, drawn) = board(4, 1);
         board.show_row("table.posts".into(), Progress::Began("creating"));
         board.show_row("table.posts".into(), Progress::Done);
         board.show_row("role.web".into(), Progress::Failed);
         board.show_row("function.f".into(), Progress::Skipped);
-        let lines = board.0.lines(&board.0.state(), 80);
+        let lines = lines(&board, &drawn);
         assert!(lines.len() == 1 && lines[0].starts_with("  2 of 4 done  0."), "{lines:?}");
     }
 
     #[test]
-    fn the_time_stands_beside_the_state_and_never_makes_the_line_too_long() {
-        assert_eq!(beside("  ⠋ table.posts  CREATING", "2 min 34 s", 80), "  ⠋ table.posts  CREATING  2 min 34 s");
-        let cut = beside("  ⠋ load_balancer.web  waiting: being provisioned", "2 min 34 s", 40);
-        assert_eq!(cut, "  ⠋ load_balancer.web  wai…  2 min 34 s");
-        assert!(measure_text_width(&cut) < 40);
+    fn rows_stand_in_the_order_of_their_names_above_the_counter() {
+        let (board, drawn) = board(3, 0);
+        for name in ["table.b", "role.c", "table.a"] {
+            board.show_row(name.into(), Progress::Waiting("CREATING".into()));
+        }
+        let lines = lines(&board, &drawn);
+        let names: Vec<&str> = lines.iter().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(names, ["role.c", "table.a", "table.b", "of"], "{lines:?}");
+        assert!(lines[0].ends_with(" s  CREATING"), "the time stands beside the name: {lines:?}");
+    }
+
+    #[test]
+    fn a_closed_board_leaves_nothing_behind() {
+        let (board, drawn) = board(2, 0);
+        board.show_row("table.posts".into(), Progress::Began("creating"));
+        assert_eq!(lines(&board, &drawn).len(), 2);
+        board.close();
+        assert_eq!(lines(&board, &drawn), [""; 0]);
     }
 
     #[test]
     fn a_state_of_aws_is_shown_on_one_line_and_without_commands() {
-        let board = board(1, 0);
+        let (board, drawn) = board(1, 0);
         board.show_row("table.posts".into(), Progress::Waiting("\u{1b}[2J\nhint: x".into()));
-        let lines = board.0.lines(&board.0.state(), 80);
-        assert!(lines[0].contains(r"\u{1b}[2J\nhint: x"), "{lines:?}");
+        let lines = lines(&board, &drawn);
+        assert!(lines.len() == 2 && lines[0].contains(r"\u{1b}[2J\nhint: x"), "{lines:?}");
     }
 }

@@ -1,14 +1,16 @@
-//! The terminal on stderr: lines that stay, and below them lines that move.
+//! The terminal on stderr: lines that stay, and below them the bars that indicatif draws.
 //!
-//! A window that becomes narrower breaks the lines that are there into several rows. So what moves is counted in rows
-//! of the window as it is now before it is wiped; otherwise each change of size would leave a copy behind.
+//! A window that becomes narrower breaks its lines into several rows. indicatif remembers how many rows the bars took
+//! when it drew them, so that each change of size would leave a copy behind. Here the rows are counted again, for the
+//! window as it is now, before they are wiped.
 
 use std::{
-    io::Write as _,
+    io::{self, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use console::{Term, measure_text_width, truncate_str};
+use indicatif::TermLike;
 
 /// There is one terminal.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { moving: Vec::new(), widths: Vec::new() });
@@ -30,6 +32,78 @@ pub fn show(moving: Vec<String>) {
     let mut screen = screen();
     screen.moving = moving;
     screen.paint(None);
+}
+
+/// The terminal as indicatif draws on it: whatever it writes between two flushes is one frame of bars.
+pub struct Frames {
+    written: Mutex<Vec<String>>,
+    columns: fn() -> usize,
+    show: Box<dyn Fn(Vec<String>) + Send + Sync>,
+}
+
+impl Frames {
+    /// Frames so many columns wide, each of which is handed to `show`.
+    pub fn new(columns: fn() -> usize, show: impl Fn(Vec<String>) + Send + Sync + 'static) -> Self {
+        Frames { written: Mutex::default(), columns, show: Box::new(show) }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Vec<String>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frames").finish_non_exhaustive()
+    }
+}
+
+impl TermLike for Frames {
+    fn width(&self) -> u16 {
+        u16::try_from((self.columns)()).unwrap_or(u16::MAX)
+    }
+
+    /// What does not fit the window is left out when it is painted.
+    fn height(&self) -> u16 {
+        u16::MAX
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.write_str(line)?;
+        self.write_str("")
+    }
+
+    /// Each line is followed by the blanks that fill its row.
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.written().push(text.to_owned());
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let written = std::mem::take(&mut *self.written());
+        (self.show)(written.into_iter().step_by(2).collect());
+        Ok(())
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Prints a text after which somebody types.
