@@ -168,6 +168,10 @@ not_yet! {
         Up, "PutPublicAccessBlock", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_cors_later:
         Up, "PutBucketCors", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_bucket_that_cannot_be_seen_yet_gets_its_lifecycle_later:
+        Up, "PutBucketLifecycleConfiguration", 404, "NoSuchBucket", "The specified bucket does not exist";
+    a_lifecycle_that_cannot_be_read_yet_is_written_again:
+        Change, "GetBucketLifecycleConfiguration", 404, "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_tags_later:
         Up, "PutBucketTagging", 404, "NoSuchBucket", "The specified bucket does not exist";
     a_bucket_that_cannot_be_seen_yet_gets_its_notification_later:

@@ -33,6 +33,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "encryption: aws:kms → AES256"),
     ("bucket.images", "ownership: BucketOwnerPreferred → BucketOwnerEnforced"),
     ("bucket.images", "cors: [] → [*"),
+    ("bucket.images", "unfinished_uploads_end_days: 1"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),

@@ -348,6 +348,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutBucketOwnershipControls", "NoSuchBucket", "", 120),
     not_yet("PutBucketEncryption", "NoSuchBucket", "", 120),
     not_yet("PutBucketCors", "NoSuchBucket", "", 120),
+    not_yet("PutBucketLifecycleConfiguration", "NoSuchBucket", "", 120),
     not_yet("PutBucketTagging", "NoSuchBucket", "", 120),
     not_yet("PutBucketNotificationConfiguration", "NoSuchBucket", "", 120),
     not_yet(
@@ -400,6 +401,7 @@ const ABSENT: &[&str] = &[
     "NoSuchTagSet",
     "NoSuchTagSetError",
     "NoSuchCORSConfiguration",
+    "NoSuchLifecycleConfiguration",
     "NoSuchPublicAccessBlockConfiguration",
     "OwnershipControlsNotFoundError",
     "ServerSideEncryptionConfigurationNotFoundError",

@@ -114,6 +114,9 @@ impl<'a> Hands<'a> {
                 call.send().await.expect("another ownership can be chosen");
             }
             "cors" => drop(s3.delete_bucket_cors().bucket(IMAGES).send().await.expect("it can be deleted")),
+            "unfinished_uploads_end_days" => {
+                drop(s3.delete_bucket_lifecycle().bucket(IMAGES).send().await.expect("it can be deleted"));
+            }
             "protected" => self.retag_bucket(|tags| tags.push(bucket_tag("deployer:protected", "true"))).await,
             _ => {
                 assert_eq!(field, "tags.course");

@@ -100,6 +100,7 @@ pub fn operation(request: &Request<Bytes>) -> String {
 /// What `?cors` and its like are about.
 const OF_A_BUCKET: &[(&str, &str)] = &[
     ("cors", "BucketCors"),
+    ("lifecycle", "BucketLifecycleConfiguration"),
     ("notification", "BucketNotificationConfiguration"),
     ("publicAccessBlock", "PublicAccessBlock"),
     ("encryption", "BucketEncryption"),
