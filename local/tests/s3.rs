@@ -14,6 +14,8 @@ use aws_sdk_s3::types::{
     ObjectLockLegalHoldStatus, ObjectLockRetention, ObjectLockRetentionMode, Tag, Tagging, TaggingDirective,
     VersioningConfiguration,
 };
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use md5::{Digest as _, Md5};
 use support::World;
 
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
@@ -118,6 +120,11 @@ async fn what_is_absent_has_the_code_of_aws() {
     assert_eq!(code(s3.get_object().bucket(name).key("k").send().await), "NoSuchKey");
     assert!(s3.head_bucket().bucket("nobody").send().await.unwrap_err().into_service_error().is_not_found());
     assert!(s3.head_object().bucket(name).key("k").send().await.unwrap_err().into_service_error().is_not_found());
+    let inventory = s3.get_bucket_inventory_configuration().bucket(name).id("weekly").send().await;
+    assert_eq!(code(inventory), "NoSuchConfiguration");
+    let metrics = s3.list_bucket_metrics_configurations().bucket(name).send().await.unwrap();
+    assert!(metrics.metrics_configuration_list().is_empty() && metrics.is_truncated() == Some(false));
+    assert!(s3.list_bucket_inventory_configurations().bucket("nobody").send().await.is_err());
     let empty = s3.get_bucket_notification_configuration().bucket(name).send().await.unwrap();
     assert!(empty.lambda_function_configurations().is_empty());
     let elsewhere = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::EuWest1).build();
@@ -644,12 +651,18 @@ fn odd_keys() -> Vec<(String, bool)> {
     named.chain(unnamed.map(|key| (key.to_owned(), false))).collect()
 }
 
+/// What `Content-MD5` says of a body.
+fn md5(body: &str) -> String {
+    BASE64_STANDARD.encode(Md5::digest(body))
+}
+
 /// A request about a key that the SDK may take for none.
 async fn raw(world: &World, method: &str, bucket: &str, key: &str, query: &str, body: &str) -> (u16, String) {
     let method: reqwest::Method = method.parse().unwrap();
     let url = format!("{}/{bucket}/{}?{query}", world.cloud.endpoint(), encoded(key));
     let signed = support::presign(&method, &url, Duration::from_secs(60));
-    let answer = reqwest::Client::new().request(method, signed).body(body.to_owned()).send().await.unwrap();
+    let request = reqwest::Client::new().request(method, signed).header("content-md5", md5(body));
+    let answer = request.body(body.to_owned()).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
@@ -761,7 +774,8 @@ async fn what_would_have_no_effect_is_refused_by_name() {
     let send = async |method: &str, path: &str, query: &str, body: &str| {
         let (method, target) = (method.parse::<reqwest::Method>().unwrap(), format!("{url}{path}?{query}"));
         let signed = support::presign(&method, &target, Duration::from_secs(60));
-        let answer = http.request(method, signed).body(body.to_owned()).send().await.unwrap();
+        let answer = http.request(method, signed).header("content-md5", md5(body)).body(body.to_owned());
+        let answer = answer.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     for (method, path, query, body, names) in [

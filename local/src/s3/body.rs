@@ -3,16 +3,32 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
 
-use super::checksum::{Checksum, check_md5};
+use super::checksum::{Checksum, check_md5, without_checksum};
 use crate::answer::Refusal;
 use crate::call::Request;
 use crate::chunked::{Chunked, TRAILER_SIGNATURE, incomplete};
+
+/// Operations whose documents S3 takes only with `Content-MD5` or another checksum (docs/aws.md §4.3).
+const CHECKSUM_REQUIRED: &[&str] = &[
+    "DeleteObjects",
+    "PutBucketCors",
+    "PutBucketLifecycleConfiguration",
+    "PutBucketReplication",
+    "PutBucketTagging",
+    "PutObjectLegalHold",
+    "PutObjectLockConfiguration",
+    "PutObjectRetention",
+    "PutObjectTagging",
+];
 
 /// The request without `aws-chunked`: its trailers are headers. Announced lengths and checksums are those of the body.
 pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refusal> {
     let chunked = request.header("x-amz-content-sha256").is_some_and(|announced| announced.starts_with("STREAMING-"));
     let whole = if chunked { unchunk(request)? } else { request.clone() };
     check_md5(&whole, &whole.body)?;
+    if CHECKSUM_REQUIRED.contains(&operation) && whole.header("content-md5").is_none() {
+        Checksum::announced(&whole)?.ok_or_else(without_checksum)?;
+    }
     // What completes an upload announces the checksum of the object rather than that of its own body.
     if operation != "CompleteMultipartUpload"
         && let Some(checksum) = Checksum::announced(&whole)?
@@ -115,6 +131,20 @@ mod tests {
         // Of an object whose parts are there already.
         let complete = whole("CompleteMultipartUpload", &request("<Part/>", &CHECKSUMS[..1], ""));
         assert_eq!(complete.unwrap().body, "<Part/>");
+    }
+
+    #[test]
+    fn some_documents_are_taken_only_with_a_checksum() {
+        let code = |operation: &str, headers: &[(&str, &str)]| {
+            whole(operation, &request(TEXT, headers, "")).err().map_or_else(|| "none".to_owned(), |it| it.code)
+        };
+        for operation in CHECKSUM_REQUIRED {
+            assert_eq!(code(operation, &[]), "InvalidRequest", "{operation}");
+            for checksum in CHECKSUMS {
+                assert_eq!(code(operation, &[*checksum]), "none", "{operation} {checksum:?}");
+            }
+        }
+        assert_eq!(code("PutBucketVersioning", &[]), "none");
     }
 
     #[test]

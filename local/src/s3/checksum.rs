@@ -199,6 +199,10 @@ fn without_value() -> Refusal {
     Refusal::new(400, "InvalidRequest", text)
 }
 
+pub(super) fn without_checksum() -> Refusal {
+    Refusal::new(400, "InvalidRequest", "Missing required header for this request: Content-MD5")
+}
+
 /// The older way: `Content-MD5`.
 pub(super) fn check_md5(request: &Request, bytes: &[u8]) -> Result<(), Refusal> {
     let Some(announced) = request.header("content-md5") else {

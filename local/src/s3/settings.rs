@@ -109,6 +109,14 @@ const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// Reports that no bucket can be given here, with the document that lists them.
+const REPORTS: &[(&str, &str)] = &[
+    ("analytics", "ListBucketAnalyticsConfigurationResult"),
+    ("intelligent-tiering", "ListBucketIntelligentTieringConfigurationsOutput"),
+    ("inventory", "ListInventoryConfigurationsResult"),
+    ("metrics", "ListMetricsConfigurationsResult"),
+];
+
 fn setting(ask: &Ask) -> Result<&'static Setting, Refusal> {
     SETTINGS.iter().find(|setting| setting.name == ask.row.flag).ok_or_else(|| unserved(ask.row.flag))
 }
@@ -245,6 +253,17 @@ impl S3 {
             set(told.headers_mut(), SIZES, DEFAULT_SIZES);
         }
         Ok(told)
+    }
+
+    /// One report, by its id, or all of them: there are none.
+    pub(super) fn get_report(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+        if ask.parameter("id").is_some() {
+            return Err(Refusal::new(404, "NoSuchConfiguration", "The specified configuration does not exist."));
+        }
+        let list = REPORTS.iter().find(|(flag, _)| *flag == ask.row.flag).map(|(_, list)| *list);
+        let list = list.ok_or_else(|| unserved(ask.row.flag))?;
+        Ok(xml::document(list, &element("IsTruncated", "false")))
     }
 
     pub(super) fn delete_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
