@@ -156,14 +156,14 @@ async fn what_is_left_of_a_stack_is_what_a_smaller_one_has() {
     scene.end().await;
 }
 
-/// What the random points below come from, unless DEPLOYER_TEST_SEED says otherwise.
+/// What the random points below come from, unless CRASHES_SEED says otherwise.
 const SEED: u64 = 20_241_124;
 /// How many points each loop draws.
 const DRAWN: usize = 12;
 
 fn random() -> (u64, fastrand::Rng) {
-    let seed = std::env::var("DEPLOYER_TEST_SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
-    println!("DEPLOYER_TEST_SEED={seed}");
+    let seed = std::env::var("CRASHES_SEED").map_or(SEED, |seed| seed.parse().expect("a number"));
+    println!("CRASHES_SEED={seed}");
     (seed, fastrand::Rng::with_seed(seed))
 }
 
@@ -180,11 +180,11 @@ async fn killed_at_random_and_followed_by(killed: Phase, next: Phase) {
         met += usize::from(scene.kill_at(killed, call).await);
         scene.done(next).await;
         let there = scene.inventory().await;
-        let after = format!("DEPLOYER_TEST_SEED={seed}: {} killed at {call}", killed.name());
+        let after = format!("CRASHES_SEED={seed}: {} killed at {call}", killed.name());
         scene.assert_settled(next, &with_picture_of(&goal, &there), &after).await;
         scene.clear().await;
     }
-    assert!(met > DRAWN / 2, "DEPLOYER_TEST_SEED={seed}: only {met} of {DRAWN} were killed");
+    assert!(met > DRAWN / 2, "CRASHES_SEED={seed}: only {met} of {DRAWN} were killed");
     scene.end().await;
 }
 
@@ -220,7 +220,7 @@ async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
             steps.push(format!("{} killed at {call}", phase.name()));
             scene.kill_at(phase, call).await;
         }
-        let steps = format!("DEPLOYER_TEST_SEED={seed}: {}", steps.join(", "));
+        let steps = format!("CRASHES_SEED={seed}: {}", steps.join(", "));
         let (last, goal) = if random.bool() { (Phase::Up, &up.goal) } else { (Phase::Down, &Inventory::new()) };
         scene.done(last).await;
         scene.assert_settled(last, goal, &steps).await;

@@ -22,6 +22,8 @@ type Rule = (fn(&str) -> bool, &'static str);
 const REGION: Rule = (is_region, "a region is called like us-east-1");
 const FLAG: Rule = (|text| is_one_of(text, &["true", "false"]), "it must be true or false");
 const URL: Rule = (is_url, "it must be an absolute address, http:// or https://");
+/// An address to which a request is made as it stands, and so with a query, too.
+const REQUEST: Rule = (is_request, "it must be an absolute address, http:// or https://");
 /// `legacy` and `adaptive` are what the AWS CLI and other SDKs take, too: all mean the standard here.
 const RETRY_MODE: Rule =
     (|text| is_one_of(text, &["standard", "adaptive", "legacy"]), "it must be standard, adaptive or legacy");
@@ -29,7 +31,8 @@ const ATTEMPTS: Rule =
     (|text| text.parse().is_ok_and(|count: u32| (1..=100).contains(&count)), "it must be from 1 to 100");
 const IP_VERSION: Rule = (|text| is_one_of(text, &["ipv4", "ipv6"]), "it must be IPv4 or IPv6");
 const VISIBLE: Rule = (|text| text.bytes().all(|byte| byte.is_ascii_graphic()), "it holds what no header can carry");
-const PATH_OF_URL: Rule = (|text| text.starts_with('/') && is_url(&format!("http://a{text}")), "it must begin with /");
+const PATH_OF_URL: Rule =
+    (|text| text.starts_with('/') && is_request(&format!("http://a{text}")), "it must begin with /");
 const NUMBER: Rule = (|text| text.parse::<u32>().is_ok(), "it must be a number");
 
 /// The variables, and the keys of a profile that say the same.
@@ -51,7 +54,7 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ec2_metadata_service_endpoint_mode", IP_VERSION),
     ("AWS_ACCESS_KEY_ID", "aws_access_key_id", VISIBLE),
     ("AWS_SESSION_TOKEN", "aws_session_token", VISIBLE),
-    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "", URL),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "", REQUEST),
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "", PATH_OF_URL),
 ];
 
@@ -177,6 +180,11 @@ pub(crate) fn is_url(text: &str) -> bool {
         && behind_host.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
+fn is_request(text: &str) -> bool {
+    let address = text.split_once('?').map_or(text, |(address, _)| address);
+    is_url(address) && text.bytes().all(|byte| byte.is_ascii_graphic()) && text.parse::<Uri>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
@@ -220,6 +228,8 @@ mod tests {
             ("AWS_RETRY_MODE", "legacy"),
             ("AWS_RETRY_MODE", "Standard"),
             ("AWS_MAX_ATTEMPTS", "1"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1/credentials?role=web"),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/credentials?role=web"),
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
             ("AWS_ENDPOINT_URL", "https://[::1]:1/path/"),
             ("AWS_ENDPOINT_URL_S3", "https://s3.example"),

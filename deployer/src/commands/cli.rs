@@ -20,6 +20,9 @@ pub struct Cli {
     pub global: Global,
 }
 
+/// The variable that names the port of the local AWS.
+pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
+
 const EXAMPLES: &str = "\
 Examples:
   deployer up --local                 the whole stack on this machine, no account needed

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{find, folder, read};
 use crate::{
+    commands::cli::PORT_VARIABLE,
     commands::cli::{Global, LocalCommand, LocalStart},
-    machine::laptop::{Laptop, PORT_VARIABLE, Server},
+    machine::laptop::{Laptop, Server},
     output::{
         exit::{Exit, Failure},
         report,

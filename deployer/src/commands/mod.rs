@@ -30,7 +30,7 @@ use crate::{
         site::{Network, Site},
     },
     commands::cli::{Cli, Command, Global},
-    config::Config,
+    config::{Config, did_you_mean},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     kinds,
     machine::{
@@ -50,6 +50,9 @@ use standing::Standing;
 /// Does what the command line says.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
+    unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
+        .iter()
+        .for_each(|warning| report::warning(warning));
     // From the first moment on; the local AWS ends in its own way.
     if !matches!(cli.command, Command::Local(_)) {
         signals::watch();
@@ -68,6 +71,21 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
         #[cfg(not(feature = "local"))]
         Command::Local(_) => Err(no_local_aws()),
     }
+}
+
+/// The environment variables that the deployer reads itself.
+const VARIABLES: &[&str] = &[cli::PORT_VARIABLE];
+
+/// What to say of variables that look like ours and are not: a misspelt one would have no effect.
+fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let unknown = names.filter(|name| name.starts_with("DEPLOYER_") && !VARIABLES.contains(&name.as_str()));
+    let warning = |name: String| match did_you_mean(&name, VARIABLES.iter().copied()) {
+        Some(meant) => format!("{name} has no effect: did you mean {meant}?"),
+        None => format!("{name} has no effect: the deployer reads {}", VARIABLES.join(", ")),
+    };
+    let mut warnings: Vec<String> = unknown.map(warning).collect();
+    warnings.sort();
+    warnings
 }
 
 /// A description that has been read, and the cloud it is meant for.
@@ -556,4 +574,18 @@ fn local_access(
 #[cfg(not(feature = "local"))]
 fn no_local_aws() -> Failure {
     Failure::usage("this build has no local AWS (cargo feature `local`)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_looks_like_ours_and_is_not_is_named() {
+        let warnings = |names: &[&str]| unknown_variables(names.iter().map(|name| (*name).to_owned()));
+        assert_eq!(warnings(&["DEPLOYER_LOCAL_PORT", "PATH", "AWS_PROFILE"]), [""; 0]);
+        let meant = "DEPLOYER_LOCAL_PROT has no effect: did you mean DEPLOYER_LOCAL_PORT?";
+        let other = "DEPLOYER_STACK has no effect: the deployer reads DEPLOYER_LOCAL_PORT";
+        assert_eq!(warnings(&["DEPLOYER_STACK", "DEPLOYER_LOCAL_PROT"]), [meant, other]);
+    }
 }

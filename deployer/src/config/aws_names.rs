@@ -49,3 +49,13 @@ pub const SIZES: &[&str] = &[
 pub const RETENTIONS: &[i64] = &[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
+
+#[cfg(all(test, feature = "local"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_local_aws_has_the_regions_that_a_stack_can_name() {
+        assert_eq!(local::REGIONS, REGIONS);
+    }
+}

@@ -127,32 +127,10 @@ pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>)
     known
         .into_iter()
         .filter(|word| letters.abs_diff(word.chars().count()) <= close)
-        .map(|word| (distance(&unknown.to_lowercase(), &word.to_lowercase()), word))
+        .map(|word| (strsim::osa_distance(&unknown.to_lowercase(), &word.to_lowercase()), word))
         .filter(|(distance, _)| *distance <= close)
         .min()
         .map(|(_, word)| word)
-}
-
-/// How many letters must be put in, left out, exchanged or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for i in 0..=a.len() {
-        for j in 0..=b.len() {
-            rows[i][j] = match (i, j) {
-                (0, n) | (n, 0) => n,
-                _ => {
-                    let exchanged = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-                    let mut least = exchanged.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
-                    if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                        least = least.min(rows[i - 2][j - 2] + 1);
-                    }
-                    least
-                }
-            };
-        }
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

@@ -16,14 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cloud::aws,
+    commands::cli::PORT_VARIABLE,
     output::exit::{Exit, Failure},
 };
 
 /// The port that a folder's first server asks for.
 pub const USUAL_PORT: u16 = 4566;
-
-/// The variable that names another one.
-pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 
 /// The longest page of a server that is read.
 const LONGEST_PAGE: u64 = 64 << 20;

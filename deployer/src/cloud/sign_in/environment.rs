@@ -33,8 +33,10 @@ enum Takes {
     UpTo(u64),
     /// What fits into a header.
     Words,
-    /// An `http` or `https` address.
+    /// The `http` or `https` address of a server.
     Address,
+    /// The same, with a query: what a request is made to as it stands.
+    Request,
 }
 
 /// Settings by which the SDK changes what it does. What is not here decides who signs in, or is decided by us:
@@ -62,7 +64,7 @@ const SETTINGS: &[Setting] = &[
     Setting { variable: "AWS_EXECUTION_ENV", key: "", takes: Takes::Words },
     Setting { variable: "AWS_SDK_UA_APP_ID", key: "sdk_ua_app_id", takes: Takes::Words },
     Setting { variable: "AWS_EC2_METADATA_SERVICE_ENDPOINT", key: "", takes: Takes::Address },
-    Setting { variable: "AWS_CONTAINER_CREDENTIALS_FULL_URI", key: "", takes: Takes::Address },
+    Setting { variable: "AWS_CONTAINER_CREDENTIALS_FULL_URI", key: "", takes: Takes::Request },
     Setting { variable: "AWS_ENDPOINT_URL", key: "endpoint_url", takes: Takes::Address },
 ];
 
@@ -170,6 +172,9 @@ impl Takes {
             Takes::Address if !is_address(value) => {
                 refused(format!("let {name} be the address of a server, such as http://127.0.0.1:4566, or unset it"))
             }
+            Takes::Request if !is_request(value) => {
+                refused(format!("let {name} be an http address, such as http://127.0.0.1/credentials, or unset it"))
+            }
             _ => Ok(()),
         }
     }
@@ -181,11 +186,13 @@ fn is_one_of(words: &[&str], value: &str) -> bool {
 
 /// Whether both the SDK's rules for endpoints and its HTTP client understand it.
 fn is_address(value: &str) -> bool {
+    is_request(value) && !value.contains('?')
+}
+
+fn is_request(value: &str) -> bool {
     let is_plain = value.chars().all(|c| c.is_ascii_graphic());
     let url = Url::parse(value).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    is_plain
-        && value.contains("://")
-        && url.is_some_and(|url| url.host().is_some() && url.query().is_none() && url.fragment().is_none())
+    is_plain && value.contains("://") && url.is_some_and(|url| url.host().is_some() && url.fragment().is_none())
 }
 
 #[cfg(test)]
@@ -231,6 +238,7 @@ mod tests {
             ("AWS_MAX_ATTEMPTS", "-1"),
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
             ("AWS_ENDPOINT_URL", "https://[::1]/base"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1/credentials?role=deployer"),
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "ipv6"),
         ] {
             assert_eq!(Environment::with(&[(name, value)]).unwrap().get(name), Some(value));
