@@ -6,6 +6,7 @@ mod engine;
 mod manifest;
 mod sizes;
 mod states;
+mod sums;
 mod tags;
 mod unserved;
 

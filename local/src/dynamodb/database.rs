@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::calls::{self, read, text};
 use super::manifest::{Files, Left, Manifest};
+use super::sums;
 
 type Result<T, E = DynoxideError> = std::result::Result<T, E>;
 
@@ -66,8 +67,9 @@ impl Database {
         let dynoxide = open_dynoxide(&uri).with_context(broken)?;
         let side = Connection::open(&uri).with_context(broken)?;
         side.pragma_update(None, "synchronous", "NORMAL")?;
+        sums::register(&side)?;
         if left == Left::Killed
-            && let Err(fault) = check_structure(&side)
+            && let Err(fault) = check_structure(&side).and_then(|()| sums::check(&side))
         {
             // Closing them would write to files that somebody may want to look at.
             std::mem::forget((side, dynoxide));
@@ -77,6 +79,7 @@ impl Database {
         if !there {
             side.execute_batch(OWN_TABLES).with_context(broken)?;
         }
+        side.execute_batch(sums::TABLE).with_context(broken)?;
         let page_rows = HashMap::new();
         let mut database = Database { side, dynoxide, uri, manifest, page_rows, unsettled: true };
         database.settle().with_context(broken)?;
@@ -117,6 +120,7 @@ impl Database {
         let answer = match operation {
             "CreateTable" => self.create_table(body),
             "DeleteTable" => self.delete_table(body),
+            "UpdateTable" => self.update_table(body),
             _ => calls::call(&self.dynoxide, operation, body),
         };
         self.note();
@@ -178,6 +182,7 @@ impl Database {
         self.begin(&table)?;
         let created = calls::call(&self.dynoxide, "CreateTable", body).and_then(|answer| {
             index_segments(&self.side, &table)?;
+            sums::watch(&mut self.side)?;
             self.finish(&table)?;
             Ok(answer)
         });
@@ -201,6 +206,13 @@ impl Database {
         let done = deleted.is_ok() && self.recover(&table, None).and_then(|()| self.finish(&table)).is_ok();
         self.settle_unless(done);
         deleted
+    }
+
+    /// An index that is added is a table of its own in the file.
+    fn update_table(&mut self, body: &str) -> Result<String> {
+        let answer = calls::call(&self.dynoxide, "UpdateTable", body)?;
+        sums::watch(&mut self.side)?;
+        Ok(answer)
     }
 
     fn begin(&self, table: &str) -> Result<()> {
@@ -236,6 +248,7 @@ impl Database {
         for table in self.names()? {
             index_segments(&self.side, &table)?;
         }
+        sums::watch(&mut self.side)?;
         self.unsettled = false;
         Ok(())
     }
@@ -368,7 +381,7 @@ fn index_segments(side: &Connection, table: &str) -> rusqlite::Result<()> {
 }
 
 /// A name as SQL has it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -464,6 +477,65 @@ mod tests {
         database.change("CreateTable", &table("no blanks")).unwrap_err();
         let unfinished = "SELECT count(*) FROM \"::unfinished\"";
         assert_eq!(database.side.query_row(unfinished, [], |row| row.get::<_, u32>(0)).unwrap(), 0);
+    }
+
+    /// The files as a kill leaves them, with all rows in the database itself.
+    fn killed(database: &mut Database, from: &Path) -> tempfile::TempDir {
+        database.side.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        database.note();
+        let to = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+            std::fs::copy(file.path(), to.path().join(file.file_name())).unwrap();
+        }
+        to
+    }
+
+    #[test]
+    fn a_bit_that_is_flipped_in_a_row_after_a_kill_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = Database::open(dir.path()).unwrap();
+        let mut input: Value = serde_json::from_str(&table("posts")).unwrap();
+        let title = json!({ "AttributeName": "title", "AttributeType": "S" });
+        input["AttributeDefinitions"].as_array_mut().unwrap().push(title);
+        let index = json!({
+            "IndexName": "titles",
+            "KeySchema": [{ "AttributeName": "title", "KeyType": "HASH" }],
+            "Projection": { "ProjectionType": "ALL" },
+        });
+        input["GlobalSecondaryIndexes"] = json!([index]);
+        database.change("CreateTable", &input.to_string()).unwrap();
+        for (id, title) in [("1", "first"), ("2", "second"), ("1", "another"), ("3", "third")] {
+            put(&mut database, &json!({ "id": { "S": id }, "title": { "S": title } }));
+        }
+        let update = json!({
+            "TableName": "posts", "Key": { "id": { "S": "2" } },
+            "UpdateExpression": "SET title = :t", "ExpressionAttributeValues": { ":t": { "S": "needle" } },
+        });
+        database.change("UpdateItem", &update.to_string()).unwrap();
+        let delete = json!({ "TableName": "posts", "Key": { "id": { "S": "3" } } });
+        database.change("DeleteItem", &delete.to_string()).unwrap();
+        // Each of a folder of its own: whoever finds damage leaves the files open.
+        let mut open = |change: &dyn Fn(&mut Vec<u8>)| {
+            let copy = killed(&mut database, dir.path());
+            let files = Files::in_dir(copy.path());
+            let mut bytes = std::fs::read(&files.database).unwrap();
+            change(&mut bytes);
+            std::fs::write(&files.database, &bytes).unwrap();
+            Database::open(copy.path()).map(|mut it| read_all(&mut it, json!({ "TableName": "posts" })))
+        };
+        assert_eq!(open(&|_| ()).unwrap(), [2]);
+        let needles = |bytes: &[u8]| -> Vec<usize> {
+            bytes.windows(6).enumerate().filter(|(_, text)| text == b"needle").map(|(at, _)| at).collect()
+        };
+        // In the row, and in the entry of the index.
+        for place in 0..3 {
+            let fault = open(&|bytes| {
+                let at = needles(bytes)[place];
+                bytes[at] ^= 1;
+            });
+            let fault = format!("{:#}", fault.unwrap_err());
+            assert!(fault.contains("is damaged") && fault.contains("not as it was written"), "{place}: {fault}");
+        }
     }
 
     #[test]

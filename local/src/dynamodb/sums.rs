@@ -1,0 +1,125 @@
+//! A checksum of the rows of every table, kept by triggers in the transaction that changes a row.
+//!
+//! The write-ahead log has checksums of its own, and a database that was closed has one in the manifest. This one finds
+//! a bit that was flipped in a row of a database whose server was killed.
+
+use anyhow::ensure;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::database::quoted;
+
+/// For each table the sum of the hashes of its rows, in whatever order they were written.
+pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS \"::sums\" (name TEXT PRIMARY KEY, sum INTEGER NOT NULL)";
+
+/// The function that dynoxide's connections have, and that the triggers use.
+const HASH: &str = "fnv1a_hash";
+
+/// Not part of a row: dynoxide notes in it when the row was last used.
+const UNSUMMED: &str = "cached_at";
+
+/// Gives a connection the function that the triggers use (FNV-1a, 32 bits).
+pub(super) fn register(side: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    side.create_scalar_function(HASH, 1, flags, |context| {
+        let bytes = match context.get_raw(0) {
+            ValueRef::Text(bytes) => bytes,
+            _ => &[],
+        };
+        Ok(bytes.iter().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619)))
+    })
+}
+
+/// Begins to sum the tables of rows that are not summed yet, and forgets those that are gone.
+pub(super) fn watch(side: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = side.transaction()?;
+    for name in tables(&transaction)? {
+        let is_known = transaction.prepare("SELECT 1 FROM \"::sums\" WHERE name = ?1")?.exists(params![name])?;
+        if !is_known {
+            transaction.execute_batch(&triggers(&name, &Columns::of(&transaction, &name)?))?;
+            let sum = sum_of(&transaction, &name)?;
+            transaction.execute("INSERT INTO \"::sums\" VALUES (?1, ?2)", params![name, sum])?;
+        }
+    }
+    transaction.execute("DELETE FROM \"::sums\" WHERE name NOT IN (SELECT name FROM sqlite_master)", [])?;
+    transaction.commit()
+}
+
+/// Compares the rows with their sums.
+///
+/// Errors: the table of which a row is not as it was written.
+pub(super) fn check(side: &Connection) -> anyhow::Result<()> {
+    let has_sums = side.prepare("SELECT 1 FROM sqlite_master WHERE name = '::sums'")?.exists([])?;
+    for name in if has_sums { tables(side)? } else { Vec::new() } {
+        let kept = side.query_row("SELECT sum FROM \"::sums\" WHERE name = ?1", params![name], |row| row.get(0));
+        let Some(kept): Option<i64> = kept.optional()? else { continue };
+        ensure!(sum_of(side, &name)? == kept, "a row of {name} is not as it was written");
+    }
+    Ok(())
+}
+
+/// The tables of rows: of items, and of the entries of indexes.
+fn tables(side: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = "SELECT name FROM sqlite_master AS it WHERE type = 'table'
+               AND EXISTS (SELECT 1 FROM pragma_table_info(it.name) WHERE name = 'item_json')";
+    side.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+struct Columns {
+    all: Vec<String>,
+    /// Those of the primary key.
+    key: Vec<String>,
+}
+
+impl Columns {
+    fn of(side: &Connection, table: &str) -> rusqlite::Result<Columns> {
+        let mut columns =
+            side.prepare("SELECT name, pk > 0 FROM pragma_table_info(?1) WHERE name <> ?2 ORDER BY cid")?;
+        let columns: Vec<(String, bool)> = columns
+            .query_map(params![table, UNSUMMED], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        let key = columns.iter().filter(|(_, is_key)| *is_key).map(|(name, _)| name.clone()).collect();
+        Ok(Columns { all: columns.into_iter().map(|(name, _)| name).collect(), key })
+    }
+
+    /// The hash of a row: `new.`, `old.` or none stands before its columns.
+    fn hash(&self, row: &str) -> String {
+        let values = self.all.iter().map(|name| format!("ifnull({row}{}, '')", quoted(name)));
+        format!("{HASH}({})", values.collect::<Vec<_>>().join(" || '/' || "))
+    }
+
+    /// Whether a row of the table has the key of the one that is being inserted.
+    fn is_replaced(&self) -> String {
+        let equal = self.key.iter().map(|name| format!("{0} = new.{0}", quoted(name)));
+        equal.collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+/// `INSERT OR REPLACE` removes a row without telling the triggers of deletion: the one of insertion looks for it.
+fn triggers(table: &str, columns: &Columns) -> String {
+    let trigger = |when: &str, change: &str| {
+        let name = quoted(&format!("{table}::sum {when}"));
+        let (table, text) = (quoted(table), table.replace('\'', "''"));
+        format!(
+            "CREATE TRIGGER {name} {when} ON {table} BEGIN
+                UPDATE \"::sums\" SET sum = sum {change} WHERE name = '{text}';
+            END;"
+        )
+    };
+    let (new, old) = (columns.hash("new."), columns.hash("old."));
+    let replaced =
+        format!("- ifnull((SELECT {} FROM {} WHERE {}), 0)", columns.hash(""), quoted(table), columns.is_replaced());
+    [
+        trigger("BEFORE INSERT", &replaced),
+        trigger("AFTER INSERT", &format!("+ {new}")),
+        trigger("AFTER DELETE", &format!("- {old}")),
+        trigger("AFTER UPDATE", &format!("+ {new} - {old}")),
+    ]
+    .concat()
+}
+
+fn sum_of(side: &Connection, table: &str) -> rusqlite::Result<i64> {
+    let hash = Columns::of(side, table)?.hash("");
+    side.query_row(&format!("SELECT ifnull(sum({hash}), 0) FROM {}", quoted(table)), [], |row| row.get(0))
+}
