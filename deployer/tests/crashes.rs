@@ -77,7 +77,7 @@ fn without(calls: &Calls, spared: &[(&str, &str)]) -> Calls {
     calls.iter().filter(|call| !is_spared(call)).cloned().collect()
 }
 
-/// Writes a row of the table that the README shows, each test into its own file, and insists that no point was missed.
+/// Writes a row of the table of docs/proofs.md, each test into its own file, and insists that no point was missed.
 fn report(scene: &Scene, phase: Phase, how: &str, planned: &Calls, converged: &Calls) {
     let (phase, cloud) = (phase.name(), scene.cloud());
     let row = format!("| `{phase}` | {how} | {cloud} | {} | {} |\n", planned.len(), converged.len());

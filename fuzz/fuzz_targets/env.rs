@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use deployer::env_file::merge;
+use deployer::output::env_file::merge;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,4 +1,4 @@
-//! Measures the deployer on this machine's own AWS, and prints the tables that stand in the README.
+//! Measures the deployer on this machine's own AWS, and prints the tables of docs/performance.md.
 //!
 //! ```sh
 //! cargo build --release --workspace --bins

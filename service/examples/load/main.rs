@@ -1,4 +1,4 @@
-//! Measures the service as it is shipped, with a constant stand-in for DynamoDB, and prints the tables of the README.
+//! Measures the service as it is shipped, with a constant stand-in for DynamoDB, and prints the tables of docs/performance.md.
 //!
 //! ```sh
 //! cargo build --release --bin service

@@ -1,0 +1,38 @@
+# The daily commands. `just` lists them.
+
+_default:
+    @just --list
+
+# Brings the app up on this machine
+up:
+    cargo run -- up --local
+
+# Removes it again
+down:
+    cargo run -- down --local
+
+# Runs everything that must pass
+ci:
+    .ci/run
+
+# Runs all tests, or those that the arguments select
+test *arguments:
+    .ci/test {{arguments}}
+
+# Runs the unit tests
+unit:
+    cargo test --workspace --lib
+
+# Formats the code
+fmt:
+    cargo fmt --all
+    rustfmt deployer/src/kinds/*.rs
+
+# Lints the code
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny check bans licenses sources
+
+# Fuzzes every reader of untrusted input for so many seconds
+fuzz seconds="60":
+    .ci/fuzz {{seconds}}
