@@ -323,7 +323,7 @@ fn what_is_no_yaml_is_said_to_be_none() {
     check(
         "name: a\n region: b\n",
         expect![[r#"
-        this is no YAML: mapping values are not allowed in this context
+        this is not YAML: mapping values are not allowed in this context
          --> stack.yaml:2:8
           |
         2 |  region: b

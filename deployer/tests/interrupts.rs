@@ -174,7 +174,7 @@ async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     world::upload(&scene.endpoint(), scene.keys, "another picture").await;
     scene.line.mend();
     assert_eq!(other.end().await.code, 0);
-    terminal.see("meanwhile somebody has changed the stack").await;
+    terminal.see("the stack has changed in the meantime").await;
     terminal.see("to remove all this: ").await;
     terminal.press(CTRL_C).await;
     let said = terminal.end().await;

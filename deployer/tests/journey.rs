@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::{Project, eventually, world};
 
 /// What `up` says when a bucket was told just now whom to tell of uploads.
-const LATE: &str = "S3 may take 5 minutes to tell labeler of uploads to images, and never tells of earlier ones";
+const LATE: &str = "S3 may take 5 minutes to start notifying labeler; earlier uploads to images are not reported";
 
 /// A real JPEG, wider than high and blue.
 fn jpeg() -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! What S3 tells: records, of which only new objects in our bucket matter.
+//! S3 events: of their records, only new objects in our bucket matter.
 
 use std::slice;
 

@@ -1,4 +1,4 @@
-//! Refused calls, and whether sending the event again can cure them.
+//! Refused calls, and whether a retry of the event can cure them.
 
 use std::error::Error;
 

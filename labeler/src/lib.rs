@@ -1,10 +1,10 @@
-//! S3 event → Rekognition → DynamoDB: looks at each new picture and writes into its post what is on it.
+//! S3 event → Rekognition → DynamoDB: labels each new picture and writes the labels into its post.
 //!
-//! What cannot be shown is removed, and what remains is cleaned of metadata: `metadata.rs`. Cleaning makes an event of its
-//! own, which finds a picture that is clean and known.
+//! An object that cannot be shown is removed; any other is cleaned of metadata (`metadata.rs`). Cleaning causes an
+//! event of its own, which finds the picture clean and known.
 //!
-//! Events come at least once and in any order, so nothing here counts on having been told the whole story. The row is
-//! read, the picture is placed against it, and the row is written on the condition that it still is as it was read.
+//! Events arrive at least once and in any order, so each one is handled by itself: read the row, decide where the
+//! picture belongs, and write the row on the condition that it has not changed.
 
 mod event;
 mod fault;

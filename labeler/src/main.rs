@@ -1,4 +1,4 @@
-//! The Lambda function: its environment becomes a [`Labeler`], which gets every event.
+//! The Lambda function: makes a [`Labeler`] from the environment and hands it every event.
 
 use std::env;
 

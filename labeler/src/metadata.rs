@@ -1,9 +1,8 @@
-//! Pictures without what they tell of their makers: where a camera was, whose it is, what was on the picture before it
-//! was cut.
+//! Strips metadata from pictures: where and by whom they were taken, embedded previews, cropped parts.
 //!
-//! Works on the parts that files are made of and leaves the compressed pixels alone, so nothing is lost of what is seen.
-//! Of each format it keeps the parts on a list, and the orientation from the EXIF data, and drops all others and whatever
-//! follows the end of the picture. What is clean comes out as it went in. The page does the same in `metadata.js`.
+//! Works on the segments of a file and never touches the compressed pixels. For each format it keeps the segments on a
+//! list, and the orientation from the EXIF data, and drops all others and everything after the end of the picture.
+//! Clean files come out unchanged. The page does the same in `metadata.js`.
 
 /// The formats that can be cleaned, and so may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A picture as an object of the bucket: its bytes, read, judged, cleaned and removed.
+//! A picture as an object in the bucket: read, judged, cleaned, removed.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::primitives::ByteStream;

@@ -1,4 +1,4 @@
-//! A new picture, and what is on it.
+//! A new picture and its labels.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! The row of a post: how a picture stands to it, and how the picture gets into it.
+//! The row of a post: how a picture relates to it, and how the picture gets into it.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Answers and errors in the wire format of each service's protocol, so that SDKs show them as AWS's.
+//! Answers and errors in the wire format of each service's protocol.
 
 use bytes::Bytes;
 use http::{StatusCode, header};

@@ -1,4 +1,4 @@
-//! A winterbaume service with a memory on disk: calls go in, answers come out, state survives.
+//! A winterbaume service whose state is kept on disk.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which API call a request is: its service, its operation, and whether it changes anything.
+//! Identifies the call: its service, its operation, and whether it changes anything.
 
 use std::collections::BTreeMap;
 

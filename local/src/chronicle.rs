@@ -1,8 +1,8 @@
-//! A state on disk that changes often: a snapshot, and a log of what has changed since.
+//! Durable state that changes often: a snapshot, and a log of the changes since.
 //!
-//! A change is handed to the operating system before it is acknowledged. That is enough for a process that is killed,
-//! at any moment; it is not enough for a machine that loses its power, for which every change would have to wait for
-//! the disk. A laptop's AWS is killed often and loses power never.
+//! A change is handed to the operating system before it is acknowledged. It survives a kill of the process at any
+//! moment, but not a power cut, for which every change would have to wait for the disk. A local AWS is often killed and
+//! hardly ever loses power.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};

@@ -1,4 +1,4 @@
-//! Bodies in chunks, as SDKs send streams: `aws-chunked`.
+//! Decodes `aws-chunked` bodies, in which SDKs send streams.
 
 use crate::answer::Refusal;
 

@@ -1,6 +1,6 @@
-//! CloudWatch, as far as there is anything in it: the alarms that target tracking makes.
+//! CloudWatch: the alarms of target tracking.
 //!
-//! The service speaks three protocols, and clients choose: the Query protocol, JSON, and CBOR for newer SDKs.
+//! The service speaks three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
 use std::collections::BTreeMap;
 

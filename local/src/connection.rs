@@ -1,4 +1,4 @@
-//! A connection that can be cut, and a body that can end too early: how faults look on the wire.
+//! A connection that can be cut, and a body that can end early: how faults look on the wire.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Who may call: the user's fixed key, and the temporary credentials issued to roles.
+//! Credentials: the fixed key of the account, and temporary ones issued to roles.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! DynamoDB: dynoxide's tables, with what takes its time on AWS, tags in pages and backups.
+//! DynamoDB: dynoxide's tables, with the delays of AWS, paged tags, and backups.
 
 mod calls;
 mod database;

@@ -1,7 +1,7 @@
-//! Where strangers' bytes come in, without the server before it: for fuzzers, and for the tests that replay what they
-//! found.
+//! Every entry point of untrusted bytes, without the server around it: for fuzzing, and for tests that replay its
+//! findings.
 //!
-//! Behind the server a panic ends as a 500 and the next call is answered; here it ends the program, so that it is seen.
+//! The server turns a panic into a 500 and carries on; here it ends the program, so that it is seen.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is read of a request: its head, and its body only if the head may have one. Bodies under way share one bound.
+//! Reads requests: the head first, the body only if the head is acceptable. All bodies share one memory bound.
 
 use std::sync::Arc;
 use std::time::Duration;

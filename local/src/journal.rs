@@ -1,4 +1,4 @@
-//! The last API calls, so that a test or a curious person can see what was asked.
+//! The last API calls, for tests and for the curious.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

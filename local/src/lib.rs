@@ -1,7 +1,7 @@
 //! AWS on a laptop: the API, and what makes it real.
 //!
-//! One server on the loopback answers for every service. Tables and roles are winterbaume's; instances, load
-//! balancers and functions are processes. Any AWS client with the key of this crate can use it.
+//! One server on the loopback interface answers for every service. Instances, load balancers and functions are
+//! processes. Any AWS client with this crate's key can use it.
 
 mod answer;
 mod backend;

@@ -1,4 +1,4 @@
-//! CloudWatch Logs, the part functions and the deployer use: groups, their streams and what was written to them.
+//! CloudWatch Logs: log groups, their streams and their events.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,7 +1,6 @@
-//! Lists in pages, as every AWS client must expect them.
+//! Cuts lists into pages, as every AWS client must expect them.
 //!
-//! What answers a list in one piece has it cut here: EC2, load balancing, IAM and the smaller lists of Auto Scaling.
-//! The rest counts its pages itself.
+//! Serves EC2, Elastic Load Balancing, IAM and the smaller lists of Auto Scaling; the others page by themselves.
 
 use std::ops::Range;
 

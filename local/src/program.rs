@@ -1,4 +1,4 @@
-//! What a program was made for, read from its first bytes as the kernel does before it runs one.
+//! What a program was built for, read from its first bytes as the kernel does.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,7 +1,7 @@
-//! The regions of the cloud: what each of them has of its own, and what belongs to all of them.
+//! The regions: what each has of its own, and what all of them share.
 //!
-//! Roles, credentials and the names of buckets are everybody's. Everything else exists once for each region, and comes
-//! to life with the first call that is signed for it.
+//! Roles, credentials and bucket names are global. Everything else exists once per region, from the first call that is
+//! signed for it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

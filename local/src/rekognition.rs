@@ -1,4 +1,4 @@
-//! Rekognition's `DetectLabels`, an honest stand-in: it says what a few sums over the pixels say and knows no objects.
+//! Rekognition's `DetectLabels`, an honest stand-in: labels follow from sums over the pixels; it recognises no objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The HTTP server: one port on the loopback for every API.
+//! The HTTP server: one port on the loopback interface for every API.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Every service of the local AWS, and which of them answers a call.
+//! Every service of the local AWS, and the path of a call to the one that answers it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Signature Version 4, read: who signed a request, and whether it is what was signed.
+//! Verifies Signature Version 4: who signed a request, and whether it is what was signed.
 
 mod chain;
 mod v2;

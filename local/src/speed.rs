@@ -1,4 +1,4 @@
-//! How much faster than AWS the local one goes.
+//! How much faster than AWS the local AWS changes states.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Small files written whole: a reader finds the old text or the new one, never half of one.
+//! Writes small files atomically: a reader finds the old text or the new one, never a part.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! STS: who is calling, and temporary credentials.
+//! STS: the caller's identity, and temporary credentials.
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};

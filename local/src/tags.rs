@@ -1,4 +1,4 @@
-//! What no service takes as tags; each says it in its own words (docs/aws.md §2.5).
+//! The rules for tags that all services share; each words its refusals itself (docs/aws.md §2.5).
 
 use std::collections::BTreeSet;
 

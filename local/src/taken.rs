@@ -1,4 +1,4 @@
-//! What operations do something with: a parameter that nobody carries out is refused, for taking it would be a promise.
+//! The parameters that each operation acts on: any other is refused, because accepting it would be a promise.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How AWS says "not now".
+//! The error codes by which AWS says "not now".
 
 /// Codes of answers that may be otherwise in a moment: those after which the SDK itself asks again (docs/aws.md §2.2), and
 /// failures of AWS's own.

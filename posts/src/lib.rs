@@ -1,7 +1,6 @@
-//! What the service and the labeler agree on: who writes, how rows are keyed, how objects are named, and which answers
-//! are worth another try.
+//! What the service and the labeler agree on: user names, keys of rows, names of objects, and retryable errors.
 //!
-//! Calls nobody: everything here is text in, text out.
+//! Pure functions on text; nothing here makes a call.
 
 pub mod attribute;
 mod busy;

@@ -1,4 +1,4 @@
-//! How a picture is named in the bucket: `<user>/<post id>/<uuid><file name>`.
+//! The key of a picture in the bucket: `<user>/<post id>/<uuid><file name>`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Which post: an id that grows with time.
+//! Post ids, which grow with time.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Which characters text from strangers may hold. The page holds names to the same rule in `names.js`.
+//! The characters that user input may contain. The page applies the same rule to names in `names.js`.
 
 use std::fmt;
 

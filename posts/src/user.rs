@@ -1,4 +1,4 @@
-//! Who writes: a name, as people type it and as it travels.
+//! User names: as people type them, and as they travel.
 
 use std::borrow::Cow;
 use std::fmt;

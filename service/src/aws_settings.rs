@@ -1,5 +1,5 @@
-//! The settings that the AWS SDK reads itself, checked before it does: of a value that it does not understand it would
-//! make a warning and go on with another, fail at each call, or panic.
+//! The settings that the AWS SDK reads itself, validated before it does: for a value that it does not understand, it
+//! would warn and use another, fail at each call, or panic.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

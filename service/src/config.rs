@@ -1,4 +1,4 @@
-//! What the environment, or a `.env` beside the program's user, says.
+//! The settings of the service, from the environment or a `.env` in the working directory.
 
 use std::env::VarError;
 use std::net::{IpAddr, Ipv4Addr};

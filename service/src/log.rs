@@ -1,4 +1,4 @@
-//! What the service tells of itself: a line of JSON for each event, on standard output.
+//! Logging: a line of JSON for each event, on stdout.
 
 use std::cell::RefCell;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! The program: settings, clients, a listener, and then it serves until SIGTERM or Ctrl-C.
+//! The program: reads the settings, makes the clients, and serves until SIGTERM or Ctrl-C.
 
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! What the service counts, for Prometheus.
+//! Metrics for Prometheus.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The clients, and what AWS's answers mean: "absent", "not yet", or no.
+//! The AWS clients, and which answers mean "absent", "not yet" or "no".
 
 use std::{
     collections::BTreeSet,

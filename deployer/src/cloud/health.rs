@@ -1,4 +1,4 @@
-//! Whether a service behind its load balancer is up, and what is known about why it is not.
+//! Whether a service is healthy behind its load balancer, and what is known about why it is not.
 
 use std::{
     collections::BTreeSet,

@@ -1,8 +1,9 @@
-//! Who may change a stack now: whoever has written an object into its artifact bucket where there was none.
+//! The lease that lets one run at a time change a stack: an object in its artifact bucket, created only where there is
+//! none.
 //!
-//! It is a lease and no lock. It ends a minute (`TERM_S`) after its holder's last sign of life, so that a run that died frees
-//! the stack without anybody's help; at once, if it died on this machine. S3 decides who was first: every write and
-//! deletion here names the state it expects to find.
+//! It is a lease, not a lock. It expires a minute (`TERM_S`) after its holder's last renewal, or at once if the holder
+//! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
+//! delete is conditional on the state it expects.
 
 use std::{
     sync::{
@@ -328,7 +329,7 @@ impl std::fmt::Display for There {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.holder {
             Some(holder) => holder.fmt(f),
-            None => f.write_str("somebody who has not said who they are"),
+            None => f.write_str("an unnamed holder"),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! The account that a stack lives in: how it is reached and signed in to, what its refusals mean, and who may change
-//! the stack now.
+//! The account that a stack lives in: clients, sign-in, the meaning of refusals, and the lease.
 
 pub mod aws;
 pub mod health;

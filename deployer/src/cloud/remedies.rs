@@ -1,5 +1,5 @@
-//! What to do about an answer that stays the same: by AWS's own words where those are known, by the class of its code
-//! where they are not (docs/aws.md §3, §18).
+//! What to do about a refusal that will not go away: by AWS's message where it is known, otherwise by the class of its
+//! code (docs/aws.md §3, §18).
 
 use crate::{
     cloud::{health, sign_in::NOT_SIGNED_IN},
@@ -201,7 +201,7 @@ impl Class {
                 "what has the name of {what} is not this stack's: remove it by hand, or give the stack another `name`"
             ),
             Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
-            Class::Busy => format!("somebody else is changing {what}: try again when they have finished"),
+            Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),
             Class::Unknown => format!(
                 "whatever answers has no operation `{}`: AWS has it, so this is something else, perhaps an old \
                  imitation of AWS; look after AWS_ENDPOINT_URL, or use --local. No entry of stack.yaml is at fault",

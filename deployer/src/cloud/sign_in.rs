@@ -1,7 +1,7 @@
-//! Signing in: whose credentials are used, where they come from, what is wrong with them, and what to type.
+//! Sign-in: which credentials are used, where they come from, what is wrong with them, and what to type.
 //!
-//! The SDK tries one source after the other and tells in the end that none gave anything. Here the source is decided
-//! first, by the same rules, so that an error names the source that was meant and its remedy.
+//! The SDK tries one source after another and reports in the end that none worked. Here the source is determined first,
+//! by the same rules, so that an error can name it and its remedy.
 
 use crate::{
     engine::Fault,

@@ -1,4 +1,4 @@
-//! What is there before us: whose account it is, and the network that AWS keeps in every region.
+//! What exists before the stack: the account, and the default network of the region.
 
 use std::collections::{BTreeMap, BTreeSet};
 

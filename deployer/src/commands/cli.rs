@@ -26,8 +26,8 @@ pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 const EXAMPLES: &str = "\
 Examples:
   deployer up --local                 the whole stack on this machine, no account needed
-  deployer plan                       what `up` would change on AWS, changing nothing
-  deployer up --yes                   deploy without being asked
+  deployer plan                       what `up` would change on AWS
+  deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
@@ -37,8 +37,8 @@ Exit codes:
   1    failed: what and why is on stderr; the same command continues
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
-  64   wrong usage of the command line, or a question that nobody could be asked
-  75   another run is changing this stack; --wait waits for it
+  64   wrong usage, or confirmation needed without a terminal (use --yes)
+  75   another run is changing this stack (--wait waits for it to end)
   77   not signed in: no credentials, refused credentials, or no way to reach AWS
   78   stack.yaml, or a setting of the AWS configuration, is missing or has errors
   130  interrupted; the same command continues";
@@ -49,28 +49,28 @@ pub struct Global {
     /// The stack's description [default: the nearest stack.yaml, here or in a folder above]
     #[arg(long, global = true, value_name = "PATH")]
     pub file: Option<PathBuf>,
-    /// Use the AWS inside this program instead of an account: real processes on this machine
+    /// Use the local AWS inside this program instead of an account
     #[arg(long, global = true)]
     pub local: bool,
-    /// The profile of the shared AWS configuration to use
+    /// Profile of the AWS configuration
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// The region to use instead of that in stack.yaml
+    /// Region to use instead of the one in stack.yaml
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// How many seconds a call to AWS may go unanswered before it is made again
+    /// Seconds after which an unanswered call to AWS is repeated
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub timeout: u32,
-    /// Keep to AWS's rates with a cloud on this machine too, which has none
+    /// Apply AWS's rate limits to the local AWS as well
     #[arg(long, global = true)]
     pub paced: bool,
-    /// How many seconds the lease of a run that has died holds others up: for tests
+    /// Seconds after which the lease of a dead run expires: for tests
     #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = TERM_S, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub lease: u32,
-    /// Colours on stderr; NO_COLOR is honoured
+    /// When to use colours on stderr (NO_COLOR is honoured)
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Say more: how many calls were made, and which
+    /// Print how many calls were made, which, and how long they took
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -91,7 +91,7 @@ pub enum Color {
 pub enum Command {
     /// Create what is missing, change what differs, remove what is no longer in stack.yaml
     Up(Up),
-    /// Show what `up` would do, changing nothing
+    /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
     /// Remove everything the stack owns
     Down(Down),
@@ -109,25 +109,25 @@ pub enum Command {
 pub struct Up {
     /// Only these sections or entries of stack.yaml and what they need, such as `buckets` or `tables.posts`
     pub targets: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
     /// Do not wait until the load balancers' targets are healthy
     #[arg(long)]
     pub no_wait: bool,
-    /// How many seconds a service may take to become healthy before `up` gives the reason and ends with an error
+    /// Seconds that a service may take to become healthy before `up` fails with the reason
     #[arg(long, value_name = "SECONDS", default_value_t = 600, conflicts_with = "no_wait")]
     pub healthy_within: u64,
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,
-    /// Take over this resource, which has our name and nobody's tags, such as `bucket.images`; may be repeated
+    /// Take over this untagged resource that has the right name, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub adopt: Vec<String>,
-    /// Wait for another run that is changing this stack, rather than exit with 75
+    /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
-    /// Show the values of variables that change, which may be secret, and not only their names
+    /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
 }
@@ -146,7 +146,7 @@ pub struct PlanArgs {
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
-    /// Show the values of variables that change, which may be secret, and not only their names
+    /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
 }
@@ -160,7 +160,7 @@ pub struct Down {
     /// Keep this resource and what it needs, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub keep: Vec<String>,
-    /// Wait for another run that is changing this stack, rather than exit with 75
+    /// Wait for another run that is changing this stack instead of exiting with 75
     #[arg(long)]
     pub wait: bool,
 }
@@ -170,10 +170,10 @@ pub struct Down {
 pub struct Outputs {
     /// Print the bare value of this output
     pub name: Option<String>,
-    /// How to print them
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Env)]
     pub format: Format,
-    /// Update this .env file in place; all its other lines stay
+    /// Update this .env file in place, keeping its other lines
     #[arg(long, value_name = "PATH", conflicts_with_all = ["name", "format"])]
     pub write: Option<PathBuf>,
 }
@@ -181,32 +181,32 @@ pub struct Outputs {
 /// Arguments of `local`.
 #[derive(Debug, Subcommand)]
 pub enum LocalCommand {
-    /// Start it in the background, unless it runs
+    /// Start it in the background, unless it is running
     Start(LocalStart),
-    /// Stop it; what is stored stays
+    /// Stop it, keeping what it has stored
     Stop,
-    /// Say whether it runs, and what runs in it
+    /// Print whether it is running, and what runs in it
     Status,
     /// Print its log
     Logs,
-    /// Stop it and forget everything stored in it
+    /// Stop it and delete everything it has stored
     Reset {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
-    /// List the bad sides of AWS that `local start --chaos` can show, and which of them are on
+    /// List the kinds of chaos, and which of them are on
     Faults,
-    /// Show other bad sides of AWS from now on, such as throttle,reset; none ends them all
+    /// Change the kinds of chaos, such as throttle,reset; `none` ends them all
     Chaos {
-        /// What to show; `deployer local faults` lists it
+        /// Kinds of chaos; `deployer local faults` lists them
         #[arg(value_name = "LIST", value_delimiter = ',', required = true)]
         kinds: Vec<String>,
-        /// What decides when they show: the same seed and the same calls give the same mishaps
+        /// Seed: the same seed and calls give the same faults
         #[arg(long, value_name = "N", default_value_t = 0)]
         seed: u64,
     },
-    /// Print the variables with which the AWS CLI and other clients reach it
+    /// Print the variables that point the AWS CLI and other clients to it
     Env,
     /// Run it in the foreground
     Run(LocalStart),
@@ -215,16 +215,16 @@ pub enum LocalCommand {
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
 pub struct LocalStart {
-    /// The port on 127.0.0.1; 0 takes any free one [env: DEPLOYER_LOCAL_PORT] [default: the one of the last time, 4566, or a free one]
+    /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a free one]
     #[arg(long)]
     pub port: Option<u16>,
-    /// Bad sides of AWS to show, such as throttle,reset; `deployer local faults` lists them
+    /// Kinds of chaos, such as throttle,reset; `deployer local faults` lists them
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub chaos: Vec<String>,
-    /// What decides when they show: the same seed and the same calls give the same mishaps
+    /// Seed: the same seed and calls give the same faults
     #[arg(long, value_name = "N", default_value_t = 0, requires = "chaos")]
     pub seed: u64,
-    /// How fast what takes its time on AWS goes by: `real`, `fast`, or how many times faster
+    /// How fast AWS's delays pass: `real`, `fast`, or a factor
     #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
     pub speed: String,
 }

@@ -1,4 +1,4 @@
-//! Tables and buckets that `stack.yaml` no longer wants: `up` deletes them only when they are named.
+//! Tables and buckets that `stack.yaml` no longer describes: `up` deletes them only if they are named.
 
 use super::{Session, unless_stopped};
 use crate::{
@@ -18,7 +18,7 @@ pub enum Ask {
     Nobody,
 }
 
-const UNNAMED: &str = "nobody has named it for deletion";
+const UNNAMED: &str = "it was not named for deletion";
 
 /// What was kept although nobody wants it any more.
 #[derive(Default)]

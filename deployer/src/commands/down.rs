@@ -1,4 +1,4 @@
-//! `down`: remove everything the stack owns.
+//! `down`: removes everything the stack owns.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -103,7 +103,7 @@ async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Opt
     if plan.is_like(&before) {
         return Ok(Some((page, plan)));
     }
-    report::say("meanwhile somebody has changed the stack:");
+    report::say("the stack has changed in the meantime:");
     report::plan(&plan, Values::Hidden, &|path| session.place(path));
     Ok(is_agreed(session, args, &plan).await?.then_some((page, plan)))
 }
@@ -239,7 +239,7 @@ fn ways_on(foreign: &[Foreign]) -> String {
     let free = foreign.iter().filter(|one| one.is_free);
     let adopt: String = free.map(|one| format!(" --adopt {}", one.line.address)).collect();
     if !adopt.is_empty() {
-        ways.push(format!("if what carries nobody's tags is yours, take it over first: `up{adopt}`"));
+        ways.push(format!("if the untagged resources are yours, take them over first: `up{adopt}`"));
     }
     ways.join("; or ")
 }

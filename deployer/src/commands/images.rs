@@ -1,4 +1,4 @@
-//! Machine images that `stack.yaml` names: whether they are there and run on the machines they are for.
+//! Checks the machine images that `stack.yaml` names: whether they exist, and for which architecture.
 
 use anyhow::anyhow;
 

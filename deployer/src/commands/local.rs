@@ -1,4 +1,4 @@
-//! `local`: the AWS on this machine, as a background process or in the foreground.
+//! `local`: the local AWS, in the background or in the foreground.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -26,7 +26,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
         }
         LocalCommand::Run(args) => laptop.run(port(args.port)?, &region(global), conditions(args)?).await?,
         LocalCommand::Stop => match laptop.stop()? {
-            true => report::say("stopped; what is stored stays"),
+            true => report::say("stopped; stored data stays"),
             false => report::say("it is not running"),
         },
         LocalCommand::Status => {

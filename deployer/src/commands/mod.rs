@@ -1,4 +1,4 @@
-//! One file per command, and what they begin with: the description read, the clients made, the page laid out.
+//! One file per command, and their common beginning: read the description, make the clients, lay out the page.
 
 pub mod cli;
 mod data;

@@ -1,4 +1,4 @@
-//! `outputs`: what the stack offers, printed or filled into a `.env` file.
+//! `outputs`: prints the stack's outputs, or writes them to a `.env` file.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `plan`: what `up` would do, changing nothing.
+//! `plan`: shows what `up` would do.
 
 use super::{Session, Wake};
 use crate::{

@@ -1,4 +1,4 @@
-//! How a stack stands when a command has not done everything: what is there now, what failed, what is still to do.
+//! How the stack stands when a command stops early: what exists, what failed, what is still to do.
 
 use crate::engine::{Address, Error, Outcome, Plan, Planned, Step};
 

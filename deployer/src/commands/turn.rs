@@ -1,4 +1,4 @@
-//! Whose turn it is: a command that changes something has a lease for it, waits for one, or says who holds it.
+//! Takes the lease for a command that changes something, waits for it, or reports its holder.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn busy(rival: &Rival) -> Failure {
         None => "soon".into(),
     };
     Failure::new(Exit::Busy, anyhow!("{who} is changing this stack")).hint(format!(
-        "wait for it with --wait, or try again later; its lease ends {ends}, so that a run that has died holds nobody up"
+        "wait for it with --wait, or try again later; its lease ends {ends}, so a dead run does not block others"
     ))
 }
 

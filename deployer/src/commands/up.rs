@@ -1,4 +1,4 @@
-//! `up`: create what is missing, change what differs, remove what is no longer described.
+//! `up`: creates what is missing, changes what differs, removes what is no longer described.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let chosen = session.chosen(&page, &args.targets)?;
     let fronts: Vec<&Front> =
         page.services.iter().filter(|front| chosen.as_ref().is_none_or(|chosen| front.is_among(chosen))).collect();
-    let late = told_late(&session.config, &plan);
+    let late = late_notifications(&session.config, &plan);
     let (outcomes, outputs) = carry_out(session, &page, plan, lease, brought, &fronts).await?;
     let is_done = |what: &Address| outcomes.iter().any(|outcome| outcome.address == *what && outcome.is_done());
     let late: Vec<_> = late.into_iter().filter(|(notification, _)| is_done(notification)).collect();
@@ -67,9 +67,8 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     Ok(kept.conclude(exit))
 }
 
-/// What to say of functions of which S3 is told just now that they want to hear of uploads: it tells them only some
-/// minutes later, and nothing says from when on (docs/aws.md §4.6).
-fn told_late(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
+/// Warnings for new notifications, which S3 applies only after minutes, without saying when (docs/aws.md §4.6).
+fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     let is_told = |line: &&Planned| {
         line.address.kind == Notification::KIND
             && matches!(line.step, Step::Create | Step::Update(_) | Step::Pending(_))
@@ -77,8 +76,9 @@ fn told_late(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     let say = |line: &Planned| {
         let bucket = &line.address.key;
         let function = &config.buckets.get(bucket.as_str())?.on_upload.as_ref()?.function;
-        let words =
-            format!("S3 may take 5 minutes to tell {function} of uploads to {bucket}, and never tells of earlier ones");
+        let words = format!(
+            "S3 may take 5 minutes to start notifying {function}; earlier uploads to {bucket} are not reported"
+        );
         Some((line.address.clone(), words))
     };
     plan.lines.iter().filter(is_told).filter_map(say).collect()
@@ -149,7 +149,7 @@ async fn agree_again(
     if plan.is_like(&before) {
         return Ok(Some(Agreed { page, plan, kept, lease: None, brought: 0 }));
     }
-    report::say("meanwhile somebody has changed the stack:");
+    report::say("the stack has changed in the meantime:");
     let (page, plan) = session.plan(programs, &args.targets, &args.adopt).await?;
     let agreed = shown_and_agreed(session, args, plan).await?;
     Ok(agreed.map(|(plan, kept)| Agreed { page, plan, kept, lease: None, brought: 0 }))
@@ -284,6 +284,6 @@ async fn await_healthy(
 async fn explain(session: &Session, target_group: &str, group: &str) {
     match engine::look(|| health::reasons(&session.aws, target_group, group)).await {
         Ok(reasons) => reasons.iter().for_each(|reason| report::say(format!("  {reason}"))),
-        Err(fault) => report::say(format!("  the reason cannot be asked for: {fault}")),
+        Err(fault) => report::say(format!("  the reason cannot be read: {fault}")),
     }
 }

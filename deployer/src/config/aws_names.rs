@@ -1,4 +1,4 @@
-//! The regions and instance types there are, known without asking AWS.
+//! The regions, instance types and other names of AWS that are checked without a call.
 
 use crate::package::Architecture::{self, Arm64, X86_64};
 

@@ -1,4 +1,4 @@
-//! What must hold between values: references, names that follow from names, and limits of AWS.
+//! Rules across values: references, derived names, and limits of AWS.
 
 use std::collections::BTreeMap;
 

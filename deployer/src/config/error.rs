@@ -1,4 +1,4 @@
-//! What is wrong with a description: message, place, snippet and remedy, all problems at once.
+//! Errors of a description: message, place, snippet and remedy, all of them at once.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The text of a description without what may be secret: errors quote its lines, and are read in logs.
+//! The text of a description without possibly secret values: errors quote its lines, and end up in logs.
 
 use std::ops::Range;
 

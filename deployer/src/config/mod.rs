@@ -1,4 +1,4 @@
-//! `stack.yaml`, read and checked, with the place of every value. What comes out of here cannot be wrong.
+//! `stack.yaml`, read and validated, with the place of every value. A [`Config`] is always valid.
 
 mod aws_names;
 mod checks;
@@ -100,7 +100,7 @@ pub struct ExistingRoles {
 pub struct Bucket {
     /// Which web pages may use it.
     pub cors: Option<Cors>,
-    /// Which function is told of uploads.
+    /// The function to notify of uploads.
     pub on_upload: Option<Upload>,
     /// Whether the deployer refuses to delete it.
     pub protect: bool,
@@ -121,7 +121,7 @@ pub struct Cors {
     pub max_age_s: Option<u16>,
 }
 
-/// Which function is told of uploads.
+/// The function to notify of uploads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     /// Its name in the file.

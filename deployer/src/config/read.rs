@@ -1,4 +1,4 @@
-//! From a located tree to typed values, field by field, collecting every problem on the way.
+//! Reads typed values from a located tree, field by field, and collects every problem.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -39,7 +39,7 @@ pub fn schema() -> String {
             "tables": section("Tables, billed by request.", table()),
             "functions": section("Programs that run when something happens.", function()),
             "services": section("Programs on a group of instances behind a load balancer.", service()),
-            "outputs": described(environment(ANY_NAME), "What the stack tells others: see `deployer outputs`."),
+            "outputs": described(environment(ANY_NAME), "Outputs of the stack: see `deployer outputs`."),
         },
     });
     format!("{document:#}\n")
@@ -63,7 +63,7 @@ fn bucket() -> Value {
     });
     let properties = json!({
         "cors": object("Which web pages may use it, and how.", cors, &["methods"]),
-        "on_upload": object("Which function is told of uploads.", upload, &["function"]),
+        "on_upload": object("The function to notify of uploads.", upload, &["function"]),
         "protect": boolean("Whether the deployer refuses to delete it."),
     });
     // `logs:` alone is a bucket, too.
@@ -125,7 +125,7 @@ fn service() -> Value {
         "instance_type": { "type": "string", "pattern": types, "description": "On which machines; their processors follow.",
             "examples": ["t3.micro", "t4g.small"] },
         "instances": object("How many instances, and what makes them more or fewer.", instances, &[]),
-        "health_check": { "oneOf": [text("The path to ask for."), object("How health is asked for.", check, &[])] },
+        "health_check": { "oneOf": [text("The path to request."), object("The health check.", check, &[])] },
         "load_balancer": object("Where users find it.", balancer, &[]),
         "image": { "type": "string", "pattern": "^ami-[0-9a-f]+$", "description": "A machine image to stay with." },
         "disk_gb": number("The root disk in GB.", 8, 16_384, 8),

@@ -1,4 +1,4 @@
-//! Texts with references: `${buckets.images.name}` stands for what AWS will say.
+//! Texts with references such as `${buckets.images.name}`, which stand for values that AWS assigns.
 
 use super::{Place, Problem};
 

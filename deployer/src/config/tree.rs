@@ -1,4 +1,4 @@
-//! YAML with the place of every value: parsed once, before anything is understood.
+//! Parses YAML into a tree in which every value has its place.
 
 use std::{collections::BTreeMap, fmt, ops::Range};
 
@@ -94,7 +94,7 @@ fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
     let (message, help) = match REMEDIES.iter().find(|(part, _, _)| told.contains(part)) {
         Some((_, message, help)) => ((*message).to_owned(), *help),
         None => (
-            format!("this is no YAML: {}", told.split(" at line ").next().unwrap_or_default()),
+            format!("this is not YAML: {}", told.split(" at line ").next().unwrap_or_default()),
             "check the indentation and the quotes around here",
         ),
     };

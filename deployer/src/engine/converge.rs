@@ -1,4 +1,4 @@
-//! The two loops: one makes a resource as wanted, the other makes it vanish.
+//! The two loops: one makes a resource match its description, the other removes it.
 
 use std::{future::Future, time::Duration};
 

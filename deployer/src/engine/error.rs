@@ -1,4 +1,4 @@
-//! Why something did not work: a refused call, and which resource it was made for.
+//! Errors of the engine: a refused call, and the resource it was made for.
 
 use std::time::Duration;
 

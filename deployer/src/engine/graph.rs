@@ -1,4 +1,4 @@
-//! The graph: every resource of a stack, and who uses whose output.
+//! The graph: every resource of a stack, and which outputs each of them uses.
 
 use std::{collections::BTreeSet, sync::Arc};
 

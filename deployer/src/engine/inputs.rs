@@ -1,4 +1,4 @@
-//! What one resource takes from others: handles, and everything made of handles.
+//! The inputs of a resource: handles of others, and everything composed of handles.
 
 use std::{
     any::Any,

@@ -1,4 +1,4 @@
-//! The heart: what a resource is, how a graph of them is planned, applied and removed. It knows no AWS.
+//! The engine: what a resource is, and how a graph of them is planned, applied and removed. It knows nothing of AWS.
 
 mod converge;
 mod diff;

@@ -1,4 +1,4 @@
-//! A plan is a value: what would be done, and why. Apply carries it out.
+//! A plan is a value: what would be done, and why. Applying it is a separate step.
 
 use std::{collections::BTreeSet, sync::Mutex};
 

@@ -1,4 +1,4 @@
-//! The trait every kind implements, and what reading a cloud can find.
+//! The trait that every kind implements, and what reading the cloud can find.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -163,7 +163,7 @@ impl Owner {
         match tags.get(STACK_TAG) {
             Some(owner) if owner == stack => None,
             Some(owner) => Some(format!("stack {owner:?}")),
-            None => Some("nobody we know (it carries no deployer tags)".into()),
+            None => Some("somebody else (it carries no deployer tags)".into()),
         }
     }
 }

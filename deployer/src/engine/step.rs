@@ -1,4 +1,4 @@
-//! What is to be done with one resource, and what names it.
+//! What a plan does with a resource, and how resources are addressed.
 
 use std::{any::Any, fmt};
 

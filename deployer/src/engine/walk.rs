@@ -1,4 +1,4 @@
-//! Visits the nodes of a graph, each after those it needs, as many at once as allowed.
+//! Walks a graph in the order of its edges, with bounded concurrency.
 
 use std::{
     future::Future,

@@ -1,5 +1,5 @@
-//! Programs in the artifact bucket. The key holds the hash of the content, and S3's own checksum says whether that is
-//! still the content.
+//! Programs in the artifact bucket. The key holds the hash of the content; S3's checksum tells whether the content
+//! still has it.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -1,6 +1,6 @@
-//! An Auto Scaling group: keeps the wanted number of healthy instances.
+//! Auto Scaling groups.
 //!
-//! How many that is at the moment is for the scaling policy to say, and no setting of ours.
+//! The desired capacity belongs to the scaling policy and is not a setting of ours.
 
 use std::{
     collections::{BTreeSet, HashMap},

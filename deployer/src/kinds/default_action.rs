@@ -1,7 +1,7 @@
-//! A listener's default action: which target groups get the requests.
+//! A listener's default action: the target groups that receive its requests.
 //!
-//! It comes after the instances. Where others still answer, the requests go on to them until the wanted targets are
-//! healthy, so that nobody meets a service that is just starting.
+//! It is applied after the instances. Requests keep going to the previous targets until the new ones are healthy, so
+//! that nobody reaches a service that is still starting.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Lambda functions that run a program of ours.
+//! Lambda functions.
 
 use std::{
     collections::BTreeMap,

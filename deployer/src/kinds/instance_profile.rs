@@ -1,4 +1,4 @@
-//! Instance profiles: how a role gets into an instance.
+//! Instance profiles, which give a role to instances.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A launch template: what an instance is made of. Every change is a new, numbered version.
+//! Launch templates. Every change is a new, numbered version.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,6 +1,6 @@
-//! A listener: the port at which a load balancer takes requests, and the target groups it knows.
+//! Listeners: the public port of a load balancer, and the target groups it knows.
 //!
-//! To whom the requests go is the matter of its default action, which comes after the instances.
+//! Which of them receive requests is up to its default action, which is applied after the instances.
 
 use std::collections::BTreeMap;
 

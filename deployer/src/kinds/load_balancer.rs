@@ -1,6 +1,6 @@
-//! An application load balancer: the address people type.
+//! Application Load Balancers.
 //!
-//! Its attributes are AWS's defaults, which are right for us and would cost two calls to say again.
+//! Their attributes stay at AWS's defaults, which fit, and would take two more calls to manage.
 
 use std::{
     collections::{BTreeSet, HashMap},

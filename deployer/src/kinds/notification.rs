@@ -1,4 +1,4 @@
-//! Which functions a bucket tells of uploads: the entries of ours in its notification.
+//! Our entries in a bucket's notification configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Who may invoke a function: the statements of ours in its policy.
+//! Our statements in a function's resource policy: who may invoke it.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! IAM roles: one service may take them, one inline policy says what for.
+//! IAM roles, each with one trusted service and one inline policy.
 
 use aws_sdk_iam::types::Tag;
 use percent_encoding::percent_decode_str;

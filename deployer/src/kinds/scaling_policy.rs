@@ -1,4 +1,4 @@
-//! A scaling policy: how busy the instances of a group should be.
+//! Target tracking policies of Auto Scaling groups.
 
 use aws_sdk_autoscaling::types::{
     MetricType, PredefinedMetricSpecification, ScalingPolicy as Described, TargetTrackingConfiguration,

@@ -1,4 +1,4 @@
-//! A security group: whom a network interface answers. What it may call itself is AWS's default, everything.
+//! Security groups. Egress stays at AWS's default: everything is allowed.
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,4 +1,4 @@
-//! Tags as the services of compute write them.
+//! Tags in the forms of EC2, Auto Scaling and Elastic Load Balancing.
 
 use std::collections::BTreeMap;
 

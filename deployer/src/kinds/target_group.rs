@@ -1,4 +1,4 @@
-//! A target group: the instances behind a load balancer, and how their health is asked for.
+//! Target groups: the instances behind a load balancer, and their health check.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Reads files that somebody else names: regular ones only, and no more of them than makes sense.
+//! Reads files whose paths users choose: regular files only, up to a limit.
 //!
-//! A path can lead to a FIFO that nobody writes to, a device that never ends or a file of many gigabytes.
+//! A path may lead to a FIFO without a writer, a device without an end, or a file of many gigabytes.
 
 use std::{
     fs::{File, FileType, Metadata, OpenOptions},

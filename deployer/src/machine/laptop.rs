@@ -1,4 +1,4 @@
-//! Our own AWS as a background process: started, found, watched and stopped.
+//! The local AWS as a background process: started, found, watched and stopped.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

@@ -1,4 +1,4 @@
-//! Where a stack lives, remembered beside its `stack.yaml`: what keeps a wrong profile from making a second one.
+//! Remembers a stack's account and region beside its `stack.yaml`, so that a wrong profile cannot create a second one.
 
 use std::{
     io::Write,

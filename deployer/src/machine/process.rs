@@ -1,4 +1,4 @@
-//! Which process this is, in a way that another one can tell whether it still runs.
+//! Identifies a process so that another one can tell whether it is still running.
 
 use serde::{Deserialize, Serialize};
 

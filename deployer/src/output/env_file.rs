@@ -1,4 +1,4 @@
-//! Outputs as text that other programs read: `.env` files, shells, JSON, YAML.
+//! Outputs in the formats that other programs read: `.env`, shell, JSON, YAML.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

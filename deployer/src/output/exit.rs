@@ -1,4 +1,4 @@
-//! The exit codes, and the errors that end a command.
+//! Exit codes, and the errors that end a command.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub enum Exit {
     Changes = 2,
     /// Everything else is done: tables or buckets that are no longer in `stack.yaml` were kept.
     Kept = 3,
-    /// The command line is wrong, or nobody could be asked (`EX_USAGE`).
+    /// Wrong usage, or confirmation needed without a terminal (`EX_USAGE`).
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).
     Busy = 75,

@@ -1,4 +1,4 @@
-//! What a command leaves behind: the report on the screen, the exit code, and values in `.env`.
+//! What a command leaves behind: its report, its exit code, and values in `.env`.
 
 pub mod env_file;
 pub mod exit;

@@ -1,7 +1,6 @@
-//! The only file that prints, with those below it. Answers go to stdout; progress, plans and errors to stderr.
+//! Printing, all of it here and in `report/`. Answers go to stdout; progress, plans and errors to stderr.
 //!
-//! Whatever is printed may hold text of others, so all of it is escaped here (`escape.rs`): there is no other way to a
-//! terminal.
+//! Printed text may come from others, so everything is escaped (`escape.rs`) on its way to a terminal.
 
 use std::{
     io::{BufRead, ErrorKind, IsTerminal, Write},
@@ -120,7 +119,8 @@ pub async fn confirm(question: &str) -> Result<bool, Failure> {
 /// Errors: without a terminal, naming the flag that answers beforehand.
 pub async fn ask(question: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("there is no terminal to ask at").hint("pass --yes to go ahead unasked"));
+        return Err(Failure::usage("confirmation needed, but there is no terminal")
+            .hint("pass --yes to go ahead without confirmation"));
     }
     screen::prompt(&escape::line(question));
     let _thinking = Thinking(Instant::now());

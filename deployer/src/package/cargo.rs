@@ -1,4 +1,4 @@
-//! One call of Cargo builds every program; its messages say where each one is.
+//! Builds every program in one call of Cargo, whose messages say where each one is.
 
 use std::{
     collections::{BTreeMap, VecDeque},

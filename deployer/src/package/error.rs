@@ -1,4 +1,4 @@
-//! Why there is nothing to upload, and what to do about it.
+//! Why a program cannot be built or uploaded, and what to do about it.
 
 use std::{io, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a Linux program needs to start: its processor and its C library.
+//! What a Linux program needs to start: its architecture and its C library.
 
 use object::{
     Endianness,

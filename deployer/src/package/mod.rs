@@ -1,4 +1,4 @@
-//! Turns the user's Rust programs into what is uploaded: built, checked, zipped, hashed.
+//! Turns programs into uploads: built, checked, zipped, hashed.
 
 use std::path::{Path, PathBuf};
 

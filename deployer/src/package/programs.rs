@@ -1,4 +1,4 @@
-//! The programs of a stack, built and read: what is uploaded, and the hashes by which a change is seen.
+//! The programs of a stack, built and read, with the hashes that reveal a change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

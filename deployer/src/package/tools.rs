@@ -1,4 +1,4 @@
-//! What builds for AWS, whether it is installed, and the command that installs it.
+//! The tools that build for AWS: whether they are installed, and the command that installs them.
 
 use std::{fmt, path::Path, process::Stdio};
 

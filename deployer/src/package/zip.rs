@@ -1,4 +1,4 @@
-//! The zip of a function, and the hashes by which AWS and we recognise bytes.
+//! The zip of a function, and hashes in the forms of AWS.
 
 use std::io::{Cursor, Write as _};
 

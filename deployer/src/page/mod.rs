@@ -1,4 +1,4 @@
-//! THE PAGE: every resource of a stack, and who uses whose output.
+//! The page: every resource of a stack, and which outputs each of them uses.
 
 pub mod names;
 pub mod policy;

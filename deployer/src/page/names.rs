@@ -1,7 +1,7 @@
-//! The names of everything in the cloud, known before anything exists.
+//! The names of all resources, known before anything exists.
 //!
-//! Every name begins with the stack's. Those of buckets hold the account, because bucket names are global, and
-//! those of roles the region, because IAM is (docs/aws.md §1). `config.rs` has checked that all of them fit.
+//! Every name begins with the stack's. Bucket names include the account, because they are global; names of roles
+//! include the region, because IAM is (docs/aws.md §1). `config/checks.rs` has checked that all of them fit.
 
 use crate::{cloud::site::Site, config::Config};
 

@@ -1,4 +1,4 @@
-//! User data: what a new instance does by itself, as the cloud-config that cloud-init reads.
+//! User data: the cloud-config that a new instance runs at its first boot.
 
 use std::collections::BTreeMap;
 

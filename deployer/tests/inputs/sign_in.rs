@@ -381,10 +381,10 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
     let portal: &[(&str, &str)] = &[("AWS_ENDPOINT_URL_SSO", "SERVER"), ("AWS_ENDPOINT_URL_SSO_OIDC", "SERVER")];
     check_all(vec![
         Case {
-            what: "nobody is logged in",
+            what: "not logged in",
             config: SSO,
             arguments: &["--profile", "dev"],
-            error: &format!("{who}: nobody is logged in"),
+            error: &format!("{who}: not logged in"),
             hint: login,
             ..Case::default()
         },
@@ -805,7 +805,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             variables: KEYS,
             server: Some(|_| json(200, "{}")),
             error: &format!(
-                "{who}: http://127.0.0.1:PORT answers what nobody understands: error parsing XML: no root element"
+                "{who}: http://127.0.0.1:PORT gives an answer that is not AWS's: error parsing XML: no root element"
             ),
             hint: "is not AWS",
             ..Case::default()
@@ -1178,10 +1178,10 @@ fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_i
     let (old, fresh) = (login_until(2020), login_until(2099));
     check_all(vec![
         Case {
-            what: "nobody is logged in",
+            what: "not logged in",
             config: LOGIN,
             arguments: dev,
-            error: &format!("{who}: nobody is logged in"),
+            error: &format!("{who}: not logged in"),
             hint: login,
             ..Case::default()
         },

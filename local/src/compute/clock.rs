@@ -1,4 +1,4 @@
-//! Moments as the API writes them.
+//! Timestamps in the API's format.
 
 use std::fmt;
 use std::time::Duration;

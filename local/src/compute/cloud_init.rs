@@ -1,4 +1,4 @@
-//! User data as cloud-init does it: files are written, then commands run.
+//! Carries out user data as cloud-init does: writes files, then runs commands.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

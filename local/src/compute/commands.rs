@@ -1,4 +1,4 @@
-//! The commands that user data may run on an instance, done by ourselves below its root and nowhere else.
+//! The commands that user data may run, carried out by ourselves within an instance's root directory.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Health checks: each target is asked at its group's interval, and its state follows the answers.
+//! Health checks: polls each target at its group's interval, and derives its state from the answers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The instance metadata service, version 2: what an instance can ask about itself, its credentials above all.
+//! The instance metadata service, version 2: facts about an instance, and its credentials.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};

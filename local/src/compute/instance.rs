@@ -1,4 +1,4 @@
-//! A running instance: a root directory of its own, what cloud-init made in it, and the processes of its units.
+//! A running instance: its root directory, what cloud-init has made in it, and the processes of its units.
 
 use std::collections::BTreeMap;
 use std::fs::File;

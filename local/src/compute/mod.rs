@@ -1,4 +1,4 @@
-//! Compute: EC2, Auto Scaling and load balancing in which instances, groups and load balancers are real.
+//! EC2, Auto Scaling and Elastic Load Balancing, with real instances, groups and load balancers.
 
 mod autoscaling;
 mod balancer;

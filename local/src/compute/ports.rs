@@ -1,4 +1,4 @@
-//! The real ports of load balancers, held from the moment one is promised in an answer.
+//! The real ports of load balancers, held from the moment an answer promises one.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

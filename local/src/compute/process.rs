@@ -1,4 +1,4 @@
-//! Processes of this machine: which are ours, how much they compute, how they end.
+//! Processes of this machine: which are ours, how much processor time they use, how they end.
 
 use std::collections::BTreeSet;
 use std::path::Path;

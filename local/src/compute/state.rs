@@ -1,4 +1,4 @@
-//! Everything compute remembers, and the one file it is kept in.
+//! The state of compute, and the file that keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Units as systemd reads them: enough of it to run a service as it would run on an instance.
+//! systemd units: enough of them to run a service as an instance would.
 
 use std::collections::BTreeMap;
 use std::path::Path;

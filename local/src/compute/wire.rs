@@ -1,4 +1,4 @@
-//! The two wire protocols of compute: form parameters in, XML out.
+//! The wire protocols of compute: form parameters in, XML out.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

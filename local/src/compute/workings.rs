@@ -1,4 +1,4 @@
-//! The loop: what the state wants is made real, and what is real is told to the state.
+//! The control loop: makes the desired state real, and reports the real state back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The calls that dynoxide answers, and the errors of requests that cannot be read.
+//! The calls that dynoxide answers, and the errors of malformed requests.
 
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;

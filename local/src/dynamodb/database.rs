@@ -1,7 +1,7 @@
-//! The database of the tables: what is asked of dynoxide, and what is kept beside it in the same file.
+//! The database of the tables: dynoxide, and what is kept beside it in the same file.
 //!
-//! Guarantees: a write that was answered survives the kill of the process, because SQLite has handed it to the
-//! operating system; a change of a whole table happens entirely or not at all.
+//! Guarantees: an acknowledged write survives a kill of the process, because SQLite has handed it to the operating
+//! system; a change of a whole table happens entirely or not at all.
 
 use std::collections::HashMap;
 use std::path::Path;

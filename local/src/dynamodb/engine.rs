@@ -1,6 +1,6 @@
-//! The engine of the tables: dynoxide on one SQLite database, on a thread of its own.
+//! Runs dynoxide on a thread of its own.
 //!
-//! SQLite waits for files, and a scan may take a while: neither may hold up those who answer everybody else.
+//! SQLite blocks on files, and a scan may take a while: neither may block the threads that answer requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

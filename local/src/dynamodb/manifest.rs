@@ -1,10 +1,10 @@
-//! What must be in the database of the tables when a server starts.
+//! What the database must contain when a server starts.
 //!
-//! SQLite takes an emptied database for a new one, and a write-ahead log that ends early for one that was cut off by a
-//! crash: both would start with fewer rows and say nothing. So the manifest notes, outside of both files, how far the
-//! log reached after the last acknowledged write, and the checksum of a database that was closed in order.
+//! SQLite takes an emptied database for a new one, and a truncated write-ahead log for one that a crash has cut off:
+//! both would start with fewer rows and say nothing. So the manifest records, outside of both files, how far the log
+//! reached after the last acknowledged write, and the checksum of a database that was closed cleanly.
 //!
-//! A note is handed to the operating system and not waited for on the disk: it survives the end of the process.
+//! A record is handed to the operating system without waiting for the disk: it survives the end of the process.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};

@@ -1,4 +1,4 @@
-//! The limits of names and tags.
+//! Limits of names and tags.
 //!
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 

@@ -1,5 +1,5 @@
-//! What tables are in the middle of, which is refused as on AWS until it is over (docs/aws.md §5.1). It takes a moment, or
-//! as long as the speed wants it. A restart finds everything done.
+//! Transitions of tables, during which calls are refused as on AWS (docs/aws.md §5.1). They take as long as the speed
+//! says; a restart completes them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
-//! A checksum of the rows of every table, kept by triggers in the transaction that changes a row.
+//! A checksum of the rows of every table, maintained by triggers in the transaction that changes a row.
 //!
-//! The write-ahead log has checksums of its own, and a database that was closed has one in the manifest. This one finds
-//! a bit that was flipped in a row of a database whose server was killed.
+//! The write-ahead log has checksums of its own, and the manifest has one of a database that was closed. This one
+//! detects a flipped bit in a row of a database whose server was killed.
 
 use anyhow::ensure;
 use rusqlite::functions::FunctionFlags;

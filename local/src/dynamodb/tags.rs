@@ -1,4 +1,4 @@
-//! The tags of tables, in pages.
+//! Tags of tables, in pages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Members of calls that would have no effect here: a call that has one is refused rather than half done.
+//! Members of requests that would have no effect here: a call with one of them is refused.
 
 use serde_json::Value;
 

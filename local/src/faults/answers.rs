@@ -1,4 +1,4 @@
-//! How each service says that it is too much, that it failed, or that the credentials are over.
+//! How each service words throttling, internal errors and expired credentials.
 
 use crate::answer::{Protocol, Refusal};
 use crate::call::Call;

@@ -1,4 +1,4 @@
-//! Chaos: bad days of AWS by name, decided by a seed.
+//! Chaos: AWS's bad days by name, decided by a seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Chaos {
     /// What may happen.
     #[serde(default)]
     pub kinds: BTreeSet<Kind>,
-    /// The same seed and the same calls give the same mishaps.
+    /// The same seed and calls give the same faults.
     #[serde(default)]
     pub seed: u64,
 }

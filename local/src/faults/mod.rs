@@ -1,7 +1,8 @@
-//! Faults on demand: what a call meets before it has an effect, and after.
+//! Fault injection, before or after a call takes effect.
 //!
 //! Rules say precisely which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
-//! deterministic: a rule counts the calls it matches, and chaos decides over the nth call of an operation by its seed.
+//! deterministic: a rule counts the calls it matches, and chaos decides the fate of the nth call of an operation by its
+//! seed.
 
 mod answers;
 mod chaos;

@@ -1,4 +1,4 @@
-//! How many calls AWS takes: a bucket of tokens for each published rate (docs/aws.md §14).
+//! AWS's rate limits: a token bucket for each published rate (docs/aws.md §14).
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A rule of faults: which calls it means, and what becomes of them.
+//! A fault rule: the calls it matches, and what happens to them.
 
 use std::time::Duration;
 

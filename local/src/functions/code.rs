@@ -1,4 +1,4 @@
-//! The code of functions: zips unpacked into a directory for each function and each code.
+//! The code of functions: zips, unpacked into a directory for each function and version of its code.
 
 use std::fs;
 use std::io::{self, Cursor, Read};

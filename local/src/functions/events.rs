@@ -1,4 +1,4 @@
-//! Events that functions have yet to handle, kept on disk until they have: what was accepted is delivered at least once.
+//! The queue of asynchronous events, on disk until they are handled: an accepted event is delivered at least once.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

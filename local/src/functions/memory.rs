@@ -1,4 +1,4 @@
-//! The memory of a function's processes: measured, and bounded as Lambda bounds it.
+//! The memory of a function's processes: measured, and limited as Lambda does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

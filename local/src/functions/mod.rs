@@ -1,4 +1,4 @@
-//! Functions that run: processes started when they are needed, kept warm, and ended when they are not.
+//! Runs functions: processes that are started on demand, kept warm, and ended when idle.
 
 mod code;
 mod environment;

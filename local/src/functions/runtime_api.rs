@@ -1,4 +1,4 @@
-//! The Lambda Runtime API: how a function's process asks for work and answers it.
+//! The Lambda Runtime API, through which a function's process receives and answers invocations.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

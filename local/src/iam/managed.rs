@@ -1,4 +1,4 @@
-//! The managed policies of AWS that roles of functions and services are usually given.
+//! AWS managed policies that roles of functions and services commonly have.
 
 use winterbaume_iam::views::{ManagedPolicyView, PolicyVersionView};
 

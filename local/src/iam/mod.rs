@@ -1,4 +1,4 @@
-//! IAM: winterbaume's roles and instance profiles, kept on disk, with the answers AWS gives.
+//! IAM: winterbaume's roles and instance profiles, on disk, with AWS's answers.
 
 mod managed;
 mod rules;

@@ -1,4 +1,4 @@
-//! What IAM refuses before it does anything: names, lengths, documents (docs/aws.md §1 and §6).
+//! What IAM refuses outright: names, lengths, documents (docs/aws.md §1 and §6).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the other services know of roles and profiles, which is a moment behind IAM on a bad day (docs/aws.md §2.3).
+//! Roles and profiles as the other services see them, which lags behind IAM on a bad day (docs/aws.md §2.3).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

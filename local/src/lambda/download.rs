@@ -1,6 +1,6 @@
-//! The zips of functions, kept as they were uploaded, and the addresses at which `GetFunction` offers them.
+//! The zips of functions as uploaded, and the addresses that `GetFunction` returns.
 //!
-//! On AWS an address leads into a bucket of Lambda's own, is signed and good for ten minutes.
+//! On AWS such an address leads into a bucket of Lambda's own, is signed, and expires after ten minutes.
 
 use std::io;
 use std::path::{Path, PathBuf};

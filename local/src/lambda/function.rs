@@ -1,4 +1,4 @@
-//! A function as Lambda remembers it.
+//! A function's configuration.
 
 use std::collections::BTreeMap;
 

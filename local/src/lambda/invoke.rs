@@ -1,4 +1,4 @@
-//! Functions called, at once or later.
+//! Invokes functions, synchronously or asynchronously.
 
 use std::time::Duration;
 

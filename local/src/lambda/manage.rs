@@ -1,4 +1,4 @@
-//! Functions made, shown, changed and deleted.
+//! Creates, describes, updates and deletes functions.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;

@@ -1,6 +1,4 @@
-//! Lambda: the functions, what they are allowed to and how they are called. That they run is `functions`' work.
-//!
-//! The control plane is our own: winterbaume's forgets architectures, the code of an update and half of a permission.
+//! Lambda's control plane: functions, their permissions, and invocation. `functions` runs them.
 
 mod download;
 mod function;

@@ -1,4 +1,4 @@
-//! Who may invoke a function: the statements of its resource policy (docs/aws.md §7.4).
+//! The resource policy of a function (docs/aws.md §7.4).
 
 use std::time::Duration;
 

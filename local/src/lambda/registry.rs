@@ -1,4 +1,4 @@
-//! The functions there are, for those who administrate them and for those who run them.
+//! The functions that exist, shared by the control plane and the runtime.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

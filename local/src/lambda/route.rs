@@ -1,4 +1,4 @@
-//! Lambda's paths: which operation a request is, and what it names.
+//! Lambda's paths: the operation of a request, and what it names.
 
 use http::Method;
 use percent_encoding::percent_decode_str;

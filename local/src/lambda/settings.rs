@@ -1,4 +1,4 @@
-//! What a function has beside its configuration: tags, what becomes of its events, how many run at a time.
+//! Settings of a function beside its configuration: tags, asynchronous invocation, concurrency.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What functions are in the middle of. Until it is over a new function cannot be called, and a changed one answers as it
-//! was before (docs/aws.md §7.1, §7.3). It takes a moment, or as long as the speed wants it. A restart finds everything done.
+//! Transitions of functions: a new one cannot be invoked yet, and a changed one still answers as before (docs/aws.md
+//! §7.1, §7.3). They take as long as the speed says; a restart completes them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

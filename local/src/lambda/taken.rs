@@ -1,4 +1,4 @@
-//! What each operation of Lambda does something with.
+//! The parameters that each operation of Lambda acts on.
 
 use super::Lambda;
 use crate::answer::Refusal;

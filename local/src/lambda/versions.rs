@@ -1,6 +1,6 @@
-//! Published versions: what a function was at a moment, under a number that is never given again.
+//! Published versions: snapshots of a function under numbers that are never reused.
 //!
-//! They can be shown, listed and fetched. What runs is the newest code only.
+//! They can be described, listed and downloaded; only the newest code runs.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Bucket policies: how S3 reads them, and what it says of those that it does not take.
+//! Bucket policies: how S3 parses and refuses them.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! The conditions of statements: an operator, a key of the call, and the values it is compared with.
+//! Conditions of policy statements: an operator, a key of the call, and the values to compare it with.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Policies of functions: the statements that `AddPermission` has made.
+//! Resource policies of functions: the statements that `AddPermission` makes.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
-//! What roles may do: a call needs actions on resources, and the policies of its caller's role allow them or do not.
+//! Authorization: a call needs actions on resources, which the policies of its caller's role allow or deny.
 //!
-//! Who owns the account may do everything. Decisions are never kept: a changed policy is in force with the next call.
+//! The account's own key may do everything. Decisions are not cached: a changed policy applies to the next call.
 
 pub(crate) mod bucket_policy;
 mod condition;

@@ -1,4 +1,4 @@
-//! Which actions on which resources a call needs: the table of every operation that is served here.
+//! The actions and resources that each operation needs.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The patterns of policies: `*` stands for any run of letters, `?` for one.
+//! Wildcards of policies: `*` matches any run of characters, `?` one.
 
 /// A pattern, read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Policy documents: read, checked as IAM checks them, and asked.
+//! Policy documents: parsed, validated as IAM does, and evaluated.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
-//! Policies of resources: what the owner of a bucket or a function lets others do with it, and keeps everybody from doing.
+//! Resource policies: what the owner of a bucket or function allows or denies others.
 //!
-//! In one account an allowance of theirs is as good as one of the caller's own policies, and a denial of either wins
-//! (IAM user guide, "Policy evaluation logic").
+//! Within an account, they allow as much as the caller's own policies, and a denial in either wins (IAM user guide,
+//! "Policy evaluation logic").
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};

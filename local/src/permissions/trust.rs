@@ -1,4 +1,4 @@
-//! Trust policies: who may take a role on.
+//! Trust policies: who may assume a role.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! What an upload says of its object, and how a reader is told of it.
+//! Metadata of objects: what an upload sets, and how reads return it.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! A request as its operation reads it. What S3 would act upon and the operation does not read is refused by name.
+//! A request as its operation reads it. Anything that S3 would act on and the operation does not is refused by name.
 
 use http::{HeaderName, HeaderValue};
 

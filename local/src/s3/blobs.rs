@@ -1,4 +1,4 @@
-//! Where the bytes of objects are: a file for each upload or part, with checksums that are looked at when it is read.
+//! The bytes of objects: a file for each upload or part, with checksums that are verified on every read.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The body of a request, as if it had been sent in one piece.
+//! The body of a request, decoded and verified.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};

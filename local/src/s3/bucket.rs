@@ -1,4 +1,4 @@
-//! Buckets: made as AWS makes them today, looked for and deleted.
+//! Creates, finds and deletes buckets.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! What clients say about the bytes they send, so that none of them changes on the way.
+//! Checksums that clients send along, and their verification.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

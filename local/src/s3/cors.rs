@@ -1,4 +1,4 @@
-//! Which origins may read a bucket's answers in a browser.
+//! CORS: the origins that may read a bucket's answers in a browser.
 
 use super::store::Settings;
 use super::xml::{Element, malformed};

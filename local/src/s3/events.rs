@@ -1,4 +1,4 @@
-//! The event documents functions receive.
+//! The event documents that functions receive.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

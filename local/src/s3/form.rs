@@ -1,5 +1,4 @@
-//! What a browser puts with a form ("Browser-Based Uploads Using POST"): its fields, the policy that its maker has signed,
-//! and how it is answered.
+//! Uploads by HTML forms ("Browser-Based Uploads Using POST"): fields, the signed policy, and the answer.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! Names of buckets that were given up a moment ago: AWS does not give them away again at once (docs/aws.md §4.1).
+//! Names of deleted buckets, which AWS does not make available again at once (docs/aws.md §4.1).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

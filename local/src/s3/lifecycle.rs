@@ -1,4 +1,4 @@
-//! What buckets do with what gets old: rules, and carrying them out (S3 user guide, "Managing the lifecycle of objects").
+//! Lifecycle rules and their execution (S3 user guide, "Managing the lifecycle of objects").
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};

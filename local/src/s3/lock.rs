@@ -1,5 +1,4 @@
-//! Object Lock: versions that nobody may delete for some time, or as long as somebody holds them (S3 user guide,
-//! "Locking objects with Object Lock").
+//! Object Lock: retention and legal holds of versions (S3 user guide, "Locking objects with Object Lock").
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

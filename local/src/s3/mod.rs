@@ -1,4 +1,4 @@
-//! S3: buckets, objects and their versions, kept on disk, with what a browser and an event need around them.
+//! S3: buckets, objects and their versions, on disk, with CORS and event notifications.
 
 mod about;
 mod ask;

@@ -1,4 +1,4 @@
-//! Uploads in parts, kept from the first part on: a restart, planned or not, interrupts none of them.
+//! Multipart uploads, durable from their first part on: no restart interrupts them.
 
 use std::ops::Range;
 

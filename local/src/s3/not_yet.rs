@@ -1,4 +1,4 @@
-//! Notifications that were changed a moment ago: S3 goes by the old ones for some minutes (docs/aws.md §4.6).
+//! Recently changed notifications: S3 applies a change only after some minutes (docs/aws.md §4.6).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

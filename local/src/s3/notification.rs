@@ -1,4 +1,4 @@
-//! Which functions a bucket tells about its objects (docs/aws.md §4.6).
+//! Notification configurations (docs/aws.md §4.6).
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -1,4 +1,4 @@
-//! Objects: written, read, copied, and told of.
+//! Writes, reads and copies objects, and announces them.
 
 use std::ops::Range;
 

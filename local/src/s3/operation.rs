@@ -1,4 +1,4 @@
-//! Every operation of S3: how a request is known to be one, what of the request it reads, and what answers it.
+//! Every operation of S3: how it is recognised, which parameters and headers it reads, and what answers it.
 
 use futures::future::BoxFuture;
 use http::Method;

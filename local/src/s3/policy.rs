@@ -1,4 +1,4 @@
-//! The policies of buckets, as they are put and taken away.
+//! Puts, gets and deletes bucket policies.
 
 use super::ask::Ask;
 use super::store::{Change, State};

@@ -1,4 +1,4 @@
-//! What must be so for a request to be carried out: conditions of reads, of copies and of writes.
+//! Preconditions of reads, copies and writes.
 
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};

@@ -1,4 +1,4 @@
-//! Deletions, one by one and many at once (docs/aws.md §4.5), and what functions hear of them.
+//! Deletes objects, one by one and in batches (docs/aws.md §4.5), and announces it.
 
 use std::collections::BTreeSet;
 

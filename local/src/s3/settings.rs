@@ -1,4 +1,4 @@
-//! What a bucket can be told beside what has a file of its own: a table of documents, each checked before it is kept.
+//! The settings of a bucket that have no file of their own: a table of documents, validated before they are stored.
 
 use super::about::{check_encryption, set};
 use super::ask::Ask;

@@ -1,7 +1,7 @@
-//! What there is: buckets, their keys, the versions of each key, and uploads under way.
+//! The state of S3: buckets, their keys, the versions of each key, and uploads in progress.
 //!
-//! The state is in memory and its changes are in a chronicle; bytes are in files of their own, which the state names. A
-//! change is decided, written down and made at once: nobody sees half of it, and what cannot be written does not happen.
+//! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
+//! and applied atomically: nobody sees half of it, and a change that cannot be logged does not happen.
 
 use std::collections::BTreeMap;
 use std::path::Path;

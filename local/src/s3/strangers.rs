@@ -1,5 +1,5 @@
-//! Buckets that belong to somebody else: names are shared by everybody on AWS, and on a laptop there is nobody else. So
-//! strangers are put there on demand (docs/aws.md §4.1).
+//! Buckets of other accounts: bucket names are global, and on a laptop there is no other account. Tests create them on
+//! demand (docs/aws.md §4.1).
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! The tags of buckets and objects, before they are kept.
+//! Validates tags of buckets and objects.
 
 use super::NAMESPACE;
 use super::ask::Ask;

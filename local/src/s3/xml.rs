@@ -1,4 +1,4 @@
-//! XML as S3 reads and writes it: text is never trimmed, and no member of a document is passed over.
+//! XML as S3 reads and writes it: text is never trimmed, and no member of a document is ignored.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;

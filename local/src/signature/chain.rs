@@ -1,4 +1,4 @@
-//! Signatures of bodies in chunks: each covers its chunk and the signature before it, the first one that of the head.
+//! Chunk signatures: each covers its chunk and the previous signature, starting with that of the head.
 
 use sha2::{Digest, Sha256};
 

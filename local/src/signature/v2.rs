@@ -1,4 +1,4 @@
-//! Signature Version 2, which S3 still takes in its oldest regions: the AWS CLI presigns with it in us-east-1.
+//! Signature Version 2, which S3 still accepts in its oldest regions: the AWS CLI presigns with it in us-east-1.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

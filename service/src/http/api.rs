@@ -1,4 +1,4 @@
-//! The endpoints: who asks, for what, and what the answer is.
+//! The endpoints of the API.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

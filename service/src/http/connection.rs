@@ -1,4 +1,4 @@
-//! A connection and what it may keep us waiting for: its next request, and that its answers are read.
+//! Time limits of a connection: for its next request, and for reading its answers.
 
 use std::io;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! The OpenAPI document and its page: what the code says of itself, completed by what only its checks know.
+//! The OpenAPI document and its page: generated from the code, and completed with what only its checks know.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! What can go wrong, each with its status, and the one shape in which it is told.
+//! Errors: each with its status, all in one shape.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! JSON in answers, written straight into bytes: poem-openapi's own payload builds a tree of all values first.
+//! JSON answers, written straight into bytes: poem-openapi's own payload first builds a tree of all values.
 
 use std::io;
 use std::marker::PhantomData;

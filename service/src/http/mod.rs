@@ -1,4 +1,4 @@
-//! Requests and answers: endpoints, what is around each of them, and the connections they come over.
+//! Requests and answers: endpoints, the layers around them, and connections.
 
 pub mod api;
 pub mod connection;

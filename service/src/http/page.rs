@@ -1,4 +1,4 @@
-//! The page at `/`: files of `page/` inside the program, and what they may load.
+//! The page at `/`: the files of `page/`, compiled in, and its content security policy.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

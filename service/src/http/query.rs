@@ -1,4 +1,4 @@
-//! Parameters of an address, before they are read.
+//! Query strings, checked before they are parsed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whether the service can do its work now: `DynamoDB` and S3 answer it.
+//! Readiness: whether DynamoDB and S3 answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a request is about, in words that are safe to write down: never an id, a name or a text.
+//! The route of a request, in words that are safe to log: never an id, a name or a text.
 
 use poem::http::Method;
 

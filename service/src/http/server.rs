@@ -1,4 +1,4 @@
-//! All routes under all layers, and running them.
+//! Stacks the layers around the routes, and serves them.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Room for connections that keep us waiting.
+//! Bounds how many connections may keep the service waiting.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

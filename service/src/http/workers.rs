@@ -1,4 +1,4 @@
-//! The threads that answer requests.
+//! The worker threads, each with its own runtime and connections.
 
 use std::io;
 use std::num::NonZeroUsize;

@@ -1,4 +1,4 @@
-//! Who asks: what the `Authorization` header says, believed or checked.
+//! The caller: what the `Authorization` header says, trusted or verified.
 
 use std::sync::Arc;
 

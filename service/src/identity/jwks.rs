@@ -1,4 +1,4 @@
-//! The keys that an issuer of tokens publishes: read when they are needed, kept, and read again when they change.
+//! The published keys of an issuer of tokens: fetched on demand, cached, and fetched again when they change.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

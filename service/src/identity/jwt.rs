@@ -1,4 +1,4 @@
-//! Tokens: who made them, for whom, until when, and whom they name.
+//! Tokens: their issuer, audience, lifetime and user.
 
 use std::sync::Arc;
 

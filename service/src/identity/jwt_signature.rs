@@ -1,4 +1,4 @@
-//! The signatures of tokens, checked by the cryptography that TLS uses here as well.
+//! Verifies the signatures of tokens, with the cryptography that TLS uses.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{

@@ -1,4 +1,4 @@
-//! The AWS clients, made once.
+//! The AWS clients, made once at start.
 
 use std::env;
 use std::time::{Duration, SystemTime};

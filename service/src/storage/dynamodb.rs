@@ -1,8 +1,8 @@
-//! Calls of `DynamoDB`: its JSON over HTTP, signed, and made again where AWS says that it helps.
+//! A client for the few calls of `DynamoDB` that the service makes: JSON over HTTP, signed, retried where AWS says that
+//! it helps.
 //!
-//! Made here because the SDK's client makes a map of owned values of every row and, for each call, goes through all
-//! that any call may need: that was most of what the service did. Addresses, credentials, connections and what is said
-//! of time limits and repetitions are the SDK's.
+//! The SDK's client turns every row into a map of owned values and runs all its interceptors for each call, which was
+//! most of the service's work. Endpoints, credentials, connections, time limits and retries still come from the SDK.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

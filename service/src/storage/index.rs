@@ -1,11 +1,11 @@
-//! The order of all posts, which the table itself does not have: its rows are sorted by id within each user only.
+//! The order of all posts, which the table does not have: its rows are sorted by id within each user only.
 //!
-//! A table that one answer holds is read anew for each list. Of a larger one the keys are remembered, sorted by id, so
-//! that a page of a list costs the reading of its own rows and nothing else. They are read from the table again when they
-//! get old, by one reader at a time; what this instance writes and deletes is in them at once. What others write or
-//! delete shows when the keys are read next: see [`Keys::fresh_for`] and [`Keys::good_for`].
+//! A table that fits into one answer is read anew for each list. For a larger one the keys are cached, sorted by id, so
+//! that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they get
+//! old; writes and deletes of this instance are merged at once. What others write or delete shows at the next refresh:
+//! see [`Keys::fresh_for`] and [`Keys::good_for`].
 //!
-//! Why this and no second index or row for each post: ARCHITECTURE.md.
+//! Why not a second index, or a second row for each post: ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;

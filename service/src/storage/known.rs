@@ -1,4 +1,4 @@
-//! Posts that are known to be there, so that whoever writes one and adds a picture to it is not asked for twice.
+//! Posts that are known to exist, so that adding a picture to a new post needs no lookup.
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};

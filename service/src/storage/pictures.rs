@@ -1,4 +1,4 @@
-//! Pictures as objects of the bucket: addresses for browsers, and removal.
+//! Pictures as objects in the bucket: signed addresses, and removal.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,5 @@
-//! What `DynamoDB` says of posts, read where it stands: nothing is copied, and texts that are only handed on are neither
-//! unescaped nor escaped again.
+//! Reads rows from `DynamoDB`'s JSON in place: nothing is copied, and text that is only passed on is neither unescaped
+//! nor escaped again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! Lists of S3 that do not end as they should: the SDK takes a page that names itself as the next one, or that has a
-//! next one without naming it, for the last, and what comes behind it would never be deleted.
+//! Guards paginated lists of S3: the SDK ends silently when a page repeats its token or announces a next page without
+//! one, and whatever follows would never be deleted.
 
 use aws_sdk_s3::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,

@@ -1,4 +1,4 @@
-//! A table read as a whole: in one call while one answer holds it, in segments at the same time from then on.
+//! Reads a whole table: in one call while it fits into one answer, in parallel segments beyond that.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
-//! Signature Version 4: in the query of addresses that anybody may use for a while, and in the headers of calls.
+//! Signature Version 4, for presigned addresses and for calls.
 //!
-//! Made here because the SDK goes through everything that any request may need to sign one, many times the work.
-//! The tests hold every signature against the one the SDK makes.
+//! The SDK's signer handles every possible request at many times the cost. The tests compare each signature with the
+//! SDK's.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

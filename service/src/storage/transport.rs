@@ -1,4 +1,4 @@
-//! How others are reached over HTTP: whom we trust, over which connections, and how much we let them say.
+//! The HTTP client: trust, connection pools, and limits on answers.
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Bounds what one answer may hold in memory: whatever answers in AWS's place may never stop.
+//! Bounds how much memory one answer may take: a server that poses as AWS may never stop sending.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,5 @@
-//! Questions that AWS answers for many names in one call, put together while an earlier call is on its way.
+//! Coalesces lookups by name into one call while an earlier call is in flight, where AWS answers for many names at
+//! once.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Which endpoint each service has, if it is not AWS's own.
+//! Custom endpoints of single services.
 
 use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};

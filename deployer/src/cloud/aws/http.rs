@@ -1,4 +1,4 @@
-//! The way to a server: past every proxy if it is on this machine, with certificates only where they are needed.
+//! The HTTP client: no proxy for servers on this machine, and CA certificates only where they are needed.
 
 use std::{
     net::IpAddr,

@@ -1,7 +1,7 @@
-//! Asks no faster than AWS takes it: calls beyond a published rate wait here rather than be refused there.
+//! Client-side rate limits: calls beyond AWS's published rates wait here instead of being throttled there.
 //!
-//! A refused call costs a rest of the SDK's retries and a share of their budget, and takes a place from whoever else
-//! uses the account (docs/aws.md §14).
+//! A throttled call costs a backoff and part of the SDK's retry budget, and takes capacity from other users of the
+//! account (docs/aws.md §14).
 
 use std::{
     collections::HashMap,

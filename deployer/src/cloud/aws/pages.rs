@@ -1,7 +1,7 @@
-//! Lists that come in pages: read to their end, and never past any.
+//! Reads paginated lists to their end.
 //!
-//! The SDK's paginators stop without an error when a token repeats, and do not stop at all while new ones come. Both
-//! would be taken for a complete list, and what is missing from it for gone.
+//! The SDK's paginators end silently when a token repeats, and never end while new tokens come. Either would make an
+//! incomplete list look complete, and whatever is missing from it look deleted.
 
 use std::any::type_name;
 

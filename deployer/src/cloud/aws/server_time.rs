@@ -1,4 +1,4 @@
-//! The time as a service tells it: with it, ages need no clock of our own to be right.
+//! The server's clock, taken from its answers, so that ages do not depend on ours.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},

@@ -1,6 +1,6 @@
-//! The variables of the environment that the AWS configuration consists of, checked before the SDK reads them.
+//! The environment variables of the AWS configuration, validated before the SDK reads them.
 //!
-//! Of a value that it does not understand the SDK says nothing, or it panics.
+//! The SDK ignores values that it does not understand, or panics.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The first call: who we are, as AWS sees it, or why it does not say.
+//! The first call: the caller's identity, or why AWS does not return it.
 
 use std::time::{Duration, SystemTime};
 
@@ -171,7 +171,7 @@ fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => unanswered(aws, source, &innermost).into(),
         SdkError::ConstructionFailure(_) => source.failed(innermost, NOT_AWS).into(),
         _ if is_success => {
-            source.failed(format!("{} answers what nobody understands: {innermost}", server(aws)), NOT_AWS).into()
+            source.failed(format!("{} gives an answer that is not AWS's: {innermost}", server(aws)), NOT_AWS).into()
         }
         _ => {
             let fault = Fault::from(refusal);

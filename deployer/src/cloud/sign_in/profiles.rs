@@ -1,4 +1,4 @@
-//! The files of the shared AWS configuration, read once and checked.
+//! The shared AWS configuration files, read once and validated.
 
 use std::{
     collections::BTreeSet,

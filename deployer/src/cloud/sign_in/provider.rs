@@ -1,4 +1,4 @@
-//! Gives the SDK the credentials of one source, in time or with the reason why not.
+//! A credentials provider for one source, with a time limit and the reason for a failure.
 
 use std::{
     io::IsTerminal as _,

@@ -1,4 +1,4 @@
-//! Where credentials come from, decided by the SDK's own rules before any of it is asked.
+//! Determines the source of credentials by the SDK's rules, without contacting any.
 
 use aws_config::profile::Profile;
 
@@ -243,7 +243,7 @@ impl Source {
                 Some(role) if role.mfa => self.failed(
                     format!("{} may only be assumed with a code of the MFA device: {said}", role.arn),
                     format!(
-                        "nobody can be asked for the code here: run `eval \"$(aws configure export-credentials --profile \
+                        "there is no terminal to enter the code: run `eval \"$(aws configure export-credentials --profile \
                          {} --format env)\"`, then the same command without --profile",
                         chain.profile
                     ),
@@ -631,6 +631,6 @@ const TOLD: &[(&str, Told)] = &[
     ("Unauthorized", Told::Renew(ENDED)),
     ("RefreshFailed", Told::Renew(ENDED)),
 ];
-const NOBODY: &str = "nobody is logged in";
+const NOBODY: &str = "not logged in";
 const DAMAGED: &str = "the login that is kept on this machine is damaged";
 const ENDED: &str = "the login has ended";

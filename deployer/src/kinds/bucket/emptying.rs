@@ -1,4 +1,4 @@
-//! What is in a bucket, and how to get it out (docs/aws.md §4.5).
+//! Lists and empties buckets (docs/aws.md §4.5).
 
 use aws_sdk_s3::types::{Delete, EncodingType, NotificationConfiguration, ObjectIdentifier};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;

@@ -1,4 +1,4 @@
-//! What happens to each resource: on a terminal a bar for each that moves, elsewhere plain lines.
+//! Progress of each resource: bars on a terminal, plain lines elsewhere.
 
 use std::{
     collections::BTreeMap,

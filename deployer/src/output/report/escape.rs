@@ -1,5 +1,5 @@
-//! Makes text printable. Everything that is printed comes through here, whoever wrote it: a message of AWS, a field of a
-//! lease or the name of a file must neither command the terminal nor pass for a line of ours.
+//! Escapes everything that is printed: a message from AWS, a field of a lease or the name of a file must neither
+//! command the terminal nor pass for a line of ours.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! A plan, for people and for programs. Secret values are shown to neither, unless the user asks for them.
+//! Plans, for people and for programs. Secret values are hidden unless the user asks for them.
 
 use console::measure_text_width;
 use serde_json::{Value as Json, json};

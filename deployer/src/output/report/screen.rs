@@ -1,8 +1,8 @@
 //! The terminal on stderr: lines that stay, and below them the bars that indicatif draws.
 //!
-//! A window that becomes narrower breaks its lines into several rows. indicatif remembers how many rows the bars took
-//! when it drew them, so that each change of size would leave a copy behind. Here the rows are counted again, for the
-//! window as it is now, before they are wiped.
+//! When a window becomes narrower, its lines wrap. indicatif remembers how many rows the bars took when it drew them,
+//! so it would leave a copy behind after each change of size. This module counts the rows again, for the current width,
+//! before it wipes them.
 
 use std::{
     io::{self, Write as _},

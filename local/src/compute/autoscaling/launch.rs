@@ -1,4 +1,4 @@
-//! What a launch template's version makes of an instance, and why it may make none.
+//! Turns a version of a launch template into an instance, or says why it cannot.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Auto Scaling: groups that keep as many healthy instances as they are told to.
+//! Auto Scaling: groups that maintain a number of healthy instances.
 
 mod activities;
 mod groups;

@@ -1,7 +1,7 @@
-//! Zones that have become unequal are made equal again: first one more in the emptier zone, then one less in the fuller
-//! one ("Rebalancing activities" in the guide of EC2 Auto Scaling).
+//! Rebalances zones: first launches in the emptier zone, then terminates in the fuller one (EC2 Auto Scaling user
+//! guide, "Rebalancing activities").
 //!
-//! One at a time, so a group is never more than one instance above its maximum, as AWS allows every group.
+//! One instance at a time, so a group never exceeds its maximum by more than one, as AWS allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

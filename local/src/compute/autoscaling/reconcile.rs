@@ -1,4 +1,4 @@
-//! The loop's step for one group: compare what is with what should be, and move one step closer.
+//! One step of the control loop for a group: compares actual and desired state, and moves one step closer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Scheduled actions: a group's size at a time of the user's, once or again and again.
+//! Scheduled actions: a group's size at a given time, once or recurring.
 
 use std::str::FromStr;
 

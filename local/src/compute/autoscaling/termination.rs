@@ -1,4 +1,4 @@
-//! Which instance goes when a group shrinks.
+//! Chooses the instance to terminate when a group shrinks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Target tracking: the desired capacity follows a measured value (docs/aws.md §10.6).
+//! Target tracking: the desired capacity follows a metric (docs/aws.md §10.6).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Bodies on their way through: frame by frame, and never kept.
+//! Streams bodies frame by frame, without buffering them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};

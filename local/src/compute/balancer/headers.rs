@@ -1,4 +1,4 @@
-//! What the load balancer does to the head of a request, and what it does not take.
+//! How the load balancer rewrites the head of a request, and what it refuses.
 
 use std::net::SocketAddr;
 

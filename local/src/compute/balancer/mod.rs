@@ -1,4 +1,4 @@
-//! The load balancer itself: an HTTP/1.1 proxy that answers as an Application Load Balancer does.
+//! The load balancer: an HTTP/1.1 proxy that behaves like an Application Load Balancer.
 
 mod body;
 mod headers;

@@ -1,4 +1,4 @@
-//! How many requests each target has had, and has now; and how the load balancer itself has answered.
+//! Counts requests per target, and the load balancer's own answers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

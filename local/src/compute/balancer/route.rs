@@ -1,4 +1,4 @@
-//! Where a listener's requests go: worked out when the state changes, and not for every request.
+//! Routes of a listener, computed when the state changes rather than for every request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Connections that have gone over to another protocol, WebSocket most likely: from here on bytes are only carried.
+//! Upgraded connections, such as WebSockets: bytes are only relayed.
 
 use std::sync::Mutex;
 use std::time::Duration;

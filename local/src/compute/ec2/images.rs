@@ -1,4 +1,4 @@
-//! Machine images: Amazon Linux 2023 as AWS lists it, so that looking for the newest one finds one.
+//! Machine images: Amazon Linux 2023 as AWS lists it, so that a search for the newest one succeeds.
 
 use super::network::stable_id;
 use crate::compute::Site;

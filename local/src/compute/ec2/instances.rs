@@ -1,4 +1,4 @@
-//! Instances as the API shows them.
+//! Instances in the API.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

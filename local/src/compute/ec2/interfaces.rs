@@ -1,4 +1,4 @@
-//! Network interfaces: an instance's, and those a load balancer leaves behind for a while (docs/aws.md §9.6).
+//! Network interfaces: those of instances, and those that a load balancer leaves behind for a while (docs/aws.md §9.6).
 
 use super::network::{subnets, vpc_id};
 use crate::compute::Site;

@@ -1,4 +1,4 @@
-//! EC2: the part of it a stack uses.
+//! EC2, as far as a stack uses it.
 
 mod images;
 mod instances;

@@ -1,4 +1,4 @@
-//! The default network: one VPC with a subnet in each of three zones, as every account has it.
+//! The default network of every account: one VPC with a subnet in each of three zones.
 
 use sha2::{Digest, Sha256};
 

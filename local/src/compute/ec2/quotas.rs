@@ -1,4 +1,4 @@
-//! How many virtual processors may run at the same time (docs/aws.md §3.3 and §15).
+//! The vCPU quota (docs/aws.md §3.3 and §15).
 
 use crate::ChaosKind;
 use crate::compute::Site;

@@ -1,4 +1,4 @@
-//! Security groups and their rules; they really decide what the load balancer reaches (docs/aws.md §8.2).
+//! Security groups and their rules, which really decide what the load balancer reaches (docs/aws.md §8.2).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What a launch template says of an instance beside what it is made of.
+//! Further settings of launch templates.
 
 use super::launch_templates::Data;
 use crate::compute::state::Settings;

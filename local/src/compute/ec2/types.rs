@@ -1,4 +1,4 @@
-//! Instance types: what they have, and that every zone offers them.
+//! Instance types and their properties.
 
 use super::network::{self, subnets};
 use crate::compute::Site;

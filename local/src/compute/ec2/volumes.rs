@@ -1,4 +1,4 @@
-//! The disks of instances. What is in them is in the instances' directories; they come and go with their instances.
+//! Volumes of instances. Their contents are in the instances' directories, and they live as long as their instances.
 
 use super::images::ROOT_DEVICE;
 use super::launch_templates::Data;

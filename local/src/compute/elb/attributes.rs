@@ -1,4 +1,4 @@
-//! Attributes of load balancers and target groups: names, what they may be, what they are at first.
+//! Attributes of load balancers and target groups: names, allowed values, defaults.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What load balancing has for everybody: quotas, and policies for TLS.
+//! Account limits and TLS policies.
 
 use crate::compute::Site;
 use crate::compute::state::State;

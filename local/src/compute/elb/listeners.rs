@@ -1,4 +1,4 @@
-//! Listeners: a port of a load balancer and what happens to its requests (docs/aws.md §9.5).
+//! Listeners: a port of a load balancer, and what happens to its requests (docs/aws.md §9.5).
 
 use super::{load_balancers, tags, target_groups};
 use crate::compute::Site;

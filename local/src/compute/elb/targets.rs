@@ -1,4 +1,4 @@
-//! Targets: who is registered, who is healthy, who gets the next request (docs/aws.md §9.4).
+//! Targets: registration, health, and choice of the next one (docs/aws.md §9.4).
 
 use std::net::{Ipv4Addr, SocketAddr};
 
