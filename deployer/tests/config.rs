@@ -1583,6 +1583,21 @@ fn the_schema_for_editors_is_current() {
     assert!(copy == deployer::config::schema::schema(), "refresh it: cargo run -- schema > stack.schema.json");
 }
 
+#[test]
+fn the_reference_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/stack.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- fields -->\n").expect("the place of the table");
+    let (_, after) = rest.split_once("<!-- end of fields -->").expect("the end of the table");
+    let table = deployer::config::fields::reference();
+    let current = format!("{before}<!-- fields -->\n{table}<!-- end of fields -->{after}");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(path, current).unwrap();
+    } else {
+        assert!(text == current, "refresh it: UPDATE_REFERENCE=1 cargo test --test config the_reference");
+    }
+}
+
 fn schema() -> Value {
     serde_json::from_str(&deployer::config::schema::schema()).unwrap()
 }

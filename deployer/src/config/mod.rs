@@ -3,6 +3,7 @@
 mod aws_names;
 mod checks;
 mod error;
+pub mod fields;
 mod hidden;
 mod read;
 pub mod schema;

@@ -11,6 +11,7 @@ use super::{
     Instances, Name, Place, Port, Problem, Program, RETENTIONS, Region, Service, Source, Table, Text, Upload, Uses,
     checks,
     error::did_you_mean,
+    fields::{self, Field, Takes},
     hidden,
     tree::{self, Located, Node},
 };
@@ -56,13 +57,28 @@ impl<'a> Fields<'a> {
     fn path(&self, key: &str) -> String {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
+
+    /// A mapping that is not written out.
+    fn none(above: &Fields<'a>, key: &str) -> Self {
+        Fields { path: above.path(key), place: above.place, entries: &[] }
+    }
+}
+
+/// The range of a number, and what it usually is.
+fn number(fields: &Fields<'_>, key: &str) -> (RangeInclusive<i64>, Option<u16>) {
+    match Field::at(&fields.path(key)).map(|field| &field.takes) {
+        Some(Takes::Number { least, most, usual }) => (i64::from(*least)..=i64::from(*most), *usual),
+        Some(Takes::OneOfNumbers(numbers)) => (numbers[0]..=numbers[numbers.len() - 1], None),
+        other => unreachable!("{} is read as a number, and is {other:?}", fields.path(key)),
+    }
+}
+
+fn usual(fields: &Fields<'_>, key: &str) -> u16 {
+    number(fields, key).1.unwrap_or_default()
 }
 
 /// The methods that a CORS rule may allow.
 pub const METHODS: &[&str] = &["GET", "HEAD", "PUT", "POST", "DELETE"];
-
-const TOP: &[&str] =
-    &["name", "region", "account", "tags", "roles", "buckets", "tables", "functions", "services", "outputs"];
 
 impl Reader<'_> {
     fn config(&mut self, root: &Located) -> Option<Config> {
@@ -70,7 +86,7 @@ impl Reader<'_> {
             self.problem(root.place, "the file is empty", "begin with `name: my-stack` and `region: us-east-1`");
             return None;
         }
-        let fields = self.fields("", root, TOP)?;
+        let fields = self.fields("", root)?;
         let name = self.parsed(&fields, "name", "a name such as postagram");
         let region = self.parsed::<Region>(&fields, "region", "a region such as us-east-1");
         let account = self.optional_text(&fields, "account");
@@ -122,14 +138,14 @@ impl Reader<'_> {
         if matches!(value.node, Node::Null) {
             return Some(Bucket::default());
         }
-        let fields = self.fields(path, value, &["cors", "on_upload", "protect"])?;
+        let fields = self.fields(path, value)?;
         let cors = fields.get("cors").and_then(|value| self.cors(&fields.path("cors"), value));
         let on_upload = fields.get("on_upload").and_then(|value| self.upload(&fields.path("on_upload"), value));
         Some(Bucket { cors, on_upload, protect: self.boolean(&fields, "protect") })
     }
 
     fn cors(&mut self, path: &str, value: &Located) -> Option<Cors> {
-        let fields = self.fields(path, value, &["origins", "methods", "headers", "expose", "max_age_s"])?;
+        let fields = self.fields(path, value)?;
         let methods = self.some_texts(&fields, "methods", "methods: [GET, HEAD, PUT]");
         for (method, place) in &methods {
             if !METHODS.contains(&method.as_str()) {
@@ -153,12 +169,12 @@ impl Reader<'_> {
             methods: plain(methods),
             headers: plain(headers),
             expose: plain(self.texts(&fields, "expose").unwrap_or_default()),
-            max_age_s: self.optional_number(&fields, "max_age_s", 0..=65_535),
+            max_age_s: self.optional_number(&fields, "max_age_s"),
         })
     }
 
     fn upload(&mut self, path: &str, value: &Located) -> Option<Upload> {
-        let fields = self.fields(path, value, &["function", "prefix", "suffix"])?;
+        let fields = self.fields(path, value)?;
         Some(Upload {
             function: self.parsed(&fields, "function", "the name of a function")?,
             prefix: self.optional_text(&fields, "prefix"),
@@ -167,8 +183,7 @@ impl Reader<'_> {
     }
 
     fn table(&mut self, path: &str, value: &Located) -> Option<Table> {
-        let known = ["partition_key", "sort_key", "protect", "point_in_time_recovery"];
-        let fields = self.fields(path, value, &known)?;
+        let fields = self.fields(path, value)?;
         let partition_key = self.text(&fields, "partition_key", "the attribute that is the partition key");
         let sort_key = self.optional_text(&fields, "sort_key");
         for (name, key) in [("partition_key", &partition_key), ("sort_key", &sort_key)] {
@@ -190,56 +205,32 @@ impl Reader<'_> {
     }
 
     fn function(&mut self, path: &str, value: &Located) -> Option<Function> {
-        let known = [
-            "package",
-            "binary",
-            "architecture",
-            "memory_mb",
-            "timeout_s",
-            "log_retention_days",
-            "environment",
-            "uses",
-        ];
-        let fields = self.fields(path, value, &known)?;
+        let fields = self.fields(path, value)?;
         Some(Function {
             program: self.program(&fields),
             architecture: self.architecture(&fields),
-            memory_mb: self.number(&fields, "memory_mb", 128..=10_240, 128),
-            timeout_s: self.number(&fields, "timeout_s", 1..=900, 30),
+            memory_mb: self.number(&fields, "memory_mb"),
+            timeout_s: self.number(&fields, "timeout_s"),
             log_retention_days: self.retention(&fields),
             environment: self.environment(&fields, kept_by_lambda),
-            uses: self.uses(&fields, &["buckets", "tables", "rekognition"]),
+            uses: self.uses(&fields),
         })
     }
 
     fn service(&mut self, path: &str, value: &Located) -> Option<Service> {
-        let known = [
-            "package",
-            "binary",
-            "port",
-            "instance_type",
-            "instances",
-            "health_check",
-            "load_balancer",
-            "image",
-            "disk_gb",
-            "grace_period_s",
-            "environment",
-            "uses",
-        ];
-        let fields = self.fields(path, value, &known)?;
+        let fields = self.fields(path, value)?;
         Some(Service {
             program: self.program(&fields),
             instance_type: self.instance_type(&fields),
-            port: self.port(&fields, "port", 8080),
+            port: self.port(&fields, "port"),
             instances: self.instances(&fields),
             health_check: self.health_check(&fields),
             load_balancer: self.load_balancer(&fields),
             image: self.image(&fields),
-            disk_gb: self.number(&fields, "disk_gb", 8..=16_384, 8),
-            grace_period_s: self.number(&fields, "grace_period_s", 30..=7_200, 240),
+            disk_gb: self.number(&fields, "disk_gb"),
+            grace_period_s: self.number(&fields, "grace_period_s"),
             environment: self.environment(&fields, kept_by_us),
-            uses: self.uses(&fields, &["buckets", "tables"]),
+            uses: self.uses(&fields),
         })
     }
 
@@ -267,41 +258,35 @@ impl Reader<'_> {
     }
 
     fn instances(&mut self, service: &Fields<'_>) -> Instances {
-        let usual = Instances { min: 1, max: 4, cpu_percent: 50 };
-        let Some(value) = service.get("instances") else { return usual };
-        let path = service.path("instances");
-        let Some(fields) = self.fields(&path, value, &["min", "max", "cpu_percent"]) else { return usual };
-        let min = self.number(&fields, "min", 0..=100, usual.min);
-        let max = self.number(&fields, "max", 1..=100, usual.max.max(min));
+        let fields = self.fields_of(service, "instances");
+        let min = self.number(&fields, "min");
+        // A larger `min` raises the default of `max`.
+        let max = self.optional_number(&fields, "max").unwrap_or_else(|| usual(&fields, "max").max(min));
         if min > max {
             let place = self.place(&fields, "min");
             self.problem(place, format!("min ({min}) is more than max ({max})"), "lower `min` or raise `max`");
         }
-        Instances { min, max, cpu_percent: self.number(&fields, "cpu_percent", 10..=100, usual.cpu_percent) }
+        Instances { min, max, cpu_percent: self.number(&fields, "cpu_percent") }
     }
 
     fn health_check(&mut self, service: &Fields<'_>) -> HealthCheck {
-        let path = |path: &str| HealthCheck {
-            path: path.into(),
-            interval_s: 10,
-            timeout_s: 5,
-            healthy: 2,
-            unhealthy: 2,
-            matcher: "200".into(),
+        let short = service.get("health_check").and_then(|value| match &value.node {
+            Node::Text(text) => Some((value.place, text.clone())),
+            _ => None,
+        });
+        let fields = match &short {
+            Some(_) => Fields::none(service, "health_check"),
+            None => self.fields_of(service, "health_check"),
         };
-        let usual = path("/");
-        let Some(value) = service.get("health_check") else { return usual };
-        if let Node::Text(text) = &value.node {
-            self.check_path(value.place, text);
-            return path(text);
-        }
-        let known = ["path", "interval_s", "timeout_s", "healthy", "unhealthy", "matcher"];
-        let Some(fields) = self.fields(&service.path("health_check"), value, &known) else { return usual };
-        let path = self.optional_text(&fields, "path").unwrap_or(usual.path);
-        let place = self.place(&fields, "path");
+        let (place, path) = short.unwrap_or_else(|| {
+            let path = self.optional_text(&fields, "path").unwrap_or_else(|| "/".into());
+            (self.place(&fields, "path"), path)
+        });
         self.check_path(place, &path);
-        let interval_s = self.number(&fields, "interval_s", 5..=300, usual.interval_s);
-        let timeout_s = self.number(&fields, "timeout_s", 2..=120, usual.timeout_s.min(interval_s - 1));
+        let interval_s = self.number(&fields, "interval_s");
+        let timeout_s = self
+            .optional_number(&fields, "timeout_s")
+            .unwrap_or_else(|| usual(&fields, "timeout_s").min(interval_s - 1));
         if timeout_s >= interval_s {
             let place = self.place(&fields, "timeout_s");
             self.problem(place, "the timeout must be shorter than the interval", "lower `timeout_s`");
@@ -310,9 +295,9 @@ impl Reader<'_> {
             path,
             interval_s,
             timeout_s,
-            healthy: self.number(&fields, "healthy", 2..=10, usual.healthy),
-            unhealthy: self.number(&fields, "unhealthy", 2..=10, usual.unhealthy),
-            matcher: self.matcher(&fields).unwrap_or(usual.matcher),
+            healthy: self.number(&fields, "healthy"),
+            unhealthy: self.number(&fields, "unhealthy"),
+            matcher: self.matcher(&fields).unwrap_or_else(|| "200".into()),
         }
     }
 
@@ -335,15 +320,10 @@ impl Reader<'_> {
     }
 
     fn load_balancer(&mut self, service: &Fields<'_>) -> Balancer {
-        let everyone = || vec![Cidr("0.0.0.0/0".into())];
-        let usual = Balancer { port: Port(80), allow: everyone() };
-        let Some(value) = service.get("load_balancer") else { return usual };
-        let Some(fields) = self.fields(&service.path("load_balancer"), value, &["port", "allow"]) else {
-            return usual;
-        };
-        let port = self.port(&fields, "port", 80);
+        let fields = self.fields_of(service, "load_balancer");
+        let port = self.port(&fields, "port");
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: everyone() };
+            return Balancer { port, allow: vec![Cidr("0.0.0.0/0".into())] };
         }
         let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
@@ -404,7 +384,7 @@ impl Reader<'_> {
     }
 
     fn retention(&mut self, fields: &Fields<'_>) -> Option<u16> {
-        let days: u16 = self.optional_number(fields, "log_retention_days", 1..=3_653)?;
+        let days: u16 = self.optional_number(fields, "log_retention_days")?;
         if !RETENTIONS.contains(&i64::from(days)) {
             let nearest = RETENTIONS.iter().find(|allowed| **allowed >= i64::from(days)).unwrap_or(&3_653);
             let place = self.place(fields, "log_retention_days");
@@ -413,9 +393,8 @@ impl Reader<'_> {
         Some(days)
     }
 
-    fn uses(&mut self, fields: &Fields<'_>, known: &[&str]) -> Uses {
-        let Some(value) = fields.get("uses") else { return Uses::default() };
-        let Some(fields) = self.fields(&fields.path("uses"), value, known) else { return Uses::default() };
+    fn uses(&mut self, fields: &Fields<'_>) -> Uses {
+        let fields = self.fields_of(fields, "uses");
         Uses {
             buckets: self.accesses(&fields, "buckets"),
             tables: self.accesses(&fields, "tables"),
@@ -577,7 +556,7 @@ impl Reader<'_> {
 
     fn roles(&mut self, top: &Fields<'_>) -> Option<ExistingRoles> {
         let value = top.get("roles")?;
-        let fields = self.fields("roles", value, &["existing", "instance_profile"])?;
+        let fields = self.fields("roles", value)?;
         let existing = self.text(&fields, "existing", "the name of a role, such as LabRole");
         let instance_profile = self.optional_text(&fields, "instance_profile");
         for (key, name) in [("existing", &existing), ("instance_profile", &instance_profile)] {
@@ -590,7 +569,14 @@ impl Reader<'_> {
         Some(ExistingRoles { existing: existing?, instance_profile })
     }
 
-    fn fields<'a>(&mut self, path: &str, value: &'a Located, known: &[&str]) -> Option<Fields<'a>> {
+    /// The fields of a mapping that may be left out, or is none: then it has none.
+    fn fields_of<'a>(&mut self, above: &Fields<'a>, key: &str) -> Fields<'a> {
+        let fields = above.get(key).and_then(|value| self.fields(&above.path(key), value));
+        fields.unwrap_or_else(|| Fields::none(above, key))
+    }
+
+    fn fields<'a>(&mut self, path: &str, value: &'a Located) -> Option<Fields<'a>> {
+        let known: Vec<&str> = fields::below(path).map(Field::key).collect();
         let entries = self.map(path, value)?;
         let fields = Fields { path: path.into(), place: value.place, entries };
         for (key, place, value) in entries {
@@ -727,17 +713,17 @@ impl Reader<'_> {
         }
     }
 
-    fn port(&mut self, fields: &Fields<'_>, key: &str, usual: u16) -> Port {
-        Port(self.number(fields, key, 1..=65_535, usual))
+    fn port(&mut self, fields: &Fields<'_>, key: &str) -> Port {
+        Port(self.number(fields, key))
     }
 
-    fn number(&mut self, fields: &Fields<'_>, key: &str, range: RangeInclusive<i64>, usual: u16) -> u16 {
-        self.optional_number(fields, key, range).unwrap_or(usual)
+    fn number(&mut self, fields: &Fields<'_>, key: &str) -> u16 {
+        self.optional_number(fields, key).unwrap_or_else(|| usual(fields, key))
     }
 
     /// Every number of a description fits 16 bits.
-    fn optional_number(&mut self, fields: &Fields<'_>, key: &str, range: RangeInclusive<i64>) -> Option<u16> {
-        let value = fields.get(key)?;
+    fn optional_number(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
+        let (range, value) = (number(fields, key).0, fields.get(key)?);
         let Node::Number(number) = value.node else {
             let message = format!("`{key}` is {}, and should be a whole number", self.kind(value));
             let meant = match &value.node {

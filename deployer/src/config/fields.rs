@@ -1,0 +1,283 @@
+//! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` all
+//! derive from this table.
+
+use super::{METHODS, RETENTIONS};
+
+/// A field.
+#[derive(Debug)]
+pub struct Field {
+    /// Its place, such as `services.*.instances.max`; `*` stands for an entry's name.
+    pub path: &'static str,
+    /// What it is for.
+    pub words: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// What a field takes.
+#[derive(Debug)]
+pub enum Takes {
+    /// A name in small letters, digits and hyphens.
+    Name,
+    /// A region of AWS.
+    Region,
+    /// The number of an account.
+    Account,
+    /// Any text.
+    Text,
+    /// A text that matches this pattern; the other one is an example.
+    Like(&'static str, &'static str),
+    /// An instance type, such as `t3.micro`.
+    InstanceType,
+    /// One of these texts; the first one if it is left out.
+    OneOf(&'static [&'static str]),
+    /// One of these numbers.
+    OneOfNumbers(&'static [i64]),
+    /// A whole number.
+    Number {
+        /// The smallest.
+        least: u16,
+        /// The largest.
+        most: u16,
+        /// What it is if it is left out.
+        usual: Option<u16>,
+    },
+    /// `true` or `false`, which it is if it is left out.
+    Switch,
+    /// A status, a range of them, or several.
+    Statuses(&'static str),
+    /// Texts, or none.
+    Texts,
+    /// At least one text; this one if it is left out.
+    SomeTexts(&'static str),
+    /// At least one of these texts.
+    SomeOf(&'static [&'static str]),
+    /// Tags by their keys.
+    Tags,
+    /// Variables; which names they may have depends on whose they are.
+    Variables(Variables),
+    /// How entries of another section are used, by their names.
+    Accesses,
+    /// Fields of its own.
+    Fields,
+    /// A text, or fields of its own, of which the text stands for the first.
+    TextOrFields,
+    /// Entries, by names of the user's, with fields of their own; these words say what one of them is.
+    Entries(&'static str),
+}
+
+/// Whose variables they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variables {
+    /// A function's: Lambda reserves some.
+    Function,
+    /// A service's: the deployer sets `PORT`.
+    Service,
+    /// The outputs of a stack, which have no reserved names.
+    Outputs,
+}
+
+const fn field(path: &'static str, takes: Takes, words: &'static str) -> Field {
+    Field { path, words, takes, required: false }
+}
+
+const fn required(path: &'static str, takes: Takes, words: &'static str) -> Field {
+    Field { path, words, takes, required: true }
+}
+
+const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'static str) -> Field {
+    field(path, Takes::Number { least, most, usual: Some(usual) }, words)
+}
+
+const PACKAGE: &str = "A package of the Cargo workspace around this file. Either this or `binary`.";
+const BINARY: &str = "A finished program, relative to this file.";
+const ENVIRONMENT: &str =
+    "Variables. ${buckets.images.name} and the like stand for values that AWS assigns; $${ for ${ itself.";
+const USES: &str = "What it uses; its permissions follow.";
+const ACCESS: &str = "How it uses each of them: read, write or read_write.";
+
+/// Every field, in the order of the reference. A mapping stands before its fields.
+pub const FIELDS: &[Field] = &[
+    required("name", Takes::Name, "The stack's name, with which all names in the cloud begin."),
+    required("region", Takes::Region, "The region it lives in."),
+    field("account", Takes::Account, "The only account it may live in."),
+    field("tags", Takes::Tags, "Tags for every resource."),
+    field("roles", Takes::Fields, "Existing roles to use instead of creating some, as accounts of AWS Academy need."),
+    required("roles.existing", Takes::Text, "The role of every function, such as LabRole."),
+    field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
+    field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
+    field("buckets.*.cors", Takes::Fields, "Which web pages may use it, and how."),
+    field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
+    required("buckets.*.cors.methods", Takes::SomeOf(METHODS), "HTTP methods."),
+    field("buckets.*.cors.headers", Takes::Texts, "Request headers."),
+    field("buckets.*.cors.expose", Takes::Texts, "Response headers that pages may read."),
+    field(
+        "buckets.*.cors.max_age_s",
+        Takes::Number { least: 0, most: u16::MAX, usual: None },
+        "How long a browser may cache the answer to a preflight, in seconds.",
+    ),
+    field("buckets.*.on_upload", Takes::Fields, "The function to notify of uploads."),
+    required("buckets.*.on_upload.function", Takes::Name, "A function of this file."),
+    field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this beginning."),
+    field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this end."),
+    field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
+    field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
+    required("tables.*.partition_key", Takes::Text, "The partition key: a string attribute. Fixed at creation."),
+    field("tables.*.sort_key", Takes::Text, "The sort key: a string attribute. Fixed at creation."),
+    field("tables.*.protect", Takes::Switch, "Whether AWS refuses to delete it."),
+    field(
+        "tables.*.point_in_time_recovery",
+        Takes::Switch,
+        "Whether it can be restored to any second of the last 35 days.",
+    ),
+    field("functions", Takes::Entries("A function."), "Lambda functions."),
+    field("functions.*.package", Takes::Text, PACKAGE),
+    field("functions.*.binary", Takes::Text, BINARY),
+    field("functions.*.architecture", Takes::OneOf(&["x86_64", "arm64"]), "The processor architecture."),
+    number("functions.*.memory_mb", 128, 10_240, 128, "Memory in MB."),
+    number("functions.*.timeout_s", 1, 900, 30, "The longest invocation, in seconds."),
+    field(
+        "functions.*.log_retention_days",
+        Takes::OneOfNumbers(RETENTIONS),
+        "How long its log is kept; for ever if left out.",
+    ),
+    field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
+    field("functions.*.uses", Takes::Fields, USES),
+    field("functions.*.uses.buckets", Takes::Accesses, ACCESS),
+    field("functions.*.uses.tables", Takes::Accesses, ACCESS),
+    field("functions.*.uses.rekognition", Takes::Switch, "Whether it calls Rekognition's DetectLabels."),
+    field("services", Takes::Entries("A service."), "Programs on a group of instances behind a load balancer."),
+    field("services.*.package", Takes::Text, PACKAGE),
+    field("services.*.binary", Takes::Text, BINARY),
+    number("services.*.port", 1, u16::MAX, 8080, "The port it listens on."),
+    required("services.*.instance_type", Takes::InstanceType, "The instance type; the architecture follows."),
+    field("services.*.instances", Takes::Fields, "How many instances there are."),
+    number("services.*.instances.min", 0, 100, 1, "The smallest number."),
+    number("services.*.instances.max", 1, 100, 4, "The largest number."),
+    number("services.*.instances.cpu_percent", 10, 100, 50, "The CPU utilisation that the group aims at."),
+    field("services.*.health_check", Takes::TextOrFields, "The health check, or its path alone."),
+    field("services.*.health_check.path", Takes::Text, "The path to request; / if left out."),
+    number("services.*.health_check.interval_s", 5, 300, 10, "The interval in seconds."),
+    number("services.*.health_check.timeout_s", 2, 120, 5, "The timeout in seconds, shorter than the interval."),
+    number("services.*.health_check.healthy", 2, 10, 2, "Successes in a row that make a target healthy."),
+    number("services.*.health_check.unhealthy", 2, 10, 2, "Failures in a row that make a target unhealthy."),
+    field(
+        "services.*.health_check.matcher",
+        Takes::Statuses("200"),
+        "The statuses of success, such as 200, 200-299 or 200,204.",
+    ),
+    field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
+    number("services.*.load_balancer.port", 1, u16::MAX, 80, "The public port, for plain HTTP; not 443."),
+    field("services.*.load_balancer.allow", Takes::SomeTexts("0.0.0.0/0"), "The CIDR blocks that may connect."),
+    field(
+        "services.*.image",
+        Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
+        "A machine image to stay with; the newest Amazon Linux 2023 at creation if left out.",
+    ),
+    number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
+    number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
+    field("services.*.environment", Takes::Variables(Variables::Service), ENVIRONMENT),
+    field("services.*.uses", Takes::Fields, USES),
+    field("services.*.uses.buckets", Takes::Accesses, ACCESS),
+    field("services.*.uses.tables", Takes::Accesses, ACCESS),
+    field("outputs", Takes::Variables(Variables::Outputs), "Outputs of the stack: see `deployer outputs`."),
+];
+
+impl Field {
+    /// The field at this place, in which names of entries may stand for `*`.
+    pub fn at(path: &str) -> Option<&'static Field> {
+        FIELDS.iter().find(|field| field.fits(path))
+    }
+
+    /// Its key, the last part of its path.
+    pub fn key(&self) -> &'static str {
+        self.path.rsplit('.').next().unwrap_or(self.path)
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        let (mut wanted, mut parts) = (self.path.split('.'), path.split('.'));
+        loop {
+            match (wanted.next(), parts.next()) {
+                (None, None) => return true,
+                (Some(wanted), Some(part)) if wanted == "*" || wanted == part => (),
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// The fields of the mapping at this place; those of the file if it is empty.
+pub fn below(path: &str) -> impl Iterator<Item = &'static Field> {
+    let depth = if path.is_empty() { 0 } else { path.split('.').count() };
+    let parts: Vec<String> = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    FIELDS.iter().filter(move |field| {
+        let mut wanted = field.path.split('.');
+        field.path.split('.').count() == depth + 1
+            && parts.iter().all(|part| wanted.next().is_some_and(|wanted| wanted == "*" || wanted == part))
+    })
+}
+
+/// The reference of `stack.yaml`, as the table of `docs/stack.md`.
+pub fn reference() -> String {
+    let mut table = String::from("| field | takes | meaning |\n|---|---|---|\n");
+    for field in FIELDS {
+        let required = if field.required { ", required" } else { "" };
+        table += &format!("| `{}` | {}{required} | {} |\n", field.path, field.takes.words(), field.words);
+    }
+    table
+}
+
+impl Takes {
+    fn words(&self) -> String {
+        let listed = |texts: &[&str]| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Takes::Name => "a name: small letters, digits, hyphens".into(),
+            Takes::Region => "a region, such as `us-east-1`".into(),
+            Takes::Account => "twelve digits, in quotes".into(),
+            Takes::Text => "text".into(),
+            Takes::Like(_, example) => format!("text, such as `{example}`"),
+            Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
+            Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
+            Takes::OneOfNumbers(numbers) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
+            Takes::Number { least, most, usual: Some(usual) } => format!("{least} to {most} ({usual})"),
+            Takes::Number { least, most, usual: None } => format!("{least} to {most}"),
+            Takes::Switch => "`true` or `false` (`false`)".into(),
+            Takes::Statuses(usual) => format!("statuses (`{usual}`)"),
+            Takes::Texts => "a list of texts".into(),
+            Takes::SomeTexts(usual) => format!("a list of texts (`[\"{usual}\"]`)"),
+            Takes::SomeOf(texts) => format!("a list of {}", listed(texts)),
+            Takes::Tags => "texts by their keys".into(),
+            Takes::Variables(_) => "texts by their names".into(),
+            Takes::Accesses => "`read`, `write` or `read_write` by entry".into(),
+            Takes::Fields => "the fields below".into(),
+            Takes::TextOrFields => "a text, or the fields below".into(),
+            Takes::Entries(_) => "entries by names of your own".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_stands_before_its_fields() {
+        for (index, field) in FIELDS.iter().enumerate() {
+            let above = field.path.rsplit_once('.').map(|(above, _)| above.trim_end_matches(".*"));
+            let is_there = above.is_none_or(|above| FIELDS[..index].iter().any(|field| field.path == above));
+            assert!(is_there, "{}", field.path);
+        }
+    }
+
+    #[test]
+    fn a_place_in_the_file_finds_its_field() {
+        assert_eq!(Field::at("services.web.instances.max").map(|field| field.path), Some("services.*.instances.max"));
+        assert_eq!(Field::at("roles.existing").map(|field| field.path), Some("roles.existing"));
+        assert!(Field::at("services.web.instances.most").is_none() && Field::at("").is_none());
+        let keys: Vec<&str> = below("services.web.load_balancer").map(Field::key).collect();
+        assert_eq!(keys, ["port", "allow"]);
+        assert!(below("").map(Field::key).any(|key| key == "outputs"));
+    }
+}
