@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 use deployer::{
     cloud::{
         aws::Aws,
-        lease::{self, Answer, Lease, Place},
+        lease::{self, Answer, Lease, LeaseStore},
     },
     engine::{Observed, Owner, Resource, STACK_TAG, Tags},
     kinds::{listener, load_balancer, target_group},
@@ -109,8 +109,8 @@ async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn place_of_leases(aws: &Aws, term: Duration) -> Place {
-    Place::of(aws, ARTIFACTS, "000000000000", term)
+fn place_of_leases(aws: &Aws, term: Duration) -> LeaseStore {
+    LeaseStore::of(aws, ARTIFACTS, "000000000000", term)
 }
 
 /// Writes a lease as a run on another machine would.

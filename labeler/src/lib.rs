@@ -7,10 +7,10 @@
 //! picture belongs, and write the row on the condition that it has not changed.
 
 mod event;
-mod fault;
 mod metadata;
 mod object;
 mod picture;
+mod refused;
 mod row;
 
 use std::time::Duration;
@@ -23,8 +23,8 @@ use serde_json::Value;
 use tracing::{error, info, warn};
 
 pub use event::Skipped;
-pub use fault::{Fault, Unfinished};
 pub use picture::Picture;
+pub use refused::{Refused, Unfinished};
 
 use object::{Examined, Object, Replaced};
 use picture::Content;
@@ -132,17 +132,17 @@ impl Labeler {
     }
 
     /// Looks at one picture and writes what is on it into its post.
-    pub async fn label(&self, picture: &Picture) -> Result<Outcome, Fault> {
+    pub async fn label(&self, picture: &Picture) -> Result<Outcome, Refused> {
         for _ in 0..Self::ATTEMPTS {
             if let Some(outcome) = self.attempt(picture).await? {
                 return Ok(outcome);
             }
         }
-        Err(Fault::contended())
+        Err(Refused::contended())
     }
 
     /// One read and one write of the row; nothing if somebody else wrote it in between.
-    async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Fault> {
+    async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
         let before = match self.standing(picture).await? {
             Standing::Newest { before } => before,
@@ -186,7 +186,7 @@ impl Labeler {
     }
 
     /// Finds out what is on a picture, and cleans it.
-    async fn treat(&self, picture: &Picture, object: &Object) -> Result<Treated, Fault> {
+    async fn treat(&self, picture: &Picture, object: &Object) -> Result<Treated, Refused> {
         let (format, clean) = match object.examine() {
             Examined::Bad(refusal) => return Ok(Treated::As(Content::Removed(refusal), object.tag.clone())),
             Examined::Clean(format) => (format, None),
@@ -211,7 +211,7 @@ impl Labeler {
     }
 
     /// Asks Rekognition what is on a picture; nothing if the picture is not there any more.
-    async fn look(&self, picture: &Picture) -> Result<Option<Content>, Fault> {
+    async fn look(&self, picture: &Picture) -> Result<Option<Content>, Refused> {
         let object = S3Object::builder().bucket(&self.bucket).name(picture.key());
         let seen = self
             .rekognition
@@ -227,20 +227,20 @@ impl Labeler {
         };
         match error.as_service_error() {
             Some(DetectLabelsError::InvalidS3ObjectException(_)) => {
-                self.look_whether_gone(picture, Fault::unreadable(error)).await
+                self.look_whether_gone(picture, Refused::unreadable(error)).await
             }
             Some(refusal) => match Content::refused(refusal) {
                 Some(refused) => Ok(Some(refused)),
-                None => Err(Fault::new("to look at the picture", error)),
+                None => Err(Refused::new("to look at the picture", error)),
             },
-            None => Err(Fault::new("to look at the picture", error)),
+            None => Err(Refused::new("to look at the picture", error)),
         }
     }
 
     /// Rekognition has one error for an object that is gone and for one it cannot read. The latter may pass: a role that
     /// has just been made takes seconds to be known everywhere (docs/aws.md §2.3). What has not passed by the last time
     /// that the event comes is told, or the picture would be waited for without end.
-    async fn look_whether_gone(&self, picture: &Picture, unreadable: Fault) -> Result<Option<Content>, Fault> {
+    async fn look_whether_gone(&self, picture: &Picture, unreadable: Refused) -> Result<Option<Content>, Refused> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found()) => Ok(None),
@@ -250,7 +250,7 @@ impl Labeler {
     }
 
     /// Removes what the row says was removed, unless something better has been uploaded to its place since.
-    async fn remove_again(&self, key: &str) -> Result<(), Fault> {
+    async fn remove_again(&self, key: &str) -> Result<(), Refused> {
         match self.fetch(key).await? {
             Some(object) if matches!(object.examine(), Examined::Bad(_)) => {
                 self.remove(key, object.tag.as_deref()).await

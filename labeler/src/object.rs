@@ -6,7 +6,7 @@ use bytes::Bytes;
 use posts::Refusal;
 
 use crate::metadata::Format;
-use crate::{Fault, Labeler};
+use crate::{Labeler, Refused};
 
 /// An object that is there.
 pub(crate) struct Object {
@@ -61,11 +61,11 @@ impl Labeler {
     pub const MAX_BYTES: usize = 15 << 20;
 
     /// Reads an object, if it is there; of one that is too large not its bytes.
-    pub(crate) async fn fetch(&self, key: &str) -> Result<Option<Object>, Fault> {
+    pub(crate) async fn fetch(&self, key: &str) -> Result<Option<Object>, Refused> {
         let object = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(object) => object,
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => return Ok(None),
-            Err(error) => return Err(Fault::new("to read the picture", error)),
+            Err(error) => return Err(Refused::new("to read the picture", error)),
         };
         let (tag, content_type) = (object.e_tag.as_deref().map(bare), object.content_type);
         let said = object.content_length.and_then(|length| usize::try_from(length).ok());
@@ -77,33 +77,33 @@ impl Labeler {
     }
 
     /// Puts other bytes into the place of an object, if it still is as it was read.
-    pub(crate) async fn replace(&self, key: &str, object: &Object, bytes: Vec<u8>) -> Result<Replaced, Fault> {
+    pub(crate) async fn replace(&self, key: &str, object: &Object, bytes: Vec<u8>) -> Result<Replaced, Refused> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes));
         let put = put.set_content_type(object.content_type.clone()).set_if_match(quoted(object.tag.as_deref()));
         match put.send().await {
             Ok(put) => Ok(Replaced::By(put.e_tag.as_deref().map(bare))),
             Err(SdkError::ServiceError(answer)) if answer.raw().status().as_u16() == 412 => Ok(Replaced::Overwritten),
             Err(SdkError::ServiceError(answer)) if answer.err().code() == Some("NoSuchKey") => Ok(Replaced::Gone),
-            Err(error) => Err(Fault::new("to clean the picture", error)),
+            Err(error) => Err(Refused::new("to clean the picture", error)),
         }
     }
 
     /// Removes an object; with a tag only the one that has it.
-    pub(crate) async fn remove(&self, key: &str, tag: Option<&str>) -> Result<(), Fault> {
+    pub(crate) async fn remove(&self, key: &str, tag: Option<&str>) -> Result<(), Refused> {
         let deletion = self.s3.delete_object().bucket(&self.bucket).key(key).set_if_match(quoted(tag));
         match deletion.send().await {
             Ok(_) => Ok(()),
             // It is gone, or another is in its place and has an event of its own.
             Err(SdkError::ServiceError(answer)) if matches!(answer.raw().status().as_u16(), 404 | 412) => Ok(()),
-            Err(error) => Err(Fault::new("to remove the picture", error)),
+            Err(error) => Err(Refused::new("to remove the picture", error)),
         }
     }
 }
 
 /// Reads all of a body; nothing if it goes on and on.
-async fn collect(mut body: ByteStream) -> Result<Option<Bytes>, Fault> {
+async fn collect(mut body: ByteStream) -> Result<Option<Bytes>, Refused> {
     let mut bytes = Vec::new();
-    while let Some(part) = body.try_next().await.map_err(Fault::cut_off)? {
+    while let Some(part) = body.try_next().await.map_err(Refused::cut_off)? {
         if bytes.len() + part.len() > Labeler::MAX_BYTES {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use posts::attribute::{ID, IMAGE, LABELS, REFUSED, USER};
 
-use crate::{Fault, Labeler, Picture, picture::Content};
+use crate::{Labeler, Picture, Refused, picture::Content};
 
 /// When the picture in the row was uploaded, a number of milliseconds since 1970; written together with
 /// [`IMAGE`]. Only the labeler reads it.
@@ -40,7 +40,7 @@ pub(crate) struct Shown {
 }
 
 impl Labeler {
-    pub(crate) async fn standing(&self, picture: &Picture) -> Result<Standing, Fault> {
+    pub(crate) async fn standing(&self, picture: &Picture) -> Result<Standing, Refused> {
         let read = self.dynamodb.get_item().table_name(&self.table);
         let row = read
             .set_key(Some(row_key(picture)))
@@ -53,7 +53,7 @@ impl Labeler {
             .expression_attribute_names("#uploaded", UPLOADED)
             .send()
             .await
-            .map_err(|error| Fault::new("to read the post", error))?;
+            .map_err(|error| Refused::new("to read the post", error))?;
         let Some(row) = row.item else {
             return Ok(Standing::PostGone);
         };
@@ -79,7 +79,7 @@ impl Labeler {
         before: Option<&Shown>,
         content: &Content,
         tag: Option<&str>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Refused> {
         let new = Shown::from(picture);
         let mut set = vec!["#image = :image".to_owned(), "#uploaded = :uploaded".to_owned()];
         let mut remove = Vec::new();
@@ -129,7 +129,7 @@ impl Labeler {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
                 Ok(false)
             }
-            Err(error) => Err(Fault::new("to write the labels", error)),
+            Err(error) => Err(Refused::new("to write the labels", error)),
         }
     }
 }

@@ -34,12 +34,12 @@ const RETENTIONS: &[u64] =
 #[derive(Debug)]
 pub(crate) struct Logs {
     region: String,
-    kept: Mutex<Kept>,
+    kept: Mutex<LogGroups>,
 }
 
 /// The groups, and what of them is on disk: lines are logged, all other changes are rare and make a new snapshot.
 #[derive(Debug)]
-struct Kept {
+struct LogGroups {
     groups: BTreeMap<String, Group>,
     chronicle: Chronicle,
 }
@@ -66,7 +66,7 @@ enum Entry<'a> {
     Several(Vec<Written<'a>>),
 }
 
-impl Kept {
+impl LogGroups {
     /// Adds lines. They are in the log as one entry, so that there will never be only some of them.
     ///
     /// Errors: nothing has been added.
@@ -167,7 +167,7 @@ impl Logs {
                 Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
             }
         }
-        Ok(Logs { region: region.to_owned(), kept: Mutex::new(Kept { groups, chronicle }) })
+        Ok(Logs { region: region.to_owned(), kept: Mutex::new(LogGroups { groups, chronicle }) })
     }
 
     /// A function writes a line.
@@ -479,7 +479,7 @@ impl Logs {
         act(self.kept().groups.get(name).ok_or_else(no_group)?)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, LogGroups> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

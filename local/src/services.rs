@@ -11,7 +11,7 @@ use crate::credentials::{Access, Identity, user_arn};
 use crate::faults::{Act, Fate, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
-use crate::permissions::{Caller, Denial, Place, needs};
+use crate::permissions::{Caller, Denial, Scope, needs};
 use crate::regions::{Common, GLOBAL, REGIONS, Region, Regions};
 use crate::s3::{self, Strangers};
 use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
@@ -217,7 +217,7 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let place = Place { region, role_arn: &|name| self.iam.role_arn(name) };
+        let place = Scope { region, role_arn: &|name| self.iam.role_arn(name) };
         needs(call, request, &place).iter().try_for_each(|need| caller.may(need))
     }
 

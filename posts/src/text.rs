@@ -10,19 +10,19 @@ use icu_properties::{CodePointMapData, CodePointSetData};
 #[error("it holds U+{:04X}, {fault}", u32::from(*.character))]
 pub struct BadCharacter {
     character: char,
-    fault: Fault,
+    fault: Reason,
 }
 
 /// What is wrong with a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+enum Reason {
     Control,
     Noncharacter,
     Invisible,
     Blank,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Control => "a control character",
@@ -50,8 +50,8 @@ pub fn check_line(text: &str) -> Result<(), BadCharacter> {
 pub(crate) fn check_name(text: &str) -> Result<(), BadCharacter> {
     check(text, |it| {
         unprintable(it)
-            .or_else(|| is_invisible(it).then_some(Fault::Invisible))
-            .or_else(|| (is_blank(it) && it != ' ').then_some(Fault::Blank))
+            .or_else(|| is_invisible(it).then_some(Reason::Invisible))
+            .or_else(|| (is_blank(it) && it != ' ').then_some(Reason::Blank))
     })
 }
 
@@ -71,16 +71,16 @@ pub(crate) fn is_blank(character: char) -> bool {
     CodePointMapData::<GeneralCategory>::new().get(character) == GeneralCategory::SpaceSeparator
 }
 
-fn check(text: &str, fault: impl Fn(char) -> Option<Fault>) -> Result<(), BadCharacter> {
+fn check(text: &str, fault: impl Fn(char) -> Option<Reason>) -> Result<(), BadCharacter> {
     let bad = text.chars().find_map(|character| Some(BadCharacter { character, fault: fault(character)? }));
     bad.map_or(Ok(()), Err)
 }
 
-fn unprintable(character: char) -> Option<Fault> {
+fn unprintable(character: char) -> Option<Reason> {
     match u32::from(character) {
-        0xFDD0..=0xFDEF => Some(Fault::Noncharacter),
-        code if code & 0xFFFE == 0xFFFE => Some(Fault::Noncharacter),
-        _ => character.is_control().then_some(Fault::Control),
+        0xFDD0..=0xFDEF => Some(Reason::Noncharacter),
+        code if code & 0xFFFE == 0xFFFE => Some(Reason::Noncharacter),
+        _ => character.is_control().then_some(Reason::Control),
     }
 }
 

@@ -76,14 +76,14 @@ pub struct Rival {
 
 /// The right to change a stack, renewed until it is released.
 pub struct Lease {
-    place: Place,
+    place: LeaseStore,
     mine: Arc<Mine>,
     renewals: JoinHandle<()>,
 }
 
 /// Where leases of a stack are kept, and for how long they hold there.
 #[derive(Clone)]
-pub struct Place {
+pub struct LeaseStore {
     s3: Client,
     bucket: String,
     account: String,
@@ -108,7 +108,7 @@ struct There {
 
 impl Lease {
     /// Asks once. A lease whose holder is dead, or has not been heard of for a term, is taken over.
-    pub async fn take(place: &Place, command: &str) -> Result<Answer, Fault> {
+    pub async fn take(place: &LeaseStore, command: &str) -> Result<Answer, Fault> {
         let holder = Holder::this_run(command, place.term);
         let begin = |etag| Ok(Answer::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
         // Whoever was in the way may be gone when we look, and somebody else there when we write again.
@@ -135,7 +135,7 @@ impl Lease {
     }
 
     /// Removes what a run has left that died after its last change. Nobody's work is touched.
-    pub async fn sweep(place: &Place) -> Result<(), Fault> {
+    pub async fn sweep(place: &LeaseStore) -> Result<(), Fault> {
         match place.look().await? {
             Some(there) if there.is_dead(place.term) => place.delete(&there.etag).await.map(drop),
             _ => Ok(()),
@@ -162,7 +162,7 @@ impl Lease {
         }
     }
 
-    fn begin(place: Place, holder: Holder, etag: String) -> Lease {
+    fn begin(place: LeaseStore, holder: Holder, etag: String) -> Lease {
         let mine = Arc::new(Mine { holder, etag: Mutex::new(etag), lost: CancellationToken::new() });
         let renewals = tokio::spawn(renew(place.clone(), mine.clone()));
         Lease { place, mine, renewals }
@@ -171,7 +171,7 @@ impl Lease {
 
 /// Says every now and then that this run is alive. Nobody waits for it, and no answer of AWS makes it give up but that
 /// the lease is another's.
-async fn renew(place: Place, mine: Arc<Mine>) {
+async fn renew(place: LeaseStore, mine: Arc<Mine>) {
     let mut heard = Instant::now();
     loop {
         tokio::time::sleep(place.term / SIGNS).await;
@@ -194,7 +194,7 @@ enum Sign {
     Unheard,
 }
 
-async fn sign_of_life(place: &Place, mine: &Mine) -> Sign {
+async fn sign_of_life(place: &LeaseStore, mine: &Mine) -> Sign {
     let etag = mine.etag().clone();
     let there = match place.put(&mine.holder.renewed(place.term), If::Is(&etag)).await {
         Ok(Put::Done(etag)) => {
@@ -241,10 +241,10 @@ enum Deleted {
     Refused,
 }
 
-impl Place {
+impl LeaseStore {
     /// The artifact bucket of a stack, and how long a lease in it holds after its holder's last sign of life.
-    pub fn of(aws: &Aws, bucket: &str, account: &str, term: Duration) -> Place {
-        Place { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into(), term }
+    pub fn of(aws: &Aws, bucket: &str, account: &str, term: Duration) -> LeaseStore {
+        LeaseStore { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into(), term }
     }
 
     async fn put(&self, holder: &Holder, expected: If<'_>) -> Result<Put, Fault> {

@@ -34,7 +34,7 @@ use crate::{
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
     kinds,
     machine::{
-        pin::{Elsewhere, Pin, Place},
+        pin::{Elsewhere, Home, Pin},
         signals,
     },
     output::{
@@ -312,7 +312,7 @@ impl Session {
             return;
         }
         let local = if self.destination == Destination::Laptop { " --local" } else { "" };
-        for Place { stack, account, region } in self.pin.others(self.config.name.as_str()) {
+        for Home { stack, account, region } in self.pin.others(self.config.name.as_str()) {
             let name = &self.config.name;
             report::say(format!(
                 "this is a new stack: {stack}, which this folder has in account {account}, region {region}, stays as it is"
@@ -341,7 +341,7 @@ impl Session {
     }
 
     /// Where this stack lives.
-    fn home(&self) -> Place {
+    fn home(&self) -> Home {
         home(&self.config, &self.site)
     }
 
@@ -485,8 +485,8 @@ fn instance_types(config: &Config) -> BTreeSet<String> {
     config.services.values().map(|service| service.instance_type.to_string()).collect()
 }
 
-fn home(config: &Config, site: &Site) -> Place {
-    Place { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
+fn home(config: &Config, site: &Site) -> Home {
+    Home { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
 }
 
 /// What is on this machine is remembered beside it, and forgotten with it.

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 
 use super::{Session, interrupted};
 use crate::{
-    cloud::lease::{Answer, Lease, Place, Rival},
+    cloud::lease::{Answer, Lease, LeaseStore, Rival},
     machine::signals,
     output::{
         exit::{Exit, Failure},
@@ -33,7 +33,7 @@ impl Session {
     ///
     /// Errors: naming the holder.
     pub async fn take_turn(&self, command: &str, may_wait: bool) -> Result<Turn, Failure> {
-        let (place, stop) = (self.place_of_leases(), signals::watch());
+        let (place, stop) = (self.lease_store(), signals::watch());
         let mut waited = false;
         loop {
             let rival =
@@ -65,14 +65,14 @@ impl Session {
 
     /// Removes the lease of a run that died after its last change.
     pub async fn sweep(&self) {
-        if let Err(fault) = Lease::sweep(&self.place_of_leases()).await {
+        if let Err(fault) = Lease::sweep(&self.lease_store()).await {
             report::say(format!("the lease of a run that died could not be removed: {fault}"));
         }
     }
 
-    fn place_of_leases(&self) -> Place {
+    fn lease_store(&self) -> LeaseStore {
         let bucket = Names::of(&self.config, &self.site).artifacts();
-        Place::of(&self.aws, &bucket, &self.site.account, self.lease_term)
+        LeaseStore::of(&self.aws, &bucket, &self.site.account, self.lease_term)
     }
 }
 

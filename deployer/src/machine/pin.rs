@@ -16,12 +16,12 @@ const MOST: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Pin {
     file: PathBuf,
-    places: Vec<Place>,
+    places: Vec<Home>,
 }
 
 /// One place of one stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Home {
     /// The stack's name.
     pub stack: String,
     /// The account's number.
@@ -55,8 +55,8 @@ impl Pin {
     }
 
     /// Whether the stack is known to live elsewhere. A region that was asked for by name is a second place.
-    pub fn contradicts(&self, here: &Place, region_is_meant: bool) -> Option<Elsewhere> {
-        let known: Vec<&Place> = self.places.iter().filter(|place| place.stack == here.stack).collect();
+    pub fn contradicts(&self, here: &Home, region_is_meant: bool) -> Option<Elsewhere> {
+        let known: Vec<&Home> = self.places.iter().filter(|place| place.stack == here.stack).collect();
         if let Some(other) = known.iter().find(|place| place.account != here.account) {
             return Some(Elsewhere::Account(other.account.clone()));
         }
@@ -66,12 +66,12 @@ impl Pin {
     }
 
     /// Where other stacks of this folder live.
-    pub fn others(&self, stack: &str) -> impl Iterator<Item = &Place> {
+    pub fn others(&self, stack: &str) -> impl Iterator<Item = &Home> {
         self.places.iter().filter(move |place| place.stack != stack)
     }
 
     /// Remembers a place, and forgets those in other accounts: `account` in `stack.yaml` has decided.
-    pub fn remember(&mut self, here: &Place) -> anyhow::Result<()> {
+    pub fn remember(&mut self, here: &Home) -> anyhow::Result<()> {
         let before = self.places.clone();
         self.places.retain(|place| place.stack != here.stack || place.account == here.account);
         if !self.places.contains(here) {
@@ -81,7 +81,7 @@ impl Pin {
     }
 
     /// Forgets a place where nothing is left.
-    pub fn forget(&mut self, here: &Place) -> anyhow::Result<()> {
+    pub fn forget(&mut self, here: &Home) -> anyhow::Result<()> {
         let before = self.places.len();
         self.places.retain(|place| place != here);
         if self.places.len() == before { Ok(()) } else { self.write() }
@@ -98,11 +98,8 @@ impl Pin {
             return std::fs::remove_file(&self.file).with_context(|| format!("cannot remove {}", self.file.display()));
         }
         let folder = self.file.parent().unwrap_or(Path::new("."));
-        let text: String = self
-            .places
-            .iter()
-            .map(|Place { stack, account, region }| format!("{stack} {account} {region}\n"))
-            .collect();
+        let text: String =
+            self.places.iter().map(|Home { stack, account, region }| format!("{stack} {account} {region}\n")).collect();
         let written = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::NamedTempFile::new_in(folder))
             .and_then(|mut beside| beside.write_all(text.as_bytes()).map(|()| beside))
@@ -111,9 +108,9 @@ impl Pin {
     }
 }
 
-fn place(line: &str) -> Option<Place> {
+fn place(line: &str) -> Option<Home> {
     match line.split_whitespace().collect::<Vec<_>>()[..] {
-        [stack, account, region] => Some(Place { stack: stack.into(), account: account.into(), region: region.into() }),
+        [stack, account, region] => Some(Home { stack: stack.into(), account: account.into(), region: region.into() }),
         _ => None,
     }
 }
@@ -122,8 +119,8 @@ fn place(line: &str) -> Option<Place> {
 mod tests {
     use super::*;
 
-    fn at(account: &str, region: &str) -> Place {
-        Place { stack: "posts".into(), account: account.into(), region: region.into() }
+    fn at(account: &str, region: &str) -> Home {
+        Home { stack: "posts".into(), account: account.into(), region: region.into() }
     }
 
     #[test]
@@ -140,7 +137,7 @@ mod tests {
         let elsewhere = Elsewhere::Regions(vec!["us-east-1".into()]);
         assert_eq!(pin.contradicts(&at("1", "eu-west-1"), false), Some(elsewhere));
         assert_eq!(pin.contradicts(&at("1", "eu-west-1"), true), None);
-        let other = Place { stack: "others".into(), ..at("2", "eu-west-1") };
+        let other = Home { stack: "others".into(), ..at("2", "eu-west-1") };
         assert_eq!(pin.contradicts(&other, false), None, "another stack of the same folder");
 
         pin.remember(&at("1", "eu-west-1")).unwrap();

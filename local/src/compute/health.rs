@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Compute;
-use super::elb::{Place, checked_at, target_status};
+use super::elb::{Reachability, checked_at, target_status};
 use super::state::{Health, HealthCheck};
 
 /// Even at local speed a target is not asked more often, unless it is new.
@@ -25,7 +25,7 @@ const SHORTEST_FIRST: Duration = Duration::from_millis(20);
 /// What is asked, and where.
 struct Question {
     check: HealthCheck,
-    place: Place,
+    place: Reachability,
     health: Health,
 }
 
@@ -61,9 +61,9 @@ async fn step(compute: &Compute, group: &str, target: &str, streak: &mut Streak)
     let interval = compute.site.speed.lasts(question.check.interval_s).max(SHORTEST_INTERVAL);
     let first = compute.site.speed.takes(question.check.interval_s).max(SHORTEST_FIRST);
     let verdict = match &question.place {
-        Place::At(address) => ask(&question.check, address.to_string()).await,
-        Place::Blocked => Err(timed_out()),
-        Place::Closed => Err(failed()),
+        Reachability::At(address) => ask(&question.check, address.to_string()).await,
+        Reachability::Blocked => Err(timed_out()),
+        Reachability::Closed => Err(failed()),
     };
     if let Some(health) = streak.judge(&question, verdict, interval) {
         compute.change(|state, _| {
@@ -165,7 +165,7 @@ mod tests {
 
     fn asked(health: Health) -> Question {
         let check = HealthCheck { healthy: 3, unhealthy: 2, ..HealthCheck::default() };
-        Question { check, place: Place::Closed, health }
+        Question { check, place: Reachability::Closed, health }
     }
 
     #[test]

@@ -36,7 +36,7 @@ use balancer::{Requests, Tally};
 use instance::Machine;
 use ports::Ports;
 use state::{Health, State};
-use wire::{Answer, Envelope, Fault, NOT_IMPLEMENTED, Params};
+use wire::{Answer, ApiError, Envelope, NOT_IMPLEMENTED, Params};
 
 use crate::taken::{self, Takes};
 use crate::warden::Warden;
@@ -193,7 +193,7 @@ const SERVICES: &[Service] = &[
 /// The answer to a call that was only to be tried.
 fn tried(answer: Answer) -> Answer {
     answer?;
-    Err(Fault::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
+    Err(ApiError::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
 }
 
 /// Every operation with its service.
@@ -212,7 +212,7 @@ pub struct Compute {
     endpoint: String,
     objects: Arc<dyn Objects>,
     roles: Arc<dyn Roles>,
-    state: Mutex<Kept>,
+    state: Mutex<SavedState>,
     machines: Mutex<BTreeMap<String, Machine>>,
     warden: Warden,
     requests: Requests,
@@ -225,7 +225,7 @@ pub struct Compute {
 }
 
 /// The state, and what of it is on disk.
-struct Kept {
+struct SavedState {
     state: State,
     saved: Vec<u8>,
 }
@@ -244,7 +244,7 @@ impl Compute {
             endpoint,
             objects,
             roles,
-            state: Mutex::new(Kept { state, saved: Vec::new() }),
+            state: Mutex::new(SavedState { state, saved: Vec::new() }),
             machines: Mutex::default(),
             warden: Warden::default(),
             requests: Requests::default(),
@@ -282,7 +282,7 @@ impl Compute {
         let (name, operation, takes) = operations.iter().find(|(known, _, _)| known == name)?;
         let answer = match taken::check_form(takes, form) {
             Ok(()) => self.carry_out(name, *operation, &Params::parse(form)).await,
-            Err(text) => Err(Fault::new(NOT_IMPLEMENTED, text)),
+            Err(text) => Err(ApiError::new(NOT_IMPLEMENTED, text)),
         };
         Some(envelope.seal(name, answer))
     }
@@ -308,7 +308,7 @@ impl Compute {
     }
 
     /// Why a group cannot have this launch template: only IAM knows whether its instance profile exists.
-    async fn refusal(&self, operation: &str, params: &Params) -> Option<Fault> {
+    async fn refusal(&self, operation: &str, params: &Params) -> Option<ApiError> {
         if !matches!(operation, "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") {
             return None;
         }
@@ -319,7 +319,7 @@ impl Compute {
         let message = format!(
             "You must use a valid fully-formed launch template. Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         );
-        Some(Fault::new("ValidationError", message))
+        Some(ApiError::new("ValidationError", message))
     }
 
     /// The alarms of target tracking.
@@ -393,7 +393,7 @@ impl Compute {
         let mut kept = self.kept();
         let result = change(&mut kept.state, &self.site);
         self.generation.fetch_add(1, Ordering::SeqCst);
-        let Kept { state, saved } = &mut *kept;
+        let SavedState { state, saved } = &mut *kept;
         if let Err(error) = state.save_if_new(&self.site.dir.join("compute.json"), saved) {
             // What is really so cannot be undone by not writing it; the next change writes it along.
             tracing::error!("failed to keep the state of compute: {error:#}");
@@ -407,19 +407,19 @@ impl Compute {
         let before = kept.state.clone();
         let answer = change(&mut kept.state, &self.site);
         self.generation.fetch_add(1, Ordering::SeqCst);
-        let Kept { state, saved } = &mut *kept;
+        let SavedState { state, saved } = &mut *kept;
         match state.save_if_new(&self.site.dir.join("compute.json"), saved) {
             Ok(()) => answer,
             Err(error) => {
                 tracing::error!("failed to keep the state of compute: {error:#}");
                 *state = before;
                 self.generation.fetch_add(1, Ordering::SeqCst);
-                Err(Fault::new("InternalFailure", format!("the local AWS cannot write its state: {error:#}")))
+                Err(ApiError::new("InternalFailure", format!("the local AWS cannot write its state: {error:#}")))
             }
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, SavedState> {
         self.state.lock().expect("no change to the state panics")
     }
 

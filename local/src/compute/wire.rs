@@ -12,22 +12,22 @@ pub(crate) use crate::taken::NOT_IMPLEMENTED;
 
 /// A refused call, as the API words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct ApiError {
     /// The machine-readable code.
     pub code: &'static str,
     /// The text for people.
     pub message: String,
 }
 
-impl Fault {
+impl ApiError {
     /// A refusal with this code and text.
-    pub fn new(code: &'static str, message: impl Into<String>) -> Fault {
-        Fault { code, message: message.into() }
+    pub fn new(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { code, message: message.into() }
     }
 }
 
 /// What a call answers: the inside of its XML document.
-pub type Answer = Result<Xml, Fault>;
+pub type Answer = Result<Xml, ApiError>;
 
 /// One level of a call's parameters: `Filter.1.Name` is `Filter` → `1` → `Name`.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -72,18 +72,18 @@ impl Params {
     }
 
     /// The text at a path, which must be there.
-    pub fn required(&self, path: &str) -> Result<&str, Fault> {
+    pub fn required(&self, path: &str) -> Result<&str, ApiError> {
         self.text(path)
-            .ok_or_else(|| Fault::new("MissingParameter", format!("The request must contain the parameter {path}")))
+            .ok_or_else(|| ApiError::new("MissingParameter", format!("The request must contain the parameter {path}")))
     }
 
     /// The number or the `true`/`false` at a path.
-    pub fn parsed<T: FromStr>(&self, path: &str) -> Result<Option<T>, Fault> {
+    pub fn parsed<T: FromStr>(&self, path: &str) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(path) else {
             return Ok(None);
         };
         let value = text.parse().map_err(|_| {
-            Fault::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
+            ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
         })?;
         Ok(Some(value))
     }
@@ -150,13 +150,13 @@ impl Filters {
         &self,
         tags: &BTreeMap<String, String>,
         fact: impl Fn(&str) -> Option<Vec<String>>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ApiError> {
         for (name, wanted) in &self.0 {
             let values = match name.split_once(':') {
                 Some(("tag", key)) => tags.get(key).into_iter().cloned().collect(),
                 _ if name == "tag-key" => tags.keys().cloned().collect(),
                 _ => fact(name)
-                    .ok_or_else(|| Fault::new("InvalidParameterValue", format!("The filter '{name}' is invalid")))?,
+                    .ok_or_else(|| ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid")))?,
             };
             if !wanted.iter().any(|pattern| values.iter().any(|value| glob(pattern, value))) {
                 return Ok(false);
@@ -202,7 +202,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 /// One page of a list, and the token of the next. The token is the number of elements already given.
 ///
 /// It has the `usual` number of elements unless the call says otherwise.
-pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a [T], Option<String>), Fault> {
+pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a [T], Option<String>), ApiError> {
     const MOST: usize = 100;
     let start: usize = params.parsed("NextToken")?.unwrap_or(0);
     let size = params.parsed("MaxRecords")?.unwrap_or(usual).clamp(1, MOST);
@@ -328,7 +328,7 @@ impl Envelope {
         }
     }
 
-    fn failure(self, fault: &Fault, request: Uuid) -> String {
+    fn failure(self, fault: &ApiError, request: Uuid) -> String {
         let mut error = Xml::new();
         match self {
             Envelope::Ec2 => error.within("Response", |xml| {
@@ -450,14 +450,14 @@ mod tests {
         );
         check_document(
             Envelope::Ec2,
-            Err(Fault::new("InvalidGroup.Duplicate", "it's there")),
+            Err(ApiError::new("InvalidGroup.Duplicate", "it's there")),
             expect![[
                 r#"400 <?xml version="1.0" encoding="UTF-8"?><Response><Errors><Error><Code>InvalidGroup.Duplicate</Code><Message>it&apos;s there</Message></Error></Errors><RequestID>ID</RequestID></Response>"#
             ]],
         );
         check_document(
             Envelope::Query("space"),
-            Err(Fault::new("ValidationError", "no")),
+            Err(ApiError::new("ValidationError", "no")),
             expect![[
                 r#"400 <?xml version="1.0" encoding="UTF-8"?><ErrorResponse xmlns="space"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>no</Message></Error><RequestId>ID</RequestId></ErrorResponse>"#
             ]],

@@ -22,7 +22,7 @@ use crate::call::{Call, Request};
 pub use chaos::{Chaos, Kind, UnknownKind};
 use chaos::{Dice, Mishap};
 use rates::Buckets;
-use rule::{Fault, Known, Rule};
+use rule::{Injected, Known, Rule};
 
 /// What a call meets on its way.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ pub(crate) struct Faults {
 
 #[derive(Debug, Default)]
 struct Inner {
-    rules: Vec<Kept>,
+    rules: Vec<ActiveRule>,
     last_id: u64,
     chaos: Chaos,
     dice: Dice,
@@ -89,7 +89,7 @@ struct Inner {
 
 /// A rule and what it has seen.
 #[derive(Debug)]
-struct Kept {
+struct ActiveRule {
     id: u64,
     rule: Rule,
     matched: u64,
@@ -202,7 +202,7 @@ impl Faults {
     /// Rules with what they have seen, and the chaos.
     pub(crate) fn show(&self) -> Value {
         let inner = self.inner();
-        let rules: Vec<Value> = inner.rules.iter().map(Kept::show).collect();
+        let rules: Vec<Value> = inner.rules.iter().map(ActiveRule::show).collect();
         json!({ "rules": rules, "chaos": inner.chaos, "over_rate": inner.rates.refused })
     }
 
@@ -228,12 +228,12 @@ impl Inner {
     fn push(&mut self, rule: Rule) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
-        self.rules.push(Kept { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });
+        self.rules.push(ActiveRule { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });
         id
     }
 }
 
-impl Kept {
+impl ActiveRule {
     /// Counts the call if it is one of the rule's, and says whether it is hit.
     fn meets(&mut self, call: &Call, caller: &str, request: &Request) -> bool {
         if !self.rule.matching.fits(call, caller, request) {
@@ -247,8 +247,8 @@ impl Kept {
 
     fn act(&self, call: &Call) -> Option<Act> {
         match self.rule.fault.as_ref()? {
-            Fault::Known(known) => act(known, call, Some(&self.released)),
-            Fault::Custom(refusal) => Some(Act::Refuse(refusal.clone())),
+            Injected::Known(known) => act(known, call, Some(&self.released)),
+            Injected::Custom(refusal) => Some(Act::Refuse(refusal.clone())),
         }
     }
 

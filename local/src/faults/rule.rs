@@ -18,7 +18,7 @@ pub(super) struct Rule {
     #[serde(rename = "match")]
     pub matching: Match,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fault: Option<Fault>,
+    pub fault: Option<Injected>,
     pub latency_ms: u64,
 }
 
@@ -26,7 +26,7 @@ impl Rule {
     /// How long a call that is hit is held up.
     pub(super) fn latency(&self) -> Duration {
         match (self.latency_ms, &self.fault) {
-            (0, Some(Fault::Known(Known::Slow))) => SLOW,
+            (0, Some(Injected::Known(Known::Slow))) => SLOW,
             (time, _) => Duration::from_millis(time),
         }
     }
@@ -38,7 +38,7 @@ impl Rule {
 struct Written {
     #[serde(rename = "match", default)]
     matching: Match,
-    fault: Option<Fault>,
+    fault: Option<Injected>,
     #[serde(default)]
     latency_ms: u64,
 }
@@ -125,7 +125,7 @@ fn says(request: &Request, text: &str) -> bool {
 /// What becomes of a call that is hit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
-pub(super) enum Fault {
+pub(super) enum Injected {
     Known(Known),
     /// Any error of the service, written in its protocol.
     Custom(Refusal),
@@ -161,18 +161,18 @@ const NAMES: &[(&str, Known)] = &[
     ("hold-after", Known::HoldAfter),
 ];
 
-impl TryFrom<Value> for Fault {
+impl TryFrom<Value> for Injected {
     type Error = String;
 
-    fn try_from(written: Value) -> Result<Fault, String> {
+    fn try_from(written: Value) -> Result<Injected, String> {
         let Some(name) = written.as_str() else {
             let refusal = custom(&written);
-            return refusal.map(Fault::Custom).ok_or_else(|| {
+            return refusal.map(Injected::Custom).ok_or_else(|| {
                 "a fault is a name, or { \"status\": 400, \"code\": \"…\", \"message\": \"…\" }".to_owned()
             });
         };
         match NAMES.iter().find(|(known, _)| *known == name) {
-            Some((_, known)) => Ok(Fault::Known(*known)),
+            Some((_, known)) => Ok(Injected::Known(*known)),
             None => {
                 let names: Vec<&str> = NAMES.iter().map(|(name, _)| *name).collect();
                 Err(format!("there is no fault \"{name}\"; there are {}", names.join(", ")))
@@ -186,14 +186,14 @@ fn custom(written: &Value) -> Option<Refusal> {
     Some(Refusal::new(status, written["code"].as_str()?, written["message"].as_str().unwrap_or_default()))
 }
 
-impl From<Fault> for Value {
-    fn from(fault: Fault) -> Value {
+impl From<Injected> for Value {
+    fn from(fault: Injected) -> Value {
         match fault {
-            Fault::Known(known) => {
+            Injected::Known(known) => {
                 let name = NAMES.iter().find(|(_, named)| *named == known).map(|(name, _)| *name);
                 Value::from(name.unwrap_or_default())
             }
-            Fault::Custom(Refusal { status, code, message }) => {
+            Injected::Custom(Refusal { status, code, message }) => {
                 serde_json::json!({ "status": status, "code": code, "message": message })
             }
         }

@@ -23,7 +23,7 @@ pub(crate) struct Event {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StoredEvent {
     function: String,
     payload: String,
     accepted_ms: i64,
@@ -41,7 +41,7 @@ impl Event {
         // By name the oldest comes first.
         let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
         let text = String::from_utf8_lossy(&payload).into_owned();
-        store::write_json(&file, &Kept { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
+        store::write_json(&file, &StoredEvent { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
         Ok(Event { function: function.to_owned(), payload, accepted, due, file })
     }
 
@@ -56,7 +56,7 @@ impl Event {
         files.sort();
         let mut left = Vec::new();
         for file in files {
-            if let Some(Kept { function, payload, accepted_ms, due_ms }) = store::read_json(&file)? {
+            if let Some(StoredEvent { function, payload, accepted_ms, due_ms }) = store::read_json(&file)? {
                 let moment = |ms: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
                 let (accepted, due) = (moment(accepted_ms)?, moment(due_ms)?);
                 left.push(Event { function, payload: payload.into(), accepted, due, file });

@@ -20,7 +20,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response};
 use crate::call::Call;
-pub(crate) use needs::{Place, needs, object_need, to_make_logs, to_write_logs};
+pub(crate) use needs::{Scope, needs, object_need, to_make_logs, to_write_logs};
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::Policy;
 use policy::{Verdict, judge};

@@ -10,7 +10,7 @@ use crate::call::{Call, Request};
 use crate::{lambda, s3};
 
 /// What ARNs need to know beside a call.
-pub(crate) struct Place<'a> {
+pub(crate) struct Scope<'a> {
     pub region: &'a str,
     /// The ARN of the role with this name, which has a path.
     pub role_arn: &'a dyn Fn(&str) -> Option<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Place<'a> {
 /// What the caller must be allowed for a call; all of it.
 ///
 /// An operation that no line speaks of needs the action of its own name on everything.
-pub(crate) fn needs(call: &Call, request: &Request, place: &Place) -> Vec<Need> {
+pub(crate) fn needs(call: &Call, request: &Request, place: &Scope) -> Vec<Need> {
     let operation = call.operation.as_str();
     match call.service.as_str() {
         "s3" => s3_needs(operation, request),
@@ -174,7 +174,7 @@ pub(crate) fn object_need(action: &str, arn: &str, version: Option<String>) -> N
     }
 }
 
-fn dynamodb_needs(operation: &str, input: &Value, place: &Place) -> Vec<Need> {
+fn dynamodb_needs(operation: &str, input: &Value, place: &Scope) -> Vec<Need> {
     let table = |name: &str| match name.starts_with("arn:") {
         true => name.to_owned(),
         false => format!("arn:aws:dynamodb:{}:{ACCOUNT}:table/{name}", place.region),
@@ -266,7 +266,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 /// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
-fn log_resource(operation: &str, input: &Value, place: &Place) -> String {
+fn log_resource(operation: &str, input: &Value, place: &Scope) -> String {
     let group = |name: &str| format!("arn:aws:logs:{}:{ACCOUNT}:log-group:{name}", place.region);
     if let Some(arn) = input["resourceArn"].as_str() {
         return arn.trim_end_matches(":*").to_owned();
@@ -291,7 +291,7 @@ pub(crate) fn to_make_logs(region: &str, group: &str) -> Need {
     Need::new("logs:CreateLogGroup", format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:"))
 }
 
-fn lambda_needs(operation: &str, request: &Request, place: &Place) -> Vec<Need> {
+fn lambda_needs(operation: &str, request: &Request, place: &Scope) -> Vec<Need> {
     let input = json(request);
     let function = |name: &str| format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", place.region);
     let name = match operation {
@@ -317,7 +317,7 @@ fn lambda_needs(operation: &str, request: &Request, place: &Place) -> Vec<Need> 
 
 type Form = BTreeMap<String, String>;
 
-fn iam_needs(operation: &str, form: &Form, place: &Place) -> Vec<Need> {
+fn iam_needs(operation: &str, form: &Form, place: &Scope) -> Vec<Need> {
     let path = form.get("Path").map_or("/", String::as_str);
     let arn = |kind: &str, name: &str| format!("arn:aws:iam::{ACCOUNT}:{kind}{path}{name}");
     let role = |name: &String| (place.role_arn)(name).unwrap_or_else(|| arn("role", name));
@@ -353,7 +353,7 @@ fn sts_needs(operation: &str, form: &Form) -> Vec<Need> {
     }
 }
 
-fn ec2_needs(operation: &str, form: &Form, place: &Place) -> Vec<Need> {
+fn ec2_needs(operation: &str, form: &Form, place: &Scope) -> Vec<Need> {
     let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{}:{ACCOUNT}:{kind}/{id}", place.region);
     let action = format!("ec2:{operation}");
     if operation.starts_with("Describe") {
@@ -394,7 +394,7 @@ fn kind_of(id: &str) -> &'static str {
 }
 
 /// The unique part of a group's ARN is not known to who names it.
-fn group_arn(operation: &str, form: &Form, place: &Place) -> String {
+fn group_arn(operation: &str, form: &Form, place: &Scope) -> String {
     let named = form.get("AutoScalingGroupName").or_else(|| form.get("Tags.member.1.ResourceId"));
     match named {
         Some(name) if !operation.starts_with("Describe") => {
@@ -404,7 +404,7 @@ fn group_arn(operation: &str, form: &Form, place: &Place) -> String {
     }
 }
 
-fn elb_needs(operation: &str, form: &Form, place: &Place) -> Vec<Need> {
+fn elb_needs(operation: &str, form: &Form, place: &Scope) -> Vec<Need> {
     let action = format!("elasticloadbalancing:{operation}");
     let new = |kind: &str| {
         let name = form.get("Name").cloned().unwrap_or_default();
@@ -447,7 +447,7 @@ mod tests {
         };
         request.headers.insert("authorization", scope.parse().unwrap());
         let role_arn = |name: &str| (name == "web").then(|| "arn:aws:iam::000000000000:role/deployer/web".to_owned());
-        let place = Place { region: "us-east-1", role_arn: &role_arn };
+        let place = Scope { region: "us-east-1", role_arn: &role_arn };
         let call = crate::call::identify(&request);
         needs(&call, &request, &place).into_iter().map(|need| format!("{} {}", need.action, need.resource)).collect()
     }

@@ -32,7 +32,7 @@ struct Worker {
 }
 
 /// A connection's place on a worker, from which it counts there until this is dropped.
-pub(crate) struct Place {
+pub(crate) struct Slot {
     pub(crate) runtime: Handle,
     _mark: Arc<()>,
 }
@@ -71,10 +71,10 @@ impl Workers {
     }
 
     /// A place for a connection where there are the fewest.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Slot {
         let fewest = self.all.iter().min_by_key(|worker| Arc::strong_count(&worker.mark));
         let Worker { runtime, mark } = fewest.expect("there is one at least");
-        Place { runtime: runtime.clone(), _mark: mark.clone() }
+        Slot { runtime: runtime.clone(), _mark: mark.clone() }
     }
 }
 
@@ -102,14 +102,14 @@ mod tests {
 
     use super::*;
 
-    async fn thread_of(place: &Place) -> ThreadId {
+    async fn thread_of(place: &Slot) -> ThreadId {
         place.runtime.spawn(async { thread::current().id() }).await.unwrap()
     }
 
     #[tokio::test]
     async fn connections_are_dealt_out_to_where_there_are_the_fewest() {
         let workers = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap();
-        let mut places: HashMap<ThreadId, Vec<Place>> = HashMap::new();
+        let mut places: HashMap<ThreadId, Vec<Slot>> = HashMap::new();
         for _ in 0..12 {
             let place = workers.place();
             places.entry(thread_of(&place).await).or_default().push(place);

@@ -178,7 +178,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::storage::sigv4::{Place, Signer};
+    use crate::storage::sigv4::{Destination, Signer};
 
     /// Calls that are made, as operation and ids, each to be answered by the test.
     #[derive(Debug, Clone, Default)]
@@ -214,7 +214,7 @@ mod tests {
     impl Cloud {
         fn writes(&self) -> BatchWrites {
             let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
-            let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
+            let place = Destination { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
             let keys = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
             let http = SharedHttpConnector::new(self.clone());
             BatchWrites::new(DynamoDb::new(http, Signer::new(place, keys), None, None), "posts".to_owned())

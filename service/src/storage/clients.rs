@@ -21,7 +21,7 @@ use crate::storage::dynamodb::DynamoDb;
 use crate::storage::pictures::{PROMISED, Pictures};
 use crate::storage::rows::Rows;
 use crate::storage::s3_pages::Pages;
-use crate::storage::sigv4::{Place, Signer};
+use crate::storage::sigv4::{Destination, Signer};
 use crate::storage::transport;
 
 /// Where posts and pictures are.
@@ -124,7 +124,7 @@ fn s3_endpoint<'a>(shared: &'a SdkConfig, settings: &'a Settings) -> Option<&'a 
 }
 
 /// Asks the rules by which the SDK's client itself finds the bucket's address.
-async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
+async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Destination, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?;
     let endpoint = s3_endpoint(shared, settings);
     let params = of_buckets::Params::builder()
@@ -143,7 +143,7 @@ async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Plac
 }
 
 /// The same for `DynamoDB`.
-async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Place, BadSettings> {
+async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Destination, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?.as_ref();
     let endpoint = settings.dynamodb_endpoint.as_deref().or_else(|| shared.endpoint_url());
     let params = of_tables::Params::builder()
@@ -160,7 +160,7 @@ async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Plac
     place(address.url(), signed_for)
 }
 
-fn place(address: &str, (region, service): (String, String)) -> Result<Place, BadSettings> {
+fn place(address: &str, (region, service): (String, String)) -> Result<Destination, BadSettings> {
     let parsed: Option<Uri> = address.parse().ok().filter(|_| is_url(address));
     let Some((scheme, authority, path)) =
         parsed.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri.path())))
@@ -168,7 +168,7 @@ fn place(address: &str, (region, service): (String, String)) -> Result<Place, Ba
         return Err(BadSettings::NotAbsolute(address.to_owned()));
     };
     let path = path.trim_end_matches('/').to_owned();
-    Ok(Place { origin: format!("{scheme}://{authority}"), path, region, service })
+    Ok(Destination { origin: format!("{scheme}://{authority}"), path, region, service })
 }
 
 /// The region and the service in whose names requests to this address are signed; nothing if not as usual.
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(renew_at(now, now), now);
     }
 
-    async fn bucket_at(bucket: &str, region: &str, endpoint: Option<&str>) -> Place {
+    async fn bucket_at(bucket: &str, region: &str, endpoint: Option<&str>) -> Destination {
         let shared = SdkConfig::builder().region(aws_config::Region::new(region.to_owned())).build();
         let settings = Settings::read(|name| match name {
             "BUCKET" => Some(bucket.to_owned()),
@@ -239,7 +239,7 @@ mod tests {
         ] {
             let [origin, path, region] = [origin, path, region].map(str::to_owned);
             let place = bucket_at(bucket, &region, endpoint).await;
-            assert_eq!(place, Place { origin, path, region, service: "s3".to_owned() });
+            assert_eq!(place, Destination { origin, path, region, service: "s3".to_owned() });
         }
     }
 }

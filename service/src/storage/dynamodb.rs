@@ -248,7 +248,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::storage::sigv4::Place;
+    use crate::storage::sigv4::Destination;
 
     /// Status and body; nothing if the connection is reset.
     type Answer = Option<(u16, &'static str)>;
@@ -284,7 +284,7 @@ mod tests {
 
         fn client_of(&self, credentials: impl ProvideCredentials + 'static) -> DynamoDb {
             let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
-            let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
+            let place = Destination { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
             let signer = Signer::new(place, SharedCredentialsProvider::new(credentials));
             DynamoDb::new(SharedHttpConnector::new(self.clone()), signer, None, Some(&RetryConfig::standard()))
         }
@@ -400,7 +400,8 @@ mod tests {
                 HttpConnectorFuture::new(std::future::pending())
             }
         }
-        let place = Place { origin: "http://a".into(), path: String::new(), region: "r".into(), service: "s".into() };
+        let place =
+            Destination { origin: "http://a".into(), path: String::new(), region: "r".into(), service: "s".into() };
         let credentials = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
         let timeouts = TimeoutConfig::builder()
             .operation_attempt_timeout(Duration::from_secs(4))

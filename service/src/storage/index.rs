@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::storage::dynamodb::DynamoDb;
-    use crate::storage::sigv4::{Place, Signer};
+    use crate::storage::sigv4::{Destination, Signer};
 
     /// A table, how often it was read as a whole, and how often it may be.
     #[derive(Debug, Clone)]
@@ -404,7 +404,7 @@ mod tests {
 
         fn index(&self, most: usize) -> Index {
             let (origin, path) = ("http://127.0.0.1:1".to_owned(), String::new());
-            let place = Place { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
+            let place = Destination { origin, path, region: "us-east-1".to_owned(), service: "dynamodb".to_owned() };
             let keys = SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test"));
             let client = DynamoDb::new(SharedHttpConnector::new(self.clone()), Signer::new(place, keys), None, None);
             Index::of_at_most(most, Scan::new(client, "posts".to_owned()))

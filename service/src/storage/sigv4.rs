@@ -24,7 +24,7 @@ const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// Where requests go, and in whose name they are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Destination {
     /// Scheme, host and port: `https://b.s3.eu-west-3.amazonaws.com`.
     pub origin: String,
     /// What stands before each path: nothing, or `/b` where a bucket has no host name of its own.
@@ -47,7 +47,7 @@ pub(crate) struct Use<'a> {
 /// Signs for one place, with credentials that are looked up when those before are used up.
 #[derive(Debug)]
 pub(crate) struct Signer {
-    place: Place,
+    place: Destination,
     source: SharedCredentialsProvider,
     keys: RwLock<Option<Arc<Keys>>>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Keys {
 }
 
 impl Signer {
-    pub(crate) fn new(place: Place, source: SharedCredentialsProvider) -> Self {
+    pub(crate) fn new(place: Destination, source: SharedCredentialsProvider) -> Self {
         Self { place, source, keys: RwLock::default() }
     }
 
@@ -88,7 +88,7 @@ impl Signer {
 
     /// The address of the place itself.
     pub(crate) fn root(&self) -> String {
-        let Place { origin, path, .. } = &self.place;
+        let Destination { origin, path, .. } = &self.place;
         format!("{origin}{path}/")
     }
 
@@ -101,7 +101,7 @@ impl Signer {
         target: &str,
         body: &[u8],
     ) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        let Place { origin, path, .. } = &self.place;
+        let Destination { origin, path, .. } = &self.place;
         let (time, host, token) = (basic_time(now), host(origin), keys.credentials.session_token());
         let (token_line, signed) = match token {
             Some(token) => (
@@ -126,7 +126,7 @@ impl Signer {
 }
 
 impl Keys {
-    fn new(place: &Place, credentials: Credentials, now: SystemTime) -> Self {
+    fn new(place: &Destination, credentials: Credentials, now: SystemTime) -> Self {
         let good_until = credentials.expiry().unwrap_or(now + KEPT);
         let key = generate_signing_key(credentials.secret_access_key(), now, &place.region, &place.service);
         Self { good_until, day: OffsetDateTime::from(now).date(), key: key.as_ref().to_vec(), credentials }
@@ -136,9 +136,9 @@ impl Keys {
         now < self.good_until && OffsetDateTime::from(now).date() == self.day
     }
 
-    fn sign(&self, place: &Place, key: &str, purpose: &Use<'_>) -> String {
+    fn sign(&self, place: &Destination, key: &str, purpose: &Use<'_>) -> String {
         let Use { method, query, content_type, from, life } = purpose;
-        let Place { origin, path, .. } = place;
+        let Destination { origin, path, .. } = place;
         let time = basic_time(*from);
         let scope = scope(place, &time);
         let path = format!("{path}/{}", utf8_percent_encode(key, IN_PATH));
@@ -168,7 +168,7 @@ impl Keys {
     }
 
     /// The signature of a canonical request, and for which day, region and service it is one.
-    fn signature(&self, place: &Place, time: &str, request: &str) -> (String, String) {
+    fn signature(&self, place: &Destination, time: &str, request: &str) -> (String, String) {
         let (scope, hash) = (scope(place, time), hex::encode(digest(&SHA256, request.as_bytes())));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
         let signature = calculate_signature(&self.key, text.as_bytes());
@@ -176,7 +176,7 @@ impl Keys {
     }
 }
 
-fn scope(Place { region, service, .. }: &Place, time: &str) -> String {
+fn scope(Destination { region, service, .. }: &Destination, time: &str) -> String {
     format!("{}/{region}/{service}/aws4_request", &time[..8])
 }
 
@@ -217,7 +217,7 @@ mod tests {
             for (origin, path) in [("https://dynamodb.eu-west-3.amazonaws.com", ""), ("http://127.0.0.1:4566", "/sub")]
             {
                 let (origin, path) = (origin.to_owned(), path.to_owned());
-                let place = Place { origin, path, region: "eu-west-3".into(), service: "dynamodb".into() };
+                let place = Destination { origin, path, region: "eu-west-3".into(), service: "dynamodb".into() };
                 let credentials = Credentials::new("AKID", "wJalr+secret", token.map(str::to_owned), None, "test");
                 let signer = Signer::new(place, SharedCredentialsProvider::new(credentials.clone()));
                 let keys = signer.keys(now).await.unwrap();
@@ -243,7 +243,7 @@ mod tests {
     /// The example of AWS's documentation, "Authenticating Requests: Using Query Parameters".
     #[test]
     fn the_published_example_comes_out() {
-        let place = Place {
+        let place = Destination {
             origin: "https://examplebucket.s3.amazonaws.com".into(),
             path: String::new(),
             region: "us-east-1".into(),

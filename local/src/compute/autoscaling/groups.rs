@@ -8,19 +8,19 @@ use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
 use crate::compute::state::{Group, GroupTag, Instance, State, TemplateSpec};
-use crate::compute::wire::{Answer, Fault, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
+use crate::compute::wire::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
 
-fn refuse(message: impl Into<String>) -> Fault {
-    Fault::new("ValidationError", message)
+fn refuse(message: impl Into<String>) -> ApiError {
+    ApiError::new("ValidationError", message)
 }
 
 /// The group of a name.
-pub fn by_name<'a>(state: &'a State, name: &str) -> Result<&'a Group, Fault> {
+pub fn by_name<'a>(state: &'a State, name: &str) -> Result<&'a Group, ApiError> {
     state.groups.get(name).ok_or_else(|| unknown(name))
 }
 
 /// The group of a name, to be changed; one that is being deleted may not be.
-pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group, Fault> {
+pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group, ApiError> {
     match state.groups.get_mut(name) {
         Some(group) if group.deleting => {
             Err(refuse("The AutoScaling group may not be modified while it is pending delete"))
@@ -30,7 +30,7 @@ pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group
     }
 }
 
-fn unknown(name: &str) -> Fault {
+fn unknown(name: &str) -> ApiError {
     refuse(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
 
@@ -42,13 +42,13 @@ pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
 }
 
 /// The launch template of a call.
-pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, Fault> {
+pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, ApiError> {
     let (id, name) = (params.text("LaunchTemplateId"), params.text("LaunchTemplateName"));
     if id.is_none() && name.is_none() {
         return Ok(None);
     }
     let invalid =
-        |fault: Fault| refuse(format!("You must use a valid fully-formed launch template. {}", fault.message));
+        |fault: ApiError| refuse(format!("You must use a valid fully-formed launch template. {}", fault.message));
     let found = ec2::find_template(state, id, name).map_err(invalid)?;
     let version = params.text("Version").unwrap_or("$Default").to_owned();
     let spec = TemplateSpec { id: found.id.clone(), name: found.name.clone(), version };
@@ -57,7 +57,7 @@ pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, 
 }
 
 /// Refuses a template that EC2 would refuse.
-pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), Fault> {
+pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), ApiError> {
     let data = ec2::resolve_template(state, spec)?.1;
     check(state, site, data)
         .map(drop)
@@ -71,11 +71,11 @@ fn service_role(site: &Site) -> String {
 }
 
 /// Nobody looks at what another service-linked role may do, so there is none but the usual one.
-fn check_service_role(site: &Site, params: &Params) -> Result<(), Fault> {
+fn check_service_role(site: &Site, params: &Params) -> Result<(), ApiError> {
     match params.text("ServiceLinkedRoleARN").filter(|arn| *arn != service_role(site)) {
         Some(arn) => {
             let text = format!("the local AWS does not carry out the parameter ServiceLinkedRoleARN={arn}");
-            Err(Fault::new(NOT_IMPLEMENTED, text))
+            Err(ApiError::new(NOT_IMPLEMENTED, text))
         }
         None => Ok(()),
     }
@@ -85,12 +85,12 @@ fn check_service_role(site: &Site, params: &Params) -> Result<(), Fault> {
 const MOST: u32 = 10_000;
 
 /// Names are 1 to 255 printable characters of ASCII without a colon (docs/aws.md §1).
-fn check_name(name: &str) -> Result<(), Fault> {
+fn check_name(name: &str) -> Result<(), ApiError> {
     check_name_of("autoScalingGroupName", name)
 }
 
 /// The same of what belongs to a group.
-pub fn check_name_of(field: &str, name: &str) -> Result<(), Fault> {
+pub fn check_name_of(field: &str, name: &str) -> Result<(), ApiError> {
     let constraint = match () {
         () if name.len() > 255 => "Member must have length less than or equal to 255",
         () if !name.bytes().all(|c| c.is_ascii_graphic() && c != b':') => {
@@ -109,12 +109,12 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     match state.groups.get(name) {
         Some(group) if group.deleting => {
             let message = "AutoScalingGroup by this name already exists and is pending delete. Please wait until Autoscaling completes the deletion process before creating a group with the same name.";
-            return Err(Fault::new("AlreadyExists", message));
+            return Err(ApiError::new("AlreadyExists", message));
         }
         Some(_) => {
             let message =
                 format!("AutoScalingGroup by this name already exists - A group with the name {name} already exists");
-            return Err(Fault::new("AlreadyExists", message));
+            return Err(ApiError::new("AlreadyExists", message));
         }
         None => (),
     }
@@ -168,7 +168,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), Fault> {
+fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), ApiError> {
     if max > MOST {
         return Err(refuse(format!("Max bound, {max}, must be less than or equal to {MOST}")));
     }
@@ -184,7 +184,7 @@ fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), Fault> {
 }
 
 /// The subnets of a call, given themselves or by their zones.
-fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
+fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
     let all = ec2::subnets(site);
     if let Some(list) = params.text("VPCZoneIdentifier") {
         let ids: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
@@ -207,7 +207,7 @@ fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, Fault> {
     }
 }
 
-fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
+fn health_check_type(params: &Params) -> Result<Option<String>, ApiError> {
     let Some(given) = params.text("HealthCheckType") else {
         return Ok(None);
     };
@@ -218,7 +218,7 @@ fn health_check_type(params: &Params) -> Result<Option<String>, Fault> {
 }
 
 /// A call names ten target groups at most (docs/aws.md §15).
-fn check_number(arns: &[String]) -> Result<(), Fault> {
+fn check_number(arns: &[String]) -> Result<(), ApiError> {
     if arns.len() <= 10 {
         return Ok(());
     }
@@ -227,7 +227,7 @@ fn check_number(arns: &[String]) -> Result<(), Fault> {
     ))
 }
 
-fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let mut arns = params.texts("TargetGroupARNs");
     let sources = params.items("TrafficSources").into_iter();
     arns.extend(sources.map(|source| source.at("Identifier").value().to_owned()));
@@ -238,7 +238,7 @@ fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn policies(params: &Params) -> Result<Option<Vec<String>>, Fault> {
+fn policies(params: &Params) -> Result<Option<Vec<String>>, ApiError> {
     let named = params.texts("TerminationPolicies");
     match named.iter().find(|name| !termination::POLICIES.contains(&name.as_str())) {
         Some(unknown) => Err(refuse(format!("Invalid termination policy: {unknown}"))),
@@ -313,11 +313,11 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     if has_members && !has_serving && !force {
         let message =
             "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.";
-        return Err(Fault::new("ScalingActivityInProgress", message));
+        return Err(ApiError::new("ScalingActivityInProgress", message));
     }
     if has_members && !force {
         let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
-        return Err(Fault::new("ResourceInUse", message));
+        return Err(ApiError::new("ResourceInUse", message));
     }
     if !group.deleting {
         group.cause = format!(
@@ -439,7 +439,7 @@ pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> 
     let pause = site.speed.lasts(group.cooldown_s);
     if params.flag("HonorCooldown") && group.scaled.is_some_and(|since| since.age() < pause) {
         let text = format!("Scaling activity is in cooldown for the AutoScalingGroup {}", group.name);
-        return Err(Fault::new("ScalingActivityInProgress", text));
+        return Err(ApiError::new("ScalingActivityInProgress", text));
     }
     if desired != group.desired {
         group.cause = format!(
@@ -474,7 +474,7 @@ pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> An
 }
 
 /// The group that an instance belongs to.
-fn member(state: &State, id: &str) -> Result<String, Fault> {
+fn member(state: &State, id: &str) -> Result<String, ApiError> {
     let group = state.instances.get(id).filter(|one| one.is_alive()).and_then(|one| one.group.clone());
     group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
 }
@@ -524,7 +524,7 @@ pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn processes(params: &Params) -> Result<Vec<String>, Fault> {
+fn processes(params: &Params) -> Result<Vec<String>, ApiError> {
     let named = params.texts("ScalingProcesses");
     if named.is_empty() {
         return Ok(PROCESSES.iter().map(|one| (*one).to_owned()).collect());
@@ -571,9 +571,9 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     Ok(Xml::new())
 }
 
-fn not_while_refreshing(group: &Group) -> Result<(), Fault> {
+fn not_while_refreshing(group: &Group) -> Result<(), ApiError> {
     match group.refresh() {
-        Some(_) => Err(Fault::new(
+        Some(_) => Err(ApiError::new(
             "InstanceRefreshInProgress",
             "An Instance Refresh is in progress for this Auto Scaling group",
         )),

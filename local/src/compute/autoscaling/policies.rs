@@ -6,7 +6,7 @@ use super::groups;
 use super::tracking::{HIGH_MINUTES, LOW_MINUTES, LOW_SHARE};
 use crate::compute::clock::Moment;
 use crate::compute::state::{Group, Policy, State, Tracking, Verdict, Watch};
-use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 use crate::compute::{Alarm, Site};
 
 const METRICS: &[&str] =
@@ -20,7 +20,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     let kind = params.text("PolicyType").unwrap_or("SimpleScaling");
     if kind != "TargetTrackingScaling" {
         let text = format!("the local AWS has no scaling policies of the type {kind}, only TargetTrackingScaling");
-        return Err(Fault::new(NOT_IMPLEMENTED, text));
+        return Err(ApiError::new(NOT_IMPLEMENTED, text));
     }
     let arn = format!(
         "arn:aws:autoscaling:{}:{}:scalingPolicy:{}:autoScalingGroupName/{group_name}:policyName/{name}",
@@ -46,8 +46,8 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn tracking(group: &Group, params: &Params) -> Result<Tracking, Fault> {
-    let refuse = |message: String| Fault::new("ValidationError", message);
+fn tracking(group: &Group, params: &Params) -> Result<Tracking, ApiError> {
+    let refuse = |message: String| ApiError::new("ValidationError", message);
     let metric = params
         .text("PredefinedMetricSpecification.PredefinedMetricType")
         .ok_or_else(|| refuse("A predefined metric must be specified".to_owned()))?;
@@ -183,7 +183,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
         gone += before - group.policies.len();
     }
     if gone == 0 {
-        return Err(Fault::new("ValidationError", format!("Policy name {wanted} not found")));
+        return Err(ApiError::new("ValidationError", format!("Policy name {wanted} not found")));
     }
     Ok(Xml::new())
 }

@@ -6,11 +6,11 @@ use super::groups;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Protected, Refresh, RefreshStatus, State};
-use crate::compute::wire::{Answer, Fault, Params, Xml, page};
+use crate::compute::wire::{Answer, ApiError, Params, Xml, page};
 
 pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("AutoScalingGroupName")?;
-    let refuse = |message: &str| Err(Fault::new("ValidationError", message));
+    let refuse = |message: &str| Err(ApiError::new("ValidationError", message));
     if params.text("Strategy").is_some_and(|strategy| strategy != "Rolling") {
         return refuse("Only the strategy Rolling is supported here");
     }
@@ -45,7 +45,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
             "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh. (Instance Refresh: {})",
             running.id
         );
-        return Err(Fault::new("InstanceRefreshInProgress", message));
+        return Err(ApiError::new("InstanceRefreshInProgress", message));
     }
     let refresh = Refresh {
         id: Uuid::new_v4().to_string(),
@@ -74,7 +74,7 @@ pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
     let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
         let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
-        return Err(Fault::new("ActiveInstanceRefreshNotFound", message));
+        return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
     };
     refresh.status = RefreshStatus::Cancelling;
     let mut xml = Xml::new();
@@ -87,12 +87,12 @@ pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let moves_on = group.template.version.starts_with('$');
     let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
         let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
-        return Err(Fault::new("ActiveInstanceRefreshNotFound", message));
+        return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
     };
     // Only a number says where to go back to.
     if refresh.desired.is_none() || moves_on {
         let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
-        return Err(Fault::new("IrreversibleInstanceRefresh", message));
+        return Err(ApiError::new("IrreversibleInstanceRefresh", message));
     }
     refresh.status = RefreshStatus::RollbackInProgress;
     (refresh.reason, refresh.progressed) = (Some("Rolled back by user.".to_owned()), Moment::now());

@@ -12,10 +12,10 @@ use super::groups;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Group, Schedule, State};
-use crate::compute::wire::{Answer, Fault, Params, Xml, page};
+use crate::compute::wire::{Answer, ApiError, Params, Xml, page};
 
-fn refuse(message: impl Into<String>) -> Fault {
-    Fault::new("ValidationError", message)
+fn refuse(message: impl Into<String>) -> ApiError {
+    ApiError::new("ValidationError", message)
 }
 
 pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -24,7 +24,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), Fault> {
+fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), ApiError> {
     let name = params.required("ScheduledActionName")?;
     groups::check_name_of("scheduledActionName", name)?;
     let (now, start) = (Moment::now(), moment(params, "StartTime")?);
@@ -67,7 +67,7 @@ fn put_one(group: &mut Group, site: &Site, params: &Params) -> Result<(), Fault>
     Ok(())
 }
 
-fn moment(params: &Params, name: &str) -> Result<Option<Moment>, Fault> {
+fn moment(params: &Params, name: &str) -> Result<Option<Moment>, ApiError> {
     let Some(text) = params.text(name) else {
         return Ok(None);
     };
@@ -77,7 +77,7 @@ fn moment(params: &Params, name: &str) -> Result<Option<Moment>, Fault> {
 }
 
 /// When an action is due again after a moment; nothing if it is due once only, or never again.
-fn next_after(schedule: &Schedule, now: Moment) -> Result<Option<Moment>, Fault> {
+fn next_after(schedule: &Schedule, now: Moment) -> Result<Option<Moment>, ApiError> {
     let zone = schedule.zone.as_deref().unwrap_or("Etc/UTC");
     let known = Tz::from_str(zone).map_err(|_| refuse(format!("Given time zone: {zone} is invalid")))?;
     let Some(recurrence) = &schedule.recurrence else {
@@ -170,7 +170,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(Xml::new())
 }
 
-fn delete_one(group: &mut Group, name: &str) -> Result<(), Fault> {
+fn delete_one(group: &mut Group, name: &str) -> Result<(), ApiError> {
     let before = group.schedules.len();
     group.schedules.retain(|known, schedule| known != name && schedule.arn != name);
     if group.schedules.len() == before {
@@ -201,7 +201,7 @@ pub fn delete_batch(state: &mut State, _site: &Site, params: &Params) -> Answer 
     Ok(failures("FailedScheduledActions", failed))
 }
 
-fn failures(list: &str, failed: Vec<(String, Fault)>) -> Xml {
+fn failures(list: &str, failed: Vec<(String, ApiError)>) -> Xml {
     let mut xml = Xml::new();
     xml.members(list, failed, |xml, (name, fault)| {
         xml.text("ScheduledActionName", name).text("ErrorCode", fault.code).text("ErrorMessage", fault.message);

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::groups;
 use crate::compute::Site;
 use crate::compute::state::{Group, GroupTag, State};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 use crate::tags::{Flaw, USUAL};
 
 /// The tags of a creating call.
 ///
 /// The last of several with one key counts: Auto Scaling does not refuse them, as was seen on AWS
 /// (`ISS:hashicorp/terraform#2270`).
-pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, Fault> {
+pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, ApiError> {
     check_each(params)?;
     let tags: BTreeMap<_, _> = read(params).into_iter().collect();
     check_all(tags.keys())?;
@@ -21,23 +21,23 @@ pub fn wanted(params: &Params) -> Result<BTreeMap<String, GroupTag>, Fault> {
 
 /// Whether each of a call's tags is one, in the words of the service's model (`API:autoscaling.CreateOrUpdateTags`); none
 /// are published for reserved keys.
-fn check_each(params: &Params) -> Result<(), Fault> {
+fn check_each(params: &Params) -> Result<(), ApiError> {
     (1..).zip(params.pairs("Tags")).try_for_each(|(at, pair)| {
         USUAL.check([pair], []).map_err(|flaw| {
             let text = match flaw.at(at) {
                 Flaw::Reserved(key) => format!("Tag keys that begin with aws: are reserved: {key}"),
                 flaw => flaw.in_list("tags").unwrap_or_default(),
             };
-            Fault::new("ValidationError", text)
+            ApiError::new("ValidationError", text)
         })
     })
 }
 
 /// Whether a group can have tags with all these keys.
-fn check_all<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), Fault> {
+fn check_all<'a>(keys: impl IntoIterator<Item = &'a String>) -> Result<(), ApiError> {
     USUAL.check([], keys.into_iter().map(String::as_str)).map_err(|_| {
         let text = format!("You have already reached a limit: a group has at most {} tags", USUAL.most);
-        Fault::new("LimitExceeded", text)
+        ApiError::new("LimitExceeded", text)
     })
 }
 
@@ -71,7 +71,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// The group of each tag of a call, which all have to be there.
-fn named(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+fn named(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     params
         .items("Tags")
         .into_iter()
@@ -84,7 +84,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let mut found: Vec<(&Group, &String, &GroupTag)> = Vec::new();
     const KNOWN: &[&str] = &["auto-scaling-group", "key", "propagate-at-launch", "value"];
     if let Some(name) = filters.iter().map(|filter| filter.at("Name").value()).find(|name| !KNOWN.contains(name)) {
-        return Err(Fault::new(
+        return Err(ApiError::new(
             "ValidationError",
             format!(
                 "Filter type {name} is not correct. Allowed Filter types are: auto-scaling-group key value propagate-at-launch"

@@ -8,7 +8,7 @@ use http::uri::Authority;
 
 use super::headers::ForwardedFor;
 use super::requests::Count;
-use crate::compute::elb::{Place, attribute, idle_timeout_s, routable, seen_by, target_key};
+use crate::compute::elb::{Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
 use crate::compute::state::{Action, State, Target, TargetGroup};
 use crate::compute::{Compute, Site};
 
@@ -100,9 +100,9 @@ impl Group {
         let site: &Site = &compute.site;
         let goal = |target: &Target| {
             let at = match seen_by(state, group, target) {
-                Some(Place::At(address)) => authority(address).map_or(At::Closed, At::Process),
-                Some(Place::Blocked) => At::Blocked,
-                Some(Place::Closed) | None => At::Closed,
+                Some(Reachability::At(address)) => authority(address).map_or(At::Closed, At::Process),
+                Some(Reachability::Blocked) => At::Blocked,
+                Some(Reachability::Closed) | None => At::Closed,
             };
             Goal { at, count: compute.requests.of(&group.arn, &target_key(&target.id, target.port)) }
         };

@@ -3,7 +3,7 @@
 use super::network::stable_id;
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// A machine image.
 pub struct Image {
@@ -87,13 +87,13 @@ pub fn describe(_state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn refuse_unknown(site: &Site, id: &str) -> Result<(), Fault> {
+fn refuse_unknown(site: &Site, id: &str) -> Result<(), ApiError> {
     if !id.starts_with("ami-") {
-        return Err(Fault::new("InvalidAMIID.Malformed", format!("Invalid id: \"{id}\" (expecting \"ami-...\")")));
+        return Err(ApiError::new("InvalidAMIID.Malformed", format!("Invalid id: \"{id}\" (expecting \"ami-...\")")));
     }
     match find(site, id) {
         Some(_) => Ok(()),
-        None => Err(Fault::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist"))),
+        None => Err(ApiError::new("InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist"))),
     }
 }
 

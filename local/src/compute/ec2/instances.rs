@@ -10,7 +10,7 @@ use super::{images, quotas, types};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Instance, InstanceState, State};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// EC2 keeps the last 64 KiB of an instance's console.
 const CONSOLE_LIMIT: usize = 64 * 1024;
@@ -26,7 +26,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'a Instance>, Fault> {
+fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'a Instance>, ApiError> {
     let wanted = params.texts("InstanceId");
     for id in &wanted {
         by_id(state, id)?;
@@ -64,12 +64,12 @@ fn matching<'a>(state: &'a State, site: &Site, params: &Params) -> Result<Vec<&'
     Ok(found)
 }
 
-fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a Instance, Fault> {
+fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a Instance, ApiError> {
     if !id.starts_with("i-") {
-        return Err(Fault::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
+        return Err(ApiError::new("InvalidInstanceID.Malformed", format!("Invalid id: \"{id}\"")));
     }
     let message = || format!("The instance ID '{id}' does not exist");
-    state.instances.get(id).ok_or_else(|| Fault::new("InvalidInstanceID.NotFound", message()))
+    state.instances.get(id).ok_or_else(|| ApiError::new("InvalidInstanceID.NotFound", message()))
 }
 
 fn write(xml: &mut Xml, state: &State, site: &Site, one: &Instance) {
@@ -216,7 +216,7 @@ pub fn describe_attribute(state: &State, _site: &Site, params: &Params) -> Answe
         "userData" => Some(&one.user_data).filter(|text| !text.is_empty()).map(|text| STANDARD.encode(text)),
         _ => {
             let text = format!("Value ({attribute}) for parameter attribute is invalid. Unknown attribute.");
-            return Err(Fault::new("InvalidParameterValue", text));
+            return Err(ApiError::new("InvalidParameterValue", text));
         }
     };
     xml.within(attribute, |xml| {
@@ -269,10 +269,10 @@ pub fn terminate_by_id(state: &mut State, _site: &Site, params: &Params) -> Answ
     Ok(changed(changes))
 }
 
-fn protected(id: &str, done: &str, attribute: &str) -> Fault {
+fn protected(id: &str, done: &str, attribute: &str) -> ApiError {
     let text =
         format!("The instance '{id}' may not be {done}. Modify its '{attribute}' instance attribute and try again.");
-    Fault::new("OperationNotPermitted", text)
+    ApiError::new("OperationNotPermitted", text)
 }
 
 /// What a call has done to instances: the state of each before and now.
@@ -337,9 +337,9 @@ fn change(state: &mut State, params: &Params, done: &str, next: impl Fn(&Instanc
     Ok(changed(changes))
 }
 
-fn wrong_state(id: &str, done: &str) -> Fault {
+fn wrong_state(id: &str, done: &str) -> ApiError {
     let message = format!("The instance '{id}' is not in a state from which it can be {done}.");
-    Fault::new("IncorrectInstanceState", message)
+    ApiError::new("IncorrectInstanceState", message)
 }
 
 /// The loop ends the processes and starts them anew; the instance is the same, with the same disk.

@@ -3,7 +3,7 @@
 use super::network::{subnets, vpc_id};
 use crate::compute::Site;
 use crate::compute::state::{Instance, Interface, State};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// What both kinds have in common.
 struct Shown<'a> {
@@ -52,7 +52,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let all: Vec<Shown> = state.interfaces.values().map(Shown::balancer).chain(live.map(Shown::instance)).collect();
     if let Some(id) = wanted.iter().find(|id| !all.iter().any(|one| one.id == **id)) {
         let message = format!("The networkInterface ID '{id}' does not exist");
-        return Err(Fault::new("InvalidNetworkInterfaceID.NotFound", message));
+        return Err(ApiError::new("InvalidNetworkInterfaceID.NotFound", message));
     }
     let zones = subnets(site);
     let filters = Filters::of(params);

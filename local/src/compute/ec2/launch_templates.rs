@@ -10,7 +10,7 @@ use super::tags;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{LaunchTemplate, State, TemplateSpec, Version, new_id};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// What user data may have before it is encoded.
 const USER_DATA_LIMIT: usize = 16 * 1024;
@@ -71,21 +71,21 @@ fn numbered(list: Option<&Map<String, Value>>) -> Vec<&Value> {
 }
 
 /// The launch template that a call names.
-pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, Fault> {
+pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Result<&'a LaunchTemplate, ApiError> {
     match (id, name) {
-        (Some(id), _) if !id.starts_with("lt-") => Err(Fault::new(
+        (Some(id), _) if !id.starts_with("lt-") => Err(ApiError::new(
             "InvalidLaunchTemplateId.Malformed",
             format!("The specified launch template, with template ID {id}, is malformed."),
         )),
         (Some(id), _) => state.launch_templates.get(id).ok_or_else(|| {
             let message = format!("The specified launch template, with template ID {id}, does not exist.");
-            Fault::new("InvalidLaunchTemplateId.NotFound", message)
+            ApiError::new("InvalidLaunchTemplateId.NotFound", message)
         }),
         (None, Some(name)) => state.launch_templates.values().find(|template| template.name == name).ok_or_else(|| {
             let message = format!("The specified launch template, with template name {name}, does not exist.");
-            Fault::new("InvalidLaunchTemplateName.NotFoundException", message)
+            ApiError::new("InvalidLaunchTemplateName.NotFoundException", message)
         }),
-        (None, None) => Err(Fault::new(
+        (None, None) => Err(ApiError::new(
             "MissingParameter",
             "Either a launch template ID or a launch template name must be specified.",
         )),
@@ -93,13 +93,13 @@ pub fn find<'a>(state: &'a State, id: Option<&str>, name: Option<&str>) -> Resul
 }
 
 /// The number and data that a version of a template stands for now.
-pub fn resolve<'a>(state: &'a State, spec: &TemplateSpec) -> Result<(u64, Data<'a>), Fault> {
+pub fn resolve<'a>(state: &'a State, spec: &TemplateSpec) -> Result<(u64, Data<'a>), ApiError> {
     let template = find(state, Some(&spec.id), None)?;
     let (number, version) = version(template, &spec.version)?;
     Ok((number, Data(&version.data)))
 }
 
-fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a Version), Fault> {
+fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a Version), ApiError> {
     let number = match version {
         "$Latest" => Some(template.latest),
         "$Default" | "" => Some(template.default),
@@ -108,7 +108,7 @@ fn version<'a>(template: &'a LaunchTemplate, version: &str) -> Result<(u64, &'a 
     let found = number.and_then(|number| Some((number, template.versions.get(&number)?)));
     found.ok_or_else(|| {
         let message = format!("Could not find launch template version {version}");
-        Fault::new("InvalidLaunchTemplateId.VersionNotFound", message)
+        ApiError::new("InvalidLaunchTemplateId.VersionNotFound", message)
     })
 }
 
@@ -122,7 +122,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
         return match first {
             Some(first) if first.data == version.data => Ok(shown(state, site, existing)),
             Some(_) => Err(other_parameters()),
-            None => Err(Fault::new(
+            None => Err(ApiError::new(
                 "InvalidLaunchTemplateName.AlreadyExistsException",
                 "Launch template name already in use.",
             )),
@@ -143,23 +143,23 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 /// Names are 3 to 128 of these characters (docs/aws.md §1).
-fn check_name(name: &str) -> Result<(), Fault> {
+fn check_name(name: &str) -> Result<(), ApiError> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "().-/_".contains(c));
     if plain && (3..=128).contains(&name.len()) {
         return Ok(());
     }
     let message = "Launch template names must be between 3 and 128 characters long, and may contain letters, numbers, and the following characters: - ( ) . / _";
-    Err(Fault::new("InvalidLaunchTemplateName.MalformedException", message))
+    Err(ApiError::new("InvalidLaunchTemplateName.MalformedException", message))
 }
 
-fn other_parameters() -> Fault {
-    Fault::new("IdempotentParameterMismatch", "The client token has already been used with other parameters.")
+fn other_parameters() -> ApiError {
+    ApiError::new("IdempotentParameterMismatch", "The client token has already been used with other parameters.")
 }
 
 /// The version that a call describes, on top of the data of another.
-fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, Fault> {
+fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, ApiError> {
     if !params.has("LaunchTemplateData") {
-        return Err(Fault::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter LaunchTemplateData"));
     }
     if let Value::Object(given) = as_value(params.at("LaunchTemplateData")) {
         data.extend(given);
@@ -168,7 +168,7 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, F
     if profile.is_some_and(|profile| profile.get("Name").is_some() && profile.get("Arn").is_some()) {
         let message =
             "The parameter iamInstanceProfile.name may not be used in combination with iamInstanceProfile.arn";
-        return Err(Fault::new("InvalidParameterCombination", message));
+        return Err(ApiError::new("InvalidParameterCombination", message));
     }
     if let Some(encoded) = data.get("UserData").and_then(Value::as_str) {
         check_user_data(encoded)?;
@@ -183,11 +183,11 @@ fn requested(params: &Params, mut data: Map<String, Value>) -> Result<Version, F
 }
 
 /// A launch tags what it makes; there are no spot requests, elastic GPUs and reservations here.
-fn check_tag_types(data: Data) -> Result<(), Fault> {
+fn check_tag_types(data: Data) -> Result<(), ApiError> {
     const MADE: &[&str] = &["instance", "network-interface", "volume"];
     let specifications = data.elements("TagSpecification");
     match specifications.iter().filter_map(|one| one.text("ResourceType")).find(|kind| !MADE.contains(kind)) {
-        Some(kind) => Err(Fault::new(
+        Some(kind) => Err(ApiError::new(
             "InvalidParameterValue",
             format!("'{kind}' is not a valid taggable resource type for this operation."),
         )),
@@ -195,12 +195,12 @@ fn check_tag_types(data: Data) -> Result<(), Fault> {
     }
 }
 
-fn check_user_data(encoded: &str) -> Result<(), Fault> {
+fn check_user_data(encoded: &str) -> Result<(), ApiError> {
     let raw = STANDARD
         .decode(encoded)
-        .map_err(|_| Fault::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
+        .map_err(|_| ApiError::new("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data."))?;
     if raw.len() > USER_DATA_LIMIT {
-        return Err(Fault::new("InvalidParameterValue", format!("User data is limited to {USER_DATA_LIMIT} bytes")));
+        return Err(ApiError::new("InvalidParameterValue", format!("User data is limited to {USER_DATA_LIMIT} bytes")));
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ pub fn create_version(state: &mut State, site: &Site, params: &Params) -> Answer
     Ok(xml)
 }
 
-fn named<'a>(state: &'a State, params: &Params) -> Result<&'a LaunchTemplate, Fault> {
+fn named<'a>(state: &'a State, params: &Params) -> Result<&'a LaunchTemplate, ApiError> {
     find(state, params.text("LaunchTemplateId"), params.text("LaunchTemplateName"))
 }
 
@@ -279,7 +279,7 @@ pub fn describe_versions(state: &State, site: &Site, params: &Params) -> Answer 
         let numbers: Vec<u64> = if wanted.is_empty() {
             template.versions.keys().rev().copied().collect()
         } else {
-            wanted.iter().map(|wanted| Ok(version(template, wanted)?.0)).collect::<Result<_, Fault>>()?
+            wanted.iter().map(|wanted| Ok(version(template, wanted)?.0)).collect::<Result<_, ApiError>>()?
         };
         for number in numbers {
             let passes = filters.pass(&BTreeMap::new(), |name| {

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// A default subnet.
 pub struct Subnet {
@@ -76,7 +76,7 @@ pub fn describe_vpc_attribute(_state: &State, site: &Site, params: &Params) -> A
         "enableNetworkAddressUsageMetrics" => false,
         _ => {
             let text = format!("Value ({attribute}) for parameter attribute is invalid. Unknown attribute.");
-            return Err(Fault::new("InvalidParameterValue", text));
+            return Err(ApiError::new("InvalidParameterValue", text));
         }
     };
     let mut xml = Xml::new();
@@ -164,11 +164,11 @@ pub fn describe_zones(_state: &State, site: &Site, params: &Params) -> Answer {
     let zones: Vec<&str> = all.iter().map(|subnet| subnet.zone.as_str()).collect();
     let mut wanted = params.texts("ZoneName");
     if let Some(unknown) = wanted.iter().find(|zone| !zones.contains(&zone.as_str())) {
-        return Err(Fault::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
+        return Err(ApiError::new("InvalidParameterValue", format!("Invalid availability zone: [{unknown}]")));
     }
     for id in params.texts("ZoneId") {
         let zone = zones.iter().find(|zone| zone_id(zone) == id);
-        let invalid = || Fault::new("InvalidParameterValue", format!("Invalid availability zone-id: [{id}]"));
+        let invalid = || ApiError::new("InvalidParameterValue", format!("Invalid availability zone-id: [{id}]"));
         wanted.push(zone.ok_or_else(invalid)?.to_string());
     }
     let filters = Filters::of(params);
@@ -224,7 +224,7 @@ pub fn describe_regions(_state: &State, site: &Site, params: &Params) -> Answer 
     let ours = Some(site.region.as_str()).filter(|region| !REGIONS.contains(region));
     let all: Vec<&str> = REGIONS.iter().copied().chain(ours).collect();
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
-        return Err(Fault::new("InvalidParameterValue", format!("Invalid region: [{unknown}]")));
+        return Err(ApiError::new("InvalidParameterValue", format!("Invalid region: [{unknown}]")));
     }
     let filters = Filters::of(params);
     let mut found = Vec::new();
@@ -266,9 +266,9 @@ pub fn zone_id(zone: &str) -> String {
     format!("{short}-az{number}")
 }
 
-fn known(wanted: &[String], there: &[&str], code: &'static str, what: &str) -> Result<(), Fault> {
+fn known(wanted: &[String], there: &[&str], code: &'static str, what: &str) -> Result<(), ApiError> {
     match wanted.iter().find(|id| !there.contains(&id.as_str())) {
-        Some(id) => Err(Fault::new(code, format!("The {what} '{id}' does not exist"))),
+        Some(id) => Err(ApiError::new(code, format!("The {what} '{id}' does not exist"))),
         None => Ok(()),
     }
 }

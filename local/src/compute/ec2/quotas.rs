@@ -4,7 +4,7 @@ use crate::ChaosKind;
 use crate::compute::Site;
 use crate::compute::ec2::types;
 use crate::compute::state::State;
-use crate::compute::wire::Fault;
+use crate::compute::wire::ApiError;
 
 /// What an account usually has for On-Demand instances of the standard families (`L-1216C47A`), which every type here
 /// belongs to.
@@ -13,7 +13,7 @@ const USUAL: u32 = 32;
 const SMALLEST: u32 = 1;
 
 /// Refuses so many more processors where the account may not run them.
-pub fn check(state: &State, site: &Site, more: u32) -> Result<(), Fault> {
+pub fn check(state: &State, site: &Site, more: u32) -> Result<(), ApiError> {
     let limit = if site.chaos.borrow().kinds.contains(&ChaosKind::VcpuLimit) { SMALLEST } else { USUAL };
     if more == 0 || running(state).saturating_add(more) <= limit {
         return Ok(());
@@ -21,7 +21,7 @@ pub fn check(state: &State, site: &Site, more: u32) -> Result<(), Fault> {
     let message = format!(
         "You have requested more vCPU capacity than your current vCPU limit of {limit} allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
     );
-    Err(Fault::new("VcpuLimitExceeded", message))
+    Err(ApiError::new("VcpuLimitExceeded", message))
 }
 
 /// The processors of all instances that run or are about to.

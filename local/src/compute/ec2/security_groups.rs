@@ -7,7 +7,7 @@ use super::network::vpc_id;
 use super::tags;
 use crate::compute::Site;
 use crate::compute::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// Sees to the group that every VPC has.
 pub fn ensure_default(state: &mut State) {
@@ -72,12 +72,12 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let vpc = vpc_id(site);
     match params.text("VpcId") {
         Some(id) if id != vpc => {
-            return Err(Fault::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")));
+            return Err(ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")));
         }
         _ => (),
     }
     if name.starts_with("sg-") {
-        return Err(Fault::new(
+        return Err(ApiError::new(
             "InvalidParameterValue",
             format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."),
         ));
@@ -86,7 +86,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     check_text("GroupDescription", description)?;
     if state.security_groups.values().any(|group| group.name.eq_ignore_ascii_case(name)) {
         let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
-        return Err(Fault::new("InvalidGroup.Duplicate", message));
+        return Err(ApiError::new("InvalidGroup.Duplicate", message));
     }
     let tags = tags::specified(params, "security-group")?;
     let id = new_id("sg");
@@ -104,9 +104,9 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 /// Names and descriptions are up to 255 of these characters (docs/aws.md §1).
-fn check_text(what: &str, text: &str) -> Result<(), Fault> {
+fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
     let refuse = |why: &str| {
-        Err(Fault::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))
+        Err(ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
     match () {
@@ -274,16 +274,16 @@ fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> A
     let id = chosen(state, site, params)?;
     let wanted = traffic(state, site, params)?;
     if wanted.is_empty() {
-        return Err(Fault::new("MissingParameter", "The request must contain the parameter ipPermissions"));
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter ipPermissions"));
     }
     let group = &state.security_groups[&id];
     for (at, (traffic, _)) in wanted.iter().enumerate() {
         if wanted[..at].iter().any(|(earlier, _)| earlier == traffic) {
-            return Err(Fault::new("InvalidParameterValue", "The same permission must not appear multiple times"));
+            return Err(ApiError::new("InvalidParameterValue", "The same permission must not appear multiple times"));
         }
         if group.rules.iter().any(|rule| rule.egress == egress && rule.traffic == *traffic) {
             let message = format!("the specified rule \"{}\" already exists", spoken(traffic));
-            return Err(Fault::new("InvalidPermission.Duplicate", message));
+            return Err(ApiError::new("InvalidPermission.Duplicate", message));
         }
     }
     let rules: Vec<Rule> = wanted
@@ -353,12 +353,12 @@ fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answ
     Ok(xml)
 }
 
-fn unknown_rule(id: &str) -> Fault {
-    Fault::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
+fn unknown_rule(id: &str) -> ApiError {
+    ApiError::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
 }
 
 /// The rules that a call speaks of.
-fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, Option<String>)>, Fault> {
+fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, Option<String>)>, ApiError> {
     let mut rules = Vec::new();
     for permission in params.items("IpPermissions") {
         let about = |item: &Params| item.text("Description").map(str::to_owned);
@@ -371,13 +371,13 @@ fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, 
         for pair in permission.items("Groups") {
             if let Some(other) = pair.text("UserId").filter(|account| *account != site.account) {
                 let text = format!("You have specified two resources that belong to different accounts: {other}");
-                return Err(Fault::new("InvalidGroup.NotFound", text));
+                return Err(ApiError::new("InvalidGroup.NotFound", text));
             }
             let id = match (pair.text("GroupId"), pair.text("GroupName")) {
                 (Some(id), _) => by_id(state, id)?.id.clone(),
                 (None, Some(name)) => by_name(state, site, name)?.id.clone(),
                 (None, None) => {
-                    return Err(Fault::new(
+                    return Err(ApiError::new(
                         "MissingParameter",
                         "Missing source specification: include source security group or CIDR information",
                     ));
@@ -395,7 +395,7 @@ fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, 
     Ok(rules)
 }
 
-fn one(params: &Params, peer: Peer) -> Result<Traffic, Fault> {
+fn one(params: &Params, peer: Peer) -> Result<Traffic, ApiError> {
     let protocol = match params.required("IpProtocol")? {
         "6" => "tcp".to_owned(),
         "17" => "udp".to_owned(),
@@ -412,9 +412,9 @@ fn one(params: &Params, peer: Peer) -> Result<Traffic, Fault> {
             Ok(Traffic { protocol, ports: Some((from, to)), peer })
         }
         (Some(from), Some(to)) => {
-            Err(Fault::new("InvalidParameterValue", format!("Invalid port range: from {from} to {to}")))
+            Err(ApiError::new("InvalidParameterValue", format!("Invalid port range: from {from} to {to}")))
         }
-        _ => Err(Fault::new(
+        _ => Err(ApiError::new(
             "InvalidParameterValue",
             "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
         )),
@@ -422,9 +422,9 @@ fn one(params: &Params, peer: Peer) -> Result<Traffic, Fault> {
 }
 
 /// A range without the bits outside of its mask, as AWS stores it.
-fn canonical(cidr: &str) -> Result<String, Fault> {
+fn canonical(cidr: &str) -> Result<String, ApiError> {
     let (address, bits) = parse_cidr(cidr)
-        .ok_or_else(|| Fault::new("InvalidParameterValue", format!("CIDR block {cidr} is malformed")))?;
+        .ok_or_else(|| ApiError::new("InvalidParameterValue", format!("CIDR block {cidr} is malformed")))?;
     let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
     Ok(format!("{}/{bits}", Ipv4Addr::from(u32::from(address) & mask)))
 }
@@ -434,10 +434,10 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = &state.security_groups[&id].name;
     if name == "default" {
         let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
-        return Err(Fault::new("CannotDelete", message));
+        return Err(ApiError::new("CannotDelete", message));
     }
     if is_used(state, &id) {
-        return Err(Fault::new("DependencyViolation", format!("resource {id} has a dependent object")));
+        return Err(ApiError::new("DependencyViolation", format!("resource {id} has a dependent object")));
     }
     let group = state.security_groups.remove(&id).expect("chosen() found the group");
     for resource in group.rules.iter().map(|rule| &rule.id).chain([&id]) {
@@ -457,30 +457,30 @@ fn is_used(state: &State, id: &String) -> bool {
 }
 
 /// The id of the group a call is about.
-fn chosen(state: &State, site: &Site, params: &Params) -> Result<String, Fault> {
+fn chosen(state: &State, site: &Site, params: &Params) -> Result<String, ApiError> {
     match (params.text("GroupId"), params.text("GroupName")) {
         (Some(id), _) => Ok(by_id(state, id)?.id.clone()),
         (None, Some(name)) => Ok(by_name(state, site, name)?.id.clone()),
         (None, None) => {
-            Err(Fault::new("MissingParameter", "The request must contain the parameter groupName or groupId"))
+            Err(ApiError::new("MissingParameter", "The request must contain the parameter groupName or groupId"))
         }
     }
 }
 
-fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a SecurityGroup, Fault> {
+fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a SecurityGroup, ApiError> {
     if !id.starts_with("sg-") {
-        return Err(Fault::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")")));
+        return Err(ApiError::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")")));
     }
     state
         .security_groups
         .get(id)
-        .ok_or_else(|| Fault::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")))
+        .ok_or_else(|| ApiError::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")))
 }
 
-fn by_name<'a>(state: &'a State, site: &Site, name: &str) -> Result<&'a SecurityGroup, Fault> {
+fn by_name<'a>(state: &'a State, site: &Site, name: &str) -> Result<&'a SecurityGroup, ApiError> {
     state.security_groups.values().find(|group| group.name == name).ok_or_else(|| {
         let message = format!("The security group '{name}' does not exist in default VPC '{}'", vpc_id(site));
-        Fault::new("InvalidGroup.NotFound", message)
+        ApiError::new("InvalidGroup.NotFound", message)
     })
 }
 

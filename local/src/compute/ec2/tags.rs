@@ -2,16 +2,16 @@
 
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 use crate::tags::{Bound, Flaw, USUAL};
 
 /// The tags a creating call gives to one kind of resource.
-pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, Fault> {
+pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, ApiError> {
     let specifications = params.items("TagSpecification");
     if let Some(other) = specifications.iter().find(|spec| spec.text("ResourceType") != Some(resource_type)) {
         let kind = other.at("ResourceType").value();
         let text = format!("'{kind}' is not a valid taggable resource type for this operation.");
-        return Err(Fault::new("InvalidParameterValue", text));
+        return Err(ApiError::new("InvalidParameterValue", text));
     }
     let pairs = || specifications.iter().flat_map(|spec| spec.pairs("Tag"));
     check(pairs(), &Tags::new())?;
@@ -20,9 +20,9 @@ pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, Fault> {
 
 /// Whether these tags can be added to `there`. The code for too many is that of EC2's list of error codes; the other
 /// texts were seen in answers of AWS, but for the lengths, whose text is made after theirs.
-fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -> Result<(), Fault> {
+fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -> Result<(), ApiError> {
     let invalid = |field: &str, text: &str, why: &str| {
-        Fault::new("InvalidParameterValue", format!("Value ( {text} ) for parameter {field} is invalid. {why}"))
+        ApiError::new("InvalidParameterValue", format!("Value ( {text} ) for parameter {field} is invalid. {why}"))
     };
     USUAL.check(tags, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
         Flaw::Reserved(key) => invalid("key", &key, "Tag keys starting with 'aws:' are reserved for internal use"),
@@ -31,8 +31,10 @@ fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -
         Flaw::Value(_, _, value, _) => {
             invalid("value", &value, "Tag value exceeds the maximum length of 256 characters")
         }
-        Flaw::Twice(key) => Fault::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")),
-        Flaw::TooMany => Fault::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."),
+        Flaw::Twice(key) => ApiError::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")),
+        Flaw::TooMany => {
+            ApiError::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+        }
     })
 }
 
@@ -100,7 +102,7 @@ fn done() -> Xml {
 }
 
 /// The resources of a call, which all have to be there.
-fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let resources = params.texts("ResourceId");
     match resources.iter().find_map(|id| missing(state, id)) {
         Some(fault) => Err(fault),
@@ -108,7 +110,7 @@ fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn missing(state: &State, id: &str) -> Option<Fault> {
+fn missing(state: &State, id: &str) -> Option<ApiError> {
     let (there, code, what) = match kind_of(id) {
         Some("security-group") => (state.security_groups.contains_key(id), "InvalidGroup.NotFound", "security group"),
         Some("launch-template") => {
@@ -130,7 +132,7 @@ fn missing(state: &State, id: &str) -> Option<Fault> {
         }
         _ => (false, "InvalidID", "ID"),
     };
-    (!there).then(|| Fault::new(code, format!("The {what} '{id}' does not exist")))
+    (!there).then(|| ApiError::new(code, format!("The {what} '{id}' does not exist")))
 }
 
 /// The type of resource an id belongs to; load balancing names its resources by ARN.

@@ -3,7 +3,7 @@
 use super::network::{self, subnets};
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// An instance type.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
     let wanted = params.texts("InstanceType");
     if let Some(unknown) = wanted.iter().find(|name| find(name).is_none()) {
         let message = format!("The following supplied instance types do not exist: [{unknown}]");
-        return Err(Fault::new("InvalidInstanceType", message));
+        return Err(ApiError::new("InvalidInstanceType", message));
     }
     let filters = Filters::of(params);
     let mut found = Vec::new();
@@ -188,7 +188,7 @@ pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answe
         "availability-zone-id" => zones.iter().map(|subnet| network::zone_id(&subnet.zone)).collect(),
         other => {
             let message = format!("Value ({other}) for parameter LocationType is invalid.");
-            return Err(Fault::new("InvalidParameterValue", message));
+            return Err(ApiError::new("InvalidParameterValue", message));
         }
     };
     let filters = Filters::of(params);

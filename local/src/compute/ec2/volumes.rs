@@ -5,7 +5,7 @@ use super::launch_templates::Data;
 use super::network::{stable_id, subnets, zone_id};
 use crate::compute::Site;
 use crate::compute::state::{Instance, State, Volume};
-use crate::compute::wire::{Answer, Fault, Filters, Params, Xml, fact};
+use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// The size of the image's own disk.
 const ROOT_GIB: u32 = 8;
@@ -93,7 +93,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let all: Vec<(&Instance, &Volume)> =
         live.flat_map(|one| one.volumes.iter().map(move |volume| (one, volume))).collect();
     if let Some(id) = wanted.iter().find(|id| !all.iter().any(|(_, volume)| volume.id == **id)) {
-        return Err(Fault::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist.")));
+        return Err(ApiError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist.")));
     }
     let filters = Filters::of(params);
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use super::load_balancers::by_arn as load_balancer;
 use super::target_groups::by_arn as target_group;
 use crate::compute::Site;
 use crate::compute::state::{LoadBalancer, State, TargetGroup};
-use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
 /// What an attribute may be.
 enum Domain {
@@ -137,8 +137,8 @@ pub fn modify_target_group(state: &mut State, _site: &Site, params: &Params) -> 
     Ok(shown(&group.attributes))
 }
 
-fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Result<BTreeMap<String, String>, Fault> {
-    let refuse = |message: String| Err(Fault::new("InvalidConfigurationRequest", message));
+fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Result<BTreeMap<String, String>, ApiError> {
+    let refuse = |message: String| Err(ApiError::new("InvalidConfigurationRequest", message));
     let mut changes = BTreeMap::new();
     for (key, value) in params.tags("Attributes") {
         let Some((_, _, domain)) = table.iter().find(|(known, _, _)| *known == key) else {
@@ -149,7 +149,7 @@ fn checked(params: &Params, table: &[(&str, &str, Domain)], what: &str) -> Resul
             Domain::Fixed if table.iter().any(|(known, first, _)| *known == key && *first == value) => true,
             Domain::Fixed => {
                 let text = format!("the local AWS does not carry out the attribute {key}={value}");
-                return Err(Fault::new(NOT_IMPLEMENTED, text));
+                return Err(ApiError::new(NOT_IMPLEMENTED, text));
             }
             Domain::One(known) => known.contains(&value.as_str()),
             Domain::Flag => matches!(value.as_str(), "true" | "false"),

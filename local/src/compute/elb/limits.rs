@@ -2,7 +2,7 @@
 
 use crate::compute::Site;
 use crate::compute::state::State;
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 
 /// The quotas of a new account (Application Load Balancers user guide, "Quotas").
 const LIMITS: &[(&str, u32)] = &[
@@ -63,7 +63,7 @@ const POLICIES: &[Policy] = &[
 pub fn describe_policies(_state: &State, _site: &Site, params: &Params) -> Answer {
     let names = params.texts("Names");
     if let Some(unknown) = names.iter().find(|name| !POLICIES.iter().any(|(known, ..)| known == name)) {
-        return Err(Fault::new("SSLPolicyNotFound", format!("SSL policy '{unknown}' not found")));
+        return Err(ApiError::new("SSLPolicyNotFound", format!("SSL policy '{unknown}' not found")));
     }
     let chosen = POLICIES.iter().filter(|(name, ..)| names.is_empty() || names.iter().any(|one| one == name));
     let mut xml = Xml::new();

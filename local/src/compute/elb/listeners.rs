@@ -3,29 +3,29 @@
 use super::{load_balancers, tags, target_groups};
 use crate::compute::Site;
 use crate::compute::state::{Action, Listener, State, new_hex};
-use crate::compute::wire::{Answer, Fault, NOT_IMPLEMENTED, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let balancer = load_balancers::by_arn(state, params.required("LoadBalancerArn")?)?;
     let (arn, main_port) = (balancer.arn.clone(), balancer.port);
     let port: u16 =
-        params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A listener port must be specified"))?;
+        params.parsed("Port")?.ok_or_else(|| ApiError::new("ValidationError", "A listener port must be specified"))?;
     let port = checked_port(port)?;
     let protocol =
-        protocol(params)?.ok_or_else(|| Fault::new("ValidationError", "A listener protocol must be specified"))?;
+        protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
     let actions = actions(state, params)?;
     check_alone(state, &arn, &actions)?;
     let tags = tags::wanted(params)?;
     if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
         if taken.protocol != protocol || taken.actions != actions {
             let message = "A listener already exists on this port for this load balancer";
-            return Err(Fault::new("DuplicateListener", message));
+            return Err(ApiError::new("DuplicateListener", message));
         }
         return Ok(shown([taken]));
     }
     let main_is_free = !state.listeners_of(&arn).any(|listener| listener.local_port == main_port);
     let local_port = if main_is_free { Some(main_port) } else { site.ports.reserve(None) };
-    let local_port = local_port.ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
+    let local_port = local_port.ok_or_else(|| ApiError::new("InternalFailure", "no port is free on this machine"))?;
     let listener = Listener {
         arn: format!("{}/{}", arn.replacen(":loadbalancer/", ":listener/", 1), new_hex()),
         load_balancer: arn,
@@ -39,30 +39,32 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(shown([&listener]))
 }
 
-fn protocol(params: &Params) -> Result<Option<String>, Fault> {
+fn protocol(params: &Params) -> Result<Option<String>, ApiError> {
     match params.text("Protocol") {
         Some("HTTP") => Ok(Some("HTTP".to_owned())),
         // With certificates the call is refused before: there is no TLS here.
-        Some("HTTPS") => Err(Fault::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
-        Some(other) => Err(Fault::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'"))),
+        Some("HTTPS") => Err(ApiError::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
+        Some(other) => {
+            Err(ApiError::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'")))
+        }
         None => Ok(None),
     }
 }
 
-fn checked_port(port: u16) -> Result<u16, Fault> {
+fn checked_port(port: u16) -> Result<u16, ApiError> {
     match port {
-        0 => Err(Fault::new("ValidationError", "Listener port '0' must be between 1 and 65535")),
+        0 => Err(ApiError::new("ValidationError", "Listener port '0' must be between 1 and 65535")),
         port => Ok(port),
     }
 }
 
-fn actions(state: &State, params: &Params) -> Result<Vec<Action>, Fault> {
+fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
     let mut items = params.items("DefaultActions");
     if items.is_empty() {
-        return Err(Fault::new("ValidationError", "A default action must be specified"));
+        return Err(ApiError::new("ValidationError", "A default action must be specified"));
     }
     items.sort_by_key(|item| item.parsed::<u32>("Order").ok().flatten().unwrap_or(0));
-    let actions: Vec<Action> = items.into_iter().map(action).collect::<Result<_, Fault>>()?;
+    let actions: Vec<Action> = items.into_iter().map(action).collect::<Result<_, ApiError>>()?;
     let groups =
         actions.iter().filter_map(|action| if let Action::Forward(groups) = action { Some(groups) } else { None });
     for (arn, _) in groups.flatten() {
@@ -72,7 +74,7 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, Fault> {
 }
 
 /// A target group belongs to one load balancer.
-fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), Fault> {
+fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
     let groups = actions.iter().flat_map(|action| match action {
         Action::Forward(groups) => groups.as_slice(),
         _ => &[],
@@ -81,13 +83,13 @@ fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result
         if state.balancers_of(arn).into_iter().any(|other| other != load_balancer) {
             let message =
                 format!("The following target groups cannot be associated with more than one load balancer: {arn}");
-            return Err(Fault::new("TargetGroupAssociationLimit", message));
+            return Err(ApiError::new("TargetGroupAssociationLimit", message));
         }
     }
     Ok(())
 }
 
-fn action(item: &Params) -> Result<Action, Fault> {
+fn action(item: &Params) -> Result<Action, ApiError> {
     match item.required("Type")? {
         "forward" => {
             let mut groups = Vec::new();
@@ -98,11 +100,11 @@ fn action(item: &Params) -> Result<Action, Fault> {
                 groups.push((arn.to_owned(), 1));
             }
             if groups.is_empty() {
-                return Err(Fault::new("ValidationError", "A target group ARN must be specified"));
+                return Err(ApiError::new("ValidationError", "A target group ARN must be specified"));
             }
             if groups.len() > 5 || groups.iter().any(|(_, weight)| *weight > 999) {
                 let text = "An action forwards to five target groups at most, with weights between 0 and 999";
-                return Err(Fault::new("ValidationError", text));
+                return Err(ApiError::new("ValidationError", text));
             }
             Ok(Action::Forward(groups))
         }
@@ -129,7 +131,7 @@ fn action(item: &Params) -> Result<Action, Fault> {
                 (item.text("FixedResponseConfig.ContentType"), item.text("FixedResponseConfig.MessageBody"));
             if !is_status || body.is_some_and(|body| body.len() > 1024) {
                 let text = "A fixed response has a status of 2XX, 4XX or 5XX and a body of 1024 bytes at most";
-                return Err(Fault::new("ValidationError", text));
+                return Err(ApiError::new("ValidationError", text));
             }
             if let Some(kind) = kind {
                 one_of("FixedResponseConfig.ContentType", kind, CONTENT_TYPES)?;
@@ -141,18 +143,18 @@ fn action(item: &Params) -> Result<Action, Fault> {
             })
         }
         kind @ ("authenticate-cognito" | "authenticate-oidc" | "jwt-validation") => {
-            Err(Fault::new(NOT_IMPLEMENTED, format!("the local AWS has no actions of the type {kind}")))
+            Err(ApiError::new(NOT_IMPLEMENTED, format!("the local AWS has no actions of the type {kind}")))
         }
-        other => Err(Fault::new("ValidationError", format!("Action type '{other}' is not supported"))),
+        other => Err(ApiError::new("ValidationError", format!("Action type '{other}' is not supported"))),
     }
 }
 
 const CONTENT_TYPES: &[&str] = &["application/javascript", "application/json", "text/css", "text/html", "text/plain"];
 
-fn one_of(what: &str, value: &str, known: &[&str]) -> Result<(), Fault> {
+fn one_of(what: &str, value: &str, known: &[&str]) -> Result<(), ApiError> {
     match known.contains(&value) {
         true => Ok(()),
-        false => Err(Fault::new(
+        false => Err(ApiError::new(
             "ValidationError",
             format!("'{value}' is not valid for {what}: it is one of {}", known.join(", ")),
         )),
@@ -165,18 +167,21 @@ pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
     let found: Vec<&Listener> = match listener {
         Some(_) if !arns.is_empty() => {
             let text = "You cannot specify both listener ARN and rule ARNs";
-            return Err(Fault::new("ValidationError", text));
+            return Err(ApiError::new("ValidationError", text));
         }
         Some(arn) => vec![by_arn(state, arn)?],
         None if arns.is_empty() => {
-            return Err(Fault::new("ValidationError", "You must specify either listener rule ARNs or a listener ARN"));
+            return Err(ApiError::new(
+                "ValidationError",
+                "You must specify either listener rule ARNs or a listener ARN",
+            ));
         }
         None => {
             let by_rule = |arn: &String| state.listeners.values().find(|one| rule_arn(one) == *arn);
             let found = arns
                 .iter()
-                .map(|arn| by_rule(arn).ok_or_else(|| Fault::new("RuleNotFound", "One or more rules not found")));
-            found.collect::<Result<_, Fault>>()?
+                .map(|arn| by_rule(arn).ok_or_else(|| ApiError::new("RuleNotFound", "One or more rules not found")));
+            found.collect::<Result<_, ApiError>>()?
         }
     };
     let mut xml = Xml::new();
@@ -205,7 +210,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     if let Some(arn) = balancer {
         load_balancers::by_arn(state, arn)?;
     } else if arns.is_empty() {
-        return Err(Fault::new("ValidationError", "You must specify either listener ARNs or a load balancer ARN"));
+        return Err(ApiError::new("ValidationError", "You must specify either listener ARNs or a load balancer ARN"));
     }
     let chosen = |one: &&Listener| match balancer {
         Some(arn) => one.load_balancer == arn,
@@ -215,8 +220,8 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// The listener of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a Listener, Fault> {
-    state.listeners.get(arn).ok_or_else(|| Fault::new("ListenerNotFound", "One or more listeners not found"))
+pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a Listener, ApiError> {
+    state.listeners.get(arn).ok_or_else(|| ApiError::new("ListenerNotFound", "One or more listeners not found"))
 }
 
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -225,7 +230,10 @@ pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let port = checked_port(params.parsed("Port")?.unwrap_or(before.port))?;
     let taken = |other: &Listener| other.arn != arn && other.port == port;
     if state.listeners_of(&before.load_balancer).any(taken) {
-        return Err(Fault::new("DuplicateListener", "A listener already exists on this port for this load balancer"));
+        return Err(ApiError::new(
+            "DuplicateListener",
+            "A listener already exists on this port for this load balancer",
+        ));
     }
     let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
     let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };

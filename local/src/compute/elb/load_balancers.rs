@@ -7,13 +7,13 @@ use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2::{self, Subnet, vpc_id};
 use crate::compute::state::{Interface, LoadBalancer, State, new_hex, new_id};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("Name")?;
     check_name(name)?;
     if params.text("Type").is_some_and(|kind| kind != "application") {
-        return Err(Fault::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
+        return Err(ApiError::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
     }
     let wanted = LoadBalancer {
         arn: format!(
@@ -36,12 +36,12 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     if let Some(existing) = state.load_balancers.values().find(|one| one.name == name) {
         if !is_same(existing, &wanted) {
             let message = format!("A load balancer with the same name '{name}' exists, but with different settings");
-            return Err(Fault::new("DuplicateLoadBalancerName", message));
+            return Err(ApiError::new("DuplicateLoadBalancerName", message));
         }
         return Ok(shown(site, [existing]));
     }
     let port =
-        site.ports.reserve(None).ok_or_else(|| Fault::new("InternalFailure", "no port is free on this machine"))?;
+        site.ports.reserve(None).ok_or_else(|| ApiError::new("InternalFailure", "no port is free on this machine"))?;
     let one = LoadBalancer { port, ..wanted };
     state.tag(&one.arn, tags);
     state.load_balancers.insert(one.arn.clone(), one.clone());
@@ -49,7 +49,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     Ok(shown(site, [&one]))
 }
 
-fn check_name(name: &str) -> Result<(), Fault> {
+fn check_name(name: &str) -> Result<(), ApiError> {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let refusal = match () {
         () if name.len() > 32 => {
@@ -66,7 +66,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
         }
         () => return Ok(()),
     };
-    Err(Fault::new("ValidationError", refusal))
+    Err(ApiError::new("ValidationError", refusal))
 }
 
 fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
@@ -78,30 +78,30 @@ fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
 }
 
 /// The subnets of a call, which have to lie in two zones.
-fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, Fault> {
+fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError> {
     let mut ids = params.texts("Subnets");
     ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
     let all = ec2::subnets(site);
     if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
-        return Err(Fault::new("SubnetNotFound", format!("The subnet ID '{unknown}' does not exist")));
+        return Err(ApiError::new("SubnetNotFound", format!("The subnet ID '{unknown}' does not exist")));
     }
     let distinct: BTreeSet<&String> = ids.iter().collect();
     if distinct.len() < ids.len() {
         let message = "A load balancer cannot be attached to multiple subnets in the same Availability Zone";
-        return Err(Fault::new("InvalidConfigurationRequest", message));
+        return Err(ApiError::new("InvalidConfigurationRequest", message));
     }
     if ids.len() < 2 {
         let message = "At least two subnets in two different Availability Zones must be specified";
-        return Err(Fault::new("ValidationError", message));
+        return Err(ApiError::new("ValidationError", message));
     }
     Ok(ids)
 }
 
 /// The security groups of a call; without any it is the VPC's default group.
-fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let ids = params.texts("SecurityGroups");
     if let Some(unknown) = ids.iter().find(|id| !state.security_groups.contains_key(*id)) {
-        return Err(Fault::new("InvalidSecurityGroup", format!("The security group '{unknown}' does not exist")));
+        return Err(ApiError::new("InvalidSecurityGroup", format!("The security group '{unknown}' does not exist")));
     }
     if ids.is_empty() {
         let default = state.security_groups.values().filter(|group| group.name == "default");
@@ -143,7 +143,7 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         by_arn(state, arn)?;
     }
     if let Some(name) = names.iter().find(|name| !state.load_balancers.values().any(|one| one.name == **name)) {
-        return Err(Fault::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")));
+        return Err(ApiError::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")));
     }
     let all = arns.is_empty() && names.is_empty();
     let chosen = |one: &&LoadBalancer| all || arns.contains(&one.arn) || names.contains(&one.name);
@@ -151,11 +151,11 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
 }
 
 /// The load balancer of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a LoadBalancer, Fault> {
+pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a LoadBalancer, ApiError> {
     if !arn.contains(":loadbalancer/") {
-        return Err(Fault::new("ValidationError", format!("'{arn}' is not a valid load balancer ARN")));
+        return Err(ApiError::new("ValidationError", format!("'{arn}' is not a valid load balancer ARN")));
     }
-    let missing = || Fault::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"));
+    let missing = || ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"));
     state.load_balancers.get(arn).ok_or_else(missing)
 }
 
@@ -167,7 +167,7 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     };
     if one.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
         let message = format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled");
-        return Err(Fault::new("OperationNotPermitted", message));
+        return Err(ApiError::new("OperationNotPermitted", message));
     }
     let listeners: Vec<String> = state.listeners_of(arn).map(|listener| listener.arn.clone()).collect();
     for listener in listeners {

@@ -12,7 +12,9 @@ use super::Operation::{Reads, Writes};
 use super::Row;
 
 pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
-pub use targets::{Place, checked_at, deregister, register, routable, seen_by, status as target_status, target_key};
+pub use targets::{
+    Reachability, checked_at, deregister, register, routable, seen_by, status as target_status, target_key,
+};
 
 /// The name space of the answers.
 pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";

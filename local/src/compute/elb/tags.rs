@@ -3,7 +3,7 @@
 use super::{listeners, load_balancers, target_groups};
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 use crate::tags::{Flaw, USUAL};
 
 pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
@@ -19,23 +19,23 @@ pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// The tags of a creating call.
-pub fn wanted(params: &Params) -> Result<Tags, Fault> {
+pub fn wanted(params: &Params) -> Result<Tags, ApiError> {
     check(params, &Tags::new())?;
     Ok(params.tags("Tags"))
 }
 
 /// Whether a call's tags can be added to `there`, in the words of load balancing (`API:elbv2.AddTags`; those about twice
 /// the same key and about reserved keys were seen in answers of AWS).
-fn check(params: &Params, there: &Tags) -> Result<(), Fault> {
+fn check(params: &Params, there: &Tags) -> Result<(), ApiError> {
     let checked = USUAL.check(params.pairs("Tags"), there.keys().map(String::as_str));
     checked.map_err(|flaw| match flaw {
         Flaw::Twice(_) => {
             let text = "Duplicate Tag Keys found in the request. Tag keys should be unique.";
-            Fault::new("DuplicateTagKeys", text)
+            ApiError::new("DuplicateTagKeys", text)
         }
-        Flaw::TooMany => Fault::new("TooManyTags", "You've reached the limit on the number of tags per resource"),
-        Flaw::Reserved(key) => Fault::new("ValidationError", format!("Tag key '{key}' cannot start with 'aws:'")),
-        flaw => Fault::new("ValidationError", flaw.in_list("tags").unwrap_or_default()),
+        Flaw::TooMany => ApiError::new("TooManyTags", "You've reached the limit on the number of tags per resource"),
+        Flaw::Reserved(key) => ApiError::new("ValidationError", format!("Tag key '{key}' cannot start with 'aws:'")),
+        flaw => ApiError::new("ValidationError", flaw.in_list("tags").unwrap_or_default()),
     })
 }
 
@@ -60,10 +60,10 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-fn existing(state: &State, params: &Params) -> Result<Vec<String>, Fault> {
+fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     let arns = params.texts("ResourceArns");
     if arns.is_empty() || arns.len() > 20 {
-        return Err(Fault::new("ValidationError", "Between 1 and 20 resource ARNs must be specified"));
+        return Err(ApiError::new("ValidationError", "Between 1 and 20 resource ARNs must be specified"));
     }
     for arn in &arns {
         match arn {

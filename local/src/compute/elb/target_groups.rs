@@ -6,36 +6,36 @@ use super::{attributes, tags};
 use crate::compute::Site;
 use crate::compute::ec2::vpc_id;
 use crate::compute::state::{HealthCheck, State, TargetGroup, new_hex};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
     let name = params.required("Name")?;
     if name.len() > 32 {
         let message = format!("Target group name '{name}' cannot be longer than '32' characters");
-        return Err(Fault::new("ValidationError", message));
+        return Err(ApiError::new("ValidationError", message));
     }
     if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') || name.starts_with('-') || name.ends_with('-') {
         let message = format!(
             "Target group name '{name}' can only contain characters that are alphanumeric characters or hyphens(-) and cannot begin or end with a hyphen"
         );
-        return Err(Fault::new("ValidationError", message));
+        return Err(ApiError::new("ValidationError", message));
     }
     let protocol = params.text("Protocol").unwrap_or_default();
     if protocol != "HTTP" {
-        return Err(Fault::new("ValidationError", format!("Protocol '{protocol}' is not supported here; HTTP is")));
+        return Err(ApiError::new("ValidationError", format!("Protocol '{protocol}' is not supported here; HTTP is")));
     }
-    let vpc = params.text("VpcId").ok_or_else(|| Fault::new("ValidationError", "A VPC ID must be specified"))?;
+    let vpc = params.text("VpcId").ok_or_else(|| ApiError::new("ValidationError", "A VPC ID must be specified"))?;
     if vpc != vpc_id(site) {
-        return Err(Fault::new("ValidationError", format!("The VPC ID '{vpc}' is not found")));
+        return Err(ApiError::new("ValidationError", format!("The VPC ID '{vpc}' is not found")));
     }
     let target_type = params.text("TargetType").unwrap_or("instance");
     if target_type != "instance" {
-        return Err(Fault::new(
+        return Err(ApiError::new(
             "ValidationError",
             format!("Target type '{target_type}' is not supported here; instance is"),
         ));
     }
-    let port = params.parsed("Port")?.ok_or_else(|| Fault::new("ValidationError", "A port must be specified"))?;
+    let port = params.parsed("Port")?.ok_or_else(|| ApiError::new("ValidationError", "A port must be specified"))?;
     let wanted = TargetGroup {
         arn: format!("arn:aws:elasticloadbalancing:{}:{}:targetgroup/{name}/{}", site.region, site.account, new_hex()),
         name: name.to_owned(),
@@ -55,7 +55,7 @@ pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
             && existing.protocol_version == wanted.protocol_version;
         if !same {
             let message = format!("A target group with the same name '{name}' exists, but with different settings");
-            return Err(Fault::new("DuplicateTargetGroupName", message));
+            return Err(ApiError::new("DuplicateTargetGroupName", message));
         }
         return Ok(shown(state, [existing]));
     }
@@ -81,7 +81,7 @@ impl Default for HealthCheck {
 }
 
 /// The health check of a call, whose missing parts are as before.
-fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, Fault> {
+fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, ApiError> {
     let text = |name: &str, before: &str| params.text(name).unwrap_or(before).to_owned();
     let check = HealthCheck {
         enabled: params.parsed("HealthCheckEnabled")?.unwrap_or(before.enabled),
@@ -112,7 +112,7 @@ fn checked(params: &Params, before: &HealthCheck) -> Result<HealthCheck, Fault> 
         }
         () => return Ok(check),
     };
-    Err(Fault::new("ValidationError", refusal))
+    Err(ApiError::new("ValidationError", refusal))
 }
 
 fn is_matcher(matcher: &str) -> bool {
@@ -141,7 +141,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
         by_arn(state, arn)?;
     }
     if !names.iter().all(|name| state.target_groups.values().any(|one| one.name == *name)) {
-        return Err(Fault::new("TargetGroupNotFound", "One or more target groups not found"));
+        return Err(ApiError::new("TargetGroupNotFound", "One or more target groups not found"));
     }
     let balancer = params.text("LoadBalancerArn");
     if let Some(arn) = balancer {
@@ -156,11 +156,11 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 }
 
 /// The target group of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a TargetGroup, Fault> {
+pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a TargetGroup, ApiError> {
     if !arn.contains(":targetgroup/") {
-        return Err(Fault::new("ValidationError", format!("'{arn}' is not a valid target group ARN")));
+        return Err(ApiError::new("ValidationError", format!("'{arn}' is not a valid target group ARN")));
     }
-    let missing = || Fault::new("TargetGroupNotFound", "One or more target groups not found");
+    let missing = || ApiError::new("TargetGroupNotFound", "One or more target groups not found");
     state.target_groups.get(arn).ok_or_else(missing)
 }
 
@@ -175,7 +175,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
     if !state.balancers_of(arn).is_empty() {
         let message = format!("Target group '{arn}' is currently in use by a listener or a rule");
-        return Err(Fault::new("ResourceInUse", message));
+        return Err(ApiError::new("ResourceInUse", message));
     }
     // One that is not there is as good as deleted.
     state.target_groups.remove(arn);

@@ -7,11 +7,11 @@ use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
 use crate::compute::state::{Health, Instance, InstanceState, State, Target, TargetGroup};
-use crate::compute::wire::{Answer, Fault, Params, Xml};
+use crate::compute::wire::{Answer, ApiError, Params, Xml};
 
 /// What the load balancer meets where a target should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Reachability {
     /// A process on this machine.
     At(SocketAddr),
     /// No security group lets the load balancer in: nothing ever answers.
@@ -48,25 +48,25 @@ pub fn deregister(state: &mut State, group: &str, id: &str, port: Option<u16>) {
 }
 
 /// Where a target can be found; nothing if its instance is gone.
-pub fn seen_by(state: &State, group: &TargetGroup, target: &Target) -> Option<Place> {
+pub fn seen_by(state: &State, group: &TargetGroup, target: &Target) -> Option<Reachability> {
     seen_at(state, group, target, target.port)
 }
 
 /// Where a target's health is asked for: at the port of its traffic unless the group says another.
-pub fn checked_at(state: &State, group: &TargetGroup, target: &Target) -> Option<Place> {
+pub fn checked_at(state: &State, group: &TargetGroup, target: &Target) -> Option<Reachability> {
     seen_at(state, group, target, group.check.port.parse().unwrap_or(target.port))
 }
 
-fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Option<Place> {
+fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Option<Reachability> {
     let instance = state.instances.get(&target.id).filter(|one| one.is_alive())?;
     let welcome = state.balancers_of(&group.arn).into_iter().any(|arn| {
         let from = state.load_balancers.get(arn).map(|one| one.security_groups.as_slice());
         ec2::admits(state, &instance.security_groups, port, from.unwrap_or_default())
     });
     Some(match instance.port.filter(|_| instance.declared_port == Some(port)) {
-        _ if !welcome => Place::Blocked,
-        Some(port) => Place::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        None => Place::Closed,
+        _ if !welcome => Reachability::Blocked,
+        Some(port) => Reachability::At(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => Reachability::Closed,
     })
 }
 
@@ -143,7 +143,7 @@ pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answe
     for (id, _) in &targets {
         match state.instances.get(id) {
             None => {
-                return Err(Fault::new(
+                return Err(ApiError::new(
                     "InvalidTarget",
                     format!("The following targets are not valid instances: '{id}'"),
                 ));
@@ -151,7 +151,7 @@ pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answe
             Some(one) if !one.is_alive() => {
                 let message =
                     format!("The following targets are not in a running state and cannot be registered: '{id}'");
-                return Err(Fault::new("InvalidTarget", message));
+                return Err(ApiError::new("InvalidTarget", message));
             }
             Some(_) => (),
         }
@@ -171,7 +171,7 @@ pub fn deregister_by_id(state: &mut State, _site: &Site, params: &Params) -> Ans
     Ok(Xml::new())
 }
 
-fn named(params: &Params) -> Result<Vec<(String, Option<u16>)>, Fault> {
+fn named(params: &Params) -> Result<Vec<(String, Option<u16>)>, ApiError> {
     params.items("Targets").into_iter().map(|one| Ok((one.required("Id")?.to_owned(), one.parsed("Port")?))).collect()
 }
 

@@ -9,13 +9,13 @@ use posts::is_busy;
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed {what}")]
-pub struct Fault {
+pub struct Refused {
     what: &'static str,
     curable: bool,
     source: Box<dyn Error + Send + Sync>,
 }
 
-impl Fault {
+impl Refused {
     pub(crate) fn new<E>(what: &'static str, error: SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -74,10 +74,10 @@ fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 /// Some pictures of an event could not be handled now.
 #[derive(Debug, thiserror::Error)]
 #[error("{} of the event's pictures must wait: {}", .0.len(), chains(.0))]
-pub struct Unfinished(Vec<Fault>);
+pub struct Unfinished(Vec<Refused>);
 
 impl Unfinished {
-    pub(crate) fn unless_none(faults: Vec<Fault>) -> Result<(), Self> {
+    pub(crate) fn unless_none(faults: Vec<Refused>) -> Result<(), Self> {
         match faults.is_empty() {
             true => Ok(()),
             false => Err(Self(faults)),
@@ -92,6 +92,6 @@ impl From<Unfinished> for Diagnostic {
     }
 }
 
-fn chains(faults: &[Fault]) -> String {
-    faults.iter().map(Fault::chain).collect::<Vec<_>>().join("; ")
+fn chains(faults: &[Refused]) -> String {
+    faults.iter().map(Refused::chain).collect::<Vec<_>>().join("; ")
 }
