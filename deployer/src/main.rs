@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The exit code, unless an answer could not be printed: whoever reads it would take half of it for all.
+/// The exit code, unless an answer could not be printed in full: its reader would take half of it for all.
 fn printed(exit: Exit) -> Exit {
     let Some(error) = report::unprinted() else { return exit };
     report::failure(&Failure::new(Exit::Failed, anyhow::anyhow!("cannot write to stdout: {error}")));

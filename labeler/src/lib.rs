@@ -62,7 +62,7 @@ pub enum Outcome {
     Refused(Refusal),
     /// It cannot be shown and was removed; the row says why, and has no labels.
     Removed(Refusal),
-    /// A newer upload took its place before it could be cleaned; an event of its own tells of that one.
+    /// A newer upload took its place before it could be cleaned, and has an event of its own.
     Overwritten,
     /// The row had it already: the event came twice.
     Known,
@@ -121,7 +121,7 @@ impl Labeler {
                     continue;
                 }
             };
-            // As quoted strings: a key may hold line breaks, which would begin lines of somebody else's making.
+            // As quoted strings: a key may hold line breaks, and would forge log lines.
             match self.label(&picture).await {
                 Ok(outcome) => info!(picture = picture.key(), ?outcome, "done"),
                 Err(fault) if fault.is_curable() => faults.push(fault),
@@ -141,7 +141,7 @@ impl Labeler {
         Err(Refused::contended())
     }
 
-    /// One read and one write of the row; nothing if somebody else wrote it in between.
+    /// One read and one write of the row; nothing if another writer came in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
         let before = match self.standing(picture).await? {

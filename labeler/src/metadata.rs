@@ -255,7 +255,7 @@ fn gif(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// How many bytes a table of colours has, as a packed field tells.
+/// The size of a colour table in bytes, from a packed field.
 fn colours(packed: u8) -> usize {
     if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) }
 }

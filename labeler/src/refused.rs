@@ -64,7 +64,7 @@ fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             let code = answer.err().code().unwrap_or_default();
-            // 409: somebody else writes the same object just now.
+            // 409: a concurrent write of the same object.
             status >= 500 || matches!(status, 403 | 409 | 429) || is_busy(code) || code == "AccessDeniedException"
         }
         _ => true,
@@ -85,7 +85,7 @@ impl Unfinished {
     }
 }
 
-/// What the queue is told; Lambda logs it and sends the event again.
+/// The error for the queue; Lambda logs it and sends the event again.
 impl From<Unfinished> for Diagnostic {
     fn from(unfinished: Unfinished) -> Self {
         Self { error_type: "Unfinished".into(), error_message: unfinished.to_string() }

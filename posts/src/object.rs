@@ -39,7 +39,7 @@ impl ObjectName {
 
     /// What the names of all pictures of a post begin with; what follows in them holds no `/`.
     ///
-    /// With a `/` it is the name of somebody else's object: users may be called `ada/<id of ada's post>`.
+    /// With a `/` it names an object of another user: users may be called `ada/<id of ada's post>`.
     #[must_use]
     pub fn prefix(user: &User, post: PostId) -> String {
         format!("{user}/{post}/")

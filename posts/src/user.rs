@@ -18,7 +18,7 @@ const PREFIX: &str = "USER#";
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct User(String);
 
-/// Why nobody can take a name.
+/// Why a name is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUser {
     /// It is empty, or holds blanks only.
@@ -33,7 +33,7 @@ pub enum BadUser {
     /// It could break a header or a listing, or pass for another name.
     #[error("{0}")]
     Character(BadCharacter),
-    /// It is another spelling of a name that somebody may have.
+    /// It is another spelling of a name that may be in use.
     #[error("the name is not in Unicode normalization form C")]
     NotNormalized,
 }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(names(&User::other_spellings(" Zoé ")), ["Zoe\u{301}"]);
         assert_eq!(names(&User::other_spellings("Zoe\u{301}")), ["Zoe\u{301}"]);
         assert_eq!(names(&User::other_spellings("ada\u{A0}b")), ["ada\u{A0}b"]);
-        // Nobody can take these, but somebody may have had them.
+        // New users cannot take these, but old posts may carry them.
         assert_eq!(names(&User::other_spellings("ada\u{200B}")), ["ada\u{200B}"]);
         assert_eq!(names(&User::other_spellings("a\nb")), [""; 0]);
         assert_eq!(names(&User::other_spellings("")), [""; 0]);

@@ -13,30 +13,30 @@ pub struct Settings {
     pub bucket: String,
     /// The table of the posts: `DYNAMO_TABLE`.
     pub table: String,
-    /// The address to listen on: `HOST`, every interface unless told otherwise.
+    /// The address to listen on: `HOST`; every interface by default.
     pub host: String,
-    /// The port to listen on: `PORT`, 8080 unless told otherwise.
+    /// The port to listen on: `PORT`; 8080 by default.
     pub port: u16,
     /// An AWS that is not Amazon's: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
     /// The same for the posts: `AWS_ENDPOINT_URL_DYNAMODB`, or what the AWS configuration says of all services.
     pub dynamodb_endpoint: Option<String>,
-    /// How callers are known: `AUTH`, by the course's bare header unless told otherwise.
+    /// How callers are authenticated: `AUTH`; by the course's bare header by default.
     pub auth: Auth,
-    /// The address of the metrics: `METRICS_HOST`, only this machine unless told otherwise.
+    /// The address of the metrics: `METRICS_HOST`; 127.0.0.1 by default.
     pub metrics_host: String,
-    /// The port of the metrics: `METRICS_PORT`; nowhere unless told otherwise.
+    /// The port of the metrics: `METRICS_PORT`; none by default.
     pub metrics_port: Option<u16>,
-    /// How many requests may be under way at once: `MAX_REQUESTS`, 256 unless told otherwise.
+    /// The limit of concurrent requests: `MAX_REQUESTS`; 256 by default.
     pub max_requests: usize,
 }
 
 /// How callers are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
-    /// `header`: whoever says a name is believed.
+    /// `header`: the name in the header is trusted.
     Header,
-    /// `jwt`: whoever has a token, signed by somebody whom we trust.
+    /// `jwt`: a token signed by a trusted issuer.
     Jwt(Box<Jwt>),
 }
 
@@ -45,11 +45,11 @@ pub enum Auth {
 pub struct Jwt {
     /// What their signatures are checked with.
     pub keys: Keys,
-    /// For whom they must be made: `JWT_AUDIENCE`.
+    /// The required audience: `JWT_AUDIENCE`.
     pub audience: String,
-    /// Who must have made them: `JWT_ISSUER`; anyone with the key unless told otherwise.
+    /// The required issuer: `JWT_ISSUER`; anyone with the key by default.
     pub issuer: Option<String>,
-    /// Which claim holds the user's name: `JWT_CLAIM`, `sub` unless told otherwise.
+    /// The claim that holds the user's name: `JWT_CLAIM`; `sub` by default.
     pub claim: String,
     /// Where people get a token, for the page to tell them: `JWT_LOGIN_URL`.
     pub login: Option<Uri>,
@@ -310,7 +310,7 @@ const OF_TOKENS: &[&str] = &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_
 
 fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth, BadSettings> {
     match variable("AUTH").as_deref() {
-        // Whoever sets up tokens and forgets to turn them on must not believe that somebody is kept out.
+        // Settings for tokens without `AUTH=jwt` would give a false sense of security.
         None | Some("header") => match OF_TOKENS.iter().find(|name| variable(name).is_some()) {
             Some(name) => Err(BadSettings::NoTokens(name)),
             None => Ok(Auth::Header),

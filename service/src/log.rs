@@ -104,7 +104,7 @@ impl Waiting {
 
     fn write(&mut self, mut out: impl Write) {
         if !self.lines.is_empty() {
-            // Whom could it be told, if not even this can be written?
+            // There is nowhere left to report that.
             let _ = out.write_all(&self.lines).and_then(|()| out.flush());
             self.lines.clear();
         }

@@ -119,7 +119,7 @@ pub struct Together {
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
-/// Where to connect and as whom; what is left out comes from the standard AWS configuration.
+/// Where to connect, and with which credentials; the AWS configuration fills in the rest.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The region, such as `us-east-1`.
@@ -378,7 +378,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
 ];
 
-/// Answers to a create that mean "it is there": our read said no, so one of the two is late, or somebody was
+/// Answers to a create that mean "it exists": our read said no, so one of the two is late, or another client was
 /// faster. Reading again decides, and sees whose it is (docs/aws.md §2.6).
 const EXISTS: &[&str] = &[
     "BucketAlreadyOwnedByYou",

@@ -111,7 +111,7 @@ impl Lease {
     pub async fn take(place: &LeaseStore, command: &str) -> Result<Answer, Fault> {
         let holder = Holder::this_run(command, place.term);
         let begin = |etag| Ok(Answer::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
-        // Whoever was in the way may be gone when we look, and somebody else there when we write again.
+        // The holder may be gone when we look, and another one there when we write again.
         for _ in 0..ROUNDS {
             let there = match place.put(&holder, If::Nothing).await? {
                 Put::Done(etag) => return begin(etag),
@@ -142,7 +142,7 @@ impl Lease {
         }
     }
 
-    /// Is cancelled when somebody else has taken it over, or may have: then nothing more may be begun.
+    /// Cancelled when another run has, or may have, taken it over: nothing more may be started then.
     pub fn lost(&self) -> &CancellationToken {
         &self.mine.lost
     }
@@ -289,7 +289,7 @@ fn is_other_than_expected(fault: &Fault) -> bool {
 }
 
 impl There {
-    /// Whether nobody is behind it any more.
+    /// Whether its holder is gone.
     fn is_dead(&self, term: Duration) -> bool {
         self.age > term || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
     }

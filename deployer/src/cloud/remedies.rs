@@ -111,7 +111,7 @@ enum Class {
     TooFast,
     /// AWS itself has no more.
     Capacity,
-    /// The name is somebody else's.
+    /// The name belongs to another account.
     Taken,
     /// Something else needs it.
     InUse,
@@ -231,7 +231,7 @@ fn fits(pattern: &str, code: &str) -> bool {
     }
 }
 
-/// S3 says the same of a bucket that is somebody else's.
+/// S3 answers the same for a bucket of another account.
 fn forbidden(fault: &Fault, what: &str) -> String {
     let ask = format!(
         "these credentials may not do so: have the account's administrator allow `{}` for {what}, or use others \

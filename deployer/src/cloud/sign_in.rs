@@ -20,7 +20,7 @@ pub use profiles::Profiles;
 pub use provider::Provider;
 pub use source::{Source, selected};
 
-/// Why nobody could be signed in, and what to do about it.
+/// Why sign-in failed, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Trouble {

@@ -9,7 +9,7 @@ use crate::{
     engine::Fault,
 };
 
-/// Where we are, and as whom.
+/// The region and the caller's identity.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// The account's number.

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 
-/// Whether somebody can be asked.
+/// Whether questions can be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// About each on its own.
@@ -20,7 +20,7 @@ pub enum Ask {
 
 const UNNAMED: &str = "it was not named for deletion";
 
-/// What was kept although nobody wants it any more.
+/// Data that was kept although nothing describes it any more.
 #[derive(Default)]
 pub struct Kept {
     unnamed: Vec<(Address, String)>,
@@ -44,7 +44,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes out of the plan what holds data and nobody has named for deletion.
+    /// Takes out of the plan what holds data and was not named for deletion.
     pub async fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
         let mut kept = Kept::default();
         for line in plan.lines.iter_mut().filter(|line| line.holds_data) {

@@ -63,7 +63,7 @@ enum Agreed {
     Remove(Box<Removal>),
 }
 
-/// What goes, as it was seen when nobody else could change it.
+/// What goes, as it was seen under the lease.
 struct Removal {
     page: Page,
     plan: Plan,
@@ -97,7 +97,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     }
 }
 
-/// Looks again now that nobody else changes anything.
+/// Looks again under the lease.
 async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Option<(Page, Plan)>, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if plan.is_like(&before) {
@@ -119,7 +119,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
     Ok(unless_stopped(report::ask(&question)).await? == name)
 }
 
-/// The bucket goes last, and the lease in it just before: whoever takes one in between keeps the bucket.
+/// The bucket goes last, right after the lease in it: a run that takes a lease in between keeps the bucket.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = watched(Count::of(goes(&plan), 0), lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
@@ -194,7 +194,7 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
         .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
 }
 
-/// What is somebody else's keeps everything else, too: what it uses could not go, and what it lives in would take it along.
+/// A foreign resource keeps everything else: what it uses could not go, and what it lives in would take it along.
 fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     let foreign: Vec<Foreign> = plan.lines.iter().filter_map(Foreign::of).collect();
     if foreign.is_empty() || goes(plan) == 0 {
@@ -211,7 +211,7 @@ fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
 struct Foreign<'a> {
     line: &'a Planned,
     owner: &'a str,
-    /// Whether it is nobody's.
+    /// Whether it carries no ownership tags.
     is_free: bool,
 }
 

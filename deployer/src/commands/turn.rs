@@ -87,7 +87,7 @@ fn busy(rival: &Rival) -> Failure {
     ))
 }
 
-/// Nothing was heard of this run for a term: somebody may have taken the stack over.
+/// This run could not renew its lease for a term: another run may have taken the stack over.
 pub fn overtaken() -> Failure {
     Failure::new(
         Exit::Busy,

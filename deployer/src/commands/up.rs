@@ -84,7 +84,7 @@ fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     plan.lines.iter().filter(is_told).filter_map(say).collect()
 }
 
-/// What is to be done, as the user has agreed to it and as it was seen when nobody else could change it.
+/// What the user has agreed to, as it was seen under the lease.
 struct Agreed {
     page: Page,
     plan: Plan,
@@ -136,7 +136,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
     }
 }
 
-/// Looks again now that nobody else changes anything. What differs from what was shown is shown and asked for again.
+/// Looks again under the lease. What differs from what was shown is shown and asked for again.
 async fn agree_again(
     session: &Session,
     args: &Up,

@@ -121,7 +121,7 @@ fn shortened(message: &str) -> String {
 
 /// The known word that an unknown one probably means.
 pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Of a single letter nothing can be told, and comparing long words takes as long as both are.
+    // A single letter says nothing, and the cost of comparing words grows with both lengths.
     let letters = unknown.chars().count();
     let close = if letters > 1 { (letters.min(64) / 3).max(1) } else { 0 };
     known

@@ -51,7 +51,7 @@ pub struct Config {
     pub functions: BTreeMap<Name, Function>,
     /// Services.
     pub services: BTreeMap<Name, Service>,
-    /// What the stack tells others, in the order of the file.
+    /// The outputs, in the order of the file.
     pub outputs: Vec<(String, Text)>,
     places: BTreeMap<String, Place>,
     source: Source,

@@ -59,7 +59,7 @@ const MOST_LEVELS: usize = 16;
 ///
 /// Errors: the first thing that is not YAML, or all keys that stand twice.
 pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
-    // Duplicates are passed on to be told all at once. Only `true` and `false` are truths, as in YAML 1.2.
+    // Duplicates are passed on, to be reported all at once. Only `true` and `false` are booleans, as in YAML 1.2.
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,

@@ -38,7 +38,7 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// Asks, and asks again for as long as the answer is "not yet".
 ///
-/// A look is made of several calls. What the first one found may be gone for the second, because somebody else has
+/// A look consists of several calls. What the first one found may be gone for the second, because another client has
 /// just removed it: the next look finds nothing, or what is there then.
 pub async fn look<T, F: Future<Output = Result<T, Fault>>>(mut ask: impl FnMut() -> F) -> Result<T, Fault> {
     let mut patience = Patience::new(Duration::ZERO);
@@ -64,7 +64,7 @@ pub(super) struct Subject {
     pub address: Address,
     pub stack: String,
     pub tags: Tags,
-    /// Whether it is taken over if it carries nobody's tags.
+    /// Whether it is adopted if it carries no ownership tags.
     pub adopts: bool,
 }
 

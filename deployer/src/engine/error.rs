@@ -81,7 +81,7 @@ pub enum Error {
         /// The refused call.
         source: Fault,
     },
-    /// It exists and belongs to somebody else.
+    /// It exists and belongs to another owner.
     #[error("{what} ({name}) exists but belongs to {owner}")]
     Foreign {
         /// Which resource.
@@ -90,7 +90,7 @@ pub enum Error {
         name: String,
         /// Whose it is.
         owner: String,
-        /// Whether nobody has said whose it is, so that it can be taken over.
+        /// Whether it carries no ownership tags, so that it can be adopted.
         is_free: bool,
     },
     /// The change cannot be made in place, and we do not destroy data.

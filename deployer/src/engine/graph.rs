@@ -115,7 +115,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(chosen)
     }
 
-    /// Takes over what has this name, if it carries nobody's tags. Returns whether the page wants such a thing.
+    /// Adopts the resource of this name, if it carries no ownership tags. Returns whether the page has such a resource.
     pub fn adopt(&mut self, name: &str) -> bool {
         let mut known = false;
         self.nodes.iter_mut().for_each(|node| known |= node.adopt(name));
@@ -191,7 +191,7 @@ pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
     /// See [`Removal::RANK`](super::Removal).
     fn removal_rank(&self) -> u8;
-    /// Takes it over from nobody, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
+    /// Lets it be adopted, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
     /// What would have to be done to make it as wanted.
     fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;

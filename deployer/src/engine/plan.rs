@@ -36,7 +36,7 @@ impl Plan {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }
 
-    /// Whether it would do the same as another one, as far as that can be told beforehand.
+    /// Whether it would do the same as another plan, as far as that is known beforehand.
     pub fn is_like(&self, other: &Plan) -> bool {
         let steps = |plan: &Plan| -> Vec<(Address, Step)> {
             plan.lines.iter().map(|line| (line.address.clone(), line.step.clone())).collect()
@@ -120,7 +120,7 @@ pub enum Progress {
     Skipped,
 }
 
-/// Is told what happens.
+/// Receives events.
 pub type Observer = dyn Fn(Event) + Send + Sync;
 
 impl<C: Send + Sync + 'static> Stack<C> {
@@ -196,7 +196,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Applied { outcomes, outputs, span }
     }
 
-    /// Makes the anchor as wanted, before everything else: from then on others can see that somebody is at work.
+    /// Applies the anchor before everything else: from then on other runs can see the lease.
     /// Returns what became of it, if there was anything to do.
     pub async fn bring_anchor(&self, cloud: &C, plan: &mut Plan, pace: &Pace, observer: &Observer) -> Option<Outcome> {
         let node = self.nodes.first()?;

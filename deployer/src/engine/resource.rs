@@ -98,7 +98,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         false
     }
 
-    /// Whether it has been told that it must not be deleted.
+    /// Whether it is protected against deletion.
     fn is_protected(_live: &Self::Settings) -> bool {
         false
     }
@@ -152,7 +152,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Whether nobody has said whose it is.
+    /// Whether it carries no ownership tags.
     pub fn is_nobody(&self) -> bool {
         matches!(self, Owner::Tags(tags) if !tags.contains_key(STACK_TAG))
     }

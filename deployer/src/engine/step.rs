@@ -34,7 +34,7 @@ pub enum Step {
     Pending(Vec<Address>),
     /// These fields differ and are fixed at creation: refused, because we never destroy by an update.
     Replace(Vec<Change>),
-    /// It is not wanted any more, and this would be lost with it.
+    /// It is no longer wanted, and this would be lost with it.
     Delete {
         /// In words for people.
         loss: Option<String>,
@@ -43,14 +43,14 @@ pub enum Step {
     Wait(String),
     /// It stays as it is, for this reason.
     Leave(String),
-    /// It has the name of something of ours and belongs to somebody else.
+    /// It has the name of one of our resources and belongs to another owner.
     Foreign {
         /// Whose it is, in words for people.
         owner: String,
-        /// Whether it carries nobody's tags, so that it can be taken over.
+        /// Whether it carries no ownership tags, so that it can be adopted.
         is_free: bool,
     },
-    /// It is not wanted any more, and has been told that it must not be deleted.
+    /// It is no longer wanted, and is protected against deletion.
     Protected,
 }
 

@@ -276,7 +276,7 @@ impl AutoScalingGroup {
 enum RollOut {
     /// Nobody has begun.
     Due,
-    /// Another version is being rolled out, which nobody wants any more.
+    /// Another version is being rolled out that is no longer wanted.
     Outdated,
     /// On its way, so far.
     Running(String),
@@ -333,7 +333,7 @@ fn settings(group: &Described) -> Settings {
         target_groups: group.target_group_arns().iter().cloned().collect(),
         health_check_type: group.health_check_type().unwrap_or_default().into(),
         grace_period_s: group.health_check_grace_period().unwrap_or_default(),
-        // Not every cloud that speaks this API keeps it: what is not told is no difference.
+        // Not every implementation of this API returns it: a missing value is no difference.
         warmup_s: group.default_instance_warmup().unwrap_or(WARMUP_S),
         template: group
             .launch_template()

@@ -85,7 +85,7 @@ pub struct Output {
 }
 
 impl Settings {
-    /// A bucket nobody but its account can reach, used by these web pages through presigned URLs.
+    /// A bucket that only its account can reach, and these web pages through presigned URLs.
     pub fn private(cors: Vec<CorsRule>) -> Settings {
         Settings {
             public_access_blocked: true,
@@ -223,7 +223,7 @@ impl Resource for Bucket {
 }
 
 impl Bucket {
-    /// The buckets of this account and region whose names begin as those of a stack do, whoever's they are.
+    /// The buckets of this account and region whose names begin like those of a stack, whatever their tags.
     pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
         let prefix = format!("{stack}-");
         let call = aws.s3.list_buckets().prefix(&prefix).bucket_region(&aws.region);
@@ -275,7 +275,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// A refused look is never "absent": somebody else may have the name (docs/aws.md §4.1).
+    /// A refused look is never "absent": another account may have the name (docs/aws.md §4.1).
     fn explained<E>(&self, error: SdkError<E, HttpResponse>) -> Fault
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,

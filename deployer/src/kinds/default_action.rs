@@ -23,7 +23,7 @@ pub struct DefaultAction {
     pub target_group: String,
     /// The Auto Scaling group that fills it.
     pub group: String,
-    /// To whom the listener was last seen to forward.
+    /// The target groups to which the listener last forwarded.
     pub seen: Forwards,
     /// How long the targets may take to become healthy.
     pub wait: health::Wait,

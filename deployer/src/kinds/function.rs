@@ -181,7 +181,7 @@ impl Function {
     }
 
     fn settings(&self, function: &FunctionConfiguration) -> Settings {
-        // After an update that failed nobody knows what runs: the code is sent again.
+        // After a failed update it is unknown which code runs: send it again.
         let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
         let variables = function.environment().and_then(|environment| environment.variables()).cloned();
         let failure = (function.state() == Some(&State::Failed))

@@ -82,7 +82,7 @@ pub struct Output {
     pub id: String,
     /// The newest version.
     pub version: i64,
-    /// The machine image of that version, whoever chose it.
+    /// The machine image of that version, chosen by us or by the user.
     pub image: String,
 }
 

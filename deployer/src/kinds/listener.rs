@@ -45,7 +45,7 @@ pub struct Output {
     pub arn: String,
     /// Its port.
     pub port: i32,
-    /// To whom it forwards.
+    /// The target groups to which it forwards.
     pub forwards: Forwards,
 }
 
@@ -177,7 +177,7 @@ pub fn forward(forwards: &Forwards) -> Action {
     }
 }
 
-/// To whom a listener forwards. AWS answers the one target group of an action in two places, and promises neither.
+/// The target groups of a listener. AWS returns the single target group of an action in two places, promising neither.
 pub fn forwards(listener: &Described) -> Forwards {
     let actions = listener.default_actions().iter();
     let forwards = actions.flat_map(|action| {

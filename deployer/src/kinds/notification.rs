@@ -26,19 +26,19 @@ pub struct Notification {
     pub account: String,
 }
 
-/// What is chosen: which functions are told of what.
+/// The settings: which functions are notified of what.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// By entry id. Ours begin with `deployer-`.
     pub uploads: BTreeMap<String, Upload>,
 }
 
-/// One function that is told of objects.
+/// A function that is notified of objects.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Upload {
     /// The function's ARN.
     pub function: String,
-    /// What it is told of: `s3:ObjectCreated:*`.
+    /// The events: `s3:ObjectCreated:*`.
     pub events: BTreeSet<String>,
     /// Only of keys that begin so.
     #[serde(skip_serializing_if = "says_nothing")]
@@ -80,7 +80,7 @@ impl Resource for Notification {
         Ok(Observed::Present(Live { settings: Settings { uploads }, output: Output, owner: Owner::Parent }))
     }
 
-    /// Only a bucket that was not there has none: nobody else can have written into it.
+    /// Only a bucket that did not exist has none: no other client can have written into it.
     async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         if !want.uploads.is_empty() {
             self.put(aws, merged(Document::builder().build(), want), false).await?;

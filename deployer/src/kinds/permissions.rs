@@ -34,7 +34,7 @@ pub struct Statement {
     pub action: String,
     /// The service that calls: `s3.amazonaws.com`.
     pub principal: String,
-    /// For whom it calls: the ARN of a bucket.
+    /// On whose behalf it invokes: the ARN of a bucket.
     pub source_arn: String,
     /// Whose that must be: a bucket's ARN names no account, and a deleted one's name can be taken.
     pub source_account: String,

@@ -41,7 +41,7 @@ pub struct Output {
     pub id: String,
 }
 
-/// One reason to let somebody in. It can hold every rule that AWS can, so that a rule added by hand is seen.
+/// An ingress rule. It can represent every rule that AWS can, so that one added by hand is seen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, `udp`, `icmp`, a number, or `-1` for all.
@@ -129,7 +129,7 @@ impl Resource for SecurityGroup {
             .await?;
         let id = answer.group_id().unwrap_or_default().to_owned();
         // The new group may not be visible to this call yet. Then it is found without its rules, and `update`
-        // adds them; what is really wrong is told there.
+        // adds them, and reports a real error.
         let finished = authorize(aws, &id, want.ingress.iter()).await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
         Ok(finished.then(|| Live { settings: want.clone(), output, owner }))

@@ -134,7 +134,7 @@ impl Resource for Table {
         live.protected
     }
 
-    /// Protection is never switched off silently: whoever switched it on meant it (docs/aws.md §5.3).
+    /// Protection is never switched off silently: somebody switched it on for a reason (docs/aws.md §5.3).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = format!(

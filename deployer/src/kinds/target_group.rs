@@ -137,7 +137,7 @@ impl Resource for TargetGroup {
         if tags::of_arn(aws, arn).await?.get(STACK_TAG) != tags.get(STACK_TAG) {
             return Ok(None);
         }
-        // What goes wrong here goes wrong in `update` again, and is told there.
+        // An error here occurs in `update` again, and is reported there.
         let finished = set_deregistration_delay(aws, arn, want.deregistration_delay_s).await.is_ok();
         let output = Output { arn: arn.into(), name: self.name.clone() };
         let owner = Owner::Tags(tags.clone());

@@ -327,7 +327,7 @@ fn held(port: u16) -> String {
     }
 }
 
-/// The failure with which a server has ended, as it has told it in its log.
+/// The failure that ended a server, from its log.
 fn told(log: &str) -> Option<Failure> {
     let after = |line: &str, word: &str| line.trim_start().strip_prefix(word).map(|rest| rest.trim().to_owned());
     let mut lines = log.lines().skip_while(|line| after(line, "error:").is_none());
@@ -356,7 +356,7 @@ fn write(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(beside, file)
 }
 
-/// The state holds keys and pictures: it is nobody else's business.
+/// The state holds keys and pictures: only its owner may read it.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;

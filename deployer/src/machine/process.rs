@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One process, never to be confused with a later one of the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The machine since it was started, and which of its sets of processes. Empty where that cannot be told.
+    /// The boot id of the machine and its process namespace; empty where they are unknown.
     machine: String,
     /// Its number.
     pub pid: u32,

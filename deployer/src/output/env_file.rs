@@ -164,7 +164,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     };
     let existing = fs::metadata(path).ok();
     if existing.as_ref().is_some_and(|existing| existing.permissions().readonly()) {
-        // Replacing it would need no permission, and is not what whoever made it so wants.
+        // Replacing it would need no permission, but whoever made it read-only meant it.
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "it is read-only (`chmod u+w` lets it be written)",
@@ -462,7 +462,7 @@ mod tests {
         );
     }
 
-    /// Values nobody should have, to be understood all the same.
+    /// Unusual values that must be understood all the same.
     const STRANGE: &[&str] = &[
         "", " ", "#", "a #b", "a: b", "- a", "yes", "~", "0x10", "1e3", "'", "\"", "$(x)", "`x`", "\\", "\\n", "a\nb",
         "é", "{a}", "&a", "a:", "!x", "%", "@x", "it's", "\"'",

@@ -40,7 +40,7 @@ pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<
     }
 }
 
-/// Cargo, as whoever started us wants it: `cargo run` names itself in `CARGO`.
+/// Cargo: `cargo run` names itself in `CARGO`.
 pub(super) fn cargo(workspace: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command

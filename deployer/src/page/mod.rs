@@ -291,7 +291,7 @@ impl Layout<'_> {
         Front { name: entry.into(), target_group, group, url }
     }
 
-    /// Two groups: the load balancer's lets in whom `allow` names, the instances' only the load balancer.
+    /// Two groups: the load balancer's admits the blocks in `allow`, the instances' admits only the load balancer.
     fn firewalls(
         &mut self,
         entry: &str,

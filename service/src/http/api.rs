@@ -174,7 +174,7 @@ impl Api {
 
     /// Tell that the service runs
     ///
-    /// Asks nobody else: an instance is not replaced because the storage has a bad minute.
+    /// Depends on nothing else: an instance must not be replaced because the storage has a bad minute.
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn health(&self) -> Json<Health> {
         Json::of(&Health { status: "ok".to_owned() })
@@ -274,14 +274,14 @@ impl Api {
     }
 }
 
-/// A list that is told part by part.
+/// A list that is sent in parts.
 struct Telling {
     api: Api,
     /// Which part comes next.
     question: Question,
     /// The part that was read already.
     ready: Option<List>,
-    /// Whether a post has been told.
+    /// Whether a post has been sent.
     told: bool,
 }
 
@@ -461,7 +461,7 @@ enum Deleted {
     Gone,
 }
 
-/// A new post, read here rather than by a derive so that what is wrong is told with the name of its field.
+/// A new post, parsed here rather than by a derive, so that errors name the field.
 struct Draft(NewPost);
 
 impl<'a> ApiExtractor<'a> for Draft {

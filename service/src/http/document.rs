@@ -14,7 +14,7 @@ use crate::http::api::{Api, Config};
 use crate::http::error::Error;
 use crate::identity::author::SCHEME;
 
-/// What is made when somebody asks for the first time: most instances are never asked.
+/// Generated on the first request: most instances never get one.
 pub(crate) struct Document {
     api: OpenApiService<Api, ()>,
     login: Config,
@@ -94,7 +94,7 @@ fn between(text: &str, begin: &str, end: &str) -> String {
     inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
 }
 
-/// Errors by status: what they mean, and how they are told. That of 401 is told as callers are known.
+/// Errors by status, with their meaning and an example. That of 401 depends on how callers are authenticated.
 const ERRORS: &[(u16, &str, &str)] = &[
     (404, "The caller has no such post", "you have no post with this id"),
     (408, "The body did not come in time", "the request did not come to its end in time"),

@@ -18,7 +18,7 @@ use posts::is_busy;
 
 use crate::storage::dynamodb::Failed;
 
-/// A request that is not answered with what it asked for; what is displayed may be told to anyone.
+/// A request that failed; its `Display` is safe to show to anyone.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
     #[error("say who you are: the Authorization header holds your name")]
@@ -59,7 +59,7 @@ pub(crate) enum Error {
     Refused(#[source] Cause),
 }
 
-/// What is behind an error; several may be told of the same.
+/// The cause of an error, shared by all callers that waited for the same call.
 pub(crate) type Cause = Arc<dyn StdError + Send + Sync>;
 
 pub(crate) fn caused(by: impl Into<Box<dyn StdError + Send + Sync>>) -> Cause {
@@ -98,7 +98,7 @@ impl Error {
         E: ProvideErrorMetadata + StdError + 'static,
     {
         let busy = match error {
-            // A success that is told as an error could not be read: it was some other machine's.
+            // A success that the SDK reports as an error could not be parsed: it did not come from AWS.
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status();
                 status.is_server_error() || status.is_success() || error.code().is_some_and(is_busy)
@@ -158,7 +158,7 @@ impl Error {
     }
 }
 
-/// Why an answer is an error, for the log and nobody else.
+/// Why an answer is an error, for the log only.
 #[derive(Debug, Clone)]
 pub(crate) struct Why(pub String);
 

@@ -14,7 +14,7 @@ use poem_openapi::registry::{MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use serde::Serialize;
 
-/// A `T` that is told as JSON; in the OpenAPI document the same as [`payload::Json`].
+/// A `T` as JSON; in the OpenAPI document the same as [`payload::Json`].
 pub(crate) struct Json<T> {
     written: Written,
     is: PhantomData<fn() -> T>,

@@ -9,15 +9,15 @@ use crate::http::error::Error;
 use crate::storage::pictures::Pictures;
 use crate::storage::rows::Rows;
 
-/// How long an answer is good: however often somebody asks, AWS is asked every so often.
+/// How long an answer is cached, so that AWS is asked no more often.
 const GOOD_FOR: Duration = Duration::from_secs(5);
-/// How long both may take: whoever asks waits for as little as this.
+/// The time limit of both checks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known of both.
 #[derive(Default)]
 pub(crate) struct Readiness {
-    /// Held by whoever asks AWS, so that one asks for all who wait.
+    /// Held by the caller that asks AWS on behalf of all others.
     last: Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 

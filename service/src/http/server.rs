@@ -66,7 +66,7 @@ pub fn app(
         .around(query::readable)
         .around(move |next, request| layers::timeout(next, request, whole))
         .around(move |next, request| layers::concurrency_limit(next, request, places.clone()))
-        // A request that is not all there takes nobody's place.
+        // An incomplete request occupies no slot.
         .around(move |next, request| layers::request_limits(next, request, body, senders.clone()))
         .around(move |next, request| {
             let page = page.clone();

@@ -35,7 +35,7 @@ impl WaitingRoom {
         Self(Arc::new(Inner { seats: seats.max(1), waiting: Mutex::default() }))
     }
 
-    /// Takes a seat. When somebody else needs it, `give_way` is notified.
+    /// Takes a seat. `give_way` is notified when another connection needs it.
     pub(crate) fn enter(&self, give_way: &Arc<Notify>) -> Seat {
         let mut waiting = self.waiting();
         if waiting.seats.len() >= self.0.seats

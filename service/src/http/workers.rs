@@ -83,7 +83,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         drop(self.running.take());
         for thread in self.threads.drain(..) {
-            // A panic has been told of.
+            // A panic has been reported already.
             let _ = thread.join();
         }
     }
@@ -116,7 +116,7 @@ mod tests {
         }
         assert!(places.contains_key(&thread::current().id()), "this one works, too");
         assert_eq!(places.values().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
-        // Where somebody has left, the next one comes.
+        // The next one fills a gap.
         for of_one_thread in places.values_mut() {
             let left = of_one_thread.pop().unwrap();
             let thread = thread_of(&left).await;

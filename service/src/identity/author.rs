@@ -38,7 +38,7 @@ impl Owner {
 pub(crate) enum Authors {
     /// There is no password: the course's users are who they say they are.
     Believed,
-    /// Users are whom their tokens name.
+    /// Users are those that their tokens name.
     Checked(Box<Tokens>),
 }
 

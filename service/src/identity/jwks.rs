@@ -32,7 +32,7 @@ pub(crate) struct Published {
     http: SharedHttpConnector,
     expected: Expected,
     known: RwLock<Arc<Known>>,
-    /// Held by whoever asks the issuer, so that one asks for all who wait.
+    /// Held by the caller that asks the issuer on behalf of all others.
     pace: Mutex<Pace>,
 }
 
@@ -75,7 +75,7 @@ impl Published {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks the issuer, unless somebody did since `known` was, or too often.
+    /// Asks the issuer, unless that has happened since `known`, or too often.
     async fn ask_again(&self, known: &Arc<Known>) -> Result<(), Cause> {
         let mut pace = self.pace.lock().await;
         if !Arc::ptr_eq(known, &self.known()) || !pace.allows(Instant::now()) {

@@ -32,7 +32,7 @@ pub(crate) struct Key {
     rules: Validation,
 }
 
-/// For whom tokens must be made, and by whom.
+/// The required audience and issuer of tokens.
 #[derive(Clone)]
 pub(crate) struct Expected {
     pub audience: String,

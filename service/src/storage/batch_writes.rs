@@ -35,7 +35,7 @@ pub(crate) struct BatchWrites(Arc<Inner>);
 struct Inner {
     client: DynamoDb,
     table: String,
-    /// One for each thread, so that where all calls of a thread stay on it nobody is woken by another.
+    /// One for each thread, so that calls stay on their thread and wake no other.
     queues: ThreadLocal<Arc<Mutex<Queue>>>,
 }
 
@@ -83,7 +83,7 @@ impl BatchWrites {
             return;
         }
         let writes = self.clone();
-        // On its own: whoever leaves must not take the others' rows along.
+        // Detached: a caller that leaves must not cancel the others' rows.
         tokio::spawn(async move {
             let mut call = pin!(writes.write(rows));
             let ended = timeout(PATIENCE, &mut call).await.is_ok();

@@ -92,7 +92,7 @@ impl Clients {
     }
 }
 
-/// People wait for these calls: better an honest 503 soon than an answer that nobody awaits any more.
+/// People wait for these calls: an early 503 is better than an answer that comes too late.
 fn patience() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))

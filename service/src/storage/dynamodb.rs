@@ -33,7 +33,7 @@ use crate::storage::sigv4::Signer;
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
 /// What stands before the name of every operation.
 const TARGET: &str = "DynamoDB_20120810.";
-/// How many repetitions may fail in a row, shared by all calls: whoever has an outage is not asked three times as much.
+/// The retry budget, shared by all calls: an outage must not triple the load.
 /// Each costs five of these, and gives them back if it succeeds; so does, one at a time, what succeeds at once.
 const QUOTA: usize = 500;
 const COST: u32 = 5;
@@ -67,7 +67,7 @@ pub(crate) enum Failed {
     /// Without what it says in words: that may hold what people wrote.
     #[error("DynamoDB answers {operation} with {status}, {code}, to request {request}")]
     Refused { operation: String, status: u16, code: String, request: String },
-    /// The same is true of what the parser says: only where is told.
+    /// The same applies to the parser's message: only the position is shown.
     #[error("DynamoDB says what cannot be understood, at byte {} of line {}", .0.column(), .0.line())]
     Unclear(serde_json::Error),
     /// A captive portal, a proxy, or an empty answer of a machine on the way.

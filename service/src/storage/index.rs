@@ -26,7 +26,7 @@ use crate::storage::scan::Scan;
 
 /// How many posts are remembered, the newest: 20 bytes each, beside the names of their authors.
 const MOST_POSTS: usize = 1_000_000;
-/// How many of our own changes are kept beside keys that nobody asks for.
+/// How many of our own changes are kept beside unused keys.
 const MOST_CHANGES: usize = 10_000;
 /// The shortest time after which keys are read again.
 const FRESH: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ struct Inner {
     scan: Scan,
     most: usize,
     state: Mutex<State>,
-    /// Held by whoever reads the whole table for posts that are not remembered.
+    /// Held while the whole table is read for posts that are not cached.
     selecting: tokio::sync::Mutex<()>,
 }
 
@@ -135,7 +135,7 @@ impl Index {
         Ok(state.stretch(&keys, part, most))
     }
 
-    /// The reading that is under way, which is begun if there is none. It goes on if nobody waits for it any more.
+    /// The read in progress, started if there is none. It continues even if no caller waits for it any more.
     fn read(&self, state: &mut State) -> Read {
         if let Some(reading) = &state.reading {
             return reading.done.clone();
@@ -164,7 +164,7 @@ impl Index {
             let mut chosen = into.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, user) in posts.into_iter().filter(|(id, _)| part.holds(*id)) {
                 chosen.insert(id, user);
-                // One more than asked for tells whether there are more.
+                // One more than requested shows whether there are more.
                 if chosen.len() > most + 1 {
                     match part.order {
                         Order::OldestFirst => chosen.pop_last(),
@@ -252,7 +252,7 @@ impl Keys {
         let take = move |posts| into.lock().unwrap_or_else(PoisonError::into_inner).add(posts, most);
         scan.keys(take).await?;
         let collected = mem::take(&mut *collected.lock().unwrap_or_else(PoisonError::into_inner));
-        // A million of them take a while to sort, in which nobody else would be answered.
+        // Sorting a million takes a while, which would block the thread's other requests.
         let sorted = spawn_blocking(move || collected.sorted(most)).await;
         let (posts, users, horizon) = sorted.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
         Ok(Self { posts, users, horizon, begun, took: begun.elapsed() })

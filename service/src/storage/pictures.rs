@@ -140,7 +140,7 @@ impl Addresses<'_> {
     }
 }
 
-/// An address as JSON has it: it is told many times.
+/// An address, encoded as JSON once, as it is sent many times.
 #[derive(Debug, Clone)]
 pub(crate) struct Address(Arc<RawValue>);
 
@@ -161,7 +161,7 @@ fn window_start(now: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(since - since % WINDOW.as_secs())
 }
 
-/// The addresses that were given in a window: whoever asks again is given the same, and nothing is signed.
+/// The addresses signed in a window: a repeated request gets the same one without signing.
 ///
 /// Guarantees: none outlives its window or the keys that signed it, so that each is good for as long as is promised.
 #[derive(Debug)]

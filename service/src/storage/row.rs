@@ -59,7 +59,7 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// Rows, in one of the forms in which they are told.
+/// Rows, in one of the forms of DynamoDB's answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Said {
     /// The answer to a query or a scan.
@@ -243,7 +243,7 @@ mod tests {
         Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
     }
 
-    /// What is read of a row, as it is told again.
+    /// What is read of a row, as it is sent on.
     fn read(row: &Value) -> Option<Value> {
         let answer = json!({ "Count": 1, "Items": [row] }).to_string();
         assert_eq!(next(answer.as_bytes()).unwrap(), None);

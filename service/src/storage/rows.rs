@@ -30,7 +30,7 @@ const READS: usize = 16;
 /// A part of a list ends when its rows are this large, however many are asked for. With the read that goes beyond it,
 /// a part of rows that this service wrote stays below 1.5 MiB.
 const ENOUGH_BYTES: usize = 512 * 1024;
-/// How many posts a part of a large table has if nobody says how many.
+/// The default number of posts in a part of a large table.
 const USUAL: usize = 100;
 /// The most keys that one call takes.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
@@ -235,7 +235,7 @@ impl Rows {
             request["ExpressionAttributeValues"][":after"] = json!({ "S": after.key() });
         }
         if let Some(limit) = part.limit {
-            // One more than asked for tells whether there are more.
+            // One more than requested shows whether there are more.
             request["Limit"] = (limit + 1).into();
         }
         let _turn = self.turn().await;

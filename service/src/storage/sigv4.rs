@@ -19,7 +19,7 @@ use tokio::sync::RwLock;
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// The same for a key, whose slashes part it.
 const IN_PATH: &AsciiSet = &IN_QUERY.remove(b'/');
-/// After this time credentials without an end are looked up again, as the SDK does: somebody may have changed them.
+/// After this time, credentials without an expiry are looked up again, as the SDK does: they may have changed.
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// Where requests go, and in whose name they are signed.

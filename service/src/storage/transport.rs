@@ -46,7 +46,7 @@ pub(crate) fn of_aws(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
     SharedHttpConnector::new(Bounded { inner: SharedHttpConnector::new(connectors), most: MAX_ANSWER_BYTES })
 }
 
-/// Calls whoever publishes keys.
+/// Calls the issuer of keys.
 pub(crate) fn of_published_keys() -> SharedHttpConnector {
     small(&HttpConnectorSettings::default())
 }
@@ -82,7 +82,7 @@ fn connector(settings: &HttpConnectorSettings) -> Connector {
     }
 }
 
-/// Connections for each thread that calls: whoever waits for an answer is not woken by another thread.
+/// Connection pools per thread, so that no other thread has to wake the caller.
 #[derive(Debug)]
 struct OfEachThread {
     settings: HttpConnectorSettings,

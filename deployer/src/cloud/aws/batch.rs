@@ -17,7 +17,7 @@ use crate::engine::Fault;
 /// from after the write.
 pub struct Batch<T, const MOST: usize> {
     waiting: Mutex<Vec<Question<T>>>,
-    /// Held by whoever asks for the others, too.
+    /// Held by the caller that sends the batch.
     line: tokio::sync::Mutex<()>,
 }
 

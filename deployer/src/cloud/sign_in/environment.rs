@@ -82,7 +82,7 @@ const ENDPOINT_OF_A_SERVICE: &str = "AWS_ENDPOINT_URL_";
 impl Environment {
     /// That of this process.
     ///
-    /// Errors: a value that nobody could understand.
+    /// Errors: an invalid value.
     pub fn of_this_process() -> Result<Environment, Trouble> {
         Environment::new(std::env::vars_os())
     }

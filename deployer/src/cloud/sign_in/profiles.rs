@@ -142,7 +142,7 @@ async fn parse(files: &[File], selected: &str) -> Result<ProfileSet, String> {
 }
 
 impl File {
-    /// What the SDK does not understand, or understands in another way than whoever wrote it.
+    /// What the SDK does not understand, or understands otherwise than intended.
     async fn check(&self) -> Result<(), Trouble> {
         let path = self.path.display();
         if self.text.starts_with('\u{feff}') {

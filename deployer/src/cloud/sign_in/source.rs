@@ -26,7 +26,7 @@ pub enum Source {
     },
     /// The container that this runs in, at this address.
     Container(String),
-    /// The instance that this runs on, or none at all: only asking tells.
+    /// The instance that this runs on, or none: only a request can tell.
     Instance {
         /// Where it is asked; nothing if it must not be.
         address: Option<String>,

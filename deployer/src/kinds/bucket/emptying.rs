@@ -26,7 +26,7 @@ impl Bucket {
             let call = aws.s3.list_objects_v2().bucket(&self.name).encoding_type(EncodingType::Url);
             let call = call.set_expected_bucket_owner(self.owner()).set_continuation_token(token);
             let Some(page) = found(call.send().await)? else { return Ok(None) };
-            // Whoever works on the stack has a lease here meanwhile: nobody loses that.
+            // A run that works on the stack has its lease here, which must stay.
             let lost = page.contents().iter().filter(|object| object.key() != Some(lease::KEY));
             count += lost.clone().count() as u64;
             bytes += lost.filter_map(|object| object.size()).sum::<i64>();

@@ -35,7 +35,7 @@ pub fn lines(text: &str) -> String {
 }
 
 /// Whether a character does something other than to be seen: controls, including those of terminals from 0x80 on, ends
-/// of lines, marks of direction, and letters that nobody sees.
+/// of lines, bidirectional controls, and invisible characters.
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c,

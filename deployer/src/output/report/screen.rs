@@ -106,7 +106,7 @@ impl TermLike for Frames {
     }
 }
 
-/// Prints a text after which somebody types.
+/// Prints a prompt.
 pub fn prompt(text: &str) {
     write(text);
 }

@@ -48,7 +48,7 @@ impl UnderWay {
         let Route { method, path } = self.route;
         let (request, status, ms) = (self.name(), status.as_u16(), took.as_secs_f64() * 1000.0);
         match why {
-            // It passes, or somebody else has to mend it.
+            // It is temporary, or the fault is elsewhere.
             Some(Why(cause)) if status == 503 => {
                 tracing::warn!(request, method, path, status, ms, cause, "answered");
             }

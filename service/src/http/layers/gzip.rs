@@ -24,7 +24,7 @@ pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
     let unpacks = request.method() == Method::GET && takes_gzip(request.headers());
     let mut response = next.call(request).await?.into_response();
     let found = response.status() == StatusCode::OK;
-    // Also where it need not be sent again: whoever keeps it for others must know (RFC 9110, section 15.4.5).
+    // Also of a 304, for shared caches (RFC 9110, section 15.4.5).
     if found || response.status() == StatusCode::NOT_MODIFIED {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
@@ -38,7 +38,7 @@ pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
         return Ok(response);
     }
     let body = response.take_body().into_bytes().await?;
-    // A list of thousands of posts takes milliseconds, in which nobody else would be answered.
+    // A list of thousands of posts takes milliseconds, which would block the thread's other requests.
     let body =
         if body.len() > MAX_PACKED_AT_ONCE_BYTES { spawn_blocking(move || pack(&body)).await } else { Ok(pack(&body)) };
     response.set_body(body.map_err(InternalServerError)?);

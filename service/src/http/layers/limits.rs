@@ -24,7 +24,7 @@ pub struct Limits {
     pub whole: Duration,
     /// How long a client may take to read the next 64 KiB of an answer.
     pub reading: Duration,
-    /// How long what has begun may take when the service is told to stop.
+    /// How long requests in progress may take after the signal to stop.
     pub drain: Duration,
 }
 
