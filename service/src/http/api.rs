@@ -72,7 +72,7 @@ impl Api {
         let (title, body) = (Text::Plain(&draft.0.title), Text::Plain(&draft.0.body));
         let post = Post { id: PostId::new(), user: author.0, title, body, picture: None, removed: None };
         self.rows.add(&post).await?;
-        Ok(Written::Post(Json::like(&Told::of(&post, None), 512)))
+        Ok(Written::Post(Json::like(&PostJson::of(&post, None), 512)))
     }
 
     /// List posts, the newest last unless asked otherwise
@@ -206,7 +206,7 @@ impl Api {
                 Some(picture) => Some(addresses.of(&picture.key).await),
                 None => None,
             };
-            told.push(Told::of(post, address));
+            told.push(PostJson::of(post, address));
         }
         // About what DynamoDB said, and an address for some.
         Ok(List { posts: json::write(&told, 2 * found.size()), next })
@@ -325,10 +325,10 @@ struct NewPost {
 
 /// A post as people see it
 ///
-/// This is what the OpenAPI document says; [`Told`] is what is written.
+/// This is what the OpenAPI document says; [`PostJson`] is what is written.
 #[derive(Object)]
 #[oai(rename = "Post")]
-struct Shown {
+struct PostSchema {
     /// `POST#` and a UUID that grows with time.
     id: String,
     /// The author's name.
@@ -349,9 +349,9 @@ struct Shown {
     removed: Option<String>,
 }
 
-/// A [`Shown`] whose texts are where they were found.
+/// A [`PostSchema`] whose texts are where they were found.
 #[derive(Serialize)]
-struct Told<'a> {
+struct PostJson<'a> {
     id: String,
     user: &'a str,
     title: Text<'a>,
@@ -365,7 +365,7 @@ struct Told<'a> {
     removed: Option<Text<'a>>,
 }
 
-impl<'a> Told<'a> {
+impl<'a> PostJson<'a> {
     /// The post, with the address of its picture if it has one.
     fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
         let Post { id, user, title, body, picture, removed } = post;
@@ -439,7 +439,7 @@ struct Health {
 enum Written {
     /// The post as it was written
     #[oai(status = 201)]
-    Post(Json<Shown>),
+    Post(Json<PostSchema>),
 }
 
 #[derive(ApiResponse)]
@@ -447,7 +447,7 @@ enum Listed {
     /// The posts
     #[oai(status = 200)]
     Posts(
-        Json<Vec<Shown>>,
+        Json<Vec<PostSchema>>,
         /// What to send as `cursor` for the next part; absent with the last.
         #[oai(header = "Next-Cursor")]
         Option<String>,
@@ -586,16 +586,16 @@ mod tests {
         let picture = Picture { key: "k".into(), labels: vec![Text::Plain("Cat")], reason: Some(Text::Plain("empty")) };
         let (user, title, body) = (User::parse("ada").unwrap(), Text::Plain("t"), Text::Plain("b"));
         let mut post = Post { id: PostId::new(), user, title, body, picture: Some(picture), removed: None };
-        let with_picture = to_value(Told::of(&post, Some(Address::new("https://a")))).unwrap();
+        let with_picture = to_value(PostJson::of(&post, Some(Address::new("https://a")))).unwrap();
         post.picture = None;
-        let without = to_value(Told::of(&post, None)).unwrap();
+        let without = to_value(PostJson::of(&post, None)).unwrap();
         post.removed = Some(Removed { key: Text::Plain("k"), reason: Text::Plain("too_large") });
-        let removed = to_value(Told::of(&post, None)).unwrap();
+        let removed = to_value(PostJson::of(&post, None)).unwrap();
         assert_eq!((&removed["image"], &removed["labels"]), (&Value::Null, &Value::Null));
         assert_eq!((&removed["reason"], &removed["removed"]), (&json!("too_large"), &json!("k")));
         assert_eq!(with_picture["label"], json!(["Cat"]));
         for told in [with_picture, without, removed] {
-            let shown = Shown::parse_from_json(Some(told.clone())).ok().unwrap();
+            let shown = PostSchema::parse_from_json(Some(told.clone())).ok().unwrap();
             assert_eq!(shown.to_json(), Some(told));
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn caused(by: impl Into<Box<dyn StdError + Send + Sync>>) -> Cause {
 /// The body of every answer that is an error.
 #[derive(Debug, Object)]
 #[oai(rename = "Error")]
-struct Told {
+struct ErrorBody {
     /// The status of the answer.
     status_code: u16,
     /// What is wrong, for people.
@@ -139,7 +139,7 @@ impl Error {
 
     fn response(&self) -> Response {
         let (status, message) = (self.status(), self.to_string());
-        let told = Told { status_code: status.as_u16(), message, data: None };
+        let told = ErrorBody { status_code: status.as_u16(), message, data: None };
         let mut response = Json(told).with_status(status).into_response();
         let more = match self {
             Self::NoAuthor => Some((header::WWW_AUTHENTICATE, "Name realm=\"postagram\"")),
@@ -250,7 +250,7 @@ impl ApiResponse for Error {
     }
 
     fn register(registry: &mut Registry) {
-        <Json<Told> as Payload>::register(registry);
+        <Json<ErrorBody> as Payload>::register(registry);
     }
 }
 

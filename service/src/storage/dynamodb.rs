@@ -202,11 +202,11 @@ impl Inner {
 fn refused(target: &str, status: u16, id: Option<String>, body: &[u8]) -> Failed {
     #[derive(Deserialize, Default)]
     #[serde(default)]
-    struct Told {
+    struct ErrorType {
         #[serde(rename = "__type")]
         kind: String,
     }
-    let Told { kind } = serde_json::from_slice(body).unwrap_or_default();
+    let ErrorType { kind } = serde_json::from_slice(body).unwrap_or_default();
     // `com.amazonaws.dynamodb.v20120810#ResourceNotFoundException`.
     let code = kind.rsplit_once('#').map_or(kind.as_str(), |(_, code)| code);
     let code = if code.is_empty() { "no code" } else { code }.to_owned();

@@ -597,39 +597,39 @@ impl Chain {
 
     fn explain(&self, source: &Source, whole: &str, cause: String) -> Trouble {
         let is_login = matches!(self.base, Base::Sso { .. } | Base::Login);
-        let told = TOLD.iter().find(|(sign, _)| whole.contains(sign)).filter(|_| is_login);
+        let told = LOGIN_ERRORS.iter().find(|(sign, _)| whole.contains(sign)).filter(|_| is_login);
         match told {
-            Some((_, Told::NotYours)) => source.failed(
+            Some((_, LoginError::NotYours)) => source.failed(
                 format!("the account or the role is not yours: {cause}"),
                 format!(
                     "correct sso_account_id and sso_role_name of profile {}, or have the role assigned to you",
                     self.base_profile
                 ),
             ),
-            Some((_, Told::Renew(words))) => source.failed(words, self.renew()),
+            Some((_, LoginError::Renew(words))) => source.failed(words, self.renew()),
             None => source.failed(cause, self.renew()),
         }
     }
 }
 
 /// What an error about a login means.
-enum Told {
+enum LoginError {
     Renew(&'static str),
     NotYours,
 }
 
 /// Parts of the SDK's errors about logins; the first that is found counts.
-const TOLD: &[(&str, Told)] = &[
-    ("ForbiddenException", Told::NotYours),
-    ("NotFound", Told::Renew(NOBODY)),
-    ("No such file", Told::Renew(NOBODY)),
-    ("JsonError", Told::Renew(DAMAGED)),
-    ("MissingField", Told::Renew(DAMAGED)),
-    ("InvalidField", Told::Renew(DAMAGED)),
-    ("Expired", Told::Renew(ENDED)),
-    ("expired", Told::Renew(ENDED)),
-    ("Unauthorized", Told::Renew(ENDED)),
-    ("RefreshFailed", Told::Renew(ENDED)),
+const LOGIN_ERRORS: &[(&str, LoginError)] = &[
+    ("ForbiddenException", LoginError::NotYours),
+    ("NotFound", LoginError::Renew(NOBODY)),
+    ("No such file", LoginError::Renew(NOBODY)),
+    ("JsonError", LoginError::Renew(DAMAGED)),
+    ("MissingField", LoginError::Renew(DAMAGED)),
+    ("InvalidField", LoginError::Renew(DAMAGED)),
+    ("Expired", LoginError::Renew(ENDED)),
+    ("expired", LoginError::Renew(ENDED)),
+    ("Unauthorized", LoginError::Renew(ENDED)),
+    ("RefreshFailed", LoginError::Renew(ENDED)),
 ];
 const NOBODY: &str = "not logged in";
 const DAMAGED: &str = "the login that is kept on this machine is damaged";
