@@ -1,9 +1,10 @@
 //! Credentials: the fixed key of the account, and temporary ones issued to roles.
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -92,7 +93,7 @@ impl Access {
         if access_key == ACCESS_KEY {
             return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None });
         }
-        let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let issued = self.issued.lock();
         let session = issued.get(access_key)?.clone();
         Some(Identity { secret_key: session.secret_key.clone(), session: Some(session) })
     }
@@ -123,7 +124,7 @@ impl Access {
     }
 
     fn remember(&self, fresh: Issued) -> io::Result<()> {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issued = self.issued.lock();
         // Kept for a day after their end, so that late users read "expired" rather than "unknown".
         let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
         issued.retain(|_, old| old.expires > forgotten);
@@ -190,7 +191,7 @@ mod tests {
         let access =
             Access { file: dir.path().join("credentials.json"), faults: Arc::default(), issued: Mutex::default() };
         assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
-        assert!(access.issued.lock().unwrap().is_empty());
+        assert!(access.issued.lock().is_empty());
     }
 
     #[test]

@@ -10,9 +10,10 @@ mod sums;
 mod tags;
 mod unserved;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::DynoxideError;
@@ -262,7 +263,7 @@ impl DynamoDb {
     }
 
     fn unready(&self) -> MutexGuard<'_, BTreeMap<String, u8>> {
-        self.unready.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unready.lock()
     }
 
     /// Puts into a description what the table is doing; that of a deleted table is kept for a while.

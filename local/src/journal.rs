@@ -1,7 +1,7 @@
 //! The last API calls, for tests and for the curious.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn note(&self, call: &Call, status: u16, fault: Option<&'static str>, denied: Option<String>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.entries.lock();
         let n = entries.back().map_or(1, |last| last.n + 1);
         if entries.len() == REMEMBERED {
             entries.pop_front();
@@ -53,7 +53,7 @@ impl Journal {
     }
 
     pub(crate) fn entries(&self) -> Vec<Entry> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.entries.lock().iter().cloned().collect()
     }
 }
 

@@ -1,10 +1,10 @@
 //! CloudWatch Logs: log groups, their streams and their events.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -480,7 +480,7 @@ impl Logs {
     }
 
     fn kept(&self) -> MutexGuard<'_, LogGroups> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

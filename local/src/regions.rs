@@ -3,9 +3,10 @@
 //! Roles, credentials and bucket names are global. Everything else exists once per region, from the first call that is
 //! signed for it.
 
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,7 +99,7 @@ impl Regions {
             return Ok(open);
         }
         let region = Arc::new(Region::open(&self.common, name, &self.dir(name)).await?);
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), region.clone());
+        self.open.write().insert(name.to_owned(), region.clone());
         Ok(region)
     }
 
@@ -109,7 +110,7 @@ impl Regions {
 
     /// Those in use.
     pub(crate) fn all(&self) -> Vec<Arc<Region>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.open.read().values().cloned().collect()
     }
 
     /// The region of the bucket that a request names, or the first one.
@@ -200,7 +201,7 @@ impl Regions {
     }
 
     fn find(&self, name: &str) -> Option<Arc<Region>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.open.read().get(name).cloned()
     }
 
     fn dir(&self, name: &str) -> PathBuf {

@@ -1,10 +1,10 @@
 //! The warden: a process that outlives a killed server just long enough to end what the server had started.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Reads `+ GROUP` and `- GROUP`. At the end of its input, which is the end of the server, no group is left alive.
 const SCRIPT: &str = r#"
@@ -45,7 +45,7 @@ impl Warden {
     }
 
     fn post(&self) -> MutexGuard<'_, Post> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 //! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
 //! delete is conditional on the state it expects.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -217,7 +218,7 @@ async fn sign_of_life(place: &LeaseStore, mine: &Mine) -> Sign {
 
 impl Mine {
     fn etag(&self) -> MutexGuard<'_, String> {
-        self.etag.lock().unwrap_or_else(PoisonError::into_inner)
+        self.etag.lock()
     }
 }
 

@@ -12,10 +12,10 @@ mod standing;
 mod turn;
 mod up;
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -292,7 +292,7 @@ impl Session {
 
     /// How the stack stands, as far as it is known.
     fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.lock()
     }
 
     /// Remembers how a plan has found the stack.
@@ -369,7 +369,7 @@ impl Session {
 
     /// Remembers how long a walk over the stack took.
     fn note(&self, span: Span) {
-        *self.walked.lock().unwrap_or_else(PoisonError::into_inner) += span;
+        *self.walked.lock() += span;
     }
 
     /// With `-v`: how long it took, and three times that it had to take.
@@ -377,8 +377,7 @@ impl Session {
         if global.verbose == 0 {
             return;
         }
-        let (took, walked) =
-            (report::worked_since(self.begun), *self.walked.lock().unwrap_or_else(PoisonError::into_inner));
+        let (took, walked) = (report::worked_since(self.begun), *self.walked.lock());
         let besides = took.saturating_sub(walked.took);
         let rates = self.aws.rates.least();
         let [took, chain, share, rates] =

@@ -1,11 +1,12 @@
 //! The inputs of a resource: handles of others, and everything composed of handles.
 
+use parking_lot::Mutex;
 use std::{
     any::Any,
     collections::BTreeMap,
     marker::PhantomData,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -119,8 +120,8 @@ impl Outputs {
         self.absent[index].load(Ordering::Relaxed)
     }
 
-    fn slot(&self, index: usize) -> std::sync::MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
-        self.offers[index].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn slot(&self, index: usize) -> parking_lot::MutexGuard<'_, Option<Arc<dyn Any + Send + Sync>>> {
+        self.offers[index].lock()
     }
 }
 

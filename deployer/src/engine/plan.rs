@@ -1,8 +1,9 @@
 //! A plan is a value: what would be done, and why. Applying it is a separate step.
 
-use std::{collections::BTreeSet, sync::Mutex};
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 
 use super::{
     Address, Error, Outputs, Pace, Planned, Stack, Step,
@@ -137,13 +138,13 @@ impl<C: Send + Sync + 'static> Stack<C> {
                 }
                 match self.nodes[index].plan(cloud, outputs).await {
                     Ok(planned) => lines.put(index, planned),
-                    Err(failed) => *lock(error) = Some(failed),
+                    Err(failed) => *error.lock() = Some(failed),
                 }
-                lock(error).is_none()
+                error.lock().is_none()
             }
         })
         .await;
-        if let Some(error) = lock(&error).take() {
+        if let Some(error) = error.lock().take() {
             return Err(error);
         }
         let mut lines = lines.into_values();
@@ -169,13 +170,13 @@ impl<C: Send + Sync + 'static> Stack<C> {
                         lines.put(index, planned);
                     }
                     Ok(None) => (),
-                    Err(failed) => *lock(error) = Some(failed),
+                    Err(failed) => *error.lock() = Some(failed),
                 }
-                lock(error).is_none()
+                error.lock().is_none()
             }
         })
         .await;
-        if let Some(error) = lock(&error).take() {
+        if let Some(error) = error.lock().take() {
             return Err(error);
         }
         let mut lines = lines.into_values();
@@ -262,7 +263,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         let Walked { visits, span } = walk(&self.needs, AT_ONCE, |index| {
             let (node, work, outcomes) = (&self.nodes[index], &work, &outcomes);
             async move {
-                let Some(seen) = lock(&work[index]).take() else { return true };
+                let Some(seen) = work[index].lock().take() else { return true };
                 let result = begin(run, &**node, |run| node.converge(run, seen)).await;
                 let passed = result.is_ok();
                 outcomes.put(index, Outcome { address: node.address().clone(), result: Some(result) });
@@ -276,7 +277,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
 
     fn skipped(&self, run: &Run<'_, C>, visits: &[Visit], work: &Work, outcomes: &Slots<Outcome>) {
         for (index, visit) in visits.iter().enumerate() {
-            if *visit == Visit::Skipped && lock(&work[index]).is_some() {
+            if *visit == Visit::Skipped && work[index].lock().is_some() {
                 let address = self.nodes[index].address().clone();
                 (run.observer)(Event { address: address.clone(), progress: Progress::Skipped });
                 outcomes.put(index, Outcome { address, result: None });
@@ -365,15 +366,11 @@ impl<T> Slots<T> {
     }
 
     fn put(&self, index: usize, value: T) {
-        lock(&self.0)[index] = Some(value);
+        self.0.lock()[index] = Some(value);
     }
 
     fn into_values(self) -> Vec<T> {
-        let slots = self.0.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let slots = self.0.into_inner();
         slots.into_iter().flatten().collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -2,10 +2,10 @@
 //!
 //! SQLite blocks on files, and a scan may take a while: neither may block the threads that answer requests.
 
+use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Engine {
         act: impl FnOnce(&mut Database) -> T + Send + 'static,
     ) -> Option<T> {
         let (say, done) = oneshot::channel();
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let jobs = self.jobs.lock().clone()?;
         jobs.send(Box::new(move |database| drop(say.send(act(database))))).ok()?;
         drop(jobs);
         done.await.ok()
@@ -59,8 +59,8 @@ impl Engine {
 
     /// Returns when the files are closed.
     pub(super) fn close(&self) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.jobs.lock().take();
+        if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
     }

@@ -1,8 +1,8 @@
 //! Transitions of tables, during which calls are refused as on AWS (docs/aws.md §5.1). They take as long as the speed
 //! says; a restart completes them.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -141,7 +141,7 @@ impl States {
 
     /// What is not over yet.
     fn now(&self) -> MutexGuard<'_, Busy> {
-        let mut states = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.busy.lock();
         let now = Instant::now();
         states.retain(|_, state| state.until > now);
         states

@@ -1,7 +1,8 @@
 //! The Lambda Runtime API, through which a function's process receives and answers invocations.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -128,7 +129,7 @@ impl Desk {
     }
 
     fn current(&self) -> MutexGuard<'_, Option<(String, oneshot::Sender<Reply>)>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        self.current.lock()
     }
 }
 

@@ -4,9 +4,10 @@ mod managed;
 mod rules;
 mod seen;
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_iam::IamService;
@@ -46,7 +47,7 @@ impl Iam {
         };
         // What was there before this server is known everywhere.
         let view = iam.backend.view().await;
-        iam.seen.write().unwrap_or_else(PoisonError::into_inner).learn(&view, |_| std::time::Duration::ZERO);
+        iam.seen.write().learn(&view, |_| std::time::Duration::ZERO);
         Ok(iam)
     }
 
@@ -108,7 +109,7 @@ impl Iam {
             return Err(failed(fault));
         }
         let view = self.backend.view().await;
-        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.write();
         seen.learn(&view, |name| self.faults.iam_lag(name));
         Ok(())
     }
@@ -176,9 +177,9 @@ impl Iam {
 
     /// What the buckets and functions of a region say about callers.
     pub(crate) fn resource_policies(&self, region: &str) -> Arc<ResourcePolicies> {
-        let known = self.resource_policies.read().unwrap_or_else(PoisonError::into_inner).get(region).cloned();
+        let known = self.resource_policies.read().get(region).cloned();
         known.unwrap_or_else(|| {
-            let mut all = self.resource_policies.write().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.resource_policies.write();
             all.entry(region.to_owned()).or_default().clone()
         })
     }
@@ -234,7 +235,7 @@ impl Iam {
     }
 
     fn seen(&self) -> RwLockReadGuard<'_, Seen> {
-        self.seen.read().unwrap_or_else(PoisonError::into_inner)
+        self.seen.read()
     }
 }
 

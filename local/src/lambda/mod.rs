@@ -12,9 +12,10 @@ mod states;
 mod taken;
 mod versions;
 
+use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! The functions that exist, shared by the control plane and the runtime.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Function;
 use super::states::States;
@@ -41,6 +41,6 @@ impl Registry {
     }
 
     pub(super) fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
-        self.functions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.functions.lock()
     }
 }

@@ -1,8 +1,8 @@
 //! Transitions of functions: a new one cannot be invoked yet, and a changed one still answers as before (docs/aws.md
 //! §7.1, §7.3). They take as long as the speed says; a restart completes them.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -125,7 +125,7 @@ impl States {
 
     /// What is not over yet.
     fn now(&self) -> MutexGuard<'_, BTreeMap<String, State>> {
-        let mut states = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut states = self.busy.lock();
         let now = Instant::now();
         states.retain(|_, state| !matches!(state, State::Creating { until } if *until <= now));
         states

@@ -3,8 +3,9 @@
 //! Within an account, they allow as much as the caller's own policies, and a denial in either wins (IAM user guide,
 //! "Policy evaluation logic").
 
+use parking_lot::RwLock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -44,7 +45,7 @@ pub(crate) struct Policies(RwLock<BTreeMap<String, Arc<ResourcePolicy>>>);
 impl Policies {
     /// Gives a resource a policy in place of the one it has, or takes that away.
     pub(crate) fn set(&self, name: &str, policy: Option<ResourcePolicy>) {
-        let mut policies = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut policies = self.0.write();
         match policy {
             Some(policy) => policies.insert(name.to_owned(), Arc::new(policy)),
             None => policies.remove(name),
@@ -54,11 +55,11 @@ impl Policies {
     /// Forgets all for these.
     pub(crate) fn replace(&self, all: impl IntoIterator<Item = (String, ResourcePolicy)>) {
         let all = all.into_iter().map(|(name, policy)| (name, Arc::new(policy))).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = all;
+        *self.0.write() = all;
     }
 
     fn get(&self, name: &str) -> Option<Arc<ResourcePolicy>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.0.read().get(name).cloned()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names of deleted buckets, which AWS does not make available again at once (docs/aws.md §4.1).
 
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -28,13 +28,13 @@ impl Freed {
 
     /// A bucket was deleted.
     pub(super) fn give_up(&self, bucket: &str) {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.until.lock();
         until.insert(bucket.to_owned(), Instant::now() + self.time);
     }
 
     /// Refuses a name that is not free again.
     pub(super) fn refuse(&self, bucket: &str) -> Result<(), Refusal> {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut until = self.until.lock();
         let now = Instant::now();
         until.retain(|_, end| *end > now);
         if !until.contains_key(bucket) {

@@ -1,7 +1,7 @@
 //! Recently changed notifications: S3 applies a change only after some minutes (docs/aws.md §4.6).
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ impl NotYet {
     }
 
     fn before(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Before>>> {
-        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+        self.before.lock()
     }
 }
 

@@ -3,9 +3,9 @@
 //! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
 //! and applied atomically: nobody sees half of it, and a change that cannot be logged does not happen.
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -367,7 +367,7 @@ impl Store {
     }
 
     fn inner(&self) -> RwLockReadGuard<'_, Inner> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.read()
     }
 
     /// Decides on changes by what there is, and makes them: all of them or, when they cannot be written, none.
@@ -375,7 +375,7 @@ impl Store {
         &self,
         decide: impl FnOnce(&State, &Ids) -> Result<(Vec<Change>, T), Refusal>,
     ) -> Result<T, Refusal> {
-        let mut guard = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.inner.write();
         let Inner { state, chronicle } = &mut *guard;
         let (changes, decided) = decide(state, &self.ids)?;
         if changes.is_empty() {

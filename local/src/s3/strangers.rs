@@ -1,10 +1,10 @@
 //! Buckets of other accounts: bucket names are global, and on a laptop there is no other account. Tests create them on
 //! demand (docs/aws.md §4.1).
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ impl Strangers {
     }
 
     fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buckets.lock()
     }
 }
 

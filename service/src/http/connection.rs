@@ -1,8 +1,9 @@
 //! Time limits of a connection: for its next request, and for reading its answers.
 
+use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl Silence {
 
     /// A request has come.
     pub(crate) fn ends(&self) {
-        *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.seat.lock() = None;
     }
 
     /// Makes of the body of an answer one with whose end the connection falls silent again.
@@ -70,7 +71,7 @@ struct Falls(Silence);
 impl Drop for Falls {
     fn drop(&mut self) {
         let Silence { room, seat, give_way } = &self.0;
-        *seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(room.enter(give_way));
+        *seat.lock() = Some(room.enter(give_way));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The published keys of an issuer of tokens: fetched on demand, cached, and fetched again when they change.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
@@ -72,7 +73,7 @@ impl Published {
     }
 
     fn known(&self) -> Arc<Known> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.known.read().clone()
     }
 
     /// Asks the issuer, unless that has happened since `known`, or too often.
@@ -84,7 +85,7 @@ impl Published {
         let keys = timeout(PATIENCE, self.ask()).await.unwrap_or_else(|late| Err(late.into()));
         let keys = keys.inspect_err(|error| tracing::warn!(cause = %error, url = %self.url, "no keys of tokens"))?;
         let fresh = Arc::new(Known { keys, since: Some(Instant::now()) });
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.known.write() = fresh;
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Coalesces concurrent puts of new rows into `BatchWriteItem` calls.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -135,7 +136,7 @@ impl BatchWrites {
 }
 
 fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
+    queue.lock()
 }
 
 impl Queue {
@@ -203,7 +204,7 @@ mod tests {
                 }
             };
             let (answer, answered) = oneshot::channel();
-            self.0.lock().unwrap().push(Call { operation, ids, answer });
+            self.0.lock().push(Call { operation, ids, answer });
             HttpConnectorFuture::new(async move {
                 let (status, body) = answered.await.unwrap();
                 Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body)))
@@ -225,7 +226,7 @@ mod tests {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
             }
-            mem::take(&mut *self.0.lock().unwrap())
+            mem::take(&mut *self.0.lock())
         }
 
         /// The only one.

@@ -7,10 +7,11 @@
 //!
 //! Why not a second index, or a second row for each post: ARCHITECTURE.md.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -161,7 +162,7 @@ impl Index {
         let chosen: Arc<Mutex<BTreeMap<PostId, User>>> = Arc::default();
         let (part, into) = (*part, chosen.clone());
         let take = move |posts: Vec<(PostId, User)>| {
-            let mut chosen = into.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut chosen = into.lock();
             for (id, user) in posts.into_iter().filter(|(id, _)| part.holds(*id)) {
                 chosen.insert(id, user);
                 // One more than requested shows whether there are more.
@@ -174,7 +175,7 @@ impl Index {
             }
         };
         self.0.scan.keys(take).await?;
-        let chosen = mem::take(&mut *chosen.lock().unwrap_or_else(PoisonError::into_inner));
+        let chosen = mem::take(&mut *chosen.lock());
         let more = chosen.len() > most;
         let mut posts: Vec<_> = chosen.into_iter().collect();
         if part.order == Order::NewestFirst {
@@ -185,7 +186,7 @@ impl Index {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -249,9 +250,9 @@ impl Keys {
         let begun = Instant::now();
         let collected: Arc<Mutex<Collected>> = Arc::default();
         let into = collected.clone();
-        let take = move |posts| into.lock().unwrap_or_else(PoisonError::into_inner).add(posts, most);
+        let take = move |posts| into.lock().add(posts, most);
         scan.keys(take).await?;
-        let collected = mem::take(&mut *collected.lock().unwrap_or_else(PoisonError::into_inner));
+        let collected = mem::take(&mut *collected.lock());
         // Sorting a million takes a while, which would block the thread's other requests.
         let sorted = spawn_blocking(move || collected.sorted(most)).await;
         let (posts, users, horizon) = sorted.unwrap_or_else(|ended| resume_unwind(ended.into_panic()));
@@ -378,13 +379,13 @@ mod tests {
             let cloud = self.clone();
             HttpConnectorFuture::new(async move {
                 if segment == 0 {
-                    *cloud.reads.lock().unwrap() += 1;
+                    *cloud.reads.lock() += 1;
                 }
                 // What is written from here on is not seen.
                 let is_of_it = |number: &&u64| **number % 8 == segment;
-                let items: Vec<_> = cloud.posts.lock().unwrap().iter().filter(is_of_it).map(row).collect();
+                let items: Vec<_> = cloud.posts.lock().iter().filter(is_of_it).map(row).collect();
                 cloud.may_be_read.acquire().await.unwrap().forget();
-                let status = if *cloud.is_away.lock().unwrap() { 500 } else { 200 };
+                let status = if *cloud.is_away.lock() { 500 } else { 200 };
                 let body = SdkBody::from(json!({ "Items": items }).to_string());
                 Ok(HttpResponse::new(status.try_into().unwrap(), body))
             })
@@ -411,7 +412,7 @@ mod tests {
         }
 
         fn reads(&self) -> usize {
-            *self.reads.lock().unwrap()
+            *self.reads.lock()
         }
     }
 
@@ -492,7 +493,7 @@ mod tests {
         let all_ask = futures::future::join_all((0..100).map(|_| all(&index)));
         assert!(all_ask.await.iter().all(|posts| posts.len() == 10));
         assert_eq!(cloud.reads(), 1);
-        cloud.posts.lock().unwrap().push(10);
+        cloud.posts.lock().push(10);
         tokio::time::pause();
         tokio::time::advance(FRESH - Duration::from_millis(500)).await;
         assert_eq!((all(&index).await.len(), cloud.reads()), (10, 1));
@@ -502,7 +503,7 @@ mod tests {
         let done = index.state().reading.as_ref().map(|reading| reading.done.clone());
         done.unwrap().await.unwrap();
         assert_eq!((all(&index).await.len(), cloud.reads()), (11, 2));
-        cloud.posts.lock().unwrap().push(11);
+        cloud.posts.lock().push(11);
         tokio::time::pause();
         tokio::time::advance(OLDEST).await;
         tokio::time::resume();
@@ -513,11 +514,11 @@ mod tests {
     async fn a_reading_that_fails_is_told_to_all_who_wait_and_made_again() {
         let cloud = Cloud::of(0..10);
         let index = cloud.index(MOST_POSTS);
-        *cloud.is_away.lock().unwrap() = true;
+        *cloud.is_away.lock() = true;
         let part = Part::default();
         let asked = futures::future::join_all((0..10).map(|_| index.stretch(&part, 1))).await;
         assert!(asked.iter().all(|asked| matches!(asked, Err(Error::Unavailable(_)))), "{asked:?}");
-        *cloud.is_away.lock().unwrap() = false;
+        *cloud.is_away.lock() = false;
         assert_eq!(all(&index).await.len(), 10);
     }
 

@@ -1,7 +1,7 @@
 //! Posts that are known to exist, so that adding a picture to a new post needs no lookup.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use posts::{PostId, User};
@@ -40,7 +40,7 @@ impl Known {
     }
 
     fn posts(&self) -> MutexGuard<'_, LruCache<PostId, (User, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Pictures as objects in the bucket: signed addresses, and removal.
 
+use parking_lot::Mutex;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
@@ -61,8 +62,8 @@ impl Pictures {
         Ok(self.signer.address(&keys, &name.to_string(), &upload))
     }
 
-    fn given(&self) -> std::sync::MutexGuard<'_, Given> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    fn given(&self) -> parking_lot::MutexGuard<'_, Given> {
+        self.given.lock()
     }
 
     /// Asks for the bucket, to see whether there is an answer.

@@ -1,9 +1,10 @@
 //! Coalesces concurrent requests for the same answer.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Runs one computation per question at a time and shares its answer.
 ///
@@ -49,7 +50,7 @@ impl<Q: Hash + Eq + Clone, A: Clone> SingleFlight<Q, A> {
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<Q, Asked<A>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

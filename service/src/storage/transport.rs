@@ -1,7 +1,8 @@
 //! The HTTP client: trust, connection pools, and limits on answers.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_smithy_http_client::Connector;
@@ -60,7 +61,7 @@ type Timeouts = (Option<Duration>, Option<Duration>);
 
 impl HttpClient for OfCredentials {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        let mut connectors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connectors = self.0.lock();
         let key = (settings.connect_timeout(), settings.read_timeout());
         connectors.entry(key).or_insert_with(|| small(settings)).clone()
     }

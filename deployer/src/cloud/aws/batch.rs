@@ -1,11 +1,8 @@
 //! Coalesces lookups by name into one call while an earlier call is in flight, where AWS answers for many names at
 //! once.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::{Mutex, MutexGuard};
+use std::{collections::HashMap, future::Future};
 
 use tokio::sync::oneshot;
 
@@ -79,7 +76,7 @@ impl<T: Clone, const MOST: usize> Batch<T, MOST> {
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Question<T>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -93,7 +90,7 @@ mod tests {
 
     /// Answers every name that begins with a letter, after a second, and notes what was asked.
     async fn upper(asked: &Mutex<Vec<usize>>, names: Vec<String>) -> Result<HashMap<String, String>, Fault> {
-        asked.lock().unwrap().push(names.len());
+        asked.lock().push(names.len());
         tokio::time::sleep(Duration::from_secs(1)).await;
         if names.iter().any(|name| name == "forbidden") {
             return Err(Fault::new("Describe", "AccessDenied", "no"));
@@ -110,7 +107,7 @@ mod tests {
         for (name, answer) in names.iter().zip(answers) {
             assert_eq!(answer.unwrap(), (name != "1").then(|| name.to_uppercase()));
         }
-        assert_eq!(*asked.lock().unwrap(), [4, 4, 2]);
+        assert_eq!(*asked.lock(), [4, 4, 2]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,6 +124,6 @@ mod tests {
         let (stopped, answer) = futures::join!(stopped, batch.read("b", |names| upper(&asked, names)));
         assert!(stopped.is_err());
         assert_eq!(answer.unwrap().as_deref(), Some("B"));
-        assert_eq!(*asked.lock().unwrap(), [2, 1]);
+        assert_eq!(*asked.lock(), [2, 1]);
     }
 }

@@ -1,9 +1,7 @@
 //! Counts the calls made, so that "nothing to do" can be shown to have changed nothing.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -41,7 +39,7 @@ impl Journal {
 
     /// How often each operation was called.
     pub fn by_operation(&self) -> BTreeMap<String, usize> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -62,7 +60,7 @@ impl Intercept for Journal {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = config.load::<Metadata>().map_or("?", |metadata| metadata.name()).to_owned();
-        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(operation).or_default() += 1;
+        *self.0.lock().entry(operation).or_default() += 1;
         Ok(())
     }
 }

@@ -3,9 +3,10 @@
 //! A throttled call costs a backoff and part of the SDK's retry budget, and takes capacity from other users of the
 //! account (docs/aws.md §14).
 
+use parking_lot::Mutex;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -63,7 +64,7 @@ impl Rate {
 impl Rates {
     /// The least time in which all calls so far could be made at these rates.
     pub fn least(&self) -> Duration {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.0.lock();
         let times = taken.iter().map(|(row, taken)| RATES[*row].every() * taken.calls.saturating_sub(1));
         times.max().unwrap_or_default()
     }
@@ -74,7 +75,7 @@ impl Rates {
             RATES.iter().position(|rate| rate.service == called.service && rate.operation == operation)
         };
         let Some(row) = of(Some(&called.operation)).or_else(|| of(None)) else { return Duration::ZERO };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let taken = all.entry(row).or_insert(Taken { free: now, calls: 0 });
         let moment = taken.free.max(now);
         *taken = Taken { free: moment + RATES[row].every(), calls: taken.calls + 1 };

@@ -1,7 +1,8 @@
 //! The server's clock, taken from its answers, so that ages do not depend on ours.
 
+use parking_lot::Mutex;
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::SystemTime,
 };
 
@@ -21,7 +22,7 @@ pub struct ServerTime(Arc<Mutex<Option<SystemTime>>>);
 impl ServerTime {
     /// The time of the answer, or our own when it did not tell.
     pub fn get(&self) -> SystemTime {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(SystemTime::now)
+        self.0.lock().unwrap_or_else(SystemTime::now)
     }
 }
 
@@ -75,7 +76,7 @@ impl Intercept for ServerTime {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date(context);
+        *self.0.lock() = date(context);
         Ok(())
     }
 }

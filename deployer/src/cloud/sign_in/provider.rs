@@ -1,10 +1,7 @@
 //! A credentials provider for one source, with a time limit and the reason for a failure.
 
-use std::{
-    io::IsTerminal as _,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{io::IsTerminal as _, time::Duration};
 
 use aws_config::{
     Region, ecs::EcsCredentialsProvider, environment::EnvironmentVariableCredentialsProvider, imds,
@@ -59,7 +56,7 @@ impl Provider {
     /// Asks for them now. The first call that needs them gets these.
     pub async fn prepare(&self) -> Result<(), Trouble> {
         let credentials = self.ask().await?;
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
+        *self.first.lock() = Some(credentials);
         Ok(())
     }
 
@@ -107,7 +104,7 @@ impl ProvideCredentials for Provider {
     where
         Self: 'a,
     {
-        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let first = self.first.lock().take();
         future::ProvideCredentials::new(async move {
             match first {
                 Some(credentials) => Ok(credentials),

@@ -1,9 +1,10 @@
 //! Progress of each resource: bars on a terminal, plain lines elsewhere.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -146,7 +147,7 @@ impl Board {
 
 impl Inner {
     fn rows(&self) -> MutexGuard<'_, BTreeMap<String, Row>> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock()
     }
 
     /// A new row, among the others by its name.
@@ -194,13 +195,13 @@ mod tests {
     fn board(all: usize, done: usize) -> (Board, Lines) {
         let drawn = Lines::default();
         let frame = drawn.clone();
-        let frames = Frames::new(|| 40, move |lines| *frame.lock().unwrap() = lines);
+        let frames = Frames::new(|| 40, move |lines| *frame.lock() = lines);
         (Board::on(Count::of(all, done), Some(frames)), drawn)
     }
 
     fn lines(board: &Board, drawn: &Lines) -> Vec<String> {
         board.0.footer.force_draw();
-        let lines = drawn.lock().unwrap().clone();
+        let lines = drawn.lock().clone();
         lines.iter().map(|line| line.trim_end().to_owned()).collect()
     }
 

@@ -4,10 +4,8 @@
 //! so it would leave a copy behind after each change of size. This module counts the rows again, for the current width,
 //! before it wipes them.
 
-use std::{
-    io::{self, Write as _},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::{Mutex, MutexGuard};
+use std::io::{self, Write as _};
 
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::TermLike;
@@ -48,7 +46,7 @@ impl Frames {
     }
 
     fn written(&self) -> MutexGuard<'_, Vec<String>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.lock()
     }
 }
 
@@ -122,7 +120,7 @@ pub fn fit(line: &str, columns: usize) -> String {
 }
 
 fn screen() -> MutexGuard<'static, Screen> {
-    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+    SCREEN.lock()
 }
 
 impl Screen {
