@@ -288,7 +288,7 @@ mod tests {
             ("CreateAutoScalingGroup", "InvalidAMIID.NotFound", "it does not exist", "leave it out"),
             ("CreateBucket", "BucketAlreadyExists", "it is not available", "another `name`"),
             ("DeleteSecurityGroup", "DependencyViolation", "it has a dependent object", "still uses table.posts"),
-            ("UpdateTable", "ResourceInUseException", "it is being updated", "changing table.posts"),
+            ("UpdateTable", "ResourceInUseException", "it is being updated", "another change of table.posts"),
             ("CreateTable", "ValidationException", "One or more parameter values were invalid", "correct its entry"),
             ("CreateRole", "InvalidAction", "Could not find operation CreateRole", "no operation `CreateRole`"),
             ("GetFunction", "UnknownOperationException", "", "No entry of stack.yaml"),
