@@ -4,8 +4,6 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use serde_json::json;
 
-use crate::permissions::Denied;
-
 /// What every part of the server answers with.
 pub(crate) type Response = http::Response<Bytes>;
 
@@ -208,6 +206,21 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+/// What an answer carries to the journal: why it was refused.
+#[derive(Debug, Clone)]
+pub(crate) struct Denied(pub String);
+
+/// The refusal of expired temporary credentials.
+pub(crate) fn expired_token(protocol: Protocol) -> Refusal {
+    match protocol {
+        Protocol::RestXml => Refusal::new(400, "ExpiredToken", "The provided token has expired."),
+        Protocol::Query | Protocol::Ec2 => {
+            Refusal::new(403, "ExpiredToken", "The security token included in the request is expired")
+        }
+        _ => Refusal::new(400, "ExpiredTokenException", "The security token included in the request is expired"),
+    }
 }
 
 #[cfg(test)]

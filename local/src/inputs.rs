@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::answer::Response;
-use crate::call::{self, Request};
+use crate::call::Request;
 use crate::functions::runtime_api::Rehearsal;
+use crate::routing;
 use crate::services::Services;
 use crate::{ACCESS_KEY, Conditions, Options, compute, server};
 
@@ -87,7 +88,7 @@ impl Doors {
             check("a page of its own", &answer);
             return vec![answer.status().as_u16()];
         }
-        let call = call::identify(request);
+        let call = routing::identify(request);
         // Its faults are found, but do not happen to it: what is behind them is what is to be reached.
         drop(self.services.judge(&call, request));
         let answers = self.services.answer_unproven(&call, request).await;

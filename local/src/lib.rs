@@ -21,13 +21,17 @@ pub mod inputs;
 mod intake;
 mod journal;
 mod lambda;
+mod lambda_route;
 mod logs;
 mod pages;
 mod permissions;
 mod program;
+mod region_names;
 mod regions;
 mod rekognition;
+mod routing;
 mod s3;
+mod s3_address;
 mod server;
 mod services;
 mod signature;
@@ -52,7 +56,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
-pub use regions::REGIONS;
+pub use region_names::REGIONS;
 use services::Services;
 pub use speed::{NoSpeed, Speed};
 

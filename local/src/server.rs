@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
-use crate::call::{self, Call, Request};
+use crate::call::{Call, Request};
 use crate::connection::{Content, Cut, Line};
 use crate::faults::{Chaos, Kind};
 use crate::intake::{self, Intake, Taken};
+use crate::routing;
 use crate::services::Services;
 
 /// How long answers under way may take when the server stops.
@@ -115,7 +116,7 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
 
 /// Answers a call, whose body is read if its head may have one.
 async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: &Intake) -> Reply {
-    let call = call::identify(&head);
+    let call = routing::identify(&head);
     match intake.read(&head, &call, body, || services.admit(&call, &head)).await {
         Ok(taken) => run(head, taken, services).await,
         Err(refusal) => Reply::Whole(services.turn_away(&refusal, &call, &head).await),
@@ -126,7 +127,7 @@ async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: 
 /// ends with its caller.
 async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
     let request = Request { body: body.bytes.clone(), ..head };
-    let alone = call::identify(&request).ends_with_its_caller();
+    let alone = routing::identify(&request).ends_with_its_caller();
     let task = tokio::spawn(async move {
         let reply = services.answer(&request).await;
         drop(body);

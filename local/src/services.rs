@@ -12,7 +12,9 @@ use crate::faults::{Act, Fate, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
 use crate::permissions::{Caller, Denial, Scope, needs};
-use crate::regions::{Common, GLOBAL, REGIONS, Region, Regions};
+use crate::region_names::{GLOBAL, REGIONS};
+use crate::regions::{Common, Region, Regions};
+use crate::routing;
 use crate::s3::{self, Strangers};
 use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
 
@@ -78,7 +80,7 @@ impl Services {
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
     pub(crate) async fn answer(&self, request: &Request) -> Reply {
-        let call = call::identify(request);
+        let call = routing::identify(request);
         let fate = self.judge(&call, request);
         if !fate.latency.is_zero() {
             tokio::time::sleep(fate.latency).await;

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use crate::answer::{Protocol, Refusal};
+use crate::answer::{Protocol, Refusal, expired_token};
 use crate::call::{Call, Request, pairs};
 use crate::chunked::Chunked;
 use crate::credentials::{Access, Identity};
-use crate::regions::{GLOBAL, REGIONS};
+use crate::region_names::{GLOBAL, REGIONS};
 use chain::Chain;
 
 /// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
@@ -138,11 +138,6 @@ fn check_session(identity: &Identity, token: Option<&str>, words: &Words, now: O
         return Err(words.bad_token());
     }
     if session.expires <= now { Err(words.expired_token()) } else { Ok(()) }
-}
-
-/// The refusal of credentials whose time is over, as the called service writes it.
-pub(crate) fn expired(call: &Call) -> Refusal {
-    Words { protocol: call.protocol, s3: call.service == "s3" }.expired_token()
 }
 
 /// What a signed request says about its own signature.
@@ -402,13 +397,7 @@ impl Words {
     }
 
     fn expired_token(&self) -> Refusal {
-        match self.protocol {
-            Protocol::RestXml => Refusal::new(400, "ExpiredToken", "The provided token has expired."),
-            Protocol::Query | Protocol::Ec2 => {
-                Refusal::new(403, "ExpiredToken", "The security token included in the request is expired")
-            }
-            _ => Refusal::new(400, "ExpiredTokenException", "The security token included in the request is expired"),
-        }
+        expired_token(self.protocol)
     }
 
     fn skewed(&self) -> Refusal {
@@ -464,7 +453,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::identify;
+    use crate::routing::identify;
     use crate::{ACCESS_KEY, SECRET_KEY};
 
     struct Signer {

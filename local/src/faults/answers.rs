@@ -1,8 +1,8 @@
 //! How each service words throttling, internal errors and expired credentials.
 
+use crate::answer;
 use crate::answer::{Protocol, Refusal};
 use crate::call::Call;
-use crate::signature;
 
 /// Too many calls (docs/aws.md §2.2 and §14).
 pub(crate) fn throttled(call: &Call) -> Refusal {
@@ -43,5 +43,5 @@ pub(crate) fn unavailable(call: &Call) -> Refusal {
 
 /// The session behind the credentials is over.
 pub(crate) fn expired(call: &Call) -> Refusal {
-    signature::expired(call)
+    answer::expired_token(call.protocol)
 }

@@ -6,7 +6,6 @@ mod invoke;
 mod manage;
 mod policy;
 mod registry;
-mod route;
 mod settings;
 mod states;
 mod taken;
@@ -26,6 +25,10 @@ use crate::call::{Call, Request};
 use crate::credentials::Access;
 use crate::functions::Functions;
 use crate::iam::Iam;
+use crate::lambda_route as route;
+#[cfg(test)]
+pub(crate) use crate::lambda_route::operations;
+pub(crate) use crate::lambda_route::plain_name;
 use crate::logs::Logs;
 use crate::permissions::function_policy;
 use crate::s3::S3;
@@ -33,9 +36,6 @@ use crate::speed::Speed;
 use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
 pub(crate) use registry::Registry;
-pub(crate) use route::operation;
-#[cfg(test)]
-pub(crate) use route::operations;
 use settings::concurrency;
 
 /// The functions of the region.
@@ -284,20 +284,6 @@ impl Lambda {
     fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
         self.registry.functions()
     }
-}
-
-/// The function or resource that a request names.
-pub(crate) fn named(request: &Request) -> String {
-    plain_name(&route::names(&request.path).0).to_owned()
-}
-
-/// The name in a name, an ARN or a partial ARN, without version.
-pub(crate) fn plain_name(name: &str) -> &str {
-    let name = match name.split_once(":function:") {
-        Some((_, name)) => name,
-        None => name.strip_prefix("function:").unwrap_or(name),
-    };
-    name.split(':').next().unwrap_or(name)
 }
 
 fn no_on_event(name: &str) -> Refusal {

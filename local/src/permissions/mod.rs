@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::ACCOUNT;
-use crate::answer::{Protocol, Refusal, Response};
+use crate::answer::{Denied, Protocol, Refusal, Response};
 use crate::call::Call;
 pub(crate) use needs::{Scope, needs, object_need, to_make_logs, to_write_logs};
 pub(crate) use pattern::Pattern;
@@ -313,10 +313,6 @@ impl Denial {
         answer.extensions_mut().insert(Denied(self.text()));
     }
 }
-
-/// What an answer carries to the journal.
-#[derive(Debug, Clone)]
-pub(crate) struct Denied(pub String);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Need;
 use crate::ACCOUNT;
 use crate::call::{Call, Request};
-use crate::{lambda, s3};
+use crate::{lambda_route, s3_address};
 
 /// What ARNs need to know beside a call.
 pub(crate) struct Scope<'a> {
@@ -100,7 +100,7 @@ const OF_VERSIONS: &[(&str, &str)] = &[
 ];
 
 fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
-    let (bucket, key) = s3::target(request);
+    let (bucket, key) = s3_address::target(request);
     let Some(bucket) = bucket else {
         return vec![Need::new("s3:ListAllMyBuckets", "arn:aws:s3:::*")];
     };
@@ -117,7 +117,7 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
     };
     let Some(key) = key else {
         let asked = |name: &str| request.parameter(name);
-        let arn = s3::bucket_arn(&bucket);
+        let arn = s3_address::bucket_arn(&bucket);
         let need = Need::new(format!("s3:{action}"), &arn)
             .knowing("s3:x-amz-acl", header("x-amz-acl"))
             .knowing("s3:prefix", asked("prefix"))
@@ -129,15 +129,15 @@ fn s3_needs(operation: &str, request: &Request) -> Vec<Need> {
         }
         return needs;
     };
-    let object = s3::object_arn(&bucket, &key);
+    let object = s3_address::object_arn(&bucket, &key);
     let need = object_need(action, &object, request.parameter("versionId"));
     let mut needs = vec![
         need.knowing("s3:x-amz-acl", header("x-amz-acl"))
             .knowing("s3:x-amz-storage-class", header("x-amz-storage-class"))
             .knowing("s3:x-amz-server-side-encryption", header("x-amz-server-side-encryption")),
     ];
-    if let Ok((bucket, key, version)) = s3::copied(request) {
-        needs.push(object_need("GetObject", &s3::object_arn(&bucket, &key), version));
+    if let Ok((bucket, key, version)) = s3_address::copied(request) {
+        needs.push(object_need("GetObject", &s3_address::object_arn(&bucket, &key), version));
     }
     if action == "PutObject" {
         needs.extend(with(WITH_OBJECT, &object));
@@ -295,8 +295,8 @@ fn lambda_needs(operation: &str, request: &Request, place: &Scope) -> Vec<Need> 
     let input = json(request);
     let function = |name: &str| format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", place.region);
     let name = match operation {
-        "CreateFunction" => input["FunctionName"].as_str().map(lambda::plain_name).unwrap_or_default().to_owned(),
-        _ => lambda::named(request),
+        "CreateFunction" => input["FunctionName"].as_str().map(lambda_route::plain_name).unwrap_or_default().to_owned(),
+        _ => lambda_route::named(request),
     };
     let action = match operation {
         "Invoke" => "InvokeFunction",
@@ -448,7 +448,7 @@ mod tests {
         request.headers.insert("authorization", scope.parse().unwrap());
         let role_arn = |name: &str| (name == "web").then(|| "arn:aws:iam::000000000000:role/deployer/web".to_owned());
         let place = Scope { region: "us-east-1", role_arn: &role_arn };
-        let call = crate::call::identify(&request);
+        let call = crate::routing::identify(&request);
         needs(&call, &request, &place).into_iter().map(|need| format!("{} {}", need.action, need.resource)).collect()
     }
 

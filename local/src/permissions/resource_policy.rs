@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
 use super::{Keys, Need};
-use crate::{ACCOUNT, lambda};
+use crate::{ACCOUNT, lambda_route};
 
 /// How the ARNs of buckets begin, and of what is in them.
 pub(super) const BUCKETS: &str = "arn:aws:s3:::";
@@ -34,7 +34,7 @@ impl ResourcePolicies {
             return self.buckets.get(rest.split('/').next()?);
         }
         let is_function = resource.starts_with(FUNCTIONS) && resource.contains(":function:");
-        is_function.then(|| self.functions.get(lambda::plain_name(resource)))?
+        is_function.then(|| self.functions.get(lambda_route::plain_name(resource)))?
     }
 }
 

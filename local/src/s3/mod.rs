@@ -41,6 +41,7 @@ use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::lambda::Lambda;
 use crate::permissions::{Caller, Need};
+pub(crate) use crate::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
 use ask::Ask;
 use freed::Freed;
 use not_yet::NotYet;
@@ -175,42 +176,10 @@ impl S3 {
     }
 }
 
-/// A bucket as policies name it.
-pub(crate) fn bucket_arn(bucket: &str) -> String {
-    format!("arn:aws:s3:::{bucket}")
-}
-
-/// An object as policies name it.
-pub(crate) fn object_arn(bucket: &str, key: &str) -> String {
-    format!("arn:aws:s3:::{bucket}/{key}")
-}
-
 /// Whether an answer tells that an object is not there.
 fn is_missing(operation: &str, answer: &Response) -> bool {
     answer.status() == 404
         && matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "CopyObject")
-}
-
-/// The bucket and the key a request names, path-style or as a subdomain of localhost.
-pub(crate) fn target(request: &Request) -> (Option<String>, Option<String>) {
-    let path = request.path.strip_prefix('/').unwrap_or(&request.path);
-    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let some = |text: &str| (!text.is_empty()).then(|| decoded(text));
-    if let Some(bucket) = request.header("host").and_then(bucket_of_host) {
-        return (Some(bucket.to_owned()), some(path));
-    }
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (some(bucket), some(key))
-}
-
-/// Whether the bucket is a part of the host's name, and not of the path.
-pub(crate) fn is_named_by_host(request: &Request) -> bool {
-    request.header("host").and_then(bucket_of_host).is_some()
-}
-
-fn bucket_of_host(host: &str) -> Option<&str> {
-    let name = host.split(':').next()?;
-    name.strip_suffix(".s3.localhost").or_else(|| name.strip_suffix(".localhost")).filter(|name| *name != "s3")
 }
 
 /// `ListBuckets` of these regions.
@@ -218,26 +187,6 @@ pub(crate) fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) 
     let row = operation::named("ListBuckets").expect("it is served");
     let listed = Ask::of(row, request.clone(), Default::default(), caller);
     listed.and_then(|ask| listing::buckets(&ask, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
-}
-
-/// Bucket, key and version that a request copies from. Unlike other values, they may be sent unencoded.
-pub(crate) fn copied(request: &Request) -> Result<(String, String, Option<String>), Refusal> {
-    let refused = || Refusal::new(400, "InvalidArgument", "x-amz-copy-source is malformed");
-    let source = request.headers.get("x-amz-copy-source").ok_or_else(refused)?;
-    let source = std::str::from_utf8(source.as_bytes()).map_err(|_| refused())?;
-    let (path, version) = match source.split_once("?versionId=") {
-        Some((path, version)) => (path, Some(version.to_owned())),
-        None => (source, None),
-    };
-    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| refused())?;
-    if decoded.starts_with("arn:") {
-        return Err(xml::unserved("an access point as x-amz-copy-source"));
-    }
-    let (bucket, key) = decoded.strip_prefix('/').unwrap_or(&decoded).split_once('/').ok_or_else(refused)?;
-    if key.is_empty() {
-        return Err(refused());
-    }
-    Ok((bucket.to_owned(), key.to_owned(), version))
 }
 
 /// A refusal as S3 writes it; `HEAD` has no body to write it in.

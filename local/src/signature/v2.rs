@@ -12,7 +12,7 @@ use super::{SKEW, Words};
 use crate::answer::Refusal;
 use crate::call::{Request, pairs};
 use crate::credentials::{Access, Identity};
-use crate::s3;
+use crate::s3_address;
 
 /// The regions that were there before Version 4 (S3 API reference, "Authenticating Requests (AWS Signature Version 2)").
 const REGIONS: &[&str] = &[
@@ -185,8 +185,8 @@ fn string_to_sign(request: &Request, date: &str) -> String {
 }
 
 fn resource(request: &Request) -> String {
-    let in_host = match s3::target(request) {
-        (Some(bucket), _) if s3::is_named_by_host(request) => format!("/{bucket}"),
+    let in_host = match s3_address::target(request) {
+        (Some(bucket), _) if s3_address::is_named_by_host(request) => format!("/{bucket}"),
         _ => String::new(),
     };
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -200,7 +200,7 @@ fn resource(request: &Request) -> String {
         signed.into_iter().map(|(name, value)| value.map_or(name.clone(), |value| format!("{name}={value}"))).collect();
     let query = if signed.is_empty() { String::new() } else { format!("?{}", signed.join("&")) };
     // A bucket alone is signed with a slash behind it.
-    let end = if s3::target(request).1.is_none() && !request.path.ends_with('/') { "/" } else { "" };
+    let end = if s3_address::target(request).1.is_none() && !request.path.ends_with('/') { "/" } else { "" };
     format!("{in_host}{}{end}{query}", request.path)
 }
 

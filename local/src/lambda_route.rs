@@ -3,6 +3,8 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::call::Request;
+
 /// One row: method, version, what follows it (`*` is a name), operation.
 type Row = (Method, &'static str, &'static [&'static str], &'static str);
 
@@ -67,7 +69,7 @@ pub(crate) fn operation(method: &Method, path: &str) -> &'static str {
 }
 
 /// What the path names: the function or resource, and what stands two parts further (a statement's id).
-pub(super) fn names(path: &str) -> (String, String) {
+pub(crate) fn names(path: &str) -> (String, String) {
     let mut parts = parts(path).into_iter().skip(2);
     (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default())
 }
@@ -75,6 +77,20 @@ pub(super) fn names(path: &str) -> (String, String) {
 fn parts(path: &str) -> Vec<String> {
     let parts = path.split('/').filter(|part| !part.is_empty());
     parts.map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect()
+}
+
+/// The function or resource that a request names.
+pub(crate) fn named(request: &Request) -> String {
+    plain_name(&names(&request.path).0).to_owned()
+}
+
+/// The name in a name, an ARN or a partial ARN, without version.
+pub(crate) fn plain_name(name: &str) -> &str {
+    let name = match name.split_once(":function:") {
+        Some((_, name)) => name,
+        None => name.strip_prefix("function:").unwrap_or(name),
+    };
+    name.split(':').next().unwrap_or(name)
 }
 
 #[cfg(test)]
