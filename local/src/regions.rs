@@ -21,7 +21,7 @@ use crate::credentials::{Access, session_arn, session_id, user_arn};
 use crate::dynamodb::DynamoDb;
 use crate::faults::Faults;
 use crate::iam::Iam;
-use crate::lambda::Lambda;
+use crate::lambda::{CodeObjects, Lambda};
 use crate::logs::Logs;
 use crate::permissions::{Caller, object_need};
 use crate::region_names::{GLOBAL, REGIONS};
@@ -207,7 +207,8 @@ impl Region {
         let s3 = S3::open(&state, name, lambda.clone(), iam.clone(), faults.clone(), strangers.clone())?;
         let s3 = Arc::new(s3);
         s3.grow_old();
-        lambda.connect(&s3);
+        let objects: Arc<dyn CodeObjects> = s3.clone();
+        lambda.connect(Arc::downgrade(&objects));
         let compute = Compute::start(compute::Context {
             dir: dir.join("compute"),
             region: name.to_owned(),

@@ -1098,8 +1098,11 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
     (removed["reason"], removed["removed"]) = (json!("too_large"), json!(format!("Ada/{id}/x.heic")));
     visit.front.answer("GET /posts", Answer::Say(json!([removed])));
     page.click("#show-mine").await;
-    visit.until("no picture", "!document.querySelector('article.post .picture')").await;
-    assert_eq!(page.text("article.post .nothing").await, "Nothing was recognised: the picture is too large.");
+    // While the list is loaded anew there is no post at all.
+    let words = json!("Nothing was recognised: the picture is too large.");
+    let told = format!("document.querySelector('article.post .nothing')?.textContent === {words}");
+    visit.until("the reason", &told).await;
+    assert_eq!(page.value("document.querySelector('article.post .picture')").await, Value::Null);
     assert_ne!(page.value("document.querySelector('article.post .drop input')").await, Value::Null);
     visit.is_sound_everywhere("a picture that was removed").await;
     visit.front.answer("GET /posts", Answer::Say(json!([post])));

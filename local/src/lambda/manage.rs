@@ -82,9 +82,9 @@ impl Lambda {
         let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) else {
             return Err(parameter("Please provide a source for function code."));
         };
-        let s3 = self.s3.get().and_then(Weak::upgrade);
-        let s3 = s3.ok_or_else(|| Refusal::new(500, "ServiceException", "the server is stopping"))?;
-        s3.object(bucket, key).await.map_err(|refusal| {
+        let objects = self.objects.get().and_then(Weak::upgrade);
+        let objects = objects.ok_or_else(|| Refusal::new(500, "ServiceException", "the server is stopping"))?;
+        objects.code(bucket, key).await.map_err(|refusal| {
             let Refusal { code, message, status: _ } = refusal;
             parameter(&format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"))
         })

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -31,12 +32,18 @@ pub(crate) use crate::lambda_route::operations;
 pub(crate) use crate::lambda_route::plain_name;
 use crate::logs::Logs;
 use crate::permissions::function_policy;
-use crate::s3::S3;
 use crate::speed::Speed;
 use crate::{ACCOUNT, store};
 pub(crate) use function::Function;
 pub(crate) use registry::Registry;
 use settings::concurrency;
+
+/// Objects in buckets, from which `CreateFunction` can take a function's code.
+#[async_trait]
+pub(crate) trait CodeObjects: Send + Sync {
+    /// The bytes of an object.
+    async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
+}
 
 /// The functions of the region.
 pub(crate) struct Lambda {
@@ -46,8 +53,8 @@ pub(crate) struct Lambda {
     running: Arc<Functions>,
     iam: Arc<Iam>,
     zips: download::Zips,
-    /// Where code may lie; S3 holds the functions it tells about uploads, so this way is a weak one.
-    s3: OnceLock<Weak<S3>>,
+    /// Weak, because S3 holds the functions that it notifies of uploads.
+    objects: OnceLock<Weak<dyn CodeObjects>>,
 }
 
 impl Lambda {
@@ -67,7 +74,7 @@ impl Lambda {
             Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
         let running = running.await?;
         let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
-        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, s3: OnceLock::new() };
+        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, objects: OnceLock::new() };
         lambda.put_policies_in_force(&lambda.functions());
         lambda.zips.retain(lambda.functions().values());
         Ok(Arc::new(lambda))
@@ -78,9 +85,9 @@ impl Lambda {
         self.registry.speed()
     }
 
-    /// Tells where code given by bucket and key lies.
-    pub(crate) fn connect(&self, s3: &Arc<S3>) {
-        let _ = self.s3.set(Arc::downgrade(s3));
+    /// Sets where code given by bucket and key is read.
+    pub(crate) fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        let _ = self.objects.set(objects);
     }
 
     /// Whether the function is here and its policy lets `service` invoke it for `source`.

@@ -30,6 +30,7 @@ mod xml;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use percent_encoding::percent_decode_str;
@@ -39,7 +40,7 @@ use crate::answer::{Protocol, Refusal, Response, empty, not_implemented};
 use crate::call::Request;
 use crate::faults::Faults;
 use crate::iam::Iam;
-use crate::lambda::Lambda;
+use crate::lambda::{CodeObjects, Lambda};
 use crate::permissions::{Caller, Need};
 pub(crate) use crate::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
 use ask::Ask;
@@ -187,6 +188,13 @@ pub(crate) fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) 
     let row = operation::named("ListBuckets").expect("it is served");
     let listed = Ask::of(row, request.clone(), Default::default(), caller);
     listed.and_then(|ask| listing::buckets(&ask, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
+}
+
+#[async_trait]
+impl CodeObjects for S3 {
+    async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
+        self.object(bucket, key).await
+    }
 }
 
 /// A refusal as S3 writes it; `HEAD` has no body to write it in.
