@@ -19,7 +19,7 @@ pub(crate) enum Reply {
 }
 
 impl Reply {
-    /// The status that was decided on, or 0 where nobody sees one.
+    /// The status that was decided on, or 0 where none is sent.
     pub(crate) fn status(&self) -> u16 {
         match self {
             Reply::Whole(answer) | Reply::Half(answer) => answer.status().as_u16(),

@@ -67,7 +67,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Whether nobody needs the call any more once its caller has left: it only computes.
+    /// Whether the call is pointless once its caller has left: it only computes.
     pub(crate) fn ends_with_its_caller(&self) -> bool {
         self.service == "rekognition"
     }

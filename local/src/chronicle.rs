@@ -188,7 +188,7 @@ impl Chronicle {
         Ok(changes)
     }
 
-    /// Logs of later generations continue a snapshot, which somebody has removed.
+    /// Logs of later generations continue a snapshot that has been removed.
     fn refuse_orphans(&self) -> anyhow::Result<()> {
         match self.logs()?.into_iter().find(|(number, _)| *number > 0) {
             Some((_, log)) => bail!("{} is missing, which {} continues", self.snapshot_file().display(), log.display()),

@@ -100,7 +100,7 @@ impl Access {
 
     /// New credentials for `role`, given by name or ARN.
     ///
-    /// Errors: they could not be written down, and nobody knows them.
+    /// Errors: they could not be stored, and are not valid.
     pub(crate) fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
         self.new_session(session_arn(role, session), session_id(session), life)
     }
@@ -134,7 +134,7 @@ impl Access {
     }
 }
 
-/// Who somebody is in a role given by name or ARN.
+/// The identity of a session of a role given by name or ARN.
 pub(crate) fn session_arn(role: &str, session: &str) -> String {
     let name = role.rsplit('/').next().unwrap_or(role);
     format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
@@ -145,13 +145,13 @@ pub(crate) fn session_id(session: &str) -> String {
     format!("AROALOCAL00000000000:{session}")
 }
 
-/// Forty-eight capital letters and digits nobody can guess.
+/// Forty-eight random capital letters and digits.
 fn letters() -> String {
     let random = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     random.iter().flat_map(|id| id.simple().to_string().to_uppercase()[..16].chars().collect::<Vec<_>>()).collect()
 }
 
-/// Seconds since 1970: the crate's own way needs a feature nobody else here wants.
+/// Seconds since 1970: the crate's own way needs a feature that nothing else here uses.
 mod stamp {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use time::OffsetDateTime;

@@ -15,9 +15,9 @@ use crate::call::{Call, Request};
 
 /// What all bodies under way may have together, in kilobytes. One that is larger than this has it all.
 const ROOM_KB: u32 = 256 << 10;
-/// Bodies that are so small are read whoever sends them: a refusal then reaches a client that sends before it listens.
+/// Bodies this small are always read: a refusal then reaches a client that sends before it listens.
 const SMALL: u64 = 64 << 10;
-/// The most that is read of a body whose length nobody says.
+/// The most that is read of a body of unknown length.
 const UNANNOUNCED: u64 = 16 << 20;
 /// How long a sender may be silent.
 const SILENCE: Duration = Duration::from_secs(20);

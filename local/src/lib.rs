@@ -159,7 +159,7 @@ pub struct NoPort {
 }
 
 impl NoPort {
-    /// Whether somebody else listens on it.
+    /// Whether another process listens on it.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == std::io::ErrorKind::AddrInUse
     }
@@ -189,13 +189,13 @@ impl std::fmt::Display for InUse {
 
 impl std::error::Error for InUse {}
 
-/// What tells a directory from every copy of it, as `/_local/health` says it of a server's own.
+/// Distinguishes a directory from its copies; `/_local/health` returns a server's own.
 pub fn identity(dir: &Path) -> Option<String> {
     let about = std::fs::metadata(dir).ok()?;
     Some(format!("{}:{}", about.dev(), about.ino()))
 }
 
-/// What is stored holds keys, rows and pictures: it is nobody else's business.
+/// The directory holds keys, rows and pictures: only its owner may read it.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))

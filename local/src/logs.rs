@@ -175,7 +175,7 @@ impl Logs {
         let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
         let mut kept = self.kept();
         if let Err(fault) = kept.write(vec![line.clone()]) {
-            // The function cannot be told; whoever reads the logs now still sees the line.
+            // The function cannot be notified; readers of the logs still see the line.
             tracing::error!(%fault, "a line of a function could not be kept");
             add(&mut kept.groups, line);
         }
@@ -700,7 +700,7 @@ mod tests {
             let expected = if length == whole.len() { vec!["a", "b", "c", "d", "e"] } else { vec!["a", "b"] };
             assert_eq!(kept, expected, "{length} bytes");
         }
-        // What is refused has left nothing behind: whoever sends it again has it once.
+        // A refused call has left nothing behind: a retry writes its events once.
         let logs = Logs::open(dir.path(), "us-east-1").unwrap();
         std::fs::remove_file(&file).unwrap();
         std::fs::create_dir(&file).unwrap();

@@ -10,5 +10,5 @@ pub const REGIONS: &[&str] = &[
     "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
 ];
 
-/// Where the global services are, and whom a request is for that names no region.
+/// The region of global services, and of requests that name none.
 pub(crate) const GLOBAL: &str = "us-east-1";

@@ -43,7 +43,7 @@ pub(crate) async fn answer(call: &Call, request: &Request, s3: &S3, caller: &Cal
     }
 }
 
-/// Objects are read with the permissions of whoever asks about them.
+/// Objects are read with the caller's permissions.
 fn may_read(object: &Value, caller: &Caller) -> Result<(), Denial> {
     let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
         return Ok(());

@@ -130,7 +130,7 @@ impl Services {
         }
     }
 
-    /// Who says to be calling: the role of temporary credentials, `account`, or nobody.
+    /// The claimed caller: the role of temporary credentials, `account`, or none.
     fn caller(&self, request: &Request) -> String {
         let identity = call::claimed_key(request).and_then(|key| self.access.identity(&key));
         match &identity {

@@ -220,7 +220,7 @@ impl Signed {
         if REGIONS.contains(signed_for) { Ok(()) } else { Err(words.wrong_region(signed_for, GLOBAL)) }
     }
 
-    /// Nobody on the way, and nobody who uses a presigned URL, may add to what its maker allowed.
+    /// Neither a proxy nor the user of a presigned URL may add to what its maker allowed.
     fn check_headers(&self, request: &Request, words: &Words) -> Result<(), Refusal> {
         let is_signed = |name: &str| self.headers.iter().any(|signed| signed == name);
         if !is_signed("host") {

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Speed {
     /// Of what AWS does by itself, such as making a load balancer.
     work: f64,
-    /// Of what somebody has set, such as a grace period: processes have to keep up with it, and they are real.
+    /// For configured times, such as a grace period: real processes have to keep up with them.
     settings: f64,
 }
 
@@ -24,7 +24,7 @@ impl Speed {
         Duration::from_secs(seconds).div_f64(self.work)
     }
 
-    /// The local length of so many seconds that somebody has set, or that processes have to keep up with.
+    /// The local length of so many configured seconds, which processes have to keep up with.
     pub fn lasts(self, seconds: u64) -> Duration {
         Duration::from_secs(seconds).div_f64(self.settings)
     }

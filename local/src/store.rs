@@ -54,7 +54,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<Opti
     }
 }
 
-/// A name nobody else writes to at the same time.
+/// A unique name for a temporary file.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}{UNFINISHED}", uuid::Uuid::new_v4().simple()));

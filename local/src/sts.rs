@@ -60,7 +60,7 @@ fn session_token(request: &Request, access: &Access, caller: &Identity) -> Resul
     Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
-/// Only whom the role trusts may take it on; the account's owner is no exception.
+/// Only principals that the role trusts may assume it, the account's owner included.
 fn assume_role(
     request: &Request,
     access: &Access,

@@ -28,7 +28,7 @@ const ENVELOPE: &[&str] = &[
     "X-Amz-SignedHeaders",
 ];
 
-/// Looks for a parameter of a form that nobody carries out.
+/// Looks for a form parameter that is not carried out.
 ///
 /// Errors: the sentence that names it.
 pub(crate) fn check_form(takes: Takes, form: &BTreeMap<String, String>) -> Result<(), String> {

@@ -37,7 +37,7 @@ impl Warden {
         post.tell('+', group);
     }
 
-    /// The group has ended: its number may soon be somebody else's.
+    /// The group has ended: its id may soon be reused.
     pub(crate) fn release(&self, group: u32) {
         let mut post = self.post();
         post.groups.remove(&group);
@@ -56,7 +56,7 @@ impl Post {
             None if sign == '-' => Ok(()),
             None => self.hire(),
         };
-        // Somebody has ended it: the next one is told of all groups.
+        // It was ended: the next one learns of all groups.
         if let Err(fault) = told.or_else(|_| self.hire()) {
             tracing::warn!(%fault, "nobody will end the processes of instances and functions if this server is killed");
         }

@@ -41,7 +41,7 @@ const KEYS: &str = "allow_public_ssh_keys ansible apk_repos apt apt_pipelining a
 /// The keys of a file to be written.
 const KEYS_OF_FILES: &[&str] = &["append", "content", "defer", "encoding", "owner", "path", "permissions", "source"];
 
-/// Does everything user data says and tells each step through `log`; what fails does not keep the rest from being
+/// Carries out user data and reports each step through `log`; a failure does not keep the rest from being
 /// done, as on a real machine. The answer is the units that were started.
 ///
 /// What cloud-init passes over with a warning is passed over with a warning here: keys that it does not know, files

@@ -62,7 +62,7 @@ pub fn share_kb(pid: u32) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Pss:"))?.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The memory of a group in kilobytes, as `ps` tells it.
+/// The memory of a process group in kilobytes, as `ps` shows it.
 pub fn memory_by_ps(group: u32) -> Option<u64> {
     let output = std::process::Command::new("ps").args(["-A", "-o", "pgid=,rss="]).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

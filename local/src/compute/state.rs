@@ -343,7 +343,7 @@ pub struct Group {
     pub deleting: bool,
     pub policies: BTreeMap<String, Policy>,
     pub refreshes: Vec<Refresh>,
-    /// Why the desired capacity is what it is; told by the next activities.
+    /// Why the desired capacity is what it is; the next activities say so.
     pub cause: String,
     /// How often launching has failed in a row, and when it may be tried again.
     pub failures: u32,
@@ -489,7 +489,7 @@ pub struct Refresh {
 /// What an instance refresh does about instances that are protected from scaling in (docs/aws.md §10.5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protected {
-    /// Waits until somebody ends the protection, and fails in the end.
+    /// Waits until the protection is removed, and fails in the end.
     #[default]
     Wait,
     /// Leaves them as they are.

@@ -39,7 +39,7 @@ pub struct Command {
 /// Whom a service runs as.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
-    /// `User=`, if it is somebody.
+    /// `User=`, if it is set.
     name: Option<String>,
     /// `DynamicUser=`.
     is_dynamic: bool,
@@ -250,7 +250,7 @@ impl Command {
         let prefixes = &value[..value.len() - line.len()];
         let mut words = words(line)?;
         if prefixes.contains('@') && words.len() > 1 {
-            // The second word is only what the program is told to be called.
+            // The second word is only the name given to the program.
             words.remove(1);
         }
         match words.first() {

@@ -71,7 +71,7 @@ impl Database {
         if left == Left::Killed
             && let Err(fault) = check_structure(&side).and_then(|()| sums::check(&side))
         {
-            // Closing them would write to files that somebody may want to look at.
+            // Closing them would write to files that may be worth a look.
             std::mem::forget((side, dynoxide));
             return Err(fault.context(broken()));
         }
@@ -514,7 +514,7 @@ mod tests {
         database.change("UpdateItem", &update.to_string()).unwrap();
         let delete = json!({ "TableName": "posts", "Key": { "id": { "S": "3" } } });
         database.change("DeleteItem", &delete.to_string()).unwrap();
-        // Each of a folder of its own: whoever finds damage leaves the files open.
+        // Each in a folder of its own: a server that finds damage leaves the files open.
         let mut open = |change: &dyn Fn(&mut Vec<u8>)| {
             let copy = killed(&mut database, dir.path());
             let files = Files::in_dir(copy.path());

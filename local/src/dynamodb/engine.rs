@@ -72,7 +72,7 @@ impl Drop for Engine {
     }
 }
 
-/// Does one job after another until nobody can have another.
+/// Does one job after another until no sender is left.
 fn serve(mut database: Database, queue: &mpsc::Receiver<Job>) {
     loop {
         let job: Job = match queue.recv_timeout(SWEEP) {
@@ -81,7 +81,7 @@ fn serve(mut database: Database, queue: &mpsc::Receiver<Job>) {
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let done = catch_unwind(AssertUnwindSafe(|| job(&mut database)));
-        // What a panic leaves behind is a transaction that nobody ends.
+        // A panic leaves an open transaction behind.
         if done.is_err()
             && let Err(fault) = database.reopen()
         {

@@ -137,7 +137,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Notes the checksum of the database, which nobody has open any more.
+    /// Records the checksum of the database, which no connection has open any more.
     fn closed(&self) -> io::Result<()> {
         if self.files.log.exists() {
             // There was no room to move it into the database.

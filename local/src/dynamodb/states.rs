@@ -16,7 +16,7 @@ const CREATING_S: u64 = 8;
 const UPDATING_S: u64 = 5;
 const DELETING_S: u64 = 10;
 
-/// The least that each takes here, at any speed: nobody may count on finding it over.
+/// The least that each takes here, at any speed, so that no client can count on its end.
 const LEAST_COMING: Duration = Duration::from_millis(200);
 const LEAST_CHANGING: Duration = Duration::from_millis(100);
 

@@ -17,7 +17,7 @@ pub(crate) fn throttled(call: &Call) -> Refusal {
     Refusal::new(status, code, message)
 }
 
-/// The service failed; whether the call had an effect, nobody knows.
+/// The service failed; whether the call had an effect is unknown.
 pub(crate) fn internal(call: &Call) -> Refusal {
     let (code, message) = match call.service.as_str() {
         "s3" => ("InternalError", "We encountered an internal error. Please try again."),

@@ -44,7 +44,7 @@ pub enum Kind {
     ShortPages,
     /// Calls are too many, if they are.
     Rates,
-    /// Uploads are told late, twice, and in any order.
+    /// Upload events come late, twice, and in any order.
     S3NotifyLag,
     /// Roles are known late.
     IamLag,

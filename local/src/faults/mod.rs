@@ -46,9 +46,9 @@ pub(crate) enum Act {
     ResetAfter,
     /// Half of the answer's body arrives.
     Truncate,
-    /// It waits to have its effect until somebody lets it go.
+    /// It waits for a release before its effect.
     HoldBefore(CancellationToken),
-    /// It has its effect, and the answer waits until somebody lets it go.
+    /// It has its effect, and the answer waits for a release.
     HoldAfter(CancellationToken),
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::answer::Refusal;
 use crate::call::{Call, Request};
 
-/// How long a call takes when it is slow and nobody says how slow.
+/// How long a slow call takes by default.
 const SLOW: Duration = Duration::from_secs(3);
 
 /// One rule, as it is written in JSON.

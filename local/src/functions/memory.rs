@@ -108,7 +108,7 @@ impl Processes {
         if used <= most_kb || children.is_empty() || leader.peak_kb > most_kb {
             return Some(used);
         }
-        // After a fork both sides show the same pages: only a slower look tells them apart.
+        // After a fork both sides show the same pages: only a slower look can distinguish them.
         Some(self.known.iter().filter_map(|pid| process::share_kb(*pid)).sum())
     }
 

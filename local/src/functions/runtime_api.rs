@@ -120,7 +120,7 @@ impl Desk {
         let mut current = self.current();
         match current.take_if(|(running, _)| running == id) {
             Some((_, waiting)) => {
-                // Whoever waited may have given up: then nobody needs the answer.
+                // The caller may have given up: then the answer is not needed.
                 let _ = waiting.send(reply);
                 accepted()
             }
@@ -151,7 +151,7 @@ impl Rehearsal {
             client_context: None,
             reply,
         };
-        // There is room for one, and without its sender nobody waits for another.
+        // There is room for one, and without its sender there will be no other.
         let _ = sender.send(job).await;
         Rehearsal { desk: Desk::new(jobs), _answered: answered }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Iam {
     seen: RwLock<Seen>,
     /// What the buckets and functions of each region say about callers.
     resource_policies: RwLock<BTreeMap<String, Arc<ResourcePolicies>>>,
-    /// Held alone by calls that change something: nobody sees a change before it is on disk.
+    /// Held exclusively by calls that change something: no change is visible before it is on disk.
     changing: tokio::sync::RwLock<()>,
 }
 
@@ -223,7 +223,7 @@ impl Iam {
         self.with_role(role, |role| role.longest_session)
     }
 
-    /// Whether somebody has this ARN.
+    /// Whether a principal with this ARN exists.
     pub(crate) fn knows(&self, arn: &str) -> bool {
         arn == user_arn() || self.with_role(arn, |_| ()).is_some()
     }

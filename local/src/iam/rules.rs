@@ -114,7 +114,7 @@ pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// What a role or profile can hold, and which nobody may touch.
+/// What a role or profile may hold, and which of them may not be touched.
 pub(super) fn check_limits(operation: &str, form: &Form, view: &IamStateView) -> Result<(), Refusal> {
     check_tags(operation, form, view)?;
     let role = form.get("RoleName").and_then(|name| view.roles.get(name));

@@ -76,7 +76,7 @@ impl Lambda {
         format!("{endpoint}{path}?Expires={expires}&Signature={}", self.zips.sign(&path, expires))
     }
 
-    /// How the paths of zips begin: nobody else can have a bucket of this name.
+    /// How the paths of zips begin: no bucket can have this name.
     fn snapshots(&self) -> String {
         format!("/awslambda-{}-tasks/snapshots/{ACCOUNT}/", self.region)
     }

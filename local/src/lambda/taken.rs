@@ -36,7 +36,7 @@ const BODIES: &[(&str, Takes)] = &[
 const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
 impl Lambda {
-    /// Refuses what nobody here carries out.
+    /// Refuses what is not carried out here.
     pub(super) fn check_taken(&self, operation: &str, request: &Request) -> Result<(), Refusal> {
         if let Some((_, takes)) = BODIES.iter().find(|(known, _)| *known == operation) {
             taken::check_json(takes, &super::body(request)?).map_err(taken::refusal)?;

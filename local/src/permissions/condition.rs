@@ -108,7 +108,7 @@ impl Condition {
         Some(Condition { key: key.to_owned(), values, test: *test, negated: *negated, if_exists, many })
     }
 
-    /// Whether it holds for a call that says this of itself; nothing where that cannot be told.
+    /// Whether it holds for a call with these keys; nothing where that is unknown.
     ///
     /// A key that a call merely lacks has AWS's meaning (IAM user guide, "Single-valued vs. multivalued context keys"
     /// and "...IfExists"). A key that is computed nowhere here might have any value on AWS, so nothing can be told.
@@ -140,7 +140,7 @@ impl Condition {
     }
 }
 
-/// Whether all hold; one that does not decides, even where others cannot be told.
+/// Whether all hold; one that does not decides, even if others are unknown.
 pub(super) fn all_hold(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut all = Some(true);
     for verdict in verdicts {
@@ -153,7 +153,7 @@ pub(super) fn all_hold(verdicts: impl Iterator<Item = Option<bool>>) -> Option<b
     all
 }
 
-/// Whether any holds; one that does decides, even where others cannot be told.
+/// Whether any holds; one that does decides, even if others are unknown.
 pub(super) fn any_holds(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     all_hold(verdicts.map(|verdict| verdict.map(|holds| !holds))).map(|none| !none)
 }

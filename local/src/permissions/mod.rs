@@ -190,7 +190,7 @@ impl Caller {
         Caller { arn, user_id, region: region.to_owned(), power: Power::Granted(grants, resources) }
     }
 
-    /// As whom policies and refusals know this one.
+    /// The principal, as policies and refusals name it.
     pub(crate) fn arn(&self) -> &str {
         &self.arn
     }
@@ -259,7 +259,7 @@ impl Caller {
     }
 }
 
-/// That somebody may not do something.
+/// A denied action.
 #[derive(Debug, Clone)]
 pub(crate) struct Denial {
     caller: String,

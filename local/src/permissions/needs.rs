@@ -156,7 +156,7 @@ const WITH_BUCKET: &[(&str, &str)] = &[
     ("x-amz-object-ownership", "s3:PutBucketOwnershipControls"),
 ];
 
-/// The same of a new object. A write that depends on what is there tells what is there.
+/// The same for a new object. A conditional write reveals what exists.
 const WITH_OBJECT: &[(&str, &str)] = &[
     ("if-match", "s3:GetObject"),
     ("x-amz-acl", "s3:PutObjectAcl"),
@@ -286,7 +286,7 @@ pub(crate) fn to_write_logs(region: &str, group: &str, stream: &str) -> [Need; 2
     [Need::new("logs:CreateLogStream", group.clone()), Need::new("logs:PutLogEvents", format!("{group}{stream}"))]
 }
 
-/// What it needs before, where nobody has made the group.
+/// What it needs first, where the group does not exist.
 pub(crate) fn to_make_logs(region: &str, group: &str) -> Need {
     Need::new("logs:CreateLogGroup", format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:"))
 }

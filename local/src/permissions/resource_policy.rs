@@ -92,7 +92,7 @@ impl ResourcePolicy {
         named.filter(move |arn| arn.starts_with(&ours) && !arn.ends_with(":root"))
     }
 
-    /// What it says about somebody who needs something.
+    /// Its verdict about a caller's need.
     pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
         let action = need.action.to_ascii_lowercase();
         let mut verdict = Verdict::Unmentioned;
@@ -123,7 +123,7 @@ fn is_account(named: &str) -> bool {
     named == ACCOUNT || named.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root")) == Some(ACCOUNT)
 }
 
-/// Everybody whom a `Principal` names; services are nobody who calls here.
+/// The callers that a `Principal` names; services do not call here.
 pub(super) fn principals(written: &Value) -> Option<Vec<String>> {
     let kinds = match written {
         Value::String(all) if all == "*" => return Some(vec!["*".to_owned()]),

@@ -72,7 +72,7 @@ impl Trust {
         let speaks = |statement: &&Statement| {
             statement.actions.iter().any(|action| action == ASSUME_ROLE)
                 && names(statement) != statement.all_but
-                // What cannot be told lets nobody in and keeps everybody out.
+                // What is unknown never allows and always denies.
                 && all_hold(statement.conditions.iter().map(|condition| condition.holds(keys)))
                     .unwrap_or(!statement.allows)
         };

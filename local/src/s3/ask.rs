@@ -8,7 +8,7 @@ use crate::answer::Refusal;
 use crate::call::{Request, pairs};
 use crate::permissions::Caller;
 
-/// What somebody wants of a bucket or an object.
+/// A request about a bucket or an object.
 pub(super) struct Ask<'a> {
     pub row: &'static Row,
     /// Its body is whole, and its headers are those of a presigned address as well.
@@ -199,7 +199,7 @@ impl<'a> Ask<'a> {
 /// A presigned address has headers among its parameters.
 fn lift_headers(request: &mut Request) {
     for (name, value) in pairs(&request.query).collect::<Vec<_>>() {
-        // Those of signatures are read by whoever checks them.
+        // Those of signatures are read by their check.
         if !name.starts_with("x-amz-") || name.starts_with("x-amz-signature") {
             continue;
         }

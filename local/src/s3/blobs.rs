@@ -86,7 +86,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Writes bytes to a file of their own. They are nobody's until the store says whose they are.
+    /// Writes bytes to a file of their own, unreferenced until the store names them.
     pub(super) async fn write(&self, bytes: Bytes) -> io::Result<Blob> {
         let blobs = self.clone();
         blocking(move || blobs.write_now(&bytes)).await?
@@ -153,7 +153,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes what is nobody's any more. What cannot be removed is removed by the next server.
+    /// Removes unreferenced bytes. What cannot be removed is removed by the next server.
     pub(super) fn remove<'a>(&self, gone: impl IntoIterator<Item = &'a Blob>) {
         for blob in gone.into_iter().filter(|blob| blob.size > 0) {
             if let Err(fault) = std::fs::remove_file(self.file(blob)) {

@@ -124,7 +124,7 @@ impl S3 {
     }
 }
 
-/// What a bucket is told when it is made.
+/// The settings of a new bucket.
 fn first_settings(ask: &Ask, tags: &[(String, String)]) -> Result<Settings, Refusal> {
     let ownership = ask.header("x-amz-object-ownership").unwrap_or("BucketOwnerEnforced");
     if !OWNERSHIPS.contains(&ownership) {
@@ -164,7 +164,7 @@ fn first_settings(ask: &Ask, tags: &[(String, String)]) -> Result<Settings, Refu
     Ok(settings)
 }
 
-/// Buckets and objects belong to their owner and to nobody else.
+/// Buckets and objects belong to their owner alone.
 pub(super) fn owners_acl() -> Response {
     let owner = element("ID", ACCOUNT);
     answer(

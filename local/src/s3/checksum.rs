@@ -62,7 +62,7 @@ impl Algorithm {
         format!("Checksum{}", self.name())
     }
 
-    /// The sum of all bytes from the sums of two halves, where that can be told.
+    /// The sum of all bytes from the sums of two halves, where that can be computed.
     fn combined(self, one: &[u8], two: &[u8], length: u64) -> Option<Vec<u8>> {
         let crc = match self {
             Algorithm::Crc32 => Crc32IsoHdlc,
@@ -87,7 +87,7 @@ impl Algorithm {
     }
 }
 
-/// A checksum as it is told of an object or a part.
+/// A checksum of an object or a part, as answers carry it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sum {
     pub algorithm: Algorithm,

@@ -11,7 +11,7 @@ use crate::speed::Speed;
 
 /// How long a name is blocked, in seconds: AWS's minutes at their shortest.
 const BLOCKED_S: u64 = 120;
-/// The least that it takes here, at any speed: nobody may count on the name being free.
+/// The least that it takes here, at any speed, so that no client can count on the name.
 const LEAST: Duration = Duration::from_millis(300);
 
 /// The names that are not free yet. A restart frees them all.

@@ -259,7 +259,7 @@ fn in_force(bucket: &Bucket) -> Vec<Rule> {
     read.unwrap_or_default().into_iter().filter(|rule| rule.is_on).collect()
 }
 
-/// When a current object will expire, as its readers are told.
+/// When a current object will expire, for its readers.
 pub(super) fn expiry(bucket: &Bucket, key: &str, version: &Version) -> Option<String> {
     let object = version.object.as_deref()?;
     let rules = in_force(bucket);

@@ -337,7 +337,7 @@ pub(super) fn moment(at: i64) -> String {
     at.unwrap_or(OffsetDateTime::UNIX_EPOCH).format(format).unwrap_or_default()
 }
 
-/// Tokens say nothing to whoever gets them.
+/// Tokens are opaque.
 fn as_token(last: &str) -> String {
     format!("1{}", BASE64_URL_SAFE_NO_PAD.encode(last))
 }

@@ -107,7 +107,7 @@ impl S3 {
             && let Err(denial) = caller.may(&Need::new("s3:ListBucket", bucket_arn(&bucket)))
             && self.store.read(|state| state.buckets.contains_key(&bucket))
         {
-            // Who may not list a bucket is not told what is missing in it.
+            // A caller that may not list a bucket does not learn what is missing in it.
             let refusal = Refusal::new(403, "AccessDenied", denial.text());
             answer = refused(&refusal, request);
             denial.mark(&mut answer);
@@ -177,7 +177,7 @@ impl S3 {
     }
 }
 
-/// Whether an answer tells that an object is not there.
+/// Whether an answer says that an object does not exist.
 fn is_missing(operation: &str, answer: &Response) -> bool {
     answer.status() == 404
         && matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "CopyObject")

@@ -35,7 +35,7 @@ impl Kind {
 }
 
 impl Upload {
-    /// What a list tells of its checksums.
+    /// What a list says about its checksums.
     fn checksums(&self) -> String {
         self.algorithm.map_or_else(String::new, |(algorithm, kind)| {
             element("ChecksumAlgorithm", algorithm.name()) + &element("ChecksumType", kind.name())
@@ -371,7 +371,7 @@ fn sum_of_part(
     }
 }
 
-/// The checksum of an object in parts, where it can be told from those of the parts.
+/// The checksum of an object in parts, where it follows from those of the parts.
 fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
     let sums: Vec<&Sum> = parts.iter().map(|part| part.sum.as_ref()).collect::<Option<_>>()?;
     let sized = || sums.iter().zip(parts).map(|(sum, part)| (*sum, part.blob.size)).collect::<Vec<_>>();

@@ -20,7 +20,7 @@ pub(super) struct NotYet {
     before: Mutex<BTreeMap<String, Vec<Before>>>,
 }
 
-/// What a bucket was told before a change, and until when that is in force.
+/// The configuration before a change, and until when it is in force.
 #[derive(Debug)]
 struct Before {
     until: Instant,
@@ -32,7 +32,7 @@ impl NotYet {
         NotYet { time: speed.takes(CHANGE_S), before: Mutex::default() }
     }
 
-    /// A bucket is told something else than `before`.
+    /// A bucket gets another configuration than `before`.
     pub(super) fn changed(&self, bucket: &str, before: Vec<Notification>) {
         let now = Instant::now();
         let mut all = self.before();

@@ -19,12 +19,12 @@ use super::{S3, copied, listing, object_arn, refused, tags};
 use crate::answer::{Refusal, Response, empty};
 use crate::permissions::Need;
 
-/// A version that somebody asked for.
+/// A requested version.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub version: Version,
     pub object: Object,
-    /// Whether the bucket has ever kept versions, so that their ids are told.
+    /// Whether the bucket has ever been versioned, so that answers carry ids.
     pub is_versioned: bool,
     /// When the rules of the bucket will end it.
     expiry: Option<String>,
@@ -127,7 +127,7 @@ impl S3 {
 
     /// Finds an object and reads a range of it. One that is replaced meanwhile is looked for again.
     ///
-    /// Errors: bytes that are not what was written are nobody's to see; the file is named.
+    /// Errors: damaged bytes are never served; the error names the file.
     async fn bytes(
         &self,
         find: impl Fn() -> Result<Found, Refusal>,
@@ -199,7 +199,7 @@ impl S3 {
         self.store.blobs.write(bytes).await.map_err(|fault| unwritten(&fault.to_string()))
     }
 
-    /// Makes a draft the newest version of its key, and tells the functions that wait for it.
+    /// Makes a draft the newest version of its key, and notifies functions of it.
     async fn put(&self, ask: &Ask<'_>, about: About, draft: Draft, expected: &Precondition) -> Result<Made, Refusal> {
         let (facts, content) = (draft.facts(), draft.content.blobs());
         let made = self.put_with(ask, about, draft, expected, Vec::new());
@@ -309,7 +309,7 @@ impl S3 {
         answer
     }
 
-    /// What every reader of an object is told.
+    /// The headers for every reader of an object.
     fn tell(&self, ask: &Ask, found: &Found, headers: &mut http::HeaderMap) {
         let Found { version, object, is_versioned, expiry } = found;
         object.about.write(headers);
@@ -489,7 +489,7 @@ impl S3 {
     }
 }
 
-/// An answer that tells of a version, if the bucket keeps them.
+/// An answer with the version id, if the bucket is versioned.
 pub(super) fn of_version(mut answer: Response, id: Option<String>) -> Response {
     if let Some(id) = id {
         set(answer.headers_mut(), VERSION, &id);
@@ -498,7 +498,7 @@ pub(super) fn of_version(mut answer: Response, id: Option<String>) -> Response {
 }
 
 impl Draft {
-    /// What its writer is told.
+    /// The headers for its writer.
     pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
         set(headers, "etag", &format!("\"{}\"", self.etag));
         if let Some(sum) = &self.sum {
@@ -506,14 +506,14 @@ impl Draft {
         }
     }
 
-    /// What functions are told of it.
+    /// The facts for events.
     pub(super) fn facts(&self) -> Value {
         json!({ "size": self.size, "eTag": self.etag })
     }
 }
 
 impl Made {
-    /// What its writer is told.
+    /// The headers for its writer.
     pub(super) fn tell(&self, headers: &mut http::HeaderMap) {
         set(headers, about::ENCRYPTION, "AES256");
         if self.about.class != super::store::Class::default() {

@@ -53,7 +53,7 @@ pub(super) type Run = for<'a> fn(&'a S3, &'a Ask<'a>) -> BoxFuture<'a, Result<Re
 pub(super) struct Row {
     method: Method,
     at: At,
-    /// The parameter that tells it from others; empty where there is none.
+    /// The parameter that identifies it; empty where there is none.
     pub flag: &'static str,
     pub name: &'static str,
     /// Of the parameters that mean something to S3, those that it reads.
@@ -83,7 +83,7 @@ macro_rules! now {
     };
 }
 
-/// An operation that reads or writes bytes, or tells functions.
+/// An operation that reads or writes bytes, or notifies functions.
 macro_rules! later {
     ($name:ident) => {
         |s3, ask| Box::pin(s3.$name(ask))

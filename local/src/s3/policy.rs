@@ -10,7 +10,7 @@ use crate::permissions::{ResourcePolicy, bucket_policy};
 /// The name of the setting.
 pub(super) const POLICY: &str = "policy";
 
-/// The policies of all buckets. One that an earlier server took and this one does not is nobody's.
+/// The policies of all buckets, without those that an earlier server accepted and this one does not.
 pub(super) fn of(state: &State) -> Vec<(String, ResourcePolicy)> {
     let written =
         state.buckets.iter().filter_map(|(name, bucket)| Some((name, bucket.settings.documents.get(POLICY)?)));

@@ -176,7 +176,7 @@ impl Doomed {
     }
 }
 
-/// What is told of an object that is deleted, or was not there.
+/// The answer about an object that is deleted, or did not exist.
 fn deleted(one: &Doomed, removed: &Removed) -> String {
     let version = one.version.as_ref().map(|id| element("VersionId", id)).unwrap_or_default();
     let marker = match removed {

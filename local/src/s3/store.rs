@@ -39,7 +39,7 @@ pub(super) struct Bucket {
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// A bucket that has never been told anything is neither.
+    /// The state of a bucket whose versioning was never set.
     pub versioning: Option<Versioning>,
     /// Whether versions can be locked, and for how long they are unless it is said otherwise.
     pub lock: Option<Lock>,
@@ -205,7 +205,7 @@ impl State {
         self.buckets.get(name).ok_or_else(absent)
     }
 
-    /// Makes a change, and gives the bytes that it makes nobody's.
+    /// Makes a change, and returns the bytes that it leaves unreferenced.
     fn apply(&mut self, change: Change, freed: &mut Vec<Blob>) {
         match change {
             Change::NewBucket { bucket, created, settings } => {
@@ -398,7 +398,7 @@ impl Store {
     }
 }
 
-/// The bytes that a change gives to somebody.
+/// The bytes that a change references.
 fn named(change: &Change) -> Vec<&Blob> {
     match change {
         Change::Put { version, .. } => version.object.iter().flat_map(|object| object.content.iter()).collect(),

@@ -34,7 +34,7 @@ fn unknown(name: &str) -> ApiError {
     refuse(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
 
-/// The instance profile that a call wants instances to have; whoever knows the roles has to say whether it exists.
+/// The instance profile that a call wants instances to have; IAM has to say whether it exists.
 pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
     let spec = template(state, params.at("LaunchTemplate")).ok()??;
     let (_, data) = ec2::resolve_template(state, &spec).ok()?;
@@ -623,7 +623,7 @@ pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Nobody is told of what groups do.
+/// Groups send no notifications.
 pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> Answer {
     for name in params.texts("AutoScalingGroupNames") {
         by_name(state, &name)?;

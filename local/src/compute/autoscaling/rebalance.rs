@@ -88,7 +88,7 @@ fn is_suspended(group: &Group) -> bool {
     ["AZRebalance", "Launch"].iter().any(|process| group.suspended.contains(*process))
 }
 
-/// Whether nothing else is going on in the group, and somebody of the fullest zone may go.
+/// Whether nothing else is going on in the group, and an instance of the fullest zone may go.
 fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
     let serving = serving(state, group);
     let settled = |one: &&Instance| one.in_service.is_some() && one.unhealthy.is_none() && one.is_alive();

@@ -236,7 +236,7 @@ impl Front {
                 At::Closed => return Choice::Refused(StatusCode::BAD_GATEWAY),
             };
             let open = goal.count.begin();
-            // If the state is still the same one, whoever lets the target go from now on sees this request.
+            // If the state is still the same one, a deregistration from now on sees this request.
             if self.compute.generation() == route.generation {
                 return Choice::Target { place, at, open };
             }
@@ -339,7 +339,7 @@ pub(super) fn rehearse(mut head: http::request::Parts) -> StatusCode {
     if target.is_some() { answer } else { StatusCode::BAD_REQUEST }
 }
 
-/// The answer of a listener that asks nobody.
+/// The answer of a listener without targets.
 fn own(action: &Action, head: &http::request::Parts, port: u16) -> Answer {
     match action {
         Action::Fixed { status, content_type, body } => fixed(status, content_type.as_deref(), body.as_deref()),

@@ -37,7 +37,7 @@ impl Requests {
         self.counts().entry((group.to_owned(), target.to_owned())).or_default().clone()
     }
 
-    /// Forgets a target that nobody asks any more.
+    /// Forgets a target that is no longer used.
     pub fn forget(&self, group: &str, target: &str) {
         self.counts().remove(&(group.to_owned(), target.to_owned()));
     }

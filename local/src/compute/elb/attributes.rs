@@ -14,7 +14,7 @@ enum Domain {
     Flag,
     Number(u64, u64),
     One(&'static [&'static str]),
-    /// What nobody here carries out has the value that it has at first, and no other.
+    /// An attribute without effect here takes no value but its default.
     Fixed,
     /// Has no meaning as long as another attribute, which is fixed, is as it is.
     Idle,
