@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
-use crate::lambda::Function;
+use super::Function;
 use crate::store;
 
 /// The largest code, unpacked (docs/aws.md §7.1).

@@ -22,11 +22,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Function;
 use super::memory::Meter;
 use super::runtime_api::{self, Desk, Job, Reply};
 use super::{CREDENTIALS, Outcome, Site, code};
 use crate::compute::process;
-use crate::lambda::Function;
 use crate::program;
 use crate::store;
 

@@ -3,8 +3,12 @@
 mod code;
 mod environment;
 mod events;
+mod function;
 mod memory;
+mod registry;
 pub(crate) mod runtime_api;
+mod states;
+mod version;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
@@ -21,12 +25,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::credentials::{Access, Issued, session_arn, session_id};
 use crate::iam::Iam;
-use crate::lambda::{Function, Registry};
 use crate::logs::Logs;
 use crate::permissions::{to_make_logs, to_write_logs};
 use crate::warden::Warden;
 use environment::Environment;
+
 pub(crate) use events::Event;
+pub(crate) use function::{Function, OnEvent, parameter};
+pub(crate) use registry::Registry;
+pub(crate) use version::Version;
 
 /// How many calls all functions together may work on at a time, as in a new account (docs/aws.md §3.4).
 pub(crate) const CONCURRENCY: usize = 10;

@@ -7,11 +7,11 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::function::parameter;
 use super::{Function, Lambda};
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 use crate::functions::Outcome;
+use crate::functions::parameter;
 
 /// The largest payloads (docs/aws.md §7.1 names the quota page).
 const LARGEST_CALL: usize = 6 << 20;

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::function::parameter;
 use super::settings::check_tags;
 use super::{Function, Lambda, plain_name, shown, strings};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
+use crate::functions::parameter;
 
 /// The largest zip in a call (docs/aws.md §7.1).
 const LARGEST_ZIP: usize = 50 << 20;

@@ -1,13 +1,10 @@
 //! Lambda's control plane: functions, their permissions, and invocation. `functions` runs them.
 
 mod download;
-mod function;
 mod invoke;
 mod manage;
 mod policy;
-mod registry;
 mod settings;
-mod states;
 mod taken;
 mod versions;
 
@@ -24,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{Protocol, Refusal, Response, empty, json_answer, not_implemented};
 use crate::call::{Call, Request};
 use crate::credentials::Access;
-use crate::functions::Functions;
+use crate::functions::{Function, Functions, Registry};
 use crate::iam::Iam;
 use crate::lambda_route as route;
 #[cfg(test)]
@@ -34,8 +31,6 @@ use crate::logs::Logs;
 use crate::permissions::function_policy;
 use crate::speed::Speed;
 use crate::{ACCOUNT, store};
-pub(crate) use function::Function;
-pub(crate) use registry::Registry;
 use settings::concurrency;
 
 /// Objects in buckets, from which `CreateFunction` can take a function's code.

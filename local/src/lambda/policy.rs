@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::function::parameter;
 use super::{Lambda, shown};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
+use crate::functions::parameter;
 use crate::permissions::Pattern;
 
 /// How long a policy is out of Lambda's hands while it is changed: what others have written meanwhile is lost.

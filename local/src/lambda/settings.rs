@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::function::{OnEvent, parameter};
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::answer::{Refusal, Response, empty};
 use crate::call::Request;
 use crate::functions::CONCURRENCY;
+use crate::functions::{OnEvent, parameter};
 use crate::tags::{Flaw, STRICT};
 
 impl Lambda {

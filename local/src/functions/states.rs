@@ -22,8 +22,8 @@ const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
 /// The functions that are doing something.
 #[derive(Debug)]
-pub(super) struct States {
-    pub(super) speed: Speed,
+pub(crate) struct States {
+    pub(crate) speed: Speed,
     busy: Mutex<BTreeMap<String, State>>,
 }
 
@@ -41,30 +41,30 @@ enum State {
 }
 
 impl States {
-    pub(super) fn at(speed: Speed) -> States {
+    pub(crate) fn at(speed: Speed) -> States {
         States { speed, busy: Mutex::default() }
     }
 
     /// How long a change takes.
-    pub(super) fn changing(&self) -> Duration {
+    pub(crate) fn changing(&self) -> Duration {
         self.speed.takes(UPDATING_S).max(LEAST_CHANGING)
     }
 
     /// A function was made; `Active` comes later.
-    pub(super) fn created(&self, name: &str) {
+    pub(crate) fn created(&self, name: &str) {
         let until = Instant::now() + self.speed.takes(CREATING_S).max(LEAST_COMING);
         self.now().insert(name.to_owned(), State::Creating { until });
     }
 
     /// A function was changed, which was `before`; this goes on until it is over.
-    pub(super) fn updated(&self, before: Function, revision: &str) {
+    pub(crate) fn updated(&self, before: Function, revision: &str) {
         let name = before.name.clone();
         let state = State::Updating { revision: revision.to_owned(), before: Some(Box::new(before)) };
         self.now().insert(name, state);
     }
 
     /// From now on the function answers as changed. Returns whether this change was still under way.
-    pub(super) fn take_over(&self, name: &str, changed: &str) -> bool {
+    pub(crate) fn take_over(&self, name: &str, changed: &str) -> bool {
         match self.now().get_mut(name) {
             Some(State::Updating { revision, before }) if revision == changed => {
                 *before = None;
@@ -75,12 +75,12 @@ impl States {
     }
 
     /// It is as it is, or gone.
-    pub(super) fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         self.now().remove(name);
     }
 
     /// What of the function answers calls now.
-    pub(super) fn answering(&self, current: Function) -> Function {
+    pub(crate) fn answering(&self, current: Function) -> Function {
         match self.now().get(&current.name) {
             Some(State::Updating { before: Some(before), .. }) => (**before).clone(),
             _ => current,
@@ -88,7 +88,7 @@ impl States {
     }
 
     /// Refuses to call a function that is not there yet.
-    pub(super) fn refuse_call(&self, function: &Function) -> Result<(), Refusal> {
+    pub(crate) fn refuse_call(&self, function: &Function) -> Result<(), Refusal> {
         match self.now().get(&function.name) {
             Some(State::Creating { .. }) => Err(conflict("The function is currently in the following state: Pending")),
             _ => Ok(()),
@@ -96,7 +96,7 @@ impl States {
     }
 
     /// Refuses a change while another is under way.
-    pub(super) fn refuse_change(&self, function: &Function) -> Result<(), Refusal> {
+    pub(crate) fn refuse_change(&self, function: &Function) -> Result<(), Refusal> {
         self.refuse_call(function)?;
         match self.now().contains_key(&function.name) {
             true => Err(conflict(&format!("An update is in progress for resource: {}", function.arn))),
@@ -105,7 +105,7 @@ impl States {
     }
 
     /// Writes into a `FunctionConfiguration` what the function is doing.
-    pub(super) fn show(&self, name: &str, shown: &mut Value) {
+    pub(crate) fn show(&self, name: &str, shown: &mut Value) {
         // AWS uses the same words for both.
         let (reason, code) = ("The function is being created.", "Creating");
         match self.now().get(name) {

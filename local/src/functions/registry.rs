@@ -11,11 +11,11 @@ use crate::speed::Speed;
 #[derive(Debug)]
 pub(crate) struct Registry {
     functions: Mutex<BTreeMap<String, Function>>,
-    pub(super) states: States,
+    pub(crate) states: States,
 }
 
 impl Registry {
-    pub(super) fn new(functions: BTreeMap<String, Function>, speed: Speed) -> Registry {
+    pub(crate) fn new(functions: BTreeMap<String, Function>, speed: Speed) -> Registry {
         Registry { functions: Mutex::new(functions), states: States::at(speed) }
     }
 
@@ -40,7 +40,7 @@ impl Registry {
         self.states.forget(&function.name);
     }
 
-    pub(super) fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
+    pub(crate) fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
         self.functions.lock()
     }
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
-use super::versions::Version;
+use super::Version;
 use crate::answer::Refusal;
 
 /// Names of variables that Lambda keeps to itself, beside all that begin with `AWS_LAMBDA_`.
@@ -80,7 +80,7 @@ fn check_length(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
 
 impl Function {
     /// A function with AWS's defaults.
-    pub(super) fn new(name: &str, arn: String) -> Function {
+    pub(crate) fn new(name: &str, arn: String) -> Function {
         Function {
             name: name.to_owned(),
             arn,
@@ -111,7 +111,7 @@ impl Function {
     }
 
     /// Takes over what a call says; what it leaves out stays.
-    pub(super) fn configure(&mut self, input: &Value) -> Result<(), Refusal> {
+    pub(crate) fn configure(&mut self, input: &Value) -> Result<(), Refusal> {
         let text = |value: &Value, place: &mut String| {
             if let Some(text) = value.as_str() {
                 text.clone_into(place);
@@ -177,14 +177,14 @@ impl Function {
     }
 
     /// Marks a change: another revision, another time.
-    pub(super) fn touch(&mut self) {
+    pub(crate) fn touch(&mut self) {
         let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");
         self.revision = Uuid::new_v4().to_string();
         self.last_modified = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
     }
 
     /// `FunctionConfiguration` as the API shows it.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let mut shown = json!({
             "FunctionName": self.name,
             "FunctionArn": self.arn,
@@ -215,7 +215,7 @@ impl Function {
     }
 
     /// The event invoke configuration as the API shows it.
-    pub(super) fn on_event_json(&self) -> Option<Value> {
+    pub(crate) fn on_event_json(&self) -> Option<Value> {
         let OnEvent { retries, age_s, modified } = self.on_event.as_ref()?;
         let mut shown = json!({
             "FunctionArn": format!("{}:$LATEST", self.arn),
@@ -233,7 +233,7 @@ impl Function {
 }
 
 /// A refusal of a value.
-pub(super) fn parameter(text: &str) -> Refusal {
+pub(crate) fn parameter(text: &str) -> Refusal {
     Refusal::new(400, "InvalidParameterValueException", text)
 }
 
