@@ -57,7 +57,7 @@ async fn is_refused(scene: &Scene, address: &str, owner: &str) {
         assert_eq!(said.code, 1, "{address}: {}", said.all());
         says(&said, address);
         says(&said, &format!("belongs to {owner}"));
-        let is_free = owner.starts_with("nobody");
+        let is_free = owner.contains("no deployer tags");
         assert_eq!(said.stderr.contains(&format!("`up --adopt {address}`")), is_free, "{address}: {}", said.all());
         if arguments == Phase::Down.arguments() {
             says(&said, &format!("`down --keep {address}`"));
