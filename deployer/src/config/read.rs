@@ -123,7 +123,8 @@ impl Reader<'_> {
         let Some(entries) = self.map(section, value) else { return BTreeMap::new() };
         let mut read_entries = BTreeMap::new();
         for (key, place, value) in entries {
-            let path = format!("{section}.{key}");
+            // A dot parts paths. A name with one is refused below, and its fields are read all the same.
+            let path = format!("{section}.{}", key.replace('.', "-"));
             self.places.insert(path.clone(), *place);
             let name = Name::from_str(key)
                 .map_err(|help| self.problem(*place, format!("{key:?} is no name for an entry"), help))
