@@ -309,7 +309,10 @@ async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
 
     let refused = cloud.run(&project, &["up", "--yes"]).await;
     assert_eq!(refused.code, 1, "{}", refused.all());
-    says(&refused, "bucket.files (small-files-000000000000-us-east-1) exists but belongs to somebody else (it carries no deployer tags)");
+    says(
+        &refused,
+        "bucket.files (small-files-000000000000-us-east-1) exists but belongs to somebody else (it carries no deployer tags)",
+    );
     says(&refused, "`up --adopt bucket.files`");
     assert_eq!(inventory(&cloud).await, before, "nothing was changed");
     assert_eq!(cloud.run(&project, &["up", "--yes", "--adopt", "bucket.nothing"]).await.code, 64);
