@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {
-            // `--help` and `--version` are answers, everything else is wrong usage.
+            // `--help` and `--version` are answers, everything else is a usage error.
             let exit = if told.use_stderr() { Exit::Usage } else { Exit::Done };
             report::note_unprinted(told.print());
             return printed(exit).into();
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The exit code, unless an answer could not be printed in full: its reader would take half of it for all.
+/// The exit code, unless an answer could not be printed in full: its reader would take a part for the whole.
 fn printed(exit: Exit) -> Exit {
     let Some(error) = report::unprinted() else { return exit };
     report::failure(&Failure::new(Exit::Failed, anyhow::anyhow!("cannot write to stdout: {error}")));

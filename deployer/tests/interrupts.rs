@@ -61,7 +61,7 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web  created").await;
     run.signal(signal);
-    run.hear("once more leaves at once").await;
+    run.hear("press again to exit at once").await;
     run.signal(signal);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
@@ -97,7 +97,7 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     let mut run = Run::start(&scene, Phase::Down.arguments());
     run.hear("listener.web  gone").await;
     run.signal(Signal::INT);
-    run.hear("once more leaves at once").await;
+    run.hear("press again to exit at once").await;
     run.signal(Signal::TERM);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());

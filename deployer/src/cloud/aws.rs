@@ -1,4 +1,4 @@
-//! The AWS clients, and which answers mean "absent", "not yet" or "no".
+//! The AWS clients, and the classification of errors: "absent", "not yet" or "no".
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -37,13 +37,13 @@ pub use pace::Rates;
 pub use pages::{Pages, Progress, items};
 pub use server_time::{Began, ServerTime};
 
-/// The clients of one account and region.
+/// The clients for one account and region.
 pub struct Aws {
     /// Amazon S3.
     pub s3: aws_sdk_s3::Client,
     /// Amazon DynamoDB.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// AWS Identity and Access Management: global, whatever the region.
+    /// AWS Identity and Access Management, which is global.
     pub iam: aws_sdk_iam::Client,
     /// AWS Lambda.
     pub lambda: aws_sdk_lambda::Client,
@@ -57,34 +57,34 @@ pub struct Aws {
     pub autoscaling: aws_sdk_autoscaling::Client,
     /// AWS Security Token Service.
     pub sts: aws_sdk_sts::Client,
-    /// The region all of them speak to.
+    /// The region of all clients.
     pub region: String,
-    /// The endpoint, when it is not AWS's own.
+    /// The endpoint, unless it is AWS's.
     pub endpoint: Option<String>,
-    /// The endpoint of AWS Security Token Service, when it is not AWS's own.
+    /// The endpoint of AWS Security Token Service, unless it is AWS's.
     pub sts_endpoint: Option<String>,
-    /// Where the credentials come from; nothing for our local AWS, which has an account of its own.
+    /// The source of the credentials; `None` for our local AWS, which has a fixed account.
     pub provider: Option<Arc<Provider>>,
-    /// Reads that go out together.
+    /// Reads that are coalesced.
     pub together: Together,
     /// Every call made through these clients.
     pub journal: Journal,
     /// When AWS was first called.
     pub began: Began,
-    /// The instance refreshes that this run has started or seen at work.
+    /// The instance refreshes that this run has started or seen in progress.
     pub watched_refreshes: WatchedRefreshes,
-    /// The rates they keep to, where they do.
+    /// The rate limits, where they apply.
     pub rates: Rates,
     answer_within: Duration,
 }
 
-/// The ids of instance refreshes. How one of them ends is the end of this run's own roll-out: times, in whole seconds,
-/// cannot always tell that.
+/// The ids of instance refreshes. The end of one of them is the end of this run's own roll-out: timestamps, in whole
+/// seconds, cannot always show that.
 #[derive(Default)]
 pub struct WatchedRefreshes(Mutex<BTreeSet<String>>);
 
 impl WatchedRefreshes {
-    /// Remembers one.
+    /// Adds one.
     pub fn add(&self, id: Option<&str>) {
         self.ids().extend(id.map(str::to_owned));
     }
@@ -99,53 +99,53 @@ impl WatchedRefreshes {
     }
 }
 
-/// The reads that AWS answers for many names at once, by kind.
+/// Reads for which AWS accepts many names at once, by kind.
 #[derive(Default)]
 pub struct Together {
-    /// Load balancers with their tags; one call for tags answers for twenty (docs/aws.md §2.5).
+    /// Load balancers with their tags; one call for tags takes twenty ARNs (docs/aws.md §2.5).
     pub load_balancers: Batch<(aws_sdk_elasticloadbalancingv2::types::LoadBalancer, Tags), 20>,
     /// Target groups with their tags.
     pub target_groups: Batch<(aws_sdk_elasticloadbalancingv2::types::TargetGroup, Tags), 20>,
     /// Auto Scaling groups.
     pub auto_scaling_groups: Batch<aws_sdk_autoscaling::types::AutoScalingGroup, 50>,
-    /// Launch templates, without what their versions say.
+    /// Launch templates, without the data of their versions.
     pub launch_templates: Batch<aws_sdk_ec2::types::LaunchTemplate, 100>,
     /// Security groups, by `VPC/NAME`.
     pub security_groups: Batch<aws_sdk_ec2::types::SecurityGroup, 100>,
-    /// Log groups, which are found by what their names begin with.
+    /// Log groups, which are found by a prefix of their names.
     pub log_groups: Batch<aws_sdk_cloudwatchlogs::types::LogGroup, 50>,
 }
 
-/// Where to connect, and with which credentials; the AWS configuration fills in the rest.
+/// Where to connect and with which credentials; the AWS configuration supplies the rest.
 #[derive(Debug, Clone)]
 pub struct Access {
     /// The region, such as `us-east-1`.
     pub region: String,
     /// A profile of the shared AWS configuration.
     pub profile: Option<String>,
-    /// An endpoint for all services together with its fixed credentials: our local AWS.
+    /// One endpoint for all services with fixed credentials: our local AWS.
     pub local: Option<Local>,
-    /// How long a call may go unanswered before it is made again.
+    /// How long a call may stay unanswered before it is repeated.
     pub answer_within: Duration,
-    /// Whether to keep to AWS's rates even with a cloud on this machine.
+    /// Whether to apply AWS's rate limits even to a cloud on this machine.
     pub paced: bool,
 }
 
-/// Our local AWS, as a client sees it.
+/// The connection to our local AWS.
 #[derive(Debug, Clone)]
 pub struct Local {
     /// `http://127.0.0.1:port`.
     pub endpoint: String,
-    /// The account's own access key.
+    /// The access key of the account.
     pub access_key: String,
-    /// Its secret.
+    /// The secret key.
     pub secret_key: String,
 }
 
 impl Aws {
-    /// Makes the clients. No call is made yet.
+    /// Makes the clients, without any call.
     ///
-    /// Errors: the AWS configuration cannot be used. Never for our local AWS, which has nothing to do with it.
+    /// Errors: the AWS configuration is invalid. Never for our local AWS, which ignores it.
     pub async fn connect(access: &Access) -> Result<Aws, Trouble> {
         let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
         let (config, provider) = match &access.local {
@@ -154,7 +154,7 @@ impl Aws {
         };
         let endpoint = config.endpoint_url().map(str::to_owned);
         let s3 = aws_sdk_s3::config::Builder::from(&config)
-            // Bucket names as host names need DNS that only AWS has.
+            // Bucket names in host names need AWS's DNS.
             .force_path_style(endpoints::of(&config, "S3").is_some())
             .interceptor(journal.clone())
             .interceptor(began.clone())
@@ -196,28 +196,28 @@ impl Aws {
         })
     }
 
-    /// Whether what stands for AWS is on this machine.
+    /// Whether the endpoint is on this machine.
     pub fn is_here(&self) -> bool {
         self.endpoint.as_deref().is_some_and(is_on_this_machine)
     }
 
-    /// How long a call that carries `bytes` may go unanswered: AWS answers when it has all of them, and lines that
-    /// carry less than 64 KiB a second are given up.
+    /// How long a call that sends `bytes` may stay unanswered: AWS answers after it has received all of them, and
+    /// connections below 64 KiB a second count as broken.
     pub fn upload_within(&self, bytes: usize) -> TimeoutConfig {
         let on_the_way = Duration::from_secs(bytes as u64 / (64 * 1024));
         timeouts(self.answer_within + on_the_way)
     }
 }
 
-/// Without these a call whose answer is lost on the way would wait for ever: the SDK sets no such limit itself
-/// (docs/aws.md §2.2).
+/// Without these, a call whose answer is lost would wait for ever: the SDK sets no such timeout itself (docs/aws.md
+/// §2.2).
 fn timeouts(answer_within: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(answer_within).build()
 }
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
-/// What our local AWS is reached with: nothing of the user's AWS configuration, whatever it says.
+/// The SDK configuration for our local AWS, independent of the user's AWS configuration.
 fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConfig {
     let Local { endpoint, access_key, secret_key } = local;
     let credentials = Credentials::new(access_key, secret_key, None, None, "deployer --local");
@@ -234,7 +234,7 @@ fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConf
         .build()
 }
 
-/// What AWS, or what stands for it, is reached with: the AWS configuration of the user, after it has been checked.
+/// The SDK configuration for AWS, or an endpoint in its place: the user's AWS configuration, validated first.
 async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc<Provider>), Trouble> {
     let environment = Environment::of_this_process()?;
     let flag = access.profile.as_deref();
@@ -245,7 +245,7 @@ async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc
         Err(trouble) => (Profiles::none(), Some(trouble)),
     };
     let source = match (Source::find(&environment, &profiles, flag), unusable) {
-        // Keys in variables need no file.
+        // Keys in environment variables need no file.
         (Ok(source @ Source::Environment { .. }), _) | (Ok(source), None) => source,
         (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
     };
@@ -259,7 +259,7 @@ async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc
         .profile_name(name)
         .profile_files(profiles.for_sdk())
         .timeout_config(timeouts(access.answer_within))
-        // Before it is loaded: of a mode that it does not know the SDK makes a panic.
+        // Checked before loading: the SDK panics on an unknown mode.
         .retry_config(retries(false))
         .http_client(http.clone())
         .credentials_provider(SharedCredentialsProvider::new(provider.clone() as Arc<dyn ProvideCredentials>))
@@ -267,7 +267,7 @@ async fn configuration(access: &Access, rates: &Rates) -> Result<(SdkConfig, Arc
         .load()
         .await;
     let config = endpoints::checked(config)?;
-    // Rests spare the AWS that all share; one on this machine serves us alone.
+    // Rate limits protect the shared AWS; a cloud on this machine serves only us.
     let is_here = config.endpoint_url().is_some_and(is_on_this_machine);
     let config = config.into_builder().retry_config(retries(is_here));
     let config = config.http_client(paced(http, rates, access.paced || !is_here)).build();
@@ -278,7 +278,7 @@ fn paced(http: SharedHttpClient, rates: &Rates, is_paced: bool) -> SharedHttpCli
     if is_paced { pace::paced(http, rates.clone()) } else { http }
 }
 
-/// More than the default three: a deployment is worth the patience (docs/aws.md §2.2).
+/// More than the default of three, because retries are cheaper than a failed deployment (docs/aws.md §2.2).
 fn retries(is_here: bool) -> RetryConfig {
     let retries = RetryConfig::standard().with_max_attempts(8);
     if is_here { retries.with_initial_backoff(Duration::from_millis(20)) } else { retries }
@@ -289,7 +289,7 @@ fn is_on_this_machine(endpoint: &str) -> bool {
     ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here))
 }
 
-/// One answer that means "not yet" rather than "no".
+/// An error that means "not yet" rather than "no".
 struct NotYet {
     operation: &'static str,
     code: &'static str,
@@ -301,7 +301,8 @@ const fn not_yet(operation: &'static str, code: &'static str, message: &'static 
     NotYet { operation, code, message, budget: Duration::from_secs(budget_s) }
 }
 
-/// The eventual-consistency errors that no SDK retries, with Terraform's budgets (docs/aws.md §2.3). `*` is any operation.
+/// The eventual-consistency errors that no SDK retries, with Terraform's time limits (docs/aws.md §2.3). `*` matches
+/// any operation.
 const NOT_YET: &[NotYet] = &[
     not_yet("CreateFunction", "InvalidParameterValueException", "cannot be assumed by Lambda", 120),
     not_yet("CreateFunction", "InvalidParameterValueException", "does not have permissions", 120),
@@ -325,7 +326,7 @@ const NOT_YET: &[NotYet] = &[
     not_yet("PutRolePolicy", "NoSuchEntity", "", 120),
     not_yet("AddRoleToInstanceProfile", "InvalidParameterValue", "Invalid IAM Instance Profile name", 120),
     not_yet("AddRoleToInstanceProfile", "NoSuchEntity", "", 120),
-    // It holds one role: another one is removed first, so this is our own, seen late (docs/aws.md §6.1).
+    // It holds one role, and another one is removed first, so this is our own, not visible before (docs/aws.md §6.1).
     not_yet("AddRoleToInstanceProfile", "LimitExceeded", "", 60),
     not_yet("DeleteRole", "DeleteConflict", "", 120),
     not_yet("DeleteInstanceProfile", "DeleteConflict", "", 120),
@@ -367,16 +368,16 @@ const NOT_YET: &[NotYet] = &[
     not_yet("ModifyListener", "CertificateNotFound", "", 300),
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
-    // Somebody else was quicker, or the rules were read too early.
+    // Another client was faster, or the rules were read too early.
     not_yet("AuthorizeSecurityGroupIngress", "InvalidPermission.Duplicate", "", 60),
     not_yet("CreateTags", "InvalidGroup.NotFound", "", 60),
-    // The load balancer's interfaces outlive it: up to 35 minutes (docs/aws.md §9.6).
+    // The load balancer's network interfaces outlive it, by up to 35 minutes (docs/aws.md §9.6).
     not_yet("DeleteSecurityGroup", "DependencyViolation", "", 2100),
     not_yet("DeleteSecurityGroup", "InvalidGroup.InUse", "", 2100),
 ];
 
-/// Answers to a create that mean "it exists": our read said no, so one of the two is late, or another client was
-/// faster. Reading again decides, and sees whose it is (docs/aws.md §2.6).
+/// Errors of a create that mean "it exists": our read did not see it, so either of the two is outdated, or another
+/// client was faster. The next read decides, and shows the owner (docs/aws.md §2.6).
 const EXISTS: &[&str] = &[
     "BucketAlreadyOwnedByYou",
     "EntityAlreadyExists",
@@ -391,7 +392,7 @@ const EXISTS: &[&str] = &[
     "ResourceConflictException",
 ];
 
-/// Codes that mean "it is not there" (docs/aws.md §18).
+/// Error codes that mean "absent" (docs/aws.md §18).
 const ABSENT: &[&str] = &[
     "NoSuchBucket",
     "NoSuchKey",
@@ -418,11 +419,12 @@ const ABSENT: &[&str] = &[
     "ActiveInstanceRefreshNotFound",
 ];
 
-/// What one call of a look found and another does not, is on its way: after this long both agree (docs/aws.md §18).
+/// When one call of a read finds a resource and another does not, it is in transition: after this long both agree
+/// (docs/aws.md §18).
 const SEEN_BY_ALL_WITHIN: Duration = Duration::from_secs(30);
 
 impl Fault {
-    /// Whether the answer means that the thing is not there.
+    /// Whether the error means that the resource is absent.
     pub fn is_absent(&self) -> bool {
         means_absent(&self.code, &self.message)
     }
@@ -436,7 +438,7 @@ fn is_reading(operation: &str) -> bool {
     ["Describe", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
 }
 
-/// Turns "not there" into `None`.
+/// Turns "absent" into `None`.
 pub fn found<T>(answer: Result<T, impl Into<Fault>>) -> Result<Option<T>, Fault> {
     match answer.map_err(Into::into) {
         Ok(there) => Ok(Some(there)),
@@ -445,7 +447,7 @@ pub fn found<T>(answer: Result<T, impl Into<Fault>>) -> Result<Option<T>, Fault>
     }
 }
 
-/// Counts "already gone" as done.
+/// Treats "already gone" as success.
 pub fn gone<T>(answer: Result<T, impl Into<Fault>>) -> Result<(), Fault> {
     found(answer).map(drop)
 }
@@ -473,14 +475,14 @@ where
     }
 }
 
-/// `aws_sdk_s3::operation::create_bucket::CreateBucketError` is the error of `CreateBucket`.
+/// Derives `CreateBucket` from `aws_sdk_s3::operation::create_bucket::CreateBucketError`.
 fn operation_of<E>() -> String {
     let name = std::any::type_name::<E>();
     let name = name.rsplit("::").next().unwrap_or(name);
     name.strip_suffix("Error").unwrap_or(name).to_owned()
 }
 
-/// Answers to `HEAD` have no body and so no code (docs/aws.md §2.1).
+/// Answers to `HEAD` have no body and so no error code (docs/aws.md §2.1).
 fn code_of_bodiless<E>(status: Option<StatusCode>, error: &SdkError<E, HttpResponse>) -> String {
     match (status.map(|status| status.as_u16()), error) {
         (Some(404), _) => "NotFound".into(),
@@ -501,7 +503,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
 }
 
 fn retry(operation: &str, code: &str, message: &str) -> Retry {
-    // This one is final although its code is that of "busy" (docs/aws.md §7.4).
+    // This error is permanent although it shares its code with "busy" (docs/aws.md §7.4).
     if message.contains("provided already exists") {
         return Retry::Never;
     }

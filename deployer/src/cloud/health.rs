@@ -11,24 +11,24 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{cloud::aws::Aws, engine::Fault};
 
-/// A service at one moment, as AWS reports it.
+/// The health of a service at one moment, as AWS reports it.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// So many healthy targets make it up.
+    /// The number of healthy targets required.
     pub wanted: usize,
-    /// So many are.
+    /// The number of healthy targets.
     pub healthy: usize,
     /// Every target.
     pub targets: Vec<Target>,
-    /// What its newest launch failed with, which the group tries again.
+    /// The error of its newest launch, which the group retries.
     pub failed_launch: Option<String>,
-    /// Why it cannot come up by waiting.
+    /// The reason why waiting cannot help.
     pub failure: Option<Fault>,
 }
 
-/// The code of a launch that no waiting cures.
+/// The code of a launch error that waiting does not resolve.
 const LAUNCH_FAILED: &str = "LaunchFailed";
-/// The code of a service that is not healthy, yet or for good.
+/// The code of a service that is not healthy, temporarily or permanently.
 pub const NOT_HEALTHY: &str = "NotHealthy";
 
 /// One instance, as the load balancer sees it.
@@ -38,29 +38,29 @@ pub struct Target {
     pub id: String,
     /// `initial`, `healthy`, `unhealthy`, `unused`, `draining` …
     pub state: String,
-    /// A code such as `Target.Timeout`; nothing when it is healthy.
+    /// The reason code, such as `Target.Timeout`; empty if healthy.
     pub reason: String,
-    /// The same in AWS's words.
+    /// AWS's description of the reason.
     pub description: String,
 }
 
-/// How long a run waits for healthy targets, wherever it does.
+/// How long a run waits for healthy targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// It does not: what depends on them is left for the next run.
+    /// Not at all: what depends on them is left for the next run.
     No,
     /// At most this long.
     Within(Duration),
 }
 
 impl Default for Wait {
-    /// What an Auto Scaling group usually needs at the most (docs/aws.md §0.2, `ASG_CAPACITY`).
+    /// The longest time that an Auto Scaling group usually needs (docs/aws.md §0.2, `ASG_CAPACITY`).
     fn default() -> Self {
         Wait::Within(Duration::from_secs(10 * 60))
     }
 }
 
-/// Looks once.
+/// Reads the health once.
 pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, Fault> {
     let (targets, group_there) = futures::try_join!(targets(aws, target_group), describe(aws, group))?;
     let wanted = group_there.as_ref().map_or(1, wanted);
@@ -75,15 +75,15 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     Ok(health)
 }
 
-/// What is known about why a service is not up: failed launches, what the load balancer says of each target, and the
-/// last words of one of them.
+/// Explains why a service is not healthy: failed launches, the load balancer's reason for each target, and the end of
+/// one console.
 pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<String>, Fault> {
     let (targets, activities) = futures::try_join!(targets(aws, target_group), activities(aws, group))?;
     let mut reasons = launches(&activities);
     let ill: Vec<&Target> = targets.iter().filter(|target| target.state != "healthy").collect();
     reasons.extend(ill.iter().map(|target| target.to_string()));
     if let Some(target) = ill.iter().find(|target| target.state != "draining") {
-        // The console says more than anything else, but not every instance has one yet.
+        // The console is the most informative, but not every instance has one yet.
         let said = console(aws, &target.id).await.unwrap_or_default();
         if !said.is_empty() {
             reasons.push(format!("the console of {} ends with:", target.id));
@@ -96,7 +96,7 @@ pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<S
     Ok(reasons)
 }
 
-/// It has not become healthy in the time that anything usual takes. What the last launch failed with says the most.
+/// The error for a service that did not become healthy in the usual time. The last launch error explains the most.
 pub fn never_healthy(service: &str, after: Duration, failed_launch: Option<&str>) -> Fault {
     let message = format!("{service} has not become healthy within {} s", after.as_secs());
     let message = failed_launch.map_or(message.clone(), |launch| format!("{message}: {launch}"));
@@ -104,7 +104,7 @@ pub fn never_healthy(service: &str, after: Duration, failed_launch: Option<&str>
 }
 
 impl Health {
-    /// Whether its users are answered.
+    /// Whether enough targets are healthy.
     pub fn is_up(&self) -> bool {
         self.healthy >= self.wanted
     }
@@ -123,7 +123,7 @@ impl Health {
 }
 
 impl Target {
-    /// What a target that is not healthy is at.
+    /// The state of a target that is not healthy.
     fn doing(&self) -> Option<&str> {
         match (self.state.as_str(), self.reason.as_str()) {
             ("healthy" | "draining" | "unhealthy.draining", _) => None,
@@ -136,7 +136,7 @@ impl Target {
         }
     }
 
-    /// What usually is behind a reason code (docs/aws.md §9.4).
+    /// The usual cause of a reason code (docs/aws.md §9.4).
     fn advice(&self) -> Option<&'static str> {
         match self.reason.as_str() {
             "Target.Timeout" => Some("nothing listens on its port, or its security group keeps the load balancer out"),
@@ -188,13 +188,13 @@ async fn describe(aws: &Aws, group: &str) -> Result<Option<AutoScalingGroup>, Fa
     Ok(call.send().await?.auto_scaling_groups.and_then(|groups| groups.into_iter().next()))
 }
 
-/// As many as the group never goes below. More may be on their way because it is busy: that is no reason to wait.
+/// The group's minimum. More instances may be starting because of load: that is not worth waiting for.
 fn wanted(group: &AutoScalingGroup) -> usize {
     let (min, desired) = (group.min_size().unwrap_or(1), group.desired_capacity().unwrap_or(1));
     usize::try_from(desired.min(min.max(1))).unwrap_or_default()
 }
 
-/// What the group did last, newest first.
+/// The group's latest activities, newest first.
 async fn activities(aws: &Aws, group: &str) -> Result<Vec<Activity>, Fault> {
     let call = aws.autoscaling.describe_scaling_activities().auto_scaling_group_name(group).max_records(20);
     let mut activities = call.send().await?.activities.unwrap_or_default();
@@ -206,14 +206,14 @@ fn started_s(activity: &Activity) -> i64 {
     activity.start_time().map_or(0, |started| started.secs())
 }
 
-/// A text in a failed launch, and what to do about it (docs/aws.md §3.3).
+/// A text in a launch error, with the remedy (docs/aws.md §3.3).
 struct Refusal {
     text: &'static str,
     advice: &'static str,
     lasts: Lasts,
 }
 
-/// Whether the group can do anything about a refusal by trying again.
+/// Whether the group can succeed by retrying.
 #[derive(PartialEq)]
 enum Lasts {
     UntilSomebodyActs,
@@ -243,7 +243,7 @@ const REFUSALS: &[Refusal] = &[
     refusal("pending verification", "AWS is still verifying this account: wait for its mail", Lasts::UntilSomebodyActs),
     refusal("image id", "the machine image does not exist here: correct or remove `image`", Lasts::UntilSomebodyActs),
     refusal("not authorized", "have the account's administrator allow what AWS names", Lasts::UntilSomebodyActs),
-    // The group repeats these by itself, and they go away (docs/aws.md §10.2).
+    // The group retries these itself, and they go away (docs/aws.md §10.2).
     refusal("Invalid IAM Instance Profile", "the new instance profile is not known everywhere yet", Lasts::ForAWhile),
     refusal(
         "sufficient",
@@ -252,14 +252,14 @@ const REFUSALS: &[Refusal] = &[
     ),
 ];
 
-/// A failure older than this was most likely cured by what was just done; if not, the group will run into it again.
+/// An older failure was most likely resolved by this run; if not, the group will hit it again.
 const RECENT: Duration = Duration::from_secs(120);
 
 fn has_failed(activity: &Activity) -> bool {
     activity.status_code() == Some(&ScalingActivityStatusCode::Failed)
 }
 
-/// What it failed with, if it did.
+/// The error, if it failed.
 fn failed_launch(activity: &Activity) -> Option<&str> {
     activity.status_message().filter(|_| has_failed(activity))
 }
@@ -268,13 +268,13 @@ fn refusal_of(message: &str) -> Option<&'static Refusal> {
     REFUSALS.iter().find(|refusal| message.contains(refusal.text))
 }
 
-/// What to do about a service that does not come up, if the reason is known.
+/// The remedy for a service that does not become healthy, if the reason is known.
 pub fn advice(fault: &Fault) -> Option<&'static str> {
     let is_ours = [LAUNCH_FAILED, NOT_HEALTHY].contains(&fault.code.as_str());
     refusal_of(&fault.message).filter(|_| is_ours).map(|refusal| refusal.advice)
 }
 
-/// The failure that no waiting cures, if the group's newest activity is one.
+/// The launch error that waiting does not resolve, if it is the group's newest activity.
 fn final_failure(newest: &Activity, now: SystemTime) -> Option<Fault> {
     let message = failed_launch(newest)?;
     refusal_of(message).filter(|refusal| refusal.lasts == Lasts::UntilSomebodyActs)?;
@@ -283,7 +283,7 @@ fn final_failure(newest: &Activity, now: SystemTime) -> Option<Fault> {
     is_recent.then(|| Fault::new("Launch", LAUNCH_FAILED, message))
 }
 
-/// Each way in which launches failed, newest first.
+/// Each distinct launch error, newest first.
 fn launches(activities: &[Activity]) -> Vec<String> {
     let mut told = Vec::new();
     for message in activities.iter().filter_map(failed_launch) {
@@ -299,7 +299,7 @@ fn launches(activities: &[Activity]) -> Vec<String> {
     told
 }
 
-/// How much of a console is shown.
+/// The most lines of a console shown.
 const LAST_LINES: usize = 15;
 
 async fn console(aws: &Aws, instance: &str) -> Result<Vec<String>, Fault> {
@@ -307,7 +307,7 @@ async fn console(aws: &Aws, instance: &str) -> Result<Vec<String>, Fault> {
     Ok(last_lines(answer.output().unwrap_or_default()))
 }
 
-/// The end of a console, without the control sequences that boot messages are full of.
+/// The end of a console, without the control sequences that boot messages contain.
 fn last_lines(base64: &str) -> Vec<String> {
     let text = String::from_utf8_lossy(&STANDARD.decode(base64.trim()).unwrap_or_default()).into_owned();
     let clean = |line: &str| -> String {

@@ -1,5 +1,5 @@
-//! The lease that lets one run at a time change a stack: an object in its artifact bucket, created only where there is
-//! none.
+//! The lease that lets one run at a time change a stack: an object in its artifact bucket, which is created only if
+//! there is none.
 //!
 //! It is a lease, not a lock. It expires a minute (`TERM_S`) after its holder's last renewal, or at once if the holder
 //! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
@@ -25,53 +25,53 @@ use crate::{
     machine::process::Process,
 };
 
-/// The object. Whoever finds it in a bucket leaves that bucket alone.
+/// The key of the object. Runs that find it in a bucket do not empty the bucket.
 pub const KEY: &str = "deployer/lease";
-/// How long it holds after the last sign of life, in seconds, unless it is said otherwise.
+/// The default term in seconds: how long the lease lasts after its last renewal.
 pub const TERM_S: u32 = 60;
-/// How many signs of life a term has: all but one may be lost.
+/// Renewals per term: all but one may be lost.
 const SIGNS: u32 = 3;
-/// How often it is tried to be faster than others who come and go.
+/// How often to retry when other runs take and release the lease in between.
 const ROUNDS: usize = 5;
 
-/// How many leases this process has asked for.
+/// The number of leases that this process has requested.
 static RUNS: AtomicU64 = AtomicU64::new(1);
 
-/// Who holds a lease, in its own words.
+/// The holder of a lease, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Whose run it is.
+    /// The user.
     pub owner: String,
-    /// Where it runs.
+    /// The host.
     pub host: String,
-    /// What it does: `up`, `down`.
+    /// The command: `up` or `down`.
     pub command: String,
-    /// When it began, in seconds since 1970 by its own clock.
+    /// When it began, in Unix seconds by its own clock.
     pub since: u64,
-    /// When it ends unless it is renewed.
+    /// When it expires unless it is renewed, in Unix seconds.
     pub expires: u64,
-    /// Which of the process's runs it is.
+    /// The number of the run within the process.
     pub run: u64,
-    /// Which process it is.
+    /// The process.
     pub process: Process,
 }
 
-/// What came of asking for a lease.
+/// The result of requesting a lease.
 pub enum Answer {
-    /// It is ours.
+    /// This run holds it.
     Taken(Lease),
-    /// Somebody else is at work.
+    /// Another run holds it.
     Held(Rival),
-    /// There is no bucket to keep it in.
+    /// There is no bucket to hold it.
     NoBucket,
 }
 
-/// Who is at work, and for how long that is certain.
+/// The current holder.
 #[derive(Debug, Clone)]
 pub struct Rival {
-    /// Who, in words.
+    /// Its description.
     pub who: String,
-    /// How long until the lease ends, unless it is renewed. Nothing when one came after another.
+    /// The time until the lease expires unless it is renewed. `None` if several runs took it one after another.
     pub lasts: Option<Duration>,
 }
 
@@ -82,7 +82,7 @@ pub struct Lease {
     renewals: JoinHandle<()>,
 }
 
-/// Where leases of a stack are kept, and for how long they hold there.
+/// Where the leases of a stack are kept, and their term.
 #[derive(Clone)]
 pub struct LeaseStore {
     s3: Client,
@@ -91,28 +91,28 @@ pub struct LeaseStore {
     term: Duration,
 }
 
-/// What this run has written.
+/// The state written by this run.
 struct Mine {
     holder: Holder,
-    /// The state of the object that we wrote.
+    /// The ETag of the object that we wrote.
     etag: Mutex<String>,
     lost: CancellationToken,
 }
 
-/// What was found at the place.
+/// The lease that was found.
 struct There {
     holder: Option<Holder>,
     etag: String,
-    /// How long ago it was written, by S3's own clock alone.
+    /// The time since it was written, by S3's clock alone.
     age: Duration,
 }
 
 impl Lease {
-    /// Asks once. A lease whose holder is dead, or has not been heard of for a term, is taken over.
+    /// Requests the lease once. Takes over a lease whose holder is dead or has not renewed it for a term.
     pub async fn take(place: &LeaseStore, command: &str) -> Result<Answer, Fault> {
         let holder = Holder::this_run(command, place.term);
         let begin = |etag| Ok(Answer::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
-        // The holder may be gone when we look, and another one there when we write again.
+        // The holder may have gone when we read, and another one may have come when we write again.
         for _ in 0..ROUNDS {
             let there = match place.put(&holder, If::Nothing).await? {
                 Put::Done(etag) => return begin(etag),
@@ -121,7 +121,7 @@ impl Lease {
             };
             let Some(there) = there else { continue };
             if there.is_of(&holder) {
-                // The call was repeated: it had taken effect, and only its answer was lost.
+                // The client repeated the call: it had taken effect, and only its answer was lost.
                 return begin(there.etag);
             }
             if !there.is_dead(place.term) {
@@ -135,7 +135,7 @@ impl Lease {
         Ok(Answer::Held(Rival { who: "one run after another".into(), lasts: None }))
     }
 
-    /// Removes what a run has left that died after its last change. Nobody's work is touched.
+    /// Removes the lease of a run that died after its last change. Never removes a live one.
     pub async fn sweep(place: &LeaseStore) -> Result<(), Fault> {
         match place.look().await? {
             Some(there) if there.is_dead(place.term) => place.delete(&there.etag).await.map(drop),
@@ -143,12 +143,12 @@ impl Lease {
         }
     }
 
-    /// Cancelled when another run has, or may have, taken it over: nothing more may be started then.
+    /// Cancelled when another run has, or may have, taken the lease over: nothing more may be started then.
     pub fn lost(&self) -> &CancellationToken {
         &self.mine.lost
     }
 
-    /// Gives it back.
+    /// Releases it.
     pub async fn release(mut self) -> Result<(), Fault> {
         self.renewals.abort();
         let _ = (&mut self.renewals).await;
@@ -156,7 +156,7 @@ impl Lease {
         if self.place.delete(&etag).await? == Deleted::Gone {
             return Ok(());
         }
-        // A renewal was under way, whose answer never came.
+        // A renewal was in flight, whose answer never arrived.
         match self.place.look().await? {
             Some(there) if there.is_of(&self.mine.holder) => self.place.delete(&there.etag).await.map(drop),
             _ => Ok(()),
@@ -170,14 +170,14 @@ impl Lease {
     }
 }
 
-/// Says every now and then that this run is alive. Nobody waits for it, and no answer of AWS makes it give up but that
-/// the lease is another's.
+/// Renews the lease periodically in the background. No error of AWS stops it, except that another run holds the lease.
 async fn renew(place: LeaseStore, mine: Arc<Mine>) {
     let mut heard = Instant::now();
     loop {
         tokio::time::sleep(place.term / SIGNS).await;
         let spoken = Instant::now();
-        // A term after the last sign that was heard, others count the lease as ended: no answer is waited for longer.
+        // A term after the last renewal that succeeded, other runs consider the lease expired: waiting longer for an
+        // answer is pointless.
         match tokio::time::timeout_at(heard + place.term, sign_of_life(&place, &mine)).await {
             Ok(Sign::Heard) => heard = spoken,
             Ok(Sign::Unheard) if heard.elapsed() < place.term => (),
@@ -186,12 +186,12 @@ async fn renew(place: LeaseStore, mine: Arc<Mine>) {
     }
 }
 
-/// What came of a sign of life.
+/// The result of a renewal.
 enum Sign {
     Heard,
-    /// The lease is another's.
+    /// Another run holds the lease.
     TooLate,
-    /// Nobody knows.
+    /// Unknown.
     Unheard,
 }
 
@@ -206,7 +206,7 @@ async fn sign_of_life(place: &LeaseStore, mine: &Mine) -> Sign {
         Ok(Put::NoBucket) | Err(_) => return Sign::Unheard,
     };
     match there {
-        // Ours after all: an earlier answer was lost.
+        // Still ours: an earlier answer was lost.
         Ok(Some(there)) if there.is_of(&mine.holder) => {
             *mine.etag() = there.etag;
             Sign::Heard
@@ -222,20 +222,20 @@ impl Mine {
     }
 }
 
-/// What a write or deletion expects to find.
+/// The precondition of a write or deletion.
 enum If<'a> {
     Nothing,
     Is(&'a str),
 }
 
-/// What came of a write.
+/// The result of a write.
 enum Put {
     Done(String),
     Refused,
     NoBucket,
 }
 
-/// What came of a deletion.
+/// The result of a deletion.
 #[derive(PartialEq)]
 enum Deleted {
     Gone,
@@ -243,7 +243,7 @@ enum Deleted {
 }
 
 impl LeaseStore {
-    /// The artifact bucket of a stack, and how long a lease in it holds after its holder's last sign of life.
+    /// The artifact bucket of a stack, and the term of leases in it.
     pub fn of(aws: &Aws, bucket: &str, account: &str, term: Duration) -> LeaseStore {
         LeaseStore { s3: aws.s3.clone(), bucket: bucket.into(), account: account.into(), term }
     }
@@ -284,13 +284,13 @@ impl LeaseStore {
     }
 }
 
-/// 412, or 409 when two came at the same moment, or that there is nothing of which it could be the state.
+/// Failed preconditions: 412; 409 for concurrent writes; or 404, when there is no object to match.
 fn is_other_than_expected(fault: &Fault) -> bool {
     ["PreconditionFailed", "ConditionalRequestConflict", "HTTP 412", "NoSuchKey"].contains(&fault.code.as_str())
 }
 
 impl There {
-    /// Whether its holder is gone.
+    /// Whether its holder is dead.
     fn is_dead(&self, term: Duration) -> bool {
         self.age > term || self.holder.as_ref().is_some_and(|holder| holder.process.has_ended())
     }
@@ -320,7 +320,7 @@ impl Holder {
         Holder { expires: seconds(SystemTime::now()) + term.as_secs(), ..self.clone() }
     }
 
-    /// Whether both are the same run: a renewal changes nothing but the end.
+    /// Whether both are the same run: a renewal changes only the expiry.
     fn is(&self, other: &Holder) -> bool {
         Holder { expires: 0, ..self.clone() } == Holder { expires: 0, ..other.clone() }
     }

@@ -1,12 +1,12 @@
-//! What to do about a refusal that will not go away: by AWS's message where it is known, otherwise by the class of its
-//! code (docs/aws.md §3, §18).
+//! Remedies for permanent refusals: by AWS's message where it is known, otherwise by the class of the code (docs/aws.md
+//! §3, §18).
 
 use crate::{
     cloud::{health, sign_in::NOT_SIGNED_IN},
     engine::Fault,
 };
 
-/// What to do about a refused call. `what` is the resource it was made for, as people know it.
+/// The remedy for a refused call. `what` is the resource that it was made for, as users know it.
 pub fn remedy(fault: &Fault, what: Option<&str>) -> Option<String> {
     if fault.code == NOT_SIGNED_IN {
         return Some(AGAIN.into());
@@ -28,11 +28,11 @@ fn known(fault: &Fault) -> Option<&'static str> {
 
 const SIGN_IN: &str = "sign in (`aws configure`, `aws sso login`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), or \
                        use --local, which needs no account";
-/// The fault itself says what to do first.
+/// The fault itself contains the first step.
 const AGAIN: &str = "do that; the same command then continues";
 const RENEW: &str = "renew the credentials and check the clock; the same command then continues";
 
-/// Codes that speak of credentials or of the clock (docs/aws.md §3.1).
+/// Codes about credentials or the clock (docs/aws.md §3.1).
 const CREDENTIALS: &[&str] = &[
     NOT_SIGNED_IN,
     "ExpiredToken",
@@ -46,7 +46,7 @@ const CREDENTIALS: &[&str] = &[
     "InvalidAccessKeyId",
 ];
 
-/// Whether it is refused because of who is asking.
+/// Whether the call was refused because of the caller's credentials.
 pub fn is_about_credentials(fault: &Fault) -> bool {
     CREDENTIALS.contains(&fault.code.as_str()) || lacks_credentials(fault)
 }
@@ -56,7 +56,7 @@ fn lacks_credentials(fault: &Fault) -> bool {
     fault.code == "NoConnection" && message.contains("credential")
 }
 
-/// Parts of codes and messages, and what to do about them (docs/aws.md §3.2 to §3.4).
+/// Texts in codes and messages, with their remedies (docs/aws.md §3.2 to §3.4).
 const KNOWN: &[(&str, &str)] = &[
     (
         "not authorized to perform: iam:",
@@ -85,7 +85,7 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     (
         "overlap",
-        "the bucket already tells somebody else of the same uploads: take that out by hand, or give `on_upload` another \
+        "the bucket already has a notification for the same uploads: remove it by hand, or give `on_upload` another \
          `prefix` or `suffix`",
     ),
     ("NoDefaultVpc", "make one with `aws ec2 create-default-vpc`, in this region"),
@@ -98,36 +98,36 @@ const KNOWN: &[(&str, &str)] = &[
 
 const IMAGE: &str = "correct `image` in stack.yaml, or leave it out to use the newest Amazon Linux 2023 of the region";
 
-/// What codes have in common.
+/// A class of error codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Whoever asks may not.
+    /// The caller lacks a permission.
     Forbidden,
-    /// The account has had its share.
+    /// A quota of the account is exhausted.
     Quota,
-    /// The account is not ready for it.
+    /// The account is not fully set up.
     Account,
-    /// Too many calls in a short time.
+    /// Throttled.
     TooFast,
-    /// AWS itself has no more.
+    /// AWS lacks capacity.
     Capacity,
-    /// The name belongs to another account.
+    /// The name is taken by another account.
     Taken,
-    /// Something else needs it.
+    /// Another resource uses it.
     InUse,
-    /// Somebody else is at it.
+    /// Another change is in progress.
     Busy,
-    /// Whatever answers has no such operation.
+    /// The endpoint does not implement the operation.
     Unknown,
-    /// A value cannot be right.
+    /// A value is invalid.
     Input,
-    /// AWS cannot be reached, or cannot answer.
+    /// AWS is unreachable or unavailable.
     Unreachable,
-    /// The target is not well.
+    /// A target is unhealthy.
     Ill,
 }
 
-/// Codes by class; the first row that fits counts. A `*` stands for anything.
+/// Codes by class; the first match counts. `*` matches anything.
 const CLASSES: &[(&str, Class)] = &[
     ("AccessDenied*", Class::Forbidden),
     ("UnauthorizedOperation", Class::Forbidden),
@@ -231,7 +231,7 @@ fn fits(pattern: &str, code: &str) -> bool {
     }
 }
 
-/// S3 answers the same for a bucket of another account.
+/// S3 gives the same answer for a bucket of another account.
 fn forbidden(fault: &Fault, what: &str) -> String {
     let ask = format!(
         "these credentials may not do so: have the account's administrator allow `{}` for {what}, or use others \
@@ -244,7 +244,7 @@ fn forbidden(fault: &Fault, what: &str) -> String {
     }
 }
 
-/// What is not allowed, as policies name it where AWS says so, else as the call is named.
+/// The denied action, as policies name it if AWS says so, otherwise the operation.
 fn action(fault: &Fault) -> &str {
     let said = fault.message.split_once("not authorized to perform: ");
     said.and_then(|(_, rest)| rest.split_whitespace().next())

@@ -1,7 +1,7 @@
-//! Sign-in: which credentials are used, where they come from, what is wrong with them, and what to type.
+//! Sign-in: which credentials are used, where they come from, what is wrong with them, and how to fix it.
 //!
-//! The SDK tries one source after another and reports in the end that none worked. Here the source is determined first,
-//! by the same rules, so that an error can name it and its remedy.
+//! The SDK tries one source after another and finally reports that none worked. Here the source is determined first, by
+//! the same rules, so that an error can name it with its remedy.
 
 use crate::{
     engine::Fault,
@@ -20,50 +20,50 @@ pub use profiles::Profiles;
 pub use provider::Provider;
 pub use source::{Source, selected};
 
-/// Why sign-in failed, and what to do about it.
+/// Why sign-in failed, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct Trouble {
     /// What is wrong, and where.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// What it is about.
+    /// The subject.
     pub about: About,
 }
 
-/// What kind of thing is wrong.
+/// The subject of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
-    /// Who is asking.
+    /// Credentials.
     Credentials,
-    /// A setting of the AWS configuration that has nothing to do with who is asking.
+    /// A setting of the AWS configuration that does not concern credentials.
     Settings,
 }
 
 impl Trouble {
-    /// Trouble with credentials.
+    /// A problem with credentials.
     pub fn credentials(what: impl Into<String>, remedy: impl Into<String>) -> Trouble {
         Trouble { what: one_line(&what.into()), remedy: remedy.into(), about: About::Credentials }
     }
 
-    /// Trouble with a setting.
+    /// A problem with a setting.
     pub fn setting(what: impl Into<String>, remedy: impl Into<String>) -> Trouble {
         Trouble { what: one_line(&what.into()), remedy: remedy.into(), about: About::Settings }
     }
 
-    /// The trouble that an error was caused by, if it was.
+    /// The problem that caused an error, if one did.
     pub fn behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Trouble> {
         chain(error).find_map(|cause| cause.downcast_ref())
     }
 
-    /// The same as the fault of a call that was made meanwhile.
+    /// The same problem as the fault of a call.
     pub fn fault(&self, operation: &str) -> Fault {
         Fault::new(operation, NOT_SIGNED_IN, format!("{}: {}", self.what, self.remedy))
     }
 }
 
-/// The code of a fault that [`Trouble`] has caused.
+/// The code of a fault that was caused by a [`Trouble`].
 pub const NOT_SIGNED_IN: &str = "NotSignedIn";
 
 impl From<Trouble> for Failure {
@@ -84,7 +84,7 @@ fn chain<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-/// What programs and servers say may have many lines, and no end.
+/// Shortened to one line: output of programs and servers may have many lines, without a limit.
 fn one_line(text: &str) -> String {
     const LONGEST: usize = 400;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");

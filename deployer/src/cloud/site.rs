@@ -1,4 +1,4 @@
-//! What exists before the stack: the account, and the default network of the region.
+//! What exists before the stack: the account, and the region's default network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,16 @@ use crate::{
 pub struct Site {
     /// The account's number.
     pub account: String,
-    /// Who is calling.
+    /// The caller's ARN.
     pub caller_arn: String,
     /// The region.
     pub region: String,
 }
 
-/// The default network of the region, as far as we use it.
+/// The part of the region's default network that we use.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// The network.
+    /// The VPC.
     pub vpc: String,
     /// Two or three of its subnets, by zone.
     pub subnets: Vec<Subnet>,
@@ -40,11 +40,11 @@ pub struct Subnet {
 
 /// A load balancer needs two zones (docs/aws.md §8.1).
 const FEWEST_ZONES: usize = 2;
-/// Each zone costs a public address, and three outlast the loss of one (docs/aws.md §16).
+/// Each zone costs a public address, and with three the service survives the loss of one (docs/aws.md §16).
 const MOST_ZONES: usize = 3;
 
 impl Site {
-    /// The one call that always works with good credentials, and so the first (docs/aws.md §3.1).
+    /// The one call that succeeds with any valid credentials, and so the first (docs/aws.md §3.1).
     pub async fn identity(aws: &Aws) -> Result<Site, Fault> {
         let identity = aws.sts.get_caller_identity().send().await?;
         Ok(Site {
@@ -56,7 +56,7 @@ impl Site {
 }
 
 impl Network {
-    /// Looks for the default network, and for the zones in it that offer all of these types of machines.
+    /// Finds the default network, and the zones in it that offer all of these instance types.
     pub async fn discover(aws: &Aws, instance_types: &BTreeSet<String>) -> Result<Network, Fault> {
         let (vpc, subnets, offered) =
             futures::try_join!(default_vpc(aws), default_subnets(aws), offered(aws, instance_types))?;
@@ -76,7 +76,7 @@ async fn default_vpc(aws: &Aws) -> Result<Option<String>, Fault> {
     Ok(answer.vpcs().first().and_then(|vpc| vpc.vpc_id().map(str::to_owned)))
 }
 
-/// The default subnets with the networks they are in.
+/// The default subnets, with their VPCs.
 async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
     let call = aws
         .ec2
@@ -91,7 +91,7 @@ async fn default_subnets(aws: &Aws) -> Result<Vec<(String, Subnet)>, Fault> {
     Ok(subnets.collect())
 }
 
-/// For each zone, which of the types it offers: not every zone offers every type (docs/aws.md §8.1).
+/// The instance types that each zone offers: not every zone offers every type (docs/aws.md §8.1).
 async fn offered(aws: &Aws, types: &BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, Fault> {
     let mut zones: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let types = Filter::builder().name("instance-type").set_values(Some(types.iter().cloned().collect())).build();
@@ -108,7 +108,7 @@ fn is_true(name: &str) -> Filter {
     Filter::builder().name(name).values("true").build()
 }
 
-/// One subnet per zone that offers everything, the same ones every time.
+/// One subnet for each zone that offers all types, in a stable order.
 fn chosen(
     subnets: Vec<Subnet>,
     offered: &BTreeMap<String, BTreeSet<String>>,

@@ -6,21 +6,21 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{cloud::lease::TERM_S, output::env_file::Format};
 
-/// Brings the stack of stack.yaml to life on AWS, or on this machine with --local, and takes it down again.
+/// Deploys the stack of stack.yaml to AWS, or to this machine with --local, and removes it again.
 ///
-/// There is no state file: AWS itself is the state. Killed anywhere and run again, it converges.
+/// There is no state file: AWS itself is the state. After an interruption, run the same command again: it converges.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
-    /// What to do.
+    /// The command.
     pub command: Command,
     #[command(flatten)]
     /// What every command takes.
     pub global: Global,
 }
 
-/// The variable that names the port of the local AWS.
+/// The variable with the port of the local AWS.
 pub const PORT_VARIABLE: &str = "DEPLOYER_LOCAL_PORT";
 
 const EXAMPLES: &str = "\
@@ -58,13 +58,13 @@ pub struct Global {
     /// Region to use instead of the one in stack.yaml
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// Seconds after which an unanswered call to AWS is repeated
+    /// Seconds after which a call that AWS has not answered is repeated
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub timeout: u32,
     /// Apply AWS's rate limits to the local AWS as well
     #[arg(long, global = true)]
     pub paced: bool,
-    /// Seconds after which the lease of a dead run expires: for tests
+    /// Seconds after which the lease of a dead run expires (for tests)
     #[arg(long, global = true, hide = true, value_name = "SECONDS", default_value_t = TERM_S, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub lease: u32,
     /// When to use colours on stderr (NO_COLOR is honoured)
@@ -86,7 +86,7 @@ pub enum Color {
     Never,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create what is missing, change what differs, remove what is no longer in stack.yaml
@@ -99,7 +99,7 @@ pub enum Command {
     Outputs(Outputs),
     /// Print the JSON Schema of stack.yaml for editors
     Schema,
-    /// The AWS on this machine that --local uses
+    /// The local AWS that --local uses
     #[command(subcommand)]
     Local(LocalCommand),
 }
@@ -107,7 +107,7 @@ pub enum Command {
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Only these sections or entries of stack.yaml and what they need, such as `buckets` or `tables.posts`
+    /// Only these sections or entries of stack.yaml, and what they need, such as `buckets` or `tables.posts`
     pub targets: Vec<String>,
     /// Do not ask for confirmation
     #[arg(short, long)]
@@ -121,7 +121,7 @@ pub struct Up {
     /// Delete this table or bucket, which is no longer in stack.yaml, such as `table.posts`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub delete: Vec<String>,
-    /// Take over this untagged resource that has the right name, such as `bucket.images`; may be repeated
+    /// Take over this untagged resource of the stack, such as `bucket.images`; may be repeated
     #[arg(long, value_name = "KIND.NAME")]
     pub adopt: Vec<String>,
     /// Wait for another run that is changing this stack instead of exiting with 75
@@ -168,7 +168,7 @@ pub struct Down {
 /// Arguments of `outputs`.
 #[derive(Debug, Args)]
 pub struct Outputs {
-    /// Print the bare value of this output
+    /// Print only the value of this output
     pub name: Option<String>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Env)]
@@ -183,21 +183,21 @@ pub struct Outputs {
 pub enum LocalCommand {
     /// Start it in the background, unless it is running
     Start(LocalStart),
-    /// Stop it, keeping what it has stored
+    /// Stop it; its data is kept
     Stop,
     /// Print whether it is running, and what runs in it
     Status,
     /// Print its log
     Logs,
-    /// Stop it and delete everything it has stored
+    /// Stop it and delete its data
     Reset {
         /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
-    /// List the kinds of chaos, and which of them are on
+    /// List the kinds of chaos, marking those that are on
     Faults,
-    /// Change the kinds of chaos, such as throttle,reset; `none` ends them all
+    /// Set the kinds of chaos, such as throttle,reset; `none` turns all off
     Chaos {
         /// Kinds of chaos; `deployer local faults` lists them
         #[arg(value_name = "LIST", value_delimiter = ',', required = true)]
@@ -215,7 +215,8 @@ pub enum LocalCommand {
 /// Arguments of `local start` and `local run`.
 #[derive(Debug, Clone, Args)]
 pub struct LocalStart {
-    /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a free one]
+    /// Port on 127.0.0.1; 0 picks a free one [env: DEPLOYER_LOCAL_PORT] [default: the last one used, else 4566, else a
+    /// free one]
     #[arg(long)]
     pub port: Option<u16>,
     /// Kinds of chaos, such as throttle,reset; `deployer local faults` lists them
@@ -224,7 +225,7 @@ pub struct LocalStart {
     /// Seed: the same seed and calls give the same faults
     #[arg(long, value_name = "N", default_value_t = 0, requires = "chaos")]
     pub seed: u64,
-    /// How fast AWS's delays pass: `real`, `fast`, or a factor
+    /// Speed of AWS's delays: `real`, `fast`, or a factor
     #[arg(long, value_name = "real|fast|NUMBER", default_value = "fast")]
     pub speed: String,
 }

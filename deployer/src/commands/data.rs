@@ -1,4 +1,4 @@
-//! Tables and buckets that `stack.yaml` no longer describes: `up` deletes them only if they are named.
+//! Tables and buckets that `stack.yaml` no longer describes: `up` deletes only those that are named.
 
 use super::{Session, unless_stopped};
 use crate::{
@@ -9,18 +9,18 @@ use crate::{
     },
 };
 
-/// Whether questions can be asked.
+/// How to confirm deletions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// About each on its own.
+    /// Ask for each one.
     Each,
-    /// Nobody: then only what `--delete` names may go.
+    /// Do not ask: only those named by `--delete` may be deleted.
     Nobody,
 }
 
 const UNNAMED: &str = "it was not named for deletion";
 
-/// Data that was kept although nothing describes it any more.
+/// Data that was kept although it is no longer described.
 #[derive(Default)]
 pub struct Kept {
     unnamed: Vec<(Address, String)>,
@@ -28,8 +28,8 @@ pub struct Kept {
 }
 
 impl Session {
-    /// Refuses to delete what is still wanted, and says which names stand for nothing. That is no mistake: it may be
-    /// gone already, and the same command continues.
+    /// Rejects names that are still in `stack.yaml`, and reports names that match nothing. The latter is not an error:
+    /// the resource may have been deleted already, and the same command continues.
     pub fn check_named(&self, plan: &Plan, named: &[String]) -> Result<(), Failure> {
         for name in named {
             let meant: Vec<&Planned> = plan.lines.iter().filter(|line| self.means(name, line)).collect();
@@ -44,7 +44,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes out of the plan what holds data and was not named for deletion.
+    /// Removes from the plan what holds data and was not named for deletion.
     pub async fn keep_unnamed(&self, plan: &mut Plan, named: &[String], ask: Ask) -> Result<Kept, Failure> {
         let mut kept = Kept::default();
         for line in plan.lines.iter_mut().filter(|line| line.holds_data) {
@@ -64,7 +64,7 @@ impl Session {
         Ok(kept)
     }
 
-    /// Keeps what has this name and is no longer in `stack.yaml`. Returns whether there was such a thing.
+    /// Keeps the resource of this name that is no longer in `stack.yaml`. Returns whether there was one.
     pub fn keep_orphans(&self, plan: &mut Plan, name: &str) -> bool {
         let mut found = false;
         for line in plan.lines.iter_mut().filter(|line| line.address.section.is_empty() && self.means(name, line)) {
@@ -74,14 +74,14 @@ impl Session {
         found
     }
 
-    /// `table.postagram-likes` as plans show it, `table.likes` or `tables.likes` as it was in `stack.yaml`.
+    /// `table.postagram-likes` as in plans, or `table.likes` or `tables.likes` as it was in `stack.yaml`.
     fn means(&self, name: &str, line: &Planned) -> bool {
         let Some((kind, name)) = name.split_once('.') else { return false };
         let kind = kind.strip_suffix('s').unwrap_or(kind);
         kind == line.address.kind && [&*line.address.key, &line.name, self.entry_of(line)].contains(&name)
     }
 
-    /// What its entry in `stack.yaml` is, or was, called.
+    /// The name of its entry in `stack.yaml`, present or former.
     fn entry_of<'a>(&self, line: &'a Planned) -> &'a str {
         let name = line.name.strip_prefix(&format!("{}-", self.config.name)).unwrap_or(&line.name);
         name.strip_suffix(&format!("-{}-{}", self.site.account, self.site.region)).unwrap_or(name)
@@ -89,7 +89,7 @@ impl Session {
 }
 
 impl Kept {
-    /// Keeps the same again, in a plan that was made later.
+    /// Keeps the same resources in a later plan.
     pub fn leave(&self, plan: &mut Plan) {
         for line in &mut plan.lines {
             if matches!(line.step, Step::Delete { .. }) && self.unnamed.iter().any(|(kept, _)| *kept == line.address) {
@@ -98,7 +98,7 @@ impl Kept {
         }
     }
 
-    /// Says what was kept and how it can go. Returns how the command ends.
+    /// Reports what was kept and how to delete it. Returns the exit code.
     pub fn conclude(self, exit: Exit) -> Exit {
         let Kept { unnamed, protected } = self;
         for (address, loss) in &unnamed {
@@ -120,7 +120,7 @@ fn is_unwanted(line: &Planned) -> bool {
     matches!(line.step, Step::Delete { .. } | Step::Protected | Step::Leave(_) | Step::Foreign { .. })
 }
 
-/// Whether the user types its name.
+/// Asks the user to type its name.
 async fn is_typed(line: &Planned, loss: Option<&str>) -> Result<bool, Failure> {
     let Planned { address, name, .. } = line;
     let question = format!("{address} is no longer in stack.yaml. Type {name} to delete it{}: ", with(loss));

@@ -56,22 +56,22 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
     Ok(exit)
 }
 
-/// What is to be removed, as the user has agreed to it.
+/// The removal that the user has confirmed.
 enum Agreed {
     Refused,
     Nothing,
     Remove(Box<Removal>),
 }
 
-/// What goes, as it was seen under the lease.
+/// What to remove, as read under the lease.
 struct Removal {
     page: Page,
     plan: Plan,
-    /// Nothing, where there is no bucket to keep one in.
+    /// The lease; `None` without a bucket to hold it.
     lease: Option<Lease>,
 }
 
-/// Shows what goes and asks, then takes the lease and looks again: what was shown is what goes.
+/// Shows the removal and asks, then takes the lease and reads again: only what was shown is removed.
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if !report::plan(&plan, Values::Hidden, &|path| session.place(path)) {
@@ -97,7 +97,7 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     }
 }
 
-/// Looks again under the lease.
+/// Reads again under the lease.
 async fn agree_again(session: &Session, args: &Down, before: Plan) -> Result<Option<(Page, Plan)>, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if plan.is_like(&before) {
@@ -119,7 +119,7 @@ async fn is_agreed(session: &Session, args: &Down, plan: &Plan) -> Result<bool, 
     Ok(unless_stopped(report::ask(&question)).await? == name)
 }
 
-/// The bucket goes last, right after the lease in it: a run that takes a lease in between keeps the bucket.
+/// The bucket is removed last, right after the lease in it: if another run takes a lease in between, the bucket stays.
 async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lease>) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = watched(Count::of(goes(&plan), 0), lease.as_ref(), async |pace, board| {
         page.stack.remove_all_but_anchor(&session.aws, &plan, &pace, &observer(&board)).await
@@ -142,7 +142,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     Ok(outcomes)
 }
 
-/// Everything that goes, but not what is to be kept and what that needs.
+/// Plans the removal of everything except what is to be kept and what that needs.
 async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     unless_stopped(look(session, keep)).await
 }
@@ -153,7 +153,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
         keep.iter().cloned().partition(|name| page.stack.select(std::slice::from_ref(name)).is_ok());
     let mut kept = session.chosen(&page, &wanted)?.unwrap_or_default();
     if !unwanted.is_empty() {
-        // What is no longer in stack.yaml is found again by its stack's anchor alone.
+        // Orphans are found by the stack's anchor alone.
         kept.extend(page.stack.anchor());
     }
     let mut plan = page.stack.plan_removal(&session.aws, &kept).await.map_err(|error| session.located(error))?;
@@ -167,7 +167,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     }
 }
 
-/// Looks once more at everything, so that "gone" is what AWS says and not what we think.
+/// Reads everything once more, so that "gone" is AWS's answer and not our assumption.
 async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> {
     let (_, left) = removal(session, keep).await?;
     if goes(&left) == 0 {
@@ -182,7 +182,7 @@ async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> 
     Ok(Exit::Failed)
 }
 
-/// What is protected keeps everything else, too: half a stack is of no use to anybody.
+/// A protected resource stops the removal of everything else: half a stack is of no use.
 fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
     let protected: Vec<&Planned> = plan.lines.iter().filter(|line| line.step == Step::Protected).collect();
     if protected.is_empty() {
@@ -194,7 +194,8 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
         .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
 }
 
-/// A foreign resource keeps everything else: what it uses could not go, and what it lives in would take it along.
+/// A foreign resource stops the removal of everything else: the resources that it uses could not be removed, and
+/// removing its parent would remove it, too.
 fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     let foreign: Vec<Foreign> = plan.lines.iter().filter_map(Foreign::of).collect();
     if foreign.is_empty() || goes(plan) == 0 {
@@ -207,7 +208,7 @@ fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     Err(Failure::new(Exit::Failed, anyhow!("{what}, so nothing was changed")).hint(ways_on(&foreign)))
 }
 
-/// A line of the plan that is not ours.
+/// A line of the plan whose resource is not ours.
 struct Foreign<'a> {
     line: &'a Planned,
     owner: &'a str,
@@ -224,10 +225,10 @@ impl<'a> Foreign<'a> {
     }
 }
 
-/// How the rest can go nevertheless.
+/// The ways to remove the rest nevertheless.
 fn ways_on(foreign: &[Foreign]) -> String {
     let mut ways = vec![format!("keep it, and what it needs: `{}`", keeping(foreign.iter().map(|one| one.line)))];
-    // The artifact bucket has no entry.
+    // The artifact bucket has no entry in stack.yaml.
     let sections = foreign.iter().map(|one| &*one.line.address.section).filter(|section| section.contains('.'));
     let entries: BTreeSet<&str> = sections.collect();
     if !entries.is_empty() {
@@ -244,7 +245,7 @@ fn ways_on(foreign: &[Foreign]) -> String {
     ways.join("; or ")
 }
 
-/// The command that leaves all of these where they are.
+/// The command that keeps all of these.
 fn keeping<'a>(lines: impl IntoIterator<Item = &'a Planned>) -> String {
     lines.into_iter().fold("down".into(), |command, line| format!("{command} --keep {}", line.address))
 }

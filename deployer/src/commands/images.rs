@@ -9,11 +9,11 @@ use crate::{
     output::exit::{Exit, Failure},
 };
 
-/// Goes on without the permission to look: EC2 itself decides when an instance starts.
+/// Without permission to read images, continues: EC2 decides when an instance starts.
 const NOT_ALLOWED: &[&str] = &["UnauthorizedOperation", "AccessDenied"];
 
 impl Session {
-    /// Refuses images of another architecture than the machines have: instances would never start.
+    /// Rejects images for another architecture than the instance type's: instances would never start.
     pub(super) async fn check_images(&self, is_needed: impl Fn(&str) -> bool) -> Result<(), Failure> {
         for (entry, service) in &self.config.services {
             let section = format!("services.{entry}");

@@ -55,7 +55,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-/// The port that the command line names, or else `DEPLOYER_LOCAL_PORT`, if either does.
+/// Returns the port from the command line, or else from `DEPLOYER_LOCAL_PORT`.
 pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
     let Some(text) = std::env::var_os(PORT_VARIABLE).filter(|_| flag.is_none()) else { return Ok(flag) };
     let port = text.to_str().and_then(|text| text.parse().ok());
@@ -65,20 +65,20 @@ pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
     })
 }
 
-/// The bad sides and the speed that were asked for.
+/// The requested chaos and speed.
 fn conditions(args: &LocalStart) -> Result<local::Conditions, Failure> {
     let chaos = chaos(&args.chaos, args.seed)?;
     Ok(local::Conditions { chaos, speed: args.speed.parse().map_err(Failure::usage)? })
 }
 
-/// The bad sides of these names; the one name `none` stands for no others.
+/// The kinds of chaos of these names; the single name `none` means no chaos.
 fn chaos(names: &[String], seed: u64) -> Result<local::Chaos, Failure> {
     let names = if matches!(names, [none] if none == "none") { &[] } else { names };
     let kinds = names.iter().map(|name| name.parse()).collect::<Result<_, local::UnknownChaos>>();
     Ok(local::Chaos { kinds: kinds.map_err(Failure::usage)?, seed })
 }
 
-/// Every bad side with what it does; a star marks those of the running server.
+/// Lists every kind of chaos with its description; a star marks those that are on.
 fn faults(on: local::Chaos) -> String {
     let line = |(kind, name, does): &(local::ChaosKind, &str, &str)| {
         let mark = if on.kinds.contains(kind) { '*' } else { ' ' };
@@ -103,7 +103,7 @@ fn variables(server: &Server, region: &str) -> String {
     ) + &past_proxies(std::env::vars())
 }
 
-/// Where proxies are configured: the variables that keep them from the local AWS.
+/// Adds the local AWS to the variables that exclude hosts from proxies.
 fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
     let variables: BTreeMap<String, String> = environment.collect();
     let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
@@ -118,7 +118,7 @@ fn past_proxies(environment: impl Iterator<Item = (String, String)>) -> String {
     past("NO_PROXY") + &past("no_proxy")
 }
 
-/// Beside `stack.yaml`, or here when there is none.
+/// Beside `stack.yaml`, or in the working directory if there is none.
 fn place(global: &Global) -> Result<PathBuf, Failure> {
     match find(global) {
         Ok(file) => Ok(folder(&file).to_owned()),

@@ -1,4 +1,4 @@
-//! One file per command, and their common beginning: read the description, make the clients, lay out the page.
+//! One file per command, and what they share: reading the description, making the clients, laying out the page.
 
 pub mod cli;
 mod data;
@@ -47,13 +47,13 @@ use crate::{
 
 use standing::Standing;
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     let global = &cli.global;
     unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
         .iter()
         .for_each(|warning| report::warning(warning));
-    // From the first moment on; the local AWS ends in its own way.
+    // From the start; the local AWS handles signals itself.
     if !matches!(cli.command, Command::Local(_)) {
         signals::watch();
     }
@@ -76,7 +76,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
 /// The environment variables that the deployer reads itself.
 const VARIABLES: &[&str] = &[cli::PORT_VARIABLE];
 
-/// What to say of variables that look like ours and are not: a misspelt one would have no effect.
+/// Warns about variables that look like ours and are not: a misspelt one would have no effect.
 fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let unknown = names.filter(|name| name.starts_with("DEPLOYER_") && !VARIABLES.contains(&name.as_str()));
     let warning = |name: String| match did_you_mean(&name, VARIABLES.iter().copied()) {
@@ -88,7 +88,7 @@ fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     warnings
 }
 
-/// A description that has been read, and the cloud it is meant for.
+/// A description that has been read, with the clients of its cloud.
 struct Session {
     config: Config,
     file: PathBuf,
@@ -102,11 +102,11 @@ struct Session {
     /// How long the command waits for healthy targets.
     wait: health::Wait,
     standing: Mutex<Standing>,
-    /// How long walks over the stack have taken so far.
+    /// The times of all walks so far.
     walked: Mutex<Span>,
 }
 
-/// Whether a command needs the local AWS to run, or is content to find that it does not.
+/// Whether a command starts the local AWS, or accepts that it is not running.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wake {
     Start,
@@ -114,7 +114,7 @@ enum Wake {
 }
 
 impl Session {
-    /// Reads `stack.yaml`, connects, and finds out whose account it is.
+    /// Reads `stack.yaml`, connects, and identifies the account.
     ///
     /// Errors: nothing was changed.
     async fn open(global: &Global, wake: Wake) -> Result<Option<Session>, Failure> {
@@ -178,7 +178,7 @@ impl Session {
         folder(&self.file)
     }
 
-    /// Builds the programs of the chosen targets; no target is all of them.
+    /// Builds the programs of the chosen targets, or of all if there are none.
     async fn programs(&self, targets: &[String]) -> Result<Programs, Failure> {
         let wanted = |entry: &str| self.is_needed(entry, targets);
         self.check_images(wanted).await?;
@@ -192,14 +192,14 @@ impl Session {
         Ok(built)
     }
 
-    /// A program that is not there, with the line that names it.
+    /// The error for a program, with the line that names it.
     fn unbuilt(&self, Failed { path, error }: Failed) -> Failure {
         let exit = if error.is_about_the_description() { Exit::Config } else { Exit::Failed };
         let place = path.and_then(|path| place(&self.config, &self.file, &path));
         Failure { hint: error.hint(), ..Failure::new(exit, error) }.at(place)
     }
 
-    /// Whether a target needs this entry. What is not needed keeps the program it has.
+    /// Whether a target needs this entry. Other entries keep their current program.
     fn is_needed(&self, entry: &str, targets: &[String]) -> bool {
         if targets.is_empty() {
             return true;
@@ -212,7 +212,7 @@ impl Session {
         lay_out(&self.config, &self.site, self.network.as_ref(), programs, self.wait)
     }
 
-    /// The page with everything of this stack that it no longer wants.
+    /// The page, with all orphans of this stack.
     async fn page_with_orphans(&self, programs: &Programs) -> Result<Page, Failure> {
         let mut page = self.page(programs);
         let looked = kinds::doom_orphans(&mut page.stack, &self.aws).await;
@@ -233,7 +233,7 @@ impl Session {
             .hint(format!("there are: {}", sections.into_iter().collect::<Vec<_>>().join(", ")))
     }
 
-    /// The plan for the chosen targets, with the page it is for. What is to be adopted is taken for ours.
+    /// The plan for the chosen targets, with its page. Resources to adopt count as ours.
     async fn plan(&self, programs: &Programs, targets: &[String], adopt: &[String]) -> Result<(Page, Plan), Failure> {
         unless_stopped(self.look(programs, targets, adopt)).await
     }
@@ -255,7 +255,7 @@ impl Session {
         Ok((page, plan))
     }
 
-    /// Refuses a plan that would have to replace something, before anything is done.
+    /// Rejects a plan that would have to replace something, before anything is changed.
     fn refuse_replacements(&self, plan: &Plan) -> Result<(), Failure> {
         let mut errors = plan.lines.iter().filter_map(Planned::must_replace).peekable();
         if errors.peek().is_none() {
@@ -265,7 +265,7 @@ impl Session {
         Err(Failure::new(Exit::Failed, anyhow!("nothing was changed")))
     }
 
-    /// Prints what was not done, and says how the command ends.
+    /// Reports what was not done, and returns the result of the command.
     fn conclude(&self, outcomes: Vec<Outcome>) -> Exit {
         let (postponed, outcomes): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Outcome::is_postponed);
         postponed.into_iter().filter_map(|outcome| outcome.result?.err()).for_each(report::say);
@@ -290,23 +290,23 @@ impl Session {
         exit
     }
 
-    /// How the stack stands, as far as it is known.
+    /// The state of the stack, as far as it is known.
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock()
     }
 
-    /// Remembers how a plan has found the stack.
+    /// Records the state of the stack from a plan.
     fn see(&self, plan: &Plan) {
         *self.standing() = Standing::of(plan);
     }
 
-    /// A failure with how the stack stands.
+    /// A failure with the state of the stack.
     fn ended(&self, failure: Failure) -> Failure {
         let is_brief = matches!(failure.exit, Exit::Interrupted | Exit::Busy);
         failure.leaving(|| if is_brief { self.standing().brief() } else { self.standing().lines() })
     }
 
-    /// Says which stacks of this folder a plan leaves where they are, when it is for one of another name.
+    /// Reports the stacks of this folder that a plan does not touch, when `stack.yaml` names a new stack.
     fn tell_left_behind(&self, plan: &Plan) {
         if !plan.is_first() {
             return;
@@ -324,7 +324,7 @@ impl Session {
         }
     }
 
-    /// Remembers where this stack lives. Without that it works as well, only less carefully.
+    /// Records where this stack is deployed. Failing to do so only disables a check.
     fn remember_home(&mut self) {
         let home = self.home();
         if let Err(error) = self.pin.remember(&home) {
@@ -332,7 +332,7 @@ impl Session {
         }
     }
 
-    /// Forgets it, because nothing is left there.
+    /// Removes that record, because the stack is gone.
     fn forget_home(&mut self) {
         let home = self.home();
         if let Err(error) = self.pin.forget(&home) {
@@ -340,7 +340,7 @@ impl Session {
         }
     }
 
-    /// Where this stack lives.
+    /// Where this stack is deployed.
     fn home(&self) -> Home {
         home(&self.config, &self.site)
     }
@@ -348,13 +348,12 @@ impl Session {
     /// An error with the line of stack.yaml that its resource comes from.
     fn located(&self, error: engine::Error) -> Failure {
         let what = error.what().clone();
-        // The artifact bucket, and what is no longer in stack.yaml, come with the stack itself.
+        // The artifact bucket and orphans belong to the stack as a whole.
         let line = error.sources().into_iter().chain(["name"]).find_map(|path| self.place(path));
         Failure::from(error).at(line.map(|line| format!("{line} ({what})")))
     }
 
-    /// Where a value of `stack.yaml` stands, as `stack.yaml:LINE`. Of a value that is not written out, this is where
-    /// what it belongs to stands.
+    /// The place of a value of `stack.yaml`, as `stack.yaml:LINE`; the place of its mapping if the value is left out.
     fn place(&self, path: &str) -> Option<String> {
         let written = std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(above, _)| above));
         written
@@ -362,17 +361,17 @@ impl Session {
             .find_map(|path| place(&self.config, &self.file, path))
     }
 
-    /// A refused call that was made for the whole stack.
+    /// A refused call that was made for the stack as a whole.
     fn failed(&self, verb: &str, fault: Fault) -> Failure {
         Failure::to(verb, fault).at(place(&self.config, &self.file, "name"))
     }
 
-    /// Remembers how long a walk over the stack took.
+    /// Adds the times of a walk.
     fn note(&self, span: Span) {
         *self.walked.lock() += span;
     }
 
-    /// With `-v`: how long it took, and three times that it had to take.
+    /// With `-v`: how long it took, and three lower bounds.
     fn timing(&self, global: &Global) {
         if global.verbose == 0 {
             return;
@@ -387,7 +386,7 @@ impl Session {
         ));
     }
 
-    /// With `-v`: how many calls were made, and of which kinds.
+    /// With `-v`: the number of calls, by operation.
     fn tally(&self, global: &Global) {
         if global.verbose == 0 {
             return;
@@ -400,7 +399,7 @@ impl Session {
     }
 }
 
-/// `buckets.images` as plans show it: `bucket.images`.
+/// `buckets.images` as it is in plans: `bucket.images`.
 fn singular(name: &str) -> String {
     match name.split_once("s.") {
         Some((kind, key)) if !kind.contains('.') => format!("{kind}.{key}"),
@@ -408,9 +407,9 @@ fn singular(name: &str) -> String {
     }
 }
 
-/// Watches for signals and draws progress while `work` is done.
+/// Handles signals and draws progress while `work` runs.
 ///
-/// A lease that is lost stops the work as a signal does.
+/// A lost lease stops the work like a signal.
 async fn watched<F>(count: Count, lease: Option<&Lease>, work: impl FnOnce(Pace, Board) -> F) -> F::Output
 where
     F: Future,
@@ -434,14 +433,14 @@ where
     output
 }
 
-/// `stack.yaml:LINE`, with the file as one would name it from the current directory.
+/// `stack.yaml:LINE`, with the path relative to the working directory.
 fn place(config: &Config, file: &Path, path: &str) -> Option<String> {
     let here = std::env::current_dir().ok();
     let file = here.and_then(|here| file.strip_prefix(here).ok()).unwrap_or(file);
     config.place_of(path).map(|place| format!("{}:{}", file.display(), place.line))
 }
 
-/// Looks or asks until the user says stop. What only looks can be left anywhere.
+/// Reads or asks until the user interrupts. Reading can be abandoned anywhere.
 async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let stop = signals::watch();
     tokio::select! {
@@ -451,7 +450,7 @@ async fn unless_stopped<T>(look: impl Future<Output = Result<T, Failure>>) -> Re
     }
 }
 
-/// The user has said stop, and nothing was begun that would have to be finished.
+/// The error for an interruption when nothing was in progress.
 fn interrupted() -> Failure {
     Failure::new(Exit::Interrupted, anyhow!("interrupted"))
 }
@@ -488,7 +487,7 @@ fn home(config: &Config, site: &Site) -> Home {
     Home { stack: config.name.to_string(), account: site.account.clone(), region: site.region.clone() }
 }
 
-/// What is on this machine is remembered beside it, and forgotten with it.
+/// The local AWS's record is kept beside its state, and deleted with it.
 fn pin_file(file: &Path, destination: Destination) -> PathBuf {
     let folder = folder(file).join(".deployer");
     match destination {
@@ -497,7 +496,8 @@ fn pin_file(file: &Path, destination: Destination) -> PathBuf {
     }
 }
 
-/// Refuses another account than `stack.yaml` names, or another place than the one where the stack is known to live.
+/// Rejects accounts other than the one that `stack.yaml` names, and places other than the one where the stack is known
+/// to be.
 fn check_place(config: &Config, site: &Site, file: &Path, region_is_meant: bool) -> Result<Pin, Failure> {
     check_account(config, site)?;
     let pin = Pin::read(file.to_owned()).map_err(|error| {
@@ -542,7 +542,7 @@ fn check_account(config: &Config, site: &Site) -> Result<(), Failure> {
     }
 }
 
-/// What `--local` connects to: `None` when it is not running and need not be.
+/// The local AWS to connect to; `None` when it is not running and need not be.
 fn local_access(
     global: &Global,
     file: &Path,

@@ -46,7 +46,7 @@ pub fn show(page: &Page, outputs: &Outputs) {
     report::answer(&env_file::render(Format::Env, &values(page, outputs)));
 }
 
-/// The outputs whose resources are there.
+/// The outputs whose resources exist.
 fn values(page: &Page, outputs: &Outputs) -> BTreeMap<String, String> {
     page.outputs.iter().filter_map(|(name, text)| Some((name.clone(), text.get(outputs)?))).collect()
 }

@@ -1,8 +1,8 @@
-//! How the stack stands when a command stops early: what exists, what failed, what is still to do.
+//! The state of the stack when a command stops early: what exists, what failed, what is still to do.
 
 use crate::engine::{Address, Error, Outcome, Plan, Planned, Step};
 
-/// What is known of a stack, from the last look at it and from what was done since.
+/// What is known of a stack, from the last plan and from what was done since.
 #[derive(Debug, Default)]
 pub struct Standing(Option<Vec<Line>>);
 
@@ -11,32 +11,32 @@ pub struct Standing(Option<Vec<Line>>);
 struct Line {
     address: Address,
     is_there: bool,
-    /// Whether what is to be done is to remove it.
+    /// Whether the plan removes it.
     goes: bool,
     fate: Fate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// Nothing is to be done with it.
+    /// There is nothing to do.
     Stays,
     Due,
     Done,
     Failed,
 }
 
-/// As many are named of each: of a large stack the rest would hide the errors above.
+/// The most resources named in each line: more would hide the errors above.
 const NAMED: usize = 40;
-/// As many where one line is to say it.
+/// The most resources named in a single-line summary.
 const NAMED_IN_BRIEF: usize = 3;
 
 impl Standing {
-    /// As a plan has found it.
+    /// The state before a plan is applied.
     pub fn of(plan: &Plan) -> Standing {
         Standing(Some(plan.lines.iter().map(Line::of).collect()))
     }
 
-    /// Takes in what has become of some of it.
+    /// Updates the state with the outcome of a plan.
     pub fn note(&mut self, outcomes: &[Outcome]) {
         let lines = self.0.get_or_insert_default();
         for Outcome { address, result } in outcomes {
@@ -49,8 +49,8 @@ impl Standing {
         }
     }
 
-    /// In two lines at the most: of what somebody has stopped, or somebody else is at, an inventory would hide the
-    /// words that say so.
+    /// At most two lines: after an interruption, or when another run holds the lease, a long inventory would hide the
+    /// message.
     pub fn brief(&self) -> Vec<String> {
         let due: Vec<&Address> =
             self.0.iter().flatten().filter(|line| line.fate == Fate::Due).map(|line| &line.address).collect();
@@ -62,7 +62,7 @@ impl Standing {
         }
     }
 
-    /// In a few lines for people, of which the last says that the same command continues.
+    /// A few lines for people, the last of which says that the same command continues.
     pub fn lines(&self) -> Vec<String> {
         let Some(lines) = &self.0 else { return vec!["nothing was changed; the same command continues".into()] };
         let those = |is: &dyn Fn(&Line) -> bool| -> Vec<&Address> {
@@ -91,7 +91,7 @@ impl Line {
             | Step::Delete { .. }
             | Step::Wait(_) => Fate::Due,
         };
-        // What has no name yet lives in something that it cannot be told of, and may be there or not.
+        // A resource without a known name lives in one whose output is unknown, so it may exist or not.
         let is_ours = !matches!(planned.step, Step::Create | Step::Foreign { .. });
         let is_there = is_ours && !planned.name.is_empty();
         let goes = matches!(planned.step, Step::Delete { .. });
@@ -107,7 +107,7 @@ impl Line {
     }
 }
 
-/// `there now (2): bucket.artifacts, table.posts`; what there is none of is not worth a line, unless it has a word.
+/// `there now (2): bucket.artifacts, table.posts`; omitted if there are none, unless `none` has a text for it.
 fn named(what: &str, none: &str, those: &[&Address], most: usize) -> Option<String> {
     if those.is_empty() {
         return (!none.is_empty()).then(|| format!("{what}: {none}"));

@@ -15,23 +15,23 @@ use crate::{
     page::names::Names,
 };
 
-/// How often is asked whether the holder has finished.
+/// How often to check whether the holder has finished.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What came of asking for a turn.
+/// The result of waiting for the lease.
 pub enum Turn {
-    /// Nobody else was at work.
+    /// The lease was free.
     Ours(Lease),
-    /// Somebody was: what was seen before is out of date.
+    /// Another run held it: what was read before is out of date.
     AfterOthers(Lease),
-    /// The stack's bucket is not there, or not any more.
+    /// The stack's bucket is absent, or has been removed meanwhile.
     NoBucket,
 }
 
 impl Session {
-    /// Takes the lease of the stack, or, if it may wait, waits until it can be taken.
+    /// Takes the lease of the stack; with `--wait`, waits until it is free.
     ///
-    /// Errors: naming the holder.
+    /// Errors: another run holds the lease; the message names it.
     pub async fn take_turn(&self, command: &str, may_wait: bool) -> Result<Turn, Failure> {
         let (place, stop) = (self.lease_store(), signals::watch());
         let mut waited = false;
@@ -55,7 +55,7 @@ impl Session {
         }
     }
 
-    /// Ends a turn. What cannot be given back ends by itself.
+    /// Releases the lease. If that fails, it expires.
     pub async fn end_turn(&self, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         if let Err(fault) = lease.release().await {
@@ -87,7 +87,7 @@ fn busy(rival: &Rival) -> Failure {
     ))
 }
 
-/// This run could not renew its lease for a term: another run may have taken the stack over.
+/// This run could not renew its lease for a whole term, so another run may have taken the stack over.
 pub fn overtaken() -> Failure {
     Failure::new(
         Exit::Busy,

@@ -25,11 +25,11 @@ use crate::{
     page::{Front, Page},
 };
 
-/// A bucket that was made is seen everywhere by now (docs/aws.md §2.3).
+/// After this long, a new bucket is visible everywhere (docs/aws.md §2.3).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
-/// How often is looked for it.
+/// How often to check for it.
 const AGAIN: Duration = Duration::from_millis(500);
-/// A service that is not healthy by now has a reason, and the user wants to know it.
+/// The time after which a service that is not healthy has a reason worth reporting.
 const USUAL: Duration = Duration::from_secs(180);
 
 pub async fn run(global: &Global, args: &Up) -> Result<Exit, Failure> {
@@ -84,18 +84,18 @@ fn late_notifications(config: &Config, plan: &Plan) -> Vec<(Address, String)> {
     plan.lines.iter().filter(is_told).filter_map(say).collect()
 }
 
-/// What the user has agreed to, as it was seen under the lease.
+/// The changes that the user has confirmed, as read under the lease.
 struct Agreed {
     page: Page,
     plan: Plan,
     kept: Kept,
-    /// Nothing, if nothing is to be done.
+    /// The lease; `None` if there is nothing to do.
     lease: Option<Lease>,
-    /// How many resources of what was shown are done already.
+    /// How many of the changes shown are done already.
     brought: usize,
 }
 
-/// Shows what is to be done and asks, then takes the lease and looks again: what was shown is what is done.
+/// Shows the changes and asks, then takes the lease and reads again: only what was shown is done.
 async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> {
     let programs = session.programs(&args.targets).await?;
     let begun = Instant::now();
@@ -112,7 +112,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
         }
         let brought = all - plan.work();
         match session.take_turn("up", args.wait).await? {
-            // Where there was no bucket, nothing was: there is nothing to be looked at again.
+            // Without a bucket, the stack has no resources: there is nothing to read again.
             Turn::Ours(lease) if is_first => {
                 return Ok(Some(Agreed { page, plan, kept, lease: Some(lease), brought }));
             }
@@ -136,7 +136,7 @@ async fn agree(session: &Session, args: &Up) -> Result<Option<Agreed>, Failure> 
     }
 }
 
-/// Looks again under the lease. What differs from what was shown is shown and asked for again.
+/// Reads again under the lease. If the plan differs from the one that was shown, shows it and asks again.
 async fn agree_again(
     session: &Session,
     args: &Up,
@@ -170,7 +170,7 @@ async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Resul
     Ok(Some((plan, kept)))
 }
 
-/// The bucket comes before the lease that is kept in it.
+/// Creates the bucket before the lease that it holds.
 async fn bring_anchor(session: &Session, page: &Page, plan: &mut Plan) -> Option<Failure> {
     let brought = watched(Count::of(plan.work(), 0), None, async |pace, board| {
         page.stack.bring_anchor(&session.aws, plan, &pace, &observer(&board)).await
@@ -231,8 +231,8 @@ async fn carry_out(
     Ok((outcomes, outputs))
 }
 
-/// Waits until enough targets of a service are healthy, as AWS reports it, and says what it waits for. The usual limit
-/// is that of docs/aws.md §0.2 (`ASG_CAPACITY`).
+/// Waits until enough targets of a service are healthy according to AWS, and reports what it waits for. For the usual
+/// limit see docs/aws.md §0.2 (`ASG_CAPACITY`).
 async fn await_healthy(
     session: &Session,
     front: &Front,

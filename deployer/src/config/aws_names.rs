@@ -1,4 +1,4 @@
-//! The regions, instance types and other names of AWS that are checked without a call.
+//! AWS's regions, instance types and other names that are checked without a call.
 
 use crate::package::Architecture::{self, Arm64, X86_64};
 
@@ -36,7 +36,7 @@ pub const FAMILIES: &[(&str, Architecture)] = &[
     ("inf1", X86_64), ("inf2", X86_64), ("p3", X86_64), ("p4d", X86_64), ("p5", X86_64), ("trn1", X86_64),
 ];
 
-/// The sizes within a family, the small ones first. Which family has which, its region says.
+/// The sizes within a family, smallest first. Which sizes a family has depends on the region.
 #[rustfmt::skip]
 pub const SIZES: &[&str] = &[
     "nano", "micro", "small", "medium", "large", "xlarge", "2xlarge", "3xlarge", "4xlarge", "6xlarge", "8xlarge",
@@ -44,7 +44,7 @@ pub const SIZES: &[&str] = &[
     "64xlarge", "96xlarge", "metal", "metal-16xl", "metal-24xl", "metal-32xl", "metal-48xl", "metal-96xl",
 ];
 
-/// How many days CloudWatch Logs may keep a log (docs/aws.md §7.6).
+/// The retention periods of CloudWatch Logs, in days (docs/aws.md §7.6).
 #[rustfmt::skip]
 pub const RETENTIONS: &[i64] = &[
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,

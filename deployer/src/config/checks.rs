@@ -1,4 +1,4 @@
-//! Rules across values: references, derived names, and limits of AWS.
+//! Rules across values: references, derived names, and AWS's limits.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub const ATTRIBUTES: &[(&str, &[&str])] = &[
     ("services", &["url", "host"]),
 ];
 
-/// Everything that is wrong between values that are each right.
+/// Reports everything that is wrong between values that are valid by themselves.
 pub fn all(config: &Config) -> Vec<Problem> {
     let mut checks = Checks { config, problems: Vec::new() };
     checks.names();
@@ -38,18 +38,18 @@ pub fn all(config: &Config) -> Vec<Problem> {
     checks.problems
 }
 
-/// Beginnings of names that AWS keeps for itself (docs/aws.md §1).
+/// Prefixes that AWS reserves (docs/aws.md §1).
 const KEPT_BY_AWS: &[(&str, &str)] =
     &[("internal-", "load balancer"), ("sg-", "security group"), ("sthree-", "bucket"), ("amzn-s3-demo-", "bucket")];
 
-/// As many instances may run in an account of AWS Academy (docs/aws.md §3.4).
+/// The most instances in an AWS Academy account (docs/aws.md §3.4).
 const LAB_INSTANCES: u32 = 9;
-/// As large may a disk be there, in GB.
+/// The largest disk there, in GB.
 const LAB_DISK_GB: u16 = 100;
 /// The only regions there.
 const LAB_REGIONS: &[&str] = &["us-east-1", "us-west-2"];
 
-/// Where clients expect TLS.
+/// The port of HTTPS.
 const HTTPS: u16 = 443;
 
 struct Checks<'a> {
@@ -58,7 +58,7 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Names in the cloud follow from the stack's and the entry's; AWS limits them (docs/aws.md §1).
+    /// Names in the cloud are derived from the stack's and the entry's names; AWS limits their length (docs/aws.md §1).
     fn names(&mut self) {
         let (stack, region) = (&self.config.name, &self.config.region);
         let account = "0".repeat(12);
@@ -91,7 +91,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Names must not begin with what AWS keeps for itself.
+    /// Names must not begin with a prefix that AWS reserves.
     fn beginnings(&mut self) {
         let stack = &self.config.name;
         let services = keys(&self.config.services);
@@ -118,7 +118,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Our load balancers speak HTTP, without certificates; browsers speak TLS to this port.
+    /// Our load balancers speak HTTP without certificates; browsers expect TLS on this port.
     fn plain_http(&mut self) {
         for (entry, service) in &self.config.services {
             if u16::from(service.load_balancer.port) == HTTPS {
@@ -136,7 +136,7 @@ impl Checks<'_> {
         }
     }
 
-    /// Existing roles are what accounts of AWS Academy need, and those have limits of their own (docs/aws.md §3.4).
+    /// Existing roles mean an AWS Academy account, which has limits of its own (docs/aws.md §3.4).
     fn lab(&mut self) {
         let Some(roles) = &self.config.roles else { return };
         if roles.instance_profile.is_none() && !self.config.services.is_empty() {
@@ -160,7 +160,7 @@ impl Checks<'_> {
         }
     }
 
-    /// `LabRole` is in accounts of AWS Academy alone.
+    /// Only AWS Academy accounts have a `LabRole`.
     fn academy(&mut self) {
         if !LAB_REGIONS.contains(&self.config.region.as_str()) {
             let help = format!("use {}", LAB_REGIONS.join(" or "));
@@ -202,7 +202,7 @@ impl Checks<'_> {
 
     fn environment(&mut self, path: &str, environment: &Environment) {
         environment.values().flat_map(|text| text.references()).for_each(|reference| self.reference(reference));
-        // Lambda's limit (docs/aws.md §7.1). It leaves user data room for everything else it holds (§8.4).
+        // Lambda's limit (docs/aws.md §7.1). It leaves enough room in user data for the rest (§8.4).
         let bytes: usize = environment.iter().map(|(name, text)| name.len() + text.known_len()).sum();
         if bytes > 4096 {
             let message = format!("an environment of {bytes} bytes");
@@ -230,7 +230,7 @@ impl Checks<'_> {
         }
     }
 
-    /// A function or service can only be made after those whose outputs its environment names.
+    /// A function or service can only be created after those that its environment refers to.
     fn cycles(&mut self) {
         let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let functions = self.config.functions.iter().map(|(entry, f)| (format!("functions.{entry}"), &f.environment));
@@ -239,7 +239,7 @@ impl Checks<'_> {
             let named = environment.values().flat_map(|text| text.references());
             needs.insert(node, named.map(|named| format!("{}.{}", named.section, named.entry)).collect());
         }
-        // Whatever can be made is taken away; what is left stands in a cycle or behind one.
+        // Removes everything that can be created; what remains is in a cycle or depends on one.
         loop {
             let free: Vec<String> = needs
                 .iter()
@@ -267,7 +267,7 @@ impl Checks<'_> {
         self.problem(&path, format!("a circle of references: {way}"), "take one of these references away");
     }
 
-    /// The entries that the file names in a section, also those that are wrong in themselves.
+    /// The entries of a section as the file names them, including invalid ones.
     fn declared(&self, section: &str) -> Vec<String> {
         let below = format!("{section}.");
         let places = self.config.places.range(below.clone()..).map(|(path, _)| path);
@@ -289,7 +289,7 @@ impl Checks<'_> {
         self.problems.push(Problem { place, message, help: Some(help) });
     }
 
-    /// Where a value stands, or what it is left out of.
+    /// The place of a value, or of the mapping that lacks it.
     fn place(&self, path: &str) -> Place {
         let outer = || path.rsplit_once('.').map_or(Place { line: 1, column: 1 }, |(outer, _)| self.place(outer));
         self.config.place_of(path).unwrap_or_else(outer)

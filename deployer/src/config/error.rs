@@ -1,4 +1,4 @@
-//! Errors of a description: message, place, snippet and remedy, all of them at once.
+//! Errors of a description: message, place, snippet and remedy, all reported at once.
 
 use std::fmt;
 
@@ -35,20 +35,20 @@ pub struct Problem {
 pub struct Errors {
     /// The file's name, as the user knows it.
     pub file: String,
-    /// Its text, for the snippets.
+    /// Its text, for snippets.
     pub text: String,
     /// The problems, in the order of their places.
     pub problems: Vec<Problem>,
 }
 
-/// As many problems are shown at once; more would only scroll the first ones away.
+/// The most problems shown at once; more would scroll the first ones away.
 const SHOWN: usize = 20;
-/// As many characters of a line are shown, around the caret if it has more.
+/// The most characters shown of a line, around the caret if it is longer.
 const WIDEST: usize = 120;
-/// As much of a message is shown: it may quote a value of any length.
+/// The most characters shown of a message, which may quote a value of any length.
 const LONGEST: usize = 300;
 
-/// One after the other. The first begins without `error:`, as any error that is printed after that word.
+/// Displays the problems one after the other. The first has no `error:` prefix; the caller prints it.
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<&str> = self.text.lines().collect();
@@ -88,9 +88,9 @@ impl Errors {
     }
 }
 
-/// The part of a line around a column, and how far in that part the column is.
+/// Returns the part of a line around a column, and the offset of the column in it.
 fn around(line: &str, column: usize) -> (String, usize) {
-    // One column for each character, and nothing that would command the terminal. A tab is to be seen.
+    // One column for each character, with control characters escaped. Tabs are shown as arrows.
     let shown = |c| match c {
         '\t' => '→',
         c if is_active(c) => ' ',
@@ -107,7 +107,7 @@ fn around(line: &str, column: usize) -> (String, usize) {
     (format!("{before}{part}{after}"), at - from + before.chars().count())
 }
 
-/// A message on one line, which may quote a value of any length and with any characters.
+/// A message on one line, which may quote a value of any length with any characters.
 fn shortened(message: &str) -> String {
     let mut shown = String::new();
     for c in message.chars().take(LONGEST) {
@@ -119,9 +119,9 @@ fn shortened(message: &str) -> String {
     shown
 }
 
-/// The known word that an unknown one probably means.
+/// Returns the known word that an unknown one most likely means.
 pub fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A single letter says nothing, and the cost of comparing words grows with both lengths.
+    // A single letter is not enough to guess from, and the cost of comparing grows with both lengths.
     let letters = unknown.chars().count();
     let close = if letters > 1 { (letters.min(64) / 3).max(1) } else { 0 };
     known

@@ -1,5 +1,5 @@
-//! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` all
-//! derive from this table.
+//! Every field of `stack.yaml`, described once. The reader, the JSON Schema and the reference in `docs/stack.md` derive
+//! from this table.
 
 use super::{METHODS, RETENTIONS};
 
@@ -8,67 +8,67 @@ use super::{METHODS, RETENTIONS};
 pub struct Field {
     /// Its place, such as `services.*.instances.max`; `*` stands for an entry's name.
     pub path: &'static str,
-    /// What it is for.
+    /// Its description.
     pub words: &'static str,
-    /// What it takes.
+    /// The values it accepts.
     pub takes: Takes,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub required: bool,
 }
 
-/// What a field takes.
+/// The values that a field accepts.
 #[derive(Debug)]
 pub enum Takes {
-    /// A name in small letters, digits and hyphens.
+    /// A name of lower-case letters, digits and hyphens.
     Name,
-    /// A region of AWS.
+    /// An AWS region.
     Region,
-    /// The number of an account.
+    /// An account number.
     Account,
     /// Any text.
     Text,
-    /// A text that matches this pattern; the other one is an example.
+    /// A text that matches this pattern, with an example.
     Like(&'static str, &'static str),
     /// An instance type, such as `t3.micro`.
     InstanceType,
-    /// One of these texts; the first one if it is left out.
+    /// One of these texts; the first is the default.
     OneOf(&'static [&'static str]),
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
     /// A whole number.
     Number {
-        /// The smallest.
+        /// The minimum.
         least: u16,
-        /// The largest.
+        /// The maximum.
         most: u16,
-        /// What it is if it is left out.
+        /// The default, if there is one.
         usual: Option<u16>,
     },
-    /// `true` or `false`, which it is if it is left out.
+    /// `true` or `false`; `false` by default.
     Switch,
-    /// A status, a range of them, or several.
+    /// HTTP statuses: one, a range, or several; with the default.
     Statuses(&'static str),
-    /// Texts, or none.
+    /// A list of texts, which may be empty.
     Texts,
-    /// At least one text; this one if it is left out.
+    /// A non-empty list of texts, with the default.
     SomeTexts(&'static str),
-    /// At least one of these texts.
+    /// A non-empty list of these texts.
     SomeOf(&'static [&'static str]),
     /// Tags by their keys.
     Tags,
-    /// Variables; which names they may have depends on whose they are.
+    /// Variables; the permitted names depend on their purpose.
     Variables(Variables),
-    /// How entries of another section are used, by their names.
+    /// Entries of another section with the access to each.
     Accesses,
-    /// Fields of its own.
+    /// A mapping with fields of its own.
     Fields,
-    /// A text, or fields of its own, of which the text stands for the first.
+    /// A text or a mapping; the text is shorthand for the mapping's first field.
     TextOrFields,
-    /// Entries, by names of the user's, with fields of their own; these words say what one of them is.
+    /// Entries with names chosen by the user and fields of their own; the text describes one entry.
     Entries(&'static str),
 }
 
-/// Whose variables they are.
+/// The purpose of variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variables {
     /// A function's: Lambda reserves some.
@@ -94,21 +94,21 @@ const fn number(path: &'static str, least: u16, most: u16, usual: u16, words: &'
 const PACKAGE: &str = "A package of the Cargo workspace around this file. Either this or `binary`.";
 const BINARY: &str = "A finished program, relative to this file.";
 const ENVIRONMENT: &str =
-    "Variables. ${buckets.images.name} and the like stand for values that AWS assigns; $${ for ${ itself.";
-const USES: &str = "What it uses; its permissions follow.";
-const ACCESS: &str = "How it uses each of them: read, write or read_write.";
+    "Variables. References such as ${buckets.images.name} stand for values that AWS assigns; write $${ for ${ itself.";
+const USES: &str = "The resources it uses, which determine its permissions.";
+const ACCESS: &str = "The access to each: read, write or read_write.";
 
 /// Every field, in the order of the reference. A mapping stands before its fields.
 pub const FIELDS: &[Field] = &[
-    required("name", Takes::Name, "The stack's name, with which all names in the cloud begin."),
-    required("region", Takes::Region, "The region it lives in."),
-    field("account", Takes::Account, "The only account it may live in."),
+    required("name", Takes::Name, "The stack's name, which all names in the cloud begin with."),
+    required("region", Takes::Region, "The region to deploy to."),
+    field("account", Takes::Account, "The only account to deploy to."),
     field("tags", Takes::Tags, "Tags for every resource."),
-    field("roles", Takes::Fields, "Existing roles to use instead of creating some, as accounts of AWS Academy need."),
+    field("roles", Takes::Fields, "Existing roles to use instead of creating any, as AWS Academy accounts require."),
     required("roles.existing", Takes::Text, "The role of every function, such as LabRole."),
     field("roles.instance_profile", Takes::Text, "The instance profile of every service, such as LabInstanceProfile."),
     field("buckets", Takes::Entries("A private, encrypted bucket."), "Private buckets."),
-    field("buckets.*.cors", Takes::Fields, "Which web pages may use it, and how."),
+    field("buckets.*.cors", Takes::Fields, "Which web pages may use it (CORS)."),
     field("buckets.*.cors.origins", Takes::SomeTexts("*"), "Origins, or *."),
     required("buckets.*.cors.methods", Takes::SomeOf(METHODS), "HTTP methods."),
     field("buckets.*.cors.headers", Takes::Texts, "Request headers."),
@@ -120,8 +120,8 @@ pub const FIELDS: &[Field] = &[
     ),
     field("buckets.*.on_upload", Takes::Fields, "The function to notify of uploads."),
     required("buckets.*.on_upload.function", Takes::Name, "A function of this file."),
-    field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this beginning."),
-    field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this end."),
+    field("buckets.*.on_upload.prefix", Takes::Text, "Only keys with this prefix."),
+    field("buckets.*.on_upload.suffix", Takes::Text, "Only keys with this suffix."),
     field("buckets.*.protect", Takes::Switch, "Whether the deployer refuses to delete it."),
     field("tables", Takes::Entries("A table, billed by request."), "Tables, billed by request."),
     required("tables.*.partition_key", Takes::Text, "The partition key: a string attribute. Fixed at creation."),
@@ -141,7 +141,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "functions.*.log_retention_days",
         Takes::OneOfNumbers(RETENTIONS),
-        "How long its log is kept; for ever if left out.",
+        "How long its log is kept, in days; for ever if left out.",
     ),
     field("functions.*.environment", Takes::Variables(Variables::Function), ENVIRONMENT),
     field("functions.*.uses", Takes::Fields, USES),
@@ -156,8 +156,8 @@ pub const FIELDS: &[Field] = &[
     field("services.*.instances", Takes::Fields, "How many instances there are."),
     number("services.*.instances.min", 0, 100, 1, "The smallest number."),
     number("services.*.instances.max", 1, 100, 4, "The largest number."),
-    number("services.*.instances.cpu_percent", 10, 100, 50, "The CPU utilisation that the group aims at."),
-    field("services.*.health_check", Takes::TextOrFields, "The health check, or its path alone."),
+    number("services.*.instances.cpu_percent", 10, 100, 50, "The target CPU utilisation, in percent."),
+    field("services.*.health_check", Takes::TextOrFields, "The health check, or just its path."),
     field("services.*.health_check.path", Takes::Text, "The path to request; / if left out."),
     number("services.*.health_check.interval_s", 5, 300, 10, "The interval in seconds."),
     number("services.*.health_check.timeout_s", 2, 120, 5, "The timeout in seconds, shorter than the interval."),
@@ -166,7 +166,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "services.*.health_check.matcher",
         Takes::Statuses("200"),
-        "The statuses of success, such as 200, 200-299 or 200,204.",
+        "The statuses that count as success, such as 200, 200-299 or 200,204.",
     ),
     field("services.*.load_balancer", Takes::Fields, "The load balancer in front of it."),
     number("services.*.load_balancer.port", 1, u16::MAX, 80, "The public port, for plain HTTP; not 443."),
@@ -174,7 +174,7 @@ pub const FIELDS: &[Field] = &[
     field(
         "services.*.image",
         Takes::Like("^ami-[0-9a-f]+$", "ami-0123456789abcdef0"),
-        "A machine image to stay with; the newest Amazon Linux 2023 at creation if left out.",
+        "The machine image; if left out, the newest Amazon Linux 2023 at creation.",
     ),
     number("services.*.disk_gb", 8, 16_384, 8, "The root disk in GB."),
     number("services.*.grace_period_s", 30, 7_200, 240, "How long a new instance may be unhealthy, in seconds."),
@@ -186,7 +186,7 @@ pub const FIELDS: &[Field] = &[
 ];
 
 impl Field {
-    /// The field at this place, in which names of entries may stand for `*`.
+    /// Returns the field at this path, which may contain names of entries.
     pub fn at(path: &str) -> Option<&'static Field> {
         FIELDS.iter().find(|field| field.fits(path))
     }
@@ -208,7 +208,7 @@ impl Field {
     }
 }
 
-/// The fields of the mapping at this place; those of the file if it is empty.
+/// The fields of the mapping at this path; an empty path means the file.
 pub fn below(path: &str) -> impl Iterator<Item = &'static Field> {
     let depth = if path.is_empty() { 0 } else { path.split('.').count() };
     let parts: Vec<String> = path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -219,7 +219,7 @@ pub fn below(path: &str) -> impl Iterator<Item = &'static Field> {
     })
 }
 
-/// The reference of `stack.yaml`, as the table of `docs/stack.md`.
+/// The reference of `stack.yaml`, as the table in `docs/stack.md`.
 pub fn reference() -> String {
     let mut table = String::from("| field | takes | meaning |\n|---|---|---|\n");
     for field in FIELDS {
@@ -233,7 +233,7 @@ impl Takes {
     fn words(&self) -> String {
         let listed = |texts: &[&str]| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ");
         match self {
-            Takes::Name => "a name: small letters, digits, hyphens".into(),
+            Takes::Name => "a name: lower-case letters, digits, hyphens".into(),
             Takes::Region => "a region, such as `us-east-1`".into(),
             Takes::Account => "twelve digits, in quotes".into(),
             Takes::Text => "text".into(),
@@ -248,12 +248,12 @@ impl Takes {
             Takes::Texts => "a list of texts".into(),
             Takes::SomeTexts(usual) => format!("a list of texts (`[\"{usual}\"]`)"),
             Takes::SomeOf(texts) => format!("a list of {}", listed(texts)),
-            Takes::Tags => "texts by their keys".into(),
-            Takes::Variables(_) => "texts by their names".into(),
+            Takes::Tags => "texts by key".into(),
+            Takes::Variables(_) => "texts by name".into(),
             Takes::Accesses => "`read`, `write` or `read_write` by entry".into(),
             Takes::Fields => "the fields below".into(),
             Takes::TextOrFields => "a text, or the fields below".into(),
-            Takes::Entries(_) => "entries by names of your own".into(),
+            Takes::Entries(_) => "entries with names of your choice".into(),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The text of a description without possibly secret values: errors quote its lines, and end up in logs.
+//! The text of a description without possibly secret values: errors quote its lines and end up in logs.
 
 use std::ops::Range;
 
-/// Stands for a character that is not shown.
+/// Replaces a hidden character.
 const HIDDEN: char = '•';
 
-/// The text without these values. References in them and the quotes around them stay, and so does every column.
+/// Masks these values. References in them and the quotes around them stay visible, and columns do not move.
 pub fn values(text: &str, values: &[Range<usize>]) -> String {
     let mut values: Vec<&Range<usize>> = values.iter().filter(|range| text.get((*range).clone()).is_some()).collect();
     values.sort_by_key(|range| range.start);
     let (mut shown, mut at) = (String::new(), 0);
     for range in values {
-        // An alias has the range of what it stands for.
+        // An alias has the range of its anchor's value.
         if range.start < at {
             continue;
         }
@@ -22,8 +22,8 @@ pub fn values(text: &str, values: &[Range<usize>]) -> String {
     shown + &text[at..]
 }
 
-/// The text of a file that cannot be parsed, without what seem to be values of variables: what stands behind
-/// `environment:` and in the lines below it that are indented more.
+/// Masks what look like values of variables in a file that cannot be parsed: everything after `environment:` and in the
+/// more indented lines below it.
 pub fn by_layout(text: &str) -> String {
     let mut below: Option<usize> = None;
     let shown = text.split('\n').map(|line| {
@@ -60,7 +60,7 @@ fn hidden(value: &str) -> String {
     shown
 }
 
-/// The reference that a text begins with: it names entries of the file and no secret.
+/// The reference that a text begins with: it refers to entries of the file and is not secret.
 fn reference(text: &str) -> Option<&str> {
     let end = text.strip_prefix("${").and_then(|inside| inside.find('}'))? + 3;
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._- ".contains(c);

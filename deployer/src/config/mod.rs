@@ -33,15 +33,15 @@ const MOST_BYTES: usize = 1 << 20;
 /// A whole description.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The stack's name: the beginning of every name in the cloud.
+    /// The stack's name, which all names in the cloud begin with.
     pub name: Name,
-    /// Where it lives.
+    /// The region to deploy to.
     pub region: Region,
-    /// The only account it may live in.
+    /// The only account to deploy to.
     pub account: Option<String>,
-    /// Tags for everything.
+    /// Tags for every resource.
     pub tags: BTreeMap<String, String>,
-    /// Roles that exist and are used instead of own ones.
+    /// Existing roles to use instead of creating any.
     pub roles: Option<ExistingRoles>,
     /// Buckets, by their names in the file.
     pub buckets: BTreeMap<Name, Bucket>,
@@ -68,7 +68,7 @@ struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
 
-/// A region of AWS.
+/// An AWS region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Region(String);
 
@@ -79,7 +79,7 @@ pub struct InstanceType {
     architecture: Architecture,
 }
 
-/// A block of addresses, such as `0.0.0.0/0`.
+/// A CIDR block, such as `0.0.0.0/0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cidr(String);
 
@@ -87,7 +87,7 @@ pub struct Cidr(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(u16);
 
-/// Roles that exist: then nothing is ever written to IAM (docs/aws.md §3.4).
+/// Existing roles: with these, nothing is ever written to IAM (docs/aws.md §3.4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingRoles {
     /// The role of every function.
@@ -99,7 +99,7 @@ pub struct ExistingRoles {
 /// A private bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bucket {
-    /// Which web pages may use it.
+    /// The CORS rules.
     pub cors: Option<Cors>,
     /// The function to notify of uploads.
     pub on_upload: Option<Upload>,
@@ -107,7 +107,7 @@ pub struct Bucket {
     pub protect: bool,
 }
 
-/// Which web pages may use a bucket, and how.
+/// A CORS rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// Origins, or `*`.
@@ -118,18 +118,18 @@ pub struct Cors {
     pub headers: Vec<String>,
     /// Response headers.
     pub expose: Vec<String>,
-    /// How long a browser may remember the answer, in seconds.
+    /// How long a browser may cache the answer to a preflight, in seconds.
     pub max_age_s: Option<u16>,
 }
 
-/// The function to notify of uploads.
+/// An upload notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
-    /// Its name in the file.
+    /// The name of the function to notify.
     pub function: Name,
-    /// Only keys that begin so.
+    /// The key prefix.
     pub prefix: Option<String>,
-    /// Only keys that end so.
+    /// The key suffix.
     pub suffix: Option<String>,
 }
 
@@ -155,111 +155,111 @@ pub enum Program {
     Binary(PathBuf),
 }
 
-/// What a function or service uses, and so what it may do.
+/// The resources that a function or service uses, which determine its permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Uses {
     /// Buckets.
     pub buckets: BTreeMap<Name, Access>,
     /// Tables.
     pub tables: BTreeMap<Name, Access>,
-    /// Whether it asks Rekognition for labels.
+    /// Whether it calls Rekognition.
     pub rekognition: bool,
 }
 
-/// How something is used.
+/// The access to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Only read.
+    /// Read only.
     Read,
-    /// Only written.
+    /// Write only.
     Write,
-    /// Both.
+    /// Read and write.
     ReadWrite,
 }
 
 /// Environment variables.
 pub type Environment = BTreeMap<String, Text>;
 
-/// A function: a program that runs when something happens.
+/// A function: a program that is invoked by events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
-    /// What it runs.
+    /// Its program.
     pub program: Program,
-    /// On which processors.
+    /// The processor architecture.
     pub architecture: Architecture,
-    /// In MB, 128 to 10,240.
+    /// The memory in MB, 128 to 10,240.
     pub memory_mb: u16,
-    /// In seconds, 1 to 900.
+    /// The timeout in seconds, 1 to 900.
     pub timeout_s: u16,
-    /// How long its log is kept; for ever when absent.
+    /// How long its log is kept, in days; for ever if absent.
     pub log_retention_days: Option<u16>,
     /// Its variables.
     pub environment: Environment,
-    /// What it may do.
+    /// The resources it uses.
     pub uses: Uses,
 }
 
 /// A service: a program on a group of instances behind a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// What it runs.
+    /// Its program.
     pub program: Program,
-    /// Where it listens.
+    /// The port it listens on.
     pub port: Port,
-    /// On which machines.
+    /// The instance type.
     pub instance_type: InstanceType,
-    /// On how many.
+    /// How many instances there are.
     pub instances: Instances,
-    /// How its health is asked for.
+    /// The health check of its targets.
     pub health_check: HealthCheck,
-    /// Where its users find it.
+    /// The load balancer in front of it.
     pub load_balancer: Balancer,
-    /// A machine image to stay with; the newest Amazon Linux 2023 at creation when absent.
+    /// The machine image; if absent, the newest Amazon Linux 2023 at creation.
     pub image: Option<String>,
-    /// The root disk, in GB.
+    /// The size of the root disk, in GB.
     pub disk_gb: u16,
     /// How long a new instance may be unhealthy, in seconds.
     pub grace_period_s: u16,
     /// Its variables.
     pub environment: Environment,
-    /// What it may do.
+    /// The resources it uses.
     pub uses: Uses,
 }
 
-/// How many instances, and what makes them more or fewer.
+/// The size of a service's group, and when it scales.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instances {
-    /// At least.
+    /// The minimum.
     pub min: u16,
-    /// At most.
+    /// The maximum.
     pub max: u16,
-    /// The CPU use that the group aims at, in percent.
+    /// The target CPU utilisation, in percent.
     pub cpu_percent: u16,
 }
 
-/// How the load balancer asks for health.
+/// The health check of the targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// The path it asks for.
+    /// The path to request.
     pub path: String,
-    /// Every so many seconds.
+    /// The interval in seconds.
     pub interval_s: u16,
-    /// How long it waits for the answer, in seconds.
+    /// The timeout in seconds.
     pub timeout_s: u16,
-    /// So many good answers make it healthy.
+    /// Consecutive successes that make a target healthy.
     pub healthy: u16,
-    /// So many bad ones make it unhealthy.
+    /// Consecutive failures that make it unhealthy.
     pub unhealthy: u16,
-    /// The good statuses, such as `200` or `200-299`.
+    /// The statuses that count as success, such as `200` or `200-299`.
     pub matcher: String,
 }
 
-/// Where users find a service.
+/// The load balancer of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancer {
     /// The public port.
     pub port: Port,
-    /// Who may come.
+    /// The CIDR blocks that may connect.
     pub allow: Vec<Cidr>,
 }
 
@@ -282,7 +282,7 @@ impl Config {
         if text.len() > MOST_BYTES {
             return Err(too_large(file));
         }
-        // Some editors begin a file with a mark of its encoding.
+        // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match read::read(text) {
             Ok(config) => Ok(Config { source: Source { file: file.into(), ..config.source }, ..config }),
@@ -299,14 +299,14 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(config.source.errors(problems)) }
     }
 
-    /// Where this value stands, by its path such as `services.web.image`.
+    /// The place of a value, by its path such as `services.web.image`.
     pub fn place_of(&self, path: &str) -> Option<Place> {
         self.places.get(path).copied()
     }
 }
 
 impl Source {
-    /// In the order of the file, each once.
+    /// References in the order of the file, each once.
     fn errors(self, mut problems: Vec<Problem>) -> Errors {
         problems.sort_by_key(|problem| problem.place);
         let mut seen = BTreeSet::new();
@@ -335,7 +335,7 @@ fn whole(file: &str, what: String, help: Option<&str>) -> Errors {
     Errors { file: file.into(), text: String::new(), problems: vec![problem] }
 }
 
-/// Relative to where the user is, if it is below.
+/// Relative to the working directory, if it is below it.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(&here).unwrap_or(path).display().to_string()
@@ -390,7 +390,7 @@ impl FromStr for Region {
 }
 
 impl InstanceType {
-    /// Its processors.
+    /// Its processor architecture.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }

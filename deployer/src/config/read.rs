@@ -19,8 +19,8 @@ use crate::package::Architecture;
 
 /// Reads a whole description.
 ///
-/// What is wrong is replaced by something harmless, so that the rest can be checked as well: it never gets out,
-/// because then there are problems.
+/// Replaces invalid values with harmless ones, so that the rest is checked, too: they are never returned, because then
+/// there are problems.
 pub fn read(text: &str) -> Result<Config, (Vec<Problem>, String)> {
     let root = tree::parse(text).map_err(|problems| (problems, hidden::by_layout(text)))?;
     let mut reader = Reader { text, problems: Vec::new(), places: BTreeMap::new(), secrets: Vec::new() };
@@ -37,7 +37,7 @@ struct Reader<'a> {
     text: &'a str,
     problems: Vec<Problem>,
     places: BTreeMap<String, Place>,
-    /// Where the values of variables are written: they may be secret, and errors quote lines.
+    /// The byte ranges of the values of variables: they may be secret, and errors quote lines.
     secrets: Vec<Range<usize>>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
-    /// A mapping that is not written out.
+    /// Stands for a mapping that was left out.
     fn none(above: &Fields<'a>, key: &str) -> Self {
         Fields { path: above.path(key), place: above.place, entries: &[] }
     }
@@ -123,7 +123,8 @@ impl Reader<'_> {
         let Some(entries) = self.map(section, value) else { return BTreeMap::new() };
         let mut read_entries = BTreeMap::new();
         for (key, place, value) in entries {
-            // A dot parts paths. A name with one is refused below, and its fields are read all the same.
+            // A dot separates the parts of a path. A name with one is rejected below, and its fields are read all the
+            // same.
             let path = format!("{section}.{}", key.replace('.', "-"));
             self.places.insert(path.clone(), *place);
             let name = Name::from_str(key)
@@ -478,7 +479,7 @@ impl Reader<'_> {
         Text::parse(&text, |part| self.place_within(value, part)).map_err(|problem| self.problems.push(problem)).ok()
     }
 
-    /// A scalar as it is written: `1.10` stays `1.10`, and `no` stays `no`.
+    /// Returns a scalar as it is written: `1.10` stays `1.10`, and `no` stays `no`.
     fn scalar(&mut self, value: &Located) -> Option<String> {
         match &value.node {
             Node::Null => Some(String::new()),
@@ -496,7 +497,7 @@ impl Reader<'_> {
         self.text.get(value.bytes.clone()).unwrap_or_default()
     }
 
-    /// A scalar as it is written, if it is short and plain enough to be repeated in an example.
+    /// Returns a scalar as it is written, if it is short and plain enough to be repeated in an example.
     fn plain<'v>(&'v self, value: &'v Located) -> Option<&'v str> {
         let written = match &value.node {
             Node::Text(text) => text,
@@ -507,13 +508,13 @@ impl Reader<'_> {
         (!written.is_empty() && written.len() <= 40 && written.chars().all(is_plain)).then_some(written)
     }
 
-    /// What a value is, for people: digits alone are a number to them, however many there are.
+    /// The kind of a value, for messages: digits alone are a number, however many there are.
     fn kind(&self, value: &Located) -> &'static str {
         let is_digits = || self.written(value).chars().all(|c| c.is_ascii_digit());
         if matches!(value.node, Node::Fraction) && is_digits() { "a number" } else { value.node.kind() }
     }
 
-    /// Where a part of a value stands: at the value itself when it is written with escapes.
+    /// The place of a part of a value: that of the value itself if it contains escapes.
     fn place_within(&self, value: &Located, part: &str) -> Place {
         let written = self.written(value);
         let Some(before) = written.find(part).map(|at| &written[..at]) else { return value.place };
@@ -570,7 +571,7 @@ impl Reader<'_> {
         Some(ExistingRoles { existing: existing?, instance_profile })
     }
 
-    /// The fields of a mapping that may be left out, or is none: then it has none.
+    /// Returns the fields of an optional mapping; a value of another kind has none.
     fn fields_of<'a>(&mut self, above: &Fields<'a>, key: &str) -> Fields<'a> {
         let fields = above.get(key).and_then(|value| self.fields(&above.path(key), value));
         fields.unwrap_or_else(|| Fields::none(above, key))
@@ -669,11 +670,11 @@ impl Reader<'_> {
         Some(texts)
     }
 
-    /// At least one.
+    /// Requires at least one text.
     fn some_texts(&mut self, fields: &Fields<'_>, key: &str, example: &str) -> Vec<(String, Place)> {
         match self.texts(fields, key) {
             Some(texts) if !texts.is_empty() => texts,
-            // What is in it has been refused already.
+            // Its items have been rejected already.
             Some(_)
                 if fields
                     .get(key)
@@ -722,7 +723,7 @@ impl Reader<'_> {
         self.optional_number(fields, key).unwrap_or_else(|| usual(fields, key))
     }
 
-    /// Every number of a description fits 16 bits.
+    /// Every number in a description fits 16 bits.
     fn optional_number(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
         let (range, value) = (number(fields, key).0, fields.get(key)?);
         let Node::Number(number) = value.node else {
@@ -756,7 +757,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where the scalars of a value are written: the value itself, or those that it is made of.
+/// The byte ranges of the scalars in a value: of the value itself, or of its items.
 fn scalars(value: &Located, found: &mut Vec<Range<usize>>) {
     match &value.node {
         Node::List(items) => items.iter().for_each(|item| scalars(item, found)),
@@ -772,8 +773,8 @@ fn are_statuses(text: &str) -> bool {
     status(first).zip(status(last)).is_some_and(|(first, last)| first <= last)
 }
 
-/// What mappings look like, by the end of their path; `*` stands for an entry's name. In the example, `$` stands for
-/// what was written in the place of the mapping, or else for the word beside it.
+/// Examples of mappings, by the end of their path; `*` stands for an entry's name. `$` stands for the value that was
+/// written in place of the mapping, or else for the default beside it.
 const SHAPES: &[(&str, &str, &str)] = &[
     ("tags", "tags: { $: value }", "course"),
     ("roles", "roles: { existing: $, instance_profile: LabInstanceProfile }", "LabRole"),
@@ -797,7 +798,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("outputs", "outputs: { NAME: value }", ""),
 ];
 
-/// The mapping that belongs at this path, with what was written there in its place.
+/// The mapping that belongs at this path, with the value that was written in its place.
 fn shape(path: &str, written: Option<&str>) -> String {
     let parts: Vec<&str> = path.split('.').collect();
     let fits = |pattern: &str| {
@@ -816,8 +817,8 @@ fn shape(path: &str, written: Option<&str>) -> String {
     }
 }
 
-/// Variables that Lambda sets itself and refuses to be given (AWS Lambda Developer Guide, "Defined runtime environment
-/// variables", reserved ones). All others may be set, such as `AWS_ENDPOINT_URL_REKOGNITION` or `TZ`.
+/// Variables that Lambda sets itself and rejects (AWS Lambda Developer Guide, "Defined runtime environment variables",
+/// reserved ones). All others may be set, such as `AWS_ENDPOINT_URL_REKOGNITION` or `TZ`.
 pub const RESERVED_BY_LAMBDA: &[&str] = &[
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
@@ -839,7 +840,7 @@ pub const RESERVED_BY_LAMBDA: &[&str] = &[
     "LAMBDA_RUNTIME_DIR",
 ];
 
-/// Variables that a function cannot be given, and why (docs/aws.md §7.1).
+/// Variables that a function cannot have, and why (docs/aws.md §7.1).
 fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
     if RESERVED_BY_LAMBDA.contains(&name) {
         return Some(("is set by Lambda itself", "leave it out"));
@@ -849,17 +850,17 @@ fn kept_by_lambda(name: &str) -> Option<(&'static str, &'static str)> {
     (!taken).then_some(("cannot be a variable of a function", help))
 }
 
-/// Variables that a service cannot be given, and why.
+/// Variables that a service cannot have, and why.
 fn kept_by_us(name: &str) -> Option<(&'static str, &'static str)> {
     (name == "PORT").then_some(("is set by the deployer", "leave it out: the service's `port` is where it listens"))
 }
 
-/// What user data cannot carry: ends of lines, as YAML and systemd see them, and what neither reads.
+/// Characters that user data cannot carry: line breaks of YAML and systemd, and what neither accepts.
 fn breaks_a_line(c: char) -> bool {
     (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// The characters that every service of AWS takes in tags.
+/// The characters that every AWS service accepts in tags.
 fn is_of_tags(c: char) -> bool {
     c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c)
 }

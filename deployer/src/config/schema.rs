@@ -18,7 +18,7 @@ pub fn schema() -> String {
     format!("{document:#}\n")
 }
 
-/// Makes `value` an object with the fields below this path.
+/// Makes `value` an object schema with the fields below this path.
 fn add_fields(value: &mut Value, path: &str) {
     let fields: Vec<&Field> = below(path).collect();
     let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.key()).collect();
@@ -26,7 +26,7 @@ fn add_fields(value: &mut Value, path: &str) {
     value["additionalProperties"] = json!(false);
     value["required"] = json!(required);
     value["properties"] = fields.iter().map(|field| (field.key().to_owned(), described(field))).collect();
-    // A program is either built or finished.
+    // A program is either built or prebuilt.
     if fields.iter().any(|field| field.key() == "binary") {
         value["oneOf"] = json!([{ "required": ["package"] }, { "required": ["binary"] }]);
     }
@@ -80,7 +80,7 @@ fn with_fields(field: &Field) -> Value {
 fn entries(field: &Field, one: &str) -> Value {
     let mut entry = json!({ "description": one });
     add_fields(&mut entry, &format!("{}.*", field.path));
-    // An entry without a required field may be a name alone: `logs:` is a bucket, too.
+    // An entry without required fields may be empty: `logs:` is a bucket.
     if entry["required"] == json!([]) && entry.get("oneOf").is_none() {
         entry["type"] = json!(["object", "null"]);
     }

@@ -2,29 +2,29 @@
 
 use super::{Place, Problem};
 
-/// A text, some parts of which are known only when other resources are there.
+/// A text, parts of which are known only when other resources exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(Vec<Piece>);
 
 /// A part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Stands for itself.
+    /// A literal.
     Literal(String),
-    /// Stands for an attribute of an entry.
+    /// A reference to an attribute of an entry.
     Reference(Reference),
 }
 
-/// Names an attribute of an entry of `stack.yaml`.
+/// Refers to an attribute of an entry of `stack.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// `buckets`, `tables`, `functions` or `services`.
     pub section: String,
     /// The entry's own name.
     pub entry: String,
-    /// Which of its attributes.
+    /// The attribute.
     pub attribute: String,
-    /// Where the reference stands.
+    /// The place of the reference.
     pub place: Place,
 }
 
@@ -41,7 +41,7 @@ impl Text {
         &self.0
     }
 
-    /// What it refers to.
+    /// The references in it.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
@@ -49,7 +49,7 @@ impl Text {
         })
     }
 
-    /// How long it is at least, in bytes.
+    /// Its minimum length in bytes.
     pub fn known_len(&self) -> usize {
         let len = |piece: &Piece| match piece {
             Piece::Literal(text) => text.len(),
@@ -58,9 +58,8 @@ impl Text {
         self.0.iter().map(len).sum()
     }
 
-    /// Takes a text apart. `$${` stands for `${`; `place_of` says where a part of the text stands in the file.
-    ///
-    /// Errors: the first reference that is none.
+    /// Parses a text; `$${` is an escaped `${`, and `place_of` maps a part of the text to its place in the file.
+    /// Errors: the first invalid reference.
     pub fn parse(text: &str, place_of: impl Fn(&str) -> Place) -> Result<Text, Problem> {
         let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find("${") {
@@ -75,7 +74,7 @@ impl Text {
             let place = place_of(whole);
             let Some(reference) = reference(whole, place) else {
                 let help = "references look like ${buckets.images.name}; write $${ for the characters themselves";
-                // What is no reference may be a password with these two characters in it.
+                // Invalid syntax may be a password that contains these characters.
                 let is_near = whole.ends_with('}')
                     && whole[2..].chars().all(|c| c.is_ascii_alphanumeric() || "_-. }".contains(c));
                 let message =

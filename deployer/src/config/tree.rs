@@ -7,14 +7,14 @@ use serde_yaml::{DuplicateKeyPolicy, Location, NonFiniteFloatPolicy, Spanned};
 
 use super::{Place, Problem};
 
-/// A value, before anybody has asked what it means.
+/// An untyped value.
 #[derive(Debug, Clone)]
 pub enum Node {
     /// Nothing, or `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number. One that does not fit is the largest that does: every limit is far below.
+    /// A whole number, saturated: every limit is far below.
     Number(i64),
     /// Any other number.
     Fraction,
@@ -31,14 +31,14 @@ pub enum Node {
 pub struct Located {
     /// Line and column, from 1.
     pub place: Place,
-    /// The bytes of the file that it is written with.
+    /// Its byte range in the file.
     pub bytes: Range<usize>,
     /// The value.
     pub node: Node,
 }
 
 impl Node {
-    /// What it is, for people.
+    /// Its kind, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Node::Null => "nothing",
@@ -52,14 +52,14 @@ impl Node {
     }
 }
 
-/// The most levels of lists and mappings: a description has six, and every one uses some of the stack.
+/// The maximum nesting: a description needs six levels, and each one uses stack space.
 const MOST_LEVELS: usize = 16;
 
 /// Parses a text.
 ///
-/// Errors: the first thing that is not YAML, or all keys that stand twice.
+/// Errors: the first syntax error, or all duplicate keys.
 pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
-    // Duplicates are passed on, to be reported all at once. Only `true` and `false` are booleans, as in YAML 1.2.
+    // Duplicates are passed on and reported all at once. Only `true` and `false` are booleans, as in YAML 1.2.
     let options = serde_yaml::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
@@ -73,7 +73,7 @@ pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
     if problems.is_empty() { Ok(root) } else { Err(problems) }
 }
 
-/// What the parser says, and what to do about it.
+/// What the parser reports, and the remedy.
 const REMEDIES: &[(&str, &str, &str)] = &[
     ("multiple YAML documents", "a second document begins here", "one file describes one stack: take `---` away"),
     ("Depth", "too many levels", "a stack is described with at most six levels"),
@@ -101,8 +101,8 @@ fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
     Problem { place, message, help: Some(help.into()) }
 }
 
-/// The tab that a line is indented with, or the line before, where parsers often notice it too late. Those that speak of
-/// a tab may also mean one further below: they name the place where the value begins.
+/// Finds the tab that indents a line, or the line before, where parsers often notice it too late. An error that
+/// mentions a tab may also mean one further below: its place is where the value begins.
 fn tab_near(text: &str, line: usize, is_told_of: bool) -> Option<Place> {
     let lines: Vec<&str> = text.lines().collect();
     let below = if is_told_of { line..lines.len() } else { 0..0 };
@@ -136,7 +136,7 @@ fn duplicates(value: &Located, problems: &mut Vec<Problem>) {
 impl<'de> Deserialize<'de> for Located {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Node>::deserialize(deserializer)?;
-        // What an alias stands for is wrong or right where it is written.
+        // The value of an alias is checked where its anchor is.
         let (place, bytes) = (Place::from(&spanned.defined), bytes(&spanned.defined));
         Ok(Located { place, bytes, node: spanned.value })
     }
@@ -196,7 +196,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        // Whole numbers of too many digits come as these.
+        // Whole numbers with too many digits arrive as floats.
         Ok(if value.abs() < 1e18 || value.is_nan() { Node::Fraction } else { Node::Number(i64::MAX) })
     }
 

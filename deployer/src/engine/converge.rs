@@ -1,4 +1,4 @@
-//! The two loops: one makes a resource match its description, the other removes it.
+//! The two loops: one converges a resource to its description, the other removes it.
 
 use std::{future::Future, time::Duration};
 
@@ -11,14 +11,14 @@ use super::{
     diff::{Change, diff, secrets},
 };
 
-/// How fast to look again, and when to stop.
+/// The polling interval, and the signal to stop.
 #[derive(Debug, Clone)]
 pub struct Pace {
-    /// The first rest; each further one is half as long again.
+    /// The first pause; each further one is half as long again.
     pub shortest: Duration,
-    /// The longest rest.
+    /// The longest pause.
     pub longest: Duration,
-    /// Set when the user wants to stop: calls in flight finish, nothing new begins.
+    /// Cancelled when the user wants to stop: calls in flight finish, and no new ones start.
     pub stop: CancellationToken,
 }
 
@@ -26,20 +26,20 @@ impl Default for Pace {
     fn default() -> Self {
         Pace {
             shortest: Duration::from_millis(50),
-            // One look every five seconds and resource stays far below AWS's rate limits (docs/aws.md §14).
+            // Polling each resource every five seconds stays far below AWS's rate limits (docs/aws.md §14).
             longest: Duration::from_secs(5),
             stop: CancellationToken::new(),
         }
     }
 }
 
-/// After our own create, "not there" means "not visible yet" for this long (docs/aws.md §18).
+/// For this long after our own create, "absent" means "not visible yet" (docs/aws.md §18).
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 
-/// Asks, and asks again for as long as the answer is "not yet".
+/// Repeats a read while its error means "not yet".
 ///
-/// A look consists of several calls. What the first one found may be gone for the second, because another client has
-/// just removed it: the next look finds nothing, or what is there then.
+/// A read consists of several calls. What the first one found may have been removed by another client before the
+/// second: the next read finds a consistent state.
 pub async fn look<T, F: Future<Output = Result<T, Fault>>>(mut ask: impl FnMut() -> F) -> Result<T, Fault> {
     let mut patience = Patience::new(Duration::ZERO);
     loop {
@@ -59,7 +59,7 @@ pub(super) struct Run<'a, C> {
     pub observer: &'a Observer,
 }
 
-/// Who is being dealt with, and which tags make it ours.
+/// One resource, with the tags that mark it as ours.
 pub(super) struct Subject {
     pub address: Address,
     pub stack: String,
@@ -69,9 +69,9 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Reads, acts and reads again until nothing is left to do.
+    /// Reads, acts and reads again until nothing differs.
     ///
-    /// A wait is a round in which `read` says `Settling`; a crash is one more way to start a round. Nothing here
+    /// Waiting is a round in which `read` returns `Settling`; recovery from a crash is an ordinary round. Nothing here
     /// can delete.
     pub async fn converge<R: Resource>(
         &self,
@@ -124,7 +124,7 @@ impl Subject {
                     }
                 }
             };
-            // AWS quotes what it refuses.
+            // AWS quotes the values that it rejects.
             let acted = acted.map_err(|fault| fault.hiding(&secrets(want, R::SECRET)));
             if let Err(error) = self.rest(resource, run, verb, acted, &mut patience).await {
                 refusal.note(error, state)?;
@@ -168,7 +168,7 @@ impl Subject {
         look(|| resource.loss(cloud)).await.map_err(|fault| self.failed(resource, "read", fault))
     }
 
-    /// What would make this resource as wanted.
+    /// Determines the step that makes this resource as wanted.
     pub fn step<R: Resource>(&self, live: &Live<R>, want: &R::Settings) -> Step {
         let section = &self.address.section;
         let changes = diff(&live.settings, want).into_iter();
@@ -185,9 +185,9 @@ impl Subject {
         if changes.is_empty() { Step::Keep } else { Step::Update(changes) }
     }
 
-    /// Refuses what is not ours.
+    /// Fails if the resource is not ours.
     pub fn check_owner<R: Resource>(&self, resource: &R, live: &Live<R>) -> Result<(), Error> {
-        let is_free = live.owner.is_nobody();
+        let is_free = live.owner.is_unowned();
         match live.owner.foreign_to(&self.stack).filter(|_| !(is_free && self.adopts)) {
             Some(owner) => {
                 Err(Error::Foreign { what: self.address.clone(), name: resource.name().into(), owner, is_free })
@@ -213,8 +213,8 @@ impl Subject {
         Ok(())
     }
 
-    /// Tags that are wanted and are not there as wanted. Tags of others are left alone. So is the resource tag
-    /// of what has been found by its name: it only tells people where a resource comes from.
+    /// The wanted tags that are missing or differ. Tags of others are left alone. So is the resource tag of a resource
+    /// that was found by its name: it only informs people.
     fn missing_tags<'a, R: Resource>(
         &'a self,
         live: &'a Live<R>,
@@ -232,7 +232,7 @@ impl Subject {
         })
     }
 
-    /// The only place where waiting, time limits and the wish to stop act.
+    /// The only place that handles waiting, time limits and interruption.
     async fn rest<R: Resource>(
         &self,
         resource: &R,
@@ -266,7 +266,7 @@ impl Subject {
         }
     }
 
-    /// Says what is being done, once: the rounds in which it is tried again are waiting.
+    /// Reports an action once; rounds that retry it count as waiting.
     fn begin<C>(&self, run: &Run<'_, C>, patience: &mut Patience, verb: &'static str) {
         if patience.verb != verb {
             patience.verb = verb;
@@ -287,15 +287,15 @@ impl Subject {
     }
 }
 
-/// A refusal for good, to be believed when a second look finds everything as it was.
+/// A permanent refusal, which is believed if a second read finds everything unchanged.
 ///
-/// It may be the echo of our own call: that took effect, its answer was lost, and the client repeated it. "The
-/// profile has a role already" is such an answer.
+/// It may be the echo of our own call: it took effect, its answer was lost, and the client repeated it. "The profile
+/// has a role already" is such an answer.
 #[derive(Default)]
 struct Refusal(Option<(Error, String)>);
 
 impl Refusal {
-    /// Keeps a refused call for the next look; everything else ends the loop.
+    /// Keeps a refusal for the next read; every other error ends the loop.
     fn note(&mut self, error: Error, state: String) -> Result<(), Error> {
         match &error {
             Error::Fault { .. } => self.0 = Some((error, state)),
@@ -304,7 +304,7 @@ impl Refusal {
         Ok(())
     }
 
-    /// What to report when there was no second look.
+    /// The error to report if there was no second read.
     fn or(&mut self, error: Error) -> Error {
         self.0.take().map_or(error, |(refused, _)| refused)
     }
@@ -317,7 +317,7 @@ impl Refusal {
     }
 }
 
-/// What a look found, to be compared with the next.
+/// A summary of what a read found, to compare with the next one.
 fn state_of<R: Resource>(observed: &Observed<R>) -> String {
     match observed {
         Observed::Absent => "absent".into(),
@@ -331,7 +331,7 @@ fn is_fixed<R: Resource>(path: &str) -> bool {
     R::FIXED.contains(&top)
 }
 
-/// How long we have been waiting, for what, and how much longer we may.
+/// What is being waited for, for how long, and how long it may still take.
 struct Patience {
     begun: Instant,
     limit: Duration,
@@ -346,7 +346,7 @@ impl Patience {
         Patience { begun: Instant::now(), limit, verb: "", state: String::new(), rounds: 0, fault: None }
     }
 
-    /// Whether this fault may still go away. Its budget counts from when it was first seen in a row.
+    /// Whether this fault may still go away. Its time budget starts when it first occurs in a row.
     fn bears(&mut self, fault: &Fault) -> bool {
         let Retry::Within(budget) = fault.retry else { return false };
         self.limit = self.limit.max(self.begun.elapsed() + budget);

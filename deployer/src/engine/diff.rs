@@ -5,21 +5,20 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-/// One field that is not as wanted.
+/// A field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Where: field names joined by dots.
+    /// Its path: field names joined by dots.
     pub path: String,
-    /// What is there; nothing when the field is new.
+    /// The live value; `None` if the field is added.
     pub from: Option<Value>,
-    /// What is wanted; nothing when the field goes.
+    /// The wanted value; `None` if the field is removed.
     pub to: Option<Value>,
-    /// The field of `stack.yaml` that decides it, such as `services.web.instances.max`; nothing when none does.
+    /// The field of `stack.yaml` that decides it, such as `services.web.instances.max`; `None` if there is none.
     pub source: Option<String>,
 }
 
-/// A value of a field. Whether it may be seen is part of it: a secret one has no `Display`, and its `Debug` tells
-/// nothing.
+/// The value of a field, which knows whether it may be shown: a secret one has no `Display`, and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Value {
     text: String,
@@ -32,7 +31,7 @@ impl Value {
         (!self.is_secret).then_some(&*self.text)
     }
 
-    /// The value, because the user has asked to see it.
+    /// Returns the value even if it is secret, because the user asked to see it.
     pub fn revealed(&self) -> &str {
         &self.text
     }
@@ -59,10 +58,10 @@ impl Change {
         Change { path: path.into(), from, to, source: None }
     }
 
-    /// The same change of a resource that comes from `section`, with the field of `stack.yaml` that decides it.
+    /// The same change with its field of `stack.yaml`, for a resource that comes from `section`.
     ///
-    /// `sources` are pairs of a setting and a field below the section. What is below such a setting is below its field,
-    /// too.
+    /// `sources` are pairs of a setting and a field below the section. Subfields of such a setting are mapped to the
+    /// field, too.
     pub fn sourced(self, section: &str, sources: &[(&str, &str)]) -> Self {
         let source = sources.iter().find_map(|(setting, field)| {
             let below = self.path.strip_prefix(setting)?;
@@ -71,7 +70,7 @@ impl Change {
         Change { source: source.filter(|_| !section.is_empty()), ..self }
     }
 
-    /// The same change, whose values are not to be seen if they are below one of these fields.
+    /// The same change, with its values hidden if they are below one of these fields.
     pub fn hidden_below(mut self, secret: &[&str]) -> Self {
         if is_below(secret, &self.path) {
             self.from.iter_mut().chain(&mut self.to).for_each(|value| value.is_secret = true);
@@ -80,7 +79,7 @@ impl Change {
     }
 }
 
-/// Every text of these settings that is below one of these fields.
+/// Returns every text in these settings that is below one of these fields.
 pub fn secrets<S: Serialize>(settings: &S, secret: &[&str]) -> Vec<String> {
     let mut texts = Vec::new();
     if let Json::Object(fields) = value(settings) {
@@ -102,7 +101,7 @@ fn is_below(fields: &[&str], path: &str) -> bool {
     fields.contains(&path.split('.').next().unwrap_or(path))
 }
 
-/// What must change in `live` to make it `want`.
+/// Returns the changes that turn `live` into `want`.
 pub fn diff<S: Serialize>(live: &S, want: &S) -> Vec<Change> {
     let mut changes = Vec::new();
     compare("", &value(live), &value(want), &mut changes);

@@ -1,4 +1,4 @@
-//! Errors of the engine: a refused call, and the resource it was made for.
+//! Errors of the engine: a refused call, and the resource that it was made for.
 
 use std::time::Duration;
 
@@ -6,42 +6,42 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{Address, Change};
 
-/// A call was refused.
+/// A refused call.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{code}: {message} ({operation})")]
 pub struct Fault {
     /// The operation, such as `CreateBucket`.
     pub operation: String,
-    /// The service's own code, such as `AccessDenied`.
+    /// The service's error code, such as `AccessDenied`.
     pub code: String,
-    /// The service's own words.
+    /// The service's message.
     pub message: String,
-    /// May the same call succeed later?
+    /// Whether the same call may succeed later.
     pub retry: Retry,
 }
 
 /// Whether a refused call may succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// The answer will stay the same.
+    /// No: the answer will stay the same.
     Never,
-    /// "Not yet", for at most this long.
+    /// Yes: it means "not yet" for at most this long.
     Within(Duration),
-    /// "Not yet", and this run does not wait: the next one goes on from here.
+    /// Yes, but this run does not wait: the next run continues from here.
     NextRun,
 }
 
 impl Fault {
-    /// A fault of our own making, with no call behind it.
+    /// A fault of our own, without a call.
     pub fn new(operation: &str, code: &str, message: impl Into<String>) -> Self {
         Fault { operation: operation.into(), code: code.into(), message: message.into(), retry: Retry::Never }
     }
 
-    /// The same fault, in whose message none of these values is quoted, neither plain nor in base64. Short ones tell
-    /// nothing and are found everywhere.
+    /// The same fault, without these values in its message, plain or in base64. Short values are not masked: they
+    /// reveal nothing and occur everywhere.
     pub fn hiding(mut self, values: &[String]) -> Self {
         let mut values: Vec<&str> = values.iter().map(|value| value.trim()).filter(|value| value.len() > 5).collect();
-        // A value may be part of another one.
+        // One value may contain another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         let holds_one = |text: &str| values.iter().any(|value| text.contains(value));
         let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
@@ -55,7 +55,7 @@ impl Fault {
         self
     }
 
-    /// The same fault, to be tried again for at most `budget`.
+    /// The same fault, to be retried for at most `budget`.
     pub fn within(self, budget: Duration) -> Self {
         Fault { retry: Retry::Within(budget), ..self }
     }
@@ -66,10 +66,10 @@ impl Fault {
     }
 }
 
-/// What went wrong with a resource.
+/// What failed about a resource.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A call for it was refused for good.
+    /// A call for it was refused permanently.
     #[error("failed to {verb} {what} ({name})")]
     Fault {
         /// `read`, `create`, `update`, `tag`, `delete`.
@@ -88,12 +88,12 @@ pub enum Error {
         what: Address,
         /// Its name in the cloud.
         name: String,
-        /// Whose it is.
+        /// Its owner.
         owner: String,
-        /// Whether it carries no ownership tags, so that it can be adopted.
+        /// Whether it carries no ownership tags and so can be adopted.
         is_free: bool,
     },
-    /// The change cannot be made in place, and we do not destroy data.
+    /// The change would need a replacement, and data is never destroyed by an update.
     #[error("{what} ({name}) would have to be replaced to change {}", paths(.changes))]
     MustReplace {
         /// Which resource.
@@ -103,7 +103,7 @@ pub enum Error {
         /// The settings that are fixed at creation.
         changes: Vec<Change>,
     },
-    /// It did not get there in time.
+    /// It did not settle in time.
     #[error("{what} ({name}) is still {state} after {} s", .after.as_secs())]
     TimedOut {
         /// Which resource.
@@ -112,18 +112,18 @@ pub enum Error {
         name: String,
         /// What it was doing.
         state: String,
-        /// How long we waited.
+        /// How long it was waited for.
         after: Duration,
     },
-    /// It has to wait for something, and the user asked not to.
+    /// It would have to wait, and the user asked not to.
     #[error("{what} is left for the next run: {reason}")]
     Postponed {
-        /// Which resource.
+        /// The resource.
         what: Address,
         /// What it would have waited for.
         reason: String,
     },
-    /// Stopped on request between two calls.
+    /// Stopped between two calls at the user's request.
     #[error("{what}: interrupted")]
     Interrupted {
         /// Which resource.
@@ -146,7 +146,7 @@ impl Error {
 }
 
 impl Error {
-    /// Where to look in `stack.yaml` for what caused it, the closest place first: a field, then the entry.
+    /// The fields of `stack.yaml` that may have caused it, most specific first.
     pub fn sources(&self) -> Vec<&str> {
         let fields = match self {
             Error::MustReplace { changes, .. } => changes.as_slice(),

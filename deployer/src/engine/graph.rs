@@ -1,4 +1,4 @@
-//! The graph: every resource of a stack, and which outputs each of them uses.
+//! The graph: every resource of a stack, and the outputs that each of them uses.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -10,20 +10,20 @@ use super::{
     step::Seen,
 };
 
-/// Every resource of a stack. Resources can only use what was added before them, so a cycle cannot be written.
+/// Every resource of a stack. Resources can only use those that were added before them, so there can be no cycle.
 pub struct Stack<C> {
     name: String,
     tags: Tags,
     section: String,
     pub(super) nodes: Vec<Box<dyn Node<C>>>,
     pub(super) needs: Vec<Vec<usize>>,
-    /// What carries the stack's tag and is no longer wanted.
+    /// Resources that carry the stack's tag and are no longer wanted.
     pub(super) orphans: Vec<Box<dyn Node<C>>>,
     known: BTreeSet<(&'static str, String)>,
 }
 
 impl<C: Send + Sync + 'static> Stack<C> {
-    /// An empty stack, whose resources will carry these tags beside the owner's.
+    /// An empty stack, whose resources carry these tags besides the ownership tags.
     pub fn new(name: impl Into<String>, tags: Tags) -> Self {
         Stack {
             name: name.into(),
@@ -36,12 +36,12 @@ impl<C: Send + Sync + 'static> Stack<C> {
         }
     }
 
-    /// The stack's name, as its resources' tags carry it.
+    /// The stack's name, as in the tags of its resources.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is added from here on belongs to this entry of `stack.yaml`, such as `buckets.images`.
+    /// Assigns what is added from here on to this entry of `stack.yaml`, such as `buckets.images`.
     pub fn section(&mut self, section: impl Into<String>) {
         self.section = section.into();
     }
@@ -59,7 +59,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.push(key.into(), Some(Arc::new(resource)), inputs, make)
     }
 
-    /// Adds a resource that lives inside the first of its inputs: where that is not, it cannot be.
+    /// Adds a resource that lives inside the first of its inputs: if that is absent, so is this.
     pub fn add_inside<R: Resource<Cloud = C>, I: Inputs>(
         &mut self,
         key: impl Into<String>,
@@ -98,10 +98,10 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.orphans.push(Box::new(node));
     }
 
-    /// The nodes that have one of these addresses, or belong to one of these entries or sections of `stack.yaml`,
-    /// with all they need.
+    /// Returns the nodes that have one of these addresses, or belong to one of these entries or sections of
+    /// `stack.yaml`, with everything they need.
     ///
-    /// Errors: the first target that names nothing.
+    /// Errors: the first target that matches nothing.
     pub fn select(&self, targets: &[String]) -> Result<BTreeSet<usize>, String> {
         let mut chosen = BTreeSet::new();
         for target in targets {
@@ -122,19 +122,19 @@ impl<C: Send + Sync + 'static> Stack<C> {
         known
     }
 
-    /// The node that everything needs, if there is any.
+    /// The node that all others need, if there is one.
     pub fn anchor(&self) -> Option<usize> {
         (!self.nodes.is_empty()).then_some(0)
     }
 
-    /// These nodes with all they need.
+    /// These nodes with everything they need.
     pub fn with_needs(&self, nodes: impl IntoIterator<Item = usize>) -> BTreeSet<usize> {
         let mut chosen = BTreeSet::new();
         nodes.into_iter().for_each(|index| self.choose(index, &mut chosen));
         chosen
     }
 
-    /// The entries of `stack.yaml` that these nodes come from.
+    /// The entries of `stack.yaml` that these nodes belong to.
     pub fn sections(&self, nodes: &BTreeSet<usize>) -> BTreeSet<&str> {
         nodes.iter().map(|&index| &*self.nodes[index].address().section).collect()
     }
@@ -167,7 +167,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         tags.insert(STACK_TAG.into(), self.name.clone());
         tags.insert(RESOURCE_TAG.into(), address.to_string());
         let mut needs = inputs.needs();
-        // Node 0 is the stack's anchor: the first to come and the last to go.
+        // Node 0 is the stack's anchor: created first, removed last.
         if index > 0 {
             needs.push(0);
         }
@@ -180,26 +180,26 @@ impl<C: Send + Sync + 'static> Stack<C> {
     }
 }
 
-/// `buckets` names every entry of its section, `buckets.images` one of them, `bucket.images` one resource.
+/// `buckets` matches every entry of its section, `buckets.images` one entry, `bucket.images` one resource.
 fn is_meant<C>(node: &dyn Node<C>, target: &str) -> bool {
     let (address, section) = (node.address().to_string(), &node.address().section);
     address == target || section == target || section.strip_prefix(target).is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// A resource with its type forgotten.
+/// A node with its resource type erased.
 pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
     /// See [`Removal::RANK`](super::Removal).
     fn removal_rank(&self) -> u8;
-    /// Lets it be adopted, if this is its name: `KIND.KEY`, or its kind and its name in the cloud.
+    /// Allows adoption if this is its name: `KIND.KEY`, or its kind with its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;
-    /// What would have to be done to make it as wanted.
+    /// Plans how to make it as wanted.
     fn plan<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Planned, Error>>;
-    /// What would have to be done to remove it; nothing when it is not there.
+    /// Plans its removal; `None` if it is absent.
     fn plan_removal<'a>(&'a self, cloud: &'a C, outputs: &'a Outputs) -> BoxFuture<'a, Result<Option<Planned>, Error>>;
-    /// Makes it as wanted, beginning with what the plan saw.
+    /// Makes it as wanted, starting from what the plan read.
     fn converge<'a>(&'a self, run: &'a Run<'a, C>, seen: Option<Seen>) -> BoxFuture<'a, Result<(), Error>>;
-    /// Removes it and waits until it is gone.
+    /// Removes it and waits until it is absent.
     fn vanish<'a>(&'a self, run: &'a Run<'a, C>) -> BoxFuture<'a, Result<(), Error>>;
 }
 
@@ -214,7 +214,7 @@ struct Entry<R: Resource, I: Inputs> {
 }
 
 impl<R: Resource, I: Inputs> Entry<R, I> {
-    /// Which resource it is and how it should be, once its inputs are there.
+    /// The resource and its wanted settings, once its inputs are known.
     fn resolve(&self, outputs: &Outputs) -> Option<(Arc<R>, R::Settings)> {
         let (made, want) = (self.make)(self.inputs.get(outputs)?);
         let resource = self.known.clone().or(made).expect("a node is known by name or made from its inputs");
@@ -255,8 +255,8 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
         Ok(self.planned(resource.name(), step, Some(Box::new(seen))))
     }
 
-    /// What lives in something that is not there is not there either, and need not be looked for once that has been
-    /// made. What lives in something that is there may be there, too, and have to change with its other inputs.
+    /// A resource whose parent is absent is absent, too, and need not be read after the parent has been created. If the
+    /// parent is present, the resource may be present as well and may have to change with its other inputs.
     fn plan_inside_nothing(&self, outputs: &Outputs) -> Planned {
         let parent = self.inputs.needs().first().copied();
         if parent.is_some_and(|parent| !outputs.is_absent(parent)) {
@@ -281,7 +281,7 @@ impl<R: Resource, I: Inputs> Entry<R, I> {
                     return Ok(None);
                 }
                 match live.owner.foreign_to(&self.subject.stack) {
-                    Some(owner) => Step::Foreign { owner, is_free: live.owner.is_nobody() },
+                    Some(owner) => Step::Foreign { owner, is_free: live.owner.is_unowned() },
                     None if R::is_protected(&live.settings) => Step::Protected,
                     None => Step::Delete { loss: self.subject.loss(&*resource, cloud).await? },
                 }

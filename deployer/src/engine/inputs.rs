@@ -1,4 +1,4 @@
-//! The inputs of a resource: handles of others, and everything composed of handles.
+//! The inputs of a resource: handles of other resources, and values composed of handles.
 
 use parking_lot::Mutex;
 use std::{
@@ -13,7 +13,7 @@ use std::{
 
 use super::{Address, Resource};
 
-/// Stands for a resource on the page. Using it as an input draws an edge.
+/// Stands for a resource on the page. Using it as an input adds an edge.
 pub struct Handle<R> {
     pub(super) index: usize,
     kind: PhantomData<fn() -> R>,
@@ -39,7 +39,7 @@ impl<R: Resource> Handle<R> {
         nodes.contains(&self.index)
     }
 
-    /// One text out of this resource's output, as a reference in `stack.yaml` names it.
+    /// A text from this resource's output, as a reference in `stack.yaml` names it.
     pub fn wire(self, text: impl Fn(&R::Output) -> String + Send + Sync + 'static) -> Wire {
         Wire(Source::Resource {
             index: self.index,
@@ -48,7 +48,7 @@ impl<R: Resource> Handle<R> {
     }
 }
 
-/// A text that is known from the start, or that a resource will have to offer.
+/// A text that is either constant or part of a resource's output.
 #[derive(Clone)]
 pub struct Wire(Source);
 
@@ -58,31 +58,31 @@ enum Source {
     Resource { index: usize, text: Reading },
 }
 
-/// Reads a text off the outputs, once its resource is there.
+/// Reads the text from the outputs, once its resource is known.
 type Reading = Arc<dyn Fn(&Outputs) -> Option<String> + Send + Sync>;
 
 impl Wire {
-    /// A text that is known from the start.
+    /// A constant text.
     pub fn literal(text: impl Into<String>) -> Wire {
         Wire(Source::Literal(text.into()))
     }
 }
 
-/// Texts joined to one.
+/// Concatenates texts.
 #[derive(Clone)]
 pub struct Joined(pub Vec<Wire>);
 
-/// Something that is known once certain resources are there.
+/// A value that is known once certain resources are.
 pub trait Inputs: Send + Sync + 'static {
-    /// What it is then.
+    /// Its type.
     type Known: Send;
     /// The resources it needs.
     fn needs(&self) -> Vec<usize>;
-    /// Its value, or nothing while a resource is missing.
+    /// Its value; `None` while the output of a resource is unknown.
     fn get(&self, outputs: &Outputs) -> Option<Self::Known>;
 }
 
-/// What the resources that are there have to offer.
+/// The outputs of the resources that are known.
 pub struct Outputs {
     addresses: Vec<Address>,
     offers: Vec<Mutex<Option<Arc<dyn Any + Send + Sync>>>>,
@@ -90,7 +90,7 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Of resources with these addresses, none of which is there yet.
+    /// Outputs for resources with these addresses, none of them known yet.
     pub(super) fn new(addresses: Vec<Address>) -> Self {
         let absent = addresses.iter().map(|_| AtomicBool::new(false)).collect();
         Outputs { offers: addresses.iter().map(|_| Mutex::new(None)).collect(), absent, addresses }
@@ -100,7 +100,7 @@ impl Outputs {
         *self.slot(index) = Some(Arc::new(output));
     }
 
-    /// What this resource has to offer, if it is there.
+    /// The output of this resource, if it is known.
     pub fn get<R: Resource>(&self, handle: Handle<R>) -> Option<R::Output> {
         let output = self.slot(handle.index).clone()?;
         Some(output.downcast_ref::<R::Output>().expect("a handle has the type of its node").clone())
@@ -111,7 +111,7 @@ impl Outputs {
         needs.iter().filter(|&&need| self.slot(need).is_none()).map(|&need| self.addresses[need].clone()).collect()
     }
 
-    /// Remembers that this resource was looked for and is not there.
+    /// Records that this resource was read and is absent.
     pub(super) fn set_absent(&self, index: usize) {
         self.absent[index].store(true, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! A plan is a value: what would be done, and why. Applying it is a separate step.
+//! A plan is a value: the steps and the reasons for them. Applying it is a separate operation.
 
 use std::collections::BTreeSet;
 
@@ -14,25 +14,25 @@ use super::{
     walk::{Span, Visit, Walked, walk},
 };
 
-/// How many resources are dealt with at once: more would meet AWS's rate limits (docs/aws.md §14).
+/// How many resources are processed at once: more would run into AWS's rate limits (docs/aws.md §14).
 pub const AT_ONCE: usize = 8;
 
-/// What would be done, resource by resource.
+/// The steps, resource by resource.
 pub struct Plan {
-    /// In the order of the page, what is no longer wanted last.
+    /// In the order of the page, orphans last.
     pub lines: Vec<Planned>,
-    /// How long it took to look at everything.
+    /// How long reading everything took.
     pub span: Span,
     outputs: Outputs,
 }
 
 impl Plan {
-    /// Whether nothing is to be done.
+    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.work() == 0
     }
 
-    /// How many resources have something done to them.
+    /// How many resources would change.
     pub fn work(&self) -> usize {
         self.lines.iter().filter(|line| line.step.is_work()).count()
     }
@@ -45,43 +45,43 @@ impl Plan {
         steps(self) == steps(other)
     }
 
-    /// Whether it begins with the anchor: then nothing of the stack was there.
+    /// Whether it creates the anchor: then the stack had no resources.
     pub fn is_first(&self) -> bool {
         self.lines.first().is_some_and(|line| line.step == Step::Create)
     }
 
-    /// What is to be removed.
+    /// What it removes.
     pub fn doomed(&self) -> impl Iterator<Item = &Planned> {
         self.lines.iter().filter(|line| matches!(line.step, Step::Delete { .. }))
     }
 
-    /// What the resources that are there have to offer.
+    /// The outputs of the resources that exist.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
     }
 
-    /// Has apply look again at everything it changes: what was seen is too old.
+    /// Makes apply read everything that it changes again, because the plan is too old.
     pub fn forget(&mut self) {
         self.lines.iter_mut().for_each(|line| line.seen = None);
     }
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 pub struct Applied {
-    /// Of each resource that had work to do.
+    /// The outcome of each resource that had work to do.
     pub outcomes: Vec<Outcome>,
-    /// What the resources that are there have to offer.
+    /// The outputs of the resources that exist.
     pub outputs: Outputs,
-    /// How long it took to make everything as wanted.
+    /// How long applying it took.
     pub span: Span,
 }
 
-/// What became of one resource.
+/// The outcome of one resource.
 #[derive(Debug)]
 pub struct Outcome {
     /// Which resource.
     pub address: Address,
-    /// Done, or why not; `None` when something it needs failed first.
+    /// The result; `None` if a resource that it needs failed first.
     pub result: Option<Result<(), Error>>,
 }
 
@@ -91,33 +91,33 @@ impl Outcome {
         matches!(self.result, Some(Ok(())))
     }
 
-    /// Whether it is left for the next run, because the user asked not to wait.
+    /// Whether it is left for the next run because the user asked not to wait.
     pub fn is_postponed(&self) -> bool {
         matches!(self.result, Some(Err(Error::Postponed { .. })))
     }
 }
 
-/// Something happened to a resource.
+/// An event of a resource.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// To which.
+    /// The resource.
     pub address: Address,
-    /// What.
+    /// What happened.
     pub progress: Progress,
 }
 
-/// How far it is.
+/// The progress of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// Work has begun: `creating`, `updating`, `deleting`.
     Began(&'static str),
-    /// It is not there yet, and this is what it is doing.
+    /// It is settling; this is its state.
     Waiting(String),
     /// It is as wanted.
     Done,
-    /// It cannot be made so.
+    /// It failed.
     Failed,
-    /// Something it needs failed, or it is left for the next run.
+    /// A resource that it needs failed, or it is left for the next run.
     Skipped,
 }
 
@@ -125,7 +125,7 @@ pub enum Progress {
 pub type Observer = dyn Fn(Event) + Send + Sync;
 
 impl<C: Send + Sync + 'static> Stack<C> {
-    /// What would make the chosen resources as wanted and remove what is no longer wanted. Changes nothing.
+    /// Plans how to make the chosen resources as wanted and remove orphans. Changes nothing.
     pub async fn plan(&self, cloud: &C, chosen: Option<&BTreeSet<usize>>) -> Result<Plan, Error> {
         let outputs = Outputs::new(self.addresses());
         let lines = Slots::new(self.nodes.len());
@@ -154,7 +154,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(Plan { lines, outputs, span })
     }
 
-    /// What would remove everything, except `kept` entries of `stack.yaml`. Changes nothing.
+    /// Plans the removal of everything except `kept` entries of `stack.yaml`. Changes nothing.
     pub async fn plan_removal(&self, cloud: &C, kept: &BTreeSet<usize>) -> Result<Plan, Error> {
         let outputs = Outputs::new(self.addresses());
         let lines = Slots::new(self.nodes.len());
@@ -184,7 +184,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Ok(Plan { lines, outputs, span })
     }
 
-    /// Carries out a plan: first everything that comes or changes, then, if all went well, what goes.
+    /// Carries out a plan: first creations and changes, then, if all of them succeeded, removals.
     pub async fn apply(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Applied {
         let Plan { lines, outputs, .. } = plan;
         let doomed = doomed(&lines);
@@ -197,8 +197,8 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Applied { outcomes, outputs, span }
     }
 
-    /// Applies the anchor before everything else: from then on other runs can see the lease.
-    /// Returns what became of it, if there was anything to do.
+    /// Applies the anchor before everything else: from then on other runs can see the lease. Returns its outcome if
+    /// there was anything to do.
     pub async fn bring_anchor(&self, cloud: &C, plan: &mut Plan, pace: &Pace, observer: &Observer) -> Option<Outcome> {
         let node = self.nodes.first()?;
         let line = plan.lines.iter_mut().find(|line| line.address == *node.address() && line.step.is_work())?;
@@ -211,7 +211,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Some(Outcome { address: node.address().clone(), result: Some(result) })
     }
 
-    /// Removes what the plan says goes, except the anchor: what uses something goes before it.
+    /// Removes what the plan removes, except the anchor: users of a resource before the resource.
     pub async fn remove_all_but_anchor(
         &self,
         cloud: &C,
@@ -226,7 +226,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         self.remove_these(&Run { cloud, outputs: &plan.outputs, pace, observer }, &doomed).await
     }
 
-    /// Removes the anchor, if the plan says that it goes.
+    /// Removes the anchor, if the plan does.
     pub async fn remove_anchor(&self, cloud: &C, plan: &Plan, pace: &Pace, observer: &Observer) -> Option<Outcome> {
         let node = self.nodes.first().filter(|node| doomed(&plan.lines).contains(node.address()))?;
         let run = Run { cloud, outputs: &plan.outputs, pace, observer };
@@ -234,7 +234,7 @@ impl<C: Send + Sync + 'static> Stack<C> {
         Some(Outcome { address: node.address().clone(), result: Some(result) })
     }
 
-    /// Removes what the plan says goes: what uses something goes before it.
+    /// Removes what the plan removes: users of a resource before the resource.
     pub async fn remove(&self, cloud: &C, plan: Plan, pace: &Pace, observer: &Observer) -> Vec<Outcome> {
         let Plan { lines, outputs, .. } = plan;
         self.remove_these(&Run { cloud, outputs: &outputs, pace, observer }, &doomed(&lines)).await
@@ -303,7 +303,7 @@ fn doomed(lines: &[Planned]) -> BTreeSet<Address> {
     doomed.map(|line| line.address.clone()).collect()
 }
 
-/// What was seen of each node that has work to do.
+/// What the plan read of each node that has work to do.
 type Work = Vec<Mutex<Option<Option<Seen>>>>;
 
 async fn walk_nodes<C: Send + Sync + 'static>(
@@ -357,7 +357,7 @@ where
     result
 }
 
-/// Values that come in any order and leave in that of their indices.
+/// Collects values in any order and returns them in the order of their indices.
 struct Slots<T>(Mutex<Vec<Option<T>>>);
 
 impl<T> Slots<T> {

@@ -1,14 +1,14 @@
-//! The order in which resources are removed: whatever uses a resource goes before it.
+//! The order in which resources are removed: users of a resource before the resource.
 
 use std::collections::BTreeSet;
 
 use super::{Stack, graph::Node, walk::reversed};
 
-/// For each node of the page, followed by each orphan, the nodes that have to go before it.
+/// For each node of the page, followed by each orphan, the nodes that have to be removed before it.
 ///
-/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node goes before an orphan
-/// that it may still use (a listener that keeps forwarding to a target group of the previous port), and an orphan
-/// before a page node that it may use (a security group whose rules name the load balancer's).
+/// The page knows its own edges. An orphan has none, so they follow from its kind: a page node is removed before an
+/// orphan that it may still use (a listener that keeps forwarding to a target group of the previous port), and an
+/// orphan before a page node that it may use (a security group whose rules refer to the load balancer's).
 pub(super) fn removal_order<C: Send + Sync + 'static>(stack: &Stack<C>) -> Vec<Vec<usize>> {
     let (page, orphans) = (&stack.nodes, &stack.orphans);
     let uses = kinds_in_use(stack);
@@ -38,7 +38,7 @@ pub(super) fn by_rank<C>(nodes: &[Box<dyn Node<C>>]) -> Vec<Vec<usize>> {
     nodes.iter().map(|node| lower(node.removal_rank())).collect()
 }
 
-/// Which kind uses which, as the edges of the page have it. That everything needs the anchor says nothing of its kind.
+/// Which kind uses which, according to the edges of the page. Edges to the anchor are left out: every node has one.
 fn kinds_in_use<C: Send + Sync + 'static>(stack: &Stack<C>) -> BTreeSet<(&'static str, &'static str)> {
     let kind = |index: usize| stack.nodes[index].address().kind;
     let anchor = stack.anchor();
@@ -67,9 +67,9 @@ mod tests {
         page::lay_out,
     };
 
-    /// The shipped page, and an orphan of every kind that can be one.
+    /// The shipped page, with an orphan of every kind that can have one.
     fn stack() -> Stack<Aws> {
-        // The service names the function: so the function goes after the service's launch template.
+        // The service refers to the function, so the function is removed after the service's launch template.
         let description = include_str!("../../../stack.yaml")
             .replace(
                 "      BUCKET: ${buckets.images.name}\n      DYNAMO",

@@ -1,4 +1,4 @@
-//! The trait that every kind implements, and what reading the cloud can find.
+//! The trait that every kind implements, and the result of reading the cloud.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,28 +10,28 @@ use serde::Serialize;
 
 use super::Fault;
 
-/// Tags of one resource. Sorted, because order must not be a difference.
+/// Tags of one resource. Sorted, so that their order is never a difference.
 pub type Tags = BTreeMap<String, String>;
 
-/// Names by which the cloud finds resources of one kind.
+/// Names that identify resources of one kind in the cloud.
 pub type Names = BTreeSet<String>;
 
-/// Names the stack that owns a resource.
+/// The tag with the stack that owns a resource.
 pub const STACK_TAG: &str = "deployer:stack";
-/// Names the resource within its stack: `KIND.KEY`.
+/// The tag with the resource's address within its stack: `KIND.KEY`.
 pub const RESOURCE_TAG: &str = "deployer:resource";
 
-/// When resources of a kind are removed.
+/// The order of removal.
 pub trait Removal {
-    /// The turn of the kind: it comes before the kinds that it may use.
+    /// The rank of the kind: lower than that of the kinds that it may use.
     const RANK: u8 = 0;
 }
 
-/// One kind of thing that can exist in a cloud, known by a name chosen before it exists.
+/// One kind of resource in a cloud, with names known before the resources exist.
 ///
-/// *Guarantees wanted of a kind:* `read` changes nothing; `create`, `update` and `delete` may be cut off anywhere
-/// and called again; `delete` of what is gone succeeds. *Assumes:* the engine has checked the owner before
-/// `update`, `tag` and `delete`, and calls no two of them at once for one resource.
+/// *Guarantees required of a kind:* `read` changes nothing; `create`, `update` and `delete` may be interrupted anywhere
+/// and called again; `delete` of an absent resource succeeds. *Assumes:* the engine has checked the owner before
+/// `update`, `tag` and `delete`, and never calls two of them at once for one resource.
 pub trait Resource: Removal + Sized + Send + Sync + 'static {
     /// The kind's name in plans, addresses and tags, such as `launch_template`.
     const KIND: &'static str;
@@ -39,31 +39,31 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
     const FIXED: &'static [&'static str] = &[];
     /// Settings whose values are secret: they are compared, and shown only with `--show-values`.
     const SECRET: &'static [&'static str] = &[];
-    /// Settings that a field of `stack.yaml` decides, each with that field below the resource's section.
+    /// Settings that a field of `stack.yaml` decides, each with the path of that field below the resource's section.
     const SOURCES: &'static [(&'static str, &'static str)] = &[];
-    /// Whether an update gives another output, as a new version number is.
+    /// Whether an update changes the output, such as a version number.
     const UPDATE_MOVES_OUTPUT: bool = false;
-    /// Whether it holds what cannot be made again. Such a thing goes with the whole stack, or when it is named.
+    /// Whether it holds data that cannot be recreated. It is removed only with the whole stack, or when it is named.
     const HOLDS_DATA: bool = false;
-    /// How long it may take to settle or to vanish, at the most.
+    /// The longest time it may take to settle or to vanish.
     const LIMIT: Duration = Duration::from_secs(10 * 60);
 
     /// What the calls need: the clients.
     type Cloud: Send + Sync + 'static;
-    /// What we choose. Wanted and live settings have this same type, so that their difference is
-    /// computed and never written by hand.
+    /// The settings that we manage. Wanted and live settings share this type, so that their difference is computed
+    /// generically.
     type Settings: Serialize + std::fmt::Debug + Send + Sync + 'static;
-    /// What the cloud assigns and other resources may use: ids, ARNs, host names.
+    /// Values that the cloud assigns and other resources may use: ids, ARNs, host names.
     type Output: Clone + std::fmt::Debug + Send + Sync + 'static;
 
-    /// The name by which the cloud finds it.
+    /// The name that identifies it in the cloud.
     fn name(&self) -> &str;
 
-    /// Looks whether it is there. Not found is an answer, not an error.
+    /// Reads it. Absence is a result, not an error.
     fn read(&self, cloud: &Self::Cloud) -> impl Future<Output = Result<Observed<Self>, Fault>> + Send;
 
-    /// Makes it exist, tagged. Returns it when the answers prove that it is there, finished and as wanted;
-    /// `None` has the engine read it.
+    /// Creates it with its tags. Returns it if the answers prove that it is present, settled and as wanted; after
+    /// `None` the engine reads it.
     fn create(
         &self,
         cloud: &Self::Cloud,
@@ -71,7 +71,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         tags: &Tags,
     ) -> impl Future<Output = Result<Option<Live<Self>>, Fault>> + Send;
 
-    /// Makes it right. May do a part: the engine reads again and calls again while a difference is left.
+    /// Updates it. May do a part of the work: the engine reads and calls again while a difference is left.
     fn update(
         &self,
         cloud: &Self::Cloud,
@@ -79,7 +79,7 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         live: &Live<Self>,
     ) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Adds or overwrites these tags and leaves all others. Kinds without tags of their own keep this default.
+    /// Adds or overwrites these tags and keeps all others. Kinds without tags of their own keep this default.
     fn tag(
         &self,
         _cloud: &Self::Cloud,
@@ -89,11 +89,11 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Begins to remove it. The engine reads until it is absent.
+    /// Starts its removal. The engine reads until it is absent.
     fn delete(&self, cloud: &Self::Cloud, live: &Live<Self>) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Whether nothing of ours is left of it, although what it lives in is there: then it is as good as absent
-    /// when it is to go. A bucket without any notification of ours is such a one.
+    /// Whether nothing of ours is left of it although its parent is present: then it counts as absent when it is to be
+    /// removed. An example is a bucket without any notification of ours.
     fn is_bare(_live: &Self::Settings) -> bool {
         false
     }
@@ -103,9 +103,9 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         false
     }
 
-    /// Everything of this kind that carries this stack's tag, except what has one of the names in `but`: that is
-    /// wanted, read on its own, and need not be asked for its tags here. Kinds that live inside another resource,
-    /// and vanish with it, keep this default.
+    /// Lists everything of this kind that carries this stack's tag, except names in `but`: those are wanted and read
+    /// separately, so their tags need not be read here. Kinds that live inside another resource, and vanish with it,
+    /// keep this default.
     fn owned(
         _cloud: &Self::Cloud,
         _stack: &str,
@@ -114,50 +114,50 @@ pub trait Resource: Removal + Sized + Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
-    /// What deleting it would lose, in words for people, such as "12 objects, 3.4 MB".
+    /// What its deletion would lose, for people, such as "12 objects, 3.4 MB".
     fn loss(&self, _cloud: &Self::Cloud) -> impl Future<Output = Result<Option<String>, Fault>> + Send {
         async { Ok(None) }
     }
 }
 
-/// What a look at the cloud found.
+/// The result of a read.
 #[derive(Debug)]
 pub enum Observed<R: Resource> {
     /// It is not there.
     Absent,
-    /// On its way somewhere, and not to be touched until it gets there; says to where.
+    /// In transition, described by this text, and not to be changed until it has settled.
     Settling(String),
     /// It is there.
     Present(Live<R>),
 }
 
-/// A resource as the cloud has it.
+/// A resource as it is in the cloud.
 #[derive(Debug)]
 pub struct Live<R: Resource> {
-    /// What was chosen for it.
+    /// Its settings.
     pub settings: R::Settings,
-    /// What the cloud assigned to it.
+    /// The values that the cloud assigned.
     pub output: R::Output,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Owner,
 }
 
-/// How the owner of a resource is known.
+/// How the owner of a resource is determined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// By the resource's own tags.
+    /// By its own tags.
     Tags(Tags),
-    /// It has no tags and lives inside a resource whose owner has been checked.
+    /// By its parent, whose owner has been checked: it has no tags of its own.
     Parent,
 }
 
 impl Owner {
     /// Whether it carries no ownership tags.
-    pub fn is_nobody(&self) -> bool {
+    pub fn is_unowned(&self) -> bool {
         matches!(self, Owner::Tags(tags) if !tags.contains_key(STACK_TAG))
     }
 
-    /// The stack that the tags name, if the resource is not that of `stack`.
+    /// The owner that the tags name, if the resource does not belong to `stack`.
     pub fn foreign_to(&self, stack: &str) -> Option<String> {
         let Owner::Tags(tags) = self else { return None };
         match tags.get(STACK_TAG) {

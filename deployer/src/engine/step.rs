@@ -1,17 +1,17 @@
-//! What a plan does with a resource, and how resources are addressed.
+//! The steps of a plan, and the addresses of resources.
 
 use std::{any::Any, fmt};
 
 use super::{Change, Error, Resource};
 
-/// Names a resource within its stack, and says where it comes from.
+/// The address of a resource within its stack, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The kind, such as `bucket`.
     pub kind: &'static str,
-    /// Which one of that kind, such as `images`.
+    /// The key within that kind, such as `images`.
     pub key: String,
-    /// The entry of `stack.yaml` it comes from, such as `buckets.images`; empty for what is no longer in it.
+    /// The entry of `stack.yaml` it comes from, such as `buckets.images`; empty for orphans.
     pub section: String,
 }
 
@@ -21,41 +21,41 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is to be done with one resource.
+/// The step planned for one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// It is as wanted.
+    /// Nothing: it is as wanted.
     Keep,
-    /// It is not there.
+    /// Create it: it is absent.
     Create,
-    /// These fields differ.
+    /// Update it: these fields differ.
     Update(Vec<Change>),
-    /// Whether fields differ is known once these resources, whose outputs it takes, are as wanted.
+    /// Decide after these resources, whose outputs it uses, are as wanted.
     Pending(Vec<Address>),
-    /// These fields differ and are fixed at creation: refused, because we never destroy by an update.
+    /// Refused: these fields differ and are fixed at creation, and an update never destroys anything.
     Replace(Vec<Change>),
-    /// It is no longer wanted, and this would be lost with it.
+    /// Remove it, together with this data.
     Delete {
-        /// In words for people.
+        /// The data that would be lost, for people.
         loss: Option<String>,
     },
-    /// It is on its way somewhere: wait, then look again.
+    /// Wait until it has settled.
     Wait(String),
-    /// It stays as it is, for this reason.
+    /// Leave it as it is, for this reason.
     Leave(String),
-    /// It has the name of one of our resources and belongs to another owner.
+    /// Refused: the resource of this name belongs to another owner.
     Foreign {
-        /// Whose it is, in words for people.
+        /// Its owner, for people.
         owner: String,
-        /// Whether it carries no ownership tags, so that it can be adopted.
+        /// Whether it carries no ownership tags and so can be adopted.
         is_free: bool,
     },
-    /// It is no longer wanted, and is protected against deletion.
+    /// Refused: it is no longer wanted and is protected against deletion.
     Protected,
 }
 
 impl Step {
-    /// The fields that differ, without their values: those may be secret.
+    /// The names of the fields that differ, without their values, which may be secret.
     pub(super) fn fields(&self) -> String {
         let changes = match self {
             Step::Update(changes) | Step::Replace(changes) => changes.as_slice(),
@@ -64,12 +64,12 @@ impl Step {
         changes.iter().map(|change| change.path.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether anything is to be done.
+    /// Whether there is anything to do.
     pub(super) fn is_work(&self) -> bool {
         !matches!(self, Step::Keep | Step::Leave(_) | Step::Foreign { .. } | Step::Protected)
     }
 
-    /// Whether those who use its output can already be planned.
+    /// Whether resources that use its output can be planned already.
     pub(super) fn keeps_output<R: Resource>(&self) -> bool {
         match self {
             Step::Keep => true,
@@ -83,17 +83,17 @@ impl Step {
 pub struct Planned {
     /// Which resource.
     pub address: Address,
-    /// Its name in the cloud; empty while that is not known.
+    /// Its name in the cloud; empty while it is unknown.
     pub name: String,
-    /// What is to be done.
+    /// The planned step.
     pub step: Step,
-    /// Whether it holds what cannot be made again.
+    /// Whether it holds data that cannot be recreated.
     pub holds_data: bool,
     pub(super) seen: Option<Seen>,
 }
 
 impl Planned {
-    /// Why this line cannot be carried out, if it cannot.
+    /// The error if this line cannot be carried out.
     pub fn must_replace(&self) -> Option<Error> {
         let Step::Replace(changes) = &self.step else { return None };
         let (what, name, changes) = (self.address.clone(), self.name.clone(), changes.clone());
@@ -101,5 +101,5 @@ impl Planned {
     }
 }
 
-/// An `Observed<R>` whose `R` only its node knows.
+/// An `Observed<R>` whose `R` is known only to its node.
 pub(super) type Seen = Box<dyn Any + Send + Sync>;

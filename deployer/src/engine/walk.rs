@@ -1,4 +1,4 @@
-//! Walks a graph in the order of its edges, with bounded concurrency.
+//! Walks a graph in topological order with bounded concurrency.
 
 use std::{
     future::Future,
@@ -8,33 +8,33 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 
-/// What became of a node on a walk.
+/// The outcome of a node on a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
-    /// Visited, and what needs it may go on.
+    /// Visited; nodes that need it may be visited.
     Passed,
-    /// Visited, and what needs it must not be visited.
+    /// Visited; nodes that need it must be skipped.
     Failed,
-    /// Not visited, because something it needs was not passed.
+    /// Skipped, because a node that it needs was not passed.
     Skipped,
 }
 
-/// A walk that is over.
+/// A finished walk.
 pub struct Walked {
-    /// What became of each node.
+    /// The outcome of each node.
     pub visits: Vec<Visit>,
-    /// How long it took.
+    /// Its times.
     pub span: Span,
 }
 
-/// How long a walk took, and how long it must have taken.
+/// How long a walk took, with two lower bounds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
-    /// From the first visit's beginning to the last one's end.
+    /// From the start of the first visit to the end of the last one.
     pub took: Duration,
-    /// The longest chain of visits that need each other: no number of places makes it shorter.
+    /// The critical path: the longest chain of visits that need each other.
     pub chain: Duration,
-    /// All visits shared out evenly among as many places as there were: no order makes it shorter.
+    /// The total work divided by the number of visits at once.
     pub share: Duration,
 }
 
@@ -45,7 +45,7 @@ impl Span {
     }
 }
 
-/// One walk after the other.
+/// The sum of two consecutive walks.
 impl AddAssign for Span {
     fn add_assign(&mut self, next: Span) {
         self.took += next.took;
@@ -54,7 +54,7 @@ impl AddAssign for Span {
     }
 }
 
-/// The longest chain of visits of which each needs the one before it.
+/// The critical path: the longest chain of visits that need each other.
 fn critical_path(needs: &[Vec<usize>], visits: &[Duration]) -> Duration {
     fn end(node: usize, needs: &[Vec<usize>], visits: &[Duration], ends: &mut [Option<Duration>]) -> Duration {
         if let Some(end) = ends[node] {
@@ -67,9 +67,9 @@ fn critical_path(needs: &[Vec<usize>], visits: &[Duration]) -> Duration {
     (0..needs.len()).map(|node| end(node, needs, visits, &mut ends)).max().unwrap_or_default()
 }
 
-/// Visits each of `needs.len()` nodes once, after the nodes it needs, `limit` at once.
+/// Visits each of `needs.len()` nodes once, after the nodes it needs, at most `limit` at once.
 ///
-/// *Guarantees:* a failure skips only what waits for it, directly or not. *Assumes:* no cycle.
+/// *Guarantees:* a failure skips only nodes that need it, directly or not. *Assumes:* no cycle.
 pub async fn walk<F>(needs: &[Vec<usize>], limit: usize, visit: impl Fn(usize) -> F) -> Walked
 where
     F: Future<Output = bool>,
@@ -107,7 +107,7 @@ fn settle_skipped(needs: &[Vec<usize>], found: &mut [Option<Visit>], begun: &[bo
     }
 }
 
-/// The same edges in the other direction: what needs it goes first.
+/// Reverses the edges: nodes come before the nodes they need.
 pub fn reversed(needs: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut users = vec![Vec::new(); needs.len()];
     for (node, needs) in needs.iter().enumerate() {
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_the_limit_are_visited_at_once() {
-        // Each second node needs the one before it, so that places are taken and given back in between.
+        // Every second node needs the one before it, so that slots are taken and returned in between.
         let needs: Vec<Vec<usize>> = (0..100).map(|node| if node % 2 == 1 { vec![node - 1] } else { vec![] }).collect();
         let (now, most) = (Cell::new(0), Cell::new(0));
         walk(&needs, 8, |node| {

@@ -1,5 +1,5 @@
-//! Programs in the artifact bucket. The key holds the hash of the content; S3's checksum tells whether the content
-//! still has it.
+//! Programs in the artifact bucket. The key contains the hash of the content; S3's checksum shows whether the object
+//! still matches it.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -17,22 +17,21 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
 
-/// A program, known by its bucket and key.
+/// A program, identified by its bucket and key.
 #[derive(Debug, Clone)]
 pub struct Artifact {
-    /// The bucket it is in.
+    /// The bucket that holds it.
     pub bucket: String,
-    /// Its key, which holds the hash of its content.
+    /// The object key, which contains the hash of the content.
     pub key: String,
     /// Where it comes from.
     pub program: PathBuf,
 }
 
-/// What is known of a program beyond its key.
+/// What is known about a program besides its key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The SHA-256 of the content in hexadecimal, as S3 has computed it. An object that was stored without one was not
-    /// stored by us.
+    /// The SHA-256 that S3 computed, in hexadecimal. We store no object without one.
     pub sha256: Option<String>,
 }
 
@@ -79,13 +78,13 @@ impl Resource for Artifact {
     }
 }
 
-/// How much is downloaded at once.
+/// The size of one ranged download.
 const PIECE: i64 = 4 << 20;
-/// A download that is cut off is begun again for this long.
+/// How long an interrupted download is retried.
 const CUT_OFF_WITHIN: Duration = Duration::from_secs(60);
 
-/// Whether a store keeps checksums at all. S3 has one of every object, by an algorithm of its own choice where it was
-/// given none ("Checking object integrity in Amazon S3"); others that speak its language may have none.
+/// Whether the store keeps checksums at all. S3 has one for every object, choosing the algorithm when the upload named
+/// none ("Checking object integrity in Amazon S3"); other implementations of its API may have none.
 fn keeps_checksums(there: &HeadObjectOutput) -> bool {
     let all = [
         there.checksum_sha256(),
@@ -103,7 +102,7 @@ impl Artifact {
         Live { settings, output, owner: Owner::Parent }
     }
 
-    /// The content itself, which is that long, piece by piece: no answer has to be large.
+    /// Downloads `length` bytes in ranges, so that no single answer is large.
     async fn sha256_of_content(&self, aws: &Aws, bytes: i64) -> Result<Option<String>, Fault> {
         let (mut sha256, mut at) = (Sha256::new(), 0);
         while at < bytes {
@@ -121,8 +120,8 @@ impl Artifact {
         Ok(Some(hex::encode(sha256.finalize())))
     }
 
-    /// From the file, piece by piece: a program is never in memory as a whole. S3 refuses what does not have the
-    /// checksum: the file may have changed since it was read.
+    /// Streams from the file, so that a program is never in memory as a whole. S3 rejects a body that does not match
+    /// the checksum: the file may have changed since it was read.
     async fn upload(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         let body = match ByteStream::from_path(&self.program).await {
             Ok(body) => body,

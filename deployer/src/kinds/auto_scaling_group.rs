@@ -19,32 +19,32 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// Known by its name.
+/// An Auto Scaling group, identified by its name.
 #[derive(Debug, Clone)]
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// At least so many instances.
+    /// The minimum size.
     pub min: i32,
-    /// At most so many.
+    /// The maximum size.
     pub max: i32,
-    /// Where they run.
+    /// The subnets of its instances.
     pub subnets: BTreeSet<String>,
-    /// The ARNs of the target groups they are registered with.
+    /// The ARNs of the target groups that its instances are registered with.
     pub target_groups: BTreeSet<String>,
     /// `ELB`: an instance that the load balancer finds unhealthy is replaced.
     pub health_check_type: String,
-    /// How long a new instance may be unhealthy. AWS's own default, none, kills every instance before it has
-    /// started (docs/aws.md §10.3).
+    /// The health check grace period. AWS's default is none, which kills every instance before it has started
+    /// (docs/aws.md §10.3).
     pub grace_period_s: i32,
-    /// How long a new instance is not yet counted in what is measured.
+    /// The default instance warm-up: how long a new instance is left out of the metrics.
     pub warmup_s: i32,
-    /// What the instances are made of.
+    /// The launch template of its instances.
     pub template: Template,
 }
 
@@ -53,7 +53,7 @@ pub struct Settings {
 pub struct Template {
     /// `lt-…`.
     pub id: String,
-    /// Its number: a roll-out can only be undone between numbers (docs/aws.md §10.5).
+    /// Its version number: a refresh can only be rolled back from one number to another (docs/aws.md §10.5).
     pub version: String,
 }
 
@@ -64,16 +64,16 @@ pub struct Output {
     pub name: String,
 }
 
-/// The first minute of an instance is spent starting, and says nothing about the load.
+/// A starting instance says nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
-/// How long a roll-out may take.
+/// The time limit of a refresh.
 const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
 
 impl Resource for AutoScalingGroup {
     const KIND: &'static str = "auto_scaling_group";
     const SOURCES: &'static [(&'static str, &'static str)] =
         &[("min", "instances.min"), ("max", "instances.max"), ("grace_period_s", "grace_period_s")];
-    /// Its end takes as long as that of its last instance (docs/aws.md §10.7).
+    /// Deletion takes as long as the termination of the last instance (docs/aws.md §10.7).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
     type Cloud = Aws;
@@ -97,7 +97,7 @@ impl Resource for AutoScalingGroup {
         }))
     }
 
-    /// The target groups belong into this call: attached later, they would not count before an instance is healthy
+    /// The target groups belong in this call: if attached later, they do not count until an instance is healthy
     /// (docs/aws.md §10.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         aws.autoscaling
@@ -145,7 +145,7 @@ impl Resource for AutoScalingGroup {
         Ok(())
     }
 
-    /// The quick way (docs/aws.md §10.7): the instances are terminated without being asked.
+    /// Force-deletes the group, which terminates its instances without waiting for scale-in (docs/aws.md §10.7).
     async fn delete(&self, aws: &Aws, _: &Live<Self>) -> Result<(), Fault> {
         let call = aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(&self.name);
         gone(call.force_delete(true).send().await)
@@ -166,7 +166,7 @@ impl Resource for AutoScalingGroup {
     }
 }
 
-/// Those of these names that are there.
+/// Returns the groups of these names that exist.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.autoscaling.describe_auto_scaling_groups().set_auto_scaling_group_names(Some(names));
     let groups = items(call.into_paginator().send()).await?;
@@ -174,7 +174,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 }
 
 impl AutoScalingGroup {
-    /// A group is not gone before its instances are: until then they hold the security group and need the role.
+    /// A group is not absent before its instances are: until then they hold the security group and need the role.
     async fn remains(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let states = ["pending", "running", "shutting-down", "stopping", "stopped"];
         let answer = aws
@@ -192,8 +192,8 @@ impl AutoScalingGroup {
         })
     }
 
-    /// Everything but the template and the target groups. The desired capacity is left out, or every run would undo
-    /// what the scaling policy did (docs/aws.md §10.1).
+    /// Everything but the template and the target groups. The desired capacity is left out; otherwise every run would
+    /// undo the scaling policy's last decision (docs/aws.md §10.1).
     async fn resize(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         aws.autoscaling
             .update_auto_scaling_group()
@@ -227,8 +227,8 @@ impl AutoScalingGroup {
         Ok(())
     }
 
-    /// Replaces the instances by such of the wanted version. When that has succeeded, AWS writes the version into the
-    /// group, and nothing is left to do; until then the answer is "not yet".
+    /// Replaces the instances with ones of the wanted version. On success AWS writes the version into the group; until
+    /// then the result is "not yet".
     async fn roll_out(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let call = aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name(&self.name);
         let answer = call.max_records(1).send().await?;
@@ -249,8 +249,8 @@ impl AutoScalingGroup {
         }
     }
 
-    /// A new instance is healthy before an old one goes, so that a group of one stays up; what already is of the
-    /// wanted version stays; what fails is undone, if what is there has a number to go back to (docs/aws.md §10.5).
+    /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that
+    /// already have the wanted version; rolls back on failure if the current version has a number (docs/aws.md §10.5).
     async fn start(&self, aws: &Aws, template: &Template, there: &Template) -> Result<(), Fault> {
         let preferences = RefreshPreferences::builder()
             .min_healthy_percentage(100)
@@ -271,22 +271,22 @@ impl AutoScalingGroup {
     }
 }
 
-/// How far the instances of the wanted version are.
+/// The state of the roll-out to the wanted version.
 #[derive(Debug, PartialEq)]
 enum RollOut {
-    /// Nobody has begun.
+    /// No refresh has started.
     Due,
-    /// Another version is being rolled out that is no longer wanted.
+    /// A refresh to a version that is no longer wanted is running.
     Outdated,
-    /// On its way, so far.
+    /// The refresh is running; this is its progress.
     Running(String),
-    /// It has failed while this run waited, for this reason.
+    /// The refresh failed during this run, for this reason.
     Failed(String),
 }
 
 impl RollOut {
-    /// `began` is when this run began: a roll-out that had failed by then is no reason not to begin another. One that
-    /// this run has watched is its own.
+    /// `began` is when this run began. A refresh that had failed before then does not prevent a new one; a refresh that
+    /// this run started or watched counts as its own.
     fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOut {
         let Some(refresh) = newest else { return RollOut::Due };
         let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
@@ -317,7 +317,8 @@ fn reason(refresh: &InstanceRefresh) -> &str {
     refresh.status_reason().unwrap_or("AWS gives no reason")
 }
 
-/// In whole seconds, as AWS gives both times: what ended in the second in which the run began had ended before.
+/// Compares whole seconds, the precision of AWS's timestamps: a refresh that ended in the second in which the run began
+/// counts as earlier.
 fn has_ended_since(refresh: &InstanceRefresh, began: SystemTime) -> bool {
     let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ended = refresh.end_time().and_then(|ended| u64::try_from(ended.secs()).ok());
@@ -333,7 +334,7 @@ fn settings(group: &Described) -> Settings {
         target_groups: group.target_group_arns().iter().cloned().collect(),
         health_check_type: group.health_check_type().unwrap_or_default().into(),
         grace_period_s: group.health_check_grace_period().unwrap_or_default(),
-        // Not every implementation of this API returns it: a missing value is no difference.
+        // Some implementations of this API do not return it: a missing value is not a difference.
         warmup_s: group.default_instance_warmup().unwrap_or(WARMUP_S),
         template: group
             .launch_template()

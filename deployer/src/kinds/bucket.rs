@@ -21,56 +21,56 @@ use crate::{
 
 mod emptying;
 
-/// The lifecycle of a bucket, as S3 answers it; nothing where there is none.
+/// The lifecycle rules of a bucket as S3 returns them; `None` if there are none.
 type Lifecycle = Option<GetBucketLifecycleConfigurationOutput>;
 
-/// A bucket, known by its name.
+/// A bucket, identified by its name.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    /// Its name, unique in the world.
+    /// Its name, globally unique.
     pub name: String,
-    /// Whose it must be, so that a stranger's bucket of this name is never taken for ours. Empty when a list of
-    /// the account's own buckets has named it.
+    /// The account that must own it, so that another account's bucket of this name is never mistaken for ours. Empty
+    /// when the name comes from a listing of the account's own buckets.
     pub account: String,
 }
 
-/// What is chosen for a bucket.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Whether all four ways to make it public are closed.
+    /// Whether all four kinds of public access are blocked.
     pub public_access_blocked: bool,
-    /// How objects are encrypted: `AES256`.
+    /// The default encryption: `AES256`.
     pub encryption: String,
-    /// Who owns uploaded objects: `BucketOwnerEnforced`.
+    /// The object ownership: `BucketOwnerEnforced`.
     pub ownership: String,
-    /// Which web pages may use it. The order counts: the first rule that matches wins.
+    /// The CORS rules. Order matters: the first match wins.
     pub cors: Vec<CorsRule>,
-    /// After how many days S3 removes the parts of an upload that nobody completes. They cost as much as objects, and
-    /// no list of objects shows them.
+    /// Days after which S3 aborts an incomplete multipart upload; its parts cost as much as objects and appear in no
+    /// listing.
     pub unfinished_uploads_end_days: Option<i32>,
-    /// Whether we refuse to delete it. S3 has no such switch, so that a tag says it.
+    /// Whether we refuse to delete it. S3 has no such setting, so it is stored as a tag.
     pub protected: bool,
 }
 
-/// Which web pages may use a bucket, and how.
+/// A CORS rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CorsRule {
     /// Origins, or `*`.
     pub origins: Vec<String>,
     /// HTTP methods.
     pub methods: Vec<String>,
-    /// Headers a request may carry.
+    /// Allowed request headers.
     pub headers: Vec<String>,
-    /// Headers of the answer a page may see.
+    /// Response headers that pages may read.
     pub expose: Vec<String>,
-    /// How long a browser may remember the answer.
+    /// How long a browser may cache the answer to a preflight, in seconds.
     pub max_age_s: Option<i32>,
 }
 
-/// The tag that says that a bucket must not be deleted.
+/// The tag that marks a bucket as protected against deletion.
 const PROTECTED_TAG: &str = "deployer:protected";
 
-/// The lifecycle rule that is ours; all others are left alone.
+/// The id of our lifecycle rule; all others are left alone.
 const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
 
 /// What a bucket offers to others.
@@ -85,7 +85,7 @@ pub struct Output {
 }
 
 impl Settings {
-    /// A bucket that only its account can reach, and these web pages through presigned URLs.
+    /// A private bucket that these web pages may use through presigned URLs.
     pub fn private(cors: Vec<CorsRule>) -> Settings {
         Settings {
             public_access_blocked: true,
@@ -110,7 +110,7 @@ impl Resource for Bucket {
         &self.name
     }
 
-    /// `HeadBucket` could not tell a stranger's bucket from ours (docs/aws.md §2.4), the tags can.
+    /// Reads the tags, because `HeadBucket` cannot tell another account's bucket from ours (docs/aws.md §2.4).
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let Some(tags) = self.tags(aws).await? else { return Ok(Observed::Absent) };
         let (public_access_blocked, encryption, ownership, cors, lifecycle) = futures::try_join!(
@@ -131,11 +131,11 @@ impl Resource for Bucket {
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
     }
 
-    /// Ownership and tags come with the creation, and encryption by default (docs/aws.md §4.1).
+    /// Sets ownership and tags at creation; encryption is the default (docs/aws.md §4.1).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let tags = &with_protection(tags.clone(), want.protected);
         let configuration = CreateBucketConfiguration::builder()
-            // us-east-1 refuses to be named, all others insist (docs/aws.md §4.1).
+            // us-east-1 rejects a location constraint; every other region requires one (docs/aws.md §4.1).
             .set_location_constraint(
                 (aws.region != "us-east-1").then(|| BucketLocationConstraint::from(aws.region.as_str())),
             )
@@ -148,9 +148,9 @@ impl Resource for Bucket {
             .object_ownership(ObjectOwnership::from(want.ownership.as_str()))
             .send()
             .await?;
-        // A bucket just made may not be visible everywhere: then the next round completes it (docs/aws.md §2.3).
+        // A new bucket may not be visible everywhere yet: then the next round completes it (docs/aws.md §2.3).
         let completed = async {
-            // Not everything that speaks S3 reads the tags of a creation.
+            // Some implementations of S3 ignore tags at creation.
             if aws.endpoint.is_some() {
                 self.put_tags(aws, tags).await?;
             }
@@ -163,7 +163,7 @@ impl Resource for Bucket {
         Ok(found(completed.await)?.map(|()| live))
     }
 
-    /// One after the other: parallel writes answer `OperationAborted` (docs/aws.md §4.3).
+    /// Sequential, because parallel writes answer `OperationAborted` (docs/aws.md §4.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Settings { public_access_blocked, encryption, ownership, cors, unfinished_uploads_end_days, protected } =
             &live.settings;
@@ -190,7 +190,7 @@ impl Resource for Bucket {
         Ok(())
     }
 
-    /// A bucket's tags can only be replaced as a whole (docs/aws.md §2.5): what others have written is written again.
+    /// A bucket's tags can only be replaced as a whole (docs/aws.md §2.5), so tags of others are written back.
     async fn tag(&self, aws: &Aws, _live: &Live<Self>, tags: &Tags) -> Result<(), Fault> {
         let mut all = self.tags(aws).await?.unwrap_or_default();
         all.extend(tags.clone());
@@ -201,7 +201,7 @@ impl Resource for Bucket {
         live.protected
     }
 
-    /// Without its notification first: emptying must not set off functions (docs/aws.md §4.5).
+    /// Removes the notification first: emptying must not invoke functions (docs/aws.md §4.5).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = "the bucket is protected against deletion: give it `protect: false` and run `up`";
@@ -223,7 +223,7 @@ impl Resource for Bucket {
 }
 
 impl Bucket {
-    /// The buckets of this account and region whose names begin like those of a stack, whatever their tags.
+    /// Lists the buckets of this account and region whose names begin with the stack's prefix, whatever their tags.
     pub async fn names(aws: &Aws, stack: &str) -> Result<Vec<String>, Fault> {
         let prefix = format!("{stack}-");
         let call = aws.s3.list_buckets().prefix(&prefix).bucket_region(&aws.region);
@@ -233,7 +233,7 @@ impl Bucket {
         Ok(here.filter_map(|bucket| bucket.name).filter(|name| name.starts_with(&prefix)).collect())
     }
 
-    /// Those of these buckets whose tags name the stack.
+    /// Returns those of these buckets whose tags name the stack.
     pub async fn of_stack(aws: &Aws, stack: &str, names: impl IntoIterator<Item = String>) -> Result<Vec<Self>, Fault> {
         let mut ours = Vec::new();
         for name in names {
@@ -255,7 +255,7 @@ impl Bucket {
         Output { name: self.name.clone(), arn, region: aws.region.clone() }
     }
 
-    /// `None` if there is no such bucket.
+    /// Returns `None` if there is no such bucket.
     async fn tags(&self, aws: &Aws) -> Result<Option<Tags>, Fault> {
         let call = aws.s3.get_bucket_tagging().bucket(&self.name).set_expected_bucket_owner(self.owner());
         match call.send().await {
@@ -275,7 +275,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// A refused look is never "absent": another account may have the name (docs/aws.md §4.1).
+    /// A denied read never means "absent": another account may own the name (docs/aws.md §4.1).
     fn explained<E>(&self, error: SdkError<E, HttpResponse>) -> Fault
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -308,7 +308,7 @@ impl Bucket {
         }))
     }
 
-    /// No answer means the default (docs/aws.md §4.3).
+    /// No configuration means the default (docs/aws.md §4.3).
     async fn encryption(&self, aws: &Aws) -> Result<String, Fault> {
         let call = aws.s3.get_bucket_encryption().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
@@ -320,7 +320,7 @@ impl Bucket {
         Ok(rule.map_or(&ServerSideEncryption::Aes256, |rule| rule.sse_algorithm()).to_string())
     }
 
-    /// No answer means what was the rule before there was a choice: who uploads, owns.
+    /// No configuration means the behaviour before object ownership existed: the uploader owns the object.
     async fn ownership(&self, aws: &Aws) -> Result<String, Fault> {
         let call = aws.s3.get_bucket_ownership_controls().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let answer = found(call.send().await)?;
@@ -343,7 +343,7 @@ impl Bucket {
         found(call.set_expected_bucket_owner(self.owner()).send().await)
     }
 
-    /// A lifecycle can only be replaced as a whole (docs/aws.md §4.3): the rules of others are written again.
+    /// A lifecycle can only be replaced as a whole (docs/aws.md §4.3), so rules of others are written back.
     async fn put_uploads_rule(&self, aws: &Aws, days: Option<i32>, there: Lifecycle) -> Result<(), Fault> {
         let ours = days.map(|days| {
             LifecycleRule::builder()
@@ -457,9 +457,9 @@ impl CorsRule {
     }
 }
 
-/// The days of our rule, if this is it and it applies to the whole bucket.
+/// Returns the days of our rule, if this is it and it applies to the whole bucket.
 fn days_of_uploads_rule(rule: &LifecycleRule) -> Option<i32> {
-    #[expect(deprecated, reason = "what others have written may have a prefix of the old form")]
+    #[expect(deprecated, reason = "rules of others may use the deprecated prefix")]
     let prefix = rule.filter().and_then(|filter| filter.prefix()).or(rule.prefix()).unwrap_or_default();
     let applies = rule.id() == Some(UPLOADS_RULE) && *rule.status() == ExpirationStatus::Enabled && prefix.is_empty();
     rule.abort_incomplete_multipart_upload().filter(|_| applies)?.days_after_initiation()

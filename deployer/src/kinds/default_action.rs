@@ -1,7 +1,7 @@
 //! A listener's default action: the target groups that receive its requests.
 //!
 //! It is applied after the instances. Requests keep going to the previous targets until the new ones are healthy, so
-//! that nobody reaches a service that is still starting.
+//! that no request reaches a service that is still starting.
 
 use serde::Serialize;
 
@@ -14,34 +14,34 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
 
-/// A listener has one.
+/// The default action of a listener.
 #[derive(Debug, Clone)]
 pub struct DefaultAction {
     /// The ARN of the listener.
     pub listener: String,
-    /// The ARN of the target group that should answer.
+    /// The ARN of the target group that should receive the requests.
     pub target_group: String,
-    /// The Auto Scaling group that fills it.
+    /// The Auto Scaling group that registers its targets.
     pub group: String,
-    /// The target groups to which the listener last forwarded.
+    /// The target groups that the listener forwarded to when it was read.
     pub seen: Forwards,
-    /// How long the targets may take to become healthy.
+    /// How long to wait for healthy targets.
     pub wait: health::Wait,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The target groups, and each one's share of the requests.
+    /// The target groups with their weights.
     pub forwards: Forwards,
 }
 
-/// Nothing that others could use.
+/// No outputs.
 #[derive(Debug, Clone)]
 pub struct Output {}
 
 impl Settings {
-    /// Every request goes to one target group.
+    /// Sends every request to one target group.
     pub fn all_to(target_group: &str) -> Settings {
         Settings { forwards: Forwards::from([(target_group.into(), 1)]) }
     }
@@ -64,7 +64,7 @@ impl Resource for DefaultAction {
         Ok(listener.map_or(Observed::Absent, |listener| Observed::Present(live(forwards(listener)))))
     }
 
-    /// Every listener is made with an action, which most often is the wanted one; if not, the next look finds it.
+    /// A listener is created with an action, usually the wanted one; if it differs, the next read finds it.
     async fn create(&self, _: &Aws, want: &Settings, _: &Tags) -> Result<Option<Live<Self>>, Fault> {
         Ok((self.seen == want.forwards).then(|| live(self.seen.clone())))
     }
@@ -82,18 +82,18 @@ impl Resource for DefaultAction {
         Ok(())
     }
 
-    /// It goes with its listener.
+    /// Deleted together with its listener.
     async fn delete(&self, _: &Aws, _: &Live<Self>) -> Result<(), Fault> {
         Ok(())
     }
 
-    /// It holds nothing that would have to go before its listener.
+    /// It holds nothing that would have to be removed before its listener.
     fn is_bare(_: &Settings) -> bool {
         true
     }
 }
 
-/// Until the new targets are healthy, the previous ones keep the requests.
+/// The previous targets keep the requests until the new ones are healthy.
 fn not_yet(waiting_for: String, wait: health::Wait) -> Fault {
     let fault = |message| Fault::new("ModifyListener", health::NOT_HEALTHY, message);
     match wait {

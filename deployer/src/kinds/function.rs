@@ -20,43 +20,43 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, Retry, STACK_TAG, Tags},
 };
 
-/// A function, known by its name.
+/// A function, identified by its name.
 #[derive(Debug, Clone)]
 pub struct Function {
     /// Its name.
     pub name: String,
 }
 
-/// What is chosen for a function.
+/// The settings that we manage.
 #[derive(Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The SHA-256 of the zip in base64: how a change of the program is seen.
+    /// The SHA-256 of the zip in base64, which shows a change of the program.
     pub code_sha256: String,
-    /// The zip itself. AWS never gives it back, so it is no difference.
+    /// The zip itself. AWS does not return it, so it is never compared.
     #[serde(skip)]
     pub zip: Arc<[u8]>,
-    /// What runs it: `provided.al2023`.
+    /// The runtime: `provided.al2023`.
     pub runtime: String,
-    /// Its entry: `bootstrap`.
+    /// The handler: `bootstrap`.
     pub handler: String,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// Its memory.
+    /// Its memory in MB.
     pub memory_mb: i32,
-    /// How long one invocation may take.
+    /// The timeout of an invocation, in seconds.
     pub timeout_s: i32,
-    /// The ARN of the role it takes.
+    /// The ARN of its execution role.
     pub role: String,
     /// Its environment variables.
     pub environment: BTreeMap<String, String>,
     /// The log group it writes to.
     pub log_group: String,
-    /// Why AWS could not make it; never wanted.
+    /// Why AWS failed to create it; `None` is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
-/// What a function offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -94,7 +94,7 @@ impl Resource for Function {
         Ok(Observed::Present(Live { settings: self.settings(&function), output, owner }))
     }
 
-    /// A role just made cannot be taken for some seconds: the engine tries again (docs/aws.md §6.3).
+    /// Lambda cannot assume a new role for some seconds: the engine retries (docs/aws.md §6.3).
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let answer = aws
             .lambda
@@ -118,7 +118,7 @@ impl Resource for Function {
             Ok(answer) => answer,
             Err(error) => return Err(believed(aws, &want.role, error.into()).await),
         };
-        // AWS is still at it; an emulator is done at once.
+        // AWS is still creating it; emulators finish at once.
         let done = answer.state() == Some(&State::Active);
         Ok(done.then(|| Live {
             settings: want.clone(),
@@ -127,8 +127,8 @@ impl Resource for Function {
         }))
     }
 
-    /// Configuration first, then, in the next round, the code: AWS refuses to do both at once (docs/aws.md §7.3).
-    /// New code may need new variables; old code does not mind them.
+    /// Updates the configuration first and the code in the next round, because AWS rejects concurrent updates
+    /// (docs/aws.md §7.3). New code may need new variables; old code ignores them.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         if let Some(reason) = &live.settings.failure {
             return Err(self.beyond_repair(reason));
@@ -174,14 +174,14 @@ impl Function {
         Output { name: self.name.clone(), arn: arn.unwrap_or_default().into() }
     }
 
-    /// A function that could not be made stays so (docs/aws.md §7.1). It can only go.
+    /// A function whose creation failed stays failed (docs/aws.md §7.1) and can only be deleted.
     fn beyond_repair(&self, reason: &str) -> Fault {
         let remedy = format!("run `aws lambda delete-function --function-name {}`, then try again", self.name);
         Fault::new("CreateFunction", "Failed", format!("{reason}: {remedy}"))
     }
 
     fn settings(&self, function: &FunctionConfiguration) -> Settings {
-        // After a failed update it is unknown which code runs: send it again.
+        // After a failed update it is unknown which code is deployed: upload it again.
         let certain = function.last_update_status() != Some(&LastUpdateStatus::Failed);
         let variables = function.environment().and_then(|environment| environment.variables()).cloned();
         let failure = (function.state() == Some(&State::Failed))
@@ -218,7 +218,7 @@ impl Function {
         Ok(())
     }
 
-    /// The architecture changes together with the program made for it.
+    /// The architecture changes together with its program.
     async fn send_code(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         aws.lambda
             .update_function_code()
@@ -233,16 +233,17 @@ impl Function {
     }
 }
 
-/// A role made by now is known everywhere: that Lambda cannot assume it is then for good (docs/aws.md §2.3).
+/// A role that exists for this long is visible everywhere: if Lambda still cannot assume it, the error is permanent
+/// (docs/aws.md §2.3).
 const KNOWN_AFTER: Duration = Duration::from_secs(600);
 
-/// "Cannot be assumed" means "not yet" of a new role only.
+/// "Cannot be assumed" means "not yet" only for a new role.
 async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
     if !fault.message.contains("cannot be assumed") {
         return fault;
     }
     let name = role.rsplit('/').next().unwrap_or(role);
-    // Whoever may not ask for the role's age waits: no harm but time.
+    // Without permission to read the role's age, wait: it only costs time.
     let made = aws.iam.get_role().role_name(name).send().await.ok().and_then(|answer| answer.role);
     let made = made.and_then(|role| SystemTime::try_from(*role.create_date()).ok());
     match made.and_then(|made| made.elapsed().ok()) {
@@ -251,7 +252,7 @@ async fn believed(aws: &Aws, role: &str, fault: Fault) -> Fault {
     }
 }
 
-/// What it is doing, unless it has come to rest.
+/// The update in progress, if there is one.
 fn settling(function: &FunctionConfiguration) -> Option<String> {
     match (function.state(), function.last_update_status()) {
         (Some(state @ (State::Pending | State::Deleting | State::Deactivating)), _) => {
@@ -269,7 +270,7 @@ impl Settings {
         *self != Settings { code_sha256, zip, architecture, ..live.clone() }
     }
 
-    /// For the calls that carry the program.
+    /// The configuration for calls that carry the program.
     fn patient(&self, aws: &Aws) -> aws_sdk_lambda::config::Builder {
         aws_sdk_lambda::config::Builder::new().timeout_config(aws.upload_within(self.zip.len()))
     }
@@ -278,7 +279,7 @@ impl Settings {
         Blob::new(self.zip.to_vec())
     }
 
-    /// Always the whole map, an empty one too: it replaces what is there (docs/aws.md §7.3).
+    /// Always the whole map, even an empty one: it replaces the previous one (docs/aws.md §7.3).
     fn environment(&self) -> Environment {
         Environment::builder().set_variables(Some(self.environment.clone().into_iter().collect())).build()
     }
@@ -289,7 +290,7 @@ impl Settings {
 }
 
 impl fmt::Debug for Settings {
-    /// Without the megabytes of the zip, and without what environment variables may tell.
+    /// Leaves out the megabytes of the zip and the values of environment variables, which may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("code_sha256", &self.code_sha256)

@@ -54,7 +54,7 @@ pub struct Settings {
     pub metadata_tokens: String,
     /// How many network hops away the metadata may be read.
     pub metadata_hops: i32,
-    /// Tags of the instances.
+    /// The hop limit of the instance metadata service.
     pub instance_tags: BTreeMap<String, String>,
     /// Tags of their disks.
     pub volume_tags: BTreeMap<String, String>,
@@ -63,15 +63,15 @@ pub struct Settings {
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Disk {
-    /// Which one: the root device of Amazon Linux is `/dev/xvda`.
+    /// The device name: the root device of Amazon Linux is `/dev/xvda`.
     pub device: String,
-    /// Its size.
+    /// Its size in GB.
     pub gb: i32,
-    /// Such as `gp3`.
+    /// The volume type, such as `gp3`.
     pub volume_type: String,
     /// Whether it is encrypted.
     pub encrypted: bool,
-    /// Whether it goes with its instance.
+    /// Whether it is deleted with its instance.
     pub ends_with_instance: bool,
 }
 
@@ -82,12 +82,12 @@ pub struct Output {
     pub id: String,
     /// The newest version.
     pub version: i64,
-    /// The machine image of that version, chosen by us or by the user.
+    /// The machine image of that version, the pinned one or the one that was found.
     pub image: String,
 }
 
 impl Settings {
-    /// What `stack.yaml` says about a service's machines. Profile, firewall and user data are for the caller to add.
+    /// The settings that `stack.yaml` decides. The caller adds profile, security group and user data.
     pub fn new(service: &config::Service, tags: &BTreeMap<String, String>, stack: &str, entry: &str) -> Settings {
         let mut tags = tags.clone();
         tags.insert("Name".into(), format!("{stack}-{entry}"));
@@ -115,7 +115,7 @@ impl Settings {
     }
 }
 
-/// The descriptions of versions: who chose the image.
+/// Version descriptions, which record how the image was chosen.
 const PINNED: &str = "image from stack.yaml";
 const NEWEST: &str = "newest Amazon Linux 2023 at that time";
 
@@ -180,8 +180,8 @@ impl Resource for LaunchTemplate {
         }))
     }
 
-    /// Writes a whole new version (docs/aws.md §8.4). Older ones stay: instances may still run on them, and they cost
-    /// nothing. So does the default version: the group names a number.
+    /// Writes a complete new version (docs/aws.md §8.4). Older versions stay: instances may still run on them, and they
+    /// cost nothing. So does the default version: the group refers to a version number.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let image = match image_to_keep(want, live) {
             Some(image) => image.to_owned(),
@@ -213,7 +213,8 @@ impl Resource for LaunchTemplate {
     }
 }
 
-/// Those of these names that are there. Asks by filter: then "not there" fails for none of the others (docs/aws.md §8.2).
+/// Returns the templates of these names that exist. Filters, so that a missing one does not fail the call for the
+/// others (docs/aws.md §8.2).
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.ec2.describe_launch_templates();
     let call = call.filters(tags::ec2_filter("launch-template-name", names.iter().map(String::as_str)));
@@ -221,8 +222,8 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
     Ok(templates.into_iter().filter_map(|template| Some((template.launch_template_name.clone()?, template))).collect())
 }
 
-/// The image for a new version, if it is not to be looked for. To take `image` out of `stack.yaml` is to ask for the
-/// newest, and so is to go to machines that the present one does not run on.
+/// Returns the image for a new version, unless the newest has to be looked up: because `image` was removed from
+/// `stack.yaml`, or because the present image does not run on the wanted instance type.
 fn image_to_keep<'a>(want: &'a Settings, live: &'a Live<LaunchTemplate>) -> Option<&'a str> {
     if want.image.is_some() {
         return want.image.as_deref();
@@ -232,7 +233,7 @@ fn image_to_keep<'a>(want: &'a Settings, live: &'a Live<LaunchTemplate>) -> Opti
     (!was_pinned && fits && !live.output.image.is_empty()).then_some(live.output.image.as_str())
 }
 
-/// The newest Amazon Linux 2023 that runs on this type of machine (docs/aws.md §8.3).
+/// Returns the newest Amazon Linux 2023 for this instance type (docs/aws.md §8.3).
 async fn newest(aws: &Aws, instance_type: &str) -> Result<String, Fault> {
     let architecture = architecture(instance_type).unwrap_or(Architecture::X86_64).name();
     let name = format!("al2023-ami-2023.*-{architecture}");
@@ -300,7 +301,7 @@ fn specification(kind: ResourceType, tags: &Tags) -> LaunchTemplateTagSpecificat
     LaunchTemplateTagSpecificationRequest::builder().resource_type(kind).set_tags(Some(tags::to_ec2(tags))).build()
 }
 
-/// What was chosen for a version, and its machine image.
+/// The settings of a version, and its machine image.
 fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
     let nothing = ResponseLaunchTemplateData::builder().build();
     let data = version.launch_template_data().unwrap_or(&nothing);
@@ -315,7 +316,7 @@ fn chosen(version: &LaunchTemplateVersion) -> (Settings, String) {
         security_groups: data.security_group_ids().iter().cloned().collect(),
         user_data: decoded(data.user_data().unwrap_or_default()),
         disk: disk(data),
-        // What a version does not say is as AWS has it by default.
+        // Fields that a version leaves out have AWS's defaults.
         metadata_endpoint: metadata
             .and_then(|metadata| metadata.http_endpoint())
             .map_or("enabled", |endpoint| endpoint.as_str())
@@ -352,7 +353,7 @@ fn tags_for(kind: &ResourceType, data: &ResponseLaunchTemplateData) -> Tags {
     ours.flat_map(|specification| tags::from_ec2(specification.tags())).collect()
 }
 
-/// What cannot be read was not written by us, and is shown as it is.
+/// User data that cannot be decoded was not written by us and is shown as it is.
 fn decoded(user_data: &str) -> String {
     let bytes = STANDARD.decode(user_data).ok();
     bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| user_data.to_owned())

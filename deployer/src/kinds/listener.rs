@@ -1,6 +1,6 @@
-//! Listeners: the public port of a load balancer, and the target groups it knows.
+//! Listeners: the public port of a load balancer, and the target groups that it forwards to.
 //!
-//! Which of them receive requests is up to its default action, which is applied after the instances.
+//! The default action, applied after the instances, decides which of them receive requests.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +15,26 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// Known by its load balancer and its tags: the port may change. What has lost its tags is known by its port.
+/// Identified by its load balancer and its tags, since the port may change; a listener without tags, by its port.
 #[derive(Debug, Clone)]
 pub struct Listener {
     /// The ARN of the load balancer.
     pub load_balancer: String,
-    /// The ARN of the target group it should know.
+    /// The ARN of the target group that it should forward to.
     pub target_group: String,
-    /// Where people should come in.
+    /// The wanted public port.
     pub port: i32,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Where people come in.
+    /// The public port.
     pub port: i32,
-    /// What they speak.
+    /// The protocol: `HTTP`.
     pub protocol: String,
-    /// The ARN of a target group it forwards to, with whatever weight: only the targets of such a group are ever
-    /// healthy (docs/aws.md §11.1).
+    /// The ARN of a target group that it forwards to, with any weight: only targets of such a group ever become healthy
+    /// (docs/aws.md §11.1).
     pub target_group: String,
 }
 
@@ -45,15 +45,15 @@ pub struct Output {
     pub arn: String,
     /// Its port.
     pub port: i32,
-    /// The target groups to which it forwards.
+    /// The target groups that it forwards to.
     pub forwards: Forwards,
 }
 
-/// ARNs of target groups with their weights, 0 to 999, which are shares of the requests.
+/// Target group ARNs with their weights, 0 to 999.
 pub type Forwards = BTreeMap<String, i32>;
 
 impl Settings {
-    /// Passes HTTP on to a target group.
+    /// Forwards HTTP to a target group.
     pub fn http(port: u16, target_group: String) -> Settings {
         Settings { port: port.into(), protocol: "HTTP".into(), target_group }
     }
@@ -82,8 +82,8 @@ impl Resource for Listener {
         let arns = listeners.iter().map(|(arn, _)| (*arn).to_owned()).collect();
         let mut tags = tags::of_arns(aws, arns).await?;
         let is_tagged = |arn: &str| tags.get(arn).is_some_and(|tags| tags.contains_key(STACK_TAG));
-        // Somebody may have added one by hand, for a certificate perhaps: ours is the one with our tags, and whoever is
-        // in its place is in our way.
+        // Other listeners may have been added by hand, for a certificate perhaps: ours is the one with our tags, and
+        // any other on its port is a conflict.
         let in_place = || listeners.iter().find(|(_, listener)| listener.port() == Some(self.port));
         let ours = listeners.iter().find(|(arn, _)| is_tagged(arn)).or_else(in_place).copied();
         Ok(ours.map_or(Observed::Absent, |(arn, listener)| {
@@ -99,8 +99,8 @@ impl Resource for Listener {
         }))
     }
 
-    /// A listener of the same port and action is answered as if it were new (docs/aws.md §9.5): somebody may have been
-    /// faster, and only the tags tell whose it is.
+    /// AWS answers the creation of a listener of the same port and action as if it were new (docs/aws.md §9.5): another
+    /// client may have created it, and only the tags show the owner.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let only = Forwards::from([(want.target_group.clone(), 1)]);
         let answer = aws
@@ -124,7 +124,7 @@ impl Resource for Listener {
         }))
     }
 
-    /// A new target group gets no requests yet, but the health checks that will show when it can take them.
+    /// A new target group gets health checks but no requests yet, so that its targets can become healthy.
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let mut forwards = live.output.forwards.clone();
         let weight = if forwards.is_empty() { 1 } else { 0 };
@@ -161,11 +161,11 @@ impl Listener {
     }
 }
 
-/// The action that forwards so.
+/// Builds the forwarding action.
 pub fn forward(forwards: &Forwards) -> Action {
     let action = Action::builder().r#type(ActionTypeEnum::Forward);
     match forwards.first_key_value() {
-        // The form that every cloud that speaks this API knows.
+        // The form that every implementation of this API accepts.
         Some((only, _)) if forwards.len() == 1 => action.target_group_arn(only).build(),
         _ => {
             let tuple = |(arn, weight): (&String, &i32)| {
@@ -177,7 +177,8 @@ pub fn forward(forwards: &Forwards) -> Action {
     }
 }
 
-/// The target groups of a listener. AWS returns the single target group of an action in two places, promising neither.
+/// Reads the target groups of a listener. AWS returns the only target group of an action in either of two fields, and
+/// guarantees neither.
 pub fn forwards(listener: &Described) -> Forwards {
     let actions = listener.default_actions().iter();
     let forwards = actions.flat_map(|action| {

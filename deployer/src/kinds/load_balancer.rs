@@ -1,6 +1,6 @@
 //! Application Load Balancers.
 //!
-//! Their attributes stay at AWS's defaults, which fit, and would take two more calls to manage.
+//! Attributes stay at AWS's defaults: they fit, and managing them would take two more calls.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,23 +18,23 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
-/// Known by its name.
+/// A load balancer, identified by its name.
 #[derive(Debug, Clone)]
 pub struct LoadBalancer {
     /// Its name; at most 32 characters.
     pub name: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// `internet-facing` or `internal`.
     pub scheme: String,
-    /// One in each zone it answers from; each costs a public address (docs/aws.md §16).
+    /// One subnet for each zone; each costs a public address (docs/aws.md §16).
     pub subnets: BTreeSet<String>,
-    /// Who may come.
+    /// The security groups.
     pub security_groups: BTreeSet<String>,
-    /// Why AWS gave up building it. Never wanted, and so always a difference.
+    /// Why provisioning failed. Never wanted, so always a difference.
     pub failure: Option<String>,
 }
 
@@ -43,12 +43,12 @@ pub struct Settings {
 pub struct Output {
     /// Its ARN.
     pub arn: String,
-    /// Its host name.
+    /// Its DNS name.
     pub dns_name: String,
 }
 
 impl Settings {
-    /// For everybody on the internet, as far as its security groups let them.
+    /// Open to the internet, as far as its security groups allow.
     pub fn public(subnets: BTreeSet<String>, security_groups: BTreeSet<String>) -> Settings {
         Settings { scheme: "internet-facing".into(), subnets, security_groups, failure: None }
     }
@@ -57,7 +57,7 @@ impl Settings {
 impl Resource for LoadBalancer {
     const KIND: &'static str = "load_balancer";
     const FIXED: &'static [&'static str] = &["scheme"];
-    /// It takes two and a half minutes, and has taken over three (docs/aws.md §13).
+    /// Provisioning takes two and a half minutes, sometimes more than three (docs/aws.md §13).
     const LIMIT: Duration = Duration::from_secs(15 * 60);
 
     type Cloud = Aws;
@@ -82,8 +82,8 @@ impl Resource for LoadBalancer {
         }))
     }
 
-    /// A load balancer of the same name and settings is answered as if it were new (docs/aws.md §9.1): somebody may have
-    /// been faster, so that the engine reads whose it is.
+    /// AWS answers the creation of a load balancer of the same name and settings as if it were new (docs/aws.md §9.1):
+    /// another client may have created it, so the engine reads its owner.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         aws.elb
             .create_load_balancer()
@@ -119,8 +119,8 @@ impl Resource for LoadBalancer {
         tags::tag_in_elb(aws, &live.output.arn, tags).await
     }
 
-    /// Takes its listeners with it. Its network interfaces outlive it for some minutes, and only its security group
-    /// is waiting for those: there they are waited for, as `DependencyViolation` (docs/aws.md §9.6).
+    /// Deletes its listeners, too. Its network interfaces outlive it for some minutes; only its security group has to
+    /// wait for those, and does so on `DependencyViolation` (docs/aws.md §9.6).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         gone(aws.elb.delete_load_balancer().load_balancer_arn(&live.output.arn).send().await)
     }
@@ -133,8 +133,8 @@ impl Resource for LoadBalancer {
     }
 }
 
-/// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
-/// (docs/aws.md §9.1); then all that there are are listed.
+/// Returns the load balancers of these names that exist, with their tags. A call with a missing name fails as a whole
+/// (docs/aws.md §9.1); then all load balancers are listed.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
     let call = aws.elb.describe_load_balancers().set_names(Some(names.clone()));
     let balancers = match found(call.send().await)? {

@@ -11,22 +11,21 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// A log group, known by its name.
+/// A log group, identified by its name.
 #[derive(Debug, Clone)]
 pub struct LogGroup {
     /// Its name, such as `/aws/lambda/FUNCTION`.
     pub name: String,
 }
 
-/// What is chosen for a log group.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// After how many days events may go; `None` keeps them for ever.
+    /// The retention in days; `None` keeps events for ever.
     pub retention_days: Option<i32>,
 }
 
-/// What a log group offers to others. Its ARN is not among it: the answer to the creation does not tell it, and
-/// whoever needs it can derive it.
+/// Outputs for other resources. Not the ARN: the answer to the creation does not contain it, and it can be derived.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -54,7 +53,7 @@ impl Resource for LogGroup {
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let call = aws.logs.create_log_group().log_group_name(&self.name);
         call.set_tags(Some(tags.clone().into_iter().collect())).send().await?;
-        // A group just made may not be visible to its next call: then the next round completes it.
+        // A new group may not be visible to the next call yet: then the next round completes it.
         let complete = match want.retention_days {
             Some(_) => found(self.retain(aws, want.retention_days).await)?.is_some(),
             None => true,
@@ -118,8 +117,8 @@ impl LogGroup {
     }
 }
 
-/// Those of these names that are there. AWS only searches by prefix, and answers in the order of the names
-/// (docs/aws.md §7.6).
+/// Returns the groups of these names that exist. AWS only searches by prefix, and returns them in the order of their
+/// names (docs/aws.md §7.6).
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let call = aws.logs.describe_log_groups().log_group_name_prefix(common_prefix(&names));
     let last = names.iter().max();
@@ -136,7 +135,7 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
     Ok(there)
 }
 
-/// What all these names begin with.
+/// The longest common prefix of these names.
 fn common_prefix(names: &[String]) -> &str {
     let Some((first, others)) = names.split_first() else { return "" };
     others.iter().fold(first.as_str(), |prefix, name| {
@@ -151,7 +150,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     Ok(answer.tags.unwrap_or_default().into_iter().collect())
 }
 
-/// Tags want the ARN without the `:*` at its end (docs/aws.md §7.6).
+/// Calls for tags take the ARN without the trailing `:*` (docs/aws.md §7.6).
 fn arn(group: &Described) -> String {
     let arn = group.log_group_arn().or(group.arn()).unwrap_or_default();
     arn.strip_suffix(":*").unwrap_or(arn).to_owned()

@@ -1,4 +1,4 @@
-//! Every kind of resource, in one list; a file for each.
+//! Every kind of resource, in one list; each has a file of its own.
 
 pub mod tags;
 
@@ -20,12 +20,12 @@ macro_rules! kinds {
             }
         )+)+
 
-        /// Every kind there is.
+        /// Every kind.
         pub const KINDS: &[Kind] = &[$($(Kind::of::<$module::$Kind>()),+),+];
     };
 }
 
-// By the turn in which they are removed: a kind comes before the kinds that it may use.
+// In order of removal: a kind stands before the kinds that it may use.
 kinds! {
     0: auto_scaling_group::AutoScalingGroup, default_action::DefaultAction, notification::Notification,
        permissions::Permissions, scaling_policy::ScalingPolicy;
@@ -42,10 +42,10 @@ pub struct Kind {
     search: Search,
 }
 
-/// Finds what carries the stack's tag and is not wanted.
+/// Finds resources that carry the stack's tag and are not wanted.
 type Search = for<'a> fn(&'a Stack<Aws>, &'a Aws) -> BoxFuture<'a, Result<Orphans, Fault>>;
 
-/// Marks resources that have been found for removal.
+/// Marks the resources that were found for removal.
 type Orphans = Box<dyn FnOnce(&mut Stack<Aws>) + Send>;
 
 impl Kind {
@@ -54,10 +54,10 @@ impl Kind {
     }
 }
 
-/// Finds everything that carries the stack's tag and marks what the page does not want for removal. Listeners with
-/// their actions, policies, permissions and notifications live inside what is found here and go with it.
+/// Finds every resource that carries the stack's tag and marks those that the page does not want for removal. Listeners
+/// with their actions, policies, permissions and notifications live inside these and are removed with them.
 pub async fn doom_orphans(stack: &mut Stack<Aws>, aws: &Aws) -> Result<(), Fault> {
-    // The artifact bucket is the first to come and the last to go: without it there is nothing to look for.
+    // The artifact bucket is created first and removed last: without it the stack has no resources.
     let buckets = bucket::Bucket::names(aws, stack.name()).await?;
     if buckets.is_empty() {
         return Ok(());

@@ -16,13 +16,13 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
 
-/// All entries of ours in one bucket's notification. They are one resource, because the document is one
+/// All of our entries in one bucket's notification. They are one resource, because the configuration is one document
 /// (docs/aws.md §4.6).
 #[derive(Debug, Clone)]
 pub struct Notification {
     /// The bucket's name.
     pub bucket: String,
-    /// Whose it must be. Empty when not known.
+    /// The account that must own it; empty if unknown.
     pub account: String,
 }
 
@@ -33,33 +33,33 @@ pub struct Settings {
     pub uploads: BTreeMap<String, Upload>,
 }
 
-/// A function that is notified of objects.
+/// A function that is notified about objects.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Upload {
     /// The function's ARN.
     pub function: String,
-    /// The events: `s3:ObjectCreated:*`.
+    /// The event types: `s3:ObjectCreated:*`.
     pub events: BTreeSet<String>,
-    /// Only of keys that begin so.
+    /// The key prefix.
     #[serde(skip_serializing_if = "says_nothing")]
     pub prefix: Option<String>,
-    /// Only of keys that end so.
+    /// The key suffix.
     #[serde(skip_serializing_if = "says_nothing")]
     pub suffix: Option<String>,
 }
 
 impl Upload {
-    /// Tells a function of every object that comes.
+    /// Notifies a function about every new object.
     pub fn created(function: String) -> Upload {
         Upload { function, events: [Event::S3ObjectCreated.to_string()].into(), prefix: None, suffix: None }
     }
 }
 
-/// Nothing is assigned by the cloud.
+/// No outputs.
 #[derive(Debug, Clone)]
 pub struct Output;
 
-/// How ids of ours begin.
+/// The prefix of our entries' ids.
 const OURS: &str = "deployer-";
 
 impl Resource for Notification {
@@ -80,7 +80,7 @@ impl Resource for Notification {
         Ok(Observed::Present(Live { settings: Settings { uploads }, output: Output, owner: Owner::Parent }))
     }
 
-    /// Only a bucket that did not exist has none: no other client can have written into it.
+    /// Only a bucket that did not exist before has none: no other client can have written to it.
     async fn create(&self, aws: &Aws, want: &Settings, _tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         if !want.uploads.is_empty() {
             self.put(aws, merged(Document::builder().build(), want), false).await?;
@@ -88,7 +88,7 @@ impl Resource for Notification {
         Ok(Some(Live { settings: want.clone(), output: Output, owner: Owner::Parent }))
     }
 
-    /// S3 checks that it may invoke the function, and may not know yet that it may: the engine tries again.
+    /// S3 checks that it may invoke the function, and may not see the new permission yet: the engine retries.
     async fn update(&self, aws: &Aws, want: &Settings, _live: &Live<Self>) -> Result<(), Fault> {
         self.write(aws, want, false).await
     }
@@ -97,7 +97,7 @@ impl Resource for Notification {
         live.uploads.is_empty()
     }
 
-    /// Takes our entries out. Those of others are not checked again: their targets may be gone.
+    /// Removes our entries. Skips the validation of the others: their targets may be gone.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.uploads.is_empty() {
             return Ok(());
@@ -115,13 +115,13 @@ impl Notification {
         let call = aws.s3.get_bucket_notification_configuration().bucket(&self.bucket);
         let answer = call.set_expected_bucket_owner(self.owner()).send().await.map_err(Fault::from);
         match answer {
-            // An emulator's name for an empty document.
+            // What some emulators call an empty document.
             Err(fault) if fault.message.contains("GetBucketNotificationResponse") => Ok(Document::builder().build()),
             other => other,
         }
     }
 
-    /// The document is replaced as a whole, so that what others have written is read and written again.
+    /// The document can only be replaced as a whole, so entries of others are read and written back.
     async fn write(&self, aws: &Aws, want: &Settings, unchecked: bool) -> Result<(), Fault> {
         let document = merged(self.document(aws).await?, want);
         self.put(aws, document, unchecked).await
@@ -135,7 +135,7 @@ impl Notification {
     }
 }
 
-/// All foreign entries, and ours as wanted.
+/// All entries of others, and ours as wanted.
 fn merged(there: Document, want: &Settings) -> NotificationConfiguration {
     let foreign = there.lambda_function_configurations.unwrap_or_default().into_iter();
     let ours = want.uploads.iter().map(|(id, upload)| entry(id, upload));
@@ -155,7 +155,7 @@ fn is_ours(entry: &LambdaFunctionConfiguration) -> bool {
 /// An entry of ours.
 fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
     let rules = entry.filter().and_then(|filter| filter.key()).map(|key| key.filter_rules()).unwrap_or_default();
-    // S3 may give the names back with a capital letter (docs/aws.md §4.6).
+    // S3 may return the filter names capitalised (docs/aws.md §4.6).
     let rule = |name: &FilterRuleName| {
         let mut named =
             rules.iter().filter(|rule| rule.name().is_some_and(|it| it.as_str().eq_ignore_ascii_case(name.as_str())));

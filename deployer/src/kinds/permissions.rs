@@ -10,7 +10,7 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
 
-/// All statements of ours about one function. They are one resource, because parallel calls for one function lose
+/// All of our statements in one function's policy. They are one resource, because parallel calls for one function lose
 /// statements silently (docs/aws.md §7.4).
 #[derive(Debug, Clone)]
 pub struct Permissions {
@@ -18,30 +18,31 @@ pub struct Permissions {
     pub function: String,
 }
 
-/// What is chosen: who may invoke the function.
+/// The settings: who may invoke the function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// By statement id. Ours begin with `deployer-`.
+    /// By statement id; ours begin with `deployer-`.
     pub statements: BTreeMap<String, Statement>,
 }
 
-/// One who may invoke the function.
+/// A principal that may invoke the function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Statement {
     /// `Allow`.
     pub effect: String,
     /// `lambda:InvokeFunction`.
     pub action: String,
-    /// The service that calls: `s3.amazonaws.com`.
+    /// The calling service: `s3.amazonaws.com`.
     pub principal: String,
-    /// On whose behalf it invokes: the ARN of a bucket.
+    /// The source on whose behalf it invokes: the ARN of a bucket.
     pub source_arn: String,
-    /// Whose that must be: a bucket's ARN names no account, and a deleted one's name can be taken.
+    /// The account that must own the source: a bucket's ARN names no account, and the name of a deleted bucket can be
+    /// taken by another one.
     pub source_account: String,
 }
 
 impl Statement {
-    /// Lets a service invoke the function on behalf of what has this ARN and account.
+    /// Lets a service invoke the function on behalf of this source.
     pub fn invoke(service: &str, source_arn: String, source_account: String) -> Statement {
         Statement {
             effect: "Allow".into(),
@@ -53,11 +54,11 @@ impl Statement {
     }
 }
 
-/// Nothing is assigned by the cloud.
+/// No outputs.
 #[derive(Debug, Clone)]
 pub struct Output;
 
-/// How ids of ours begin.
+/// The prefix of our statements' ids.
 const OURS: &str = "deployer-";
 
 impl Resource for Permissions {
@@ -70,7 +71,7 @@ impl Resource for Permissions {
         &self.function
     }
 
-    /// A missing policy and a missing function have the same answer, so that the function is asked for as well.
+    /// A missing policy and a missing function give the same error, so the function is read as well.
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.lambda.get_policy().function_name(&self.function).send().await)?;
         let document = answer.and_then(|answer| answer.policy).unwrap_or_default();
@@ -82,7 +83,7 @@ impl Resource for Permissions {
         Ok(Some(live(want.statements.clone())))
     }
 
-    /// A statement cannot be changed: it goes and comes again (docs/aws.md §7.4).
+    /// A statement cannot be changed, only removed and added again (docs/aws.md §7.4).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let (want, there) = (&want.statements, &live.settings.statements);
         for id in there.keys().filter(|id| want.get(*id) != there.get(*id)) {
@@ -137,7 +138,7 @@ fn statements(document: &str) -> BTreeMap<String, Statement> {
     statements.iter().filter_map(statement).filter(|(id, _)| id.starts_with(OURS)).collect()
 }
 
-/// What was asked for comes back as conditions (docs/aws.md §7.4).
+/// AWS returns the source as conditions (docs/aws.md §7.4).
 fn statement(stored: &Value) -> Option<(String, Statement)> {
     let statement = Statement {
         effect: text(&stored["Effect"]),
@@ -149,7 +150,7 @@ fn statement(stored: &Value) -> Option<(String, Statement)> {
     Some((stored["Sid"].as_str()?.to_owned(), statement))
 }
 
-/// The value of this key, whatever its operator; IAM does not tell upper from lower case in keys.
+/// Returns the value of this key under any operator; IAM ignores the case of keys.
 fn condition(stored: &Value, key: &str) -> String {
     let operators = stored["Condition"].as_object().into_iter().flat_map(|operators| operators.values());
     let mut conditions = operators.filter_map(Value::as_object).flatten();

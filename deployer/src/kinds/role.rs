@@ -11,25 +11,25 @@ use crate::{
     page::{names::iam_path, policy::canonical},
 };
 
-/// A role, known by its name.
+/// A role, identified by its name.
 #[derive(Debug, Clone)]
 pub struct Role {
-    /// Its name, unique in the account.
+    /// Its name, unique within the account.
     pub name: String,
-    /// Where IAM keeps it: `/deployer/STACK/`.
+    /// Its path: `/deployer/STACK/`.
     pub path: String,
 }
 
-/// What is chosen for a role.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The service that may take the role, such as `lambda.amazonaws.com`.
+    /// The service that may assume the role, such as `lambda.amazonaws.com`.
     pub trusted_service: String,
     /// What the role may do.
     pub policy: Value,
 }
 
-/// What a role offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -55,7 +55,7 @@ impl Resource for Role {
     async fn read(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let answer = found(aws.iam.get_role().role_name(&self.name).send().await)?;
         let Some(role) = answer.and_then(|answer| answer.role) else { return Ok(Observed::Absent) };
-        // Right after the creation this may be the role's id (docs/aws.md §6.3).
+        // Right after creation this may be the role's id instead (docs/aws.md §6.3).
         if !role.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
@@ -69,7 +69,7 @@ impl Resource for Role {
         let call = aws.iam.create_role().role_name(&self.name).path(&self.path);
         let call = call.assume_role_policy_document(trust(&want.trusted_service).to_string());
         let role = call.set_tags(Some(tag_list(tags))).send().await?.role;
-        // A role just made may not be visible to its next call: then the next round completes it.
+        // A new role may not be visible to the next call yet: then the next round completes it.
         let complete = found(self.put_policy(aws, &want.policy).await)?.is_some();
         let arn = role.map(|role| role.arn).filter(|arn| complete && arn.starts_with("arn:"));
         Ok(arn.map(|arn| Live {
@@ -96,13 +96,13 @@ impl Resource for Role {
         Ok(())
     }
 
-    /// What holds on to a role goes first (docs/aws.md §6.5).
+    /// Detaches everything that prevents the deletion of the role first (docs/aws.md §6.5).
     async fn delete(&self, aws: &Aws, _live: &Live<Self>) -> Result<(), Fault> {
         gone(self.detach(aws).await)?;
         gone(aws.iam.delete_role().role_name(&self.name).send().await)
     }
 
-    /// IAM is global, so that the stack's roles of other regions are here too: names tell them apart.
+    /// IAM is global, so the stack's roles of other regions are listed, too; their names tell them apart.
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_roles().path_prefix(&path);
@@ -128,7 +128,7 @@ impl Role {
         Ok(())
     }
 
-    /// Takes it out of every instance profile and every policy off it.
+    /// Removes it from every instance profile, and removes all of its policies.
     async fn detach(&self, aws: &Aws) -> Result<(), Fault> {
         let profiles = aws.iam.list_instance_profiles_for_role().role_name(&self.name).into_paginator().send();
         let attached = aws.iam.list_attached_role_policies().role_name(&self.name).into_paginator().send();
@@ -148,7 +148,7 @@ impl Role {
     }
 }
 
-/// Documents come back URL-encoded (docs/aws.md §6.3). What is no JSON is shown as it is.
+/// Documents are returned URL-encoded (docs/aws.md §6.3). Invalid JSON is shown as it is.
 fn decoded(document: &str) -> Value {
     let text = percent_decode_str(document).decode_utf8_lossy();
     serde_json::from_str(&text).map_or_else(|_| Value::String(text.into_owned()), canonical)
@@ -165,18 +165,19 @@ fn trust(service: &str) -> Value {
     })
 }
 
-/// The service that is trusted. If the document says anything else besides, all of it is the difference.
+/// Returns the trusted service. If the document contains anything else, returns all of it, so that it shows as a
+/// difference.
 fn trusted_service(document: &Value) -> String {
     let service = document["Statement"]["Principal"]["Service"].as_str().unwrap_or_default();
     if *document == canonical(trust(service)) { service.into() } else { document.to_string() }
 }
 
-/// What IAM's tags say.
+/// Converts IAM's tags.
 pub(super) fn tags(list: &[Tag]) -> Tags {
     list.iter().map(|tag| (tag.key().into(), tag.value().into())).collect()
 }
 
-/// These tags for IAM.
+/// Converts to IAM's tags.
 pub(super) fn tag_list(tags: &Tags) -> Vec<Tag> {
     let tag = |(key, value)| Tag::builder().key(key).value(value).build().expect("key and value are given");
     tags.iter().map(tag).collect()

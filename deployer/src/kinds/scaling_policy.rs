@@ -10,30 +10,30 @@ use crate::{
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
 
-/// A group has one of ours.
+/// The target tracking policy of a group.
 #[derive(Debug, Clone)]
 pub struct ScalingPolicy {
     /// The Auto Scaling group.
     pub group: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// What is measured.
+    /// The metric.
     pub metric: String,
-    /// What the measure is kept at.
+    /// The target value.
     pub target_percent: f64,
 }
 
-/// Nothing that others could use.
+/// No outputs.
 #[derive(Debug, Clone)]
 pub struct Output {}
 
 const NAME: &str = "cpu";
 
 impl Settings {
-    /// Keeps the mean use of the processors at this many percent.
+    /// Keeps the average CPU utilisation at this percentage.
     pub fn cpu(target_percent: f64) -> Settings {
         Settings { metric: "ASGAverageCPUUtilization".into(), target_percent }
     }
@@ -74,7 +74,7 @@ impl Resource for ScalingPolicy {
 }
 
 impl ScalingPolicy {
-    /// Creates it or overwrites it (docs/aws.md §10.6).
+    /// Creates or overwrites it (docs/aws.md §10.6).
     async fn put(&self, aws: &Aws, want: &Settings) -> Result<(), Fault> {
         let metric = PredefinedMetricSpecification::builder()
             .predefined_metric_type(MetricType::from(want.metric.as_str()))

@@ -1,4 +1,4 @@
-//! Security groups. Egress stays at AWS's default: everything is allowed.
+//! Security groups. Egress keeps AWS's default: everything is allowed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,21 +16,21 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, Tags},
 };
 
-/// Known by its name within its network; lower case, because AWS compares without case (docs/aws.md §1).
+/// Identified by its name within its VPC; lower case, because AWS compares names without case (docs/aws.md §1).
 #[derive(Debug, Clone)]
 pub struct SecurityGroup {
     /// Its name.
     pub name: String,
-    /// The network it is in.
+    /// The id of the VPC.
     pub vpc: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// What it is for.
+    /// The description.
     pub description: String,
-    /// Who is let in.
+    /// The ingress rules.
     pub ingress: BTreeSet<Rule>,
 }
 
@@ -41,27 +41,27 @@ pub struct Output {
     pub id: String,
 }
 
-/// An ingress rule. It can represent every rule that AWS can, so that one added by hand is seen.
+/// An ingress rule. It can represent every rule of AWS, so that rules added by hand show up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, `udp`, `icmp`, a number, or `-1` for all.
     pub protocol: String,
-    /// The first port; -1 when the protocol has none.
+    /// The first port; -1 if the protocol has none.
     pub from_port: i32,
     /// The last port.
     pub to_port: i32,
-    /// Who comes.
+    /// The source.
     pub source: Source,
 }
 
-/// Who comes.
+/// The source of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// Addresses.
+    /// A CIDR block.
     Cidr(String),
-    /// Whatever is in this security group.
+    /// Members of this security group.
     Group(String),
-    /// A list of addresses that AWS keeps under this id.
+    /// A managed prefix list.
     PrefixList(String),
 }
 
@@ -128,14 +128,14 @@ impl Resource for SecurityGroup {
             .send()
             .await?;
         let id = answer.group_id().unwrap_or_default().to_owned();
-        // The new group may not be visible to this call yet. Then it is found without its rules, and `update`
-        // adds them, and reports a real error.
+        // The new group may not be visible to this call yet. Then it is read without its rules, and `update` adds them
+        // or reports the error.
         let finished = authorize(aws, &id, want.ingress.iter()).await.is_ok();
         let (output, owner) = (Output { id }, Owner::Tags(tags.clone()));
         Ok(finished.then(|| Live { settings: want.clone(), output, owner }))
     }
 
-    /// First lets in who is missing, then shuts out who is too many (docs/aws.md §11.3).
+    /// Adds missing rules before it revokes superfluous ones (docs/aws.md §11.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let there = &live.settings.ingress;
         authorize(aws, &live.output.id, want.ingress.difference(there)).await?;
@@ -146,7 +146,7 @@ impl Resource for SecurityGroup {
         tags::tag_in_ec2(aws, &live.output.id, tags).await
     }
 
-    /// Revokes the rules that name other groups first: they would keep those from being deleted (docs/aws.md §8.2).
+    /// Revokes the rules that refer to other groups first: they would prevent the deletion of those (docs/aws.md §8.2).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
         let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
@@ -161,13 +161,13 @@ impl Resource for SecurityGroup {
             vpc: group.vpc_id.unwrap_or_default(),
         });
         let mut groups: Vec<_> = groups.filter(|group| !but.contains(&group.name)).collect();
-        // A group whose rules name another goes before that other: `…-web-8080` sorts before `…-web-lb`.
+        // A group whose rules refer to another is deleted before that other: `…-web-8080` sorts before `…-web-lb`.
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(groups)
     }
 }
 
-/// The groups at these places, `VPC/NAME`. Asks by filter: then "not there" fails for none of the others
+/// Returns the groups of these keys, `VPC/NAME`. Filters, so that a missing group does not fail the call for the others
 /// (docs/aws.md §8.2).
 async fn described(aws: &Aws, places: Vec<String>) -> Result<HashMap<String, Described>, Fault> {
     let (vpcs, names): (BTreeSet<&str>, BTreeSet<&str>) = places.iter().filter_map(|it| it.split_once('/')).unzip();
@@ -196,7 +196,7 @@ async fn revoke(aws: &Aws, id: &str, rules: impl Iterator<Item = &Rule>) -> Resu
     gone(call.set_ip_permissions(Some(permissions)).send().await)
 }
 
-/// AWS groups the sources of one port; a rule of ours has one source.
+/// AWS groups the sources of one port; one of our rules has one source.
 fn rules(permission: &IpPermission) -> Vec<Rule> {
     let cidrs = permission.ip_ranges().iter().filter_map(IpRange::cidr_ip);
     let cidrs = cidrs.chain(permission.ipv6_ranges().iter().filter_map(Ipv6Range::cidr_ipv6));

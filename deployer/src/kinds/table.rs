@@ -13,29 +13,29 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// A table, known by its name.
+/// A table, identified by its name.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// Its name.
     pub name: String,
 }
 
-/// What is chosen for a table.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The attribute that is the partition key. A string; any other type is named behind it, as in `id (number)`.
+    /// The attribute that is the partition key. Types other than string are appended, as in `id (number)`.
     pub partition_key: String,
-    /// The attribute that is the sort key, in the same way.
+    /// The attribute that is the sort key, in the same notation.
     pub sort_key: Option<String>,
-    /// How it is paid for: `PAY_PER_REQUEST`.
+    /// The billing mode: `PAY_PER_REQUEST`.
     pub billing: String,
     /// Whether AWS refuses to delete it.
     pub protected: bool,
-    /// Whether it can be restored to any second of the last 35 days.
+    /// Whether point-in-time recovery is on: it restores any second of the last 35 days.
     pub point_in_time_recovery: bool,
 }
 
-/// What a table offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -44,11 +44,11 @@ pub struct Output {
     pub arn: String,
 }
 
-/// `ListTagsOfResource` may lag behind `CreateTable` (docs/aws.md §2.5): so young a table without tags is not
-/// taken for a stranger's.
+/// `ListTagsOfResource` may lag behind `CreateTable` (docs/aws.md §2.5), so a table this young without tags may still
+/// be ours.
 const TAGS_VISIBLE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Rows are counted up to here: one call.
+/// Rows are counted up to this number: one call.
 const COUNTED: i32 = 1_000;
 
 impl Resource for Table {
@@ -100,7 +100,7 @@ impl Resource for Table {
             call = call.key_schema(element).attribute_definitions(definition);
         }
         let table = call.send().await?.table_description;
-        // AWS is still at it; an emulator is done at once.
+        // AWS is still creating it; emulators finish at once.
         let done =
             table.filter(|table| table.table_status() == Some(&TableStatus::Active) && !want.point_in_time_recovery);
         Ok(done.map(|table| Live {
@@ -110,7 +110,7 @@ impl Resource for Table {
         }))
     }
 
-    /// One kind of change at a time: the table is `UPDATING` after each (docs/aws.md §5.2).
+    /// Makes one kind of change at a time: the table is `UPDATING` after each (docs/aws.md §5.2).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Settings { partition_key: _, sort_key: _, billing, protected, point_in_time_recovery } = &live.settings;
         let update = aws.dynamodb.update_table().table_name(&self.name);
@@ -134,7 +134,7 @@ impl Resource for Table {
         live.protected
     }
 
-    /// Protection is never switched off silently: somebody switched it on for a reason (docs/aws.md §5.3).
+    /// Never switches protection off silently: it was switched on for a reason (docs/aws.md §5.3).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = format!(
@@ -215,7 +215,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     }
 }
 
-/// What it is doing, unless it has come to rest. Where it rests without being usable, only people can help.
+/// Returns the operation in progress, if there is one. Errors: a final state in which the table cannot be used.
 fn settling(table: &TableDescription) -> Result<Option<String>, Fault> {
     match table.table_status() {
         None | Some(TableStatus::Active) => Ok(None),
@@ -234,7 +234,7 @@ fn is_young(table: &TableDescription) -> bool {
         .is_some_and(|age| age < TAGS_VISIBLE_WITHIN)
 }
 
-/// What is missing in an answer has a meaning (docs/aws.md §5.2).
+/// Missing fields have a meaning (docs/aws.md §5.2).
 fn settings(table: &TableDescription, point_in_time_recovery: bool) -> Settings {
     let billing = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
     Settings {

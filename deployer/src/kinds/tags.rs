@@ -1,4 +1,4 @@
-//! Tags in the forms of EC2, Auto Scaling and Elastic Load Balancing.
+//! Tags in the formats of EC2, Auto Scaling and Elastic Load Balancing.
 
 use std::collections::BTreeMap;
 
@@ -9,60 +9,60 @@ use crate::{
     engine::{Fault, Names, STACK_TAG, Tags},
 };
 
-/// Tags for something that EC2 is asked to create.
+/// Tags for a resource that EC2 creates.
 pub fn ec2_specification(kind: ResourceType, tags: &Tags) -> TagSpecification {
     TagSpecification::builder().resource_type(kind).set_tags(Some(to_ec2(tags))).build()
 }
 
-/// Tags as EC2 takes them.
+/// Converts to EC2's tags.
 pub fn to_ec2(tags: &Tags) -> Vec<aws_sdk_ec2::types::Tag> {
     tags.iter().map(|(key, value)| aws_sdk_ec2::types::Tag::builder().key(key).value(value).build()).collect()
 }
 
-/// Tags as EC2 gives them.
+/// Converts EC2's tags.
 pub fn from_ec2(tags: &[aws_sdk_ec2::types::Tag]) -> Tags {
     tags.iter().filter_map(|tag| Some((tag.key()?.into(), tag.value().unwrap_or_default().into()))).collect()
 }
 
-/// Adds tags to what EC2 knows by this id.
+/// Adds tags to the EC2 resource of this id.
 pub async fn tag_in_ec2(aws: &Aws, id: &str, tags: &Tags) -> Result<(), Fault> {
     aws.ec2.create_tags().resources(id).set_tags(Some(to_ec2(tags))).send().await?;
     Ok(())
 }
 
-/// Picks what belongs to a stack.
+/// Filters for the resources of a stack.
 pub fn of_stack(stack: &str) -> Filter {
     ec2_filter(&format!("tag:{STACK_TAG}"), [stack])
 }
 
-/// A filter of EC2.
+/// A filter for an EC2 call.
 pub fn ec2_filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
     let values = values.into_iter().map(str::to_owned).collect();
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// Tags as Elastic Load Balancing takes them.
+/// Converts to Elastic Load Balancing's tags.
 pub fn to_elb(tags: &Tags) -> Vec<aws_sdk_elasticloadbalancingv2::types::Tag> {
     tags.iter()
         .map(|(key, value)| aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build())
         .collect()
 }
 
-/// Adds tags to what Elastic Load Balancing knows by this ARN.
+/// Adds tags to the Elastic Load Balancing resource of this ARN.
 pub async fn tag_in_elb(aws: &Aws, arn: &str, tags: &Tags) -> Result<(), Fault> {
     aws.elb.add_tags().resource_arns(arn).set_tags(Some(to_elb(tags))).send().await?;
     Ok(())
 }
 
-/// The tags of one thing in Elastic Load Balancing.
+/// Reads the tags of one Elastic Load Balancing resource.
 pub async fn of_arn(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     Ok(of_arns(aws, vec![arn.to_owned()]).await?.remove(arn).unwrap_or_default())
 }
 
-/// The tags of things in Elastic Load Balancing, by ARN.
+/// Reads the tags of Elastic Load Balancing resources, by ARN.
 pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Tags>, Fault> {
     let mut found = BTreeMap::new();
-    // One call answers for twenty (docs/aws.md §2.5).
+    // One call takes twenty ARNs (docs/aws.md §2.5).
     for arns in arns.chunks(20) {
         let answer = aws.elb.describe_tags().set_resource_arns(Some(arns.to_vec())).send().await?;
         for described in answer.tag_descriptions() {
@@ -76,8 +76,8 @@ pub async fn of_arns(aws: &Aws, arns: Vec<String>) -> Result<BTreeMap<String, Ta
     Ok(found)
 }
 
-/// The names among these, given with their ARNs, whose tags say that they belong to a stack. Names of others, and
-/// those in `but`, are left out before any tag is asked for.
+/// Returns those of these resources, given by name and ARN, whose tags name the stack. Names with another prefix, and
+/// those in `but`, are skipped before any tags are read.
 pub async fn names_in_elb(
     aws: &Aws,
     stack: &str,
@@ -92,8 +92,8 @@ pub async fn names_in_elb(
     Ok(named.into_iter().filter(|(_, arn)| is_ours(arn)).map(|(name, _)| name).collect())
 }
 
-/// Tags of an Auto Scaling group, for itself alone: its instances have theirs from the launch template, because a
-/// group's tags never reach volumes (docs/aws.md §2.5).
+/// Tags of an Auto Scaling group, not propagated: its instances get theirs from the launch template, because a group's
+/// tags never reach volumes (docs/aws.md §2.5).
 pub fn to_autoscaling(group: &str, tags: &Tags) -> Vec<aws_sdk_autoscaling::types::Tag> {
     tags.iter()
         .map(|(key, value)| {

@@ -14,42 +14,42 @@ use crate::{
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
-/// Known by its name.
+/// A target group, identified by its name.
 #[derive(Debug, Clone)]
 pub struct TargetGroup {
     /// Its name; at most 32 characters.
     pub name: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// Where the targets listen.
+    /// The port of the targets.
     pub port: i32,
-    /// What they speak.
+    /// The protocol: `HTTP`.
     pub protocol: String,
-    /// The network they are in.
+    /// The id of the VPC.
     pub vpc: String,
-    /// How their health is asked for.
+    /// The health check.
     pub health_check: HealthCheck,
-    /// How long a target that leaves may finish what it has begun.
+    /// The deregistration delay in seconds: how long a target may finish its requests.
     pub deregistration_delay_s: i64,
 }
 
-/// How the health of a target is asked for.
+/// The health check of the targets.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HealthCheck {
-    /// The path asked for.
+    /// The path to request.
     pub path: String,
-    /// Every so many seconds.
+    /// The interval in seconds.
     pub interval_s: i32,
-    /// How long to wait for an answer.
+    /// The timeout in seconds.
     pub timeout_s: i32,
-    /// So many good answers make a target healthy.
+    /// Consecutive successes that make a target healthy.
     pub healthy: i32,
-    /// So many bad ones make it unhealthy.
+    /// Consecutive failures that make it unhealthy.
     pub unhealthy: i32,
-    /// The good statuses.
+    /// The statuses that count as success.
     pub matcher: String,
 }
 
@@ -62,7 +62,7 @@ pub struct Output {
     pub name: String,
 }
 
-/// Enough for an upload to be finished; AWS's 300 s would make every roll-out and every `down` that much longer
+/// Enough to finish an upload; AWS's default of 300 s would lengthen every roll-out and every `down` by as much
 /// (docs/aws.md §9.3, §10.7).
 const DEREGISTRATION_DELAY_S: i64 = 30;
 const DEREGISTRATION_DELAY: &str = "deregistration_delay.timeout_seconds";
@@ -112,8 +112,8 @@ impl Resource for TargetGroup {
         }))
     }
 
-    /// A group of the same name and settings is answered as if it were new (docs/aws.md §9.1): somebody may have been
-    /// faster, and only the tags tell whose it is.
+    /// AWS answers the creation of a group of the same name and settings as if it were new (docs/aws.md §9.1): another
+    /// client may have created it, and only the tags show the owner.
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let check = &want.health_check;
         let answer = aws
@@ -137,7 +137,7 @@ impl Resource for TargetGroup {
         if tags::of_arn(aws, arn).await?.get(STACK_TAG) != tags.get(STACK_TAG) {
             return Ok(None);
         }
-        // An error here occurs in `update` again, and is reported there.
+        // An error here recurs in `update` and is reported there.
         let finished = set_deregistration_delay(aws, arn, want.deregistration_delay_s).await.is_ok();
         let output = Output { arn: arn.into(), name: self.name.clone() };
         let owner = Owner::Tags(tags.clone());
@@ -181,8 +181,8 @@ impl Resource for TargetGroup {
     }
 }
 
-/// Those of these names that are there, with their tags. A call for names of which one is not there fails as a whole
-/// (docs/aws.md §9.1); then all that there are are listed.
+/// Returns the groups of these names that exist, with their tags. A call with a missing name fails as a whole
+/// (docs/aws.md §9.1); then all groups are listed.
 async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, (Described, Tags)>, Fault> {
     let call = aws.elb.describe_target_groups().set_names(Some(names.clone()));
     let groups = match found(call.send().await)? {

@@ -9,34 +9,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Why a file cannot be used.
+/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is not there, or the system refuses it.
+    /// It does not exist, or the system denied access.
     #[error("failed to read {}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is something else than a file.
+    /// It is not a regular file.
     #[error("failed to read {}: it is {kind}, not a regular file", .path.display())]
     NotRegular {
-        /// What was named.
+        /// The path.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Its kind, with the article.
         kind: &'static str,
     },
-    /// It is too long to be what it should be.
+    /// It is too large.
     #[error("failed to read {}: it is larger than {}", .path.display(), size(*.limit))]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most bytes it may have.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// It is not a text.
+    /// It is not UTF-8 text.
     #[error("failed to read {}: line {line} is not UTF-8", .path.display())]
     NotUtf8 {
         /// The file.
@@ -47,7 +47,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Whether there is no such file.
+    /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -55,9 +55,9 @@ impl FileError {
 
 /// Opens a regular file, or a link to one. Never blocks on a FIFO.
 pub fn open_regular_file(path: &Path) -> Result<File, FileError> {
-    // Before it is opened: opening a socket fails without saying that it is one.
+    // Checked before opening, because opening a socket fails with a message that does not say so.
     regular(path, &std::fs::metadata(path).map_err(|source| io_error(path, source))?)?;
-    // Without waiting, and checked again: something else may have taken its place.
+    // Opened non-blocking and checked again: the file may have been replaced.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path);
     let file = file.map_err(|source| io_error(path, source))?;
@@ -73,12 +73,12 @@ pub fn read_regular_file(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> 
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    // It may grow meanwhile, and files of `/proc` do not tell their size.
+    // It may grow while it is read, and files in `/proc` do not report their size.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|source| io_error(path, source))?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
 
-/// Reads a regular file of at most `limit` bytes of UTF-8. A byte order mark stays in the text.
+/// Reads a regular file of at most `limit` bytes of UTF-8. Keeps a byte order mark.
 pub fn read_text_file(path: &Path, limit: u64) -> Result<String, FileError> {
     String::from_utf8(read_regular_file(path, limit)?).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];

@@ -20,13 +20,13 @@ use crate::{
     output::exit::{Exit, Failure},
 };
 
-/// The port that a folder's first server asks for.
+/// The preferred port of a folder's first server.
 pub const USUAL_PORT: u16 = 4566;
 
-/// The longest page of a server that is read.
+/// The longest answer read from a server.
 const LONGEST_PAGE: u64 = 64 << 20;
 
-/// Where the local AWS of one stack keeps everything: beside its `stack.yaml`.
+/// Where the local AWS of one stack keeps its state: beside its `stack.yaml`.
 #[derive(Debug, Clone)]
 pub struct Laptop {
     dir: PathBuf,
@@ -35,20 +35,20 @@ pub struct Laptop {
 /// A running local AWS.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Server {
-    /// Its process.
+    /// Its process id.
     pub pid: i32,
-    /// Where it listens: an address on 127.0.0.1.
+    /// Its address on 127.0.0.1.
     pub address: SocketAddr,
 }
 
 impl Laptop {
-    /// The local AWS of the stack that is described in this folder.
+    /// The local AWS of the stack described in this folder.
     pub fn beside(folder: &Path) -> Laptop {
         Laptop { dir: folder.join(".deployer").join("local") }
     }
 
-    /// The server that runs, if one does. Neither a file left by a killed one counts, nor one that was copied from
-    /// another folder together with everything else.
+    /// Returns the running server, if there is one. Ignores files left by a killed server or copied from another
+    /// folder.
     pub fn running(&self) -> Option<Server> {
         let server: Server = serde_json::from_str(&read(&self.server_file())?).ok()?;
         let health: Health = serde_json::from_str(&get(server.address, HEALTH).ok()?).ok()?;
@@ -58,7 +58,7 @@ impl Laptop {
 
     /// The running server, or a new one in the background.
     ///
-    /// Errors: what the new one says when it does not come up.
+    /// Errors: the new server's own error if it does not start.
     pub fn start(&self, port: Option<u16>, region: &str, conditions: &local::Conditions) -> Result<Server, Failure> {
         if let Some(server) = self.running() {
             return Ok(server);
@@ -77,7 +77,7 @@ impl Laptop {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // A group of its own: Ctrl-C is for `up`, not for what `up` has brought up.
+            // In its own process group: Ctrl-C is meant for `up`, not for the server that it started.
             .process_group(0)
             .spawn()?;
         let begun = Instant::now();
@@ -85,7 +85,7 @@ impl Laptop {
             if let Some(server) = self.running() {
                 return Ok(server);
             }
-            // When two start at once the one that loses ends; the other one is just as good.
+            // When two start at once, the loser exits, and the winner serves both.
             if let Some(status) = child.try_wait()?
                 && !self.is_taken()
             {
@@ -113,7 +113,7 @@ impl Laptop {
         Ok(true)
     }
 
-    /// Stops the server and forgets everything stored in it.
+    /// Stops the server and deletes everything stored in it.
     pub fn reset(&self) -> anyhow::Result<()> {
         self.stop()?;
         match std::fs::remove_dir_all(&self.dir) {
@@ -122,32 +122,32 @@ impl Laptop {
         }
     }
 
-    /// Whether anything has ever been stored in it.
+    /// Whether it has any stored state.
     pub fn has_state(&self) -> bool {
         self.state().exists()
     }
 
-    /// The bad sides of AWS that the running server shows.
+    /// The kinds of chaos of the running server.
     pub fn chaos(&self) -> local::Chaos {
         let shown = self.running().and_then(|server| get(server.address, "/_local/faults").ok()).unwrap_or_default();
         let shown: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
         serde_json::from_value(shown["chaos"].clone()).unwrap_or_default()
     }
 
-    /// What runs in it, as the server says it.
+    /// The server's own description of what runs in it.
     pub fn status(&self, server: &Server) -> anyhow::Result<serde_json::Value> {
         Ok(serde_json::from_str(&get(server.address, "/_local/status")?)?)
     }
 
-    /// Everything the server has written.
+    /// The server's log.
     pub fn log(&self) -> String {
         read(&self.log_file()).unwrap_or_default()
     }
 
-    /// Runs it in this process until it is told to stop: on `port`, or else on the one of the last time, the usual one,
-    /// or any that is free.
+    /// Runs it in this process until it is stopped: on `port`, or else on its last port, the default one, or any free
+    /// one.
     ///
-    /// Errors: another one runs on the same state, the port is taken, or what is stored cannot be read.
+    /// Errors: another server uses the same state, the port is taken, or the state cannot be read.
     pub async fn run(&self, port: Option<u16>, region: &str, conditions: local::Conditions) -> Result<(), Failure> {
         make_private(&self.dir).map_err(|fault| self.unusable(fault.into()))?;
         let _lock = local::take(&self.dir).await.map_err(|error| self.unusable(error))?;
@@ -185,7 +185,7 @@ impl Laptop {
         }
     }
 
-    /// Why the local AWS of this folder does not start, and what to do about it.
+    /// Explains why the local AWS of this folder does not start, with the remedy.
     fn unusable(&self, error: anyhow::Error) -> Failure {
         let failed = |error| Failure::new(Exit::Failed, error);
         let dir = self.dir.display();
@@ -214,7 +214,7 @@ impl Laptop {
         failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
     }
 
-    /// Refuses a log that is no file: writing to it could wait for ever.
+    /// Rejects a log that is not a regular file: writing to it could block for ever.
     fn check_log(&self) -> Result<(), Failure> {
         match std::fs::metadata(self.log_file()) {
             Ok(about) if !about.is_file() => Err(anyhow!("{} is no regular file", self.log_file().display()).into()),
@@ -222,7 +222,7 @@ impl Laptop {
         }
     }
 
-    /// Whether a server has this state for itself, even if it does not answer yet.
+    /// Whether a server has locked this state, even if it does not answer yet.
     fn is_taken(&self) -> bool {
         let lock = self.dir.join("lock");
         let is_file = std::fs::metadata(&lock).is_ok_and(|about| about.is_file());
@@ -233,7 +233,7 @@ impl Laptop {
         self.dir.ancestors().nth(2).expect("it was joined from a folder and two names")
     }
 
-    /// The port it had when it last ran.
+    /// The port of its last run.
     fn last_port(&self) -> Option<u16> {
         read(&self.port_file())?.trim().parse().ok()
     }
@@ -254,7 +254,7 @@ impl Laptop {
         self.dir.join("log")
     }
 
-    /// What the server has written beyond the first `length` bytes.
+    /// The log beyond the first `length` bytes.
     fn log_since(&self, length: u64) -> String {
         let log = self.log();
         usize::try_from(length).ok().and_then(|length| log.get(length..)).unwrap_or_default().to_owned()
@@ -273,7 +273,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Lets it show these bad sides of AWS from now on, and no others.
+    /// Replaces its kinds of chaos.
     pub fn turn(&self, chaos: &local::Chaos) -> anyhow::Result<()> {
         let (status, body) = ask(self.address, "PUT", "/_local/chaos", &serde_json::to_string(chaos)?)?;
         if !status.contains(" 200") {
@@ -282,7 +282,7 @@ impl Server {
         Ok(())
     }
 
-    /// The account's own access to it.
+    /// The access key of the account.
     pub fn access(&self) -> aws::Local {
         aws::Local {
             endpoint: self.endpoint(),
@@ -292,7 +292,7 @@ impl Server {
     }
 }
 
-/// The arguments with which another process shows the same bad sides at the same speed.
+/// The arguments that start a server with the same chaos and speed.
 fn arguments(conditions: &local::Conditions) -> Vec<String> {
     let local::Conditions { chaos, speed } = conditions;
     let mut arguments = vec!["--speed".into(), speed.to_string()];
@@ -303,10 +303,10 @@ fn arguments(conditions: &local::Conditions) -> Vec<String> {
     arguments
 }
 
-/// The page on which a server says who it is.
+/// The path at which a server identifies itself.
 const HEALTH: &str = "/_local/health";
 
-/// What it says there.
+/// The answer at that path.
 #[derive(Deserialize)]
 struct Health {
     pid: i32,
@@ -314,7 +314,7 @@ struct Health {
     id: Option<String>,
 }
 
-/// Who holds a port of this machine.
+/// Which program holds a port of this machine.
 fn held(port: u16) -> String {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let health = get(address, HEALTH).ok().and_then(|page| serde_json::from_str::<Health>(&page).ok());
@@ -327,7 +327,7 @@ fn held(port: u16) -> String {
     }
 }
 
-/// The failure that ended a server, from its log.
+/// The error that ended a server, from its log.
 fn told(log: &str) -> Option<Failure> {
     let after = |line: &str, word: &str| line.trim_start().strip_prefix(word).map(|rest| rest.trim().to_owned());
     let mut lines = log.lines().skip_while(|line| after(line, "error:").is_none());
@@ -342,39 +342,39 @@ fn told(log: &str) -> Option<Failure> {
     Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
 }
 
-/// The text of a small file. What is no regular file could be read for ever.
+/// Reads a small file. Other than regular files could block for ever.
 fn read(file: &Path) -> Option<String> {
     let is_file = std::fs::metadata(file).is_ok_and(|about| about.is_file());
     let bytes = is_file.then(|| std::fs::read(file).ok())??;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Replaces a small file, whatever stands in its place.
+/// Replaces a small file, even if something else has its path.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
     let beside = file.with_extension(format!("{}.new", std::process::id()));
     std::fs::write(&beside, text)?;
     std::fs::rename(beside, file)
 }
 
-/// The state holds keys and pictures: only its owner may read it.
+/// The state contains keys and pictures: only its owner may read it.
 fn make_private(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
-/// Whether the process has ended and only waits for its parent to ask how.
+/// Whether the process is a zombie.
 fn is_defunct(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// One small document of the server. It is on this machine: seconds are plenty.
+/// Requests one small document from the server. It is on this machine, so seconds are enough.
 fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(ask(address, "GET", path, "")?.1)
 }
 
-/// The first line and the body of an answer.
+/// Returns the status line and the body of an answer.
 fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<(String, String)> {
     let patience = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
@@ -385,7 +385,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Re
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )?;
     let mut answer = String::new();
-    // Whoever else has taken the port may have no end.
+    // Another program on the port may send without end.
     stream.take(LONGEST_PAGE).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
     Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))

@@ -9,17 +9,17 @@ use anyhow::{Context, anyhow};
 
 use crate::machine::files;
 
-/// Far more than the places of a folder's stacks need.
+/// The size limit of the file, far more than a folder's stacks need.
 const MOST: u64 = 1 << 20;
 
-/// The file: a line `NAME ACCOUNT REGION` for each place where a stack of this folder lives.
+/// The file: a line `NAME ACCOUNT REGION` for each place that a stack of this folder is deployed to.
 #[derive(Debug)]
 pub struct Pin {
     file: PathBuf,
     places: Vec<Home>,
 }
 
-/// One place of one stack.
+/// A place that a stack is deployed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     /// The stack's name.
@@ -30,19 +30,19 @@ pub struct Home {
     pub region: String,
 }
 
-/// Why a place is not the one that is remembered.
+/// How a place differs from the remembered one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// It lives in this account.
+    /// The stack is in this account.
     Account(String),
-    /// It lives in these regions.
+    /// The stack is in these regions.
     Regions(Vec<String>),
 }
 
 impl Pin {
-    /// Reads what is remembered; a file that is not there remembers nothing.
+    /// Reads the file; a missing file means that nothing is remembered.
     ///
-    /// Errors: lines that cannot be understood, so that a damaged file is never taken for a free hand.
+    /// Errors: invalid lines, so that a damaged file never disables the check.
     pub fn read(file: PathBuf) -> anyhow::Result<Pin> {
         let text = match files::read_text_file(&file, MOST) {
             Err(error) if error.is_not_found() => String::new(),
@@ -54,7 +54,7 @@ impl Pin {
         Ok(Pin { places: places.collect::<Result<_, _>>()?, file })
     }
 
-    /// Whether the stack is known to live elsewhere. A region that was asked for by name is a second place.
+    /// Whether the stack is known to be elsewhere. A region that was named explicitly is an additional place.
     pub fn contradicts(&self, here: &Home, region_is_meant: bool) -> Option<Elsewhere> {
         let known: Vec<&Home> = self.places.iter().filter(|place| place.stack == here.stack).collect();
         if let Some(other) = known.iter().find(|place| place.account != here.account) {
@@ -65,12 +65,12 @@ impl Pin {
             .then(|| Elsewhere::Regions(known.iter().map(|place| place.region.clone()).collect()))
     }
 
-    /// Where other stacks of this folder live.
+    /// Where other stacks of this folder are.
     pub fn others(&self, stack: &str) -> impl Iterator<Item = &Home> {
         self.places.iter().filter(move |place| place.stack != stack)
     }
 
-    /// Remembers a place, and forgets those in other accounts: `account` in `stack.yaml` has decided.
+    /// Adds a place and removes those in other accounts: `account` in `stack.yaml` has decided.
     pub fn remember(&mut self, here: &Home) -> anyhow::Result<()> {
         let before = self.places.clone();
         self.places.retain(|place| place.stack != here.stack || place.account == here.account);
@@ -80,7 +80,7 @@ impl Pin {
         if self.places == before { Ok(()) } else { self.write() }
     }
 
-    /// Forgets a place where nothing is left.
+    /// Removes a place whose stack has been removed.
     pub fn forget(&mut self, here: &Home) -> anyhow::Result<()> {
         let before = self.places.len();
         self.places.retain(|place| place != here);
@@ -92,7 +92,7 @@ impl Pin {
         &self.file
     }
 
-    /// All at once, because another run may be reading.
+    /// Replaces the file atomically, because another run may be reading it.
     fn write(&self) -> anyhow::Result<()> {
         if self.places.is_empty() {
             return std::fs::remove_file(&self.file).with_context(|| format!("cannot remove {}", self.file.display()));

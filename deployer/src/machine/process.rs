@@ -2,42 +2,42 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One process, never to be confused with a later one of the same number.
+/// Identifies one process, even after its process id has been reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The boot id of the machine and its process namespace; empty where they are unknown.
+    /// The boot id of the machine and its PID namespace; empty if unknown.
     machine: String,
-    /// Its number.
+    /// Its process id.
     pub pid: u32,
-    /// When it began, in ticks of the machine.
+    /// Its start time, in clock ticks since boot.
     began: u64,
 }
 
 impl Process {
-    /// This one.
+    /// The current process.
     pub fn this() -> Process {
         let pid = std::process::id();
         Process { machine: machine().unwrap_or_default(), pid, began: began(pid).unwrap_or_default() }
     }
 
-    /// Whether it is certain that it has ended. Of other machines' processes nothing is certain.
+    /// Whether it has certainly ended. Nothing is certain about processes of other machines.
     pub fn has_ended(&self) -> bool {
         let here = machine().is_some_and(|here| here == self.machine);
         here && began(self.pid) != Some(self.began)
     }
 }
 
-/// Containers on one machine number their processes each for themselves.
+/// Containers on one machine number their processes separately.
 fn machine() -> Option<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let numbering = std::fs::read_link("/proc/self/ns/pid").ok()?;
     Some(format!("{} {}", boot.trim(), numbering.display()))
 }
 
-/// Nothing for a process that is not there, or has ended and only waits for its parent to ask how.
+/// Returns the start time; `None` if there is no such process or it is a zombie.
 fn began(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may hold blanks and brackets of its own.
+    // The program's name may contain blanks and brackets.
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let state = fields.next()?;
@@ -46,7 +46,7 @@ fn began(pid: u32) -> Option<u64> {
 
 #[cfg(test)]
 impl Process {
-    /// One that ran on this machine and has ended.
+    /// A process that ran on this machine and has ended.
     pub fn ended() -> Process {
         let mut child = std::process::Command::new("true").spawn().expect("a process can be started");
         let pid = child.id();

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first finishes the calls in flight, the second leaves at once.
+//! Ctrl-C and SIGTERM: the first finishes the calls in flight, the second exits at once.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::output::{exit::Exit, report};
 
-/// Ctrl-C and SIGTERM, from now on.
+/// Listens for Ctrl-C and SIGTERM from now on.
 struct Signals(Signal, Signal);
 
 impl Signals {
@@ -23,7 +23,7 @@ impl Signals {
     }
 }
 
-/// Returns at the first Ctrl-C or SIGTERM: for what ends in its own way.
+/// Returns at the first Ctrl-C or SIGTERM, for commands with a shutdown of their own.
 pub async fn stop_requested() {
     match Signals::listen() {
         Ok(mut signals) => signals.next().await,
@@ -31,8 +31,8 @@ pub async fn stop_requested() {
     }
 }
 
-/// A token that the first signal cancels, the same for all parts of a command. The second signal ends the process:
-/// every state between two calls is one from which the next run continues.
+/// Returns a token that the first signal cancels, shared by all parts of a command. The second signal exits: the next
+/// run can continue from every state between two calls.
 pub fn watch() -> CancellationToken {
     static STOP: OnceLock<CancellationToken> = OnceLock::new();
     STOP.get_or_init(|| {
@@ -48,7 +48,7 @@ pub fn watch() -> CancellationToken {
 async fn heed(mut signals: Signals, stop: CancellationToken) {
     signals.next().await;
     stop.cancel();
-    report::say("stopping after the calls in flight; once more leaves at once");
+    report::say("stopping after the calls in flight; press again to exit at once");
     signals.next().await;
     std::process::exit(Exit::Interrupted as i32);
 }

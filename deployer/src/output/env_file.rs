@@ -9,23 +9,23 @@ use std::{
 
 use crate::machine::files::{self, FileError};
 
-/// How outputs are written.
+/// The format of outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// `NAME=value`, as a `.env` file has it.
+    /// `NAME=value`, as in a `.env` file.
     #[default]
     Env,
     /// `export NAME='value'`, for `eval` in a shell.
     Shell,
-    /// One object.
+    /// A JSON object.
     Json,
-    /// One mapping.
+    /// A YAML mapping.
     Yaml,
 }
 
-/// Outputs in a format; the text ends with a newline unless it is empty.
+/// Renders outputs in a format; the text ends with a newline unless it is empty.
 ///
-/// Assumes the names are names of environment variables.
+/// Assumes that the names are valid names of environment variables.
 pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
     let lines =
         |line: fn(&str, &str) -> String| -> String { values.iter().map(|(name, value)| line(name, value)).collect() };
@@ -40,7 +40,7 @@ pub fn render(format: Format, values: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// Why a `.env` file was not updated. It is as it was.
+/// Why a `.env` file was not updated. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It cannot be read.
@@ -51,10 +51,10 @@ pub enum Error {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why it failed.
+        /// The error.
         source: io::Error,
     },
-    /// It is no `.env` file.
+    /// It is not a valid `.env` file.
     #[error("{}: {source}", .path.display())]
     Malformed {
         /// The file.
@@ -64,18 +64,18 @@ pub enum Error {
     },
 }
 
-/// A value begins with a quote that is never closed. Whatever is added below it would become part of it.
+/// A value begins with a quote that is never closed. Anything added below would become part of the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the quote in line {line} is never closed: close it, or take it away")]
 pub struct OpenQuote {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
 }
 
-/// Updates a `.env` file in place, or creates it for its owner alone since such files come to hold secrets.
-/// Says whether anything changed.
+/// Updates a `.env` file in place, or creates it readable by its owner only, since such files tend to hold secrets.
+/// Returns whether it changed.
 ///
-/// Guarantees: a reader sees the old file or the new one, whatever happens meanwhile; the permissions stay.
+/// Guarantees: readers see either the old file or the new one; permissions stay.
 pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Error> {
     let failed = |source| Error::Write { path: path.to_owned(), source };
     let malformed = |source| Error::Malformed { path: path.to_owned(), source };
@@ -92,10 +92,10 @@ pub fn write(path: &Path, values: &BTreeMap<String, String>) -> Result<bool, Err
     Ok(true)
 }
 
-/// Far more than a `.env` file has.
+/// The size limit, far more than a `.env` file needs.
 const MOST: u64 = 1 << 20;
 
-/// A link stays a link: what it points to is replaced, or made if it is not there yet.
+/// Follows links: the target is replaced, or created if it does not exist yet.
 fn behind_links(path: &Path) -> PathBuf {
     if let Ok(real) = fs::canonicalize(path) {
         return real;
@@ -106,17 +106,17 @@ fn behind_links(path: &Path) -> PathBuf {
     }
 }
 
-/// The text of a `.env` file with these values in it.
+/// Returns the text of a `.env` file with these values in it.
 ///
-/// Guarantees: every other line, comment and blank stays as it is, and so do the order, `export`, the kind of quotes
-/// and the line ends; a value that is right already is not touched. New names come last.
+/// Guarantees: all other lines, comments and blanks stay as they are, and so do the order, `export`, the style of
+/// quotes and the line endings; a value that is already right is not touched. New names are appended.
 ///
 /// Errors: a quote is never closed.
 pub fn merge(existing: &str, values: &BTreeMap<String, String>) -> Result<String, OpenQuote> {
     let mut merged = String::with_capacity(existing.len());
     let mut found = BTreeSet::new();
     let mut rest = existing;
-    // Some editors begin a file with a mark of its encoding, which is no part of the first name.
+    // Some editors begin a file with a byte order mark, which is not part of the first name.
     if let Some(text) = existing.strip_prefix(MARK) {
         merged.push(MARK);
         rest = text;
@@ -164,13 +164,13 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     };
     let existing = fs::metadata(path).ok();
     if existing.as_ref().is_some_and(|existing| existing.permissions().readonly()) {
-        // Replacing it would need no permission, but whoever made it read-only meant it.
+        // Replacing it would need no permission, but somebody made it read-only on purpose.
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "it is read-only (`chmod u+w` lets it be written)",
         ));
     }
-    // In the same directory, because only within one file system a rename replaces at once.
+    // In the same directory, because a rename is atomic only within one file system.
     let mut file = tempfile::Builder::new().prefix(".env-").tempfile_in(directory)?;
     file.write_all(text.as_bytes())?;
     if let Some(existing) = existing {
@@ -181,29 +181,29 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// A line of a `.env` file, or several when quotes hold line ends.
+/// A line of a `.env` file, or several if quotes contain line breaks.
 struct Entry<'a> {
-    /// All of it, with its line end.
+    /// All of it, with its line ending.
     text: &'a str,
     /// The variable, if it sets one.
     name: Option<&'a str>,
-    /// What is before the value: `export NAME=`.
+    /// The text before the value: `export NAME=`.
     before: &'a str,
     /// The value with its quotes.
     value: &'a str,
-    /// Blanks, a comment, the line end.
+    /// Blanks, comment and line ending.
     after: &'a str,
 }
 
 impl<'a> Entry<'a> {
-    /// The first entry of a text, and the rest of the text.
+    /// Splits off the first entry of a text.
     fn first(text: &'a str) -> (Self, &'a str) {
         let line = &text[..text.find('\n').map_or(text.len(), |end| end + 1)];
         let Some((name, before)) = assignment(line) else {
             let other = Self { text: line, name: None, before: line, value: "", after: "" };
             return (other, &text[line.len()..]);
         };
-        // Quotes may end on a later line.
+        // Quotes may close on a later line.
         let value = match quoted(&text[before.len()..]) {
             Some(value) => value,
             None => bare(&line[before.len()..]),
@@ -214,7 +214,7 @@ impl<'a> Entry<'a> {
         (entry, &text[end..])
     }
 
-    /// This entry with another value in it.
+    /// This entry with another value.
     fn with(&self, value: &str) -> String {
         let quote = Quote::of(self.value);
         match quote.inside(self.value) == value {
@@ -224,7 +224,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The name a line sets, and the part of the line before the value.
+/// The name that a line sets, and the part of the line before the value.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (left, right) = line.split_once('=')?;
     let name = left.trim();
@@ -244,7 +244,7 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     Some((name, &line[..left.len() + 1 + blanks]))
 }
 
-/// The value in quotes at the beginning of a text, with its quotes.
+/// The quoted value at the beginning of a text, with its quotes.
 fn quoted(text: &str) -> Option<&str> {
     let quote = text.chars().next().filter(|c| ['"', '\''].contains(c))?;
     let mut escaped = false;
@@ -259,7 +259,7 @@ fn quoted(text: &str) -> Option<&str> {
     None
 }
 
-/// The value without quotes at the beginning of a line: up to a comment or the end, without the blanks there.
+/// The unquoted value at the beginning of a line: up to a comment or the end, without trailing blanks.
 fn bare(line: &str) -> &str {
     let comment = [" #", "\t#"].iter().filter_map(|mark| line.find(mark)).min();
     line[..comment.unwrap_or(line.len())].trim_end()
@@ -287,7 +287,7 @@ impl Quote {
         value.starts_with(['"', '\'']) && quoted(value) != Some(value)
     }
 
-    /// What a reader of the file makes of a value with these quotes.
+    /// The value that a reader sees within these quotes.
     fn inside(self, value: &str) -> String {
         match self {
             Self::None => value.into(),
@@ -306,12 +306,12 @@ impl Quote {
     }
 }
 
-/// Whether every reader takes these characters as they are, without quotes.
+/// Whether every reader accepts these characters unquoted.
 fn is_plain(value: &str) -> bool {
     value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c))
 }
 
-/// Within double quotes shells and dotenv readers give these characters a meaning.
+/// Characters with a meaning for shells and dotenv readers within double quotes.
 fn escaped(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     for c in value.chars() {
@@ -335,12 +335,12 @@ fn unescaped(text: &str) -> String {
     value
 }
 
-/// A word of a POSIX shell: quoted always, since a shell is the reader that forgives least.
+/// A word of a POSIX shell: always quoted, since a shell is the least forgiving reader.
 fn for_shell(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// A string of YAML: plain where no reader of any version takes it for something else, else as JSON, which YAML contains.
+/// A YAML string: plain if every version of YAML reads it as a string, otherwise as JSON, which is a subset of YAML.
 fn for_yaml(value: &str) -> String {
     const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     let plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -366,7 +366,7 @@ mod tests {
         pairs.iter().map(owned).collect()
     }
 
-    /// What it is about, the file, the values, the file afterwards.
+    /// A description, the file, the values, and the file afterwards.
     type Merge<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
 
     #[test]
@@ -462,7 +462,7 @@ mod tests {
         );
     }
 
-    /// Unusual values that must be understood all the same.
+    /// Unusual values that must survive.
     const STRANGE: &[&str] = &[
         "", " ", "#", "a #b", "a: b", "- a", "yes", "~", "0x10", "1e3", "'", "\"", "$(x)", "`x`", "\\", "\\n", "a\nb",
         "é", "{a}", "&a", "a:", "!x", "%", "@x", "it's", "\"'",

@@ -11,19 +11,19 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything asked for is done.
+    /// Success.
     Done = 0,
-    /// Something failed; the same command continues.
+    /// Something failed; running the same command again continues.
     Failed = 1,
     /// There are changes (`plan --detailed-exitcode`).
     Changes = 2,
-    /// Everything else is done: tables or buckets that are no longer in `stack.yaml` were kept.
+    /// Everything else is done, but tables or buckets that are no longer in `stack.yaml` were kept.
     Kept = 3,
     /// Wrong usage, or confirmation needed without a terminal (`EX_USAGE`).
     Usage = 64,
     /// Another run is changing the stack (`EX_TEMPFAIL`).
     Busy = 75,
-    /// No credentials, refused ones, or no way to reach AWS to check them (`EX_NOPERM`).
+    /// No credentials, rejected credentials, or AWS unreachable for checking them (`EX_NOPERM`).
     Credentials = 77,
     /// `stack.yaml`, or a setting of the AWS configuration, is missing or has errors (`EX_CONFIG`).
     Config = 78,
@@ -37,18 +37,18 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ended early: its chain of causes, what to do about it, and the exit code.
+/// Why a command ended early: the chain of causes, the remedy, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// What went wrong, cause after cause.
+    /// The error, with its causes.
     pub error: anyhow::Error,
-    /// Where in `stack.yaml`.
+    /// The place in `stack.yaml`.
     pub place: Option<String>,
-    /// What to do now.
+    /// The remedy.
     pub hint: Option<String>,
-    /// How the stack stands, and that the same command continues.
+    /// The state of the stack.
     pub standing: Vec<String>,
 }
 
@@ -58,30 +58,30 @@ impl Failure {
         Failure { exit, error: error.into(), place: None, hint: None, standing: Vec::new() }
     }
 
-    /// Wrong usage, in words.
+    /// A usage error.
     pub fn usage(message: impl std::fmt::Display) -> Self {
         Failure::new(Exit::Usage, anyhow::anyhow!("{message}"))
     }
 
-    /// The same with what to do now.
+    /// Adds the remedy.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Failure { hint: Some(hint.into()), ..self }
     }
 
-    /// The same with where in `stack.yaml`.
+    /// Adds the place in `stack.yaml`.
     pub fn at(self, place: Option<String>) -> Self {
         Failure { place, ..self }
     }
 
-    /// A call that was refused while something was done for the whole stack, such as `look for its network`.
+    /// A call that was refused for the stack as a whole; `verb` is such as `look for its network`.
     pub fn to(verb: &str, fault: Fault) -> Self {
         let failure = Failure::from(fault);
         let error = failure.error.context(format!("failed to {verb}"));
         Failure { error, ..failure }
     }
 
-    /// The same with how the stack stands now. What is wrong with the command line or with `stack.yaml` is changed
-    /// before any command could continue.
+    /// Adds the state of the stack. Left out of usage and configuration errors, because those have to be corrected
+    /// before any command can continue.
     pub fn leaving(self, standing: impl FnOnce() -> Vec<String>) -> Self {
         match self.exit {
             Exit::Usage | Exit::Config => self,
@@ -122,7 +122,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What to do about an error of the engine.
+/// The remedy for an error of the engine.
 fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
@@ -142,7 +142,7 @@ fn hint_for(error: &Error) -> Option<String> {
     }
 }
 
-/// How to change what is fixed at creation.
+/// How to change settings that are fixed at creation.
 fn by_hand(kind: &str, name: &str) -> String {
     match kind {
         "table" => format!(

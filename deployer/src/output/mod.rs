@@ -1,4 +1,4 @@
-//! What a command leaves behind: its report, its exit code, and values in `.env`.
+//! The output of a command: its report, its exit code, and values in `.env`.
 
 pub mod env_file;
 pub mod exit;

@@ -1,6 +1,6 @@
-//! Printing, all of it here and in `report/`. Answers go to stdout; progress, plans and errors to stderr.
+//! All printing, here and in `report/`. Answers go to stdout; progress, plans and errors to stderr.
 //!
-//! Printed text may come from others, so everything is escaped (`escape.rs`) on its way to a terminal.
+//! Printed text may come from other parties, so everything is escaped (`escape.rs`) on its way to a terminal.
 
 use std::{
     io::{BufRead, ErrorKind, IsTerminal, Write},
@@ -25,8 +25,8 @@ pub use board::{Board, Count};
 pub use escape::is_active;
 pub use plan::{Places, Values, plan, plan_json};
 
-/// Prints an answer to stdout: as it is to a program, escaped to a terminal. What cannot be printed is told by
-/// [`unprinted`] at the end.
+/// Prints an answer to stdout: unchanged to a program, escaped to a terminal. Failures are reported by [`unprinted`] at
+/// the end.
 pub fn answer(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let escaped = stdout.is_terminal().then(|| escape::lines(text));
@@ -34,21 +34,21 @@ pub fn answer(text: &str) {
     note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
-/// Remembers that something could not be printed. A reader that has gone away (`| head`) has what it wanted.
+/// Records that something could not be printed. A closed pipe (`| head`) is not an error.
 pub fn note_unprinted(printed: std::io::Result<()>) {
     if let Some(error) = printed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
         let _ = UNPRINTED.set(error);
     }
 }
 
-/// Why an answer is not on stdout, if it is not: a full disk, most of all.
+/// Why an answer is not on stdout, if it is not: a full disk, most likely.
 pub fn unprinted() -> Option<&'static std::io::Error> {
     UNPRINTED.get()
 }
 
 static UNPRINTED: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Prints a line of what is going on to stderr.
+/// Prints a progress line to stderr.
 pub fn say(line: impl std::fmt::Display) {
     screen::print(&escape::paragraph(&line.to_string()));
 }
@@ -66,7 +66,7 @@ fn style() -> Style {
     Style::new().for_stderr()
 }
 
-/// Prints why a command ended, cause after cause, with what to do about it.
+/// Prints why a command ended, with its causes and the remedy.
 pub fn failure(failure: &Failure) {
     let said = match failure.error.downcast_ref::<config::Errors>() {
         Some(errors) => escape::lines(&errors.to_string()),
@@ -85,12 +85,12 @@ pub fn failure(failure: &Failure) {
     failure.standing.iter().for_each(say);
 }
 
-/// Prints what to do now.
+/// Prints the remedy.
 pub fn hint(hint: &str) {
     marked("hint:", &style().cyan().bold(), &escape::paragraph(hint));
 }
 
-/// Prints what works, and will not elsewhere.
+/// Prints a warning about something that works here and will fail elsewhere.
 pub fn warning(warning: &str) {
     marked("warning:", &style().yellow().bold(), &escape::paragraph(warning));
 }
@@ -99,24 +99,24 @@ fn marked(mark: &str, style: &Style, escaped: &str) {
     screen::print(&format!("{} {escaped}", style.apply_to(mark)));
 }
 
-/// Prints where a command is about to act, before it does.
+/// Prints which stack and account a command is about to act on.
 pub fn heading(stack: &str, account: &str, region: &str, endpoint: Option<&str>) {
     let place = endpoint.map_or(String::new(), |endpoint| format!(" at {endpoint}"));
     let (stack, place) = (escape::line(stack), escape::line(&format!("{account}, region {region}{place}")));
     screen::print(&format!("{} in account {place}", style().bold().apply_to(stack)));
 }
 
-/// Asks a yes-or-no question. No terminal is no answer.
+/// Asks a yes-or-no question on the terminal.
 ///
-/// Errors: without a terminal, naming the flag that answers beforehand.
+/// Errors: there is no terminal; the hint names the flag that confirms beforehand.
 pub async fn confirm(question: &str) -> Result<bool, Failure> {
     let answer = ask(&format!("{question} [y/N] ")).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui"))
 }
 
-/// Asks for a text. No terminal is no answer.
+/// Asks for a text on the terminal.
 ///
-/// Errors: without a terminal, naming the flag that answers beforehand.
+/// Errors: there is no terminal; the hint names the flag that confirms beforehand.
 pub async fn ask(question: &str) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage("confirmation needed, but there is no terminal")
@@ -125,16 +125,16 @@ pub async fn ask(question: &str) -> Result<String, Failure> {
     screen::prompt(&escape::line(question));
     let _thinking = Thinking(Instant::now());
     let (answer, answered) = oneshot::channel();
-    // In a thread of its own, which ends with the process: nothing else could end the wait for a line.
+    // In a thread of its own, which ends with the process: a blocking read of a line cannot be cancelled.
     std::thread::spawn(move || answer.send(typed()));
     let line = answered.await.unwrap_or_else(|_| Err(ErrorKind::UnexpectedEof.into()))?;
     Ok(line.trim().to_owned())
 }
 
-/// How long questions have waited for their answers, in milliseconds.
+/// The total time that questions have waited for answers, in milliseconds.
 static THOUGHT_MS: AtomicU64 = AtomicU64::new(0);
 
-/// A question that waits for its answer.
+/// Measures the time of one question.
 struct Thinking(Instant);
 
 impl Drop for Thinking {
@@ -143,7 +143,7 @@ impl Drop for Thinking {
     }
 }
 
-/// How long a command has been at work: since then, without what it has waited for answers to its questions.
+/// How long a command has worked, without the time it waited for answers.
 pub fn worked_since(begun: Instant) -> Duration {
     begun.elapsed().saturating_sub(Duration::from_millis(THOUGHT_MS.load(Ordering::Relaxed)))
 }
@@ -153,7 +153,7 @@ fn typed() -> std::io::Result<String> {
     std::io::stdin().lock().read_line(&mut line).map(|_| line)
 }
 
-/// Says what is waited for: at once on a terminal, after a second elsewhere.
+/// Prints what is being waited for: at once on a terminal, after a second elsewhere.
 pub async fn meanwhile<T>(words: &str, work: impl Future<Output = T>) -> T {
     const SOON: Duration = Duration::from_secs(1);
     let board = screen::columns().map(|_| Board::new(Count { done: 0, all: 0, what: "" }));

@@ -1,4 +1,4 @@
-//! Builds every program in one call of Cargo, whose messages say where each one is.
+//! Builds every program in one call of Cargo, whose messages contain the paths of the results.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,10 +14,10 @@ use tokio::{
 
 use super::{Error, GLIBC, Request, Target, tools};
 
-/// Builds the programs of all packages and says where each one is.
+/// Builds the programs of all packages and returns their paths.
 ///
-/// For AWS the tools are looked for first. Each line Cargo writes goes to `progress`. Dropping the
-/// future ends Cargo.
+/// Checks first that the tools for AWS are installed. Passes each line of Cargo's output to `progress`. Dropping the
+/// future kills Cargo.
 pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<BTreeMap<String, PathBuf>, Error> {
     if request.packages.is_empty() {
         return Ok(BTreeMap::new());
@@ -40,7 +40,7 @@ pub async fn build(request: &Request<'_>, progress: impl FnMut(&str)) -> Result<
     }
 }
 
-/// Cargo: `cargo run` names itself in `CARGO`.
+/// The path of Cargo: `cargo run` passes it in `CARGO`.
 pub(super) fn cargo(workspace: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
@@ -56,19 +56,19 @@ pub(super) fn cargo(workspace: &Path) -> Command {
     command
 }
 
-/// `cargo run` tells the program it starts about its own package. Passed on, that would look like a change to the
-/// build scripts that watch these variables, and most of what is built already would be built again.
+/// `cargo run` passes variables about its own package to the program. If these were passed on, build scripts that watch
+/// them would run again, and most crates would be rebuilt.
 fn describes_us(variable: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// The directory of a bare `stack.yaml` is empty, and nothing is above a relative one.
+/// The directory of a bare `stack.yaml` is empty, and a relative path has no further ancestors.
 fn absolute(directory: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     here.join(directory)
 }
 
-/// A package and the one program of it that is meant.
+/// A package and the program of it to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Program {
     package: String,
@@ -76,7 +76,7 @@ struct Program {
     name: String,
 }
 
-/// What Cargo says about the workspace.
+/// The part of `cargo metadata` that is used.
 #[derive(Debug, Deserialize)]
 struct Workspace {
     packages: Vec<Package>,
@@ -132,8 +132,9 @@ impl Workspace {
         Error::NoPackage { name: name.into(), known: runnable.map(|package| package.name.clone()).collect() }
     }
 
-    /// Cargo resolves features over the packages it is asked for. Asked for none it takes the default members,
-    /// as `cargo run` does, so that both share every artifact; `--workspace` only where that would miss one of ours.
+    /// Cargo resolves features over the packages that are built. Without a selection it takes the default members, as
+    /// `cargo run` does, so that both share every artifact; `--workspace` is passed only if that would miss one of our
+    /// packages.
     fn reach(&self, programs: &[Program]) -> Option<&'static str> {
         let by_default = |program: &Program| self.workspace_default_members.contains(&program.id);
         (!programs.iter().all(by_default)).then_some("--workspace")
@@ -170,7 +171,7 @@ fn command_line(arguments: &[String]) -> String {
     format!("cargo {}", arguments.join(" "))
 }
 
-/// What one of Cargo's messages says about where a program of ours is.
+/// Returns the program and path in one of Cargo's messages, if it has one.
 fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
     #[derive(Deserialize)]
     struct Artifact {
@@ -178,13 +179,13 @@ fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
         target: BuildTarget,
         executable: Option<PathBuf>,
     }
-    // The other kinds of messages lack these fields.
+    // Other kinds of messages lack these fields.
     let artifact: Artifact = serde_json::from_str(message).ok()?;
     let program = programs.iter().find(|p| p.id == artifact.package_id && p.name == artifact.target.name)?;
     Some((program.package.clone(), artifact.executable?))
 }
 
-/// Runs Cargo to its end, handing out the lines of its standard error and of its standard output as they come.
+/// Runs Cargo to its end, passing on the lines of its standard error and standard output as they arrive.
 async fn run(
     workspace: &Path,
     arguments: &[String],
@@ -208,7 +209,7 @@ async fn run(
     }
 }
 
-/// A source file may hold any bytes, and so may the compiler's quotation of it.
+/// Source files, and so compiler messages that quote them, may contain any bytes.
 async fn each_line(stream: impl AsyncRead + Unpin, mut act: impl FnMut(&str)) {
     let mut lines = BufReader::new(stream).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {
@@ -216,7 +217,7 @@ async fn each_line(stream: impl AsyncRead + Unpin, mut act: impl FnMut(&str)) {
     }
 }
 
-/// The end of what Cargo wrote.
+/// The last lines of Cargo's output.
 #[derive(Default)]
 struct Tail(VecDeque<String>);
 
@@ -231,7 +232,7 @@ impl Tail {
         self.0.push_back(line.into());
     }
 
-    /// The lines that tell why: from the first error on, since what comes after it follows from it.
+    /// The most useful lines: everything from the first error on.
     fn telling(self) -> Vec<String> {
         let first = self.0.iter().position(|line| line.starts_with("error"));
         let start = first.unwrap_or(self.0.len().saturating_sub(Self::SHOWN));
@@ -248,7 +249,7 @@ mod tests {
     use super::*;
     use crate::package::Architecture;
 
-    /// Its name, what its Cargo.toml adds, its source files.
+    /// Its name, additions to its Cargo.toml, and its source files.
     type Source<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
     fn workspace(packages: &[Source<'_>]) -> TempDir {
@@ -376,7 +377,7 @@ mod tests {
             .filter(|(_, value)| value.is_none())
             .map(|(name, _)| name.to_string_lossy().into_owned())
             .collect();
-        // Cargo runs this test as it runs a program.
+        // Cargo runs this test the way it runs a program.
         assert!(removed.contains(&"CARGO_PKG_NAME".into()), "{removed:?}");
         assert!(removed.contains(&"CARGO_MANIFEST_DIR".into()), "{removed:?}");
         for kept in ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "PATH", "RUSTUP_TOOLCHAIN"] {

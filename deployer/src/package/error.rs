@@ -1,4 +1,4 @@
-//! Why a program cannot be built or uploaded, and what to do about it.
+//! Why a program cannot be built or uploaded, with the remedy.
 
 use std::{io, path::PathBuf};
 
@@ -11,15 +11,15 @@ pub enum Error {
     /// There is no Cargo workspace around `stack.yaml`.
     #[error("no Cargo.toml in {} or above", .0.display())]
     NoWorkspace(PathBuf),
-    /// The workspace has no such package.
+    /// The workspace has no package of this name.
     #[error("the workspace has no package {name:?}")]
     NoPackage {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is: the packages with a program.
+        /// The packages that have a program.
         known: Vec<String>,
     },
-    /// Which program of the package is meant is not clear, or it has none.
+    /// The package has no program, or several.
     #[error("package {package:?} has {}", listed(.programs))]
     NotOneProgram {
         /// The package.
@@ -27,7 +27,7 @@ pub enum Error {
         /// The names of its programs.
         programs: Vec<String>,
     },
-    /// What builds for AWS is not installed.
+    /// Tools for building for AWS are missing.
     #[error("building for AWS needs {}", names(.0))]
     Tools(Vec<Tool>),
     /// A program could not be started.
@@ -35,39 +35,39 @@ pub enum Error {
     Start {
         /// Its name.
         program: String,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Cargo started and failed.
+    /// Cargo failed.
     #[error("`{command}` failed\n{}", .tail.join("\n"))]
     Cargo {
-        /// The command line, to be tried by hand.
+        /// The command line, for trying it by hand.
         command: String,
-        /// Its last lines.
+        /// The last lines of its output.
         tail: Vec<String>,
     },
-    /// Cargo's answer was not understood.
+    /// Cargo's output was not understood.
     #[error("`{command}` did not say {what}")]
     Answer {
         /// The command line.
         command: String,
-        /// What was looked for.
+        /// What was missing in it.
         what: String,
     },
     /// The program's file could not be read.
     #[error(transparent)]
     Read(FileError),
-    /// The program would not start where it is going to run.
+    /// The program would not start where it is meant to run.
     #[error("{} cannot run on {}", .program.display(), system(*.target))]
     Unfit {
         /// The file.
         program: PathBuf,
-        /// Where it is going to run.
+        /// The platform.
         target: Target,
-        /// Why.
+        /// The reason.
         source: Unfit,
     },
-    /// Lambda would not take the program.
+    /// The program exceeds a limit of Lambda.
     #[error("{} is too large for a function: {bytes} bytes {how}, and Lambda takes {limit}", .program.display())]
     TooLarge {
         /// The file.
@@ -76,13 +76,13 @@ pub enum Error {
         how: &'static str,
         /// Its size.
         bytes: usize,
-        /// The largest size.
+        /// The limit in bytes.
         limit: usize,
     },
 }
 
 impl Error {
-    /// What to do now, where it is known.
+    /// The remedy, if it is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoWorkspace(_) => Some(
@@ -110,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Whether it is about what stack.yaml says, rather than about what is built.
+    /// Whether the error is in stack.yaml rather than in the program.
     pub fn is_about_the_description(&self) -> bool {
         matches!(
             self,
@@ -124,7 +124,7 @@ impl Error {
     }
 }
 
-/// What to do with a program that does not fit.
+/// The remedy for a program built for another platform.
 fn way_to_fit(target: Target, unfit: &Unfit) -> String {
     let Target::Aws(architecture) = target else {
         return "build it for this machine, or name its Cargo package with `package`".into();

@@ -1,4 +1,4 @@
-//! What a Linux program needs to start: its architecture and its C library.
+//! Requirements of a Linux program: its architecture and its C library.
 
 use object::{
     Endianness,
@@ -11,16 +11,16 @@ use super::Architecture;
 /// A version of glibc, such as `(2, 34)`.
 pub type Version = (u16, u16);
 
-/// Why a program cannot start where it is sent.
+/// Why a program cannot start on its target platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// It is a script, a program of another system, or nothing of that kind.
+    /// It is a script, or not a 64-bit ELF file.
     #[error("it is not a 64-bit Linux program")]
     NotElf,
-    /// It is a Linux program, but a broken one.
+    /// Its ELF file is damaged.
     #[error("its ELF file is damaged: {0}")]
     Damaged(String),
-    /// It is an object or a library.
+    /// It is an object file or a library.
     #[error("it is a library, not a program")]
     NotExecutable,
     /// It is for another processor.
@@ -28,22 +28,22 @@ pub enum Unfit {
     Architecture {
         /// The processor it was built for.
         built: String,
-        /// The processor it is to run on.
+        /// The processor it should run on.
         wanted: &'static str,
     },
-    /// It asks for a newer C library than there is.
+    /// It needs a newer C library than the platform has.
     #[error("it needs GLIBC_{}.{} ({library}), and there is only {}.{}", .needs.0, .needs.1, .most.0, .most.1)]
     Glibc {
-        /// The newest version it asks for.
+        /// The newest version it needs.
         needs: Version,
-        /// The library it asks.
+        /// The library that defines it.
         library: String,
-        /// The newest version there is.
+        /// The platform's version.
         most: Version,
     },
 }
 
-/// Refuses what is not a Linux program for this processor.
+/// Rejects files other than Linux programs for this processor.
 pub fn require_architecture(program: &[u8], wanted: Architecture) -> Result<(), Unfit> {
     let header = header(program)?;
     let endian = header.endian().map_err(damaged)?;
@@ -60,13 +60,13 @@ pub fn require_architecture(program: &[u8], wanted: Architecture) -> Result<(), 
         });
     }
     match header.e_type(endian) {
-        // Shared libraries and position independent programs are of one type; only programs have an entry point.
+        // Shared libraries and position-independent programs have the same ELF type; only programs have an entry point.
         elf::ET_EXEC | elf::ET_DYN if header.e_entry(endian) != 0 => Ok(()),
         _ => Err(Unfit::NotExecutable),
     }
 }
 
-/// Refuses a program that needs a newer glibc than `most`, which its loader would refuse at every start.
+/// Rejects a program that needs a newer glibc than `most`: the loader would refuse to start it.
 pub fn require_glibc(program: &[u8], most: Version) -> Result<(), Unfit> {
     match newest_glibc(program)? {
         Some((needs, library)) if needs > most => Err(Unfit::Glibc { needs, library, most }),
@@ -74,8 +74,8 @@ pub fn require_glibc(program: &[u8], most: Version) -> Result<(), Unfit> {
     }
 }
 
-/// The newest glibc version among the symbols of `.gnu.version_r`, and the library it is asked of.
-/// `None` for a static program.
+/// Returns the newest glibc version among the symbols of `.gnu.version_r`, and the library that defines it. `None` for
+/// a static program.
 fn newest_glibc(program: &[u8]) -> Result<Option<(Version, String)>, Unfit> {
     let header = header(program)?;
     let endian = header.endian().map_err(damaged)?;
@@ -88,7 +88,7 @@ fn newest_glibc(program: &[u8]) -> Result<Option<(Version, String)>, Unfit> {
     Ok(newest)
 }
 
-/// `(library, symbol version)` for everything the loader checks before the program starts.
+/// `(library, symbol version)` for everything that the loader checks before the program starts.
 fn needed(
     sections: &SectionTable<'_, FileHeader64<Endianness>>,
     endian: Endianness,
@@ -110,7 +110,7 @@ fn needed(
     Ok(found)
 }
 
-/// `GLIBC_2.17` and `GLIBC_2.2.5`; not `GLIBC_PRIVATE` nor the versions of other libraries.
+/// Parses `GLIBC_2.17` and `GLIBC_2.2.5`; not `GLIBC_PRIVATE` or versions of other libraries.
 fn glibc_version(symbol_version: &str) -> Option<Version> {
     let mut numbers = symbol_version.strip_prefix("GLIBC_")?.split('.');
     let major = numbers.next()?.parse().ok()?;

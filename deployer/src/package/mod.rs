@@ -17,15 +17,15 @@ pub use glibc::{Unfit, Version, require_architecture, require_glibc};
 pub use tools::Tool;
 pub use zip::{function_zip, sha256_base64, sha256_hex};
 
-/// The newest glibc a program may need: the one of Amazon Linux 2023, for instances and functions alike.
+/// The newest glibc that a program may need: that of Amazon Linux 2023, on instances and in functions alike.
 pub const GLIBC: Version = (2, 34);
 
-/// Where the programs are going to run.
+/// The platform of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
-    /// This machine, with `--local`: the build that `cargo run` would use.
+    /// This machine, for `--local`: shares the build with `cargo run`.
     Host,
-    /// Amazon Linux 2023 on AWS.
+    /// Amazon Linux 2023 on this processor.
     Aws(Architecture),
 }
 
@@ -39,10 +39,10 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// That of this machine.
+    /// The architecture of this machine.
     pub const HERE: Architecture = if cfg!(target_arch = "aarch64") { Self::Arm64 } else { Self::X86_64 };
 
-    /// The one that it is not.
+    /// The other architecture.
     pub fn other(self) -> Architecture {
         match self {
             Self::X86_64 => Self::Arm64,
@@ -50,7 +50,7 @@ impl Architecture {
         }
     }
 
-    /// The name AWS uses.
+    /// AWS's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -58,7 +58,7 @@ impl Architecture {
         }
     }
 
-    /// The name Rust uses.
+    /// Rust's name for it.
     pub fn triple(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-unknown-linux-gnu",
@@ -74,29 +74,30 @@ pub struct Request<'a> {
     pub workspace: &'a Path,
     /// The Cargo packages, each with one program.
     pub packages: Vec<&'a str>,
-    /// Where the programs are going to run.
+    /// The platform of the programs.
     pub target: Target,
 }
 
-/// The largest program that is read.
+/// The largest program accepted.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The bytes of a program, built by us or named by the user.
+/// Reads the bytes of a program, built by us or named by the user.
 ///
-/// Guarantees: what is returned starts where it is going to run, as far as its file can tell.
+/// Guarantees: the program starts on the target platform, as far as its file shows.
 pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
     let bytes = read_regular_file(program, MOST_BYTES).map_err(Error::Read)?;
     let unfit = |source| Error::Unfit { program: PathBuf::from(program), target, source };
     match target {
         Target::Aws(architecture) => require(&bytes, architecture).map_err(unfit)?,
-        // Other systems have programs of other kinds.
+        // Other systems have other executable formats.
         Target::Host if cfg!(target_os = "linux") => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
         Target::Host => (),
     }
     Ok(bytes)
 }
 
-/// Refuses what Lambda does not take with a call: larger zips would have to come from a bucket (docs/aws.md §7.1).
+/// Rejects programs beyond Lambda's limits for direct uploads: larger zips would have to come from a bucket
+/// (docs/aws.md §7.1).
 pub fn require_function_size(path: &Path, program: usize, zip: usize) -> Result<(), Error> {
     const MIB: usize = 1 << 20;
     for (how, bytes, limit) in [("unpacked", program, 250 * MIB), ("in a zip", zip, 50 * MIB)] {
@@ -107,7 +108,7 @@ pub fn require_function_size(path: &Path, program: usize, zip: usize) -> Result<
     Ok(())
 }
 
-/// Refuses what does not start on Amazon Linux 2023 with this processor.
+/// Rejects programs that cannot start on Amazon Linux 2023 with this processor.
 pub fn require(program: &[u8], architecture: Architecture) -> Result<(), Unfit> {
     require_architecture(program, architecture)?;
     require_glibc(program, GLIBC)

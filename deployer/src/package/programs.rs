@@ -1,4 +1,4 @@
-//! The programs of a stack, built and read, with the hashes that reveal a change.
+//! Builds and reads the programs of a stack, with the hashes that reveal changes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,38 +16,38 @@ use crate::{
 pub struct Programs {
     functions: BTreeMap<String, FunctionProgram>,
     services: BTreeMap<String, ServiceProgram>,
-    /// What runs on this machine and would not on AWS.
+    /// Programs that run on this machine but would not on AWS.
     pub warnings: Vec<Warning>,
 }
 
 /// A program that would not start on AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it is named, as a path such as `services.web.binary`.
+    /// The path of the field that names it, such as `services.web.binary`.
     pub path: String,
-    /// Why.
+    /// The reason.
     pub unfit: Unfit,
 }
 
-/// Why a program is not there.
+/// Why programs could not be built or read.
 #[derive(Debug)]
 pub struct Failed {
-    /// Where it is named, if it is about one of them.
+    /// The path of the field that names the program, if the error is about a single one.
     pub path: Option<String>,
-    /// Why.
+    /// The error.
     pub error: Error,
 }
 
-/// What a function runs.
+/// The program of a function.
 #[derive(Debug, Clone, Default)]
 pub struct FunctionProgram {
-    /// The SHA-256 of the zip in base64, as AWS gives it.
+    /// The SHA-256 of the zip in base64, as AWS returns it.
     pub sha256: String,
     /// The zip.
     pub zip: Arc<[u8]>,
 }
 
-/// What a service runs.
+/// The program of a service.
 #[derive(Debug, Clone, Default)]
 pub struct ServiceProgram {
     /// The SHA-256 of the program in hexadecimal.
@@ -56,7 +56,7 @@ pub struct ServiceProgram {
     pub path: PathBuf,
 }
 
-/// Where the programs will run.
+/// The destination of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// This machine.
@@ -66,14 +66,14 @@ pub enum Destination {
 }
 
 impl Programs {
-    /// No programs: enough for what only looks at or removes a stack.
+    /// No programs: enough for commands that only read or remove a stack.
     pub fn none() -> Self {
         Programs::default()
     }
 
     /// Builds and reads the programs of these entries.
     ///
-    /// Errors: what Cargo said, missing tools with the command that installs them, or why a program cannot run
+    /// Errors: Cargo's error, missing tools with the command that installs them, or the reason why a program cannot run
     /// at its destination.
     pub async fn build(
         config: &Config,
@@ -133,7 +133,7 @@ impl Programs {
     }
 }
 
-/// Programs that have been read: several entries may run the same one.
+/// Caches programs: several entries may run the same one.
 #[derive(Default)]
 struct Shelf {
     functions: BTreeMap<PathBuf, FunctionProgram>,
@@ -174,13 +174,13 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Where it is named in `stack.yaml`.
+    /// The path of the field that names it in `stack.yaml`.
     fn path(&self) -> String {
         let key = if matches!(self.program, Program::Package(_)) { "package" } else { "binary" };
         format!("{}.{}.{key}", self.section, self.entry)
     }
 
-    /// Why a finished program that runs here would not start on AWS. What is built for here is built anew for there.
+    /// Why a prebuilt program that runs here would not start on AWS. Packages are rebuilt for AWS.
     fn warning(&self, file: &Path, destination: Destination) -> Option<Warning> {
         if destination == Destination::Aws || matches!(self.program, Program::Package(_)) {
             return None;
@@ -198,7 +198,7 @@ impl Source<'_> {
     }
 }
 
-/// Where the package is named that could not be built.
+/// The path of the field that names the package that could not be built.
 fn named(sources: &[&Source<'_>], error: &Error) -> Option<String> {
     let (Error::NoPackage { name, .. } | Error::NotOneProgram { package: name, .. }) = error else { return None };
     let of_it = |source: &&&Source| matches!(source.program, Program::Package(package) if package == name);
@@ -226,7 +226,7 @@ async fn build_all(
 mod tests {
     use super::*;
 
-    /// Builds what this function and this service name, in a folder with these files.
+    /// Builds the programs of this function and this service in a folder with these files.
     async fn built(function: &str, service: &str, destination: Destination) -> Result<Programs, Failed> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("script"), "#!/bin/sh\necho labels\n").unwrap();

@@ -1,4 +1,4 @@
-//! The tools that build for AWS: whether they are installed, and the command that installs them.
+//! The tools for building for AWS: whether they are installed, and how to install them.
 
 use std::{fmt, path::Path, process::Stdio};
 
@@ -6,12 +6,12 @@ use tokio::process::Command;
 
 use super::{Architecture, Error, cargo::cargo};
 
-/// Something `cargo zigbuild` needs, and Rust alone does not bring.
+/// A tool that `cargo zigbuild` needs and Rust does not include.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
     /// The Cargo command that links with zig.
     Zigbuild,
-    /// The linker that knows every version of glibc.
+    /// The linker that supports every version of glibc.
     Zig,
     /// Rust's standard library for another processor.
     Library(Architecture),
@@ -40,7 +40,7 @@ impl fmt::Display for Tool {
     }
 }
 
-/// Refuses to begin before everything is there: a build that fails at its last step, linking, has cost minutes.
+/// Checks all tools first: a build that fails at linking, its last step, has cost minutes.
 pub(super) async fn require(workspace: &Path, architecture: Architecture) -> Result<(), Error> {
     let mut zigbuild = cargo(workspace);
     zigbuild.args(["zigbuild", "--help"]);
@@ -66,7 +66,7 @@ async fn has_zig() -> bool {
         || succeeds(Command::new("python").args(["-m", "ziglang", "version"])).await
 }
 
-/// Asks the compiler, in the workspace because a `rust-toolchain.toml` there decides which compiler that is.
+/// Asks the compiler, from the workspace, because its `rust-toolchain.toml` selects the toolchain.
 async fn has_library(workspace: &Path, architecture: Architecture) -> bool {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let answer = Command::new(rustc)

@@ -1,4 +1,4 @@
-//! The zip of a function, and hashes in the forms of AWS.
+//! The zip of a function, and hashes in AWS's formats.
 
 use std::io::{Cursor, Write as _};
 
@@ -24,12 +24,12 @@ pub fn function_zip(program: &[u8]) -> Vec<u8> {
         .into_inner()
 }
 
-/// The SHA-256 of some bytes as Lambda's `CodeSha256` writes it.
+/// Returns the SHA-256 in the format of Lambda's `CodeSha256`.
 pub fn sha256_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(Sha256::digest(bytes))
 }
 
-/// The SHA-256 of some bytes as a name: fit for object keys.
+/// Returns the SHA-256 in hexadecimal, for object keys.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
@@ -46,8 +46,8 @@ mod tests {
     fn the_same_program_gives_the_same_bytes() {
         let program = b"\x7fELF".repeat(10_000);
         let first = function_zip(&program);
-        // Zip times have steps of two seconds: a time taken from the clock would show sooner or later,
-        // so the stored one is looked at as well.
+        // Zip times have steps of two seconds, so a time taken from the clock would show only sometimes: the stored
+        // time is compared as well.
         assert_eq!(first, function_zip(&program));
         let mut archive = ZipArchive::new(Cursor::new(&first)).unwrap();
         let stored = archive.by_index(0).unwrap().last_modified().unwrap();

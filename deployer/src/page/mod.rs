@@ -1,4 +1,4 @@
-//! The page: every resource of a stack, and which outputs each of them uses.
+//! The page: every resource of a stack, and the outputs that each of them uses.
 
 pub mod names;
 pub mod policy;
@@ -41,52 +41,52 @@ use crate::{
     },
 };
 
-/// A stack, and what can be said of it once it is up.
+/// A stack, with what the commands report once it is up.
 pub struct Page {
     /// Every resource.
     pub stack: Stack<Aws>,
     /// The `outputs` of `stack.yaml`, in its order.
     pub outputs: Vec<(String, Joined)>,
-    /// The services, to be waited for.
+    /// The services whose health `up` waits for.
     pub services: Vec<Front>,
 }
 
-/// Where a service meets its users.
+/// A service as its users reach it.
 pub struct Front {
     /// Its name in `stack.yaml`.
     pub name: String,
-    /// The targets behind its load balancer.
+    /// Its target group.
     pub target_group: Handle<TargetGroup>,
-    /// The group that keeps its instances.
+    /// Its Auto Scaling group.
     pub group: Handle<AutoScalingGroup>,
-    /// Its address, with scheme and port.
+    /// Its URL: DNS name with scheme and port.
     pub url: Wire,
 }
 
 impl Front {
-    /// Whether these nodes bring it up.
+    /// Whether these nodes include the service.
     pub fn is_among(&self, nodes: &BTreeSet<usize>) -> bool {
         self.group.is_among(nodes)
     }
 
-    /// Its address, once its load balancer is there.
+    /// Returns its URL, once its load balancer exists.
     pub fn url(&self, outputs: &Outputs) -> Option<String> {
         self.url.get(outputs)
     }
 
-    /// It was not healthy in time, or cannot become so.
+    /// The error for a service that was not healthy in time or cannot become so.
     pub fn failed(&self, source: Fault) -> Outcome {
         let (what, name) = (self.address(), self.name.clone());
         Outcome { address: self.address(), result: Some(Err(Error::Fault { verb: "start", what, name, source })) }
     }
 
-    /// Whether its requests could not be given to the wanted targets.
+    /// Whether its listener could not switch to the wanted targets.
     pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
         let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
         actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
     }
 
-    /// The user did not want to wait longer.
+    /// Whether the user chose not to wait any longer.
     pub fn interrupted(&self) -> Outcome {
         Outcome { address: self.address(), result: Some(Err(Error::Interrupted { what: self.address() })) }
     }
@@ -135,14 +135,14 @@ struct Layout<'a> {
     wait: health::Wait,
 }
 
-/// What functions and services leave for those who come after them.
+/// Handles of functions and services that later resources use.
 struct Running {
     functions: BTreeMap<String, Handle<Function>>,
     fronts: Vec<Front>,
 }
 
 impl Layout<'_> {
-    /// The artifact bucket comes first and goes last: where it is not, nothing of the stack is.
+    /// The artifact bucket is created first and removed last: without it, the stack has no resources.
     fn anchor(&mut self) -> Handle<Bucket> {
         self.stack.section("artifacts");
         let anchor = Bucket { name: self.names.artifacts(), account: self.site.account.clone() };
@@ -188,8 +188,8 @@ impl Layout<'_> {
         }
     }
 
-    /// Functions and services may name each other, so each is added once all that it names has been.
-    /// `config.rs` has refused cycles: every round adds at least one.
+    /// Functions and services may refer to each other, so each is added after all that it refers to. `config.rs` has
+    /// rejected cycles: every round adds at least one.
     fn functions_and_services(&mut self, network: Option<&Network>, anchor: Handle<Bucket>) -> Running {
         let mut running = Running { functions: BTreeMap::new(), fronts: Vec::new() };
         let config = self.config;
@@ -212,7 +212,7 @@ impl Layout<'_> {
                 false
             });
             if functions.len() + services.len() == waiting {
-                break; // what is left names a service, and there is no network for services
+                break; // the others refer to a service, and without a network there are no services
             }
         }
         running
@@ -254,7 +254,7 @@ impl Layout<'_> {
         function
     }
 
-    /// The role a function runs as: one of its own, with just what it uses, or the one that exists.
+    /// The role of a function: one of its own with least privileges, or the existing one.
     fn function_role(&mut self, entry: &str, wanted: &config::Function, log_group_arn: String) -> Wire {
         if let Some(existing) = &self.config.roles {
             return Wire::literal(format!("arn:aws:iam::{}:role/{}", self.site.account, existing.existing));
@@ -291,7 +291,7 @@ impl Layout<'_> {
         Front { name: entry.into(), target_group, group, url }
     }
 
-    /// Two groups: the load balancer's admits the blocks in `allow`, the instances' admits only the load balancer.
+    /// Two groups: the load balancer's admits the CIDR blocks in `allow`, the instances' admits only the load balancer.
     fn firewalls(
         &mut self,
         entry: &str,
@@ -322,7 +322,7 @@ impl Layout<'_> {
         self.stack.add_inside(entry, anchor, move |_| (artifact.clone(), settings.clone()))
     }
 
-    /// The instance profile a service runs with: one of its own, with just what it uses, or the one that exists.
+    /// The instance profile of a service: one of its own with least privileges, or the existing one.
     fn service_profile(&mut self, entry: &str, wanted: &config::Service) -> Wire {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
@@ -401,7 +401,7 @@ impl Layout<'_> {
         (balancer, listener)
     }
 
-    /// Comes after the listener: targets of a group that no listener uses are never healthy (docs/aws.md §11.1).
+    /// Added after the listener: targets of a group that no listener uses never become healthy (docs/aws.md §11.1).
     fn group(
         &mut self,
         entry: &str,
@@ -427,7 +427,7 @@ impl Layout<'_> {
         })
     }
 
-    /// The last step of a service: its requests go to the wanted targets alone, once these are healthy.
+    /// The last step of a service: forwards requests to the wanted targets alone, once they are healthy.
     fn default_action(
         &mut self,
         entry: &str,
@@ -443,7 +443,7 @@ impl Layout<'_> {
         });
     }
 
-    /// For each function, who may invoke it: the buckets whose uploads go to it.
+    /// Permissions for each function: the buckets whose uploads invoke it.
     fn permissions(
         &mut self,
         functions: &BTreeMap<String, Handle<Function>>,
@@ -519,7 +519,7 @@ impl Layout<'_> {
         texts.iter().map(|(name, text)| (name.to_string(), self.joined(text))).collect()
     }
 
-    /// A reference whose resource is not part of the page stands for nothing.
+    /// A reference to a resource that is not on the page is dropped.
     fn joined(&self, text: &Text) -> Joined {
         let wire = |piece: &Piece| match piece {
             Piece::Literal(text) => Wire::literal(text),
@@ -530,7 +530,7 @@ impl Layout<'_> {
         Joined(text.pieces().iter().map(wire).collect())
     }
 
-    /// What is used, by the ARNs that follow from the names: a policy needs nothing to exist.
+    /// The ARNs of what is used, derived from names: a policy does not need the resources to exist.
     fn uses(&self, uses: &config::Uses) -> Uses {
         let bucket = |entry: &str| format!("arn:aws:s3:::{}", self.names.bucket(entry));
         let table = |entry: &str| {
@@ -582,7 +582,7 @@ fn tags(config: &Config) -> Tags {
     config.tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// The address people type. A local load balancer names the port it really has in its DNS name.
+/// The URL for users. A local load balancer's DNS name includes its actual port.
 fn url(dns_name: &str, port: u16) -> String {
     match (dns_name.contains(':'), port) {
         (true, _) | (_, 80) => format!("http://{dns_name}"),

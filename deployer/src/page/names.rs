@@ -5,7 +5,7 @@
 
 use crate::{cloud::site::Site, config::Config};
 
-/// Derives names.
+/// Derives names for a stack.
 #[derive(Debug, Clone)]
 pub struct Names {
     stack: String,
@@ -29,7 +29,7 @@ impl Names {
         format!("{}-{entry}-{}-{}", self.stack, self.account, self.region)
     }
 
-    /// The bucket that programs are uploaded to. It is the stack's anchor: the first to come, the last to go.
+    /// The bucket that programs are uploaded to. It is the stack's anchor: created first, removed last.
     pub fn artifacts(&self) -> String {
         self.bucket("artifacts")
     }
@@ -39,14 +39,14 @@ impl Names {
         format!("{}-{}-{entry}-fn", self.stack, self.region)
     }
 
-    /// The role of a service, and its instance profile.
+    /// The role and the instance profile of a service.
     pub fn service_role(&self, entry: &str) -> String {
         format!("{}-{}-{entry}-svc", self.stack, self.region)
     }
 
-    /// What stands behind a load balancer: a target group, the Auto Scaling group that fills it, and the security
-    /// group of its instances. A target group's port is fixed at its creation (docs/aws.md §9.3), so another port is
-    /// another set of all three: the new one comes, the load balancer switches, the old one goes.
+    /// What is behind a load balancer: a target group, its Auto Scaling group, and the security group of the instances.
+    /// A target group's port is fixed at creation (docs/aws.md §9.3), so another port needs another set of all three:
+    /// the new set is created, the load balancer switches, the old set is removed.
     pub fn at_port(&self, entry: &str, port: u16) -> String {
         format!("{}-{entry}-{port}", self.stack)
     }
@@ -56,13 +56,13 @@ impl Names {
         format!("/aws/lambda/{}", self.plain(entry))
     }
 
-    /// Where IAM keeps what is this stack's.
+    /// The IAM path of this stack's roles and profiles.
     pub fn iam_path(&self) -> String {
         iam_path(&self.stack)
     }
 }
 
-/// Where IAM keeps what belongs to a stack: listing it is one call.
+/// The IAM path of a stack: listing it takes one call.
 pub fn iam_path(stack: &str) -> String {
     format!("/deployer/{stack}/")
 }

@@ -16,11 +16,11 @@ pub struct Uses {
 /// How something is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Looked at.
+    /// Read only.
     Read,
-    /// Changed, but not looked at.
+    /// Write only.
     Write,
-    /// Both.
+    /// Read and write.
     ReadWrite,
 }
 
@@ -34,21 +34,21 @@ impl Access {
     }
 }
 
-/// What a function may do: use what it uses, and write to its own log group. It may not create that group: a late
-/// line would bring a deleted one back (docs/aws.md §7.6).
+/// The permissions of a function: what it uses, and writing to its own log group. It may not create that group: a late
+/// log line would bring a deleted group back (docs/aws.md §7.6).
 pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
     let logs =
         statement("WriteLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], vec![format!("{log_group_arn}:*")]);
     document(uses, logs)
 }
 
-/// What a service may do: use what it uses, and fetch its own program.
+/// The permissions of a service: what it uses, and downloading its own program.
 pub fn service_policy(uses: &Uses, program_arn: &str) -> Value {
     document(uses, statement("FetchProgram", &["s3:GetObject"], vec![program_arn.into()]))
 }
 
-/// The same document in the one form that two equal documents share: IAM takes a single string for a list of one,
-/// and the order of its lists of strings means nothing (docs/aws.md §6.3).
+/// Normalises a policy, so that equivalent documents compare equal: IAM accepts a single string for a list of one, and
+/// the order of its lists of strings has no meaning (docs/aws.md §6.3).
 pub fn canonical(document: Value) -> Value {
     match document {
         Value::Array(items) => {
@@ -72,11 +72,11 @@ fn document(uses: &Uses, own: Option<Value>) -> Value {
         own,
         statement("ReadObjects", &["s3:GetObject"], chosen(buckets, Access::reads, objects)),
         statement("WriteObjects", &["s3:PutObject", "s3:DeleteObject"], chosen(buckets, Access::writes, objects)),
-        // Writers list as well: everything below a prefix is found before it is deleted.
+        // Writing includes listing: everything below a prefix is listed before it is deleted.
         statement("ListObjects", &["s3:ListBucket"], chosen(buckets, |_| true, whole)),
         statement("ReadRows", READ_ROWS, chosen(tables, Access::reads, whole)),
         statement("WriteRows", WRITE_ROWS, chosen(tables, Access::writes, whole)),
-        // Rekognition knows no resources for pictures; it reads them with the caller's `s3:GetObject`.
+        // Rekognition has no resource ARNs for images; it reads them with the caller's `s3:GetObject`.
         statement("DetectLabels", &["rekognition:DetectLabels"], rekognition.then(|| "*".into()).into_iter().collect()),
     ];
     let statements: Vec<Value> = statements.into_iter().flatten().collect();
@@ -98,7 +98,7 @@ fn chosen(used: &[(String, Access)], by: fn(Access) -> bool, part: fn(&str) -> S
     used.iter().filter(|(_, access)| by(*access)).map(|(arn, _)| part(arn)).collect()
 }
 
-/// A statement about nothing is none.
+/// A statement without resources is omitted.
 fn statement(sid: &str, actions: &[&str], resources: Vec<String>) -> Option<Value> {
     let statement = json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources });
     (!resources.is_empty()).then_some(statement)
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// One line for each statement: its id, its actions and its resources.
+    /// One line for each statement: its id, actions and resources.
     fn check(policy: Value, expected: Expect) {
         let statements = match &policy["Statement"] {
             Value::Array(several) => several.clone(),

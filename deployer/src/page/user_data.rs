@@ -4,43 +4,43 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-/// A service as an instance needs to know it. It has no `Debug`: its variables may be secret.
+/// A service's values in user data. It has no `Debug`: its variables may be secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserData {
     /// The stack's name.
     pub stack: String,
     /// The service's name in `stack.yaml`.
     pub service: String,
-    /// The region of the bucket.
+    /// The region of the artifact bucket.
     pub region: String,
-    /// The bucket with the program.
+    /// The artifact bucket.
     pub bucket: String,
-    /// The program in that bucket.
+    /// The key of the program in it.
     pub key: String,
     /// The service's variables.
     pub environment: BTreeMap<String, String>,
-    /// Where the service is to listen.
+    /// The port to listen on.
     pub port: u16,
-    /// The SHA-256 of the program in hexadecimal: nothing else is ever started.
+    /// The SHA-256 of the program in hexadecimal: the unit starts nothing else.
     pub sha256: String,
 }
 
-/// Why there can be no user data.
+/// Why no user data can be rendered.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
-    /// More than EC2 takes.
+    /// Larger than EC2's limit.
     #[error("the user data has {bytes} bytes, and EC2 takes {LIMIT}: shorten `environment`")]
     TooLong {
-        /// So many.
+        /// Its size.
         bytes: usize,
     },
-    /// Not what the name of a variable can be.
+    /// An invalid variable name.
     #[error("{name:?} cannot be the name of a variable: letters, digits and _ only, no digit first")]
     Name {
         /// The name.
         name: String,
     },
-    /// A character that does not survive the way through YAML and systemd.
+    /// A character that neither YAML nor systemd preserves.
     #[error("the value of {name} holds {character:?}: no line breaks and no control characters")]
     Value {
         /// The variable.
@@ -48,7 +48,7 @@ pub enum Error {
         /// The character.
         character: char,
     },
-    /// A part of the unit that would need quotes there.
+    /// A part of the unit that would need quoting there.
     #[error("{text:?} cannot be part of a systemd unit: letters, digits and . _ - / only")]
     Word {
         /// The part.
@@ -56,17 +56,17 @@ pub enum Error {
     },
 }
 
-/// What EC2 takes, before base64 (docs/aws.md §8.4).
+/// EC2's limit, before base64 (docs/aws.md §8.4).
 const LIMIT: usize = 16 * 1024;
 
-/// From this port on any user may listen (`net.ipv4.ip_unprivileged_port_start`).
+/// From this port on, any user may listen (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
-/// What a service that is no root needs below that (systemd.exec(5), capabilities(7)).
+/// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
 const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 
 impl UserData {
-    /// The cloud-config. It writes the environment, the program's checksum and the unit. The unit fetches the program
-    /// with the instance's role at every start, checks it, and starts it again when it dies.
+    /// Renders the cloud-config. It writes the environment file, the program's checksum and the unit. At every start
+    /// the unit downloads the program with the instance's role and verifies it; systemd restarts it when it exits.
     pub fn render(&self) -> Result<String, Error> {
         let UserData { stack, service, region, bucket, key, sha256, environment: _, port } = self;
         for word in [stack, service, region, bucket, key] {
@@ -118,7 +118,7 @@ runcmd:
         Ok(text)
     }
 
-    /// One line per variable. `PORT` is where the load balancer asks, whatever `environment` says.
+    /// One line per variable. `PORT` is always the target group's port, even if `environment` sets it.
     fn environment_file(&self) -> Result<String, Error> {
         let mut variables = self.environment.clone();
         variables.insert("PORT".into(), self.port.to_string());
@@ -126,8 +126,8 @@ runcmd:
     }
 }
 
-/// One variable as systemd reads it: in double quotes, where only the quote and the backslash need an escape; `$` and
-/// `%` mean nothing in an environment file.
+/// One variable as systemd reads it: in double quotes, where only the quote and the backslash are escaped; `$` and `%`
+/// have no special meaning in an environment file.
 fn assignment(name: &str, value: &str) -> Result<String, Error> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name) {
@@ -140,14 +140,14 @@ fn assignment(name: &str, value: &str) -> Result<String, Error> {
     Ok(format!("{name}=\"{value}\"\n"))
 }
 
-/// Whether YAML would end the line here, or refuse the character. cloud-init's reader knows more line breaks than
-/// YAML 1.2 does.
+/// Whether YAML would end the line here or reject the character. cloud-init's parser treats more characters as line
+/// breaks than YAML 1.2 does.
 fn breaks_a_line(c: char) -> bool {
     (c.is_control() && c != '\t') || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Serialises user data as its variables and the rest, so that a comparison tells which variable differs. Two texts that
-/// differ also differ in their parts; what is not laid out as ours is one part.
+/// Serialises user data as its variables and the rest, so that a diff shows which variable differs. Different texts
+/// always have different parts; a text with another layout is one part.
 pub fn in_parts<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     match parts(text) {
         Some(parts) => parts.serialize(serializer),
@@ -155,7 +155,7 @@ pub fn in_parts<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Er
     }
 }
 
-/// What our user data is made of.
+/// The parts of our user data.
 #[derive(Serialize)]
 struct Parts<'a> {
     environment: BTreeMap<&'a str, &'a str>,
@@ -170,7 +170,7 @@ fn parts(text: &str) -> Option<Parts<'_>> {
     let mut environment = BTreeMap::new();
     for line in rest[..after].lines() {
         let (name, value) = line.strip_prefix("    ")?.split_once('=')?;
-        // In another order, or twice, they would be another text with the same parts.
+        // In another order, or repeated, they would be a different text with the same parts.
         let is_next = environment.last_key_value().is_none_or(|(last, _)| *last < name);
         environment.insert(name, value.strip_prefix('"')?.strip_suffix('"')?);
         if !is_next {
@@ -301,7 +301,7 @@ mod tests {
         };
         let capability = "\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n";
         assert!(unit(80).contains(capability) && unit(1023).contains(capability));
-        assert!(!unit(1024).contains("Capabilities"), "nobody has what he does not need");
+        assert!(!unit(1024).contains("Capabilities"), "unprivileged ports need no capability");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bounds how much memory one answer may take: a server that poses as AWS may never stop sending.
+//! Limits the memory that one answer may take: a server that poses as AWS may never stop sending.
 
 use std::{
     pin::Pin,
@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 /// The longest answers are lists of a thousand names, at most a few megabytes.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Ends an answer that grows beyond [`MOST_BYTES`] with an error.
+/// Fails an answer that grows beyond [`MOST_BYTES`].
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerLimit;
 
@@ -40,7 +40,7 @@ impl Intercept for AnswerLimit {
     }
 }
 
-/// A body that may only go on for so long.
+/// A body with a maximum length.
 struct Limited {
     body: SdkBody,
     left: u64,

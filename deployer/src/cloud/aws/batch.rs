@@ -1,5 +1,4 @@
-//! Coalesces lookups by name into one call while an earlier call is in flight, where AWS answers for many names at
-//! once.
+//! Coalesces lookups by name into one call while an earlier call is in flight, for operations that accept many names.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::{collections::HashMap, future::Future};
@@ -8,10 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::Fault;
 
-/// Reads of one kind. At most `MOST` names go into one call.
+/// Lookups of one kind. At most `MOST` names go into one call.
 ///
-/// A call is only sent for questions that were there before it: whoever has just written and reads gets an answer
-/// from after the write.
+/// A call only serves lookups that were requested before it was sent, so that a read after a write sees the write.
 pub struct Batch<T, const MOST: usize> {
     waiting: Mutex<Vec<Question<T>>>,
     /// Held by the caller that sends the batch.
@@ -30,8 +28,8 @@ impl<T, const MOST: usize> Default for Batch<T, MOST> {
 }
 
 impl<T: Clone, const MOST: usize> Batch<T, MOST> {
-    /// What `ask` finds for a name, asked together with all names that wait by then. What it does not find is `None`;
-    /// its fault is everybody's.
+    /// Looks up a name with `ask`, which is called with all names waiting at that time. Returns `None` for a name that
+    /// it does not find; its error is returned to every caller of the batch.
     pub async fn read<F>(&self, name: &str, ask: impl Fn(Vec<String>) -> F) -> Result<Option<T>, Fault>
     where
         F: Future<Output = Result<HashMap<String, T>, Fault>>,
@@ -39,7 +37,7 @@ impl<T: Clone, const MOST: usize> Batch<T, MOST> {
         loop {
             let (answer, mut answered) = oneshot::channel();
             self.waiting().push(Question { name: name.to_owned(), answer });
-            // Those that are about to ask get the chance to be in the first call already.
+            // Lets callers that are about to wait join the first call.
             tokio::task::yield_now().await;
             let answer = loop {
                 tokio::select! {
@@ -48,7 +46,7 @@ impl<T: Clone, const MOST: usize> Batch<T, MOST> {
                     _line = self.line.lock() => self.ask_for_all(&ask).await,
                 }
             };
-            // Whoever asked for us may have been stopped before the answer came.
+            // The caller that sent the batch may have been cancelled before the answer arrived.
             if let Ok(answer) = answer {
                 return answer;
             }
@@ -70,7 +68,7 @@ impl<T: Clone, const MOST: usize> Batch<T, MOST> {
         }
         let found = ask(questions.iter().map(|question| question.name.clone()).collect()).await;
         for Question { name, answer } in questions {
-            // One that has stopped waiting needs no answer.
+            // A cancelled caller needs no answer.
             let _ = answer.send(found.as_ref().map(|found| found.get(&name).cloned()).map_err(Fault::clone));
         }
     }
@@ -88,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every name that begins with a letter, after a second, and notes what was asked.
+    /// Finds every name that begins with a letter, after a second, and records the names of each call.
     async fn upper(asked: &Mutex<Vec<usize>>, names: Vec<String>) -> Result<HashMap<String, String>, Fault> {
         asked.lock().push(names.len());
         tokio::time::sleep(Duration::from_secs(1)).await;

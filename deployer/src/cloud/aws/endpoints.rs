@@ -1,11 +1,11 @@
-//! Custom endpoints of single services.
+//! Custom endpoints of individual services.
 
 use aws_config::SdkConfig;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use crate::cloud::sign_in::{Trouble, check_address};
 
-/// The services that we call, as the SDK calls them.
+/// The services that we call, by the SDK's names.
 const SERVICES: &[&str] =
     &["S3", "DynamoDB", "IAM", "Lambda", "CloudWatch Logs", "EC2", "Elastic Load Balancing v2", "Auto Scaling", "STS"];
 
@@ -15,9 +15,9 @@ pub fn of(config: &SdkConfig, service: &str) -> Option<String> {
     own.or_else(|| config.endpoint_url().map(str::to_owned))
 }
 
-/// The same configuration, in which blank endpoints are none.
+/// The same configuration, with blank endpoints removed.
 ///
-/// Errors: an endpoint that is no address. With one the SDK panics.
+/// Errors: an endpoint that is not a valid address. The SDK would panic on it.
 pub fn checked(config: SdkConfig) -> Result<SdkConfig, Trouble> {
     let config = config.clone().into_builder().service_config(WithoutBlanks(config)).build();
     for service in SERVICES {

@@ -1,4 +1,4 @@
-//! The HTTP client: no proxy for servers on this machine, and CA certificates only where they are needed.
+//! The HTTP client: no proxy for servers on this machine, and CA certificates only when they are needed.
 
 use std::{
     net::IpAddr,
@@ -29,7 +29,7 @@ use crate::{
     machine::files,
 };
 
-/// An HTTP client that reads the machine's certificates when it first has to verify one.
+/// An HTTP client that loads the machine's certificates when it first has to verify one.
 pub fn client(trust: Trust) -> SharedHttpClient {
     let plain = |proxies: fn() -> ProxyConfig| {
         Builder::new().build_with_connector_fn(move |settings, components| {
@@ -56,7 +56,7 @@ pub fn client(trust: Trust) -> SharedHttpClient {
     })
 }
 
-/// The ways there are: each directly, and by way of the proxies that the environment names.
+/// The connectors: direct, and through the proxies that the environment names.
 #[derive(Debug, Clone)]
 struct Ways {
     plain: [SharedHttpClient; 2],
@@ -64,7 +64,7 @@ struct Ways {
     trust: Trust,
 }
 
-/// One request's way, which its address decides.
+/// Selects the connector by the request's address.
 #[derive(Debug)]
 struct Undecided {
     ways: Ways,
@@ -93,8 +93,8 @@ impl HttpConnector for Undecided {
     }
 }
 
-/// Whether it is on this machine, or at an address that only means something on it, as that of the metadata service
-/// does: no proxy can know it.
+/// Whether the address is on this machine or link-local, such as that of the metadata service, so that no proxy can
+/// reach it.
 fn is_near(uri: &str) -> bool {
     let Ok(url) = Url::parse(uri) else { return false };
     match url.host() {
@@ -107,21 +107,21 @@ fn is_near(uri: &str) -> bool {
 
 const IPV6_METADATA: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));
 
-/// Whose certificates are trusted: those of the machine, or of a file in their place. Cloning shares it.
+/// The trusted certificates: the machine's, or a file in their place. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     bundle: Option<(String, PathBuf)>,
     context: Arc<OnceLock<Result<TlsContext, Trouble>>>,
 }
 
-/// A machine has some hundred certificates of two kilobytes.
+/// A machine has a few hundred certificates of two kilobytes.
 const MOST: u64 = 16 << 20;
 
 const INSTALL: &str =
     "install them (`apt-get install ca-certificates`), or let AWS_CA_BUNDLE name a file that has them";
 
 impl Trust {
-    /// As `AWS_CA_BUNDLE`, or `ca_bundle` of a profile, has it.
+    /// From `AWS_CA_BUNDLE`, or from `ca_bundle` of a profile.
     pub fn new(environment: &Environment, of_profile: Option<&str>) -> Trust {
         let variable = environment.path("AWS_CA_BUNDLE").map(|path| ("AWS_CA_BUNDLE".to_owned(), path));
         let of_profile = of_profile.filter(|path| !path.trim().is_empty());
@@ -141,7 +141,7 @@ impl Trust {
 
 fn of_machine() -> Result<TlsContext, Trouble> {
     if let Some(file) = std::env::var_os("SSL_CERT_FILE") {
-        // It is read by others, who would wait for a FIFO.
+        // Other code opens it without this check and would block on a FIFO.
         files::open_regular_file(Path::new(&file))
             .map_err(|error| Trouble::setting(format!("SSL_CERT_FILE: {}", words(&error)), INSTALL))?;
     }
@@ -157,7 +157,7 @@ fn of_file(name: &str, path: &Path) -> Result<TlsContext, Trouble> {
     let remedy = format!("let {name} name a PEM file with CA certificates, or unset it");
     let text = files::read_regular_file(path, MOST)
         .map_err(|error| Trouble::setting(format!("{name}: {}", words(&error)), remedy.clone()))?;
-    // The SDK takes it as given that it can use every certificate.
+    // The SDK assumes that it can use every certificate.
     let usable = CertificateDer::pem_slice_iter(&text)
         .filter_map(Result::ok)
         .filter(|certificate| RootCertStore::empty().add(certificate.clone()).is_ok());

@@ -1,4 +1,4 @@
-//! Counts the calls made, so that "nothing to do" can be shown to have changed nothing.
+//! Counts calls, so that "nothing to do" can be shown to have changed nothing.
 
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,11 +13,11 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// Every attempt of every call, by operation. Cloning shares it.
+/// Every attempt of every call, by operation. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Arc<Mutex<BTreeMap<String, usize>>>);
 
-/// How many calls were made.
+/// The number of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
     /// All of them.
@@ -26,18 +26,18 @@ pub struct Tally {
     pub mutating: usize,
 }
 
-/// What the names of operations that only read begin with.
+/// The prefixes of read-only operations.
 const READS: &[&str] = &["Describe", "Get", "List", "Head"];
 
 impl Journal {
-    /// The calls so far.
+    /// The number of calls so far.
     pub fn tally(&self) -> Tally {
         let calls = self.by_operation();
         let mutating = calls.iter().filter(|(operation, _)| !reads(operation)).map(|(_, count)| count).sum();
         Tally { calls: calls.values().sum(), mutating }
     }
 
-    /// How often each operation was called.
+    /// The number of calls of each operation.
     pub fn by_operation(&self) -> BTreeMap<String, usize> {
         self.0.lock().clone()
     }

@@ -24,16 +24,16 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::config_bag::ConfigBag;
 
-/// A rate that is kept: four fifths of what AWS publishes, since calls do not arrive as evenly as they are sent.
+/// A client-side rate limit: four fifths of AWS's published rate, since calls do not arrive as evenly as they are sent.
 struct Rate {
     service: &'static str,
-    /// Nothing is every operation that has no rate of its own.
+    /// The operation; `None` for all that have no rate of their own.
     operation: Option<&'static str>,
-    /// Calls a second.
+    /// Calls per second.
     calls: f64,
 }
 
-/// Those that a large stack reaches with eight resources at once (docs/aws.md §14).
+/// The limits that a large stack reaches with eight resources at once (docs/aws.md §14).
 const RATES: &[Rate] = &[
     Rate { service: "Lambda", operation: Some("GetFunction"), calls: 80.0 },
     Rate { service: "Lambda", operation: None, calls: 12.0 },
@@ -42,16 +42,16 @@ const RATES: &[Rate] = &[
     Rate { service: "DynamoDB", operation: Some("TagResource"), calls: 4.0 },
 ];
 
-/// What may be asked when. Cloning shares it.
+/// The state of the limits. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Rates(Arc<Mutex<HashMap<usize, Taken>>>);
 
-/// What has been taken of a rate.
+/// The usage of one limit.
 #[derive(Debug)]
 struct Taken {
-    /// The next free moment.
+    /// The next free slot.
     free: Instant,
-    /// How many calls there were.
+    /// The number of calls.
     calls: u32,
 }
 
@@ -62,14 +62,14 @@ impl Rate {
 }
 
 impl Rates {
-    /// The least time in which all calls so far could be made at these rates.
+    /// The shortest time in which all calls so far could be made at these rates.
     pub fn least(&self) -> Duration {
         let taken = self.0.lock();
         let times = taken.iter().map(|(row, taken)| RATES[*row].every() * taken.calls.saturating_sub(1));
         times.max().unwrap_or_default()
     }
 
-    /// Takes the next free moment for a call, and says how long it is until then.
+    /// Reserves the next free slot for a call, and returns the time until then.
     fn reserve(&self, called: &Called, now: Instant) -> Duration {
         let of = |operation: Option<&str>| {
             RATES.iter().position(|rate| rate.service == called.service && rate.operation == operation)
@@ -83,14 +83,14 @@ impl Rates {
     }
 }
 
-/// Which operation a request is of. The connection sees only HTTP.
+/// The operation of a request, which is not visible at the HTTP level.
 #[derive(Debug, Clone)]
 struct Called {
     service: String,
     operation: String,
 }
 
-/// Writes on each request which operation it is of.
+/// Attaches the operation to each request.
 #[derive(Debug, Clone, Copy)]
 pub struct Label;
 
@@ -114,7 +114,7 @@ impl Intercept for Label {
     }
 }
 
-/// An HTTP client that holds calls back as the rates want it.
+/// An HTTP client that delays calls to keep the rates.
 pub fn paced(inner: SharedHttpClient, rates: Rates) -> SharedHttpClient {
     SharedHttpClient::new(Paced { inner, rates })
 }

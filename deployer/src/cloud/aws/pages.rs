@@ -1,7 +1,7 @@
 //! Reads paginated lists to their end.
 //!
-//! The SDK's paginators end silently when a token repeats, and never end while new tokens come. Either would make an
-//! incomplete list look complete, and whatever is missing from it look deleted.
+//! The SDK's paginators stop silently when a token repeats, and never stop while new tokens arrive. Either would make
+//! an incomplete list look complete, and the missing entries look deleted.
 
 use std::any::type_name;
 
@@ -10,24 +10,24 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 
 use crate::engine::Fault;
 
-/// No account has a list this long: the smallest pages hold twenty entries.
+/// More pages than the list of any account has: the smallest pages hold twenty entries.
 const MOST_PAGES: usize = 5_000;
 
 /// One page of a list.
 pub trait Page {
-    /// An entry of the list.
+    /// The type of an entry.
     type Item;
-    /// Takes the page apart: its entries, and the token of the next page.
+    /// Splits the page into its entries and the token of the next page.
     fn into_parts(self) -> (Vec<Self::Item>, Option<String>);
 }
 
-/// One row for each list that is read: the page's type, its entries and the token of the next page.
+/// One row for each list: the page's type, its entries and the next token.
 macro_rules! pages {
     ($($service:ident::$operation:ident::$output:ident { $items:ident: $item:ty, $token:ident })*) => {$(
         impl Page for $service::operation::$operation::$output {
             type Item = $item;
             fn into_parts(self) -> (Vec<$item>, Option<String>) {
-                // Some services always give a list, others leave an empty one out.
+                // Some services always return a list, others omit an empty one.
                 (Option::from(self.$items).unwrap_or_default(), self.$token)
             }
         }
@@ -82,7 +82,7 @@ where
     Ok(all)
 }
 
-/// The pages of a list, one after the other.
+/// The pages of a list, in order.
 pub struct Pages<P, E> {
     pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
     progress: Progress,
@@ -92,16 +92,16 @@ impl<P: Page, E> Pages<P, E>
 where
     Fault: From<SdkError<E, HttpResponse>>,
 {
-    /// The pages that a paginator sends for.
+    /// Requests pages with a paginator.
     pub fn of(pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>) -> Self {
         let output = type_name::<P>().rsplit("::").next().unwrap_or_default();
         Pages { pages, progress: Progress::of(output.strip_suffix("Output").unwrap_or(output)) }
     }
 
-    /// The entries of the next page; nothing after the last one.
+    /// Returns the entries of the next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Fault> {
         let Some(page) = self.pages.next().await else {
-            // The SDK has stopped although there is a token: it was the one that had led here.
+            // The SDK has stopped although there is a token: it repeated the previous one.
             return self.progress.token.take().map_or(Ok(None), |token| Err(self.progress.stuck(&token)));
         };
         let (items, token) = page?.into_parts();
@@ -111,7 +111,7 @@ where
     }
 }
 
-/// How far a list has been read, for those that are read without a paginator, too.
+/// The position in a list, also for lists that are read without a paginator.
 pub struct Progress {
     operation: &'static str,
     token: Option<String>,
@@ -119,14 +119,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// At the beginning of the list that this operation gives.
+    /// At the beginning of this operation's list.
     pub fn of(operation: &'static str) -> Self {
         Progress { operation, token: None, pages: 0 }
     }
 
-    /// The token to ask for the next page with, as the last page gave it; nothing at the end of the list.
+    /// Takes the token of the last page and returns the token to request the next page with; `None` at the end of the
+    /// list.
     ///
-    /// Errors: the token led to this very page, or there is no end of pages.
+    /// Errors: the token repeats the previous one, or there are too many pages.
     pub fn advance(&mut self, token: Option<String>) -> Result<Option<String>, Fault> {
         let token = token.filter(|token| !token.is_empty());
         match &token {
@@ -162,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// As the SDK's paginator does: it stops when a page repeats the token that led to it.
+    /// Like the SDK's paginator: stops when a page repeats the token that it was requested with.
     fn list(tokens: impl Iterator<Item = String> + Send + 'static) -> PaginationStream<Answer> {
         PaginationStream::new(FnStream::new(|tx| {
             Box::pin(async move {

@@ -1,4 +1,4 @@
-//! The server's clock, taken from its answers, so that ages do not depend on ours.
+//! The server's clock, taken from its answers, so that ages do not depend on our clock.
 
 use parking_lot::Mutex;
 use std::{
@@ -15,23 +15,23 @@ use aws_smithy_runtime_api::{
 };
 use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
 
-/// What the `Date` of an answer says. Cloning shares it.
+/// The `Date` header of an answer. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct ServerTime(Arc<Mutex<Option<SystemTime>>>);
 
 impl ServerTime {
-    /// The time of the answer, or our own when it did not tell.
+    /// The time of the answer, or our own if it had none.
     pub fn get(&self) -> SystemTime {
         self.0.lock().unwrap_or_else(SystemTime::now)
     }
 }
 
-/// When a run began, by AWS's clock: what its first answer says. Cloning shares it.
+/// When a run began by AWS's clock, according to its first answer. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Began(Arc<OnceLock<SystemTime>>);
 
 impl Began {
-    /// The time of the first answer; before there is one, or when it did not tell, our own.
+    /// The time of the first answer; our own before it, or if it had none.
     pub fn get(&self) -> SystemTime {
         self.0.get().copied().unwrap_or_else(SystemTime::now)
     }

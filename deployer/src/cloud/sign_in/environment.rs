@@ -1,6 +1,6 @@
 //! The environment variables of the AWS configuration, validated before the SDK reads them.
 //!
-//! The SDK ignores values that it does not understand, or panics.
+//! The SDK ignores values that it does not understand, or panics on them.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
@@ -8,16 +8,17 @@ use url::Url;
 
 use super::Trouble;
 
-/// The `AWS_…` variables, and the few others that decide who signs in.
+/// The `AWS_…` variables, and the few others that determine credentials.
 ///
-/// Guarantees: every value is UTF-8, and those that the SDK takes by itself are values that it understands.
+/// Guarantees: every value is UTF-8, and those that the SDK reads itself are valid.
 #[derive(Debug, Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
-/// What else counts.
+/// The other variables that count.
 const OTHERS: &[&str] = &["HOME", "SECRET_ACCESS_KEY", "SSL_CERT_FILE"];
 
-/// What a setting may be. In a profile it is called the same in small letters, without `aws_`, unless said otherwise.
+/// The values that a setting accepts. In a profile it has the same name in lower case, without `aws_`, unless stated
+/// otherwise.
 struct Setting {
     variable: &'static str,
     key: &'static str,
@@ -27,20 +28,20 @@ struct Setting {
 enum Takes {
     /// `true` or `false`.
     Switch,
-    /// One of these, in any case.
+    /// One of these, in upper or lower case.
     OneOf(&'static [&'static str]),
-    /// A number up to this one.
+    /// A number up to this limit.
     UpTo(u64),
-    /// What fits into a header.
+    /// A valid header value.
     Words,
-    /// The `http` or `https` address of a server.
+    /// The `http` or `https` address of a server, without a query.
     Address,
-    /// The same, with a query: what a request is made to as it stands.
+    /// An address that may have a query, to which requests are sent unchanged.
     Request,
 }
 
-/// Settings by which the SDK changes what it does. What is not here decides who signs in, or is decided by us:
-/// `AWS_RETRY_MODE` and `AWS_MAX_ATTEMPTS` have no effect, since a deployment has retries of its own.
+/// Settings that change the SDK's behaviour. Not listed: those that determine credentials, and `AWS_RETRY_MODE` and
+/// `AWS_MAX_ATTEMPTS`, which have no effect, since a deployment has its own retries.
 const SETTINGS: &[Setting] = &[
     switch("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint"),
     switch("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint"),
@@ -80,7 +81,7 @@ const fn one_of(variable: &'static str, key: &'static str, words: &'static [&'st
 const ENDPOINT_OF_A_SERVICE: &str = "AWS_ENDPOINT_URL_";
 
 impl Environment {
-    /// That of this process.
+    /// The environment of this process.
     ///
     /// Errors: an invalid value.
     pub fn of_this_process() -> Result<Environment, Trouble> {
@@ -101,17 +102,17 @@ impl Environment {
         Ok(environment)
     }
 
-    /// A value. A blank one counts as none, as it does for the AWS CLI.
+    /// Returns a value. A blank one counts as unset, as it does for the AWS CLI.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
-    /// A path, with the home directory for its `~`.
+    /// Returns a path, with `~` expanded.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(|path| self.expanded(path))
     }
 
-    /// A path as it may stand in a setting.
+    /// Expands a path from a setting.
     pub fn expanded(&self, path: &str) -> PathBuf {
         match (path.strip_prefix("~/"), self.home()) {
             (Some(rest), Some(home)) => home.join(rest),
@@ -137,7 +138,7 @@ impl Environment {
     }
 }
 
-/// Checks the settings of a profile that have the same meaning as variables.
+/// Checks the settings of a profile that correspond to variables.
 pub fn check_profile<'a>(profile: &str, value_of: impl Fn(&str) -> Option<&'a str>) -> Result<(), Trouble> {
     let keyed = SETTINGS.iter().filter(|setting| !setting.key.is_empty());
     for Setting { key, takes, .. } in keyed {
@@ -148,7 +149,7 @@ pub fn check_profile<'a>(profile: &str, value_of: impl Fn(&str) -> Option<&'a st
     Ok(())
 }
 
-/// Checks an address that has been put together from variables and profiles.
+/// Checks an address that was composed from variables and profiles.
 pub fn check_address(name: &str, value: &str) -> Result<(), Trouble> {
     Takes::Address.check(name, value)
 }
@@ -184,7 +185,7 @@ fn is_one_of(words: &[&str], value: &str) -> bool {
     words.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
-/// Whether both the SDK's rules for endpoints and its HTTP client understand it.
+/// Whether both the SDK's endpoint rules and its HTTP client accept it.
 fn is_address(value: &str) -> bool {
     is_request(value) && !value.contains('?')
 }
@@ -200,7 +201,7 @@ mod tests {
     use super::*;
 
     impl Environment {
-        /// One with these variables.
+        /// An environment with these variables.
         pub fn with(variables: &[(&str, &str)]) -> Result<Environment, Trouble> {
             Environment::new(variables.iter().map(|(name, value)| (name.into(), value.into())))
         }

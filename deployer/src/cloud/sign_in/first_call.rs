@@ -1,4 +1,4 @@
-//! The first call: the caller's identity, or why AWS does not return it.
+//! The first call: returns the caller's identity, or the reason why AWS does not.
 
 use std::time::{Duration, SystemTime};
 
@@ -20,10 +20,10 @@ use crate::{
 
 type Refusal = SdkError<GetCallerIdentityError, HttpResponse>;
 
-/// How often a server is asked that answers, but not yet as it should.
+/// The most attempts with a server that answers, but with errors.
 const ATTEMPTS: usize = 8;
 
-/// The regions that every account has; all others must be switched on (AWS General Reference, "AWS Regions": those
+/// The regions that every account has; all others have to be enabled (AWS General Reference, "AWS Regions": those
 /// launched after 20 March 2019 are disabled by default).
 #[rustfmt::skip]
 const ALWAYS_ON: &[&str] = &[
@@ -32,7 +32,7 @@ const ALWAYS_ON: &[&str] = &[
     "us-east-2", "us-west-1", "us-west-2",
 ];
 
-/// Signs in, and asks AWS whose account this is.
+/// Signs in, and asks AWS for the account.
 ///
 /// Errors: within a few seconds, with the source of the credentials and its remedy.
 pub async fn identify(aws: &Aws) -> Result<Site, Failure> {
@@ -61,7 +61,7 @@ async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
             Some(Ok(identity)) => return site(aws, source, &identity),
             Some(Err(refusal)) => refusal,
         };
-        // A server on this machine is not far away, only slow.
+        // A server on this machine is reachable, only slow.
         let is_slow = aws.is_here() && is_timeout(&refusal);
         let is_too_late = !aws.began.is_known() && !is_slow && begun.elapsed() + rest > ANSWER_WITHIN;
         if attempts == ATTEMPTS || is_too_late || is_final(&refusal) {
@@ -77,7 +77,7 @@ fn first_rest(aws: &Aws) -> Duration {
     Duration::from_millis(if aws.is_here() { 20 } else { 300 })
 }
 
-/// One attempt. Who is elsewhere and has not answered anything by the end of our patience gets no more of it.
+/// One attempt. A remote server that has sent nothing when time is up is not asked again.
 async fn in_time(aws: &Aws, begun: Instant) -> Option<Result<GetCallerIdentityOutput, Refusal>> {
     // Two, because the second one knows AWS's clock.
     let retries = RetryConfig::standard().with_max_attempts(2).with_initial_backoff(first_rest(aws));
@@ -102,7 +102,7 @@ fn is_timeout(refusal: &Refusal) -> bool {
     }
 }
 
-/// Whether asking again would give the same.
+/// Whether asking again would give the same result.
 fn is_final(refusal: &Refusal) -> bool {
     if Trouble::behind(refusal).is_some() || web_page(refusal).is_some() {
         return true;
@@ -135,7 +135,7 @@ fn server(aws: &Aws) -> String {
     aws.sts_endpoint.clone().unwrap_or_else(|| format!("AWS in {}", aws.region))
 }
 
-/// The variable by which the SDK sends calls to AWS to a proxy.
+/// The variable that makes the SDK send calls to AWS through a proxy.
 fn proxy() -> Option<&'static str> {
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     names.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
@@ -213,7 +213,7 @@ fn refused(aws: &Aws, source: &Source, fault: &Fault) -> Trouble {
     }
 }
 
-/// How wrong our clock is, if it is wrong enough for AWS to mind (SigV4: five minutes).
+/// How far our clock is off, if it is enough for AWS to reject requests (SigV4: five minutes).
 fn skew(theirs: SystemTime) -> Option<String> {
     let ours = SystemTime::now();
     let minutes = |duration: Duration| duration.as_secs().div_ceil(60);
@@ -224,7 +224,7 @@ fn skew(theirs: SystemTime) -> Option<String> {
     }
 }
 
-/// The status of an answer that is a page for people.
+/// The status of an answer that is an HTML page.
 fn web_page(refusal: &Refusal) -> Option<u16> {
     let response = refusal.raw_response()?;
     let is_html = response.headers().get("content-type").is_some_and(|kind| kind.contains("html"));

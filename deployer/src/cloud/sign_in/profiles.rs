@@ -26,13 +26,13 @@ struct File {
     text: String,
 }
 
-/// Far more than anybody's profiles need.
+/// The size limit, far more than anybody's profiles need.
 const MOST: u64 = 1 << 20;
 
 impl Profiles {
-    /// Reads them, with this profile chosen. A file that is not there has no profiles.
+    /// Reads the files and selects this profile. A missing file has no profiles.
     ///
-    /// Errors: a file that cannot be read or understood, with its line.
+    /// Errors: a file that cannot be read or parsed, with the line.
     pub async fn read(environment: &Environment, selected: &str) -> Result<Profiles, Trouble> {
         let places = [
             (Kind::Config, "AWS_CONFIG_FILE", ".aws/config"),
@@ -55,12 +55,12 @@ impl Profiles {
         Ok(profiles)
     }
 
-    /// None at all.
+    /// No profiles.
     pub fn none() -> Profiles {
         Profiles { set: ProfileSet::default(), files: Vec::new() }
     }
 
-    /// One of them.
+    /// Returns a profile.
     pub fn get(&self, name: &str) -> Option<&Profile> {
         self.set.get_profile(name)
     }
@@ -70,12 +70,12 @@ impl Profiles {
         self.set.sso_session(name).is_some()
     }
 
-    /// Their names.
+    /// The names of all profiles.
     pub fn names(&self) -> BTreeSet<&str> {
         self.set.profiles().collect()
     }
 
-    /// The files, for messages: those that are there, or all that could be.
+    /// The files, for messages: those that exist, or all that could.
     pub fn places(&self) -> String {
         let there = self.files.iter().filter(|file| !file.text.is_empty()).collect::<Vec<_>>();
         let files = if there.is_empty() { self.files.iter().collect() } else { there };
@@ -91,8 +91,8 @@ impl Profiles {
         file.map_or("~/.aws/credentials".into(), |file| file.path.display().to_string())
     }
 
-    /// How a profile of this name is written that the files have and nobody sees: in the one file its section begins
-    /// with `profile`, in the other it must not.
+    /// Suggests the right section header for a profile that exists with the wrong one: sections of the configuration
+    /// file need the prefix `profile`, those of the credentials file must not have it.
     pub fn unseen(&self, name: &str) -> Option<String> {
         self.files.iter().find_map(|file| {
             let (seen, written) = match file.kind {
@@ -104,7 +104,7 @@ impl Profiles {
         })
     }
 
-    /// What has been read, for the SDK: it would read the files itself otherwise, whatever they are.
+    /// The contents for the SDK, which would otherwise read the files itself, without our checks.
     pub fn for_sdk(&self) -> EnvConfigFiles {
         of(&self.files)
     }
@@ -142,7 +142,7 @@ async fn parse(files: &[File], selected: &str) -> Result<ProfileSet, String> {
 }
 
 impl File {
-    /// What the SDK does not understand, or understands otherwise than intended.
+    /// Rejects what the SDK would reject or misread.
     async fn check(&self) -> Result<(), Trouble> {
         let path = self.path.display();
         if self.text.starts_with('\u{feff}') {
@@ -165,7 +165,7 @@ impl File {
             Ok(_) => Ok(()),
             Err(said) => {
                 let line = said.split("on line ").nth(1).and_then(|rest| rest.split(':').next()).unwrap_or("?");
-                // The line itself may hold a secret.
+                // The line may contain a secret, so it is not quoted.
                 let what = format!("{path}: line {line} is neither `[profile]` nor `key = value`");
                 Err(Trouble::credentials(what, CORRECT))
             }
@@ -173,8 +173,8 @@ impl File {
     }
 }
 
-/// The first line that is meant as a section or a setting and is indented: what is indented continues the line above,
-/// and only below a setting without a value are there settings that must be.
+/// The first section or setting that is indented by mistake: an indented line continues the one above, and only below a
+/// setting without a value are indented settings valid.
 fn indented(text: &str) -> Option<usize> {
     let mut takes_more = false;
     for (line, number) in text.lines().zip(1..) {

@@ -1,4 +1,4 @@
-//! A credentials provider for one source, with a time limit and the reason for a failure.
+//! A credentials provider for one source, with a time limit and a reason for each failure.
 
 use parking_lot::Mutex;
 use std::{io::IsTerminal as _, time::Duration};
@@ -22,11 +22,11 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::{Profiles, Source, Trouble, chain};
 use crate::engine::Fault;
 
-/// Servers answer within this time, or not at all.
+/// How long servers may take.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(3);
-/// A `credential_process` may have to start an interpreter, or to ask a server of its own.
+/// How long a `credential_process` may take: it may start an interpreter, or call a server.
 const PROCESS_WITHIN: Duration = Duration::from_secs(10);
-/// At a terminal it may have to ask a person.
+/// How long it may take at a terminal: it may prompt the user.
 const PERSON_WITHIN: Duration = Duration::from_secs(60);
 
 /// The credentials of one source.
@@ -34,12 +34,12 @@ const PERSON_WITHIN: Duration = Duration::from_secs(60);
 pub struct Provider {
     source: Source,
     inner: SharedCredentialsProvider,
-    /// Asked for before the first call, and handed to it: a command that asks for a code is run once.
+    /// Fetched before the first call and passed to it, so that a command that prompts for a code runs only once.
     first: Mutex<Option<Credentials>>,
 }
 
 impl Provider {
-    /// For a source in these profiles. Calls go out through `http`.
+    /// A provider for a source in these profiles. Calls go out through `http`.
     pub fn new(source: Source, profiles: &Profiles, name: &str, region: &str, http: &SharedHttpClient) -> Provider {
         let inner = match &source {
             Source::Environment { .. } => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
@@ -48,19 +48,19 @@ impl Provider {
         Provider { source, inner, first: Mutex::default() }
     }
 
-    /// Where they come from.
+    /// The source.
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Asks for them now. The first call that needs them gets these.
+    /// Fetches the credentials now. The next call that needs them gets these.
     pub async fn prepare(&self) -> Result<(), Trouble> {
         let credentials = self.ask().await?;
         *self.first.lock() = Some(credentials);
         Ok(())
     }
 
-    /// The longest that asking takes.
+    /// The time limit for fetching.
     pub fn patience(&self) -> Duration {
         match self.source.command() {
             None => ANSWER_WITHIN,
@@ -78,7 +78,7 @@ impl Provider {
         }
     }
 
-    /// Keys travel in headers, which not every character can.
+    /// Keys travel in headers, which do not allow every character.
     fn checked(&self, credentials: Credentials) -> Result<Credentials, Trouble> {
         let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_graphic());
         match is_key(credentials.access_key_id()) && credentials.session_token().is_none_or(is_key) {
@@ -114,7 +114,7 @@ impl ProvideCredentials for Provider {
     }
 }
 
-/// The SDK's provider for a source that has to be asked.
+/// The SDK's provider for a source that has to be contacted.
 fn asking(
     source: &Source,
     profiles: &Profiles,
@@ -134,7 +134,7 @@ fn asking(
             let client = imds::Client::builder().configure(&config).max_attempts(2);
             let client = match address.as_deref().map(|address| client.clone().endpoint(address)) {
                 Some(Ok(client)) => client,
-                // It is off, or the checked address is none for the SDK all the same.
+                // It is off, or the SDK rejects the address despite our check.
                 _ => client,
             };
             SharedCredentialsProvider::new(
@@ -142,7 +142,7 @@ fn asking(
             )
         }
         Source::Profile(_) | Source::Environment { .. } => SharedCredentialsProvider::new(
-            #[allow(deprecated)] // an alias for what is not
+            #[allow(deprecated)] // an alias of a type that is not
             ProfileFileCredentialsProvider::builder()
                 .configure(&config)
                 .profile_files(profiles.for_sdk())
@@ -162,7 +162,7 @@ fn provider_config(region: &str, http: &SharedHttpClient) -> ProviderConfig {
         .with_timeout_config(TimeoutConfig::builder().connect_timeout(ANSWER_WITHIN).build())
 }
 
-/// What AWS STS has said, if it has refused.
+/// The error from AWS STS, if it refused.
 fn refusal(error: &CredentialsError) -> Option<Fault> {
     chain(error).find_map(|cause| {
         said_by::<AssumeRoleError>(cause, "AssumeRole")

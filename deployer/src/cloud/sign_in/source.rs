@@ -1,4 +1,4 @@
-//! Determines the source of credentials by the SDK's rules, without contacting any.
+//! Determines the source of credentials by the SDK's rules, without contacting it.
 
 use aws_config::profile::Profile;
 
@@ -9,52 +9,52 @@ use crate::{
     machine::files::{self, FileError},
 };
 
-/// One source of credentials, and what is needed to explain its failures.
+/// A source of credentials, with what is needed to explain its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Keys in variables.
+    /// Keys in environment variables.
     Environment {
-        /// Whether they end by themselves.
+        /// Whether they are temporary.
         temporary: bool,
     },
     /// A profile.
     Profile(Chain),
     /// `AWS_WEB_IDENTITY_TOKEN_FILE` and `AWS_ROLE_ARN`.
     WebIdentity {
-        /// The file.
+        /// The token file.
         file: String,
     },
-    /// The container that this runs in, at this address.
+    /// The endpoint of a container's credentials, at this address.
     Container(String),
-    /// The instance that this runs on, or none: only a request can tell.
+    /// The metadata service of an instance, or no source at all: only a request can tell.
     Instance {
-        /// Where it is asked; nothing if it must not be.
+        /// Its address; `None` if it is disabled.
         address: Option<String>,
-        /// A profile that was asked for and says nothing of credentials.
+        /// A requested profile that has no settings for credentials.
         profile: Option<String>,
-        /// Where keys have been looked for.
+        /// Where keys were looked for.
         places: String,
     },
 }
 
-/// A profile with the profiles that it builds on.
+/// A profile with the profiles that it refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
-    /// The profile that was asked for.
+    /// The requested profile.
     pub profile: String,
-    /// Who asked for it, where that was not the user: ` (AWS_PROFILE)`.
+    /// The variable that named it, if it was not the command line: ` (AWS_PROFILE)`.
     origin: &'static str,
-    /// The profile that has the credentials, at the end of all `source_profile`.
+    /// The profile with the credentials, at the end of the chain of `source_profile`.
     base_profile: String,
-    /// What it has.
+    /// Its kind of credentials.
     base: Base,
-    /// The roles that are assumed with them.
+    /// The roles to assume with them.
     roles: Vec<Role>,
     /// The credentials file, for messages.
     credentials_file: String,
 }
 
-/// What a profile can have.
+/// The kinds of credentials of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Base {
     Keys {
@@ -82,10 +82,10 @@ struct Role {
     mfa: bool,
 }
 
-/// The services that `credential_source` may name.
+/// The values of `credential_source`.
 const NAMED: &[&str] = &["Environment", "Ec2InstanceMetadata", "EcsContainer"];
 
-/// What speaks of credentials in a profile.
+/// The settings of a profile that concern credentials.
 const KEYS: &[&str] = &[
     "aws_access_key_id",
     "aws_secret_access_key",
@@ -101,18 +101,18 @@ const KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
-/// What to do without any credentials.
+/// The remedy without any credentials.
 const SIGN_IN: &str = "sign in (`aws login`, `aws sso login`, or `aws configure`), copy new credentials from AWS \
                        Details if you are in AWS Academy, or use --local, which needs no account";
 
-/// A token is far smaller.
+/// The size limit of a token file, far more than a token needs.
 const MOST_OF_A_TOKEN: u64 = 1 << 16;
 
 impl Source {
-    /// The source that is used: variables, unless a profile was asked for on the command line; the profile; what the
-    /// place provides that this runs in.
+    /// Determines the source: environment variables, unless the command line names a profile; then the profile; then
+    /// what the container or instance provides.
     ///
-    /// Errors: the source is not complete, or not what it seems.
+    /// Errors: the source is incomplete or invalid.
     pub fn find(environment: &Environment, profiles: &Profiles, flag: Option<&str>) -> Result<Source, Trouble> {
         if flag.is_none()
             && let Some(source) = from_variables(environment)?
@@ -153,7 +153,7 @@ impl Source {
         Ok(Source::Instance { address, profile: bare, places: profiles.places() })
     }
 
-    /// As it is called in messages.
+    /// Its name in messages.
     pub fn name(&self) -> String {
         match self {
             Source::Environment { .. } => "the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into(),
@@ -166,12 +166,12 @@ impl Source {
         }
     }
 
-    /// That signing in with it failed, because of this.
+    /// The error when signing in with it failed for this reason.
     pub fn failed(&self, cause: impl std::fmt::Display, remedy: impl Into<String>) -> Trouble {
         Trouble::credentials(format!("cannot sign in with {}: {cause}", self.name()), remedy)
     }
 
-    /// What to do about credentials that have ended or that AWS does not know.
+    /// The remedy for credentials that have expired or that AWS does not know.
     pub fn renew(&self) -> String {
         match self {
             Source::Environment { temporary: true } => format!(
@@ -188,7 +188,7 @@ impl Source {
         }
     }
 
-    /// The command that has to give the credentials, if one has to.
+    /// The command that prints the credentials, if there is one.
     pub fn command(&self) -> Option<&str> {
         match self {
             Source::Profile(Chain { base: Base::Process { command }, .. }) => Some(command),
@@ -196,7 +196,7 @@ impl Source {
         }
     }
 
-    /// Where an instance's role is asked for.
+    /// The address of the metadata service.
     pub fn metadata(&self) -> Option<&str> {
         match self {
             Source::Instance { address, .. } => address.as_deref(),
@@ -204,12 +204,12 @@ impl Source {
         }
     }
 
-    /// Explains why it gave no credentials: `said` is what the SDK said, the outermost first, and `whole` all that it
-    /// knows, of which some errors say nothing.
+    /// Explains why it gave no credentials: `said` are the SDK's messages, outermost first; `whole` is the full debug
+    /// text, since some errors say nothing in their messages.
     pub fn explain(&self, said: &[String], whole: &str) -> Trouble {
         let cause = said.last().cloned().unwrap_or_default();
         if let Source::Instance { address, profile, places } = self {
-            return nobody(address.as_deref(), profile.as_deref(), places, said);
+            return no_credentials(address.as_deref(), profile.as_deref(), places, said);
         }
         if is_unreachable(said) {
             return self.failed(format!("{} cannot be reached: {cause}", self.server()), REACH);
@@ -220,12 +220,12 @@ impl Source {
         }
     }
 
-    /// Explains that it gave nothing in time.
+    /// Explains that it did not answer in time.
     pub fn too_slow(&self, seconds: u64) -> Trouble {
         match (self, self.command()) {
             (Source::Instance { address, profile, places }, _) => {
                 let said = [format!("no answer within {seconds} s")];
-                nobody(address.as_deref(), profile.as_deref(), places, &said)
+                no_credentials(address.as_deref(), profile.as_deref(), places, &said)
             }
             (_, Some(command)) => self.failed(
                 format!("its credential_process has given nothing within {seconds} s"),
@@ -235,7 +235,7 @@ impl Source {
         }
     }
 
-    /// What AWS says to who is not let in.
+    /// Explains a refusal by AWS.
     pub fn refused(&self, fault: &Fault) -> Trouble {
         let said = format!("AWS says {fault}");
         match (&*fault.code, self) {
@@ -262,7 +262,7 @@ impl Source {
         }
     }
 
-    /// Who is asked for credentials.
+    /// The server that issues the credentials.
     fn server(&self) -> &'static str {
         match self {
             Source::Profile(Chain { base: Base::Sso { .. }, .. }) => "IAM Identity Center",
@@ -272,7 +272,7 @@ impl Source {
         }
     }
 
-    /// The SDK would wait for a login that is kept in what is no file, even after everybody else has given up.
+    /// The SDK would block on a cached login that is not a regular file, even after everything else has given up.
     fn check_kept(&self, environment: &Environment) -> Result<(), Trouble> {
         let Source::Profile(chain) = self else { return Ok(()) };
         let below_home = |path: &str| environment.home().map(|home| home.join(path));
@@ -307,10 +307,10 @@ impl Source {
 
 const DEFAULT: &str = "default";
 const COPY: &str = "copy new credentials (in AWS Academy from AWS Details, elsewhere from the access portal)";
-/// What to do about a server that cannot be reached.
+/// The remedy for a server that cannot be reached.
 pub const REACH: &str = "look after the network; --local needs neither network nor account";
 
-/// The profile that is chosen, and who chose it where the user has not typed it.
+/// The selected profile, with the variable that selected it if it was not the command line.
 pub fn selected<'a>(environment: &'a Environment, flag: Option<&'a str>) -> (&'a str, &'static str) {
     match (flag, environment.get("AWS_PROFILE")) {
         (Some(name), _) => (name, ""),
@@ -382,8 +382,8 @@ fn metadata(environment: &Environment) -> String {
     environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(usual).to_owned()
 }
 
-/// Nothing has credentials, and the last that was asked is the instance's metadata service.
-fn nobody(address: Option<&str>, profile: Option<&str>, places: &str, said: &[String]) -> Trouble {
+/// The error when no source has credentials; the last one tried was the metadata service.
+fn no_credentials(address: Option<&str>, profile: Option<&str>, places: &str, said: &[String]) -> Trouble {
     let has_profile = match profile {
         Some(profile) => format!("profile {profile} in {places} has none"),
         None => format!("{places} has no profile default"),
@@ -402,7 +402,7 @@ fn nobody(address: Option<&str>, profile: Option<&str>, places: &str, said: &[St
     Trouble::credentials(what, SIGN_IN)
 }
 
-/// The HTTP status that the SDK's errors about the metadata service speak of.
+/// The HTTP status in the SDK's errors about the metadata service.
 fn status(said: &str) -> Option<u16> {
     let after =
         |mark: &str| said.split(mark).nth(1)?.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
@@ -415,7 +415,7 @@ fn is_unreachable(said: &[String]) -> bool {
     said.iter().any(|line| SIGNS.iter().any(|sign| line.contains(sign)))
 }
 
-/// Follows a profile to where its credentials are, as the SDK does.
+/// Follows a profile to its credentials, as the SDK does.
 fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str) -> Result<Chain, Trouble> {
     let mut chain = Chain {
         profile: profile.name().into(),
@@ -482,7 +482,7 @@ fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str) -> Result
     }
 }
 
-/// What a profile has, if it is whole.
+/// The credentials of a profile, if they are complete.
 fn base(chain: &Chain, profiles: &Profiles, profile: &Profile) -> Result<Base, Trouble> {
     let name = profile.name();
     let has = |key| profile.get(key).is_some();
@@ -612,17 +612,17 @@ impl Chain {
     }
 }
 
-/// What an error about a login means.
+/// The meaning of an error about a login.
 enum LoginError {
     Renew(&'static str),
     NotYours,
 }
 
-/// Parts of the SDK's errors about logins; the first that is found counts.
+/// Texts in the SDK's errors about logins; the first match counts.
 const LOGIN_ERRORS: &[(&str, LoginError)] = &[
     ("ForbiddenException", LoginError::NotYours),
-    ("NotFound", LoginError::Renew(NOBODY)),
-    ("No such file", LoginError::Renew(NOBODY)),
+    ("NotFound", LoginError::Renew(NOT_LOGGED_IN)),
+    ("No such file", LoginError::Renew(NOT_LOGGED_IN)),
     ("JsonError", LoginError::Renew(DAMAGED)),
     ("MissingField", LoginError::Renew(DAMAGED)),
     ("InvalidField", LoginError::Renew(DAMAGED)),
@@ -631,6 +631,6 @@ const LOGIN_ERRORS: &[(&str, LoginError)] = &[
     ("Unauthorized", LoginError::Renew(ENDED)),
     ("RefreshFailed", LoginError::Renew(ENDED)),
 ];
-const NOBODY: &str = "not logged in";
+const NOT_LOGGED_IN: &str = "not logged in";
 const DAMAGED: &str = "the login that is kept on this machine is damaged";
 const ENDED: &str = "the login has ended";

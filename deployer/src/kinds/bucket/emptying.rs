@@ -13,20 +13,21 @@ use crate::{
     engine::Fault,
 };
 
-/// Objects are counted up to here: ten calls.
+/// Objects are counted up to this number: ten calls.
 const COUNTED: u64 = 10_000;
 
 impl Bucket {
-    /// Number and size of the objects, in words; nothing for an empty bucket.
+    /// Returns the number and size of the objects in words; `None` for an empty bucket.
     pub(super) async fn contents(&self, aws: &Aws) -> Result<Option<String>, Fault> {
         let (mut count, mut bytes) = (0, 0);
         let (mut token, mut progress) = (None, Progress::of("ListObjectsV2"));
         loop {
-            // Keys may hold characters that no XML document can: without the encoding such a list cannot be read.
+            // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be
+            // parsed.
             let call = aws.s3.list_objects_v2().bucket(&self.name).encoding_type(EncodingType::Url);
             let call = call.set_expected_bucket_owner(self.owner()).set_continuation_token(token);
             let Some(page) = found(call.send().await)? else { return Ok(None) };
-            // A run that works on the stack has its lease here, which must stay.
+            // The lease of the running command must stay.
             let lost = page.contents().iter().filter(|object| object.key() != Some(lease::KEY));
             count += lost.clone().count() as u64;
             bytes += lost.filter_map(|object| object.size()).sum::<i64>();
@@ -55,8 +56,8 @@ impl Bucket {
 
     /// Deletes the first thousand versions and markers. Returns whether there are more.
     ///
-    /// `last` is what the page before listed. Listings are strongly consistent, so a page that comes again has not
-    /// been deleted, whatever was answered.
+    /// `last` is what the previous page listed. Listings are strongly consistent, so entries that are listed again were
+    /// not deleted, even if S3 answered that they were.
     async fn delete_a_page(&self, aws: &Aws, last: &mut Vec<Entry>) -> Result<bool, Fault> {
         let page = aws
             .s3
@@ -67,7 +68,7 @@ impl Bucket {
             .send()
             .await?;
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
-        // Whoever has come here meanwhile keeps what is theirs.
+        // A run that took the lease meanwhile keeps its bucket.
         if page.versions().iter().any(|version| version.key() == Some(lease::KEY)) {
             return Err(Fault::new("DeleteBucket", "Leased", "another run has begun to work on this stack"));
         }
@@ -89,14 +90,14 @@ impl Bucket {
         Ok(has_more)
     }
 
-    /// Keys with characters that `DeleteObjects`, an XML document, cannot carry go one by one.
+    /// Keys with characters that `DeleteObjects`, an XML document, cannot carry are deleted one by one.
     async fn delete_one(&self, aws: &Aws, key: String, version: Option<String>) -> Result<(), Fault> {
         let call = aws.s3.delete_object().bucket(&self.name).set_expected_bucket_owner(self.owner());
         let call = call.key(sendable(&key)).set_version_id(version).customize();
         gone(call.mutate_request(move |request| name(request, &key)).send().await)
     }
 
-    /// Errors of single keys come in an answer that says 200.
+    /// `DeleteObjects` reports errors of single keys in an answer with status 200.
     async fn delete_all(&self, aws: &Aws, doomed: Vec<Entry>) -> Result<(), Fault> {
         let objects = doomed.into_iter().map(|(key, version)| {
             ObjectIdentifier::builder().key(key).set_version_id(version).build().expect("the key is given")
@@ -139,10 +140,10 @@ impl Bucket {
     }
 }
 
-/// A key with a version or an upload of it.
+/// A key, with the id of a version or of an upload.
 type Entry = (String, Option<String>);
 
-/// Refuses to go on when a page lists again what was removed, or says that there is more and lists nothing.
+/// Refuses to continue when a page lists entries again that were removed, or claims to be truncated and lists nothing.
 fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_more: bool) -> Result<(), Fault> {
     let is_stuck = if page.is_empty() { has_more } else { page == last.as_slice() };
     if is_stuck {
@@ -156,15 +157,15 @@ fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_mo
     Ok(())
 }
 
-/// Stands for a blank key until the request is made: the SDK takes one for missing.
+/// Placeholder for a key of blanks until the request is built: the SDK treats such a key as missing.
 const BLANK: &str = "~blank~";
 
-/// The key, if the SDK sends it.
+/// Returns the key, unless the SDK would treat it as missing.
 fn sendable(key: &str) -> &str {
     if key.trim().is_empty() { BLANK } else { key }
 }
 
-/// Puts a blank key into the address of its request.
+/// Puts a blank key into the path of its request.
 fn name(request: &mut HttpRequest, key: &str) {
     if sendable(key) == BLANK {
         let named = request.uri().replacen(BLANK, &utf8_percent_encode(key, NON_ALPHANUMERIC).to_string(), 1);
@@ -172,7 +173,7 @@ fn name(request: &mut HttpRequest, key: &str) {
     }
 }
 
-/// Whether XML 1.0 can carry this character, and every reader of it gives it back unchanged.
+/// Whether XML 1.0 can carry this character and every parser returns it unchanged.
 fn is_plain(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
 }
@@ -187,7 +188,7 @@ fn refusal(error: &aws_sdk_s3::types::Error) -> Fault {
     }
 }
 
-/// S3 encodes keys as HTML forms do, if it says that it does.
+/// Decodes a key if the listing says that keys are URL-encoded; S3 encodes them as HTML forms do.
 fn decoded(key: &str, encoded: bool) -> String {
     if !encoded {
         return key.to_owned();

@@ -17,32 +17,32 @@ use super::{
 };
 use crate::engine::{Event, Progress};
 
-/// How far a command has come: so many of all.
+/// The overall progress of a command.
 #[derive(Debug, Clone, Copy)]
 pub struct Count {
-    /// What is done already.
+    /// The items already done.
     pub done: usize,
-    /// With what is still to do.
+    /// The total.
     pub all: usize,
-    /// What is counted, such as `done`.
+    /// The word for them, such as `done`.
     pub what: &'static str,
 }
 
 impl Count {
-    /// Resources with something to do, of which so many are done already.
+    /// Progress over resources, some of which may be done already.
     pub fn of(all: usize, done: usize) -> Count {
         Count { done, all, what: "done" }
     }
 }
 
-/// Draws what happens to each resource.
+/// Draws the progress of each resource.
 #[derive(Clone)]
 pub struct Board(Arc<Inner>);
 
 struct Inner {
     rows: Mutex<BTreeMap<String, Row>>,
     bars: MultiProgress,
-    /// Counts what is done, below the rows.
+    /// The overall count, below the rows.
     footer: ProgressBar,
     is_drawn: bool,
 }
@@ -54,11 +54,11 @@ struct Row {
     bar: ProgressBar,
 }
 
-/// How often bars are drawn.
+/// The redraw interval of the bars.
 const TICK: Duration = Duration::from_millis(120);
 
 impl Board {
-    /// A board for so many resources.
+    /// Makes a board for this many resources.
     pub fn new(count: Count) -> Self {
         match screen::columns() {
             // A full row would move the cursor to the next one.
@@ -74,7 +74,7 @@ impl Board {
             None => ProgressDrawTarget::hidden(),
         });
         let footer = ProgressBar::new(all as u64).with_position(done as u64).with_message(what);
-        // What is no resource is not counted.
+        // Rows other than resources are not counted.
         let footer = if all > 0 { bars.add(footer) } else { footer };
         footer.set_style(drawn_as("  {pos} of {len} {msg}  {took}"));
         if is_drawn {
@@ -88,7 +88,7 @@ impl Board {
         self.show_row(event.address.to_string(), event.progress);
     }
 
-    /// Shows how far something that is no resource has come.
+    /// Shows the progress of something other than a resource.
     pub fn show_row(&self, name: String, progress: Progress) {
         let name = escape::line(&name);
         match progress {
@@ -100,7 +100,7 @@ impl Board {
         }
     }
 
-    /// Wipes the bars and leaves what is done.
+    /// Removes the bars and keeps the finished lines.
     pub fn close(&self) {
         let rows = std::mem::take(&mut *self.0.rows());
         rows.into_values().for_each(|row| row.bar.finish_and_clear());
@@ -127,7 +127,7 @@ impl Board {
         }
     }
 
-    /// Only what is done counts as done.
+    /// Only finished items count as done.
     fn finish(&self, name: &str, mark: &str, failed: Option<&str>) {
         let row = self.0.rows().remove(name);
         let (verb, took) = row.as_ref().map_or(("", Duration::ZERO), |row| (row.verb, row.begun.elapsed()));
@@ -150,7 +150,7 @@ impl Inner {
         self.rows.lock()
     }
 
-    /// A new row, among the others by its name.
+    /// Inserts a row, sorted by name.
     fn row(&self, rows: &BTreeMap<String, Row>, name: &str) -> Row {
         let bar = ProgressBar::new_spinner().with_style(drawn_as("  {spinner} {prefix}  {took}  {msg}"));
         let next = rows.range::<str, _>((Bound::Excluded(name), Bound::Unbounded)).next();
@@ -167,7 +167,7 @@ impl Inner {
     }
 }
 
-/// A style whose `{took}` is the time since the bar was made. It stands before texts of AWS, which may be cut.
+/// A style whose `{took}` is the age of the bar. It stands before texts from AWS, which may be cut off.
 fn drawn_as(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).expect("the templates of this file are well formed");
     let style = style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
@@ -191,7 +191,7 @@ mod tests {
 
     type Lines = Arc<Mutex<Vec<String>>>;
 
-    /// A board of 40 columns, and what is drawn of it.
+    /// A board of 40 columns, and the lines it draws.
     fn board(all: usize, done: usize) -> (Board, Lines) {
         let drawn = Lines::default();
         let frame = drawn.clone();

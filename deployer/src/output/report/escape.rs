@@ -1,12 +1,12 @@
-//! Escapes everything that is printed: a message from AWS, a field of a lease or the name of a file must neither
-//! command the terminal nor pass for a line of ours.
+//! Escapes everything that is printed: a message from AWS, a field of a lease or a file name must neither control the
+//! terminal nor imitate a line of ours.
 
 use std::fmt::Write as _;
 
-/// The longest text that is printed, in characters. An answer of AWS may have megabytes.
+/// The longest text printed, in characters. An answer from AWS may have megabytes.
 const LONGEST: usize = 8_000;
 
-/// A text on one line.
+/// Escapes a text to one line.
 pub fn line(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(LONGEST) {
@@ -18,7 +18,7 @@ pub fn line(text: &str) -> String {
     shown
 }
 
-/// A text with its line breaks. All lines but the first are indented: only what we print ourselves begins a line.
+/// Escapes a text but keeps its line breaks. All lines but the first are indented: only our own output begins a line.
 pub fn paragraph(text: &str) -> String {
     let mut lines = text.trim_end_matches('\n').split('\n');
     let mut shown = line(without_return(lines.next().unwrap_or_default()));
@@ -29,13 +29,13 @@ pub fn paragraph(text: &str) -> String {
     shown
 }
 
-/// A text whose every line stays where it is: for what we have laid out ourselves.
+/// Escapes a text but keeps its layout: for text that we have laid out ourselves.
 pub fn lines(text: &str) -> String {
     text.split('\n').map(|part| line(without_return(part))).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a character does something other than to be seen: controls, including those of terminals from 0x80 on, ends
-/// of lines, bidirectional controls, and invisible characters.
+/// Whether a character does more than show a glyph: controls, including the C1 controls from 0x80 on, line separators,
+/// bidirectional controls, and invisible characters.
 pub fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -53,7 +53,7 @@ fn push(shown: &mut String, c: char) {
     }
 }
 
-/// Lines end as on Windows, too.
+/// Accepts Windows line endings, too.
 fn without_return(line: &str) -> &str {
     line.strip_suffix('\r').unwrap_or(line)
 }

@@ -1,4 +1,4 @@
-//! Plans, for people and for programs. Secret values are hidden unless the user asks for them.
+//! Prints plans, for people and as JSON. Secret values are hidden unless the user asks for them.
 
 use console::measure_text_width;
 use serde_json::{Value as Json, json};
@@ -9,14 +9,14 @@ use crate::engine::{Change, Plan, Planned, Step, Value};
 /// Whether the values of variables are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Values {
-    /// Only that they change.
+    /// Only that they changed.
     Hidden,
-    /// As they are (`--show-values`).
+    /// The values themselves (`--show-values`).
     Shown,
 }
 
 impl Values {
-    /// As the command line says.
+    /// According to the command line.
     pub fn shown_if(is_asked_for: bool) -> Values {
         if is_asked_for { Values::Shown } else { Values::Hidden }
     }
@@ -29,10 +29,10 @@ impl Values {
     }
 }
 
-/// Finds the line of `stack.yaml` on which a field stands.
+/// Finds the line of a field in `stack.yaml`.
 pub type Places<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Prints what a plan would do. Returns whether there was anything to show.
+/// Prints a plan. Returns whether there was anything to show.
 pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
     let shown: Vec<&Planned> = plan.lines.iter().filter(|line| line.step != Step::Keep).collect();
     let width = shown.iter().map(|line| line.address.to_string().len()).max().unwrap_or(0);
@@ -50,7 +50,7 @@ pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
     !shown.is_empty()
 }
 
-/// One row on a terminal, and all of it elsewhere.
+/// Cuts a line to one row on a terminal; prints all of it elsewhere.
 fn print(line: &str) {
     match screen::columns() {
         Some(columns) => screen::print(&screen::fit(line, columns)),
@@ -58,7 +58,8 @@ fn print(line: &str) {
     }
 }
 
-/// A name with what stands around it on one row of a terminal: of an ARN its end tells more than its beginning.
+/// Fits a name with its surroundings on one row of a terminal; an ARN is cut at the beginning, since its end is more
+/// specific.
 fn name(name: &str, before: &str, after: &str) -> String {
     let name = escape::line(name);
     let taken = measure_text_width(before) + measure_text_width(after);
@@ -86,7 +87,7 @@ fn mark(step: &Step) -> (String, String) {
     (style.bold().apply_to(mark).to_string(), words)
 }
 
-/// What is said below a line: a field each.
+/// The details below a line: one per field.
 fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
     match step {
         Step::Update(changes) | Step::Replace(changes) => changes
@@ -124,10 +125,10 @@ fn field(change: &Change, values: Values) -> String {
     }
 }
 
-/// The longest value that is shown whole: longer ones, such as user data, would hide the rest of the plan.
+/// The longest value shown in full: longer ones, such as user data, would hide the rest of the plan.
 const MOST: usize = 60;
 
-/// Two values of which one is too long, without the beginning that both have: what differs is to be seen.
+/// Drops the common prefix of two values of which one is too long, so that the difference is visible.
 fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
     const BEFORE: usize = 12;
     let same = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
@@ -141,7 +142,7 @@ fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
     }
 }
 
-/// One line of a value.
+/// Puts a value on one line.
 fn short(value: &str) -> String {
     let line = value.replace('\n', "⏎");
     match line.char_indices().nth(MOST) {

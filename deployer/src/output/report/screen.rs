@@ -1,8 +1,8 @@
-//! The terminal on stderr: lines that stay, and below them the bars that indicatif draws.
+//! The terminal on stderr: permanent lines, and below them the bars that indicatif draws.
 //!
-//! When a window becomes narrower, its lines wrap. indicatif remembers how many rows the bars took when it drew them,
-//! so it would leave a copy behind after each change of size. This module counts the rows again, for the current width,
-//! before it wipes them.
+//! When a window becomes narrower, its lines wrap. indicatif remembers how many rows the bars took when it drew them
+//! and would leave a copy behind after each change of size. This module recounts the rows for the current width before
+//! it clears them.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, Write as _};
@@ -10,29 +10,29 @@ use std::io::{self, Write as _};
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::TermLike;
 
-/// There is one terminal.
+/// The only screen.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { moving: Vec::new(), widths: Vec::new() });
 
 struct Screen {
-    /// The lines that move.
+    /// The lines of the bars.
     moving: Vec<String>,
-    /// How wide they were painted.
+    /// The width that they were painted for.
     widths: Vec<usize>,
 }
 
-/// Prints lines that stay, above what moves.
+/// Prints permanent lines above the bars.
 pub fn print(lines: &str) {
     screen().paint(Some(lines));
 }
 
-/// Shows these lines in the place of those that moved so far.
+/// Replaces the lines of the bars.
 pub fn show(moving: Vec<String>) {
     let mut screen = screen();
     screen.moving = moving;
     screen.paint(None);
 }
 
-/// The terminal as indicatif draws on it: whatever it writes between two flushes is one frame of bars.
+/// A terminal for indicatif: everything written between two flushes is one frame of bars.
 pub struct Frames {
     written: Mutex<Vec<String>>,
     columns: fn() -> usize,
@@ -40,7 +40,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Frames so many columns wide, each of which is handed to `show`.
+    /// Frames with this many columns, each of which is passed to `show`.
     pub fn new(columns: fn() -> usize, show: impl Fn(Vec<String>) + Send + Sync + 'static) -> Self {
         Frames { written: Mutex::default(), columns, show: Box::new(show) }
     }
@@ -61,7 +61,7 @@ impl TermLike for Frames {
         u16::try_from((self.columns)()).unwrap_or(u16::MAX)
     }
 
-    /// What does not fit the window is left out when it is painted.
+    /// Lines that do not fit the window are left out when they are painted.
     fn height(&self) -> u16 {
         u16::MAX
     }
@@ -71,7 +71,7 @@ impl TermLike for Frames {
         self.write_str("")
     }
 
-    /// Each line is followed by the blanks that fill its row.
+    /// Each line is followed by blanks that fill its row.
     fn write_str(&self, text: &str) -> io::Result<()> {
         self.written().push(text.to_owned());
         Ok(())
@@ -109,12 +109,12 @@ pub fn prompt(text: &str) {
     write(text);
 }
 
-/// How many columns there are, on a terminal.
+/// The number of columns, on a terminal.
 pub fn columns() -> Option<usize> {
     Some(Term::stderr()).filter(Term::is_term).map(|term| term.size().1.into())
 }
 
-/// A line cut to so many columns.
+/// A line cut to this many columns.
 pub fn fit(line: &str, columns: usize) -> String {
     truncate_str(line, columns, "…").into_owned()
 }
@@ -134,7 +134,7 @@ impl Screen {
             }
             self.widths.clear();
             above.iter().for_each(|lines| text += &format!("{lines}\n"));
-            // One row is left for the cursor; what has gone above the window could not be wiped again.
+            // One row is kept for the cursor; lines scrolled out of the window could not be cleared any more.
             for line in self.moving.iter().take(usize::from(rows).saturating_sub(1)) {
                 let line = fit(line, usize::from(columns).saturating_sub(1));
                 self.widths.push(measure_text_width(&line));
@@ -147,12 +147,12 @@ impl Screen {
     }
 }
 
-/// How many rows these widths take up in a window of so many columns.
+/// The number of rows that lines of these widths take in a window with this many columns.
 fn rows_of(widths: &[usize], columns: usize) -> usize {
     widths.iter().map(|width| width.div_ceil(columns.max(1)).max(1)).sum()
 }
 
-/// A reader that has gone away is no error.
+/// A closed terminal is not an error.
 fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
