@@ -10,13 +10,13 @@ mod sums;
 mod tags;
 mod unserved;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::DynoxideError;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::ACCOUNT;

@@ -1,8 +1,8 @@
 //! The last API calls, for tests and for the curious.
 
-use parking_lot::Mutex;
 use std::collections::VecDeque;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::call::Call;

@@ -3,13 +3,13 @@
 //! Roles, credentials and bucket names are global. Everything else exists once per region, from the first call that is
 //! signed for it.
 
-use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::RwLock;
 use serde_json::Value;
 use time::Duration;
 use tokio::sync::Mutex;

@@ -1,10 +1,11 @@
 //! The warden: a process that outlives a killed server just long enough to end what the server had started.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// Reads `+ GROUP` and `- GROUP`. At the end of its input, which is the end of the server, no group is left alive.
 const SCRIPT: &str = r#"

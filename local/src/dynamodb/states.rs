@@ -1,10 +1,10 @@
 //! Transitions of tables, during which calls are refused as on AWS (docs/aws.md §5.1). They take as long as the speed
 //! says; a restart completes them.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::time::Instant;
 

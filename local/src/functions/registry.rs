@@ -1,7 +1,8 @@
 //! The functions that exist, shared by the control plane and the runtime.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Function;
 use super::states::States;

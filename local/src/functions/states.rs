@@ -1,10 +1,10 @@
 //! Transitions of functions: a new one cannot be invoked yet, and a changed one still answers as before (docs/aws.md
 //! §7.1, §7.3). They take as long as the speed says; a restart completes them.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

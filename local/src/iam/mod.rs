@@ -4,11 +4,11 @@ mod managed;
 mod rules;
 mod seen;
 
-use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::{RwLock, RwLockReadGuard};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_iam::IamService;
 use winterbaume_iam::views::{IamStateView, RoleView};

@@ -8,7 +8,6 @@ mod settings;
 mod taken;
 mod versions;
 
-use parking_lot::MutexGuard;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::MutexGuard;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Protocol, Refusal, Response, empty, json_answer, not_implemented};

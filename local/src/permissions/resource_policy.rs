@@ -3,10 +3,10 @@
 //! Within an account, they allow as much as the caller's own policies, and a denial in either wins (IAM user guide,
 //! "Policy evaluation logic").
 
-use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use serde_json::Value;
 
 use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};

@@ -1,9 +1,9 @@
 //! Names of deleted buckets, which AWS does not make available again at once (docs/aws.md §4.1).
 
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::answer::Refusal;

@@ -1,9 +1,9 @@
 //! Recently changed notifications: S3 applies a change only after some minutes (docs/aws.md §4.6).
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::notification::Notification;

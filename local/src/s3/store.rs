@@ -3,11 +3,11 @@
 //! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
 //! and applied atomically: nobody sees half of it, and a change that cannot be logged does not happen.
 
-use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
+use parking_lot::{RwLock, RwLockReadGuard};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 

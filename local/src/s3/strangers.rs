@@ -1,12 +1,12 @@
 //! Buckets of other accounts: bucket names are global, and on a laptop there is no other account. Tests create them on
 //! demand (docs/aws.md §4.1).
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use http::{HeaderValue, Method};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::answer::{Protocol, Refusal, Response, empty, escape, xml};
