@@ -1,11 +1,11 @@
-//! Measures how soon the function is there, and how little it needs, on this machine's own AWS:
+//! Measures the function's cold start and its use of resources on the local AWS:
 //!
 //! ```sh
 //! cargo build --release --bin labeler
 //! cargo run --release --example cold
 //! ```
 //!
-//! What is measured is the program beside this one, or the one that `LABELER` names.
+//! It measures the program built beside this one, or the one that `LABELER` names.
 
 use std::io::{Cursor, Write};
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ const TABLE: &str = "posts";
 const FUNCTION: &str = "labeler";
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
-/// What Lambda says of a call.
+/// Lambda's report of a call.
 struct Report {
     init_ms: f64,
     call_ms: f64,
@@ -48,7 +48,7 @@ async fn main() -> Result<()> {
     cloud.stop().await;
     let reports = reports?;
     let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
-    println!("| | | aim |\n|---|---|---|");
+    println!("| | | target |\n|---|---|---|");
     println!("| init duration, median of {ROUNDS} cold starts | {:.1} ms | 30 ms |", median(&reports, |it| it.init_ms));
     println!("| first picture, from event to labels | {:.1} ms | |", median(&reports, |it| it.call_ms));
     println!("| most memory used | {:.0} MB | 40 MB |", median(&reports, |it| it.memory_mb));
@@ -79,7 +79,7 @@ impl World {
         self.make(zip).await?;
         let mut reports = Vec::new();
         for round in 0..ROUNDS {
-            // Another environment is another process, and the next call a cold start.
+            // Another environment needs another process, so that the next call is a cold start.
             let environment = environment(round);
             self.lambda.update_function_configuration().function_name(FUNCTION).environment(environment).send().await?;
             reports.push(self.label(round).await?);
@@ -104,7 +104,7 @@ impl World {
         Ok(())
     }
 
-    /// Uploads a picture to a new post, sends its event, and sees that the labels are there.
+    /// Uploads a picture to a new post, sends its event, and checks that the labels are there.
     async fn label(&self, round: usize) -> Result<Report> {
         let post = format!("018f2f6e-0000-7000-8000-{round:012x}");
         let key = format!("ada/{post}/5b1f7c1e-0000-4000-8000-000000000001sea.jpg");
@@ -156,14 +156,14 @@ async fn config(endpoint: &str) -> SdkConfig {
         .await
 }
 
-/// A small picture: what Rekognition takes for a large one is not the function's time.
+/// A small picture: the time for large ones is Rekognition's, not the function's.
 fn picture() -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     image::RgbImage::from_pixel(64, 48, image::Rgb([40, 90, 200])).write_to(&mut bytes, image::ImageFormat::Jpeg)?;
     Ok(bytes.into_inner())
 }
 
-/// As the deployer zips it.
+/// Zipped as by the deployer.
 fn zipped(program: &[u8]) -> Result<Vec<u8>> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().unix_permissions(0o755).compression_level(Some(2));

@@ -1,4 +1,4 @@
-//! Reads the event in a file as the labeler does, and says how many pictures are in it and how many records are not.
+//! Reads the event in a file as the labeler does, and prints how many pictures it has and how many records are skipped.
 //!
 //! ```sh
 //! cargo run --example read_event fuzz/artifacts/event/crash-…
@@ -14,8 +14,7 @@ fn main() {
     println!("{pictures} pictures, {skipped} skipped");
 }
 
-/// What is in an event, read record by record; keys, users and file names are read again as they are written, and pictures
-/// cleaned.
+/// Reads an event record by record, parses keys, users and file names again after formatting them, and cleans pictures.
 pub fn look(bytes: &[u8]) -> (usize, usize) {
     let (mut pictures, mut skipped) = (0, 0);
     if let Ok(event) = serde_json::from_slice::<Value>(bytes) {

@@ -1,11 +1,11 @@
-//! S3 events: of their records, only new objects in our bucket matter.
+//! S3 events: only new objects in our bucket matter.
 
 use std::slice;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// One record of an S3 event, as far as we read it.
+/// One record of an S3 event, with the fields that we read.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
@@ -14,20 +14,20 @@ pub(crate) struct Record {
     pub(crate) s3: Entity,
 }
 
-/// What a record is about.
+/// The subject of a record.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Entity {
     pub(crate) bucket: Bucket,
     pub(crate) object: Object,
 }
 
-/// The bucket of a record.
+/// The bucket in a record.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bucket {
     pub(crate) name: String,
 }
 
-/// The object of a record.
+/// The object in a record.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Object {
@@ -36,32 +36,32 @@ pub(crate) struct Object {
     pub(crate) e_tag: Option<String>,
 }
 
-/// Why a record is not a picture to look at.
+/// Why a record is not a picture to analyse.
 #[derive(Debug, thiserror::Error)]
 pub enum Skipped {
-    /// It is no record of S3.
-    #[error("the record is not one of S3: {0}")]
+    /// The record is not from S3.
+    #[error("the record is not from S3: {0}")]
     Foreign(#[from] serde_json::Error),
-    /// Something else happened than an upload.
-    #[error("{0:?} is no upload")]
+    /// The event is not an upload.
+    #[error("{0:?} is not an upload")]
     NoUpload(String),
-    /// It happened in another bucket.
+    /// The object is in another bucket.
     #[error("bucket {0:?} is not ours")]
     OtherBucket(String),
     /// The object is not a picture of a post.
     #[error("{key:?}: {source}")]
     OtherObject {
-        /// Its key, as the event has it.
+        /// Its key, as in the event.
         key: String,
-        /// Why it is none.
+        /// The reason.
         source: posts::BadObject,
     },
-    /// The time of the upload cannot be read.
-    #[error("{0:?} is no time")]
+    /// The time of the upload is invalid.
+    #[error("{0:?} is not a timestamp")]
     NoTime(String),
 }
 
-/// The records of an event. The test event S3 sends when a notification is configured has none.
+/// The records of an event. The test event that S3 sends for a new notification has none.
 pub(crate) fn records(event: &Value) -> slice::Iter<'_, Value> {
     match event.get("Records") {
         Some(Value::Array(records)) => records.iter(),

@@ -1,7 +1,7 @@
 //! S3 event → Rekognition → DynamoDB: labels each new picture and writes the labels into its post.
 //!
-//! An object that cannot be shown is removed; any other is cleaned of metadata (`metadata.rs`). Cleaning causes an
-//! event of its own, which finds the picture clean and known.
+//! An object that cannot be shown is removed; any other is stripped of metadata (`metadata.rs`). That write causes an
+//! event of its own, which finds the picture clean and already labelled.
 //!
 //! Events arrive at least once and in any order, so each one is handled by itself: read the row, decide where the
 //! picture belongs, and write the row on the condition that it has not changed.
@@ -40,63 +40,63 @@ pub struct Labeler {
     table: String,
 }
 
-/// The new pictures an event is about, and why its other records are none.
+/// Returns the new pictures in an event, and the reasons why its other records are skipped.
 ///
-/// No event makes this fail as a whole: every record is read for itself.
+/// Never fails as a whole: each record is parsed separately.
 pub fn pictures(event: &Value, our_bucket: &str) -> impl Iterator<Item = Result<Picture, Skipped>> {
     event::records(event).map(move |record| Picture::from_record(record, our_bucket))
 }
 
-/// A picture without its metadata; nothing if it is none that can be shown.
+/// Returns a picture without its metadata; `None` if it cannot be shown.
 #[must_use]
 pub fn without_metadata(bytes: &[u8]) -> Option<Vec<u8>> {
     metadata::Format::of(bytes)?.clean(bytes).ok()
 }
 
-/// How it ended for a picture.
+/// The outcome for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Its labels are in the row.
     Labelled(Vec<String>),
-    /// Nothing can be recognised on it; the row says why, and has an empty list of labels.
+    /// Nothing can be recognised in it; the row has the reason, and an empty list of labels.
     Refused(Refusal),
-    /// It cannot be shown and was removed; the row says why, and has no labels.
+    /// It cannot be shown and was removed; the row has the reason, and no labels.
     Removed(Refusal),
-    /// A newer upload took its place before it could be cleaned, and has an event of its own.
+    /// A newer upload replaced it before it could be cleaned, and has an event of its own.
     Overwritten,
-    /// The row had it already: the event came twice.
+    /// The row has it already: the event was delivered twice.
     Known,
-    /// A newer picture of the post is in the row; this one was removed.
+    /// The row has a newer picture of the post; this one was removed.
     Outdated,
     /// The post was deleted; the picture was removed.
     PostGone,
-    /// The picture was removed before it could be looked at.
+    /// The picture was removed before it could be analysed.
     PictureGone,
 }
 
-/// What became of a picture that was there.
+/// The outcome of the analysis of an existing picture.
 enum Treated {
-    /// It is clean, and this is on it; the entity tag that it has now.
+    /// It is clean; its labels, and its present entity tag.
     As(Content, Option<String>),
     Gone,
     Overwritten,
 }
 
 impl Labeler {
-    /// The most labels a picture gets.
+    /// The maximum number of labels.
     pub const MAX_LABELS: i32 = 5;
-    /// How sure Rekognition must be of a label, in percent.
+    /// The minimum confidence of a label, in percent.
     pub const MIN_CONFIDENCE: f32 = 75.0;
-    /// How often the row may change between being read and being written before the queue is asked for another try.
+    /// How often the row may change between reading and writing before the event is retried.
     const ATTEMPTS: u32 = 5;
-    /// How old a picture is that stays unreadable: longer than a new role takes to be known (docs/aws.md §0.2), and less
-    /// than the three minutes after which Lambda sends an event for the last time.
+    /// The age at which an unreadable picture is given up: longer than a new role takes to be known (docs/aws.md §0.2),
+    /// and less than the three minutes after which Lambda retries an event for the last time.
     const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
     /// A labeler for the pictures of one bucket and the posts of one table.
     #[must_use]
     pub fn new(config: &SdkConfig, bucket: String, table: String) -> Self {
-        // Whoever serves S3 elsewhere than AWS seldom has a host name per bucket.
+        // Implementations of S3 other than AWS rarely have a host name per bucket.
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
@@ -107,10 +107,10 @@ impl Labeler {
         }
     }
 
-    /// Handles every record of an event, one after the other because they may be about the same post.
+    /// Handles every record of an event, sequentially because they may concern the same post.
     ///
-    /// Guarantees: an error is returned only for what the same event sent again can cure, and only after every
-    /// record has had its turn; the rest is logged. Handling an event again changes nothing.
+    /// Guarantees: returns an error only for failures that a retry of the event can cure, and only after all records
+    /// have been handled; others are logged. Handling an event again changes nothing.
     pub async fn handle(&self, event: &Value) -> Result<(), Unfinished> {
         let mut faults = Vec::new();
         for picture in pictures(event, &self.bucket) {
@@ -121,7 +121,7 @@ impl Labeler {
                     continue;
                 }
             };
-            // As quoted strings: a key may hold line breaks, and would forge log lines.
+            // As quoted strings: a key may contain line breaks that would forge log lines.
             match self.label(&picture).await {
                 Ok(outcome) => info!(picture = picture.key(), ?outcome, "done"),
                 Err(fault) if fault.is_curable() => faults.push(fault),
@@ -131,7 +131,7 @@ impl Labeler {
         Unfinished::unless_none(faults)
     }
 
-    /// Looks at one picture and writes what is on it into its post.
+    /// Analyses one picture and writes the result into its post.
     pub async fn label(&self, picture: &Picture) -> Result<Outcome, Refused> {
         for _ in 0..Self::ATTEMPTS {
             if let Some(outcome) = self.attempt(picture).await? {
@@ -141,7 +141,7 @@ impl Labeler {
         Err(Refused::contended())
     }
 
-    /// One read and one write of the row; nothing if another writer came in between.
+    /// One read and one write of the row; `None` if another writer came in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
         let before = match self.standing(picture).await? {
@@ -172,7 +172,7 @@ impl Labeler {
             return Ok(None);
         }
         if let Content::Removed(_) = content {
-            // After the row, so that an event which comes again finds out that this is left to do.
+            // After the row, so that a repeated event finds that this is still to be done.
             self.remove(&key, object.tag.as_deref()).await?;
         }
         if let Some(replaced) = before.filter(|before| before.key != key) {
@@ -185,15 +185,15 @@ impl Labeler {
         }))
     }
 
-    /// Finds out what is on a picture, and cleans it.
+    /// Analyses and cleans a picture.
     async fn treat(&self, picture: &Picture, object: &Object) -> Result<Treated, Refused> {
         let (format, clean) = match object.examine() {
             Examined::Bad(refusal) => return Ok(Treated::As(Content::Removed(refusal), object.tag.clone())),
             Examined::Clean(format) => (format, None),
             Examined::Dirty(format, clean) => (format, Some(clean)),
         };
-        // First, because S3 tells of the clean picture as soon as it is there: by then the row should know it. Nobody can
-        // see the picture until the row names it.
+        // First, because S3 sends an event for the clean picture as soon as it is written: by then the row should have
+        // it. The picture is not visible until the row names it.
         let seen = match format.is_recognisable() {
             true => self.look(picture).await,
             false => Ok(Some(Content::Refused(Refusal::Unsupported))),
@@ -210,7 +210,7 @@ impl Labeler {
         Ok(seen?.map_or(Treated::Gone, |content| Treated::As(content, tag)))
     }
 
-    /// Asks Rekognition what is on a picture; nothing if the picture is not there any more.
+    /// Detects the labels of a picture; `None` if the picture is gone.
     async fn look(&self, picture: &Picture) -> Result<Option<Content>, Refused> {
         let object = S3Object::builder().bucket(&self.bucket).name(picture.key());
         let seen = self
@@ -237,9 +237,9 @@ impl Labeler {
         }
     }
 
-    /// Rekognition has one error for an object that is gone and for one it cannot read. The latter may pass: a role that
-    /// has just been made takes seconds to be known everywhere (docs/aws.md §2.3). What has not passed by the last time
-    /// that the event comes is told, or the picture would be waited for without end.
+    /// Rekognition has one error for an object that is gone and for one that it cannot read. The latter may be
+    /// temporary: a new role takes seconds to be known everywhere (docs/aws.md §2.3). If it lasts until the final retry
+    /// of the event, the row records it; otherwise clients would wait for labels without end.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Refused) -> Result<Option<Content>, Refused> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {
@@ -249,7 +249,7 @@ impl Labeler {
         }
     }
 
-    /// Removes what the row says was removed, unless something better has been uploaded to its place since.
+    /// Removes the object that the row marks as removed, unless a valid one has replaced it since.
     async fn remove_again(&self, key: &str) -> Result<(), Refused> {
         match self.fetch(key).await? {
             Some(object) if matches!(object.examine(), Examined::Bad(_)) => {
@@ -259,11 +259,11 @@ impl Labeler {
         }
     }
 
-    /// The row is right whether or not this works, and another event would not lead here again: the service removes
-    /// every object of a post together with the post.
+    /// The row is right whether or not this succeeds, and a retry would not get here again: the service removes every
+    /// object of a post together with the post.
     async fn remove_replaced(&self, key: &str) {
         if let Err(fault) = self.remove(key, None).await {
-            warn!(key, fault = fault.chain(), "the picture that was replaced stays until its post is deleted");
+            warn!(key, fault = fault.chain(), "the replaced picture stays until its post is deleted");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Lambda function: makes a [`Labeler`] from the environment and hands it every event.
+//! The Lambda function: makes a [`Labeler`] from the environment and passes it every event.
 
 use std::env;
 
@@ -11,11 +11,11 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use tracing::Level;
 
-/// How often a call is made before the queue is asked for another try. The waits between them come to some 15 s at
-/// most, half of what the function may take, and the queue itself tries only twice more.
+/// The number of attempts before Lambda retries the event. The delays between them add up to at most about 15 s, half
+/// of the function's timeout, and Lambda itself retries only twice.
 const CALLS: u32 = 5;
 
-// One event at a time, and hardly any work between the calls: one thread starts quickest.
+// One event at a time, and little work between calls: a single thread starts fastest.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log();
@@ -28,8 +28,8 @@ async fn main() -> Result<(), Error> {
     .await
 }
 
-/// Lambda says in the environment which region it is and in whose name the function acts. The SDK's own loading also
-/// knows profiles, containers, machines and single sign-on, and brings a client for each along.
+/// Lambda provides the region and the credentials in the environment. The SDK's own loading also supports profiles,
+/// containers, instances and single sign-on, with a client for each.
 fn configuration() -> Result<SdkConfig, Error> {
     let configuration = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -49,7 +49,7 @@ fn variable(name: &str) -> Result<String, Error> {
     }
 }
 
-/// As Lambda's logging controls ask for it. Lambda itself writes the time of every line.
+/// According to Lambda's logging controls. Lambda itself adds the time to every line.
 fn log() {
     let level = variable("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false).without_time().with_ansi(false);

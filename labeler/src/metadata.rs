@@ -1,10 +1,10 @@
-//! Strips metadata from pictures: where and by whom they were taken, embedded previews, cropped parts.
+//! Strips metadata from pictures: location and author, embedded previews, cropped parts.
 //!
-//! Works on the segments of a file and never touches the compressed pixels. For each format it keeps the segments on a
-//! list, and the orientation from the EXIF data, and drops all others and everything after the end of the picture.
-//! Clean files come out unchanged. The page does the same in `metadata.js`.
+//! Works on the segments of a file and never touches the compressed pixels. For each format it keeps the segments on an
+//! allow list, and the orientation from the EXIF data, and drops all others and everything after the end of the
+//! picture. Clean files come out unchanged. The page does the same in `metadata.js`.
 
-/// The formats that can be cleaned, and so may stay.
+/// The formats that can be cleaned, and so may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Jpeg,
@@ -13,12 +13,12 @@ pub(crate) enum Format {
     Webp,
 }
 
-/// The file is not what it begins as.
+/// The file is not valid in the format of its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broken;
 
 impl Format {
-    /// The format of a file, by its first bytes.
+    /// Detects the format by the first bytes.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         match bytes {
             [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),
@@ -28,14 +28,14 @@ impl Format {
         }
     }
 
-    /// Whether Rekognition reads it.
+    /// Whether Rekognition supports it.
     pub(crate) fn is_recognisable(self) -> bool {
         matches!(self, Self::Jpeg | Self::Png)
     }
 
-    /// The same picture without its metadata.
+    /// Returns the picture without its metadata.
     ///
-    /// Guarantees: doing it again changes nothing.
+    /// Guarantees: cleaning again changes nothing.
     pub(crate) fn clean(self, bytes: &[u8]) -> Result<Vec<u8>, Broken> {
         match self {
             Self::Jpeg => jpeg(bytes),
@@ -46,7 +46,7 @@ impl Format {
     }
 }
 
-/// Reads a file from its beginning to its end.
+/// A cursor over a file.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -87,7 +87,7 @@ fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let (mut has_frame, mut has_scan, mut is_oriented) = (false, false, false);
     loop {
         let Some(marker) = next_marker(&mut reader) else {
-            // Cut off in the middle of its pixels, as cameras do it that run out of power. Browsers show the rest.
+            // Truncated within the pixels, as by cameras that run out of power. Browsers show the rest.
             return if has_scan { Ok(out) } else { Err(Broken) };
         };
         if matches!(marker, 0x01 | 0xD0..=EOI) {
@@ -120,7 +120,8 @@ fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// Of what programs add, only what changes the colours. Depth maps, second pictures and thumbnails have their own places.
+/// Of the application segments, only those that affect colours are kept. Depth maps, second pictures and thumbnails are
+/// in others.
 fn is_kept_segment(marker: u8, content: &[u8]) -> bool {
     match marker {
         APP0 => content.starts_with(b"JFIF\0"),
@@ -130,21 +131,21 @@ fn is_kept_segment(marker: u8, content: &[u8]) -> bool {
     }
 }
 
-/// The next marker, past whatever stands before it; nothing at the end of the file.
+/// Returns the next marker, skipping other bytes; `None` at the end of the file.
 fn next_marker(reader: &mut Reader<'_>) -> Option<u8> {
     loop {
         let start = reader.0.iter().position(|byte| *byte == 0xFF)?;
         let marker = reader.0[start..].iter().position(|byte| *byte != 0xFF)? + start;
         let found = reader.0[marker];
         reader.0 = &reader.0[marker + 1..];
-        // A stuffed zero is no marker, and nothing begins a second time.
+        // A stuffed zero is not a marker, and a second start of image is skipped.
         if !matches!(found, 0x00 | SOI) {
             return Some(found);
         }
     }
 }
 
-/// How long the compressed data is, with its restart markers, up to the next marker.
+/// The length of the compressed data, including restart markers, up to the next marker.
 fn scan_length(data: &[u8]) -> usize {
     let is_marker = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0x00 | 0xD0..=0xD7);
     data.windows(2).position(is_marker).unwrap_or(data.len())
@@ -161,7 +162,7 @@ fn push_segment(out: &mut Vec<u8>, marker: u8, content: &[u8]) {
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
 
-/// What makes the pixels, their colours, their size on paper and their animation.
+/// The chunks for pixels, colours, physical size and animation.
 const CHUNKS: &[&[u8; 4]] = &[
     b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV",
     b"cLLI", b"bKGD", b"hIST", b"pHYs", b"sPLT", b"acTL", b"fcTL", b"fdAT",
@@ -191,7 +192,7 @@ fn png(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
         } else if CHUNKS.contains(&&name) {
             out.extend(chunk);
         } else if name[0].is_ascii_uppercase() || !name.iter().all(u8::is_ascii_alphabetic) {
-            // The picture cannot be drawn without it (section 5.4), and we do not know it.
+            // The picture cannot be drawn without this chunk (section 5.4), and it is unknown.
             return Err(Broken);
         }
         if name == *b"IEND" {
@@ -207,9 +208,9 @@ fn push_chunk(out: &mut Vec<u8>, name: [u8; 4], content: &[u8]) {
     out.extend(crc32fast::hash(&body).to_be_bytes());
 }
 
-// GIF (version 89a): a screen, and blocks that are made of sub-blocks.
+// GIF (version 89a): a logical screen, and blocks that consist of sub-blocks.
 
-/// Loops, colours: what applications add and browsers heed.
+/// Application extensions that browsers honour: loops and colours.
 const EXTENSIONS: &[&[u8]] = &[b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"];
 
 fn gif(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
@@ -224,7 +225,7 @@ fn gif(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let mut out = bytes[..bytes.len() - reader.0.len()].to_vec();
     let mut has_image = false;
     loop {
-        // Some writers forget the end.
+        // Some encoders omit the trailer.
         if reader.is_at_end() && has_image {
             return Ok(out);
         }
@@ -260,7 +261,7 @@ fn colours(packed: u8) -> usize {
     if packed & 0x80 == 0 { 0 } else { 3 << ((packed & 7) + 1) }
 }
 
-/// Reads sub-blocks up to their end; the content of the first.
+/// Reads sub-blocks to their end; returns the content of the first.
 fn sub_blocks<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Broken> {
     let mut first = None;
     loop {
@@ -278,7 +279,7 @@ fn sub_blocks<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Broken> {
 const WEBP_CHUNKS: &[&[u8; 4]] = &[b"VP8X", b"VP8 ", b"VP8L", b"ANIM", b"ANMF", b"ALPH", b"ICCP"];
 
 fn webp(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
-    /// Flags of `VP8X`: that there are EXIF data, and that there is XMP.
+    /// Flags of `VP8X`: EXIF data and XMP are present.
     const HAS_EXIF: u8 = 0x08;
     const HAS_XMP: u8 = 0x04;
     let mut reader = Reader(bytes);
@@ -331,7 +332,7 @@ fn push_riff(out: &mut Vec<u8>, name: [u8; 4], content: &[u8]) {
 const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 
-/// Which way up a picture is shown, if not as it is stored.
+/// The orientation of a picture, unless it is the default.
 fn orientation(tiff: &[u8]) -> Option<u8> {
     let is_little = match tiff.get(..4)? {
         b"II*\0" => true,
@@ -354,7 +355,7 @@ fn orientation(tiff: &[u8]) -> Option<u8> {
     u8::try_from(value).ok()
 }
 
-/// EXIF data that hold the orientation and nothing else.
+/// EXIF data with the orientation and nothing else.
 fn oriented(orientation: u8) -> [u8; 26] {
     let mut tiff = *b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\0\0\0\0\0\0\0";
     tiff[19] = orientation;
@@ -372,7 +373,7 @@ mod tests {
 
     const SECRET: &[u8] = b"48.8584 N, 2.2945 E, 35 m";
 
-    /// EXIF data of a camera, in either order of bytes: a maker, an orientation, and where it was.
+    /// EXIF data of a camera, in either byte order: maker, orientation and location.
     fn camera(is_little: bool, orientation: u16) -> Vec<u8> {
         let short = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
         let long = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
@@ -403,7 +404,8 @@ mod tests {
         bytes.into_inner()
     }
 
-    /// A JPEG with all that may be in one: of a camera, of an editor, a profile, a second picture, and a film behind it.
+    /// A JPEG with everything possible: from a camera, an editor, a colour profile, a second picture, and a video after
+    /// it.
     fn of_a_camera(orientation: u16) -> Vec<u8> {
         let plain = encoded(ImageFormat::Jpeg);
         let jfif_end = 4 + usize::from(plain[5]);
@@ -477,7 +479,7 @@ mod tests {
         bytes.windows(part.len()).any(|window| window == part)
     }
 
-    /// The pixels, the profile and the orientation, as a decoder finds them.
+    /// The pixels, profile and orientation as a decoder reads them.
     fn seen(bytes: &[u8]) -> (DynamicImage, Option<Vec<u8>>, Orientation) {
         let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format().unwrap().into_decoder().unwrap();
         let (profile, orientation) = (decoder.icc_profile().unwrap(), decoder.orientation().unwrap());

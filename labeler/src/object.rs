@@ -1,4 +1,4 @@
-//! A picture as an object in the bucket: read, judged, cleaned, removed.
+//! A picture as an object in the bucket: read, checked, cleaned, removed.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -8,31 +8,31 @@ use posts::Refusal;
 use crate::metadata::Format;
 use crate::{Labeler, Refused};
 
-/// An object that is there.
+/// An existing object.
 pub(crate) struct Object {
     /// Its entity tag, without quotes.
     pub(crate) tag: Option<String>,
     content_type: Option<String>,
-    /// Nothing if there are more than [`Labeler::MAX_BYTES`].
+    /// Its bytes; `None` if there are more than [`Labeler::MAX_BYTES`].
     bytes: Option<Bytes>,
 }
 
-/// What the bytes of an object are.
+/// The kind of an object's bytes.
 pub(crate) enum Examined {
     Clean(Format),
     /// A picture with metadata, and the same without.
     Dirty(Format, Vec<u8>),
-    /// No picture that can be shown.
+    /// Not a picture that can be shown.
     Bad(Refusal),
 }
 
-/// What became of an object that was to be replaced.
+/// The outcome of replacing an object.
 pub(crate) enum Replaced {
-    /// It has this entity tag now.
+    /// Replaced; this is its new entity tag.
     By(Option<String>),
     /// It was removed.
     Gone,
-    /// It was not the same any more.
+    /// It had changed.
     Overwritten,
 }
 
@@ -56,11 +56,11 @@ impl Object {
 }
 
 impl Labeler {
-    /// The largest picture that stays: the most that Rekognition takes from a bucket (its developer guide, "Guidelines and
-    /// quotas").
+    /// The largest picture that is kept: Rekognition's limit for objects in a bucket (its developer guide, "Guidelines
+    /// and quotas").
     pub const MAX_BYTES: usize = 15 << 20;
 
-    /// Reads an object, if it is there; of one that is too large not its bytes.
+    /// Reads an object, if it exists; skips the bytes if it is too large.
     pub(crate) async fn fetch(&self, key: &str) -> Result<Option<Object>, Refused> {
         let object = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(object) => object,
@@ -76,7 +76,7 @@ impl Labeler {
         Ok(Some(Object { tag, content_type, bytes }))
     }
 
-    /// Puts other bytes into the place of an object, if it still is as it was read.
+    /// Replaces an object's bytes, if it has not changed since it was read.
     pub(crate) async fn replace(&self, key: &str, object: &Object, bytes: Vec<u8>) -> Result<Replaced, Refused> {
         let put = self.s3.put_object().bucket(&self.bucket).key(key).body(ByteStream::from(bytes));
         let put = put.set_content_type(object.content_type.clone()).set_if_match(quoted(object.tag.as_deref()));
@@ -88,19 +88,19 @@ impl Labeler {
         }
     }
 
-    /// Removes an object; with a tag only the one that has it.
+    /// Removes an object; with a tag only if it still has it.
     pub(crate) async fn remove(&self, key: &str, tag: Option<&str>) -> Result<(), Refused> {
         let deletion = self.s3.delete_object().bucket(&self.bucket).key(key).set_if_match(quoted(tag));
         match deletion.send().await {
             Ok(_) => Ok(()),
-            // It is gone, or another is in its place and has an event of its own.
+            // It is gone, or was replaced by one that has an event of its own.
             Err(SdkError::ServiceError(answer)) if matches!(answer.raw().status().as_u16(), 404 | 412) => Ok(()),
             Err(error) => Err(Refused::new("to remove the picture", error)),
         }
     }
 }
 
-/// Reads all of a body; nothing if it goes on and on.
+/// Reads a whole body; `None` if it exceeds the limit.
 async fn collect(mut body: ByteStream) -> Result<Option<Bytes>, Refused> {
     let mut bytes = Vec::new();
     while let Some(part) = body.try_next().await.map_err(Refused::cut_off)? {
@@ -112,7 +112,7 @@ async fn collect(mut body: ByteStream) -> Result<Option<Bytes>, Refused> {
     Ok(Some(bytes.into()))
 }
 
-/// Events have entity tags without the quotes in which answers and conditions have them.
+/// Entity tags are quoted in answers and conditions, but not in events.
 fn bare(tag: &str) -> String {
     tag.trim_matches('"').to_owned()
 }

@@ -10,30 +10,30 @@ use serde_json::Value;
 
 use crate::event::{Object, Record, Skipped};
 
-/// A picture that was uploaded.
+/// An uploaded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Its place in the bucket, which says whose post it belongs to.
+    /// Its object name, which identifies its post.
     pub object: ObjectName,
-    /// When it was uploaded, in milliseconds since 1970: the newest picture of a post is the one it shows.
+    /// When it was uploaded, in Unix milliseconds: a post shows its newest picture.
     pub uploaded_ms: i64,
-    /// The entity tag of its bytes, if the event says so.
+    /// The entity tag of its bytes, if the event has it.
     pub tag: Option<String>,
 }
 
-/// What is on a picture.
+/// The result of analysing a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
-    /// What Rekognition sees, the surest first.
+    /// Rekognition's labels, most confident first.
     Labels(Vec<String>),
-    /// Nothing can be recognised on it, ever: why. It is shown all the same.
+    /// Nothing can ever be recognised in it, for this reason. It is shown nevertheless.
     Refused(Refusal),
-    /// It cannot be shown, and goes: why.
+    /// It cannot be shown and is removed, for this reason.
     Removed(Refusal),
 }
 
 impl Picture {
-    /// The picture a record of an S3 event is about.
+    /// Parses the picture of an S3 event record.
     pub(crate) fn from_record(record: &Value, our_bucket: &str) -> Result<Self, Skipped> {
         let Record { event_name, event_time, s3 } = Record::deserialize(record)?;
         if !event_name.starts_with("ObjectCreated:") {
@@ -65,7 +65,7 @@ impl Picture {
 }
 
 impl Content {
-    /// What Rekognition says about a picture it cannot use; nothing for every other error.
+    /// The reason why Rekognition cannot use a picture; `None` for other errors.
     pub(crate) fn refused(error: &DetectLabelsError) -> Option<Self> {
         let refusal = match error {
             DetectLabelsError::InvalidImageFormatException(_) => Refusal::Unsupported,

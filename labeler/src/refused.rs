@@ -1,4 +1,4 @@
-//! Refused calls, and whether a retry of the event can cure them.
+//! Failed calls, and whether a retry of the event can cure them.
 
 use std::error::Error;
 
@@ -23,17 +23,17 @@ impl Refused {
         Self { what, curable: is_curable(&error), source: error.into() }
     }
 
-    /// The connection broke while the picture came.
+    /// The connection broke while the picture was downloaded.
     pub(crate) fn cut_off(error: impl Error + Send + Sync + 'static) -> Self {
         Self { what: "to read the picture", curable: true, source: error.into() }
     }
 
-    /// The picture is there and Rekognition could not read it.
+    /// The picture exists, but Rekognition could not read it.
     pub(crate) fn unreadable(error: impl Error + Send + Sync + 'static) -> Self {
         Self { what: "to let Rekognition read the picture", curable: true, source: error.into() }
     }
 
-    /// Somebody else wrote the row each time between our reading and writing it.
+    /// Another writer changed the row each time between our read and write.
     pub(crate) fn contended() -> Self {
         Self { what: "to write the labels", curable: true, source: "the post kept changing".into() }
     }
@@ -44,7 +44,7 @@ impl Refused {
         self.curable
     }
 
-    /// The fault and all its causes, for a log line.
+    /// The error with its causes, for a log line.
     pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
@@ -56,8 +56,8 @@ impl Refused {
     }
 }
 
-/// Without an answer, or with one that says "later", a call may succeed another time. So may one that was forbidden:
-/// what a role may do takes seconds to be known everywhere (docs/aws.md §2.3).
+/// A call without an answer, or with a temporary error, may succeed later. So may a denied one: a role's permissions
+/// take seconds to be known everywhere (docs/aws.md §2.3).
 fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,
@@ -85,7 +85,7 @@ impl Unfinished {
     }
 }
 
-/// The error for the queue; Lambda logs it and sends the event again.
+/// The error returned to Lambda, which logs it and retries the event.
 impl From<Unfinished> for Diagnostic {
     fn from(unfinished: Unfinished) -> Self {
         Self { error_type: "Unfinished".into(), error_message: unfinished.to_string() }

@@ -1,4 +1,4 @@
-//! The row of a post: how a picture relates to it, and how the picture gets into it.
+//! The row of a post: how a picture relates to it, and how the picture is written to it.
 
 use std::collections::HashMap;
 
@@ -7,23 +7,23 @@ use posts::attribute::{ID, IMAGE, LABELS, REFUSED, USER};
 
 use crate::{Labeler, Picture, Refused, picture::Content};
 
-/// When the picture in the row was uploaded, a number of milliseconds since 1970; written together with
-/// [`IMAGE`]. Only the labeler reads it.
+/// When the picture in the row was uploaded, a number of Unix milliseconds; written together with [`IMAGE`]. Only the
+/// labeler reads it.
 const UPLOADED: &str = "uploaded";
-/// The entity tag of the picture's bytes when they were looked at, a string; absent if it is not known. Only the labeler
-/// reads it: an upload of the same bytes, such as its own after it has cleaned a picture, is nothing new.
+/// The entity tag of the analysed bytes, a string; absent if unknown. Only the labeler reads it: an upload of the same
+/// bytes, such as its own after cleaning a picture, is nothing new.
 const TAG: &str = "etag";
 
-/// How a picture stands to the row of its post.
+/// How a picture relates to the row of its post.
 pub(crate) enum Standing {
     /// It is the newest picture of the post; the row has none or an older one.
     Newest {
-        /// What the row shows.
+        /// The picture that the row shows now.
         before: Option<Shown>,
     },
     /// The row has this very picture.
     Known,
-    /// The row says that this very picture was removed; it may be there still.
+    /// The row records that this very picture was removed; the object may still exist.
     KnownRemoved,
     /// The row has a newer picture.
     Outdated,
@@ -31,8 +31,8 @@ pub(crate) enum Standing {
     PostGone,
 }
 
-/// The picture a row shows, in the order in which pictures replace each other: two of the same millisecond are
-/// ordered by their keys, so that their events may come in any order and the same one stays.
+/// The picture in a row. Pictures replace each other in this order: two of the same millisecond are ordered by their
+/// keys, so that the same one wins whatever the order of events.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Shown {
     uploaded_ms: i64,
@@ -64,15 +64,15 @@ impl Labeler {
             Some(shown) if shown == new => known,
             Some(shown) if shown.key == new.key && tag.is_some() && tag == picture.tag.as_ref() => known,
             Some(shown) if shown < new => Standing::Newest { before: Some(shown) },
-            // The same object was overwritten, and this is the late event of its first content.
+            // The object was overwritten, and this is the late event of its first content.
             Some(shown) if shown.key == new.key => known,
             Some(_) => Standing::Outdated,
             None => Standing::Newest { before: None },
         })
     }
 
-    /// Writes a picture into its row. False if the row is not as it was read: the post was deleted, or another
-    /// picture came in between.
+    /// Writes a picture to its row. Returns false if the row is not as it was read: the post was deleted, or another
+    /// picture was written in between.
     pub(crate) async fn write(
         &self,
         picture: &Picture,
@@ -116,7 +116,7 @@ impl Labeler {
         }
         let removed = if remove.is_empty() { String::new() } else { format!(" REMOVE {}", remove.join(", ")) };
         let write = write.update_expression(format!("SET {}{removed}", set.join(", ")));
-        // Without a row UpdateItem would make one: a deleted post would come back.
+        // Without a condition, UpdateItem would create a row: a deleted post would come back.
         let write = match before {
             None => write.condition_expression("attribute_exists(#id) AND attribute_not_exists(#uploaded)"),
             Some(shown) => write
@@ -135,7 +135,7 @@ impl Labeler {
 }
 
 impl Shown {
-    /// A row that has a picture without a time was not written by us, and any picture is newer.
+    /// A row with a picture but no time was not written by us, and any picture is newer.
     fn in_row(row: &HashMap<String, AttributeValue>) -> Option<Self> {
         Some(Self {
             uploaded_ms: row.get(UPLOADED)?.as_n().ok()?.parse().ok()?,

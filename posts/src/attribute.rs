@@ -1,17 +1,17 @@
-//! The attributes of a row, each written here and nowhere else.
+//! The attributes of a row, defined only here.
 
 /// Partition key, a string: [`User::key`](crate::User::key).
 pub const USER: &str = "user";
 /// Sort key, a string: [`PostId::key`](crate::PostId::key).
 pub const ID: &str = "id";
-/// What the post is called, a string.
+/// The title of the post, a string.
 pub const TITLE: &str = "title";
-/// What the post says, a string.
+/// The body of the post, a string.
 pub const BODY: &str = "body";
-/// The object key of the picture that was looked at last, a string; absent before.
+/// The object key of the picture analysed last, a string; absent before.
 pub const IMAGE: &str = "image";
-/// What is on the picture, a list of strings; absent before, and if the picture was removed.
+/// The labels of the picture, a list of strings; absent before, and if the picture was removed.
 pub const LABELS: &str = "labels";
-/// Why nothing was recognised on the picture, a string: [`Refusal::word`](crate::Refusal::word); absent if something
-/// could be. Without [`LABELS`], the picture was removed for this reason.
+/// Why nothing was recognised in the picture, a string: [`Refusal::word`](crate::Refusal::word); absent if it was
+/// analysed. Without [`LABELS`], the picture was removed for this reason.
 pub const REFUSED: &str = "refused";

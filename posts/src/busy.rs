@@ -1,7 +1,6 @@
-//! The error codes by which AWS says "not now".
+//! The error codes with which AWS says "not now".
 
-/// Codes of answers that may be otherwise in a moment: those after which the SDK itself asks again (docs/aws.md §2.2), and
-/// failures of AWS's own.
+/// Codes of temporary errors: those that the SDK itself retries (docs/aws.md §2.2), and internal failures of AWS.
 const BUSY: &[&str] = &[
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
@@ -24,7 +23,7 @@ const BUSY: &[&str] = &[
     "TransactionInProgressException",
 ];
 
-/// Whether the code of an answer of AWS means "not now".
+/// Whether an error code of AWS means "not now".
 #[must_use]
 pub fn is_busy(code: &str) -> bool {
     BUSY.contains(&code)

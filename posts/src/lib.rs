@@ -1,6 +1,6 @@
 //! What the service and the labeler agree on: user names, keys of rows, names of objects, and retryable errors.
 //!
-//! Pure functions on text; nothing here makes a call.
+//! Pure functions on text, without any calls.
 
 pub mod attribute;
 mod busy;

@@ -11,7 +11,7 @@ use crate::{PostId, User};
 
 /// The name of an object that belongs to a post.
 ///
-/// It is read from the right, because a user's name may hold a `/`.
+/// It is parsed from the right, because a user's name may contain a `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ObjectName {
     user: User,
@@ -19,39 +19,39 @@ pub struct ObjectName {
     file: String,
 }
 
-/// The key is not the name of a picture of a post.
+/// The key is not the object name of a post's picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the object key is not <user>/<post id>/<file>")]
 pub struct BadObject;
 
 impl ObjectName {
-    /// A name no other object has, for a file that a user adds to a post.
+    /// A new, unique name for a file that a user adds to a post.
     #[must_use]
     pub fn new(user: User, post: PostId, file: &FileName) -> Self {
         let file = format!("{}{file}", Uuid::new_v4());
         Self { user, post, file }
     }
 
-    /// The object an S3 event is about: keys in events are form-encoded, so `a b` arrives as `a+b`.
+    /// Parses the object key of an S3 event, in which keys are form-encoded, so `a b` arrives as `a+b`.
     pub fn from_event(key: &str) -> Result<Self, BadObject> {
         decode_key(key).ok_or(BadObject)?.parse()
     }
 
-    /// What the names of all pictures of a post begin with; what follows in them holds no `/`.
+    /// The common prefix of the names of all pictures of a post; what follows it contains no `/`.
     ///
-    /// With a `/` it names an object of another user: users may be called `ada/<id of ada's post>`.
+    /// A name with a further `/` belongs to another user: users may be called `ada/<id of ada's post>`.
     #[must_use]
     pub fn prefix(user: &User, post: PostId) -> String {
         format!("{user}/{post}/")
     }
 
-    /// Whose picture it is.
+    /// The owner of the picture.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// Which post it belongs to.
+    /// The post of the picture.
     #[must_use]
     pub fn post(&self) -> PostId {
         self.post
@@ -79,14 +79,14 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// The last part of what a user's machine calls a file.
+/// The last component of a file's path on the user's machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName(String);
 
-/// Why a text is no file name.
+/// Why a text is not a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Nothing is left of it without its folders.
+    /// Nothing remains without its folders.
     #[error("the file name is empty")]
     Empty,
     /// It could break a log line, a header, a listing or a terminal.
@@ -95,15 +95,15 @@ pub enum BadFileName {
 }
 
 impl FileName {
-    /// The longest file name that is kept as it is, in bytes of UTF-8.
+    /// The longest file name that is kept unchanged, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 200;
 }
 
 impl FromStr for FileName {
     type Err = BadFileName;
 
-    /// Drops folders of either kind of system, and invisible characters: phones and messengers put them into names, and
-    /// others use them to make an extension look like another. Of a long name the end stays, where the extension is.
+    /// Drops folders in Unix or Windows notation, and invisible characters: phones and messengers insert them, and
+    /// attackers use them to disguise an extension. A long name keeps its end, with the extension.
     fn from_str(path: &str) -> Result<Self, BadFileName> {
         check_line(path).map_err(BadFileName::Character)?;
         let name: String = path.rsplit(['/', '\\']).next().unwrap_or_default().replace(is_invisible, "");
@@ -124,7 +124,7 @@ fn start_of_tail(name: &str) -> usize {
     name.ceil_char_boundary(name.len().saturating_sub(FileName::MAX_BYTES))
 }
 
-/// A key as events and listings with `encoding-type=url` write it, form-encoded; nothing if it is no text.
+/// Decodes a key as in events and in listings with `encoding-type=url`; `None` if it is not UTF-8.
 #[must_use]
 pub fn decode_key(key: &str) -> Option<String> {
     let spaced = key.replace('+', " ");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_names_that_nobody_can_take_any_more_keep_their_owners() {
+    fn pictures_of_names_that_are_no_longer_valid_keep_their_owners() {
         for user in ["Zoe\u{301}", " ada ", "a\u{FFFF}b", "ada\u{200B}"] {
             let name: ObjectName = format!("{user}/{ID}/x\u{FFFE}.png").parse().unwrap();
             assert_eq!(name.user().as_str(), user);

@@ -1,4 +1,4 @@
-//! Post ids, which grow with time.
+//! Post ids, which are ordered by time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,11 @@ const PREFIX: &str = "POST#";
 
 /// The id of a post.
 ///
-/// It is a `UUIDv7`, so that ids sorted as text are posts sorted by age.
+/// It is a `UUIDv7`, so that sorting ids as text sorts posts by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PostId(Uuid);
 
-/// The text is not the id of any post.
+/// The text is not a valid post id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the post id is not a UUID")]
 pub struct BadPost;
@@ -26,7 +26,7 @@ impl PostId {
         Self(Uuid::now_v7())
     }
 
-    /// The id a row's sort key names, if it names one.
+    /// Parses the id in a row's sort key.
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
         key.strip_prefix(PREFIX)?.parse().ok()
@@ -42,7 +42,7 @@ impl PostId {
 impl FromStr for PostId {
     type Err = BadPost;
 
-    /// Only the usual spelling with hyphens is an id: others would be a second name for one post.
+    /// Accepts only the usual spelling with hyphens: others would be a second name for one post.
     fn from_str(text: &str) -> Result<Self, BadPost> {
         let uuid = Uuid::try_parse(text).map_err(|_| BadPost)?;
         let usual = uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;

@@ -1,23 +1,23 @@
 //! Why a picture has no labels.
 
-/// What is wrong with a picture that nothing can be recognised on.
+/// Why nothing can be recognised in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nothing recognises pictures of its kind: it is neither JPEG nor PNG. GIF and WebP are shown all the same.
+    /// Its format is not supported: it is neither JPEG nor PNG. GIF and WebP are shown nevertheless.
     Unsupported,
-    /// It is larger than what is looked at.
+    /// It exceeds the size limit of the analysis.
     TooLarge,
-    /// The file holds nothing.
+    /// The file is empty.
     Empty,
-    /// It begins like a picture and cannot be read all the same.
+    /// It starts like a picture but cannot be decoded.
     Unreadable,
 }
 
 impl Refusal {
-    /// Each of them.
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Unsupported, Self::TooLarge, Self::Empty, Self::Unreadable];
 
-    /// The word that stands for it in a row and in an answer.
+    /// The word that represents it in a row and in an answer.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::fmt;
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// A character that may not stand where it stands.
+/// A forbidden character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it holds U+{:04X}, {fault}", u32::from(*.character))]
 pub struct BadCharacter {
@@ -13,7 +13,7 @@ pub struct BadCharacter {
     fault: Reason,
 }
 
-/// What is wrong with a character.
+/// Why a character is forbidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Control,
@@ -33,20 +33,20 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Checks a text of several lines: of all controls it may hold tabs and line breaks.
+/// Checks a text of several lines: of the controls, only tabs and line breaks are allowed.
 ///
-/// What passes can stand in XML 1.0 (production `Char`), so that any listing or feed can carry it.
+/// Valid texts can be represented in XML 1.0 (production `Char`), so that any listing or feed can carry them.
 pub fn check_text(text: &str) -> Result<(), BadCharacter> {
     check(text, |it| unprintable(it).filter(|_| !is_whitespace_of_xml(it)))
 }
 
-/// Checks a text of one line, such as the name of a file: it may hold no control at all.
+/// Checks a text of one line, such as a file name: no controls are allowed.
 pub fn check_line(text: &str) -> Result<(), BadCharacter> {
     check(text, unprintable)
 }
 
-/// Checks a name. Two names that look alike should be one name, so it may hold nothing that is invisible, steers the
-/// direction of text (RFC 8264, section 9.12), or is a blank other than U+0020 (RFC 8265, section 4.2.2).
+/// Checks a name. Names that look alike should be the same, so it may contain no invisible characters, no bidirectional
+/// controls (RFC 8264, section 9.12), and no blanks other than U+0020 (RFC 8265, section 4.2.2).
 pub(crate) fn check_name(text: &str) -> Result<(), BadCharacter> {
     check(text, |it| {
         unprintable(it)
@@ -55,10 +55,10 @@ pub(crate) fn check_name(text: &str) -> Result<(), BadCharacter> {
     })
 }
 
-/// Whether a character shows nothing of its own: format controls, bidirectional ones among them, fillers, variation
-/// selectors and tags.
+/// Whether a character is invisible: format controls, including bidirectional ones, fillers, variation selectors and
+/// tags.
 pub(crate) fn is_invisible(character: char) -> bool {
-    /// It is a symbol to Unicode and a blank to everybody else.
+    /// A symbol according to Unicode, but a blank in practice.
     const BRAILLE_BLANK: char = '\u{2800}';
     let category = CodePointMapData::<GeneralCategory>::new().get(character);
     matches!(category, GeneralCategory::Format | GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator)
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn a_bad_character_is_told_by_its_number() {
-        for (name, told) in [
+        for (name, expected) in [
             ("a\u{FFFF}", "it holds U+FFFF, which Unicode assigns to no character"),
             ("a\u{85}", "it holds U+0085, a control character"),
             ("a\u{202E}", "it holds U+202E, which is invisible or changes the direction of text"),
             ("a\u{A0}", "it holds U+00A0, a blank other than U+0020"),
         ] {
-            assert_eq!(check_name(name).unwrap_err().to_string(), told);
+            assert_eq!(check_name(name).unwrap_err().to_string(), expected);
         }
     }
 }

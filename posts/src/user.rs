@@ -1,4 +1,4 @@
-//! User names: as people type them, and as they travel.
+//! User names: as people type them, and as they are stored.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,26 +11,25 @@ const PREFIX: &str = "USER#";
 
 /// A name that owns posts.
 ///
-/// The names that people can take are those of RFC 8265's `UsernameCasePreserved`, as far as Unicode's normalization
-/// form C and invisible characters go, but with the blanks and symbols that its `OpaqueString` has too: see
-/// [`User::parse`] and [`User::exact`]. Rows and objects may hold other names, written under other rules:
-/// [`User::kept`] reads them as they are.
+/// The valid names are those of RFC 8265's `UsernameCasePreserved` with respect to normalization form C and invisible
+/// characters, but with the blanks and symbols of its `OpaqueString`: see [`User::parse`] and [`User::exact`]. Rows and
+/// objects may have other names, from before these rules: [`User::kept`] reads them unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct User(String);
 
-/// Why a name is refused.
+/// Why a name is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadUser {
-    /// It is empty, or holds blanks only.
+    /// It is empty, or consists of blanks.
     #[error("the name is empty")]
     Empty,
     /// With post id and file name it would not fit into an object key of 1,024 bytes.
     #[error("the name is longer than {} bytes", User::MAX_BYTES)]
     TooLong,
     /// Browsers rewrite `.` and `..` in paths, so a picture of that user could never be shown.
-    #[error("the name has a part that is '.' or '..'")]
+    #[error("the name has a component '.' or '..'")]
     DotPart,
-    /// It could break a header or a listing, or pass for another name.
+    /// It could break a header or a listing, or imitate another name.
     #[error("{0}")]
     Character(BadCharacter),
     /// It is another spelling of a name that may be in use.
@@ -42,15 +41,15 @@ impl User {
     /// The longest name, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 500;
 
-    /// The user whom people mean by this name. However a keyboard spells it, it is one name: in normalization form C,
-    /// with U+0020 for every other blank, and without blanks around it, because browsers trim them in headers.
+    /// Normalises a typed name, so that all spellings by keyboards are the same name: converts it to normalization form
+    /// C, replaces other blanks with U+0020, and trims it, as browsers do in headers.
     pub fn parse(name: &str) -> Result<Self, BadUser> {
         let name: String = name.trim().chars().map(|it| if is_blank(it) { ' ' } else { it }).collect();
         Self::exact(&nfc(&name))
     }
 
-    /// The user with exactly this name. Whoever vouches for it, such as the issuer of a token, may have users that
-    /// differ in blanks or normalization: none is taken for another, and those whose names nobody can take are refused.
+    /// Accepts a name only if it is exactly valid. Token issuers may have users that differ in blanks or normalization:
+    /// such names are rejected rather than mapped to another user.
     pub fn exact(name: &str) -> Result<Self, BadUser> {
         if name.trim().is_empty() {
             return Err(BadUser::Empty);
@@ -68,7 +67,8 @@ impl User {
         Ok(Self(name.to_owned()))
     }
 
-    /// The user whom a row or an object names, whatever the rules were when it was written; nothing if it cannot be one.
+    /// The user named by a row or an object, whatever the rules were when it was written; `None` if it cannot be a
+    /// user.
     #[must_use]
     pub fn kept(name: &str) -> Option<Self> {
         let good = !name.trim().is_empty()
@@ -78,8 +78,8 @@ impl User {
         good.then(|| Self(name.to_owned()))
     }
 
-    /// The users besides the one of this name whose posts may be that person's: before names were normalized, posts
-    /// were kept under whatever a keyboard sent. Nothing new is written under these names.
+    /// Other users whose posts may belong to the same person: before names were normalized, posts were stored under the
+    /// keyboard's spelling. Nothing new is written under these names.
     #[must_use]
     pub fn other_spellings(name: &str) -> Vec<Self> {
         let (name, normal) = (name.trim(), Self::parse(name).ok());
@@ -94,8 +94,8 @@ impl User {
 
     /// The name in the bytes of an `Authorization` header.
     ///
-    /// Browsers send ISO-8859-1 and other clients UTF-8. Both spellings of a name must be the same person,
-    /// and accented ISO-8859-1 is practically never valid UTF-8.
+    /// Browsers send ISO-8859-1 and other clients UTF-8. Both spellings of a name must give the same user, and accented
+    /// ISO-8859-1 is practically never valid UTF-8.
     #[must_use]
     pub fn name_in_header(value: &[u8]) -> Cow<'_, str> {
         match std::str::from_utf8(value) {
@@ -104,7 +104,7 @@ impl User {
         }
     }
 
-    /// The user a row's partition key names, if it names one.
+    /// Parses the user in a row's partition key.
     #[must_use]
     pub fn from_key(key: &str) -> Option<Self> {
         Self::kept(key.strip_prefix(PREFIX)?)
@@ -185,7 +185,7 @@ mod tests {
             assert!(User::exact(spelling).is_err(), "{spelling:?}");
         }
         assert_eq!(User::exact("Zoe\u{301}"), Err(BadUser::NotNormalized));
-        // Another case is another person, and so is a ligature.
+        // Another case is another user, and so is a ligature.
         assert_ne!(User::parse("Ada"), User::parse("ada"));
         assert_ne!(User::parse("ﬁ"), User::parse("fi"));
     }
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(names(&User::other_spellings(" Zoé ")), ["Zoe\u{301}"]);
         assert_eq!(names(&User::other_spellings("Zoe\u{301}")), ["Zoe\u{301}"]);
         assert_eq!(names(&User::other_spellings("ada\u{A0}b")), ["ada\u{A0}b"]);
-        // New users cannot take these, but old posts may carry them.
+        // New users cannot choose these, but old posts may have them.
         assert_eq!(names(&User::other_spellings("ada\u{200B}")), ["ada\u{200B}"]);
         assert_eq!(names(&User::other_spellings("a\nb")), [""; 0]);
         assert_eq!(names(&User::other_spellings("")), [""; 0]);
