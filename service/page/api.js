@@ -1,13 +1,13 @@
-// What the page says to the service and to the bucket.
+// The page's requests to the service and to the bucket.
 
-/** An answer that is an error, or no answer at all (status 0). */
+/** An error from the service, or no answer at all (status 0). */
 export class Refusal extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 
-  /** The field that was refused; null if the answer names none. */
+  /** The invalid field; null if the answer names none. */
   get field() {
     return this.status === 422 ? this.message.split(":")[0] : null;
   }
@@ -15,23 +15,23 @@ export class Refusal extends Error {
 
 let authorization = null;
 
-/** From now on calls are those of whom this header names; of nobody if it is null. */
+/** Sets the Authorization header of all further calls; null removes it. */
 export function speakFor(header) {
   authorization = header;
 }
 
-/** How people log in here: `{ auth: "header" }`, unless the service says otherwise. */
+/** How users log in: `{ auth: "header" }`, unless the service says otherwise. */
 export async function config() {
   const answer = await call("GET", "/config").catch(() => null);
   return answer?.data?.auth ? answer.data : { auth: "header" };
 }
 
-/** At most `limit` posts of one user, or of all, newest first, and where the older ones begin; null if there are none. */
+/** Up to `limit` posts of one user, or of all, newest first, with the cursor of the older ones; null if there are none. */
 export async function list(user, limit, cursor) {
   const question = new URLSearchParams({ limit, order: "newest", ...(user && { user }), ...(cursor && { cursor }) });
   const { data, headers } = await call("GET", `/posts?${question}`);
   if (!Array.isArray(data)) throw new Refusal(0, "no list");
-  // While versions change, the one before may answer: it has no such order, but it gives all posts to who asks for all.
+  // During a roll-out the previous version may answer: it lacks this order, but returns all posts without a limit.
   if (data.length > 1 && data[0].id < data.at(-1).id) return everything(user);
   return { posts: data, next: headers.get("Next-Cursor") };
 }
@@ -49,7 +49,7 @@ export async function remove(id) {
   await call("DELETE", `/posts/${id}`);
 }
 
-/** Sends a picture to a post of one's own; `progress` hears of each percent. */
+/** Uploads a picture to one of the user's posts; calls `progress` for each percent. */
 export async function upload(id, file, progress) {
   const filetype = file.type || "application/octet-stream";
   const question = new URLSearchParams({ filename: file.name || "picture", filetype, postId: id });
@@ -81,7 +81,7 @@ function parse(text) {
   }
 }
 
-/** Not `fetch`, because only this one tells how much has been sent. */
+/** Not `fetch`, because only XMLHttpRequest reports upload progress. */
 function put(url, file, type, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

@@ -1,16 +1,16 @@
-// The page: what is shown follows from `state`, and everything that changes `state` ends in `render`.
+// The page: `render` derives what is shown from `state`, and is called after every change of `state`.
 //
-// For browser tests these stay as they are:
+// Browser tests rely on these selectors:
 //   #login-form, #login-name            log in by name or token   #logout         log out
-//   #post-form, #post-title, #post-body, #post-file             write a post, with a picture if wanted
+//   #post-form, #post-title, #post-body, #post-file             write a post, optionally with a picture
 //   #show-all, #show-mine               which posts             #posts            the list, aria-busy while it loads
 //   article.post[data-id="<uuid>"]      a post, with .author, h3, .text, .picture img
-//     input[type=file]                  in each post of one's own that has no picture yet
+//     input[type=file]                  in each of the user's posts without a picture
 //     .labels li                        the labels, once there are any
 //     button.delete                     opens #confirm: #confirm-delete deletes, #cancel-delete does not
 //   #problem, #retry                    the list could not be loaded      #empty    it has no posts
 //   #more                               shows older posts, while there are any
-//   #notice                             what was just done, or why not
+//   #notice                             the result of the last action
 
 import * as api from "/api.js";
 import { pictureIn, prepare } from "/picture.js";
@@ -18,22 +18,22 @@ import * as session from "/session.js";
 import { has, language, say, translate } from "/words.js";
 
 const $ = (id) => document.getElementById(id);
-/** Posts that are asked for, and shown, at a time. */
+/** Posts requested and shown at a time. */
 const PAGE = 40;
-/** Most posts that the service gives at a time. */
+/** The most posts that the service returns at a time. */
 const LARGEST = 1000;
-/** Seconds between looks for labels, and then no more: usually the second finds them. */
+/** Seconds between checks for labels, until they stop: usually the second one finds them. */
 const LOOKS = [1, 1, 1.5, 2, 3, 4, 6, 8, 10, 12, 15, 20];
 
 const state = {
   user: "",
   view: "all", // or "mine"
   posts: null, // the newest first; null until loaded
-  next: null, // where the posts begin that are older than these; null if there are none
+  next: null, // the cursor of the older posts; null if there are none
   problem: null,
   shown: PAGE,
-  // post id → { phase: sending | looking | late | failed, percent, preview, file, before }; of a picture that was sent
-  // before the page was loaded again, only { phase: looking | late, before }
+  // post id → { phase: sending | looking | late | failed, percent, preview, file, before }; for a picture that was sent
+  // before the page was reloaded, only { phase: looking | late, before }
   uploads: new Map(),
   going: new Set(), // ids of posts that are being deleted
 };
@@ -59,7 +59,7 @@ function render() {
 
 const cards = new Map(); // post id → { element, look }
 
-/** Only cards that look different are made anew, so that focus, scroll and loaded pictures stay. */
+/** Replaces only cards that have changed, so that focus, scroll position and loaded pictures stay. */
 function renderPosts() {
   const list = $("posts");
   if (!state.posts) {
@@ -102,18 +102,18 @@ function cardOf(post) {
   return element;
 }
 
-/** The part of a card made anew that stands for the one that had the focus. */
+/** The element of a replaced card that corresponds to the one that had the focus. */
 function counterpart(card, focused) {
   const same = ["delete", "unfold"].find((name) => focused.classList.contains(name));
   return card.querySelector(same ? `.${same}` : ".state button, .drop input") ?? card;
 }
 
-/** A signed address changes its query from time to time; it is another picture only if its path changes. */
+/** The query of a signed URL changes from time to time; only another path is another picture. */
 function picturePath(post) {
   return post.image?.split("?")[0];
 }
 
-/** Which picture was looked at last, also if it was removed then. */
+/** The picture analysed last, even if it was then removed. */
 function lastLookedAt(post) {
   return picturePath(post) ?? post.removed;
 }
@@ -136,7 +136,7 @@ function drawCard(post, mine, upload) {
   return article;
 }
 
-/** A text that would push everything else away is folded. */
+/** Folds a text that is too long. */
 function drawText(body) {
   const text = make("p", { className: "text", textContent: body, dir: "auto" });
   if (body.length <= 600 && body.split("\n").length <= 9) return [text];
@@ -172,7 +172,7 @@ function drawPicture(post, title) {
   return figure;
 }
 
-/** A picture on its way, with how far it is. Once the page was loaded again, there is no preview of it. */
+/** A picture in progress, with its status. After a reload of the page it has no preview. */
 function drawUpload(post, title, upload) {
   const preview = upload.preview ? make("img", { alt: say("pictureOf", title), src: upload.preview }) : pictureIcon();
   return make("figure", { className: "picture sending" }, preview, drawState(post, upload));
@@ -206,7 +206,7 @@ function drawLabels(post) {
   return [make("ul", { className: "labels", ariaLabel: say("labels") }, ...items)];
 }
 
-/** What was found on a labelled picture, or why nothing was. */
+/** The labels of a picture, or the reason why there are none. */
 function found(post) {
   if (post.labels?.length) return say("labelled", post.labels.join(", "));
   if (!post.reason) return say("nothing");
@@ -248,10 +248,10 @@ function pictureIcon() {
   return icon("M6 5h12a3 3 0 0 1 3 3v8a3 3 0 0 1-3 3H6a3 3 0 0 1-3-3V8a3 3 0 0 1 3-3zM4 17l5-4 3 2 4-4 4 4M8.500 9.500v.1");
 }
 
-/** The same person has the same colour everywhere: from sea green to red, for a dark yellow looks dirty. */
+/** The same user has the same colour everywhere: from sea green to red, since dark yellow looks dirty. */
 function dress(avatar, user) {
   const sum = [...user].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 3600, 7);
-  // By the golden ratio, which keeps names apart that differ little.
+  // The golden ratio spreads similar names.
   avatar.style.setProperty("--hue", String(185 + Math.round(sum * 0.618034 * 200) % 200));
   avatar.textContent = [...user][0]?.toLocaleUpperCase(language) ?? "";
 }
@@ -273,7 +273,7 @@ function tellTimes() {
 
 let newest = 0;
 
-/** Loads the list; answers to earlier questions are dropped when a later one has been asked. */
+/** Loads the list; drops the answer if a later request was made meanwhile. */
 async function load() {
   const turn = ++newest;
   try {
@@ -288,7 +288,7 @@ async function load() {
   render();
 }
 
-/** Only this user's posts; everybody's if null. */
+/** The user whose posts are shown; null for all. */
 function whose() {
   return state.view === "mine" ? state.user : null;
 }
@@ -296,7 +296,7 @@ function whose() {
 function accept({ posts, next }) {
   const known = state.posts && new Set(state.posts.map((post) => post.id));
   const part = posts.map(read);
-  // What is shown beyond this part stays.
+  // Posts shown beyond this page stay.
   const older = next && part.length ? (state.posts ?? []).filter((post) => post.id < part.at(-1).id) : [];
   if (!older.length) state.next = next;
   state.posts = [...part, ...older];
@@ -308,7 +308,7 @@ function accept({ posts, next }) {
   }
 }
 
-/** Shows one part more, which may still have to be loaded. */
+/** Shows one more page, which may have to be loaded. */
 async function showOlder() {
   const [view, user, first] = [state.view, state.user, state.shown];
   if (isBusy($("more"))) return;
@@ -329,7 +329,7 @@ async function showOlder() {
   }
   state.shown += PAGE;
   render();
-  // The button has moved away or is gone: whoever works with the keyboard goes on where the new posts begin.
+  // The button has moved or is gone: move the keyboard focus to the first new post.
   cards.get(state.posts[first]?.id)?.element.focus({ preventScroll: true });
 }
 
@@ -338,14 +338,14 @@ function read(post) {
   return { ...post, id, time: timeOf(id), labels: post.labels ?? null };
 }
 
-/** Ids of version 7 begin with the milliseconds at which they were made. */
+/** UUIDs of version 7 begin with their creation time in milliseconds. */
 function timeOf(id) {
   return id[14] === "7" ? new Date(parseInt(id.replace("-", "").slice(0, 12), 16)) : null;
 }
 
 function finish(post, { preview }) {
   forgetUpload(post.id);
-  // The picture's own address first needs to be loaded: the preview stays until then.
+  // Keep the preview until the picture itself has loaded.
   if (preview) setTimeout(() => URL.revokeObjectURL(preview), 10_000);
   announce(found(post));
 }
@@ -358,8 +358,8 @@ function forgetUpload(id) {
 let renewing = null;
 
 /**
- * On a page that was open for long the addresses of pictures end, all at about the same time: one list brings new
- * ones for all. A picture that does not load from its new address either is no picture.
+ * On a page that has been open for long the URLs of pictures expire, all at about the same time: one list has new
+ * ones for all. A picture that does not load from its new URL either is broken.
  */
 async function renewPicture(id, figure, image) {
   renewing ??= api.list(whose(), Math.min(LARGEST, state.shown)).finally(() => setTimeout(() => (renewing = null), 1000));
@@ -385,7 +385,7 @@ async function publish() {
     $("post-form").reset();
     setDraft(null);
     announce(say("published"));
-    // An answer to a list asked for earlier does not have it yet.
+    // The answer to an earlier request does not have it yet.
     newest += 1;
     state.problem = null;
     state.posts = [{ ...post, fresh: true }, ...(state.posts ?? []).filter((other) => other.id !== post.id)];
@@ -400,7 +400,7 @@ async function publish() {
   }
 }
 
-/** A button that is busy does nothing, but keeps the focus, which one that is disabled would lose. */
+/** A busy button does nothing but keeps the focus, which a disabled one would lose. */
 function setBusy(button, busy) {
   button.setAttribute("aria-disabled", String(busy));
 }
@@ -428,7 +428,7 @@ async function chooseForDraft(file) {
   else announce(say("noPicture"));
 }
 
-/** Sends a picture to a post and looks for its labels. */
+/** Uploads a picture to a post and waits for its labels. */
 async function attach(id, file) {
   const picture = await prepare(file);
   if (!picture) {
@@ -437,7 +437,7 @@ async function attach(id, file) {
   }
   const earlier = state.uploads.get(id);
   if (earlier?.preview) URL.revokeObjectURL(earlier.preview);
-  // The picture that was looked at last until this one takes its place.
+  // The picture that this one replaces.
   const before = lastLookedAt(state.posts?.find((post) => post.id === id) ?? {});
   const upload = { phase: "sending", percent: 0, preview: URL.createObjectURL(picture), file: picture, before };
   state.uploads.set(id, upload);
@@ -447,7 +447,7 @@ async function attach(id, file) {
       upload.percent = percent;
       render();
     });
-    // Another picture may have been given meanwhile, which is still being sent.
+    // Another picture may have been chosen meanwhile, which is still being sent.
     if (state.uploads.get(id) === upload) lookFor(id);
   } catch (problem) {
     upload.phase = "failed";
@@ -458,10 +458,10 @@ async function attach(id, file) {
   }
 }
 
-let looking = 0; // how many looks have been made since something new is awaited
+let looking = 0; // the number of checks since the latest upload
 let timer = null;
 
-/** Looks for the labels of a picture that was sent, less and less often, and stops when they do not come. */
+/** Checks for the labels of uploaded pictures, at growing intervals, and finally stops. */
 function lookFor(id) {
   const upload = state.uploads.get(id);
   upload.phase = "looking";
@@ -470,20 +470,20 @@ function lookFor(id) {
   lookFrom(0);
 }
 
-/** The next look is the one with this number. */
+/** Schedules the check with this number. */
 function lookFrom(number) {
   looking = number;
   clearTimeout(timer);
   timer = setTimeout(look, 1000 * LOOKS[number]);
 }
 
-/** How many looks are over this many milliseconds after a picture was sent; -1 if all are. */
+/** The number of checks that are past this many milliseconds after the upload; -1 if all are. */
 function looksAfter(passed) {
   let time = 0;
   return LOOKS.findIndex((seconds) => (time += 1000 * seconds) > passed);
 }
 
-/** Goes on looking for what was sent before the page was loaded again. */
+/** Continues to wait for pictures that were sent before the page was reloaded. */
 function resume() {
   const made = [];
   for (const [id, { at, before }] of Object.entries(session.sent())) {
@@ -524,7 +524,7 @@ async function erase(id) {
   state.going.add(id);
   render();
   try {
-    // What is not found went in another window or on another machine.
+    // A missing post was deleted in another window or on another machine.
     await api.remove(id).catch((problem) => problem.status === 404 || Promise.reject(problem));
     gone(id);
     announce(say("deleted"));
@@ -546,7 +546,7 @@ function gone(id) {
   (cards.get(next?.id)?.element ?? $("posts")).focus({ preventScroll: true });
 }
 
-/* Telling */
+/* Messages */
 
 let notice = null;
 
@@ -557,7 +557,7 @@ function announce(text) {
   notice = setTimeout(() => $("notice").classList.remove("seen"), 4500);
 }
 
-/** Our words for what the service says in its own, by the field that it refuses or else by the status. */
+/** Our text for an error of the service, by the invalid field or else by the status. */
 const FIELDS = { Authorization: "nameRefused", title: "titleRefused", body: "bodyRefused" };
 const STATUSES = { 0: "offline", 404: "notFound", 408: "busy", 413: "tooLarge", 422: "unusable", 429: "busy", 502: "busy", 503: "busy", 504: "busy" };
 
@@ -567,7 +567,7 @@ function explain(problem) {
   return say(FIELDS[problem.field] ?? STATUSES[problem.status] ?? "fault");
 }
 
-/** Says why something of one's own did not work. Whoever is refused is asked again who it is; what was written stays. */
+/** Reports why a user's action failed. If the service rejects the login, asks to log in again; drafts stay. */
 function refused(problem) {
   const why = explain(problem);
   if (problem.status !== 401 && problem.field !== "Authorization") return announce(why);
@@ -578,11 +578,11 @@ function refused(problem) {
   $("login-name").focus();
 }
 
-/* Who, and which posts */
+/* Login and views */
 
 function logIn() {
   const user = session.logIn($("login-name").value.trim());
-  $("login-problem").textContent = user ? "" : say(session.byToken() ? "tokenOfNobody" : "nameRefused");
+  $("login-problem").textContent = user ? "" : say(session.byToken() ? "tokenWithoutUser" : "nameRefused");
   if (!user) return $("login-name").focus();
   state.user = user;
   $("login-form").reset();
@@ -616,7 +616,7 @@ function show(view) {
 
 function loadAgain() {
   show(state.view);
-  // The button that had the focus is gone.
+  // The focused button is gone.
   $("posts").focus({ preventScroll: true });
 }
 
@@ -637,7 +637,7 @@ function acceptDrops(element, take) {
   });
 }
 
-/** A pasted picture goes to the post in which the focus is, if it wants one, or else into the new post. */
+/** Adds a pasted picture to the focused post, if it can have one, or else to the new post. */
 function paste(event) {
   const file = pictureIn(event.clipboardData);
   if (!file || !state.user || $("confirm").open) return;
@@ -672,7 +672,7 @@ async function start() {
   on("confirm-delete", "click", () => $("confirm").close("delete"));
   acceptDrops($("compose"), chooseForDraft);
   document.addEventListener("paste", paste);
-  // A file dropped beside its place must not replace the page.
+  // A file dropped outside the drop zone must not replace the page.
   for (const event of ["dragover", "drop"]) addEventListener(event, (drag) => drag.preventDefault());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && load());
   setInterval(tellTimes, 60_000);

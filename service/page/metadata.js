@@ -1,16 +1,16 @@
-// Pictures without what they tell of their makers, such as where a camera was. The labeler does the same for what other
-// programs send: labeler/src/metadata.rs.
+// Strips metadata from pictures, such as the location of a camera. The labeler does the same for uploads from other
+// programs: labeler/src/metadata.rs.
 //
-// Works on the parts that files are made of and leaves the pixels alone. Of each format it keeps the parts on a list, and
-// the orientation from the EXIF data, and drops all others and whatever follows the end of the picture.
+// Works on the segments of a file and never touches the pixels. For each format it keeps the segments on an allow list and
+// the orientation from the EXIF data, and drops all others and everything after the end of the picture.
 
-/** "image/jpeg" or "image/png", by the first bytes; null for every other format. */
+/** Detects "image/jpeg" or "image/png" by the first bytes; null for every other format. */
 export function formatOf(bytes) {
   if (begins(bytes, [0xff, 0xd8, 0xff])) return "image/jpeg";
   return begins(bytes, PNG) ? "image/png" : null;
 }
 
-/** The same picture without its metadata; null if it cannot be read. */
+/** Returns the picture without its metadata; null if it cannot be parsed. */
 export function clean(bytes) {
   try {
     return new Blob(formatOf(bytes) === "image/png" ? png(bytes) : jpeg(bytes));
@@ -24,7 +24,7 @@ export function clean(bytes) {
 
 const [EOI, SOS, APP0, APP1, APP2, APP14, APP15, COM] = [0xd9, 0xda, 0xe0, 0xe1, 0xe2, 0xee, 0xef, 0xfe];
 const EXIF = ascii("Exif\0\0");
-/** Of what programs add, only what changes the colours. */
+/** The application segments that affect colours. */
 const KEPT = { [APP0]: ascii("JFIF\0"), [APP2]: ascii("ICC_PROFILE\0"), [APP14]: ascii("Adobe") };
 
 function jpeg(bytes) {
@@ -65,7 +65,7 @@ function jpeg(bytes) {
   }
 }
 
-/** Where the marker behind compressed data is; zeros and restart markers are part of the data. */
+/** The offset of the marker after compressed data; stuffed zeros and restart markers are part of the data. */
 function endOfScan(bytes, at) {
   for (at = bytes.indexOf(0xff, at); at >= 0 && at + 1 < bytes.length; at = bytes.indexOf(0xff, at + 1)) {
     const next = bytes[at + 1];
@@ -77,7 +77,7 @@ function endOfScan(bytes, at) {
 /* PNG: chunks, each with a length, a type and a checksum. */
 
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-/** What makes the pixels, their colours, their size on paper and their animation. */
+/** The chunks for pixels, colours, physical size and animation. */
 const CHUNKS = new Set("IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT acTL fcTL fdAT".split(" "));
 
 function png(bytes) {
@@ -108,7 +108,7 @@ function chunkOf(name, content) {
   return chunk;
 }
 
-/** CRC-32, bit by bit: of some thirty bytes. */
+/** CRC-32, bit by bit: the input is about thirty bytes. */
 function checksum(bytes) {
   let sum = -1;
   for (const byte of bytes) {
@@ -120,7 +120,7 @@ function checksum(bytes) {
 
 /* EXIF data: a TIFF file with an entry for the orientation. */
 
-/** Which way up a picture is shown, 2 to 8; null if as it is stored. */
+/** The orientation, 2 to 8; null if it is the default. */
 function orientationIn(tiff) {
   try {
     const view = viewOf(tiff);
@@ -139,7 +139,7 @@ function orientationIn(tiff) {
   return null;
 }
 
-/** EXIF data that hold the orientation and nothing else. */
+/** EXIF data with the orientation and nothing else. */
 function exif(orientation) {
   return new Uint8Array([0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0]);
 }
@@ -150,7 +150,7 @@ function begins(bytes, beginning) {
   return beginning.every((byte, at) => bytes[at] === byte);
 }
 
-/** A part that must be there as a whole. */
+/** A range that must be complete. */
 function slice(bytes, from, to) {
   if (to > bytes.length || to < from) throw new RangeError("the file is cut off");
   return bytes.subarray(from, to);

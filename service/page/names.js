@@ -1,11 +1,11 @@
-// The names that people can take: the service holds them to the same rule in posts/src/user.rs.
+// The rule for user names; the service applies the same one in posts/src/user.rs.
 
 const BLANKS = /\p{Zs}/gu;
-/** Controls, what is invisible or changes the direction of text, and what is no character. */
+/** Controls, invisible characters, bidirectional controls and noncharacters. */
 const BAD = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800]/u;
 const LONGEST_BYTES = 500;
 
-/** The name that somebody means, in the one spelling that it has here; "" if nobody can have it. */
+/** The normalized form of a typed name; "" if it is invalid. */
 export function nameOf(text) {
   const name = spelled(text);
   const fits = new TextEncoder().encode(name).length <= LONGEST_BYTES;
@@ -13,7 +13,7 @@ export function nameOf(text) {
   return fits && !dots && !BAD.test(name) ? name : "";
 }
 
-/** A name in the one spelling that it has, whether or not anybody can have it: what is kept may be older than the rule. */
+/** The normalized form of any name, valid or not: stored names may be older than the rule. */
 export function spelled(text) {
   return text.trim().replace(BLANKS, " ").normalize("NFC");
 }

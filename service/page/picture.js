@@ -1,11 +1,11 @@
-// Makes of a chosen file what can be shown and recognised: a JPEG or PNG of a sensible size.
+// Converts a chosen file to a JPEG or PNG of a sensible size.
 
 import { clean, formatOf } from "/metadata.js";
 
 const LARGEST_BYTES = 4 * 1024 * 1024;
 const LONGEST_SIDE = 2560;
 
-/** The file itself if it will do, without its metadata, else a JPEG made of it; null if it is no picture. */
+/** Returns the file without its metadata if it is suitable, else a JPEG made from it; null if it is not a picture. */
 export async function prepare(file) {
   const picture = await createImageBitmap(file).catch(() => null);
   if (!picture) return null;
@@ -16,16 +16,16 @@ export async function prepare(file) {
   }
 }
 
-/** A JPEG or PNG without its metadata; null for every other file, whatever it is called. */
+/** Returns a JPEG or PNG without its metadata; null for other formats, whatever the file's name. */
 async function cleaned(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const type = formatOf(bytes);
   const picture = type && clean(bytes);
-  // In one piece: Firefox makes no bitmap of a file that is put together of several.
+  // In one piece: Firefox cannot make a bitmap from a Blob of several parts.
   return picture && new File([await picture.arrayBuffer()], file.name, { type });
 }
 
-/** The first picture among what was dropped or pasted. */
+/** The first picture among dropped or pasted items. */
 export function pictureIn(transfer) {
   return Array.from(transfer?.files ?? []).find((file) => file.type.startsWith("image/") || !file.type) ?? null;
 }
@@ -36,7 +36,7 @@ async function redraw(picture, name) {
   canvas.width = Math.max(1, Math.round(picture.width * scale));
   canvas.height = Math.max(1, Math.round(picture.height * scale));
   const paper = canvas.getContext("2d");
-  // JPEG has no transparency: what shows through is white, not black.
+  // JPEG has no transparency: make the background white instead of black.
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
   paper.drawImage(picture, 0, 0, canvas.width, canvas.height);

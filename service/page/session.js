@@ -1,4 +1,4 @@
-// Who is here: somebody by a name that is believed, or by a token that the service checks; and which pictures they sent.
+// The session: the user, by an unverified name or by a token that the service checks; and the pictures they sent.
 
 import * as api from "/api.js";
 import { nameOf, spelled } from "/names.js";
@@ -9,7 +9,7 @@ const SENT = "postagram.sent";
 
 let way = null;
 
-/** Asks how people log in here, and returns who still is logged in: "" if nobody. */
+/** Asks the service how users log in, and returns the user who is still logged in, or "". */
 export async function begin() {
   way = await api.config();
   const known = byToken() ? sessionStorage.getItem(TOKEN) : localStorage.getItem(NAME);
@@ -21,28 +21,28 @@ export function hasBegun() {
   return way !== null;
 }
 
-/** Whether people log in with a token rather than by name. */
+/** Whether users log in with a token rather than by name. */
 export function byToken() {
   return way?.auth === "jwt";
 }
 
-/** Where people get a token; null if we do not know. */
+/** Where users get a token; null if unknown. */
 export function tokensFrom() {
   return /^https?:/.test(way?.login ?? "") ? way.login : null;
 }
 
-/** Logs in with a name or a token, and returns the user's name: "" if it is none, or the token names nobody. */
+/** Logs in with a name or a token, and returns the user's name; "" if it is invalid or the token has none. */
 export function logIn(text) {
   const user = byToken() ? nameIn(text, way.claim ?? "sub") : nameOf(text);
   if (!user) return "";
   api.speakFor(byToken() ? `Bearer ${text}` : asHeader(user));
-  // A token is worth more than a name: it is forgotten with its window.
+  // A token is more sensitive than a name: it is stored only as long as its window.
   if (byToken()) sessionStorage.setItem(TOKEN, text);
   else localStorage.setItem(NAME, user);
   return user;
 }
 
-/** Whether a post of this name is the user's. Tokens name users exactly, and keyboards spell one name in many ways. */
+/** Whether a post of this name is the user's. Names in tokens are exact; typed ones are normalized. */
 export function isName(name, user) {
   return byToken() ? name === user : spelled(name) === user;
 }
@@ -55,14 +55,14 @@ export function logOut() {
 }
 
 /**
- * Pictures that were sent from this window and whose labels are awaited: post id → { at, before }, since when, and the
- * picture that was looked at last until then.
+ * Pictures sent from this window whose labels are awaited: post id → { at, before }, the time of the upload and the
+ * picture that was analysed last before it.
  */
 export function sent() {
   return JSON.parse(sessionStorage.getItem(SENT) ?? "{}");
 }
 
-/** Remembers, even when the page is loaded again, that a picture's labels are awaited from now on. */
+/** Remembers, even across reloads, that a picture's labels are awaited. */
 export function rememberSent(id, before) {
   sessionStorage.setItem(SENT, JSON.stringify({ ...sent(), [id]: { at: Date.now(), before } }));
 }
@@ -73,7 +73,7 @@ export function forgetSent(id) {
   else sessionStorage.removeItem(SENT);
 }
 
-/** What the token says of itself; whether that is true is for the service to check. */
+/** The unverified claims of the token; verifying them is up to the service. */
 function nameIn(token, claim) {
   try {
     const bytes = Uint8Array.from(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0));
@@ -84,7 +84,7 @@ function nameIn(token, claim) {
   }
 }
 
-/** Headers hold bytes, and browsers only take characters up to U+00FF: the name's UTF-8 bytes, one character each. */
+/** Browsers only accept header characters up to U+00FF: encodes the name's UTF-8 bytes as one character each. */
 function asHeader(name) {
   return Array.from(new TextEncoder().encode(name), (byte) => String.fromCharCode(byte)).join("");
 }

@@ -1,4 +1,4 @@
-// Every word of the page in both languages; a missing one would show as its key.
+// Every text of the page in both languages; a missing one shows as its key.
 
 const en = {
   skip: "Skip to the posts",
@@ -7,8 +7,8 @@ const en = {
   yourName: "Your name",
   token: "Access token",
   getToken: "Get one here",
-  tokenOfNobody: "This token names nobody.",
-  tokenEnded: "Your token is no longer good. Please log in again: what you wrote is still here.",
+  tokenWithoutUser: "This token does not name a user.",
+  tokenEnded: "Your token is no longer valid. Please log in again: what you wrote is still here.",
   login: "Log in",
   logout: "Log out",
   newPost: "New post",
@@ -24,7 +24,7 @@ const en = {
   mine: "My posts",
   posts: "Posts",
   more: "Show older posts",
-  emptyAll: "Nobody has written anything yet. Be the first!",
+  emptyAll: "No posts yet. Write the first one!",
   emptyMine: "You have not written anything yet.",
   retry: "Try again",
   offline: "The service cannot be reached. Are you online?",
@@ -34,8 +34,8 @@ const en = {
   titleRefused: "This title cannot be published. It may have up to 300 characters.",
   bodyRefused: "This text cannot be published. It may have up to 10,000 characters.",
   notFound: "This post is no longer there.",
-  tooLarge: "This is too much at once. Please write less.",
-  unusable: "The service cannot do anything with this.",
+  tooLarge: "This is too long. Please shorten it.",
+  unusable: "The service cannot process this.",
   fault: "Something is wrong with the service. Please try again later.",
   sure: "Delete this post?",
   sureMore: "The post and its picture are removed for everybody. This cannot be undone.",
@@ -47,14 +47,14 @@ const en = {
   dropMore: "Choose, drop or paste it here",
   progress: "Picture sent",
   sending: (percent) => `Sending, ${percent} %`,
-  looking: "Looking at what is on it…",
-  late: "Nothing was recognised so far.",
-  lookAgain: "Look again",
-  otherPicture: "Other picture",
+  looking: "Analysing the picture…",
+  late: "Nothing recognised so far.",
+  lookAgain: "Check again",
+  otherPicture: "Replace the picture",
   failed: "The picture could not be sent.",
   noPicture: "This is not a picture that can be shown.",
-  labels: "On the picture",
-  labelled: (labels) => `On the picture: ${labels}`,
+  labels: "In the picture",
+  labelled: (labels) => `In the picture: ${labels}`,
   nothing: "Nothing was recognised.",
   refused_unsupported: "Nothing was recognised: pictures need to be JPEG or PNG.",
   refused_too_large: "Nothing was recognised: the picture is too large.",
@@ -62,7 +62,7 @@ const en = {
   refused_otherwise: "Nothing was recognised: the picture could not be read.",
   broken: "This picture cannot be shown.",
   pictureOf: (title) => `Picture of “${title}”`,
-  unfold: "Read on",
+  unfold: "Read more",
   fold: "Show less",
   untitled: "Untitled",
 };
@@ -74,7 +74,7 @@ const fr = {
   yourName: "Votre nom",
   token: "Jeton d’accès",
   getToken: "En obtenir un ici",
-  tokenOfNobody: "Ce jeton ne nomme personne.",
+  tokenWithoutUser: "Ce jeton ne désigne aucun utilisateur.",
   tokenEnded: "Votre jeton n’est plus valable. Reconnectez-vous : ce que vous avez écrit est encore là.",
   login: "Se connecter",
   logout: "Se déconnecter",
@@ -91,19 +91,19 @@ const fr = {
   mine: "Les miennes",
   posts: "Publications",
   more: "Afficher les plus anciennes",
-  emptyAll: "Personne n’a encore rien écrit. À vous de commencer !",
+  emptyAll: "Aucune publication pour l’instant. À vous de commencer !",
   emptyMine: "Vous n’avez encore rien écrit.",
   retry: "Réessayer",
   offline: "Le service est injoignable. Êtes-vous en ligne ?",
-  busy: "Le service est très demandé. Réessayez dans un instant.",
+  busy: "Le service est très sollicité. Réessayez dans un instant.",
   nameUnknown: "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là.",
   nameRefused: "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là.",
   titleRefused: "Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.",
   bodyRefused: "Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.",
   notFound: "Cette publication n’existe plus.",
-  tooLarge: "C’est trop à la fois. Écrivez un peu moins.",
-  unusable: "Le service ne peut rien en faire.",
-  fault: "Quelque chose ne va pas avec le service. Réessayez plus tard.",
+  tooLarge: "C’est trop long. Raccourcissez votre texte.",
+  unusable: "Le service ne peut pas traiter cette demande.",
+  fault: "Le service rencontre un problème. Réessayez plus tard.",
   sure: "Supprimer cette publication ?",
   sureMore: "La publication et sa photo disparaissent pour tout le monde, sans retour possible.",
   keep: "La garder",
@@ -114,12 +114,12 @@ const fr = {
   dropMore: "Choisissez-la, déposez-la ou collez-la ici",
   progress: "Photo envoyée",
   sending: (percent) => `Envoi, ${percent} %`,
-  looking: "On regarde ce qu’il y a dessus…",
+  looking: "Analyse de la photo…",
   late: "Rien n’a été reconnu pour l’instant.",
-  lookAgain: "Regarder encore",
-  otherPicture: "Autre photo",
+  lookAgain: "Vérifier à nouveau",
+  otherPicture: "Remplacer la photo",
   failed: "La photo n’a pas pu être envoyée.",
-  noPicture: "Ce n’est pas une photo qui peut être affichée.",
+  noPicture: "Ce fichier n’est pas une photo affichable.",
   labels: "Sur la photo",
   labelled: (labels) => `Sur la photo : ${labels}`,
   nothing: "Rien n’a été reconnu.",
@@ -130,28 +130,28 @@ const fr = {
   broken: "Cette photo ne peut pas être affichée.",
   pictureOf: (title) => `Photo de « ${title} »`,
   unfold: "Lire la suite",
-  fold: "Replier",
+  fold: "Réduire",
   untitled: "Sans titre",
 };
 
-/** The first of the browser's languages that we speak. */
+/** The first of the browser's languages that the page supports. */
 export const language =
   (navigator.languages ?? []).map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "fr" || tag === "en") ?? "en";
 
 const words = language === "fr" ? fr : en;
 
-/** Whether there are words for this. */
+/** Whether there is a text for this key. */
 export function has(key) {
   return Object.hasOwn(words, key);
 }
 
-/** What to say, with what belongs into it. */
+/** The text for a key, with its parameters. */
 export function say(key, ...parts) {
   const word = words[key] ?? key;
   return typeof word === "function" ? word(...parts) : word;
 }
 
-/** Puts the words into the page: `data-t` is the text of an element, `data-t-label` its spoken name. */
+/** Inserts the texts into the page: `data-t` sets the text of an element, `data-t-label` its accessible name. */
 export function translate(root) {
   document.documentElement.lang = language;
   for (const element of root.querySelectorAll("[data-t]")) element.textContent = say(element.dataset.t);

@@ -1,5 +1,5 @@
-//! The settings that the AWS SDK reads itself, validated before it does: for a value that it does not understand, it
-//! would warn and use another, fail at each call, or panic.
+//! The settings that the AWS SDK reads itself, validated before it does: for an invalid value the SDK would log a
+//! warning and use a default, fail at each call, or panic.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,30 +12,31 @@ use poem::http::Uri;
 
 use crate::config::BadSettings;
 
-/// The variables of AWS that a process has, of which those that are empty are not set.
+/// The AWS variables of a process; empty ones count as unset.
 #[derive(Debug)]
 pub(crate) struct AwsSettings(BTreeMap<String, String>);
 
-/// What values of a variable, or of a key of a profile, must be like, and in words.
+/// A predicate for the values of a variable or profile key, with its description.
 type Rule = (fn(&str) -> bool, &'static str);
 
 const REGION: Rule = (is_region, "a region is called like us-east-1");
 const FLAG: Rule = (|text| is_one_of(text, &["true", "false"]), "it must be true or false");
 const URL: Rule = (is_url, "it must be an absolute address, http:// or https://");
-/// An address to which a request is made as it stands, and so with a query, too.
+/// A URL to which requests are sent unchanged, so it may have a query.
 const REQUEST: Rule = (is_request, "it must be an absolute address, http:// or https://");
-/// `legacy` and `adaptive` are what the AWS CLI and other SDKs take, too: all mean the standard here.
+/// The AWS CLI and other SDKs also accept `legacy` and `adaptive`: here all of them mean `standard`.
 const RETRY_MODE: Rule =
     (|text| is_one_of(text, &["standard", "adaptive", "legacy"]), "it must be standard, adaptive or legacy");
 const ATTEMPTS: Rule =
     (|text| text.parse().is_ok_and(|count: u32| (1..=100).contains(&count)), "it must be from 1 to 100");
 const IP_VERSION: Rule = (|text| is_one_of(text, &["ipv4", "ipv6"]), "it must be IPv4 or IPv6");
-const VISIBLE: Rule = (|text| text.bytes().all(|byte| byte.is_ascii_graphic()), "it holds what no header can carry");
+const VISIBLE: Rule =
+    (|text| text.bytes().all(|byte| byte.is_ascii_graphic()), "it has a character that headers cannot carry");
 const PATH_OF_URL: Rule =
     (|text| text.starts_with('/') && is_request(&format!("http://a{text}")), "it must begin with /");
 const NUMBER: Rule = (|text| text.parse::<u32>().is_ok(), "it must be a number");
 
-/// The variables, and the keys of a profile that say the same.
+/// The variables, with the profile keys of the same meaning.
 const RULES: &[(&str, &str, Rule)] = &[
     ("AWS_REGION", "region", REGION),
     ("AWS_DEFAULT_REGION", "", REGION),
@@ -58,10 +59,10 @@ const RULES: &[(&str, &str, Rule)] = &[
     ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "", PATH_OF_URL),
 ];
 
-/// The endpoints of single services, each of them a URL.
+/// The endpoints of individual services, each a URL.
 const ENDPOINTS: &str = "AWS_ENDPOINT_URL_";
 
-/// Variables of which the SDK takes nothing for something.
+/// Variables of which the SDK does not treat an empty value as unset.
 const NEVER_EMPTY: &[&str] = &[
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -73,12 +74,12 @@ const NEVER_EMPTY: &[&str] = &[
     "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
 ];
 
-/// Variables of which each needs the other.
+/// Pairs of variables that need each other.
 const PAIRS: &[[&str; 2]] =
     &[["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"]];
 
 impl AwsSettings {
-    /// Reads the variables of a process; fails with the first that cannot be right.
+    /// Reads the variables of a process; fails with the first invalid one.
     pub(crate) fn read(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, BadSettings> {
         let mut known = BTreeMap::new();
         for (name, value) in variables {
@@ -112,7 +113,7 @@ impl AwsSettings {
         Ok(())
     }
 
-    /// Checks the profile that is used, if there is one, and returns the region that it or a variable names.
+    /// Checks the selected profile, if there is one, and returns the region that it or a variable names.
     pub(crate) async fn region(&self) -> Result<Option<Region>, BadSettings> {
         let (fs, env, files) = (Fs::real(), Env::real(), EnvConfigFiles::default());
         let profile = self.profile().to_owned();
@@ -137,7 +138,7 @@ impl AwsSettings {
         self.get("AWS_PROFILE").unwrap_or("default")
     }
 
-    /// How often a call is made.
+    /// The number of attempts for a call.
     pub(crate) fn retries(&self) -> RetryConfig {
         let attempts = self.get("AWS_MAX_ATTEMPTS").and_then(|count| count.parse().ok());
         RetryConfig::standard().with_max_attempts(attempts.unwrap_or(3))
@@ -152,10 +153,10 @@ fn check(name: &str, value: &str, (is_good, rule): Rule) -> Result<(), BadSettin
     if is_good(value) { Ok(()) } else { Err(BadSettings::Aws(name.to_owned(), value.to_owned(), rule)) }
 }
 
-/// What is wrong, and why, in one line.
+/// The error with its causes, in one line.
 pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let all = causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"));
+    let all = causes.fold(error.to_string(), |chain, cause| format!("{chain}: {cause}"));
     all.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -168,7 +169,7 @@ fn is_one_of(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
-/// Whether it names a machine, and nothing that requests to it could not carry on from.
+/// Whether it is an absolute URL without a query: request paths are appended to it.
 pub(crate) fn is_url(text: &str) -> bool {
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
@@ -206,8 +207,8 @@ mod tests {
         let mut refused = 0;
         for (name, (is_good, _)) in all {
             for odd in ODD.iter().filter(|odd| !is_good(odd)) {
-                let told = read(&[(&name, odd)]).map(drop).unwrap_err();
-                assert!(told.starts_with(&format!("{name} is {odd:?}: ")) && !told.contains('\n'), "{told}");
+                let error = read(&[(&name, odd)]).map(drop).unwrap_err();
+                assert!(error.starts_with(&format!("{name} is {odd:?}: ")) && !told.contains('\n'), "{told}");
                 refused += 1;
             }
         }
@@ -220,7 +221,7 @@ mod tests {
             for empty in ["", " "] {
                 match read(&[(name, empty)]) {
                     Ok(settings) => assert!(settings.get(name).is_none() && !NEVER_EMPTY.contains(name), "{name}"),
-                    Err(told) => assert_eq!(told, format!("{name} is empty: leave it out")),
+                    Err(error) => assert_eq!(told, format!("{name} is empty: leave it out")),
                 }
             }
         }

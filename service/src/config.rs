@@ -6,32 +6,32 @@ use std::{env, fmt, fs};
 
 use poem::http::Uri;
 
-/// Everything that differs between deployments, apart from what the AWS SDK reads itself.
+/// Everything that differs between deployments, except what the AWS SDK reads itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The bucket of the pictures: `BUCKET`, or `S3_BUCKET` as the course also writes it.
+    /// The bucket for pictures: `BUCKET`, or `S3_BUCKET`, as the course also calls it.
     pub bucket: String,
-    /// The table of the posts: `DYNAMO_TABLE`.
+    /// The table for posts: `DYNAMO_TABLE`.
     pub table: String,
-    /// The address to listen on: `HOST`; every interface by default.
+    /// The address to listen on: `HOST`; all interfaces by default.
     pub host: String,
     /// The port to listen on: `PORT`; 8080 by default.
     pub port: u16,
-    /// An AWS that is not Amazon's: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
+    /// A custom endpoint of S3: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
-    /// The same for the posts: `AWS_ENDPOINT_URL_DYNAMODB`, or what the AWS configuration says of all services.
+    /// A custom endpoint of DynamoDB: `AWS_ENDPOINT_URL_DYNAMODB`, or the AWS configuration's for all services.
     pub dynamodb_endpoint: Option<String>,
-    /// How callers are authenticated: `AUTH`; by the course's bare header by default.
+    /// How callers are authenticated: `AUTH`; by default with the course's plain header.
     pub auth: Auth,
-    /// The address of the metrics: `METRICS_HOST`; 127.0.0.1 by default.
+    /// The address of the metrics listener: `METRICS_HOST`; 127.0.0.1 by default.
     pub metrics_host: String,
-    /// The port of the metrics: `METRICS_PORT`; none by default.
+    /// The port of the metrics listener: `METRICS_PORT`; off by default.
     pub metrics_port: Option<u16>,
     /// The limit of concurrent requests: `MAX_REQUESTS`; 256 by default.
     pub max_requests: usize,
 }
 
-/// How callers are known.
+/// How callers are authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
     /// `header`: the name in the header is trusted.
@@ -40,31 +40,31 @@ pub enum Auth {
     Jwt(Box<Jwt>),
 }
 
-/// Which tokens are believed.
+/// Which tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
-    /// What their signatures are checked with.
+    /// The keys for their signatures.
     pub keys: Keys,
     /// The required audience: `JWT_AUDIENCE`.
     pub audience: String,
-    /// The required issuer: `JWT_ISSUER`; anyone with the key by default.
+    /// The required issuer: `JWT_ISSUER`; any by default.
     pub issuer: Option<String>,
-    /// The claim that holds the user's name: `JWT_CLAIM`; `sub` by default.
+    /// The claim with the user's name: `JWT_CLAIM`; `sub` by default.
     pub claim: String,
-    /// Where people get a token, for the page to tell them: `JWT_LOGIN_URL`.
+    /// Where users get a token, shown on the page: `JWT_LOGIN_URL`.
     pub login: Option<Uri>,
 }
 
-/// What signatures are checked with.
+/// The keys for signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keys {
-    /// The public keys that the issuer publishes: `JWT_JWKS_URL`.
+    /// The issuer's published public keys: `JWT_JWKS_URL`.
     Published(Uri),
-    /// A secret that the issuer shares with us: `JWT_SECRET`.
+    /// A secret shared with the issuer: `JWT_SECRET`.
     Shared(Secret),
 }
 
-/// What no log line may show.
+/// A secret; its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -75,68 +75,68 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// The shortest secret with which HS256 is as strong as its hash, in bytes (RFC 7518, section 3.2).
+    /// The shortest secret in bytes that does not weaken HS256 (RFC 7518, section 3.2).
     pub const MIN_BYTES: usize = 32;
 }
 
-/// Why the service cannot start as it is configured.
+/// Why the service cannot start with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum BadSettings {
-    /// A variable without a default is not there.
-    #[error("{0} is not set: put it into the environment or into a file .env in the working directory")]
+    /// A required variable is not set.
+    #[error("{0} is not set: set it in the environment or in a .env file in the working directory")]
     Missing(&'static str),
-    /// A variable for a port holds something else.
+    /// The value of a port variable is invalid.
     #[error("{0} is {1:?}, which is not a port number")]
     Port(&'static str, String),
-    /// A variable for a number holds something else, or 0.
+    /// The value of a number variable is invalid, or 0.
     #[error("{0} is {1:?}, which is not a number from 1 to {max}", max = u32::MAX)]
     Number(&'static str, String),
-    /// `AUTH` names no way to know callers.
+    /// `AUTH` is unknown.
     #[error("AUTH is {0:?}: it must be header or jwt")]
     Auth(String),
-    /// Tokens cannot be checked, or in two ways.
+    /// No key for tokens, or two.
     #[error("AUTH is jwt: set JWT_JWKS_URL or JWT_SECRET, one of the two")]
     Keys,
-    /// Anybody could try all of them.
+    /// The secret could be guessed by brute force.
     #[error("JWT_SECRET is shorter than {} bytes: make one with `openssl rand -hex 32`", Secret::MIN_BYTES)]
     WeakSecret,
-    /// The variable holds no address on the web.
-    #[error("{0} is {1:?}, which is no https:// address (http:// is enough on this machine only)")]
+    /// The variable is not an `https` URL.
+    #[error("{0} is {1:?}, which is not an https:// address (http:// is accepted on this machine only)")]
     Address(&'static str, String),
-    /// A variable says something about tokens where there are none.
+    /// A variable about tokens is set, but tokens are not used.
     #[error("{0} is set, but AUTH is not jwt")]
     NoTokens(&'static str),
-    /// The `.env` is there and cannot be read.
+    /// The `.env` exists and cannot be read.
     #[error("cannot read .env: {0}")]
     DotEnv(#[from] dotenvy::Error),
-    /// Neither the environment nor a profile nor the machine names a region.
+    /// Neither the environment nor a profile nor the instance metadata names a region.
     #[error("no AWS region is known: set AWS_REGION")]
     NoRegion,
-    /// The configuration says that there are no credentials.
+    /// The configuration disables all sources of credentials.
     #[error("no source of AWS credentials is known")]
     NoCredentials,
-    /// Such as the buckets of S3 Express, whose requests are signed with the keys of a session.
+    /// For example S3 Express buckets, whose requests are signed with session credentials.
     #[error("addresses of bucket {0} cannot be signed here: use a general purpose bucket")]
     Signature(String),
-    /// No bucket of this name can have an address.
+    /// The SDK's endpoint rules reject the bucket.
     #[error("bucket {0} has no address: {1}")]
     Endpoint(String, String),
-    /// There is no such region, or what is set for it is no address.
+    /// The region is unknown, or its endpoint setting is invalid.
     #[error("DynamoDB has no address: {0}")]
     NoDynamoDb(String),
-    /// The endpoint has no scheme or no host.
+    /// The endpoint lacks a scheme or a host.
     #[error("the endpoint {0} is not an absolute address")]
     NotAbsolute(String),
-    /// A setting of the AWS SDK that it would not take, or not as it is meant.
+    /// A setting that the AWS SDK would reject or misread.
     #[error("{0} is {1:?}: {2}")]
     Aws(String, String, &'static str),
-    /// Bytes that are no text.
+    /// The value is not UTF-8.
     #[error("{0} is not valid UTF-8")]
     NotText(String),
-    /// A variable of the AWS SDK that says nothing.
+    /// An empty variable that the AWS SDK would not ignore.
     #[error("{0} is empty: leave it out")]
     Empty(&'static str),
-    /// A setting of the AWS SDK that means nothing by itself.
+    /// A setting of the AWS SDK that needs another one.
     #[error("{0} is set without {1}")]
     Alone(String, &'static str),
     /// The AWS configuration has no such profile.
@@ -145,30 +145,32 @@ pub enum BadSettings {
     /// A file of the AWS configuration cannot be read.
     #[error("the AWS configuration cannot be read: {0}")]
     Profiles(String),
-    /// The region that was found, perhaps by asking the machine, is none.
+    /// The region, possibly from instance metadata, is invalid.
     #[error("the AWS region is {0:?}: a region is called like us-east-1; set AWS_REGION")]
     Region(String),
-    /// Nobody could be known over HTTPS.
+    /// No server could be verified over HTTPS.
     #[error(
-        "this machine has no CA certificates to check who {0} is: install its package ca-certificates, or let \
-         SSL_CERT_FILE name a file of them"
+        "this machine has no CA certificates to verify {0}: install the package ca-certificates, or let \
+         SSL_CERT_FILE name a file with them"
     )]
     NoCertificates(String),
-    /// No bucket can be called so.
+    /// The bucket name is invalid.
     #[error(
-        "{0} is {1:?}, which is no bucket's name: 3 to 63 lower-case letters, digits, hyphens and dots, without s3://"
+        "{0} is {1:?}, which is not a bucket name: 3 to 63 lower-case letters, digits, hyphens and dots, without s3://"
     )]
     Bucket(&'static str, String),
-    /// No table can be called so.
-    #[error("DYNAMO_TABLE is {0:?}, which is no table's name: 3 to 255 letters, digits, hyphens, dots and underscores")]
+    /// The table name is invalid.
+    #[error(
+        "DYNAMO_TABLE is {0:?}, which is not a table name: 3 to 255 letters, digits, hyphens, dots and underscores"
+    )]
     Table(String),
-    /// Nobody can listen there.
+    /// The address cannot be listened on.
     #[error("{0} is {1:?}: {2}")]
     Host(&'static str, String, String),
-    /// Both would listen at the same place.
+    /// Both listeners would use the same address.
     #[error("PORT and METRICS_PORT are both {0}")]
     SamePort(u16),
-    /// What is to be logged cannot be understood.
+    /// The log filter is invalid.
     #[error("RUST_LOG is {0:?}: it must be like info,poem=warn")]
     Log(String),
 }
@@ -180,9 +182,9 @@ impl BadSettings {
 }
 
 impl Settings {
-    /// The settings from the environment, with what a `.env` adds to it; what is set already wins.
+    /// Reads the settings from the environment and a `.env`; the environment takes precedence.
     ///
-    /// Assumes that no other thread runs yet.
+    /// Assumes that no other thread is running yet.
     pub fn load() -> Result<Self, BadSettings> {
         load_dot_env()?;
         let not_text = VARIABLES.iter().find(|name| matches!(env::var(name), Err(VarError::NotUnicode(_))));
@@ -194,7 +196,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Fails if something cannot be right on AWS, whatever it is on a machine of one's own.
+    /// Fails if a setting cannot work on AWS, even if it could on a developer's machine.
     fn check(&self) -> Result<(), BadSettings> {
         let bucket_variable =
             if env::var("BUCKET").is_ok_and(|name| !name.trim().is_empty()) { "BUCKET" } else { "S3_BUCKET" };
@@ -216,7 +218,7 @@ impl Settings {
         }
     }
 
-    /// The settings from any source of variables; an empty variable is one that is not set.
+    /// Reads the settings from any source of variables; empty variables count as unset.
     pub fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, BadSettings> {
         let variable = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let needed = |name| variable(name).ok_or(BadSettings::Missing(name));
@@ -239,7 +241,7 @@ impl Settings {
     }
 }
 
-/// The variables that are ours, beside those of AWS.
+/// Our own variables, besides AWS's.
 const VARIABLES: &[&str] = &[
     "BUCKET",
     "S3_BUCKET",
@@ -258,16 +260,16 @@ const VARIABLES: &[&str] = &[
     "JWT_LOGIN_URL",
 ];
 
-/// Adds the `.env` of the working directory, or of the next one above that has one, to the environment.
+/// Adds the nearest `.env`, from the working directory upwards, to the environment.
 fn load_dot_env() -> Result<(), BadSettings> {
     let Ok(here) = env::current_dir() else { return Ok(()) };
     let Some(file) = here.ancestors().map(|dir| dir.join(".env")).find(|file| file.is_file()) else { return Ok(()) };
     let text = fs::read(&file).map_err(dotenvy::Error::Io)?;
-    // Editors of Windows begin files with a mark that would become part of the first name.
+    // Windows editors add a byte order mark, which would become part of the first name.
     Ok(dotenvy::from_read(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))?)
 }
 
-/// Whether a general purpose bucket can be called so, or it is the ARN of something that is used like one.
+/// Whether it is a valid general purpose bucket name, or the ARN of something used like one.
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
 fn is_bucket(name: &str) -> bool {
     let is_of_it = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
@@ -281,7 +283,7 @@ fn is_bucket(name: &str) -> bool {
             && name.parse::<Ipv4Addr>().is_err()
 }
 
-/// Whether a table can be called so, or it is the ARN of one.
+/// Whether it is a valid table name or table ARN.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CreateTable.html>
 fn is_table(name: &str) -> bool {
     let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -292,7 +294,7 @@ fn is_table(name: &str) -> bool {
     (3..=255).contains(&name.len()) && name.bytes().all(is_of_it)
 }
 
-/// `[::1]`, as addresses on the web have it, is `::1`.
+/// Strips the brackets of IPv6 addresses in URLs: `[::1]` is `::1`.
 fn without_brackets(host: String) -> String {
     match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inside) => inside.to_owned(),
@@ -305,7 +307,7 @@ fn is_host(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || !host.is_empty() && host.len() <= 253 && host.bytes().all(is_of_it)
 }
 
-/// What is said about tokens, and nowhere but where there are tokens.
+/// Reads the settings about tokens, which are rejected without `AUTH=jwt`.
 const OF_TOKENS: &[&str] = &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_CLAIM", "JWT_LOGIN_URL"];
 
 fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth, BadSettings> {
@@ -335,7 +337,7 @@ fn read_keys(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Keys,
     }
 }
 
-/// Whoever stands in between could put keys of his own into what comes unencrypted.
+/// An attacker on the path could replace keys that are fetched unencrypted.
 fn read_address(name: &'static str, text: String) -> Result<Uri, BadSettings> {
     let address: Option<Uri> = text.parse().ok();
     let good = address.filter(|address| match (address.scheme_str(), address.host()) {
@@ -385,7 +387,7 @@ mod tests {
     fn what_is_missing_or_wrong_is_named() {
         assert!(read(&[("DYNAMO_TABLE", "t")]).unwrap_err().starts_with("BUCKET is not set"));
         assert!(read(&[("BUCKET", "b")]).unwrap_err().starts_with("DYNAMO_TABLE is not set"));
-        for (name, value, told) in [
+        for (name, value, expected) in [
             ("PORT", "http", "PORT is \"http\", which is not a port number"),
             ("METRICS_PORT", "70000", "METRICS_PORT is \"70000\", which is not a port number"),
             ("MAX_REQUESTS", "0", "MAX_REQUESTS is \"0\", which is not a number from 1 to 4294967295"),
@@ -393,7 +395,7 @@ mod tests {
             ("JWT_SECRET", "s", "JWT_SECRET is set, but AUTH is not jwt"),
         ] {
             let wrong = read(&[("BUCKET", "b"), ("DYNAMO_TABLE", "t"), (name, value)]);
-            assert_eq!(wrong.unwrap_err(), told);
+            assert_eq!(wrong.unwrap_err(), expected);
         }
     }
 
@@ -426,13 +428,16 @@ mod tests {
         assert!(read_jwt(&[("JWT_SECRET", &SECRET[1..])]).unwrap_err().starts_with("JWT_SECRET is shorter than 32"));
         for url in ["http://login.example/keys", "login.example", "ftp://login.example/", "https://"] {
             let wrong = read_jwt(&[("JWT_JWKS_URL", url)]).unwrap_err();
-            assert!(wrong.starts_with(&format!("JWT_JWKS_URL is {url:?}, which is no https:// address")), "{wrong}");
+            assert!(
+                wrong.starts_with(&format!("JWT_JWKS_URL is {url:?}, which is not an https:// address")),
+                "{wrong}"
+            );
         }
         assert!(read_jwt(&[("JWT_JWKS_URL", "http://127.0.0.1:1/keys")]).is_ok());
         let login = [("JWT_SECRET", SECRET), ("JWT_LOGIN_URL", "javascript:alert(1)")];
         assert!(read_jwt(&login).unwrap_err().starts_with("JWT_LOGIN_URL is "));
-        let nobody = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AUTH", "jwt"), ("JWT_SECRET", SECRET)];
-        assert!(read(&nobody).unwrap_err().starts_with("JWT_AUDIENCE is not set"));
+        let without_audience = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AUTH", "jwt"), ("JWT_SECRET", SECRET)];
+        assert!(read(&without_audience).unwrap_err().starts_with("JWT_AUDIENCE is not set"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The Postagram web service: posts in DynamoDB, pictures in S3, and the page that shows them.
 //!
-//! `app` answers requests; `serve` runs it until it is told to stop. All state is in AWS, so any number of instances
-//! behave alike.
+//! `app` answers requests; `serve` runs it until it is stopped. All state is in AWS, so any number of instances behave
+//! alike.
 
 mod aws_settings;
 mod config;

@@ -1,4 +1,4 @@
-//! Logging: a line of JSON for each event, on stdout.
+//! Logging: one line of JSON per event, on stdout.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -10,19 +10,19 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::BadSettings;
 
-/// How many bytes of lines wait at most for their thread to come to rest.
+/// The most bytes of buffered lines per thread.
 const MOST: usize = 8 * 1024;
 
-/// Begins to log: `info` unless `RUST_LOG` says otherwise, such as `debug`, or `warn,service=debug`.
+/// Starts logging: at level `info` unless `RUST_LOG` says otherwise, such as `debug`, or `warn,service=debug`.
 ///
-/// Writing a line costs as much as a third of the request that it tells of. So the lines of a thread that [`rest`]s are
-/// written together when it does: who answers one request writes one line at once, who answers many writes many with one
-/// call. Lines of other threads are written at once.
+/// Writing a line costs up to a third of the request that it is about. So lines of a thread that [`rest`]s are written
+/// together when it becomes idle: a single request writes its line at once, many requests share one call. Lines of
+/// other threads are written at once.
 ///
-/// Guarantees: no more than 8 KiB of a thread's lines wait. A program that is killed, or dies by another thread's panic,
-/// loses those of what the thread is just doing.
+/// Guarantees: at most 8 KiB of a thread's lines are buffered. A program that is killed, or dies by another thread's
+/// panic, loses those.
 ///
-/// Fails if `RUST_LOG` cannot be understood, and logs as usual then.
+/// Fails if `RUST_LOG` is invalid, after starting with the default.
 ///
 /// # Panics
 /// If it was called before.
@@ -36,7 +36,7 @@ pub fn begin() -> Result<(), BadSettings> {
     };
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(|| Lines);
     tracing_subscriber::registry().with(lines).with(wanted).init();
-    // A panic ends the program: what led to it on this thread is to be read.
+    // A panic ends the program: the thread's lines before it must be written.
     let tell = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         end();
@@ -45,7 +45,7 @@ pub fn begin() -> Result<(), BadSettings> {
     read
 }
 
-/// Writes the lines of this thread; to be called whenever it has nothing else to do.
+/// Writes this thread's lines; called whenever it becomes idle.
 pub fn rest() {
     of_this_thread(|waiting| {
         waiting.until_rest = true;
@@ -53,7 +53,7 @@ pub fn rest() {
     });
 }
 
-/// Writes the lines of this thread, which will not rest any more.
+/// Writes this thread's lines and stops buffering them.
 pub fn end() {
     of_this_thread(|waiting| {
         waiting.until_rest = false;
@@ -65,12 +65,12 @@ thread_local! {
     static WAITING: RefCell<Waiting> = RefCell::default();
 }
 
-/// Nothing, if the thread is ending or just at it.
+/// Does nothing if the thread is ending or already writing.
 fn of_this_thread<T>(what: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
     WAITING.try_with(|waiting| waiting.try_borrow_mut().ok().map(|mut waiting| what(&mut waiting))).ok().flatten()
 }
 
-/// Where lines are written to.
+/// The destination of lines.
 struct Lines;
 
 impl Write for Lines {
@@ -86,11 +86,11 @@ impl Write for Lines {
     }
 }
 
-/// Lines of a thread that are not written yet.
+/// Lines of a thread that are not yet written.
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Whether the thread is one that rests.
+    /// Whether the thread buffers.
     until_rest: bool,
 }
 
@@ -121,7 +121,7 @@ impl Drop for Waiting {
 mod tests {
     use super::*;
 
-    /// Each call that writes.
+    /// Counts write calls.
     #[derive(Default)]
     struct Calls(Vec<Vec<u8>>);
 

@@ -10,11 +10,11 @@ use service::{BadSettings, Clients, Limits, Metrics, Settings, Workers, app, log
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// The settings are missing or unusable (`EX_CONFIG` of sysexits): starting again changes nothing.
+/// The settings are missing or invalid (`EX_CONFIG` of sysexits): restarting does not help.
 const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
-    // Before there are threads: a `.env` becomes part of the environment.
+    // Before there are threads, because a `.env` changes the environment.
     let settings = Settings::load();
     let settings = match log::begin().and(settings) {
         Ok(settings) => settings,
@@ -61,7 +61,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
 async fn listen(name: &'static str, host: &str, port: u16) -> Result<TcpListener, Box<dyn std::error::Error>> {
     match TcpListener::bind((host, port)).await {
         Ok(listener) => Ok(listener),
-        // It may be free in a moment.
+        // The port may become free in a moment.
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             Err(format!("cannot listen on {host}:{port}: {error}").into())
         }
@@ -72,7 +72,7 @@ async fn listen(name: &'static str, host: &str, port: u16) -> Result<TcpListener
     }
 }
 
-/// Comes back when the other end of the channel is gone.
+/// Returns when the other end of the channel is closed.
 async fn until(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }

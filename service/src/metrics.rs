@@ -39,7 +39,7 @@ struct Answered {
     status: u16,
 }
 
-/// Upper ends of the ranges in which durations are counted, in seconds: from what needs no storage to the time limit.
+/// The upper bounds of the duration buckets, in seconds: from requests without storage to the time limit.
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
 
 impl Default for Metrics {
@@ -49,17 +49,17 @@ impl Default for Metrics {
         let durations: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let (unanswered, under_way) = (Family::default(), Gauge::default());
         registry.register("requests", "Requests that were answered", requests.clone());
-        let help = "How long answers took to make";
+        let help = "Time to answer a request";
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
-        registry.register("requests_unanswered", "Requests that nobody waited for", unanswered.clone());
-        registry.register("requests_under_way", "Requests that are being answered", under_way.clone());
-        registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("requests_unanswered", "Requests abandoned by their clients", unanswered.clone());
+        registry.register("requests_under_way", "Requests in progress", under_way.clone());
+        registry.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self { registry, requests, durations, unanswered, under_way }
     }
 }
 
 impl Metrics {
-    /// Counts a request that begins; it ends as answered or unanswered.
+    /// Counts a request in progress, until it is answered or abandoned.
     pub(crate) fn begun(&self) {
         self.under_way.inc();
     }
@@ -72,7 +72,7 @@ impl Metrics {
         self.durations.get_or_create(&Asked { method, path }).observe(took.as_secs_f64());
     }
 
-    /// Counts a request whose client did not wait for the answer.
+    /// Counts a request whose client left before the answer.
     pub(crate) fn unanswered(&self, route: &route::Route) {
         self.under_way.dec();
         let route::Route { method, path } = *route;
@@ -86,7 +86,7 @@ impl Metrics {
     }
 }
 
-/// Answers at `/metrics`. It is for a listener of its own, which the world cannot reach.
+/// Serves `/metrics`, for a listener that is not public.
 pub fn metrics(metrics: Arc<Metrics>) -> impl Endpoint<Output = Response> + 'static {
     let text = poem::endpoint::make_sync(move |_| {
         Response::builder()

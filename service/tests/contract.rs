@@ -867,7 +867,7 @@ async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
     ] {
         let answer = world.ask(method, path, b"ada").await;
         assert_eq!(answer.headers()["allow"], allowed, "{path}");
-        assert_eq!(told(answer, 405).await, format!("this can be done here: {allowed}"));
+        assert_eq!(told(answer, 405).await, format!("the allowed methods are: {allowed}"));
     }
     world.end().await;
 }

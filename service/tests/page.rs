@@ -558,7 +558,7 @@ async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
     visit.is_sound_everywhere("looking without a preview").await;
     visit.label("Ada", &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
-    visit.told("On the picture: Lake").await;
+    visit.told("In the picture: Lake").await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
 
     // Nobody looks for what was sent an hour ago: another picture can be given, and whoever logs out leaves nothing.
@@ -592,8 +592,8 @@ async fn refusals_are_told_in_the_words_of_the_page() {
             "en",
             [
                 (404, "This post is no longer there."),
-                (413, "This is too much at once. Please write less."),
-                (422, "The service cannot do anything with this."),
+                (413, "This is too long. Please shorten it."),
+                (422, "The service cannot process this."),
                 (429, "The service is busy. Please try again in a moment."),
                 (500, "Something is wrong with the service. Please try again later."),
             ],
@@ -726,7 +726,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     let page = &visit.page;
     visit.open_as("Ada").await;
     visit.be_patient().await;
-    assert_eq!(page.text("#empty:not([hidden]) p").await, "Nobody has written anything yet. Be the first!");
+    assert_eq!(page.text("#empty:not([hidden]) p").await, "No posts yet. Write the first one!");
     visit.is_sound_everywhere("no posts").await;
     page.click("#show-mine").await;
     visit.until("the other words", "document.querySelector('#empty-text').textContent.startsWith('You have')").await;
@@ -1022,7 +1022,7 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
     visit.is_sound("asking for a token").await;
     page.keys("#login-name", "nonsense").await;
     page.click("#login-form [type=submit]").await;
-    assert_eq!(page.text("#login-problem").await, "This token names nobody.");
+    assert_eq!(page.text("#login-problem").await, "This token does not name a user.");
     visit.is_sound_everywhere("a token of nobody").await;
 
     // A token that says who one is, and of which the service thinks otherwise.
@@ -1033,7 +1033,7 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
     page.keys("#post-title", "Kept").await;
     page.click("#post-submit").await;
     visit.until("the login", "!document.querySelector('#login').hidden").await;
-    assert!(page.text("#login-problem").await.starts_with("Your token is no longer good"));
+    assert!(page.text("#login-problem").await.starts_with("Your token is no longer valid"));
     page.keys("#login-name", &shared(tokens::SECRET, &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
     visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;

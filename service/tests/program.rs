@@ -211,10 +211,10 @@ fn a_machine_without_certificates_is_told_what_it_lacks_where_it_needs_them() {
     std::fs::write(&empty, "").unwrap();
     for file in [nothing, empty] {
         let file = [("SSL_CERT_FILE", file.to_str().unwrap())];
-        refused(program(&dir, &[ENOUGH, &file].concat()), "this machine has no CA certificates to check who https://");
+        refused(program(&dir, &[ENOUGH, &file].concat()), "this machine has no CA certificates to verify https://");
         let plain = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
         let keys = [("AUTH", "jwt"), ("JWT_AUDIENCE", "a"), ("JWT_JWKS_URL", "https://login.example/keys")];
-        refused(program(&dir, &[ENOUGH, &plain, &keys, &file].concat()), "to check who https://login.example/keys is");
+        refused(program(&dir, &[ENOUGH, &plain, &keys, &file].concat()), "to verify https://login.example/keys");
         let mut running = start(program(&dir, &[ENOUGH, &plain, &file].concat()));
         assert!(ask(&running.address, "GET /posts", "", "").starts_with("HTTP/1.1 503 "));
         assert_eq!(running.stop(Signal::TERM), Some(0));

@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 /// What each case costs, every one with a service of its own that has answered nothing before.
 fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
     println!(
-        "| request | CPU s per 1,000 | aim | original | requests/s per core | p50 | p99 |\n|---|---|---|---|---|---|---|"
+        "| request | CPU s per 1,000 | target | original | requests/s per core | p50 | p99 |\n|---|---|---|---|---|---|---|"
     );
     for case in CASES.iter().filter(|case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word))) {
         let service = Service::start(&stand_in.endpoint)?;
@@ -76,7 +76,7 @@ fn memory(stand_in: &StandIn) -> Result<()> {
         fire::fire(service.address, &case.request(&service)?, fire::WARM_UP)?;
     }
     let (peak, after) = (service.memory_mib("VmHWM:")?, service.memory_mib("VmRSS:")?);
-    println!("\n| | | aim | original |\n|---|---|---|---|");
+    println!("\n| | | target | original |\n|---|---|---|---|");
     println!("| memory, idle | {idle:.1} MiB | 12 | 66 |");
     println!("| memory, the most while all of this went on | {peak:.1} MiB | 16 | 79 |");
     println!("| memory, after it | {after:.1} MiB | | |");

@@ -31,14 +31,14 @@ use crate::storage::single_flight::SingleFlight;
 const MAX_TITLE: usize = 300;
 /// Longest body, in characters.
 const MAX_BODY: usize = 10_000;
-/// Most posts in one part of a list.
+/// The most posts in one page of a list.
 const MAX_LIMIT: usize = 1000;
-/// How often a picture may come in between while its post is deleted.
+/// How often the deletion of a post is retried when a new picture arrives meanwhile.
 const ATTEMPTS: usize = 5;
-/// What browsers send for a file whose type they do not know.
+/// What browsers send for files of unknown type.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
 
-/// What the page calls.
+/// The operations of the API.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub rows: Rows,
@@ -48,19 +48,19 @@ pub(crate) struct Api {
     pub login: Config,
 }
 
-/// Which posts are asked for.
+/// The query of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     user: Option<User>,
     part: Part,
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone)]
 pub(crate) struct List {
     /// The posts as a JSON array.
     posts: Bytes,
-    /// Behind which post there are more, if there are.
+    /// The post after which the list continues, if it does.
     next: Option<PostId>,
 }
 
@@ -77,23 +77,23 @@ impl Api {
 
     /// List posts, the newest last unless asked otherwise
     ///
-    /// Everything that was written or deleted through the same instance is in it, and everything of one `user`. While the
-    /// table holds no more than 1 MiB, so is what others wrote to it; in a list of all posts of a larger table that may
-    /// show up to a minute later (longer where reading the table's keys takes more than three seconds), and the rows
-    /// themselves are always as they are now.
+    /// Everything written or deleted through the same instance is included, and so is everything of one `user`. While
+    /// the table holds at most 1 MiB, changes by others are included, too; in a list of all posts of a larger table
+    /// they may show up to a minute later (longer where reading the table's keys takes more than three seconds). The
+    /// rows themselves are always current.
     #[oai(path = "/posts", method = "get", operation_id = "listPosts")]
     async fn list(
         &self,
         /// Only the posts of this user; all if empty.
         user: Query<Option<String>>,
-        /// Another name of `user`.
+        /// An alias of `user`.
         id_user: Query<Option<String>>,
-        /// At most so many posts, 1 to 1000; all if absent. Long posts come fewer at a time: the list is at its end where
-        /// there is no `Next-Cursor`.
+        /// The maximum number of posts, 1 to 1000; all if absent. Pages of long posts may be shorter: the list ends
+        /// only where there is no `Next-Cursor`.
         limit: Query<Option<usize>>,
-        /// Go on after what the `Next-Cursor` header of the part before named.
+        /// Continues after the post named by the previous page's `Next-Cursor` header.
         cursor: Query<Option<String>>,
-        /// Which posts come first: the `oldest`, unless the `newest` are asked for.
+        /// Which posts come first: `oldest` (default) or `newest`.
         order: Query<Option<String>>,
     ) -> Result<Listed, Error> {
         let part =
@@ -110,16 +110,16 @@ impl Api {
                 return Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())));
             }
         }
-        // Nobody has this name, or posts under it.
+        // Not a possible name, so it has no posts.
         Ok(Listed::Posts(Json::like(&[(); 0], 2), None))
     }
 
-    /// Delete a post of yours, with its pictures
+    /// Delete your post and its pictures
     #[oai(path = "/posts/:id", method = "delete", operation_id = "deletePost")]
     async fn delete(
         &self,
         owner: Owner,
-        /// The post's `id`, or the UUID behind its `#`.
+        /// The post's `id`, or the UUID after its `#`.
         id: Path<String>,
     ) -> Result<Deleted, Error> {
         let id = read_id(&id.0)?;
@@ -132,57 +132,57 @@ impl Api {
         Err(owner.has_none())
     }
 
-    /// Get the address to PUT a post's picture to
+    /// Get a URL for uploading a picture to a post
     ///
-    /// The upload must send exactly `Content-Type: <filetype>`.
+    /// Upload it with PUT and exactly `Content-Type: <filetype>`.
     #[oai(path = "/signedUrlPut", method = "get", operation_id = "uploadAddress")]
     async fn upload(
         &self,
         owner: Owner,
-        /// What the file is called; only the last part of a path counts.
+        /// The file name; only the last part of a path is used.
         filename: Query<String>,
-        /// Its type, an image's.
+        /// Its media type, which must be an image type.
         filetype: Query<String>,
-        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
+        /// The post's `id`, or the UUID after its `#`; the post must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
         self.upload_to(owner, &filename.0, &filetype.0, &post_id.0).await
     }
 
-    /// Get the address to PUT a post's picture to, by its other name
+    /// Get a URL for uploading a picture to a post (alias)
     #[oai(path = "/getSignedUrlPut", method = "get", operation_id = "uploadAddressByItsOtherName")]
     async fn upload_by_its_other_name(
         &self,
         owner: Owner,
-        /// What the file is called; only the last part of a path counts.
+        /// The file name; only the last part of a path is used.
         filename: Query<String>,
-        /// Its type, an image's.
+        /// Its media type, which must be an image type.
         filetype: Query<String>,
-        /// The `id` of the post, or the UUID behind its `#`; it must be the caller's.
+        /// The post's `id`, or the UUID after its `#`; the post must be the caller's.
         #[oai(name = "postId")]
         post_id: Query<String>,
     ) -> Result<Json<Upload>, Error> {
         self.upload_to(owner, &filename.0, &filetype.0, &post_id.0).await
     }
 
-    /// Ask how people log in
+    /// Get how users log in
     #[oai(path = "/config", method = "get", operation_id = "config")]
     async fn config(&self) -> Json<Config> {
         Json::of(&self.login)
     }
 
-    /// Tell that the service runs
+    /// Check that the service runs
     ///
-    /// Depends on nothing else: an instance must not be replaced because the storage has a bad minute.
+    /// Independent of AWS: an instance must not be replaced because of an outage of the storage.
     #[oai(path = "/health", method = "get", operation_id = "health")]
     async fn health(&self) -> Json<Health> {
         Json::of(&Health { status: "ok".to_owned() })
     }
 
-    /// Tell whether the storage answers the service
+    /// Check that the storage is available
     ///
-    /// It is asked every few seconds at most, however often this is.
+    /// The result is cached for a few seconds.
     #[oai(path = "/ready", method = "get", operation_id = "ready")]
     async fn ready(&self) -> Result<Json<Health>, Error> {
         self.readiness.check(&self.rows, &self.pictures).await?;
@@ -191,7 +191,7 @@ impl Api {
 }
 
 impl Api {
-    /// Returns a part of a list. Pages ask for the same one again and again: concurrent requests share one read.
+    /// Returns a page of a list. The web page often requests the same one: concurrent requests share one read.
     async fn part(&self, question: &Question) -> Result<List, Error> {
         self.lists.run(question, || self.look_up(question)).await
     }
@@ -200,36 +200,36 @@ impl Api {
         let found = self.rows.find(user.as_ref(), *part).await?;
         let (posts, next) = found.posts()?;
         let addresses = self.pictures.addresses().await?;
-        let mut told = Vec::with_capacity(posts.len());
+        let mut shown = Vec::with_capacity(posts.len());
         for post in &posts {
             let address = match &post.picture {
                 Some(picture) => Some(addresses.of(&picture.key).await),
                 None => None,
             };
-            told.push(PostJson::of(post, address));
+            shown.push(PostJson::of(post, address));
         }
-        // About what DynamoDB said, and an address for some.
-        Ok(List { posts: json::write(&told, 2 * found.size()), next })
+        // An estimate: the bytes of the rows, and the URLs.
+        Ok(List { posts: json::write(&shown, 2 * found.size()), next })
     }
 
-    /// Tells all posts part by part, of which the first is there: nobody holds all of a large list, neither for one client
-    /// nor for all of them.
+    /// Streams all posts page by page, starting with one already read: a large list is never in memory as a whole,
+    /// however many clients request it.
     fn all(self, question: Question, first: List) -> impl Stream<Item = io::Result<Bytes>> {
-        let telling = Telling { api: self, question, ready: Some(first), told: false };
-        stream::try_unfold(telling, |mut telling| async {
-            let piece = telling.piece().await.inspect_err(|error| {
-                tracing::warn!(cause = error.why(), "a list is broken off");
+        let pages = Pages { api: self, question, ready: Some(first), has_sent: false };
+        stream::try_unfold(pages, |mut pages| async {
+            let piece = pages.piece().await.inspect_err(|error| {
+                tracing::warn!(cause = error.why(), "a list was cut off");
             });
-            Ok(piece.map_err(io::Error::other)?.map(|piece| (piece, telling)))
+            Ok(piece.map_err(io::Error::other)?.map(|piece| (piece, pages)))
         })
     }
 
     async fn delete_of(&self, user: &User, id: PostId) -> Result<(), Error> {
-        // No picture is left without a post for good, wherever this ends and whatever is uploaded meanwhile:
-        // - Pictures go before the row. If the storage fails or the service dies in between, the row is still there, and
-        //   deleting again finishes the work.
-        // - The row goes only as it was read before its pictures were listed. A picture that came later and was labelled
-        //   before the row is gone has changed the row, and all begins anew.
+        // No picture outlives its post, wherever this stops and whatever is uploaded meanwhile:
+        // - Pictures are deleted before the row. If the storage fails or the service dies in between, the row is still
+        //   there, and deleting again finishes the work.
+        // - The row is deleted only if it is as it was before its pictures were listed. A picture that was labelled
+        //   meanwhile has changed the row, and the deletion starts again.
         // - A picture that is labelled after the row is gone is removed by the labeler, which finds no row.
         for _ in 0..ATTEMPTS {
             let shown = self.rows.shown(user, id).await?;
@@ -242,7 +242,7 @@ impl Api {
         Err(Error::Late(caused("the post kept changing")))
     }
 
-    /// Removes pictures whose upload ended after they were listed: soon, and not only when the labeler gets to them.
+    /// Removes pictures whose upload ended after the listing, so that they do not stay until the labeler handles them.
     async fn sweep(&self, user: &User, id: PostId) {
         if let Err(error) = self.pictures.remove(user, id).await {
             tracing::warn!(cause = error.why(), "pictures of a deleted post may be left to the labeler");
@@ -265,7 +265,7 @@ impl Api {
         Err(owner.has_none())
     }
 
-    /// The users of this name, as whoever asks may mean it: where names are vouched for, it is meant exactly.
+    /// The users that a name may refer to: exactly this one if tokens vouch for names.
     fn users_called(&self, name: &str) -> Vec<User> {
         if self.login.wants_tokens() {
             return User::kept(name).into_iter().collect();
@@ -274,19 +274,19 @@ impl Api {
     }
 }
 
-/// A list that is sent in parts.
-struct Telling {
+/// A list that is sent in pages.
+struct Pages {
     api: Api,
-    /// Which part comes next.
+    /// The query of the next page.
     question: Question,
-    /// The part that was read already.
+    /// The page that was already read.
     ready: Option<List>,
-    /// Whether a post has been sent.
-    told: bool,
+    /// Whether any post has been sent.
+    has_sent: bool,
 }
 
-impl Telling {
-    /// Returns the next piece of the JSON array; nothing after the last.
+impl Pages {
+    /// Returns the next piece of the JSON array; `None` after the last.
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         let mut piece = Vec::new();
         while piece.is_empty() {
@@ -301,11 +301,11 @@ impl Telling {
             if is_first {
                 piece.push(b'[');
             }
-            if self.told && !posts.is_empty() {
+            if self.has_sent && !posts.is_empty() {
                 piece.push(b',');
             }
             piece.extend_from_slice(posts);
-            self.told |= !posts.is_empty();
+            self.has_sent |= !posts.is_empty();
             self.question.part.after = next;
             if next.is_none() {
                 piece.push(b']');
@@ -323,33 +323,34 @@ struct NewPost {
     body: String,
 }
 
-/// A post as people see it
+/// A post
 ///
-/// This is what the OpenAPI document says; [`PostJson`] is what is written.
+/// For the OpenAPI document; [`PostJson`] is what is written.
 #[derive(Object)]
 #[oai(rename = "Post")]
 struct PostSchema {
-    /// `POST#` and a UUID that grows with time.
+    /// `POST#` and a time-ordered UUID.
     id: String,
     /// The author's name.
     user: String,
     title: String,
     body: String,
-    /// Where the picture can be seen for a while; null until it is labelled.
+    /// A temporary URL of the picture; null until it is labelled.
     image: Option<String>,
-    /// What is on the picture; null until it is labelled.
+    /// The picture's labels; null until it is labelled.
     labels: Option<Vec<String>>,
-    /// The same as `labels`.
+    /// An alias of `labels`.
     label: Option<Vec<String>>,
-    /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was looked at.
+    /// Why nothing was recognised: `unsupported`, `too_large`, `empty` or `unreadable`; absent if the picture was
+    /// analysed.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
-    /// The `objectName` of the picture that was removed for this reason, because it cannot be shown; absent otherwise.
+    /// The `objectName` of a picture that was removed for this reason, because it cannot be shown; absent otherwise.
     #[oai(skip_serializing_if_is_none)]
     removed: Option<String>,
 }
 
-/// A [`PostSchema`] whose texts are where they were found.
+/// A [`PostSchema`] that borrows its texts.
 #[derive(Serialize)]
 struct PostJson<'a> {
     id: String,
@@ -366,7 +367,7 @@ struct PostJson<'a> {
 }
 
 impl<'a> PostJson<'a> {
-    /// The post, with the address of its picture if it has one.
+    /// The post, with a URL of its picture if it has one.
     fn of(post: &'a Post<'a>, image: Option<Address>) -> Self {
         let Post { id, user, title, body, picture, removed } = post;
         let labels = picture.as_ref().map(|picture| &picture.labels[..]);
@@ -387,26 +388,26 @@ impl<'a> PostJson<'a> {
 
 #[derive(Object, Serialize)]
 struct Upload {
-    /// Where to PUT the picture.
+    /// The URL to PUT the picture to.
     #[oai(rename = "uploadURL")]
     #[serde(rename = "uploadURL")]
     upload_url: String,
-    /// What it will be called in the bucket.
+    /// The object key of the picture.
     #[oai(rename = "objectName")]
     #[serde(rename = "objectName")]
     object_name: String,
 }
 
-/// How people log in
+/// How users log in
 #[derive(Debug, Clone, Object, Serialize)]
 pub(crate) struct Config {
-    /// `header`: by a name that is believed; `jwt`: with a token.
+    /// `header`: with an unverified name; `jwt`: with a token.
     auth: String,
-    /// Which claim of a token holds the user's name.
+    /// The claim with the user's name.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<String>,
-    /// Where people get a token.
+    /// Where users get a token.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
@@ -424,7 +425,7 @@ impl Config {
         }
     }
 
-    /// Whether names alone are not believed.
+    /// Whether callers are authenticated with tokens.
     pub(crate) fn wants_tokens(&self) -> bool {
         self.claim.is_some()
     }
@@ -437,7 +438,7 @@ struct Health {
 
 #[derive(ApiResponse)]
 enum Written {
-    /// The post as it was written
+    /// The new post
     #[oai(status = 201)]
     Post(Json<PostSchema>),
 }
@@ -448,7 +449,7 @@ enum Listed {
     #[oai(status = 200)]
     Posts(
         Json<Vec<PostSchema>>,
-        /// What to send as `cursor` for the next part; absent with the last.
+        /// The `cursor` of the next page; absent on the last page.
         #[oai(header = "Next-Cursor")]
         Option<String>,
     ),
@@ -456,12 +457,12 @@ enum Listed {
 
 #[derive(ApiResponse)]
 enum Deleted {
-    /// The post is gone
+    /// The post is deleted
     #[oai(status = 204)]
     Gone,
 }
 
-/// A new post, parsed here rather than by a derive, so that errors name the field.
+/// A new post, parsed by hand rather than by a derive, so that errors name the field.
 struct Draft(NewPost);
 
 impl<'a> ApiExtractor<'a> for Draft {
@@ -487,14 +488,14 @@ impl<'a> ApiExtractor<'a> for Draft {
             return Err(ContentTypeError::NotSupported { content_type }.into());
         }
         let body = <Vec<u8> as FromRequest>::from_request(request, body).await?;
-        // What the fields hold is read later: an escape in one of them that is no character is an error of that field.
+        // Field values are parsed below: an invalid escape in one of them is an error of that field.
         let fields: Map<'_> = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
         let (title, body) = (read_text(&fields, "title", MAX_TITLE)?, read_text(&fields, "body", MAX_BODY)?);
         Ok(Self(NewPost { title, body }))
     }
 }
 
-/// The fields of an object, each still as it is written.
+/// The fields of an object, with unparsed values.
 type Map<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 fn unreadable(error: &serde_json::Error) -> ParseRequestPayloadError {
@@ -507,9 +508,9 @@ fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<Str
     if !json.starts_with('"') {
         return Err(Error::field(name, "it must be a string"));
     }
-    // Its syntax is known to be right: only half of a surrogate pair can stand in its way.
+    // Its syntax has been checked: only an unpaired surrogate can make this fail.
     let text: String = serde_json::from_str(json)
-        .map_err(|_| Error::field(name, "it holds half of a surrogate pair (\\ud800 to \\udfff)"))?;
+        .map_err(|_| Error::field(name, "it has half of a surrogate pair (\\ud800 to \\udfff)"))?;
     if text.chars().count() > longest {
         return Err(Error::field(name, format!("it is longer than {longest} characters")));
     }
@@ -517,7 +518,7 @@ fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<Str
     Ok(text)
 }
 
-/// A post's UUID, or its `id` as answers have it, which holds the UUID. What is neither names no post.
+/// Parses a post's UUID, or its `id` as in answers. Anything else names no post.
 fn read_id(text: &str) -> Result<PostId, Error> {
     text.parse().ok().or_else(|| PostId::from_key(text)).ok_or(Error::NoPost)
 }
@@ -546,28 +547,28 @@ fn read_order(text: Option<&str>) -> Result<Order, Error> {
     }
 }
 
-/// An image's type, or that of a file whose type the browser does not know.
+/// Accepts image types, and the type that browsers send for unknown files.
 fn read_type(text: &str) -> Result<&str, Error> {
     if text.is_empty() || text == UNKNOWN_TYPE {
         return Ok(UNKNOWN_TYPE);
     }
     match text.split_once('/') {
         Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_active(name) => {
-            Err(Error::field("filetype", "it must be a picture of pixels: SVG and other XML can run programs"))
+            Err(Error::field("filetype", "it must be a raster image: SVG and other XML can run scripts"))
         }
         Some((kind, name)) if kind.eq_ignore_ascii_case("image") && is_a_name(name) => Ok(text),
-        _ => Err(Error::field("filetype", "it must be an image's, such as image/jpeg")),
+        _ => Err(Error::field("filetype", "it must be an image type, such as image/jpeg")),
     }
 }
 
-/// Whether browsers take pictures of this type for documents, in which scripts run: XML of any kind (WHATWG MIME
-/// Sniffing, section 4.6), and the names that SVG had before it was registered.
+/// Whether browsers treat images of this type as documents that can run scripts: any kind of XML (WHATWG MIME Sniffing,
+/// section 4.6), and the names SVG had before it was registered.
 fn is_active(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.ends_with("xml") || name.contains("svg")
 }
 
-/// What may stand in a type behind the slash (RFC 6838, section 4.2).
+/// The characters allowed in a subtype (RFC 6838, section 4.2).
 fn is_a_name(text: &str) -> bool {
     (1..=127).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
@@ -594,9 +595,9 @@ mod tests {
         assert_eq!((&removed["image"], &removed["labels"]), (&Value::Null, &Value::Null));
         assert_eq!((&removed["reason"], &removed["removed"]), (&json!("too_large"), &json!("k")));
         assert_eq!(with_picture["label"], json!(["Cat"]));
-        for told in [with_picture, without, removed] {
-            let shown = PostSchema::parse_from_json(Some(told.clone())).ok().unwrap();
-            assert_eq!(shown.to_json(), Some(told));
+        for post in [with_picture, without, removed] {
+            let shown = PostSchema::parse_from_json(Some(post.clone())).ok().unwrap();
+            assert_eq!(shown.to_json(), Some(post));
         }
     }
 }

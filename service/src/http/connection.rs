@@ -1,6 +1,5 @@
-//! Time limits of a connection: for its next request, and for reading its answers.
+//! Time limits of a connection: for its next request, and for reading answers.
 
-use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -17,10 +17,10 @@ use tokio_io_timeout::TimeoutStream;
 use crate::http::layers::Limits;
 use crate::http::waiting_room::{Seat, WaitingRoom};
 
-/// How much of an answer a client takes at least in the time that it has for reading: 2 KiB/s as limits usually are.
+/// How much of an answer a client must read within the time limit: 2 KiB/s with the usual limits.
 const LEAST_BYTES: usize = 64 * 1024;
 
-/// Where the connections of a listener wait.
+/// The waiting rooms of a listener's connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Rooms {
     silent: WaitingRoom,
@@ -33,7 +33,7 @@ impl Rooms {
     }
 }
 
-/// A connection without a request, or with one that is being answered.
+/// The state of a connection: idle, or answering a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Silence {
     room: WaitingRoom,
@@ -42,19 +42,19 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    /// A new connection, which has not said anything yet. It is to be closed once `give_way` is notified.
+    /// A new connection, which is idle. It must be closed when `give_way` is notified.
     pub(crate) fn begin(rooms: &Rooms, give_way: &Arc<Notify>) -> Self {
         let (room, give_way) = (rooms.silent.clone(), give_way.clone());
         let seat = Arc::new(Mutex::new(Some(room.enter(&give_way))));
         Self { room, seat, give_way }
     }
 
-    /// A request has come.
+    /// A request has arrived.
     pub(crate) fn ends(&self) {
         *self.seat.lock() = None;
     }
 
-    /// Makes of the body of an answer one with whose end the connection falls silent again.
+    /// Wraps the body of an answer, whose end makes the connection idle again.
     pub(crate) fn behind<B>(&self, body: B) -> Answer<B> {
         Answer { body, _end: Falls(self.clone()) }
     }
@@ -92,14 +92,14 @@ impl<B: Body + Unpin> Body for Answer<B> {
     }
 }
 
-/// A stream whose reader may be slow, but not endlessly so: one that takes nothing in `reading`, or next to nothing, is
-/// left, and so is the slowest of too many.
+/// A stream whose reader may be slow within limits: it is dropped when it reads nothing, or almost nothing, within
+/// `reading`, or when it is the slowest of too many.
 pub(crate) struct Paced {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
     reading: Duration,
     room: WaitingRoom,
     give_way: Arc<Notify>,
-    /// Since when the reader has been slow, and how much it has taken since.
+    /// Since when the reader has been slow, and how much it has read since.
     slow: Option<(Instant, usize, Seat)>,
 }
 
@@ -155,7 +155,7 @@ impl AsyncWrite for Paced {
         self.stream.is_write_vectored()
     }
 
-    /// All of an answer has been taken.
+    /// The whole answer has been read.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(self.stream.as_mut().poll_flush(cx));
         self.slow = None;
@@ -175,7 +175,7 @@ mod tests {
 
     const READING: Duration = Duration::from_secs(30);
 
-    /// A connection whose reader begins to be slow.
+    /// A connection whose reader becomes slow.
     async fn slow() -> (Paced, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

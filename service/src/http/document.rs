@@ -1,4 +1,4 @@
-//! The OpenAPI document and its page: generated from the code, and completed with what only its checks know.
+//! The OpenAPI document and its page: generated from the code and completed with the rules that only the checks know.
 
 use std::sync::{Arc, OnceLock};
 
@@ -35,7 +35,7 @@ impl Document {
         get(make_sync(send))
     }
 
-    /// Answers with Swagger UI, which shows the document.
+    /// Answers with Swagger UI for the document.
     pub(crate) fn page(self: &Arc<Self>) -> Route {
         let file = |content_type: &'static str, text: fn(&Interface) -> &str| {
             let document = self.clone();
@@ -65,16 +65,15 @@ impl Document {
     }
 }
 
-const ABOUT: &str = "Posts with pictures, and what is on the pictures.\n\n\
-    Every error is `{ \"status_code\", \"message\", \"data\": null }`. Every answer has an `X-Request-Id`, by which its \
-    line is found in the log.";
+const ABOUT: &str = "Posts with pictures, and labels of what the pictures show.\n\n\
+    Every error is `{ \"status_code\", \"message\", \"data\": null }`. Every answer has an `X-Request-Id`, which is \
+    also in its log line.";
 
-/// Swagger UI draws with styles that its script sets, and with pictures inside its style sheet.
+/// Swagger UI uses styles set by its script, and images inside its style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Swagger UI's files. poem-openapi has them as parts of one page, where a policy against inline scripts would not let
-/// them run.
+/// Swagger UI's files. poem-openapi inlines them in one page, where a policy against inline scripts would block them.
 struct Interface {
     style: String,
     script: String,
@@ -97,16 +96,16 @@ fn between(text: &str, begin: &str, end: &str) -> String {
 /// Errors by status, with their meaning and an example. That of 401 depends on how callers are authenticated.
 const ERRORS: &[(u16, &str, &str)] = &[
     (404, "The caller has no such post", "you have no post with this id"),
-    (408, "The body did not come in time", "the request did not come to its end in time"),
+    (408, "The body did not arrive in time", "the request was not complete in time"),
     (413, "The body is over 64 KiB", "the request is larger than 64 KiB"),
     (414, "The address is over 8 KiB", "the address is longer than 8 KiB"),
-    (415, "The body is packed, or of another type", "the body must come as it is, without Content-Encoding"),
-    (422, "The named field or parameter is missing or unusable", "title: it is missing"),
+    (415, "The body is compressed, or of another type", "the body must not have a Content-Encoding"),
+    (422, "The named field or parameter is missing or invalid", "title: it is missing"),
     (431, "The headers are over 16 KiB", "the headers are larger than 16 KiB"),
-    (500, "The service is set up wrongly", "the storage refused what the service asked for"),
+    (500, "The service is misconfigured", "the storage refused what the service asked for"),
     (
         503,
-        "Busy, or the storage is: try again after `Retry-After` seconds",
+        "The service or the storage is busy: try again after `Retry-After` seconds",
         "the storage cannot be reached now, please try again",
     ),
 ];
@@ -122,19 +121,19 @@ const OPERATIONS: &[(&str, &[u16])] = &[
     ("health", &[]),
     ("ready", &[503]),
 ];
-/// Whatever is asked, a body may come with it.
+/// Any request may have a body, whatever the operation.
 const OF_EVERY_REQUEST: &[u16] = &[408, 413, 414, 415, 431];
 
-/// What no text may hold, for the inside of brackets: controls and the noncharacters of the first plane.
+/// Characters forbidden in texts, for a character class: controls and the noncharacters of the first plane.
 const NO_TEXT: &str = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff";
-/// What no line may hold.
+/// Characters forbidden in single-line texts.
 const NO_LINE: &str = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff";
-/// What is dropped from the names of files.
+/// Characters dropped from file names.
 const INVISIBLE: &str = r"\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb";
 
 const UUID: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
-/// What the checks of the parameters take.
+/// The constraints of the parameters.
 fn parameters() -> Vec<(&'static str, Value, Value)> {
     let id = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
     let post = json!({ "pattern": format!("^(POST#)?{id}$") });
@@ -153,7 +152,7 @@ fn parameters() -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-/// What the schemas look like when they are filled in, and what the checks of their fields take.
+/// Examples of the schemas, and the constraints of their fields.
 fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
     let id = format!("POST#{UUID}");
     let labels = json!(["Cat", "Animal"]);
@@ -195,14 +194,14 @@ fn schemas(login: &Config) -> Vec<(&'static str, Value)> {
 }
 
 fn complete(document: &mut Value, login: &Config) {
-    let mut nobody = Error::NoAuthor;
+    let mut unauthenticated = Error::NoAuthor;
     if login.wants_tokens() {
-        nobody = Error::NoToken;
+        unauthenticated = Error::NoToken;
         document["components"]["securitySchemes"][SCHEME] = json!({
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "A token of the issuer that this service trusts; `GET /config` says where to get one",
+            "description": "A token from the issuer that this service trusts; `GET /config` returns where to get one",
         });
     }
     for (name, more) in schemas(login) {
@@ -211,7 +210,8 @@ fn complete(document: &mut Value, login: &Config) {
     for (status, about, message) in ERRORS {
         document["components"]["responses"][status.to_string()] = error(*status, about, message);
     }
-    document["components"]["responses"]["401"] = error(401, "Nobody who is known here asks", &nobody.to_string());
+    document["components"]["responses"]["401"] =
+        error(401, "The caller is not authenticated", &unauthenticated.to_string());
     let parameters = parameters();
     for operation in operations(document) {
         for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -243,7 +243,7 @@ fn error(status: u16, about: &str, message: &str) -> Value {
         "content": { "application/json; charset=utf-8": { "schema": schema, "example": example } },
     });
     let header = match status {
-        401 => ("WWW-Authenticate", json!({ "description": "How to say who asks", "schema": { "type": "string" } })),
+        401 => ("WWW-Authenticate", json!({ "description": "How to authenticate", "schema": { "type": "string" } })),
         503 => ("Retry-After", json!({ "description": "Seconds", "schema": { "type": "integer" }, "example": 2 })),
         _ => return response,
     };
@@ -251,7 +251,7 @@ fn error(status: u16, about: &str, message: &str) -> Value {
     response
 }
 
-/// Puts what is new into what is there, object into object.
+/// Merges new values into existing ones, object by object.
 fn merge(into: &mut Value, more: Value) {
     match (into, more) {
         (Value::Object(into), Value::Object(more)) => {

@@ -1,4 +1,4 @@
-//! Errors: each with its status, all in one shape.
+//! Errors: each with its status, in one common format.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use posts::is_busy;
 
 use crate::storage::dynamodb::Failed;
 
-/// A request that failed; its `Display` is safe to show to anyone.
+/// A failed request; its `Display` is safe to show to anyone.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("say who you are: the Authorization header holds your name")]
+    #[error("missing credentials: put your name into the Authorization header")]
     NoAuthor,
-    #[error("say who you are: the Authorization header holds `Bearer` and a token")]
+    #[error("missing credentials: put `Bearer` and a token into the Authorization header")]
     NoToken,
     #[error("the token is not accepted: {0}")]
     BadToken(&'static str),
@@ -33,19 +33,19 @@ pub(crate) enum Error {
     NoPost,
     #[error("the request is larger than 64 KiB")]
     TooLarge,
-    #[error("the body must come as it is, without Content-Encoding")]
+    #[error("the body must not have a Content-Encoding")]
     PackedBody,
     #[error("the address is longer than 8 KiB")]
     LongAddress,
     #[error("the headers are larger than 16 KiB")]
     LargeHead,
-    #[error("the request did not come to its end in time")]
+    #[error("the request was not complete in time")]
     SlowRequest,
-    #[error("this can be done here: {0}")]
+    #[error("the allowed methods are: {0}")]
     NotAllowed(&'static str),
     #[error("{1}")]
     Request(StatusCode, String),
-    #[error("too much is asked at once, please try again")]
+    #[error("too many requests at once, please try again")]
     Crowded,
     #[error("this took too long, please try again")]
     Late(#[source] Cause),
@@ -66,19 +66,19 @@ pub(crate) fn caused(by: impl Into<Box<dyn StdError + Send + Sync>>) -> Cause {
     by.into().into()
 }
 
-/// The body of every answer that is an error.
+/// The body of every error.
 #[derive(Debug, Object)]
 #[oai(rename = "Error")]
 struct ErrorBody {
-    /// The status of the answer.
+    /// The HTTP status.
     status_code: u16,
-    /// What is wrong, for people.
+    /// A message for people.
     message: String,
     /// Always null.
     data: Option<String>,
 }
 
-/// After how many seconds a client may try again: longer than the bursts in which AWS throttles.
+/// When a client may retry, in seconds: longer than AWS's bursts of throttling.
 const RETRY_AFTER_S: &str = "2";
 
 impl Error {
@@ -87,12 +87,12 @@ impl Error {
         Self::Field(name, why.to_string())
     }
 
-    /// What is behind it, for the log.
+    /// The cause, for the log.
     pub(crate) fn why(&self) -> String {
         chain(self)
     }
 
-    /// The error of a call of S3 that has no good answer.
+    /// The error for a failed call to S3.
     pub(crate) fn of_call<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + StdError + 'static,
@@ -129,7 +129,7 @@ impl Error {
         }
     }
 
-    /// Why it is no fault of the caller's; nothing if it is one.
+    /// The cause, if the error is not the caller's fault.
     fn reason(&self) -> Option<String> {
         match self.source() {
             Some(cause) => Some(chain(cause)),
@@ -139,8 +139,8 @@ impl Error {
 
     fn response(&self) -> Response {
         let (status, message) = (self.status(), self.to_string());
-        let told = ErrorBody { status_code: status.as_u16(), message, data: None };
-        let mut response = Json(told).with_status(status).into_response();
+        let body = ErrorBody { status_code: status.as_u16(), message, data: None };
+        let mut response = Json(body).with_status(status).into_response();
         let more = match self {
             Self::NoAuthor => Some((header::WWW_AUTHENTICATE, "Name realm=\"postagram\"")),
             Self::NoToken => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"postagram\"")),
@@ -158,11 +158,11 @@ impl Error {
     }
 }
 
-/// Why an answer is an error, for the log only.
+/// The cause of an error, for the log only.
 #[derive(Debug, Clone)]
 pub(crate) struct Why(pub String);
 
-/// The answer to whatever went wrong where only these methods can be used.
+/// The error for a request without a matching route, given the methods allowed at its path.
 pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     let error = understand(error, methods);
     let mut response = error.response();
@@ -172,7 +172,7 @@ pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     response
 }
 
-/// poem's own errors come with other statuses, and without the field's name in front.
+/// poem's own errors have other statuses and do not name the field.
 fn understand(error: poem::Error, methods: &'static str) -> Error {
     if error.is::<Error>() {
         return error.downcast().expect("it has just been asked for its type");
@@ -192,7 +192,7 @@ fn understand(error: poem::Error, methods: &'static str) -> Error {
     Error::Request(error.status(), message)
 }
 
-/// What went wrong with a call, without what an answer says in words: that names keys, and so people and their files.
+/// The cause of a failed call without AWS's message, which names keys, and so users and their files.
 fn cause<E>(operation: &str, error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -206,19 +206,19 @@ where
         SdkError::ResponseError(answer) => {
             format!("S3 answers {operation} with {}, which cannot be understood", answer.raw().status().as_u16())
         }
-        SdkError::ConstructionFailure(_) => format!("{operation} cannot be asked of S3"),
+        SdkError::ConstructionFailure(_) => format!("the request {operation} to S3 cannot be built"),
         _ => format!("{operation}: {}", chain(error)),
     }
 }
 
 fn chain(error: &dyn StdError) -> String {
-    let mut told = error.to_string();
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        told = format!("{told}: {error}");
+        text = format!("{text}: {error}");
         cause = error.source();
     }
-    told
+    text
 }
 
 impl ResponseError for Error {
@@ -243,7 +243,7 @@ impl From<CredentialsError> for Error {
     }
 }
 
-/// Every answer of the API that is an error has this shape; which ones an operation has is in `document`.
+/// Every error of the API has this format; `document` lists the errors of each operation.
 impl ApiResponse for Error {
     fn meta() -> MetaResponses {
         MetaResponses { responses: Vec::new() }
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn whoever_is_told_to_come_back_can_be_explained() {
         for (error, why) in [
-            (Error::Crowded, "too much is asked at once, please try again"),
+            (Error::Crowded, "too many requests at once, please try again"),
             (Error::Late(caused("the post kept changing")), "the post kept changing"),
             (Error::NotReady("S3"), "S3 cannot be used now"),
             (Error::Unavailable(caused("no answer")), "no answer"),

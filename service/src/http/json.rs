@@ -1,4 +1,4 @@
-//! JSON answers, written straight into bytes: poem-openapi's own payload first builds a tree of all values.
+//! JSON answers, serialised directly to bytes: poem-openapi's own payload first builds a tree of all values.
 
 use std::io;
 use std::marker::PhantomData;
@@ -22,11 +22,11 @@ pub(crate) struct Json<T> {
 
 enum Written {
     Whole(Bytes),
-    /// Too large to be held as a whole: each part is made when the client has taken the one before.
+    /// Too large to be held in memory: each piece is made when the client has read the one before.
     InParts(BoxStream<'static, io::Result<Bytes>>),
 }
 
-/// Marks a response that is sent in parts.
+/// Marks a response that is sent in pieces.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InParts;
 
@@ -37,26 +37,26 @@ impl<T: Serialize> Json<T> {
 }
 
 impl<T> Json<T> {
-    /// Something that has the same fields, and likely is about so many bytes.
+    /// Starts a value with the same fields and an estimated size.
     pub(crate) fn like(value: &impl Serialize, bytes: usize) -> Self {
         Self::written(write(value, bytes))
     }
 
-    /// What [`write()`] wrote of something that has the same fields.
+    /// A value with the same fields, already serialised by [`write()`].
     pub(crate) fn written(json: Bytes) -> Self {
         Self { written: Written::Whole(json), is: PhantomData }
     }
 
-    /// The same in parts, whose beginning is known. An error breaks the answer off.
+    /// A value sent in pieces, of which the first is known. An error cuts the answer off.
     pub(crate) fn in_parts(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self { written: Written::InParts(parts.boxed()), is: PhantomData }
     }
 }
 
-/// Writes a value that likely is about so many bytes.
+/// Serialises a value of about this many bytes.
 pub(crate) fn write(value: &impl Serialize, bytes: usize) -> Bytes {
     let mut written = Vec::with_capacity(bytes);
-    serde_json::to_writer(&mut written, value).expect("what is told has texts as keys and nothing that can fail");
+    serde_json::to_writer(&mut written, value).expect("keys are strings and no value can fail");
     written.into()
 }
 

@@ -51,14 +51,14 @@ const FILES: &[File] = &[
     },
 ];
 
-/// Whether a file of the page is there.
+/// Whether the page has a file at this path.
 pub(crate) fn has(path: &str) -> bool {
     FILES.iter().any(|file| file.path == path)
 }
 
-/// The page, ready to be sent.
+/// The page, ready to be served.
 pub(crate) struct Page {
-    /// Pictures are shown from, and sent to, one origin that is not ours.
+    /// Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
 }
 
@@ -67,7 +67,7 @@ impl Page {
         Self { policy: policy(picture_origin) }
     }
 
-    /// Answers for the page's files, and leaves every other path to `next`.
+    /// Serves the page's files, and leaves every other path to `next`.
     pub(crate) async fn before<E: Endpoint>(&self, next: Arc<E>, request: Request) -> Result<Response> {
         let Some(file) = FILES.iter().find(|file| file.path == request.uri().path()) else {
             return Ok(next.call(request).await?.into_response());
@@ -81,9 +81,9 @@ impl Page {
     fn send(&self, file: &File, known: Option<&str>) -> Response {
         let tag = tag(file.text);
         let response = Response::builder()
-            // Weak: packed or not, it is the same page in other bytes.
+            // A weak tag: compressed or not, it is the same page.
             .header(header::ETAG, format!("W/{tag}"))
-            // Asked for each time, sent only when a new version of the service has another.
+            // Revalidated each time, sent only if a new version of the service has changed it.
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy)
             .content_type(file.content_type);
@@ -94,7 +94,7 @@ impl Page {
     }
 }
 
-/// Only our own files run, and nothing inline: a post that holds markup stays text whatever happens.
+/// Allows only our own files and nothing inline: markup in a post always stays text.
 fn policy(pictures: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; manifest-src 'self'; \
@@ -103,8 +103,8 @@ fn policy(pictures: &str) -> String {
     )
 }
 
-/// What a version of a file is called, in quotes. Whoever asks whether it is still the one he has may call it weak or
-/// strong (RFC 9110, section 13.1.2).
+/// The entity tag of a version of a file, in quotes. Conditional requests may send it as weak or strong (RFC 9110,
+/// section 13.1.2).
 fn tag(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

@@ -7,10 +7,10 @@ use poem::{Endpoint, Request, Result};
 
 use crate::http::error::Error;
 
-/// The parameters that hold text.
+/// Parameters that contain text.
 const TEXTS: &[&str] = &["user", "id_user", "cursor", "order", "filename", "filetype", "postId"];
 
-/// Refuses parameters that are no UTF-8: read with U+FFFD for whatever cannot be read, two different names would be one.
+/// Rejects parameters that are not UTF-8: with invalid bytes replaced by U+FFFD, two different names would be the same.
 pub(crate) async fn readable<E: Endpoint>(next: Arc<E>, request: Request) -> Result<E::Output> {
     match request.uri().query().and_then(unreadable) {
         Some(name) => Err(Error::field(name, "it is not UTF-8").into()),
@@ -18,7 +18,7 @@ pub(crate) async fn readable<E: Endpoint>(next: Arc<E>, request: Request) -> Res
     }
 }
 
-/// The first parameter that is no UTF-8.
+/// Returns the first parameter that is not UTF-8.
 fn unreadable(query: &str) -> Option<&'static str> {
     let named = query.split('&').filter_map(|parameter| parameter.split_once('='));
     let mut bad = named.filter(|(_, value)| percent_decode(value.as_bytes()).decode_utf8().is_err());

@@ -9,20 +9,20 @@ use crate::http::error::Error;
 use crate::storage::pictures::Pictures;
 use crate::storage::rows::Rows;
 
-/// How long an answer is cached, so that AWS is asked no more often.
+/// How long a result is cached.
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// The time limit of both checks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is known of both.
+/// The cached result.
 #[derive(Default)]
 pub(crate) struct Readiness {
-    /// Held by the caller that asks AWS on behalf of all others.
+    /// Held by the caller that checks on behalf of all others.
     last: Mutex<Option<(Instant, Option<&'static str>)>>,
 }
 
 impl Readiness {
-    /// Fails with `NotReady` if one of them cannot be used, and names it.
+    /// Fails with `NotReady`, naming the first of them that is unavailable.
     pub(crate) async fn check(&self, rows: &Rows, pictures: &Pictures) -> Result<(), Error> {
         self.known_or(async {
             let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));
@@ -31,7 +31,7 @@ impl Readiness {
         .await
     }
 
-    /// The same with what is known, or else with which one asking finds to be missing.
+    /// Returns the cached result, or the result of `ask` if it is too old.
     async fn known_or(&self, ask: impl Future<Output = Option<&'static str>>) -> Result<(), Error> {
         let mut last = self.last.lock().await;
         let known = last.filter(|(since, _)| since.elapsed() < GOOD_FOR).map(|(_, missing)| missing);
@@ -47,14 +47,14 @@ impl Readiness {
     }
 }
 
-/// The name, if there is no good answer in time.
+/// Returns the name if the check fails or takes too long.
 async fn answers(name: &'static str, call: impl Future<Output = Result<(), Error>>) -> Option<&'static str> {
     let problem = match timeout(PATIENCE, call).await {
         Ok(Ok(())) => return None,
         Ok(Err(error)) => error.why(),
         Err(late) => late.to_string(),
     };
-    tracing::warn!(cause = problem, "{name} cannot be used");
+    tracing::warn!(cause = problem, "{name} is unavailable");
     Some(name)
 }
 
@@ -82,11 +82,11 @@ mod tests {
         for now in [None, Some("S3"), Some("DynamoDB"), None] {
             if times > 0 {
                 tokio::time::advance(GOOD_FOR - Duration::from_millis(1)).await;
-                assert_eq!((missing_when(now).await, asked.get()), (known, times), "what is known is told");
+                assert_eq!((missing_when(now).await, asked.get()), (known, times), "a recent result is reused");
                 tokio::time::advance(Duration::from_millis(1)).await;
             }
             (known, times) = (now, times + 1);
-            assert_eq!((missing_when(now).await, asked.get()), (known, times), "and asked for when it is old");
+            assert_eq!((missing_when(now).await, asked.get()), (known, times), "and refreshed when it is old");
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Route {
     pub path: &'static str,
 }
 
-/// Paths, and what can be done at each.
+/// The paths, with their methods.
 const PATHS: &[(&str, &str)] = &[
     ("/posts", "GET, POST, OPTIONS"),
     ("/signedUrlPut", "GET, OPTIONS"),
@@ -34,19 +34,19 @@ impl Route {
             Method::POST => "POST",
             Method::DELETE => "DELETE",
             Method::HEAD => "HEAD",
-            // Answered alike wherever they are asked.
+            // Preflights are answered alike at every path.
             Method::OPTIONS => return Self { method: "OPTIONS", path: "any" },
             _ => "other",
         };
         Self { method, path: known(path).0 }
     }
 
-    /// What can be done at a path, as the `Allow` header says it.
+    /// The methods of a path, as in the `Allow` header.
     pub(crate) fn methods_at(path: &str) -> &'static str {
         known(path).1
     }
 
-    /// Whether requests of this kind are so many, and say so little, that they are not worth a line each.
+    /// Whether requests of this route are too frequent and uninteresting to log.
     pub(crate) fn is_chatter(&self) -> bool {
         self.method == "OPTIONS" || self.path == "/health"
     }

@@ -31,14 +31,14 @@ use crate::identity::author::Authors;
 use crate::metrics::Metrics;
 use crate::storage::clients::Clients;
 
-/// The most that is read of a request before its headers are complete.
+/// The size limit of a request's head before it is parsed.
 ///
-/// What is refused before there is a request, 431 beyond this and 400 where it is no HTTP, is hyper's answer: without our
-/// shape, and without the headers that let pages of other origins read it. That harms none: browsers speak HTTP, and a
-/// page that makes an address or a name of 64 KiB learns that it failed, as it would with any status.
+/// Requests rejected at this stage, with 431 beyond this size or 400 if they are not HTTP, are answered by hyper: not
+/// in our format, and without the headers that let pages of other origins read the answer. That is harmless: browsers
+/// send valid HTTP, and a page that makes a URL or header of 64 KiB sees a failure in any case.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Everything that answers requests.
+/// The complete application.
 pub fn app(
     clients: Clients,
     settings: &Settings,
@@ -76,14 +76,13 @@ pub fn app(
         .around(layers::error_responses)
         .around(layers::security_headers)
         .around(move |next, request| layers::access_log(next, request, metrics.clone()));
-    // The type of all this is more than the compiler likes to say in full.
+    // Boxed, because the full type is expensive to compile.
     Ok(app.boxed())
 }
 
-/// Answers on this listener, by these workers, until `stop`, then finishes what has begun.
+/// Serves this listener with these workers until `stop`, then finishes the requests in progress.
 ///
-/// This and not poem's own server, because that one waits for ever for a client that is slow to say what it wants or to
-/// hear what it gets.
+/// Replaces poem's own server, which waits for ever for clients that are slow to send a request or to read an answer.
 pub async fn serve(
     what: &'static str,
     listener: TcpListener,
@@ -98,21 +97,21 @@ pub async fn serve(
     tracing::info!(what, address = %listener.local_addr()?, "listening");
     tokio::pin!(stop);
     loop {
-        // Whoever comes when all places are taken waits where the operating system keeps new connections.
+        // At the connection limit, new connections wait in the operating system's backlog.
         let accepted = async {
-            let place = places.clone().acquire_owned().await.expect("nobody closes it");
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
             (listener.accept().await, place)
         };
         let (accepted, place) = tokio::select! {
             () = &mut stop => break,
             accepted = accepted => accepted,
         };
-        // From the runtime that accepts, it goes to the one that answers.
+        // Moves from the accepting runtime to the one that answers.
         let accepted = accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
-            // Out of file descriptors, most likely: some come back when connections end.
+            // Most likely out of file descriptors: some are freed when connections end.
             Err(error) => {
                 tracing::warn!(cause = %error, "cannot accept a connection");
                 sleep(Duration::from_millis(100)).await;
@@ -122,7 +121,7 @@ pub async fn serve(
         let (worker, watcher, app, limits) = (workers.place(), connections.watcher(), app.clone(), limits.clone());
         let (rooms, give_way) = (rooms.clone(), Arc::new(Notify::new()));
         worker.runtime.clone().spawn(async move {
-            // How a connection ends is its client's business; what was asked on it has its own lines in the log.
+            // How a connection ends does not matter; its requests have log lines of their own.
             if let Ok(stream) = TcpStream::from_std(stream) {
                 let connection = connection(stream, RemoteAddr(peer.into()), app, &limits, &rooms, &give_way);
                 tokio::select! {
@@ -154,7 +153,7 @@ fn connection<E: Endpoint<Output = Response> + 'static>(
     rooms: &Rooms,
     give_way: &Arc<Notify>,
 ) -> impl GracefulConnection + use<E> {
-    // Answers are small, and waiting for more to send only makes them late.
+    // Answers are small: waiting for more data would only delay them.
     let _ = stream.set_nodelay(true);
     let (stream, silence) = (Paced::new(stream, rooms, limits.reading, give_way), Silence::begin(rooms, give_way));
     let answer = service_fn(move |request| {
@@ -169,7 +168,7 @@ fn connection<E: Endpoint<Output = Response> + 'static>(
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
-        // What a request may be in all is said by our own limits, in our own words, to whoever stays below this one.
+        // hyper's limits are higher than ours, so that most oversized requests get an error in our format.
         .max_buf_size(MAX_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), answer)
 }

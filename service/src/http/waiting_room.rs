@@ -1,13 +1,13 @@
-//! Bounds how many connections may keep the service waiting.
+//! Bounds the number of connections that keep the service waiting.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// A bounded number of seats. Whoever enters a full room takes the seat of the one that has had it the longest: a client
-/// that is merely a little slow has left by then, and one that means harm keeps nobody out.
+/// A bounded number of seats. A newcomer to a full room takes the seat of the connection that has waited longest:
+/// clients that are merely slow have left by then, and malicious ones cannot keep others out.
 #[derive(Debug, Clone)]
 pub(crate) struct WaitingRoom(Arc<Inner>);
 
@@ -20,7 +20,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    /// By when they came.
+    /// Ordered by arrival.
     seats: BTreeMap<u64, Arc<Notify>>,
 }
 

@@ -10,12 +10,11 @@ use tokio::sync::watch;
 
 use crate::log;
 
-/// Runtimes of one thread each, among which connections are dealt out.
+/// Single-threaded runtimes, among which connections are distributed.
 ///
-/// What belongs to a connection, with all the calls that are made for it, stays on one thread: none of it is taken over,
-/// waited for or woken by another. A request costs a fifth to a third less than with threads that take each other's work
-/// (`examples/load`). In return, who has much to do on a thread keeps the others there waiting: work of more than a
-/// millisecond belongs into `spawn_blocking`, or gives the others their turns.
+/// A connection stays on one thread with all calls made for it: no work is stolen, awaited or woken by another thread.
+/// A request costs a fifth to a third less than with work stealing (`examples/load`). In return, a long task delays
+/// everything else on its thread: work of more than a millisecond belongs in `spawn_blocking`, or has to yield.
 #[derive(Debug)]
 pub struct Workers {
     all: Vec<Worker>,
@@ -24,21 +23,21 @@ pub struct Workers {
     running: Option<watch::Sender<()>>,
 }
 
-/// A runtime, and a mark that each of its connections has a copy of.
+/// A runtime, and a token that each of its connections holds a copy of.
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
     mark: Arc<()>,
 }
 
-/// A connection's place on a worker, from which it counts there until this is dropped.
+/// A connection's slot on a worker, counted until it is dropped.
 pub(crate) struct Slot {
     pub(crate) runtime: Handle,
     _mark: Arc<()>,
 }
 
 impl Workers {
-    /// The runtime that this is called in, alone.
+    /// Only the current runtime.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -46,13 +45,13 @@ impl Workers {
         Self { all: vec![Worker::new(Handle::current())], threads: Vec::new(), running: None }
     }
 
-    /// A runtime of one thread, whose lines are logged when it comes to rest.
+    /// Makes a single-threaded runtime that writes its log lines whenever it is idle.
     pub fn runtime() -> io::Result<Runtime> {
-        // Blocking work takes a processor each: more threads than that would only take memory.
+        // Blocking work is bound by processors: more threads would only use memory.
         Builder::new_current_thread().enable_all().max_blocking_threads(4).on_thread_park(log::rest).build()
     }
 
-    /// So many threads: the one of the runtime that this is called in, and new ones. Fails if the system gives no more.
+    /// This many threads: the current runtime's and new ones. Fails if the system cannot start a thread.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -70,7 +69,7 @@ impl Workers {
         Ok(workers)
     }
 
-    /// A place for a connection where there are the fewest.
+    /// Reserves a slot on the worker with the fewest connections.
     pub(crate) fn place(&self) -> Slot {
         let fewest = self.all.iter().min_by_key(|worker| Arc::strong_count(&worker.mark));
         let Worker { runtime, mark } = fewest.expect("there is one at least");
@@ -79,7 +78,7 @@ impl Workers {
 }
 
 impl Drop for Workers {
-    /// Waits until the threads have ended, and with them the last lines that they log.
+    /// Waits until the threads have ended and written their last log lines.
     fn drop(&mut self) {
         drop(self.running.take());
         for thread in self.threads.drain(..) {

@@ -12,33 +12,33 @@ use crate::config::{Auth, BadSettings};
 use crate::http::error::Error;
 use crate::identity::jwt::Tokens;
 
-/// The caller, in whose name posts are written.
+/// The caller, as the author of new posts.
 pub(crate) struct Author(pub User);
 
-/// The caller, as the owner of posts that are there.
+/// The caller, as the owner of existing posts.
 pub(crate) struct Owner {
     user: Result<User, Error>,
-    /// Under which other names the caller's posts may be kept, written before names were held to today's rule.
+    /// Other names under which the caller's posts may be stored, from before names were normalized.
     others: Vec<User>,
 }
 
 impl Owner {
-    /// The names under which a post of the caller's may be kept, the likeliest first.
+    /// The names under which a post of the caller may be stored, the likeliest first.
     pub(crate) fn names(&self) -> impl Iterator<Item = &User> {
         self.user.iter().chain(&self.others)
     }
 
-    /// What to tell a caller who has the post under none of these names.
+    /// The error if the post exists under none of these names.
     pub(crate) fn has_none(self) -> Error {
         self.user.err().unwrap_or(Error::NoPost)
     }
 }
 
-/// How callers are known, ready to be used.
+/// How callers are authenticated.
 pub(crate) enum Authors {
-    /// There is no password: the course's users are who they say they are.
+    /// No password: the course's users are trusted to be who they say they are.
     Believed,
-    /// Users are those that their tokens name.
+    /// Users are named by their tokens.
     Checked(Box<Tokens>),
 }
 
@@ -51,7 +51,7 @@ impl Authors {
     }
 
     async fn caller(&self, request: &Request) -> Result<Owner, Error> {
-        // The bytes as they came: a name with accents is no valid `str` in ISO-8859-1.
+        // As bytes: an accented name in ISO-8859-1 is not a valid `str`.
         let value = request.headers().get(AUTHORIZATION).map_or(&b""[..], |value| value.as_bytes());
         match self {
             Self::Believed => believed(value),
@@ -72,13 +72,13 @@ fn believed(value: &[u8]) -> Result<Owner, Error> {
     Ok(Owner { user, others: User::other_spellings(&name) })
 }
 
-/// The caller whom a good token names. Its issuer compares names exactly (RFC 7519, section 2), and so do we: two
-/// that differ in a blank or in their normalization are two users.
+/// The caller named by a valid token. Issuers compare names exactly (RFC 7519, section 2), and so do we: names that
+/// differ in a blank or in normalization are two users.
 fn vouched_for(name: &str) -> Owner {
     let user = User::exact(name).map_err(|why| {
         Error::BadToken(match why {
             BadUser::NotNormalized => "the name in it is not in Unicode normalization form C",
-            BadUser::Character(_) => "the name in it holds a character that no name may hold",
+            BadUser::Character(_) => "the name in it has a character that names may not have",
             BadUser::Empty | BadUser::TooLong | BadUser::DotPart => "it names no user",
         })
     });
@@ -86,7 +86,7 @@ fn vouched_for(name: &str) -> Owner {
     Owner { user, others }
 }
 
-/// What stands behind `Bearer`, which may be written in any case (RFC 9110, section 11.1).
+/// Returns what follows `Bearer`, in upper or lower case (RFC 9110, section 11.1).
 fn token(value: &[u8]) -> Option<&str> {
     let (scheme, token) = std::str::from_utf8(value).ok()?.trim().split_once(' ')?;
     let token = token.trim();
@@ -138,16 +138,16 @@ impl<'a> ApiExtractor<'a> for Author {
     }
 }
 
-/// What the OpenAPI document calls the way callers are known.
+/// The name of the security scheme in the OpenAPI document.
 pub(crate) const SCHEME: &str = "Author";
 
-/// A type has one description, and settings come later: where tokens are checked, `document` says so.
+/// A type has only one description; `document` replaces it if tokens are used.
 fn by_name() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
-            "Your name, as UTF-8 or ISO-8859-1; it is believed. Blanks around it do not count, and it is normalized to \
-             Unicode's form C. It may hold no control, no noncharacter and nothing invisible.",
+            "Your name, in UTF-8 or ISO-8859-1; it is not verified. It is trimmed and normalized to Unicode's form C. \
+         It may have no controls, noncharacters or invisible characters.",
         ),
         name: Some("Authorization"),
         key_in: Some("header"),

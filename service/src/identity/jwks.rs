@@ -1,6 +1,5 @@
-//! The published keys of an issuer of tokens: fetched on demand, cached, and fetched again when they change.
+//! The published keys of a token issuer: fetched on demand, cached, and fetched again when they change.
 
-use parking_lot::RwLock;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use http_body_util::BodyExt;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::RwLock;
 use poem::http::Uri;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -18,22 +18,22 @@ use crate::http::error::{Error, caused};
 use crate::identity::jwt::{Expected, Key};
 use crate::storage::transport;
 
-/// How long keys are good without asking whether they still are: so long lives a key that was withdrawn.
+/// How long keys are used without refreshing them, and so how long a withdrawn key stays valid.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long keys are good when their issuer cannot be asked.
+/// How long keys are used when their issuer cannot be reached.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// How long the issuer may take to answer.
+/// The time limit for the issuer's answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// The keys at an address.
+/// The key set at a URL.
 pub(crate) struct Published {
     url: Uri,
     http: SharedHttpConnector,
     expected: Expected,
     known: RwLock<Arc<Known>>,
-    /// Held by the caller that asks the issuer on behalf of all others.
+    /// Held by the caller that fetches on behalf of all others.
     pace: Mutex<Pace>,
 }
 
@@ -54,9 +54,9 @@ impl Published {
         }
     }
 
-    /// The key with this id that is good for this algorithm.
+    /// Returns the key with this id that is valid for this algorithm.
     ///
-    /// A key that is not known may be new: the issuer is asked, but only so often, because anybody can make up ids.
+    /// An unknown key may be new, so the issuer is asked, but at a limited rate, because anybody can make up key ids.
     pub(crate) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
         let known = self.known();
         match known.find(id, algorithm) {
@@ -69,21 +69,22 @@ impl Published {
             let cause = failure.unwrap_or_else(|| "the keys could not be read a moment ago".into());
             return Err(Error::NoKeys(caused(cause)));
         }
-        known.find(id, algorithm).ok_or(Error::BadToken("nobody who is trusted here signed it"))
+        known.find(id, algorithm).ok_or(Error::BadToken("its signature is not by a trusted key"))
     }
 
     fn known(&self) -> Arc<Known> {
         self.known.read().clone()
     }
 
-    /// Asks the issuer, unless that has happened since `known`, or too often.
+    /// Fetches the keys, unless that has happened since `known`, or too often.
     async fn ask_again(&self, known: &Arc<Known>) -> Result<(), Cause> {
         let mut pace = self.pace.lock().await;
         if !Arc::ptr_eq(known, &self.known()) || !pace.allows(Instant::now()) {
             return Ok(());
         }
         let keys = timeout(PATIENCE, self.ask()).await.unwrap_or_else(|late| Err(late.into()));
-        let keys = keys.inspect_err(|error| tracing::warn!(cause = %error, url = %self.url, "no keys of tokens"))?;
+        let keys = keys
+            .inspect_err(|error| tracing::warn!(cause = %error, url = %self.url, "cannot fetch the keys for tokens"))?;
         let fresh = Arc::new(Known { keys, since: Some(Instant::now()) });
         *self.known.write() = fresh;
         Ok(())
@@ -97,7 +98,7 @@ impl Published {
         let text = answer.into_body().collect().await?.to_bytes();
         let set: Value = serde_json::from_slice(&text)?;
         let keys = set["keys"].as_array().ok_or("it has no list `keys`")?;
-        // What cannot be read is a key for others.
+        // Keys that cannot be parsed are meant for other uses.
         let keys = keys.iter().filter_map(|key| self.key(&serde_json::from_value(key.clone()).ok()?));
         Ok(keys.map(Arc::new).collect())
     }
@@ -116,7 +117,7 @@ impl Known {
         self.since.is_some_and(|since| since.elapsed() < age)
     }
 
-    /// A token that names no key is checked with the only one there can be.
+    /// A token without a key id is checked with the only suitable key, if there is exactly one.
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<Key>> {
         let mut fit = self.keys.iter().filter(|key| key.algorithm == algorithm);
         match id {
@@ -126,8 +127,7 @@ impl Known {
     }
 }
 
-/// The one algorithm that a key is good for: what it says itself, or what is usual for its kind. A secret that
-/// somebody published is none.
+/// The algorithm of a key: the declared one, or the usual one for its type. Published symmetric keys are ignored.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     let usual = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
@@ -145,10 +145,10 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     }
 }
 
-/// How often the issuer is asked: three times at once, and then every ten seconds.
+/// Limits the fetches: three at once, then one every ten seconds.
 #[derive(Default)]
 struct Pace {
-    /// When all that was asked is paid for.
+    /// When the fetches so far are paid for.
     settled: Option<Instant>,
 }
 
@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// Publishes a key, unless it is away; and how often it was asked.
+    /// Publishes a key, unless it is offline; and counts fetches.
     #[derive(Debug, Clone, Default)]
     struct Issuer {
         away: Arc<AtomicBool>,

@@ -11,7 +11,7 @@ use crate::http::error::Error;
 use crate::identity::jwks::Published;
 use crate::identity::jwt_signature;
 
-/// Checks tokens and reads from them who asks.
+/// Verifies tokens and reads the user's name from them.
 pub(crate) struct Tokens {
     trusted: Trusted,
     claim: String,
@@ -22,11 +22,11 @@ enum Trusted {
     Published(Box<Published>),
 }
 
-/// A key, and what must be true of a token that is signed with it.
+/// A key, and the requirements for tokens signed with it.
 pub(crate) struct Key {
     pub id: Option<String>,
-    /// The only one it is good for. What the token itself says of it decides nothing: a public key, taken for a secret,
-    /// would let everybody sign.
+    /// The only algorithm of the key. The algorithm in the token is not trusted: with a public key used as a shared
+    /// secret, anybody could sign.
     pub algorithm: Algorithm,
     decoding: DecodingKey,
     rules: Validation,
@@ -39,7 +39,7 @@ pub(crate) struct Expected {
     pub issuer: Option<String>,
 }
 
-/// How far the issuer's clock may be from ours, in seconds.
+/// The allowed clock skew between the issuer and us, in seconds.
 const LEEWAY_S: u64 = 30;
 
 impl Tokens {
@@ -57,12 +57,12 @@ impl Tokens {
         Ok(Self { trusted, claim: claim.clone() })
     }
 
-    /// The name in a token, exactly as it stands there, if the token is a good one.
+    /// Returns the name in a valid token, exactly as it is written.
     pub(crate) async fn check(&self, token: &str) -> Result<String, Error> {
         let header = decode_header(token).map_err(refusal)?;
-        // Extensions that must be understood (RFC 7515, section 4.1.11); we understand none.
+        // Critical extensions (RFC 7515, section 4.1.11); we support none.
         if header.crit.is_some() {
-            return Err(Error::BadToken("it asks for what is not known here"));
+            return Err(Error::BadToken("it requires an unsupported extension"));
         }
         let key = match &self.trusted {
             Trusted::Shared(key) => key.clone(),
@@ -90,15 +90,15 @@ impl Key {
     }
 }
 
-/// Why a token is refused; never what is in it.
+/// Why a token is rejected, without its contents.
 fn refusal(error: BadToken) -> Error {
     Error::BadToken(match error.kind() {
         ErrorKind::ExpiredSignature => "it has expired",
-        ErrorKind::ImmatureSignature => "it is not good yet",
+        ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidAudience => "it is for another service",
-        ErrorKind::InvalidIssuer => "somebody else made it",
-        ErrorKind::MissingRequiredClaim(_) => "it does not say for whom, by whom or until when it is good",
-        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => "nobody who is trusted here signed it",
+        ErrorKind::InvalidIssuer => "its issuer is not trusted",
+        ErrorKind::MissingRequiredClaim(_) => "it lacks an audience, an issuer or an expiry",
+        ErrorKind::InvalidSignature | ErrorKind::InvalidAlgorithm => "its signature is not by a trusted key",
         _ => "it cannot be read",
     })
 }

@@ -11,10 +11,10 @@ use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::signature::{Error as Bad, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 
-/// Lets the token library use what is here. Its own connection to this cryptography would turn on parts of it that
-/// nothing else in the workspace needs.
+/// Registers this implementation with the token library. The library's own integration would enable features of the
+/// cryptography that nothing else in the workspace needs.
 pub(crate) fn install() {
-    // It stays if it is there already.
+    // Keeps an existing registration.
     let _ = PROVIDER.install_default();
 }
 
@@ -24,7 +24,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// One way to check a signature, with its key.
+/// A signature algorithm with its key.
 struct Check {
     algorithm: Algorithm,
     way: Way,
@@ -38,7 +38,7 @@ enum Way {
 
 impl Check {
     fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self> {
-        // A key is never used for another family's algorithm, whatever the token says.
+        // A key is never used with an algorithm of another family, whatever the token says.
         if key.family() != algorithm.family() {
             return Err(ErrorKind::InvalidAlgorithm.into());
         }

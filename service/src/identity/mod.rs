@@ -1,4 +1,4 @@
-//! Who makes a request: the `Authorization` header, tokens, and the keys that sign them.
+//! The identity of callers: the `Authorization` header, tokens, and the keys that sign them.
 
 pub mod author;
 pub mod jwks;

@@ -1,6 +1,5 @@
 //! Coalesces concurrent puts of new rows into `BatchWriteItem` calls.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 use std::pin::pin;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use parking_lot::{Mutex, MutexGuard};
 use posts::attribute;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,17 +18,16 @@ use tokio::time::timeout;
 use crate::http::error::{Error, caused};
 use crate::storage::dynamodb::{DynamoDb, Failed};
 
-/// The most rows that one call takes.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
+/// The limit on rows per call. <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html>
 const MOST: usize = 25;
-/// How long others wait for a call to end, many times what it usually takes.
+/// How long puts wait for the call in flight, many times what it usually takes.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Writes rows. Puts that arrive while a call is in flight wait for its end and share the next one: a lone put never
-/// waits, and the cost of each falls with their number.
+/// Coalesces concurrent puts into one `BatchWriteItem`; a single put is sent at once. Puts that arrive while a call is
+/// in flight share the next one, so that the cost of each falls with their number.
 ///
-/// Guarantees: every caller gets the outcome of its own row. A slow call delays later rows by [`PATIENCE`] at most, and a
-/// full batch not at all. Rows whose callers have left are not written.
+/// Guarantees: every caller gets the outcome of its own row. A slow call delays later rows by [`PATIENCE`] at most, and
+/// a full batch not at all. Rows of callers that have left are not written.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchWrites(Arc<Inner>);
 
@@ -43,7 +42,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Row>,
-    /// Whether there is a call for whose end those who come are to wait.
+    /// Whether a call is in flight that new puts wait for.
     is_under_way: bool,
 }
 
@@ -58,7 +57,7 @@ impl BatchWrites {
         Self(Arc::new(Inner { client, table, queues: ThreadLocal::new() }))
     }
 
-    /// Writes a new row. Its key is a new one, so that nothing can be overwritten, and a repeated call writes the same.
+    /// Writes a new row. Its key is new, so nothing can be overwritten, and a repeated call writes the same.
     pub(crate) async fn put(&self, item: Value) -> Result<(), Error> {
         let (done, written) = oneshot::channel();
         let row = Row { item, done };
@@ -66,18 +65,18 @@ impl BatchWrites {
         let begins = {
             let mut queue = lock(queue);
             queue.waiting.push_back(row);
-            // Who waited longer would not share a call with more.
+            // Waiting longer would not make the batch larger.
             let is_full = queue.waiting.len() >= MOST;
             !mem::replace(&mut queue.is_under_way, true) || is_full
         };
         if begins {
             self.begin_next(queue.clone());
         }
-        // Without an answer, the runtime has ended, or the call in a panic.
+        // Without an answer, the runtime has ended or the call has panicked.
         written.await.unwrap_or_else(|_| Err(Error::Late(caused("the service stops"))))
     }
 
-    /// Begins the call with those who wait, if there are any.
+    /// Sends the waiting puts, if there are any.
     fn begin_next(&self, queue: Arc<Mutex<Queue>>) {
         let rows = lock(&queue).next();
         if rows.is_empty() {
@@ -117,15 +116,15 @@ impl BatchWrites {
                 let error = Error::from(failed);
                 rows.into_iter().for_each(|row| row.end(Err(error.clone())));
             }
-            // It may be about one of them, or about writing several.
+            // The error may concern only one of the rows, or batch writes as such.
             Err(failed) => {
-                tracing::warn!(cause = %failed, "rows are written one by one");
+                tracing::warn!(cause = %failed, "writing rows one by one");
                 self.each(rows).await;
             }
         }
     }
 
-    /// Writes each row in a call of its own.
+    /// Writes each row with its own call.
     async fn each(&self, rows: Vec<Row>) {
         let put = async |row: Row| {
             let request = json!({ "TableName": self.0.table, "Item": row.item });
@@ -140,7 +139,7 @@ fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
 }
 
 impl Queue {
-    /// Those of the next call.
+    /// Takes the rows of the next call.
     fn next(&mut self) -> Vec<Row> {
         self.waiting.retain(|row| !row.done.is_closed());
         let later = self.waiting.split_off(self.waiting.len().min(MOST));
@@ -152,13 +151,13 @@ impl Queue {
 
 impl Row {
     fn end(self, how: Result<(), Error>) {
-        // Who has left does not want to know.
+        // A caller that has left needs no answer.
         let _ = self.done.send(how);
     }
 }
 
-/// What was not written because of throttling. AWS always says it, also when it is nothing: an answer that does not is
-/// not AWS's.
+/// Returns the rows not written because of throttling. AWS always includes the list, even if it is empty: an answer
+/// without it is not AWS's.
 #[derive(Deserialize)]
 struct Unprocessed {
     #[serde(rename = "UnprocessedItems")]
@@ -181,7 +180,7 @@ mod tests {
     use super::*;
     use crate::storage::sigv4::{Destination, Signer};
 
-    /// Calls that are made, as operation and ids, each to be answered by the test.
+    /// The calls that are made, as operation and ids, each to be answered by the test.
     #[derive(Debug, Clone, Default)]
     struct Cloud(Arc<Mutex<Vec<Call>>>);
 
@@ -221,7 +220,7 @@ mod tests {
             BatchWrites::new(DynamoDb::new(http, Signer::new(place, keys), None, None), "posts".to_owned())
         }
 
-        /// The calls that are under way once all have gone as far as they can.
+        /// Returns the calls in flight once everything else is blocked on them.
         async fn calls(&self) -> Vec<Call> {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
@@ -229,7 +228,7 @@ mod tests {
             mem::take(&mut *self.0.lock())
         }
 
-        /// The only one.
+        /// Returns the only call.
         async fn call(&self) -> Call {
             let mut calls = self.calls().await;
             assert_eq!(calls.len(), 1, "{calls:?}");
@@ -238,7 +237,7 @@ mod tests {
     }
 
     impl Call {
-        fn told(&self) -> (&str, Vec<&str>) {
+        fn summary(&self) -> (&str, Vec<&str>) {
             (&self.operation, self.ids.iter().map(String::as_str).collect())
         }
 
@@ -259,12 +258,12 @@ mod tests {
         tokio::spawn(async move { writes.put(item).await })
     }
 
-    /// One row whose call is under way, and rows that have come since.
+    /// One row whose call is in flight, and rows that arrived since.
     async fn crowd(cloud: &Cloud, names: &[&str]) -> (Written, Call, Vec<Written>) {
         let writes = cloud.writes();
         let first = put(&writes, "first");
         let call = cloud.call().await;
-        assert_eq!(call.told(), ("PutItem", vec!["first"]));
+        assert_eq!(call.summary(), ("PutItem", vec!["first"]));
         let others = names.iter().map(|name| put(&writes, name)).collect();
         assert!(cloud.calls().await.is_empty(), "they wait");
         (first, call, others)
@@ -277,7 +276,7 @@ mod tests {
         call.end();
         let call = cloud.call().await;
         assert!(first.await.unwrap().is_ok());
-        assert_eq!(call.told(), ("BatchWriteItem", vec!["a", "b"]));
+        assert_eq!(call.summary(), ("BatchWriteItem", vec!["a", "b"]));
         call.end();
         assert!(join_all(others).await.into_iter().all(|written| written.unwrap().is_ok()));
     }
@@ -290,10 +289,10 @@ mod tests {
         let call = cloud.call().await;
         let others: Vec<_> = names.iter().map(|name| put(&writes, name)).collect();
         let full = cloud.call().await;
-        assert_eq!(full.told(), ("BatchWriteItem", names[..MOST].iter().map(String::as_str).collect()));
+        assert_eq!(full.summary(), ("BatchWriteItem", names[..MOST].iter().map(String::as_str).collect()));
         full.end();
         let left = cloud.call().await;
-        assert_eq!(left.told(), ("PutItem", vec!["25"]));
+        assert_eq!(left.summary(), ("PutItem", vec!["25"]));
         left.end();
         assert!(join_all(others).await.into_iter().all(|written| written.unwrap().is_ok()));
         call.end();
@@ -309,11 +308,11 @@ mod tests {
         let call = cloud.call().await;
         call.answer.send((200, json!({ "UnprocessedItems": { "posts": left } }).to_string())).unwrap();
         let call = cloud.call().await;
-        assert_eq!(call.told(), ("PutItem", vec!["b"]));
+        assert_eq!(call.summary(), ("PutItem", vec!["b"]));
         let (b, c) = (others.remove(1), others.remove(1));
         assert!(others.remove(0).await.unwrap().is_ok() && c.await.unwrap().is_ok());
         call.refuse("ValidationException");
-        assert!(matches!(b.await.unwrap(), Err(Error::Refused(_))), "each is told of its own row");
+        assert!(matches!(b.await.unwrap(), Err(Error::Refused(_))), "each caller gets the outcome of its own row");
     }
 
     #[tokio::test(start_paused = true)]
@@ -323,7 +322,7 @@ mod tests {
         call.end();
         cloud.call().await.refuse("AccessDeniedException");
         let mut calls = cloud.calls().await;
-        assert_eq!(calls.iter().map(Call::told).collect::<Vec<_>>(), ["a", "b"].map(|name| ("PutItem", vec![name])));
+        assert_eq!(calls.iter().map(Call::summary).collect::<Vec<_>>(), ["a", "b"].map(|name| ("PutItem", vec![name])));
         calls.pop().unwrap().refuse("ValidationException");
         calls.pop().unwrap().end();
         let ended = join_all(others).await;
@@ -337,7 +336,7 @@ mod tests {
         call.end();
         while others.iter().any(|other| !other.is_finished()) {
             for call in cloud.calls().await {
-                assert_eq!(call.operation, "BatchWriteItem", "nobody is asked more because he has an outage");
+                assert_eq!(call.operation, "BatchWriteItem", "an outage does not multiply the calls");
                 call.refuse("ThrottlingException");
             }
             tokio::time::advance(Duration::from_secs(1)).await;
@@ -389,12 +388,12 @@ mod tests {
         assert!(cloud.calls().await.is_empty());
         call.end();
         let call = cloud.call().await;
-        assert_eq!(call.told(), ("BatchWriteItem", vec!["b", "c"]));
+        assert_eq!(call.summary(), ("BatchWriteItem", vec!["b", "c"]));
         call.end();
         assert!(others.into_iter().next_back().unwrap().await.unwrap().is_ok());
     }
 
-    /// A runtime of many threads takes a call from one to the other.
+    /// A runtime with many threads moves a call between them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn nobody_is_forgotten_where_calls_change_their_thread() {
         let cloud = Cloud::default();
@@ -422,7 +421,7 @@ mod tests {
         for name in ["a", "b"] {
             let written = put(&writes, name);
             let call = cloud.call().await;
-            assert_eq!(call.told(), ("PutItem", vec![name]));
+            assert_eq!(call.summary(), ("PutItem", vec![name]));
             call.end();
             assert!(written.await.unwrap().is_ok());
         }

@@ -24,18 +24,18 @@ use crate::storage::s3_pages::Pages;
 use crate::storage::sigv4::{Destination, Signer};
 use crate::storage::transport;
 
-/// Where posts and pictures are.
+/// The clients for posts and pictures.
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub(crate) rows: Rows,
     pub(crate) pictures: Pictures,
-    /// Scheme, host and port of the addresses that `pictures` signs: the page may talk to no other.
+    /// The origin of the URLs that `pictures` signs: the page may connect to no other.
     pub(crate) picture_origin: String,
     tables_origin: String,
 }
 
 impl Clients {
-    /// The clients for these settings, with the standard AWS configuration; calls nothing of AWS itself.
+    /// Makes the clients for these settings from the standard AWS configuration, without a call.
     pub async fn connect(settings: &Settings) -> Result<Self, BadSettings> {
         let aws = AwsSettings::read(env::vars_os())?;
         let mut shared = aws_config::defaults(BehaviorVersion::latest())
@@ -45,7 +45,7 @@ impl Clients {
             .retry_config(aws.retries());
         match aws.region().await? {
             Some(region) => shared = shared.region(region),
-            // The SDK would take it for one.
+            // The SDK would take an empty value for one.
             None if env::var_os("AWS_REGION").is_some() => return Err(BadSettings::NoRegion),
             None => (),
         }
@@ -58,7 +58,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Fails if somebody is reached over HTTPS and cannot be known.
+    /// Fails if an HTTPS endpoint is used and no certificate can be verified.
     fn need_certificates(&self, auth: &Auth) -> Result<(), BadSettings> {
         let keys = match auth {
             Auth::Jwt(jwt) => match &jwt.keys {
@@ -74,9 +74,9 @@ impl Clients {
         }
     }
 
-    /// The clients for these settings, with a configuration made elsewhere.
+    /// Makes the clients for these settings with a given configuration.
     pub async fn new(shared: &SdkConfig, settings: &Settings) -> Result<Self, BadSettings> {
-        // One for all clients: their connections, and the certificates that are trusted, are there once for each thread.
+        // Shared by all clients: connections and trusted certificates exist once per thread.
         let http = transport::of_aws(shared.timeout_config());
         let s3 = aws_sdk_s3::Client::from_conf(s3_config(shared, settings, http.clone()));
         let credentials = shared.credentials_provider().ok_or(BadSettings::NoCredentials)?;
@@ -92,7 +92,7 @@ impl Clients {
     }
 }
 
-/// People wait for these calls: an early 503 is better than an answer that comes too late.
+/// Users wait for these calls: an early 503 is better than a late answer.
 fn patience() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
@@ -105,15 +105,15 @@ fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector)
     let mut config = aws_sdk_s3::config::Builder::from(shared)
         .http_client(http_client_fn(move |_, _| http.clone()))
         .interceptor(Pages)
-        // Checksums would become part of what is signed, and a browser's PUT and GET carry none (docs/aws.md §4.4).
+        // Checksums would become part of the signature, and a browser's PUT and GET have none (docs/aws.md §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    // Also if it is none: an empty variable would be taken for one.
+    // Set even without an endpoint: otherwise the SDK would take an empty variable for one.
     config.set_endpoint_url(None);
     if let Some(endpoint) = s3_endpoint(shared, settings) {
-        // Elsewhere than on AWS, a bucket rarely has a host name of its own.
+        // Elsewhere than on AWS, buckets rarely have host names of their own.
         config = config.endpoint_url(endpoint).force_path_style(true);
-        // Those are AWS's own, and no variants of another.
+        // These are variants of AWS's own endpoints.
         config = config.use_fips(false).use_dual_stack(false);
     }
     config.build()
@@ -123,7 +123,7 @@ fn s3_endpoint<'a>(shared: &'a SdkConfig, settings: &'a Settings) -> Option<&'a 
     settings.s3_endpoint.as_deref().or_else(|| shared.endpoint_url())
 }
 
-/// Asks the rules by which the SDK's client itself finds the bucket's address.
+/// Resolves the bucket's endpoint with the rules of the SDK's client.
 async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Destination, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?;
     let endpoint = s3_endpoint(shared, settings);
@@ -142,7 +142,7 @@ async fn place_of_bucket(shared: &SdkConfig, settings: &Settings) -> Result<Dest
     place(address.url(), signed_for)
 }
 
-/// The same for `DynamoDB`.
+/// Resolves the endpoint of `DynamoDB`.
 async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Destination, BadSettings> {
     let region = shared.region().ok_or(BadSettings::NoRegion)?.as_ref();
     let endpoint = settings.dynamodb_endpoint.as_deref().or_else(|| shared.endpoint_url());
@@ -155,7 +155,7 @@ async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Dest
         .map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
     let address = of_tables::DefaultResolver::new().resolve_endpoint(&params).await;
     let address = address.map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
-    // Most of its addresses say nothing of this.
+    // Most of its endpoints leave these out.
     let signed_for = signed_for(&address).unwrap_or_else(|| (region.to_owned(), "dynamodb".to_owned()));
     place(address.url(), signed_for)
 }
@@ -171,16 +171,16 @@ fn place(address: &str, (region, service): (String, String)) -> Result<Destinati
     Ok(Destination { origin: format!("{scheme}://{authority}"), path, region, service })
 }
 
-/// The region and the service in whose names requests to this address are signed; nothing if not as usual.
+/// The region and the service for signatures at this endpoint; `None` if it needs another scheme.
 fn signed_for(address: &Endpoint) -> Option<(String, String)> {
     let scheme = address.auth_schemes().iter().find(|scheme| scheme.name() == "sigv4")?;
     let text = |name| scheme.get(name).and_then(Document::as_string).map(str::to_owned);
     Some((text("signingRegion")?, text("signingName")?))
 }
 
-/// Credentials that are renewed while they still last as long as an address is promised to: a signed address dies with
-/// the credentials that signed it, and those of an instance's role end (docs/aws.md §4.4). A source that has nothing
-/// fresher by then makes the promise shorter: an address is good until its credentials end.
+/// Credentials that are renewed while they still last for the promised lifetime of a URL: a signed URL expires with its
+/// credentials, and those of an instance's role are temporary (docs/aws.md §4.4). If the source has no fresher ones by
+/// then, URLs expire with the credentials.
 #[derive(Debug)]
 struct Renewed<P>(P);
 
@@ -199,8 +199,8 @@ impl<P: ProvideCredentials> ProvideCredentials for Renewed<P> {
     }
 }
 
-/// Half a lifetime of an address before the end; if that is past, in a minute, so that a source with nothing
-/// fresher to give is not asked all the time.
+/// Half a URL's lifetime before the credentials expire; after that, once a minute, so that a source without fresher
+/// ones is not asked all the time.
 fn renew_at(now: SystemTime, end: SystemTime) -> SystemTime {
     (end - PROMISED).max(now + Duration::from_secs(60)).min(end)
 }

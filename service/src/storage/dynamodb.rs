@@ -1,5 +1,5 @@
-//! A client for the few calls of `DynamoDB` that the service makes: JSON over HTTP, signed, retried where AWS says that
-//! it helps.
+//! A client for the few operations of `DynamoDB` that the service uses: JSON over HTTP, signed, retried where AWS
+//! recommends it.
 //!
 //! The SDK's client turns every row into a map of owned values and runs all its interceptors for each call, which was
 //! most of the service's work. Endpoints, credentials, connections, time limits and retries still come from the SDK.
@@ -31,10 +31,10 @@ use crate::storage::sigv4::Signer;
 
 /// The protocol, AWS JSON 1.0.
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
-/// What stands before the name of every operation.
+/// The prefix of every operation's name.
 const TARGET: &str = "DynamoDB_20120810.";
-/// The retry budget, shared by all calls: an outage must not triple the load.
-/// Each costs five of these, and gives them back if it succeeds; so does, one at a time, what succeeds at once.
+/// The retry budget, shared by all calls, so that an outage does not triple the load. A retry costs five tokens, which
+/// its success returns; each success at the first attempt returns one.
 const QUOTA: usize = 500;
 const COST: u32 = 5;
 
@@ -50,31 +50,31 @@ struct Inner {
     quota: Semaphore,
 }
 
-/// How long a call may take, and how often it is made.
+/// The time limit and the number of attempts.
 #[derive(Debug)]
 struct Manner {
     whole: Duration,
     attempt: Duration,
     attempts: u32,
-    /// The longest time before the first repetition; it doubles with each.
+    /// The longest delay before the first retry; it doubles with each.
     pause: Duration,
     longest_pause: Duration,
 }
 
-/// Why a call has no answer that says what was asked.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
-    /// Without what it says in words: that may hold what people wrote.
+    /// Without AWS's message, which may contain users' texts.
     #[error("DynamoDB answers {operation} with {status}, {code}, to request {request}")]
     Refused { operation: String, status: u16, code: String, request: String },
-    /// The same applies to the parser's message: only the position is shown.
-    #[error("DynamoDB says what cannot be understood, at byte {} of line {}", .0.column(), .0.line())]
+    /// Without the parser's message, for the same reason: only the position.
+    #[error("DynamoDB's answer cannot be parsed, at byte {} of line {}", .0.column(), .0.line())]
     Unclear(serde_json::Error),
-    /// A captive portal, a proxy, or an empty answer of a machine on the way.
-    #[error("the answer with status {0} is no JSON object, so it is not DynamoDB's")]
+    /// From a captive portal, a proxy or another machine on the path.
+    #[error("the answer with status {0} is not a JSON object, so it is not DynamoDB's")]
     Foreign(u16),
     /// Reading on would never end.
-    #[error("DynamoDB's pages lead in a circle")]
+    #[error("DynamoDB's pages repeat")]
     Circle,
     #[error("DynamoDB's pages do not end")]
     Endless,
@@ -82,7 +82,7 @@ pub(crate) enum Failed {
     Late,
     #[error("DynamoDB cannot be reached")]
     Unreached(#[from] ConnectorError),
-    #[error("DynamoDB's answer does not come to its end")]
+    #[error("DynamoDB's answer is incomplete")]
     CutOff(#[from] BodyError),
     #[error("there are no credentials")]
     NoCredentials(#[from] CredentialsError),
@@ -95,7 +95,7 @@ impl From<serde_json::Error> for Failed {
 }
 
 impl Failed {
-    /// Whether it may be otherwise in a moment (docs/aws.md §2.2).
+    /// Whether the call may succeed in a moment (docs/aws.md §2.2).
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, code, .. } => *status >= 500 || is_busy(code),
@@ -110,13 +110,12 @@ impl Failed {
         }
     }
 
-    /// Whether the same call, made again at once, may have an answer. Who has no credentials was refused them by a source
-    /// that has its own patience.
+    /// Whether an immediate retry may succeed. Not without credentials: their source retries by itself.
     fn may_pass_at_once(&self) -> bool {
         self.may_pass() && !matches!(self, Self::NoCredentials(_))
     }
 
-    /// Whether a condition that was asked for did not hold.
+    /// Whether the condition of a write did not hold.
     pub(crate) fn is_unmet_condition(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "ConditionalCheckFailedException")
     }
@@ -133,14 +132,14 @@ impl DynamoDb {
         Self(Arc::new(Inner { http, signer, manner, quota: Semaphore::new(QUOTA) }))
     }
 
-    /// Carries out an operation whose answer says nothing but that it is done.
+    /// Performs an operation without a result.
     pub(crate) async fn perform(&self, operation: &str, request: &Value) -> Result<(), Failed> {
         let answer = self.call(operation, request).await?;
         serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(&answer)?;
         Ok(())
     }
 
-    /// Returns the answer to an operation, which begins like a JSON object.
+    /// Returns the answer to an operation, which starts like a JSON object.
     pub(crate) async fn call(&self, operation: &str, request: &Value) -> Result<Bytes, Failed> {
         let (target, body) = (format!("{TARGET}{operation}"), Bytes::from(request.to_string()));
         timeout(self.0.manner.whole, self.0.call(&target, &body)).await.unwrap_or(Err(Failed::Late))
@@ -198,7 +197,7 @@ impl Inner {
     }
 }
 
-/// What an answer that is an error says; one that is not JSON is some machine's on the way.
+/// Parses an error; one that is not JSON comes from another machine on the path.
 fn refused(target: &str, status: u16, id: Option<String>, body: &[u8]) -> Failed {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -228,7 +227,7 @@ impl Manner {
         }
     }
 
-    /// Some part of the longest time, so that not all come back at once.
+    /// Random jitter up to the longest delay, so that retries are spread.
     fn pause_before(&self, repetition: u32) -> Duration {
         let longest = self.pause.saturating_mul(2_u32.saturating_pow(repetition - 1)).min(self.longest_pause);
         longest.mul_f64(fastrand::f64())
@@ -250,10 +249,10 @@ mod tests {
     use super::*;
     use crate::storage::sigv4::Destination;
 
-    /// Status and body; nothing if the connection is reset.
+    /// Status and body; `None` resets the connection.
     type Answer = Option<(u16, &'static str)>;
 
-    /// Answers with each of these in turn, and with the last for ever; and how many calls there were.
+    /// Answers with each of these in turn, then keeps repeating the last; counts the calls.
     #[derive(Debug, Clone)]
     struct Answers(Arc<Mutex<(Vec<Answer>, usize)>>);
 
@@ -317,17 +316,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_with_its_code_and_not_with_what_people_wrote() {
-        for (answer, told) in [
+    async fn a_refusal_shows_its_code_and_no_message() {
+        for (answer, expected) in [
             (WRONG, "DynamoDB answers GetItem with 400, ValidationException, to request R1"),
             (BROKEN, "DynamoDB answers GetItem with 500, no code, to request R1"),
         ] {
             let refused = Answers::of(&[answer]).client().call("GetItem", &json!({})).await.unwrap_err();
-            assert_eq!(refused.to_string(), told);
+            assert_eq!(refused.to_string(), expected);
             assert!(!refused.is_unmet_condition());
         }
         let unclear = Failed::from(serde_json::from_str::<u32>("\"ada\"").unwrap_err());
-        assert_eq!(unclear.to_string(), "DynamoDB says what cannot be understood, at byte 5 of line 1");
+        assert_eq!(unclear.to_string(), "DynamoDB's answer cannot be parsed, at byte 5 of line 1");
         assert!(unclear.source().is_none());
     }
 
@@ -356,8 +355,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn credentials_that_are_not_there_are_not_asked_for_again() {
         #[derive(Debug, Clone, Default)]
-        struct Nobody(Arc<AtomicUsize>);
-        impl ProvideCredentials for Nobody {
+        struct NoCredentials(Arc<AtomicUsize>);
+        impl ProvideCredentials for NoCredentials {
             fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
             where
                 Self: 'a,
@@ -366,10 +365,10 @@ mod tests {
                 future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("there are none")))
             }
         }
-        let (nobody, cloud) = (Nobody::default(), Answers::of(&[OK]));
-        let failed = cloud.client_of(nobody.clone()).call("GetItem", &json!({})).await.unwrap_err();
+        let (provider, cloud) = (NoCredentials::default(), Answers::of(&[OK]));
+        let failed = cloud.client_of(provider.clone()).call("GetItem", &json!({})).await.unwrap_err();
         assert!(matches!(failed, Failed::NoCredentials(_)) && failed.may_pass(), "{failed:?}");
-        assert_eq!((nobody.0.load(Ordering::Relaxed), cloud.calls()), (1, 0));
+        assert_eq!((provider.0.load(Ordering::Relaxed), cloud.calls()), (1, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -379,7 +378,7 @@ mod tests {
         for _ in 0..QUOTA {
             client.call("GetItem", &json!({})).await.unwrap_err();
         }
-        // Every call once, and as many repetitions as there is quota for.
+        // Every call once, and as many retries as the budget allows.
         assert_eq!(cloud.calls(), QUOTA + QUOTA / COST as usize);
         cloud.0.lock().unwrap().0 = vec![OK];
         for _ in 0..COST {

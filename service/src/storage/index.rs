@@ -1,13 +1,12 @@
-//! The order of all posts, which the table does not have: its rows are sorted by id within each user only.
+//! The order of all posts, which the table does not provide: it sorts rows by id within each user only.
 //!
 //! A table that fits into one answer is read anew for each list. For a larger one the keys are cached, sorted by id, so
-//! that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they get
-//! old; writes and deletes of this instance are merged at once. What others write or delete shows at the next refresh:
-//! see [`Keys::fresh_for`] and [`Keys::good_for`].
+//! that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they are
+//! old; writes and deletes of this instance are merged at once. Changes by others show after the next refresh: see
+//! [`Keys::fresh_for`] and [`Keys::good_for`].
 //!
-//! Why not a second index, or a second row for each post: ARCHITECTURE.md.
+//! For why there is no second index or second row per post, see ARCHITECTURE.md.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::panic::resume_unwind;
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::{Mutex, MutexGuard};
 use posts::{PostId, User};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -25,16 +25,16 @@ use crate::storage::dynamodb::Failed;
 use crate::storage::rows::{Order, Part};
 use crate::storage::scan::Scan;
 
-/// How many posts are remembered, the newest: 20 bytes each, beside the names of their authors.
+/// The most posts cached, the newest ones: 20 bytes each, plus the names of their authors.
 const MOST_POSTS: usize = 1_000_000;
-/// How many of our own changes are kept beside unused keys.
+/// The most of our own changes that are kept while the keys are unused.
 const MOST_CHANGES: usize = 10_000;
-/// The shortest time after which keys are read again.
+/// The shortest interval between refreshes.
 const FRESH: Duration = Duration::from_secs(5);
-/// The oldest that keys may be, unless reading them takes long.
+/// The greatest age of the keys, unless refreshing takes long.
 const OLDEST: Duration = Duration::from_secs(60);
 
-/// Which posts there are, in the order of their ids; clones share it.
+/// All posts in the order of their ids; clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Index(Arc<Inner>);
 
@@ -50,7 +50,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     keys: Option<Arc<Keys>>,
-    /// What this instance has done since the reading of `keys` began, and when, in numbers that grow.
+    /// This instance's changes since the reading of `keys` began, numbered in order.
     changes: BTreeMap<PostId, (u64, Change)>,
     number: u64,
     reading: Option<Reading>,
@@ -64,27 +64,27 @@ enum Change {
 
 type Read = Shared<BoxFuture<'static, Result<(), Error>>>;
 
-/// A reading that is under way.
+/// A refresh in progress.
 #[derive(Debug)]
 struct Reading {
-    /// The number of the first change that it may not have seen.
+    /// The number of the first change that it may have missed.
     since: u64,
     done: Read,
 }
 
-/// The keys of all posts, as they were when their reading began or later.
+/// The keys of all posts, as of the start of their refresh or later.
 #[derive(Debug)]
 struct Keys {
-    /// Each post with the place of its author.
+    /// Each post with the index of its author.
     posts: Vec<(PostId, u32)>,
     users: Vec<User>,
-    /// The oldest of them, if there are older ones that are not remembered.
+    /// The oldest cached post, if there are older ones.
     horizon: Option<PostId>,
     begun: Instant,
     took: Duration,
 }
 
-/// The keys of a part of a list, and whether there are more behind it.
+/// The keys of a page of a list, and whether there are more after it.
 pub(crate) type Stretch = (Vec<(PostId, User)>, bool);
 
 impl Index {
@@ -96,7 +96,7 @@ impl Index {
         Self(Arc::new(Inner { scan, most, state: Mutex::default(), selecting: tokio::sync::Mutex::default() }))
     }
 
-    /// Returns the keys of the next posts of a list, at most so many.
+    /// Returns the keys of the next posts of a list, up to the limit.
     pub(crate) async fn stretch(&self, part: &Part, most: usize) -> Result<Stretch, Error> {
         if let Some(stretch) = self.known(part, most).await? {
             return Ok(stretch);
@@ -105,17 +105,17 @@ impl Index {
         self.select(part, most).await
     }
 
-    /// A post that this instance has written.
+    /// Adds a post that this instance has written.
     pub(crate) fn added(&self, id: PostId, user: &User) {
         self.state().change(id, || Change::There(user.clone()));
     }
 
-    /// A post that this instance has deleted, or looked for in vain.
+    /// Removes a post that this instance has deleted or found missing.
     pub(crate) fn removed(&self, id: PostId, user: &User) {
         self.state().change(id, || Change::Gone(user.clone()));
     }
 
-    /// The same from memory; nothing if the part reaches beyond it.
+    /// Returns the page from the cache; `None` if it extends beyond the cache.
     async fn known(&self, part: &Part, most: usize) -> Result<Option<Stretch>, Error> {
         let reading = {
             let mut state = self.state();
@@ -131,12 +131,12 @@ impl Index {
         reading.await?;
         let state = self.state();
         let keys = state.keys.clone();
-        // Forgotten again at once: a very busy moment.
+        // Evicted at once, under heavy load.
         let keys = keys.ok_or_else(|| Error::from(Failed::Late))?;
         Ok(state.stretch(&keys, part, most))
     }
 
-    /// The read in progress, started if there is none. It continues even if no caller waits for it any more.
+    /// Returns the refresh in progress, starting one if there is none. It continues even if every caller leaves.
     fn read(&self, state: &mut State) -> Read {
         if let Some(reading) = &state.reading {
             return reading.done.clone();
@@ -157,7 +157,7 @@ impl Index {
         done
     }
 
-    /// Reads the whole table for a part that begins or ends among posts that are not remembered.
+    /// Reads the whole table for a page that begins or ends among posts that are not cached.
     async fn select(&self, part: &Part, most: usize) -> Result<Stretch, Error> {
         let chosen: Arc<Mutex<BTreeMap<PostId, User>>> = Arc::default();
         let (part, into) = (*part, chosen.clone());
@@ -202,7 +202,7 @@ impl State {
         }
     }
 
-    /// Takes what was read in place of what was known before.
+    /// Replaces the cached keys with newer ones.
     fn end(&mut self, read: Result<Keys, Failed>) -> Result<(), Error> {
         let reading = self.reading.take();
         let keys = read.inspect_err(|error| tracing::warn!(cause = %error, "the keys of the table cannot be read"))?;
@@ -212,7 +212,7 @@ impl State {
         Ok(())
     }
 
-    /// The next posts of a list; nothing if the part reaches beyond what is remembered.
+    /// Returns the next posts of a list; `None` if the page extends beyond the cache.
     fn stretch(&self, keys: &Keys, part: &Part, most: usize) -> Option<Stretch> {
         let is_changed = |id: &PostId, user: &User| {
             let change = self.changes.get(id).map(|(_, change)| change);
@@ -259,38 +259,38 @@ impl Keys {
         Ok(Self { posts, users, horizon, begun, took: begun.elapsed() })
     }
 
-    /// How old they may be until they are read again: reading takes a tenth of the time at most.
+    /// The age at which keys are refreshed: reading takes at most a tenth of the time.
     fn fresh_for(&self) -> Duration {
         FRESH.max(10 * self.took)
     }
 
-    /// How old they may be while they are read again.
+    /// The age up to which keys are used while they are refreshed.
     fn good_for(&self) -> Duration {
         OLDEST.max(20 * self.took)
     }
 
-    /// The posts of a part and all behind it.
+    /// The posts from the page's start to the end of the list.
     fn after(&self, part: &Part) -> Box<dyn Iterator<Item = (PostId, &User)> + '_> {
-        let told = |(id, user): &(PostId, u32)| (*id, &self.users[*user as usize]);
+        let entry = |(id, user): &(PostId, u32)| (*id, &self.users[*user as usize]);
         let Some(after) = part.after else {
             return match part.order {
-                Order::OldestFirst => Box::new(self.posts.iter().map(told)),
-                Order::NewestFirst => Box::new(self.posts.iter().rev().map(told)),
+                Order::OldestFirst => Box::new(self.posts.iter().map(entry)),
+                Order::NewestFirst => Box::new(self.posts.iter().rev().map(entry)),
             };
         };
         match part.order {
             Order::OldestFirst => {
                 let start = self.posts.partition_point(|(id, _)| *id <= after);
-                Box::new(self.posts[start..].iter().map(told))
+                Box::new(self.posts[start..].iter().map(entry))
             }
             Order::NewestFirst => {
                 let end = self.posts.partition_point(|(id, _)| *id < after);
-                Box::new(self.posts[..end].iter().rev().map(told))
+                Box::new(self.posts[..end].iter().rev().map(entry))
             }
         }
     }
 
-    /// Whether nothing that is not remembered belongs before the end of these posts of a part.
+    /// Whether no uncached post belongs before the end of this page.
     fn reaches(&self, part: &Part, posts: &[(PostId, User)]) -> bool {
         match (self.horizon, part.order) {
             (None, _) => true,
@@ -299,7 +299,7 @@ impl Keys {
         }
     }
 
-    /// Whether there is nothing behind the last post that is remembered.
+    /// Whether there is nothing after the last cached post.
     fn is_the_end(&self, part: &Part) -> bool {
         match (self.horizon, part.order) {
             (None, _) => true,
@@ -309,7 +309,7 @@ impl Keys {
     }
 }
 
-/// Keys while they are read.
+/// Keys being read.
 #[derive(Debug, Default)]
 struct Collected {
     posts: Vec<(PostId, u32)>,
@@ -363,7 +363,7 @@ mod tests {
     use crate::storage::dynamodb::DynamoDb;
     use crate::storage::sigv4::{Destination, Signer};
 
-    /// A table, how often it was read as a whole, and how often it may be.
+    /// A table, with the number of full reads and their limit.
     #[derive(Debug, Clone)]
     struct Cloud {
         posts: Arc<Mutex<Vec<u64>>>,
@@ -381,7 +381,7 @@ mod tests {
                 if segment == 0 {
                     *cloud.reads.lock() += 1;
                 }
-                // What is written from here on is not seen.
+                // Writes from here on are not seen.
                 let is_of_it = |number: &&u64| **number % 8 == segment;
                 let items: Vec<_> = cloud.posts.lock().iter().filter(is_of_it).map(row).collect();
                 cloud.may_be_read.acquire().await.unwrap().forget();
@@ -469,7 +469,7 @@ mod tests {
         let changed = vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 20];
         assert_eq!(all(&index).await, changed);
         assert_eq!(part(&index, None, Order::NewestFirst, 2).await, (vec![20, 9], true));
-        // The reading that begins now sees the table as it was, and ends after more was changed.
+        // The refresh that begins now sees the old table, and ends after further changes.
         cloud.may_be_read.forget_permits(Semaphore::MAX_PERMITS);
         tokio::time::pause();
         tokio::time::advance(FRESH).await;
@@ -482,7 +482,7 @@ mod tests {
         tokio::time::resume();
         let done = index.state().reading.as_ref().map(|reading| reading.done.clone());
         done.unwrap().await.unwrap();
-        // What was changed before is in the table or not as the reading found it: the fake never heard of it.
+        // Earlier changes are in the table or not, as the refresh found it: the fake ignores them.
         assert_eq!(all(&index).await, [0, 2, 3, 4, 5, 6, 7, 8, 9, 21]);
     }
 
@@ -498,7 +498,7 @@ mod tests {
         tokio::time::advance(FRESH - Duration::from_millis(500)).await;
         assert_eq!((all(&index).await.len(), cloud.reads()), (10, 1));
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(all(&index).await.len(), 10, "nobody waits while what is known is not too old");
+        assert_eq!(all(&index).await.len(), 10, "the cache is used while it is not too old");
         tokio::time::resume();
         let done = index.state().reading.as_ref().map(|reading| reading.done.clone());
         done.unwrap().await.unwrap();
@@ -507,7 +507,7 @@ mod tests {
         tokio::time::pause();
         tokio::time::advance(OLDEST).await;
         tokio::time::resume();
-        assert_eq!((all(&index).await.len(), cloud.reads()), (12, 3), "what is too old is not told");
+        assert_eq!((all(&index).await.len(), cloud.reads()), (12, 3), "outdated keys are not used");
     }
 
     #[tokio::test]

@@ -1,21 +1,21 @@
-//! Posts that are known to exist, so that adding a picture to a new post needs no lookup.
+//! Posts known to exist, so that adding a picture to a new post needs no lookup.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use posts::{PostId, User};
 use tokio::time::{Duration, Instant};
 
-/// How long a post that was there counts as being there.
+/// How long a post is assumed to exist after it was seen.
 ///
-/// Another instance may delete it meanwhile. That is as if it had been deleted this much later: addresses for uploads
-/// outlive it by far, and what is uploaded to a post that is gone is removed by the labeler.
+/// Another instance may delete it meanwhile. That is equivalent to deleting it this much later: upload URLs are valid
+/// far longer, and the labeler removes pictures of deleted posts.
 const GOOD_FOR: Duration = Duration::from_secs(60);
-/// As many as may be written in that time; of more, those that were not asked for the longest are asked for again.
+/// As many as may be written in that time; beyond it, the least recently used are looked up again.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1000).expect("it is more than none");
 
-/// Whose posts they are, and since when that is known.
+/// Their owners, and when they were last seen.
 #[derive(Debug)]
 pub(crate) struct Known(Mutex<LruCache<PostId, (User, Instant)>>);
 
@@ -26,7 +26,7 @@ impl Default for Known {
 }
 
 impl Known {
-    /// Whether this user is known to have this post. That it is not known says nothing.
+    /// Whether this user is known to have this post. `false` means unknown.
     pub(crate) fn holds(&self, user: &User, id: PostId) -> bool {
         self.posts().get(&id).is_some_and(|(owner, since)| owner == user && since.elapsed() < GOOD_FOR)
     }

@@ -1,6 +1,5 @@
-//! Pictures as objects in the bucket: signed addresses, and removal.
+//! Pictures as objects in the bucket: presigned URLs, and removal.
 
-use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::EncodingType;
 use lru::LruCache;
+use parking_lot::Mutex;
 use posts::{ObjectName, PostId, User, decode_key};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -15,19 +15,19 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::http::error::{Error, caused};
 use crate::storage::sigv4::{Keys, Signer, Use};
 
-/// How long a picture's address lives.
+/// The lifetime of a picture's URL.
 const LIFE: Duration = Duration::from_secs(3600);
-/// How long the same address is given for a picture, so that browsers need not load it again.
+/// How long the same URL is returned for a picture, so that browsers can cache it.
 const WINDOW: Duration = Duration::from_secs(1800);
-/// For how long an address is good at least, however late in its window it is given: half its life. Less only where the
-/// credentials end before and their source has no others.
+/// The minimum validity of a URL when it is returned: half its lifetime. Less only if the credentials expire earlier
+/// and their source has no fresher ones.
 pub(crate) const PROMISED: Duration = Duration::from_secs(LIFE.as_secs() - WINDOW.as_secs());
-/// How long an upload may begin after it was asked for.
+/// How long an upload URL is valid.
 const UPLOAD_LIFE: Duration = Duration::from_secs(900);
-/// Addresses that are kept, about 1 KB each; of those not asked for the longest the next are signed anew.
+/// The most cached URLs, about 1 KB each; the least recently used are signed again.
 const KEPT: NonZeroUsize = NonZeroUsize::new(2000).expect("it is more than none");
 
-/// The bucket of the pictures.
+/// The bucket for pictures.
 #[derive(Debug, Clone)]
 pub(crate) struct Pictures {
     client: Client,
@@ -41,7 +41,7 @@ impl Pictures {
         Self { client, bucket, signer: Arc::new(signer), given: Arc::default() }
     }
 
-    /// Gives addresses at which anybody can see pictures for a while.
+    /// Signs URLs at which anybody can see pictures for a while.
     pub(crate) async fn addresses(&self) -> Result<Addresses<'_>, Error> {
         self.addresses_at(SystemTime::now()).await
     }
@@ -50,7 +50,7 @@ impl Pictures {
         Ok(Addresses { pictures: self, keys: self.signer.keys(now).await?, window: window_start(now) })
     }
 
-    /// The address to which the author can PUT a picture with exactly this content type.
+    /// Returns the URL to which the author can PUT a picture with exactly this content type.
     pub(crate) async fn upload_address(&self, name: &ObjectName, content_type: &str) -> Result<String, Error> {
         self.upload_address_at(SystemTime::now(), name, content_type).await
     }
@@ -66,26 +66,26 @@ impl Pictures {
         self.given.lock()
     }
 
-    /// Asks for the bucket, to see whether there is an answer.
+    /// Checks that the bucket is accessible.
     pub(crate) async fn reach(&self) -> Result<(), Error> {
         let answer = self.client.head_bucket().bucket(&self.bucket).send().await;
         answer.map(drop).map_err(|error| Error::of_call("HeadBucket", &error))
     }
 
-    /// Removes every picture of a post, also those that never were labelled.
+    /// Removes every picture of a post, including those that were never labelled.
     pub(crate) async fn remove(&self, user: &User, post: PostId) -> Result<(), Error> {
         let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(ObjectName::prefix(user, post));
-        // What goes on behind another slash is the picture of somebody else, whose name begins like this. Keys may hold
-        // characters that XML cannot carry: without the encoding one of them would make the whole list unreadable.
+        // Keys with another slash belong to another user, whose name has this prefix. Keys may contain characters that
+        // XML cannot represent: without URL encoding, one of them would make the listing unreadable.
         let mut pages = list.delimiter("/").encoding_type(EncodingType::Url).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Error::of_call("ListObjectsV2", &error))?;
             let encoded = page.encoding_type == Some(EncodingType::Url);
             for key in page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key) {
                 let key = if encoded { decode_key(&key) } else { Some(key) };
-                let key = key.ok_or_else(|| Error::Refused(caused("S3 lists a key that is no text")))?;
-                // One call for each: a post has one picture, rarely two, and this call can name every key and needs no
-                // checksum of a body.
+                let key = key.ok_or_else(|| Error::Refused(caused("S3 lists a key that is not valid text")))?;
+                // One call each: a post has one picture, rarely two, and unlike `DeleteObjects` this call supports
+                // every key and needs no checksum.
                 let deleted = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
                 deleted.map_err(|error| Error::of_call("DeleteObject", &error))?;
             }
@@ -94,10 +94,10 @@ impl Pictures {
     }
 }
 
-/// The parameter of an object's address that says how a browser is to take it.
+/// The query parameter that controls how a browser treats the object.
 ///
-/// Whoever uploads an object chooses its bytes and its type. As a type of pixels nothing in it can run, whatever it is;
-/// what is not called like one is never shown by itself. Inside a page, `<img>` shows both.
+/// The uploader chooses an object's bytes and type. With a raster image type nothing in it can run, whatever the bytes;
+/// objects of other types are never displayed as documents. In a page, `<img>` shows both.
 fn presentation(key: &str) -> &'static str {
     const SHOWN: &[(&str, &str)] = &[
         ("jpg", "response-content-type=image%2Fjpeg"),
@@ -114,7 +114,7 @@ fn presentation(key: &str) -> &'static str {
     shown.map_or("response-content-disposition=attachment", |(_, parameter)| *parameter)
 }
 
-/// The addresses of one answer.
+/// The URLs for one answer.
 pub(crate) struct Addresses<'a> {
     pictures: &'a Pictures,
     keys: Arc<Keys>,
@@ -122,15 +122,15 @@ pub(crate) struct Addresses<'a> {
 }
 
 impl Addresses<'_> {
-    /// Of the picture with this key.
+    /// Returns the URL of the picture with this key.
     pub(crate) async fn of(&self, key: &str) -> Address {
         let Self { pictures, keys, window } = self;
         if let Some(address) = pictures.given().find(keys, *window, key) {
             return address;
         }
-        // Thousands of new pictures in a list are some milliseconds of work: others have their turns in between.
+        // Signing thousands of new URLs takes some milliseconds, so this yields in between.
         tokio::task::consume_budget().await;
-        // A picture never changes under its name: while its address is the same, no browser asks twice.
+        // A picture never changes under its key: while the URL is the same, browsers can use their cache.
         let cached = format!("private%2C%20max-age%3D{}%2C%20immutable", WINDOW.as_secs());
         let presentation = presentation(key);
         let query = ["x-id=GetObject", &format!("response-cache-control={cached}"), presentation];
@@ -141,7 +141,7 @@ impl Addresses<'_> {
     }
 }
 
-/// An address, encoded as JSON once, as it is sent many times.
+/// A URL serialised as JSON once, as it is sent many times.
 #[derive(Debug, Clone)]
 pub(crate) struct Address(Arc<RawValue>);
 
@@ -162,9 +162,10 @@ fn window_start(now: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(since - since % WINDOW.as_secs())
 }
 
-/// The addresses signed in a window: a repeated request gets the same one without signing.
+/// The URLs signed within a window: a repeated request gets the same URL without signing.
 ///
-/// Guarantees: none outlives its window or the keys that signed it, so that each is good for as long as is promised.
+/// Guarantees: URLs are never reused beyond their window or the lifetime of their credentials, so that each is valid as
+/// long as promised.
 #[derive(Debug)]
 struct Given {
     window: SystemTime,
@@ -211,7 +212,7 @@ mod tests {
 
     const KEY: &str = "ada/x/cat.jpg";
 
-    /// Made as the program makes it, so that what is tested is what is used.
+    /// Made as in the program, so that the tests cover the real configuration.
     async fn pictures(
         bucket: &str,
         endpoint: Option<&str>,
@@ -250,7 +251,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// As the SDK signs.
+    /// Signs with the SDK.
     fn signing(from: SystemTime, life: Duration) -> PresigningConfig {
         PresigningConfig::builder().start_time(from).expires_in(life).build().unwrap()
     }
@@ -350,7 +351,7 @@ mod tests {
         assert_eq!(address_at(&pictures, at(1_790_000_000), KEY).await, first);
     }
 
-    /// Each time it is asked it has a new key, which ends an hour after the beginning, then an hour later, and so on.
+    /// Returns a new key on each call; the first expires after an hour, the second after two, and so on.
     #[derive(Debug)]
     struct Rolling {
         start: SystemTime,
@@ -368,7 +369,7 @@ mod tests {
         }
     }
 
-    /// Tomorrow's noon: no day ends in the hours after it, and with the days end the keys that sign for them.
+    /// Tomorrow's noon, so that no day ends during the following hours: signing keys change with the day.
     fn noon() -> SystemTime {
         const DAY: u64 = 24 * 3600;
         let today = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() / DAY;
@@ -390,9 +391,9 @@ mod tests {
     }
 
     #[derive(Debug)]
-    struct Nobody;
+    struct NoCredentials;
 
-    impl ProvideCredentials for Nobody {
+    impl ProvideCredentials for NoCredentials {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
@@ -403,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_credentials_the_storage_is_unavailable() {
-        let refused = pictures("b", None, Nobody).await.addresses().await.map(drop);
+        let refused = pictures("b", None, NoCredentials).await.addresses().await.map(drop);
         assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     }
 }

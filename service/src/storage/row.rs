@@ -1,4 +1,4 @@
-//! Reads rows from `DynamoDB`'s JSON in place: nothing is copied, and text that is only passed on is neither unescaped
+//! Parses rows from `DynamoDB`'s JSON in place: nothing is copied, and text that is only passed on is neither unescaped
 //! nor escaped again.
 
 use std::borrow::Cow;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// A post as it is kept.
+/// A post as it is stored.
 #[derive(Debug)]
 pub(crate) struct Post<'a> {
     pub id: PostId,
@@ -21,32 +21,32 @@ pub(crate) struct Post<'a> {
     pub title: Text<'a>,
     pub body: Text<'a>,
     pub picture: Option<Picture<'a>>,
-    /// The picture that was removed because it is none that can be shown.
+    /// The picture that was removed because it cannot be shown.
     pub removed: Option<Removed<'a>>,
 }
 
-/// What the labeler adds to a post.
+/// The labeler's result for a picture.
 #[derive(Debug)]
 pub(crate) struct Picture<'a> {
     pub key: Cow<'a, str>,
     pub labels: Vec<Text<'a>>,
-    /// Why there are none; absent if the picture was looked at.
+    /// Why there are no labels; absent if the picture was analysed.
     pub reason: Option<Text<'a>>,
 }
 
-/// What the labeler says of a picture that it removed: such a row has a reason and no labels.
+/// The labeler's reason for removing a picture: such a row has a reason and no labels.
 #[derive(Debug)]
 pub(crate) struct Removed<'a> {
     pub key: Text<'a>,
     pub reason: Text<'a>,
 }
 
-/// A text that is handed on.
+/// A text to be passed on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Text<'a> {
-    /// As it is.
+    /// Unescaped.
     Plain(&'a str),
-    /// As JSON has it, with quotes and escapes.
+    /// As JSON, with quotes and escapes.
     Json(&'a RawValue),
 }
 
@@ -59,19 +59,19 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// Rows, in one of the forms of DynamoDB's answers.
+/// Rows in one of the formats of DynamoDB's answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Said {
     /// The answer to a query or a scan.
     Page(Bytes),
     /// The answer to `BatchGetItem`.
     Batch(Bytes),
-    /// One row of an answer.
+    /// A single row.
     Row(Bytes),
 }
 
 impl Said {
-    /// Returns the posts in it. A row that is no post is left out: one stray row must not take the list from everybody.
+    /// Returns the posts. Rows that are not posts are skipped, so that a stray row cannot break a list.
     pub(crate) fn posts(&self) -> Result<Vec<Post<'_>>, serde_json::Error> {
         let rows = match self {
             Self::Page(answer) => serde_json::from_str::<Page<Row<'_>>>(text(answer)?)?.items,
@@ -90,21 +90,22 @@ impl Said {
     }
 }
 
-/// What a query or a scan finds. AWS always lists it, also when it is nothing: an answer without it is not AWS's.
+/// The items of a query or a scan. AWS always includes the list, even if it is empty: an answer without it is not
+/// AWS's.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Page<T> {
     items: Vec<T>,
 }
 
-/// The same of `BatchGetItem`, by table.
+/// The items of `BatchGetItem`, by table.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "'de: 'a")]
 struct Batch<'a> {
     responses: HashMap<Cow<'a, str>, Vec<Row<'a>>>,
 }
 
-/// The attributes of [`posts::attribute`] that a row has; others are passed over.
+/// The attributes of [`posts::attribute`] in a row; others are skipped.
 #[derive(Deserialize)]
 #[serde(bound = "'de: 'a")]
 struct Row<'a> {
@@ -117,7 +118,7 @@ struct Row<'a> {
     refused: Option<Typed<'a>>,
 }
 
-/// A value behind the name of its type, `{"S":"a text"}`: all types that there are, in order of their frequency.
+/// A value with the name of its type, `{"S":"a text"}`: all of DynamoDB's types, the most frequent first.
 #[derive(Deserialize)]
 enum Typed<'a> {
     #[serde(borrow)]
@@ -130,7 +131,7 @@ enum Typed<'a> {
     N(IgnoredAny),
 }
 
-/// Returns where each post of a page stands in it.
+/// Returns the byte range of each post in a page.
 pub(crate) fn places(page: &[u8]) -> Result<Vec<(PostId, Range<usize>)>, serde_json::Error> {
     let page = text(page)?;
     let Page { items }: Page<&RawValue> = serde_json::from_str(page)?;
@@ -150,7 +151,7 @@ pub(crate) fn keys(page: &[u8]) -> Result<Vec<(PostId, User)>, serde_json::Error
     Ok(items.into_iter().filter_map(Row::post).map(|post| (post.id, post.user)).collect())
 }
 
-/// Returns the part of a `BatchGetItem` that is still to be asked for, if any.
+/// Returns the unprocessed part of a `BatchGetItem`, if there is one.
 pub(crate) fn unprocessed(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -165,14 +166,14 @@ fn text(answer: &[u8]) -> Result<&str, serde_json::Error> {
     std::str::from_utf8(answer).map_err(serde_json::Error::custom)
 }
 
-/// Returns where the page behind this one begins, if there is one.
+/// Returns the start key of the next page, if there is one.
 pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Page {
         last_evaluated_key: Option<Value>,
     }
-    // Nearly always there is none. No text can hold the name like this: a quote in a text has a backslash before it.
+    // Usually there is none. The name cannot occur like this in a text: quotes in texts are escaped with a backslash.
     if memmem::find(answer, b"\"LastEvaluatedKey\"").is_none() {
         return Ok(None);
     }
@@ -180,7 +181,7 @@ pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
     match key {
         Some(Value::Object(key)) if key.is_empty() => Ok(None),
         Some(Value::Object(key)) => Ok(Some(Value::Object(key))),
-        Some(_) => Err(serde_json::Error::custom("the key of the next page is no object")),
+        Some(_) => Err(serde_json::Error::custom("the key of the next page is not an object")),
         None => Ok(None),
     }
 }
@@ -211,7 +212,7 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// Labels are a list; a set of strings, as other programs may write it, reads the same.
+    /// Labels are a list; a string set, as other programs may write it, is read the same way.
     fn texts(self) -> Option<Vec<Text<'a>>> {
         match self {
             Self::L(values) => values.into_iter().map(|value| value.text().map(Text::Json)).collect(),
@@ -221,7 +222,7 @@ impl<'a> Typed<'a> {
     }
 }
 
-/// What a text says.
+/// The unescaped content of a text.
 fn read(json: &RawValue) -> Option<Cow<'_, str>> {
     let inside = json.get().strip_prefix('"')?.strip_suffix('"')?;
     if inside.contains('\\') {
@@ -243,7 +244,7 @@ mod tests {
         Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
     }
 
-    /// What is read of a row, as it is sent on.
+    /// What is parsed from a row, as it is sent.
     fn read(row: &Value) -> Option<Value> {
         let answer = json!({ "Count": 1, "Items": [row] }).to_string();
         assert_eq!(next(answer.as_bytes()).unwrap(), None);
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn values_of_every_type_may_stand_beside() {
         let mut item = item(&post("t"));
-        let told = read(&item);
+        let expected = read(&item);
         for (number, other) in [
             json!({ "N": "1" }),
             json!({ "B": "AA==" }),
@@ -332,7 +333,7 @@ mod tests {
         .enumerate()
         {
             (item[&format!("more {number}")], item[LABELS]) = (other.clone(), other);
-            assert_eq!(read(&item), told);
+            assert_eq!(read(&item), expected);
         }
         item[TITLE] = json!({ "N": "1" });
         item.as_object_mut().unwrap().remove(BODY);

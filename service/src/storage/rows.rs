@@ -24,28 +24,27 @@ use crate::storage::row::{self, Post, Said};
 use crate::storage::scan::{Scan, go_on};
 use crate::storage::single_flight::SingleFlight;
 
-/// How many reads for lists are under way at once, of all requests: with [`ENOUGH_BYTES`], that is what bounds the memory
-/// they take. Others wait for their turn.
+/// How many reads for lists may be in progress at once, over all requests: with [`ENOUGH_BYTES`], this bounds their
+/// memory. Others wait.
 const READS: usize = 16;
-/// A part of a list ends when its rows are this large, however many are asked for. With the read that goes beyond it,
-/// a part of rows that this service wrote stays below 1.5 MiB.
+/// A page of a list ends when its rows reach this size, even below the requested number. Including the read that
+/// exceeds it, a page of rows written by this service stays below 1.5 MiB.
 const ENOUGH_BYTES: usize = 512 * 1024;
-/// The default number of posts in a part of a large table.
+/// The default number of posts in a page of a large table.
 const USUAL: usize = 100;
-/// The most keys that one call takes.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+/// The limit on keys per call. <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MOST_KEYS: usize = 100;
-/// How many rows are read at least, and at first, while nothing is known of their size: 10 MiB of the largest that there
-/// can be.
+/// The minimum number of rows per read, and the first one, while their size is unknown: 10 MiB if all have the maximum
+/// size.
 const LEAST_KEYS: usize = 25;
-/// How many calls a part is worth: behind posts that others have deleted, it ends early.
+/// The most calls for a page: after many posts that others have deleted, it ends early.
 const MOST_CALLS: usize = 20;
-/// How often what DynamoDB has not got to is asked for again without getting further.
+/// How often DynamoDB's unprocessed keys are requested again without progress.
 const MOST_ROUNDS: u32 = 8;
-/// The most pages that hold no post at all.
+/// The most pages in a row without a post.
 const MOST_EMPTY_PAGES: usize = 1000;
 
-/// Which part of a list is asked for. Without a limit, it is as much as is read at once.
+/// A page of a list. Without a limit, as much as one read returns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Part {
     pub after: Option<PostId>,
@@ -53,7 +52,7 @@ pub(crate) struct Part {
     pub order: Order,
 }
 
-/// Which posts come first.
+/// The order of posts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Order {
     #[default]
@@ -72,18 +71,18 @@ impl Order {
 }
 
 impl Part {
-    /// Whether it begins at the beginning and ends nowhere.
+    /// Whether it starts at the beginning and has no limit.
     fn is_the_whole(&self) -> bool {
         self.after.is_none() && self.limit.is_none()
     }
 
-    /// Whether a post comes after the one that this part begins after.
+    /// Whether a post comes after the one that this page starts after.
     pub(crate) fn holds(&self, id: PostId) -> bool {
         self.after.is_none_or(|after| self.order.puts(after, id))
     }
 }
 
-/// The table of the posts.
+/// The table for posts.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
     client: DynamoDb,
@@ -91,7 +90,7 @@ pub(crate) struct Rows {
     scan: Scan,
     snapshots: Arc<SingleFlight<(), Result<Option<Snapshot>, Error>>>,
     index: Index,
-    /// How large rows of a large table are, as the last ones were.
+    /// The average size of rows in a large table, from the latest reads.
     row_bytes: Arc<AtomicUsize>,
     reads: Arc<Semaphore>,
     new: BatchWrites,
@@ -107,7 +106,7 @@ impl Rows {
         Self { client, table, scan, snapshots, index, row_bytes, reads, new, known: Arc::default() }
     }
 
-    /// Adds a post, whose id is a new one.
+    /// Adds a post, whose id is new.
     pub(crate) async fn add(&self, post: &Post<'_>) -> Result<(), Error> {
         self.new.put(item(post)).await?;
         self.index.added(post.id, &post.user);
@@ -115,10 +114,10 @@ impl Rows {
         Ok(())
     }
 
-    /// Returns a part of the posts of one user or of all.
+    /// Returns a page of the posts of one user or of all.
     ///
-    /// What a user has written through this instance, and the whole of a table that one answer holds, is told as it is
-    /// now. Of a larger table, what others have written or deleted shows later: see [`crate::storage::index`].
+    /// A user's own posts, posts written through this instance, and tables that fit into one answer are current. In a
+    /// larger table, changes by others show later: see [`crate::storage::index`].
     pub(crate) async fn find(&self, user: Option<&User>, part: Part) -> Result<Found, Error> {
         if let Some(user) = user {
             return Ok(self.query(user, part).await?);
@@ -144,14 +143,14 @@ impl Rows {
         Ok(())
     }
 
-    /// What a row says of its picture, if anything; fails with `NoPost` unless this user has this post.
+    /// Returns the picture that a row shows, if any; fails with `NoPost` unless this user has this post.
     pub(crate) async fn shown(&self, user: &User, id: PostId) -> Result<Option<Value>, Error> {
         let names = json!({ "#id": attribute::ID, "#image": attribute::IMAGE });
         let mut row = self.row(&key(user, id), "#id, #image", &names).await?.ok_or(Error::NoPost)?;
         Ok(row.get_mut(attribute::IMAGE).map(Value::take))
     }
 
-    /// Removes a row unless it shows something else by now; whether it is gone, which it may have been before.
+    /// Removes a row unless it shows another picture by now. Returns whether it is gone, even if it was before.
     pub(crate) async fn remove(&self, user: &User, id: PostId, shown: Option<Value>) -> Result<bool, Error> {
         let mut request = json!({
             "TableName": self.table,
@@ -164,7 +163,7 @@ impl Rows {
             request["ExpressionAttributeValues"] = json!({ ":shown": shown });
         }
         let deleted = self.client.perform("DeleteItem", &request).await;
-        // Also if it failed: the answer may have been lost, and not what was done.
+        // Even on failure: the deletion may have succeeded and its answer been lost.
         self.known.forget(id);
         match deleted {
             Ok(()) => {
@@ -176,14 +175,14 @@ impl Rows {
         }
     }
 
-    /// Asks for a row that is not there, to see whether there is an answer.
+    /// Reads a row that does not exist, to check that the table is accessible.
     pub(crate) async fn reach(&self) -> Result<(), Error> {
-        let nobody = json!({ attribute::USER: { "S": "?" }, attribute::ID: { "S": "?" } });
-        self.row(&nobody, "#id", &json!({ "#id": attribute::ID })).await?;
+        let absent = json!({ attribute::USER: { "S": "?" }, attribute::ID: { "S": "?" } });
+        self.row(&absent, "#id", &json!({ "#id": attribute::ID })).await?;
         Ok(())
     }
 
-    /// These attributes of a row, if it is there.
+    /// Returns these attributes of a row, if it exists.
     async fn row(&self, key: &Value, attributes: &str, names: &Value) -> Result<Option<Value>, Failed> {
         let request = json!({
             "TableName": self.table,
@@ -192,7 +191,7 @@ impl Rows {
             "ProjectionExpression": attributes,
             "ExpressionAttributeNames": names,
         });
-        /// AWS leaves the item out if there is none.
+        /// AWS omits the item if there is none.
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Answer {
@@ -203,7 +202,7 @@ impl Rows {
         Ok(item.map(Value::Object))
     }
 
-    /// Reads the whole table, if one answer holds it.
+    /// Reads the whole table, if it fits into one answer.
     async fn whole(&self) -> Result<Option<Bytes>, Failed> {
         if self.scan.is_large() {
             return Ok(None);
@@ -256,14 +255,14 @@ impl Rows {
         Err(Failed::Endless)
     }
 
-    /// Returns a part of all posts of a large table: its keys from the index, then its rows.
+    /// Returns a page of all posts of a large table: keys from the index, then their rows.
     async fn by_index(&self, part: Part) -> Result<Found, Error> {
         let wanted = part.limit.unwrap_or(USUAL);
         let (mut said, mut rest) = (Vec::new(), part);
         let (mut posts, mut asked, mut size) = (0, 0, 0);
         for _ in 0..MOST_CALLS {
             let most = (ENOUGH_BYTES / self.row_bytes.load(Relaxed)).clamp(LEAST_KEYS, MOST_KEYS);
-            // Behind posts that are gone, more are looked for than are still wanted.
+            // Extra keys make up for posts that are gone.
             let needed = if asked == posts { wanted - posts } else { LEAST_KEYS.max(wanted - posts) };
             let (keys, more) = self.index.stretch(&rest, most.min(needed)).await?;
             let Some((last, _)) = keys.last() else {
@@ -287,7 +286,7 @@ impl Rows {
         Ok(Found { said, part, end })
     }
 
-    /// Counts the posts that are there of those that the index has, which forgets the others.
+    /// Keeps the posts that exist; the index forgets the others.
     fn count(&self, rows: &[Said], keys: &[(PostId, User)]) -> Result<usize, Failed> {
         let mut there = HashSet::with_capacity(keys.len());
         for rows in rows {
@@ -299,7 +298,7 @@ impl Rows {
         Ok(there.len())
     }
 
-    /// Reads these rows, those of them that are there.
+    /// Reads those of these rows that exist.
     async fn rows(&self, keys: &[(PostId, User)]) -> Result<Vec<Said>, Failed> {
         let _turn = self.turn().await;
         let mut asked = keys.len();
@@ -316,7 +315,7 @@ impl Rows {
                 0 => return Err(Failed::Circle),
                 _ if to_ask < asked => in_vain = 0,
                 _ => {
-                    // It was too much at once (docs/aws.md §2.2).
+                    // The limit on the size of an answer was reached (docs/aws.md §2.2).
                     sleep(Duration::from_millis(50 << in_vain).mul_f64(fastrand::f64())).await;
                     in_vain += 1;
                 }
@@ -326,31 +325,31 @@ impl Rows {
         Err(Failed::Endless)
     }
 
-    /// Waits until there is room for one more read.
+    /// Waits for a free slot for a read.
     async fn turn(&self) -> SemaphorePermit<'_> {
-        self.reads.acquire().await.expect("nobody closes it")
+        self.reads.acquire().await.expect("the semaphore is never closed")
     }
 }
 
-/// Posts, in what `DynamoDB` said of them.
+/// Posts, as ranges of `DynamoDB`'s answer.
 pub(crate) struct Found {
     said: Vec<Said>,
     part: Part,
     end: End,
 }
 
-/// What comes behind what was found.
+/// What follows a page.
 enum End {
     /// Nothing.
     Reached,
-    /// More, behind the last post of the part.
+    /// More, after the last post of the page.
     Beyond,
-    /// More, behind this post, which may be gone.
+    /// More, after this post, which may be gone.
     After(PostId),
 }
 
 impl Found {
-    /// Returns the posts, and behind which of them there are more.
+    /// Returns the posts, and the post after which there are more.
     pub(crate) fn posts(&self) -> Result<(Vec<Post<'_>>, Option<PostId>), Failed> {
         let Self { said, part, end } = self;
         let mut posts = Vec::new();
@@ -372,17 +371,17 @@ impl Found {
         Ok((posts, next))
     }
 
-    /// How much was said, in bytes.
+    /// The size of the answers in bytes.
     pub(crate) fn size(&self) -> usize {
         self.said.iter().map(Said::len).sum()
     }
 }
 
-/// A table that one answer holds, read once for every part that is asked for at the same time.
+/// A table that fits into one answer, read once for all pages requested at the same time.
 #[derive(Debug, Clone)]
 struct Snapshot {
     answer: Bytes,
-    /// Where each post is, by id.
+    /// The position of each post, by id.
     places: Arc<[(PostId, Range<usize>)]>,
 }
 
@@ -425,7 +424,7 @@ fn key(user: &User, id: PostId) -> Value {
 
 /// The row of a new post.
 pub(crate) fn item(post: &Post<'_>) -> Value {
-    let Post { id, user, title, body, picture: _, removed: _ } = post; // only the labeler writes of pictures
+    let Post { id, user, title, body, picture: _, removed: _ } = post; // only the labeler writes pictures
     let mut item = key(user, *id);
     item[attribute::TITLE] = json!({ "S": title });
     item[attribute::BODY] = json!({ "S": body });

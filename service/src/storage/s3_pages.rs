@@ -1,5 +1,5 @@
-//! Guards paginated lists of S3: the SDK ends silently when a page repeats its token or announces a next page without
-//! one, and whatever follows would never be deleted.
+//! Guards S3's paginated listings: the SDK stops silently when a page repeats its token, or announces a next page
+//! without one, and the remaining objects would never be deleted.
 
 use aws_sdk_s3::config::interceptors::{
     AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextRef,
@@ -9,11 +9,11 @@ use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::list_objects_v2::{ListObjectsV2Input, ListObjectsV2Output};
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
-/// Refuses such pages.
+/// Rejects such pages.
 #[derive(Debug)]
 pub(crate) struct Pages;
 
-/// Which page was asked for.
+/// The token that the page was requested with.
 #[derive(Debug)]
 struct Asked(String);
 
@@ -51,7 +51,7 @@ impl Intercept for Pages {
         };
         let asked = cfg.load::<Asked>().map(|Asked(token)| token.as_str());
         match page.next_continuation_token().filter(|next| !next.is_empty()) {
-            Some(next) if asked == Some(next) => Err("S3's pages lead in a circle".into()),
+            Some(next) if asked == Some(next) => Err("S3's pages repeat".into()),
             None if page.is_truncated() == Some(true) => Err("S3 does not name the next page".into()),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Reads a whole table: in one call while it fits into one answer, in parallel segments beyond that.
+//! Reads a whole table: with one call while it fits into one answer, in parallel segments beyond that.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use tokio::task::{JoinSet, consume_budget};
 use crate::storage::dynamodb::{DynamoDb, Failed};
 use crate::storage::row;
 
-/// How many segments of a large table are read at the same time. Eight calls are few beside the thousands of rows that
-/// make a table large, and each answer covers 1 MiB of it.
+/// How many segments of a large table are read in parallel. Eight calls are few compared with the thousands of rows
+/// that make a table large, and each answer covers 1 MiB of it.
 const SEGMENTS: u32 = 8;
-/// The most pages of a segment: 10 GiB. A segment that has more never ends.
+/// The most pages of a segment: 10 GiB. A longer one never ends.
 const MOST_PAGES: usize = 10_000;
 
-/// Reads of a whole table.
+/// Reads whole tables.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     client: DynamoDb,
     table: String,
-    /// One answer has not been enough, and asking for one again would be in vain. A table that has become small since is
-    /// taken for large until the service starts anew.
+    /// The table did not fit into one answer, so single reads are not tried again. A table that has shrunk counts as
+    /// large until the service restarts.
     large: Arc<AtomicBool>,
 }
 
@@ -33,12 +33,12 @@ impl Scan {
         Self { client, table, large: Arc::default() }
     }
 
-    /// Whether one answer is known not to hold every row.
+    /// Whether the table is known not to fit into one answer.
     pub(crate) fn is_large(&self) -> bool {
         self.large.load(Ordering::Relaxed)
     }
 
-    /// Returns the answer that holds every row; nothing if one answer does not.
+    /// Returns the answer with every row; `None` if one answer cannot hold them.
     pub(crate) async fn whole(&self) -> Result<Option<Bytes>, Failed> {
         let answer = self.client.call("Scan", &self.request()).await?;
         if row::next(&answer)?.is_none() {
@@ -48,7 +48,7 @@ impl Scan {
         Ok(None)
     }
 
-    /// Hands the keys of every post to `take`, page by page and in no order.
+    /// Passes the keys of every post to `take`, page by page and unordered.
     pub(crate) async fn keys<T>(&self, take: T) -> Result<(), Failed>
     where
         T: Fn(Vec<(PostId, User)>) + Clone + Send + 'static,
@@ -62,7 +62,7 @@ impl Scan {
             segments.spawn(segment(self.client.clone(), request, take.clone()));
         }
         while let Some(segment) = segments.join_next().await {
-            // Nobody aborts them while they are waited for, so one that did not end well has panicked.
+            // The tasks are not aborted, so an error here means a panic.
             segment.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))?;
         }
         Ok(())
@@ -85,11 +85,11 @@ async fn segment(client: DynamoDb, mut request: Value, take: impl Fn(Vec<(PostId
     Err(Failed::Endless)
 }
 
-/// Makes of a request the one for the next page; whether there is one.
+/// Turns a request into the one for the next page. Returns whether there is one.
 pub(crate) fn go_on(request: &mut Value, next: Option<Value>) -> Result<bool, Failed> {
     match next {
         None => Ok(false),
-        // Asked for again, it would be answered with itself for ever.
+        // Requested again, it would return itself for ever.
         Some(next) if request["ExclusiveStartKey"] == next => Err(Failed::Circle),
         Some(next) => {
             request["ExclusiveStartKey"] = next;

@@ -1,4 +1,4 @@
-//! Signature Version 4, for presigned addresses and for calls.
+//! Signature Version 4, for presigned URLs and for calls.
 //!
 //! The SDK's signer handles every possible request at many times the cost. The tests compare each signature with the
 //! SDK's.
@@ -15,36 +15,36 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use time::{Date, OffsetDateTime};
 use tokio::sync::RwLock;
 
-/// Everything but what RFC 3986 leaves unreserved.
+/// Everything except RFC 3986's unreserved characters.
 const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-/// The same for a key, whose slashes part it.
+/// The same for object keys, whose slashes stay.
 const IN_PATH: &AsciiSet = &IN_QUERY.remove(b'/');
-/// After this time, credentials without an expiry are looked up again, as the SDK does: they may have changed.
+/// After this time, credentials without an expiry are resolved again, as the SDK does: they may have changed.
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
-/// Where requests go, and in whose name they are signed.
+/// An endpoint, with the scope for its signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Destination {
-    /// Scheme, host and port: `https://b.s3.eu-west-3.amazonaws.com`.
+    /// The origin: `https://b.s3.eu-west-3.amazonaws.com`.
     pub origin: String,
-    /// What stands before each path: nothing, or `/b` where a bucket has no host name of its own.
+    /// The prefix of each path: empty, or `/b` if the bucket has no host name of its own.
     pub path: String,
     pub region: String,
     pub service: String,
 }
 
-/// What an address is for.
+/// The use of a presigned URL.
 pub(crate) struct Use<'a> {
     pub method: &'static str,
-    /// Parameters, encoded, in the order in which they are written.
+    /// Encoded query parameters, in the order in which they are written.
     pub query: &'a [&'a str],
-    /// The header that must come with the request, if any.
+    /// The header that the request must have, if any.
     pub content_type: Option<&'a str>,
     pub from: SystemTime,
     pub life: Duration,
 }
 
-/// Signs for one place, with credentials that are looked up when those before are used up.
+/// Signs for one destination, with credentials that are resolved again when they expire.
 #[derive(Debug)]
 pub(crate) struct Signer {
     place: Destination,
@@ -52,7 +52,7 @@ pub(crate) struct Signer {
     keys: RwLock<Option<Arc<Keys>>>,
 }
 
-/// What is the same for all signatures of a day.
+/// What all signatures of a day share.
 #[derive(Debug)]
 pub(crate) struct Keys {
     credentials: Credentials,
@@ -66,7 +66,7 @@ impl Signer {
         Self { place, source, keys: RwLock::default() }
     }
 
-    /// The keys for what is signed today. One caller renews them, and the others wait for it.
+    /// Returns today's signing key. One caller renews it while the others wait.
     pub(crate) async fn keys(&self, now: SystemTime) -> Result<Arc<Keys>, CredentialsError> {
         let good = |keys: &Option<Arc<Keys>>| keys.clone().filter(|keys| keys.are_good(now));
         if let Some(keys) = good(&*self.keys.read().await) {
@@ -81,18 +81,18 @@ impl Signer {
         Ok(keys)
     }
 
-    /// The address for this use of an object.
+    /// Returns the presigned URL of an object for this use.
     pub(crate) fn address(&self, keys: &Keys, key: &str, purpose: &Use<'_>) -> String {
         keys.sign(&self.place, key, purpose)
     }
 
-    /// The address of the place itself.
+    /// The URL of the destination itself.
     pub(crate) fn root(&self) -> String {
         let Destination { origin, path, .. } = &self.place;
         format!("{origin}{path}/")
     }
 
-    /// The headers that sign a POST of this body, with these headers, to the place itself.
+    /// Returns the headers that sign a POST to the destination with this body and these headers.
     pub(crate) fn headers(
         &self,
         keys: &Keys,
@@ -155,7 +155,7 @@ impl Keys {
         let token = self.credentials.session_token().map(|token| utf8_percent_encode(token, IN_QUERY));
         let token = token.map_or_else(String::new, |token| format!("&X-Amz-Security-Token={token}"));
         let headers_too = format!("&X-Amz-SignedHeaders={}", utf8_percent_encode(signed, IN_QUERY));
-        // They are signed in the order of their names, in which capitals come first, and written in that of the SDK.
+        // They are signed in order of their names, capitals first, and written in the SDK's order.
         let mut sorted = query.to_vec();
         sorted.sort_unstable();
         let behind: String = sorted.iter().map(|parameter| format!("&{parameter}")).collect();
@@ -167,7 +167,7 @@ impl Keys {
         format!("{origin}{path}?{before}{parameters}{headers_too}&X-Amz-Signature={signature}{token}")
     }
 
-    /// The signature of a canonical request, and for which day, region and service it is one.
+    /// Returns the signature of a canonical request, with its scope.
     fn signature(&self, place: &Destination, time: &str, request: &str) -> (String, String) {
         let (scope, hash) = (scope(place, time), hex::encode(digest(&SHA256, request.as_bytes())));
         let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{hash}");
@@ -180,7 +180,7 @@ fn scope(Destination { region, service, .. }: &Destination, time: &str) -> Strin
     format!("{}/{region}/{service}/aws4_request", &time[..8])
 }
 
-/// As clients name it: without the port that goes without saying.
+/// The `Host` header: without a default port.
 fn host(origin: &str) -> &str {
     match origin.split_once("://") {
         Some(("http", host)) => host.strip_suffix(":80").unwrap_or(host),
@@ -197,7 +197,7 @@ fn basic_time(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// A header's value as it is signed: blanks around it do not count, and several in a row are one.
+/// A header value in canonical form: trimmed, with consecutive blanks collapsed.
 fn one_spaced(value: &str) -> String {
     value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    /// The example of AWS's documentation, "Authenticating Requests: Using Query Parameters".
+    /// The example in AWS's documentation, "Authenticating Requests: Using Query Parameters".
     #[test]
     fn the_published_example_comes_out() {
         let place = Destination {

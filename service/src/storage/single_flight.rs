@@ -1,15 +1,16 @@
 //! Coalesces concurrent requests for the same answer.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::{Mutex, MutexGuard};
+
 /// Runs one computation per question at a time and shares its answer.
 ///
-/// Guarantees: no caller gets an answer that was begun before the call, so whoever has written something finds it in the
-/// next read. The caller that computes an answer may be dropped halfway: another one takes over.
+/// Guarantees: no caller gets an answer whose computation started before its call, so a read after a write sees the
+/// write. If the computing caller is dropped halfway, another one takes over.
 #[derive(Debug)]
 pub(crate) struct SingleFlight<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
 
@@ -22,7 +23,7 @@ struct Asked<A> {
 #[derive(Debug)]
 struct Answers<A> {
     begun: AtomicU64,
-    /// The newest, with its number; locked while one is computed.
+    /// The latest answer, with its number; locked during a computation.
     newest: tokio::sync::Mutex<Option<(u64, A)>>,
 }
 
@@ -33,7 +34,7 @@ impl<Q, A> Default for SingleFlight<Q, A> {
 }
 
 impl<Q: Hash + Eq + Clone, A: Clone> SingleFlight<Q, A> {
-    /// Returns the answer to a question, computed by this caller or by one that asks the same.
+    /// Returns the answer to a question, computed by this caller or by another with the same question.
     pub(crate) async fn run<F: Future<Output = A>>(&self, question: &Q, make: impl FnOnce() -> F) -> A {
         let asking = Asking::begin(self, question);
         let before = asking.answers.begun.load(Ordering::SeqCst);
@@ -54,7 +55,7 @@ impl<Q: Hash + Eq + Clone, A: Clone> SingleFlight<Q, A> {
     }
 }
 
-/// A caller that waits. The last one to leave forgets the answers to its question.
+/// A waiting caller. The last one to leave drops the answers to its question.
 struct Asking<'a, Q: Hash + Eq + Clone, A: Clone> {
     all: &'a SingleFlight<Q, A>,
     question: &'a Q,
@@ -97,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers the answers that were begun; each is ready when `Notify` says so.
+    /// Numbers the computations; each is completed with `Notify`.
     #[derive(Default)]
     struct Slow {
         single_flight: SingleFlight<&'static str, u64>,

@@ -1,6 +1,5 @@
 //! The HTTP client: trust, connection pools, and limits on answers.
 
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -17,29 +16,30 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::timeout::TimeoutConfig;
 use http_body_util::Limited;
+use parking_lot::Mutex;
 use rustls::RootCertStore;
 use thread_local::ThreadLocal;
 
 /// What the SDK uses by default.
 const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
-/// The largest answer of AWS that is read: as large as the largest that there is, of `BatchGetItem`.
+/// The largest answer accepted from AWS: the limit of `BatchGetItem`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-/// The same of those that give us credentials and published keys.
+/// The largest answer from sources of credentials and of published keys.
 const MAX_SMALL_BYTES: usize = 256 * 1024;
 
-/// Whether this machine has certificates by which others can be known.
+/// Whether this machine has CA certificates.
 static HAS_CERTIFICATES: LazyLock<bool> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs().certs;
     RootCertStore::empty().add_parsable_certificates(found).0 > 0
 });
 
-/// Whether this machine has certificates by which others can be known. Reading them takes milliseconds.
+/// Whether this machine has CA certificates. Reading them takes milliseconds.
 pub(crate) fn has_certificates() -> bool {
     *HAS_CERTIFICATES
 }
 
-/// Calls AWS.
+/// The client for AWS.
 pub(crate) fn of_aws(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
     let mut settings = HttpConnectorSettings::builder();
     settings.set_connect_timeout(timeouts.and_then(TimeoutConfig::connect_timeout));
@@ -47,16 +47,16 @@ pub(crate) fn of_aws(timeouts: Option<&TimeoutConfig>) -> SharedHttpConnector {
     SharedHttpConnector::new(Bounded { inner: SharedHttpConnector::new(connectors), most: MAX_ANSWER_BYTES })
 }
 
-/// Calls the issuer of keys.
+/// The client for the issuer of keys.
 pub(crate) fn of_published_keys() -> SharedHttpConnector {
     small(&HttpConnectorSettings::default())
 }
 
-/// Calls those that give us credentials: the metadata of an instance, SSO, STS.
+/// The client for sources of credentials: instance metadata, SSO, STS.
 #[derive(Debug, Default)]
 pub(crate) struct OfCredentials(Mutex<HashMap<Timeouts, SharedHttpConnector>>);
 
-/// Until connected, and until there is an answer.
+/// The timeouts for connecting and for the answer.
 type Timeouts = (Option<Duration>, Option<Duration>);
 
 impl HttpClient for OfCredentials {
@@ -75,10 +75,10 @@ fn connector(settings: &HttpConnectorSettings) -> Connector {
     let builder = Connector::builder().tls_provider(TLS).connector_settings(settings.clone());
     match has_certificates() {
         true => builder.build(),
-        // Nobody is trusted, and who needs no trust can be reached: the SDK's default would panic in some builds.
+        // Trusts no certificate, so only plain HTTP works: the SDK's default would panic in some builds.
         false => {
-            let nobody = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
-            builder.tls_context(nobody.expect("an empty store is a good one")).build()
+            let none = TlsContext::builder().with_trust_store(TrustStore::empty()).build();
+            builder.tls_context(none.expect("an empty store is valid")).build()
         }
     }
 }
@@ -96,8 +96,8 @@ impl HttpConnector for OfEachThread {
     }
 }
 
-/// Lets nobody say endlessly much, and takes no success for one that is not AWS's: some machine on the way, such as the
-/// portal of a network, may answer in its place.
+/// Limits the size of answers, and rejects successes that are not AWS's: a machine on the path, such as a captive
+/// portal, may answer in its place.
 #[derive(Debug)]
 struct Bounded {
     inner: SharedHttpConnector,
@@ -110,7 +110,7 @@ impl HttpConnector for Bounded {
         let called = self.inner.call(request);
         HttpConnectorFuture::new(async move {
             let answer = called.await?;
-            // S3's is 204 No Content (API reference, DeleteObject), and only S3 is asked so.
+            // S3 answers 204 No Content (API reference, DeleteObject), and only S3 is called with this method.
             let is_foreign =
                 answer.status().is_success() && (is_for_people(&answer) || deletes && answer.status().as_u16() != 204);
             match is_foreign {
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers so, with a body whose length it does not say.
+    /// Answers like this, with a body of unknown length.
     #[derive(Debug, Clone)]
     struct Says(u16, &'static str, usize);
 

@@ -13,8 +13,8 @@ use crate::metrics::Metrics;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// Counts requests, names each, and writes one line for it. Paths hold ids, queries names, and bodies what people
-/// write: none of them is written.
+/// Counts requests, gives each an id, and logs one line for it, without paths, queries or bodies: these contain ids,
+/// names and users' texts.
 pub(crate) async fn access_log<E: Endpoint>(next: Arc<E>, request: Request, metrics: Arc<Metrics>) -> Result<Response> {
     let route = Route::of(request.method(), request.uri().path());
     let under_way = UnderWay::begin(metrics, route, request_id(request.headers()));
@@ -24,8 +24,7 @@ pub(crate) async fn access_log<E: Endpoint>(next: Arc<E>, request: Request, metr
     Ok(response)
 }
 
-/// A request that is being answered. One that is dropped without an answer was left by its client, or by a service that
-/// was told to stop and could wait no longer.
+/// A request in progress. If it is dropped without an answer, its client has left, or the service had to stop.
 struct UnderWay {
     metrics: Arc<Metrics>,
     route: Route,
@@ -40,7 +39,7 @@ impl UnderWay {
         Self { metrics, route, id, since: Instant::now(), answered: false }
     }
 
-    /// Counts the answer and writes its line; what the request is called.
+    /// Counts the answer and logs its line; returns the request id.
     fn answered(mut self, status: StatusCode, why: Option<Why>) -> HeaderValue {
         self.answered = true;
         let took = self.since.elapsed();
@@ -48,12 +47,12 @@ impl UnderWay {
         let Route { method, path } = self.route;
         let (request, status, ms) = (self.name(), status.as_u16(), took.as_secs_f64() * 1000.0);
         match why {
-            // It is temporary, or the fault is elsewhere.
+            // Temporary, or caused elsewhere.
             Some(Why(cause)) if status == 503 => {
                 tracing::warn!(request, method, path, status, ms, cause, "answered");
             }
             Some(Why(cause)) => tracing::error!(request, method, path, status, ms, cause, "answered"),
-            // Load balancers ask every few seconds, and browsers before every call.
+            // Load balancers send one every few seconds, and browsers before every call.
             None if self.route.is_chatter() => tracing::debug!(request, method, path, status, ms, "answered"),
             None => tracing::info!(request, method, path, status, ms, "answered"),
         }
@@ -76,9 +75,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// What the load balancer calls the request, so that its log and ours can be read together, or a name of our own.
+/// The load balancer's id of the request, so that both logs can be correlated, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    // `Self=…;Root=1-67891233-abcdef012345678912345678`: the root is what the way through all machines has in common.
+    // In `Self=…;Root=1-67891233-abcdef012345678912345678`, the root is the same at every hop.
     let given = headers.get(TRACE_ID).and_then(|value| value.to_str().ok());
     let root = given.and_then(|value| value.split(';').find_map(|part| part.trim().strip_prefix("Root=")));
     let root = root.filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(is_of_an_id));

@@ -1,4 +1,4 @@
-//! A limit on the requests under way.
+//! Limits the number of requests in progress.
 
 use std::sync::Arc;
 

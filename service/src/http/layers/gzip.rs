@@ -15,16 +15,16 @@ use tokio::task::spawn_blocking;
 
 use crate::http::json::InParts;
 
-/// The largest body of an answer that is packed between two other requests.
+/// The largest body that is compressed without yielding to other requests.
 const MAX_PACKED_AT_ONCE_BYTES: usize = 256 * 1024;
 
-/// Sends what is found small, to those who can make it large again. Not the smallest that could be: a little costs the
-/// machine next to nothing, and saves most of what there is to save.
+/// Compresses answers for clients that accept it, at a fast level: it costs next to nothing and gives most of the
+/// savings.
 pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let unpacks = request.method() == Method::GET && takes_gzip(request.headers());
     let mut response = next.call(request).await?.into_response();
     let found = response.status() == StatusCode::OK;
-    // Also of a 304, for shared caches (RFC 9110, section 15.4.5).
+    // Also on a 304, for shared caches (RFC 9110, section 15.4.5).
     if found || response.status() == StatusCode::NOT_MODIFIED {
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
@@ -38,7 +38,7 @@ pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
         return Ok(response);
     }
     let body = response.take_body().into_bytes().await?;
-    // A list of thousands of posts takes milliseconds, which would block the thread's other requests.
+    // Compressing a list of thousands of posts takes milliseconds, which would block the thread's other requests.
     let body =
         if body.len() > MAX_PACKED_AT_ONCE_BYTES { spawn_blocking(move || pack(&body)).await } else { Ok(pack(&body)) };
     response.set_body(body.map_err(InternalServerError)?);
@@ -47,16 +47,16 @@ pub(crate) async fn gzip<E: Endpoint>(next: Arc<E>, request: Request) -> Result<
 }
 
 thread_local! {
-    /// What packs on this thread: made once, as it is larger than most of what is packed.
+    /// The compressor of this thread, reused because it is larger than most answers.
     static PACKER: RefCell<Compress> = RefCell::new(Compress::new_gzip(Compression::fast(), WINDOW_BITS));
-    /// The same for parts of a body, without a frame around each.
+    /// The same for pieces of a body, without a frame around each.
     static PACKER_OF_PARTS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
 }
 
-/// How far back what is packed may be like what came before: 32 KiB, the most that gzip knows.
+/// The window: 32 KiB, gzip's maximum.
 const WINDOW_BITS: u8 = 15;
 
-/// Packs a body as a whole: what it takes meanwhile is kept for one at a time, and not for all who are slow to read.
+/// Compresses a whole body. The compressor's memory is needed only meanwhile, not for every slow reader.
 fn pack(body: &[u8]) -> Vec<u8> {
     PACKER.with_borrow_mut(|packer| {
         packer.reset();
@@ -65,19 +65,19 @@ fn pack(body: &[u8]) -> Vec<u8> {
             let (rest, room) = (&body[packer.total_in() as usize..], body.len() / 4 + 64);
             packed.reserve(room);
             let state = packer.compress_vec(rest, &mut packed, FlushCompress::Finish);
-            if state.expect("it is reset and told to finish") == Status::StreamEnd {
+            if state.expect("it was reset and is finishing") == Status::StreamEnd {
                 return packed;
             }
         }
     })
 }
 
-/// Packs a body part by part. No part is like one before it, so that a client that is slow to read keeps nothing but a
-/// checksum: what packs would be a quarter of a megabyte for each of them.
+/// Compresses a body piece by piece, each independently of the previous ones, so that a slow reader occupies only a
+/// checksum; a compressor would take a quarter of a megabyte for each.
 fn pack_in_parts<E: Into<io::Error> + Send>(
     parts: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    // Of the frame, only that it is deflated says anything (RFC 1952, section 2.3).
+    // The only significant field of the header is the method, deflate (RFC 1952, section 2.3).
     const HEADER: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     /// An empty last block (RFC 1951, section 3.2.6).
     const LAST: &[u8] = &[3, 0];
@@ -95,7 +95,7 @@ fn pack_in_parts<E: Into<io::Error> + Send>(
     begun.chain(packed)
 }
 
-/// Packs a part so that another can follow it.
+/// Compresses a piece so that another can follow.
 fn pack_part(part: &[u8]) -> Bytes {
     PACKER_OF_PARTS.with_borrow_mut(|packer| {
         packer.reset();
@@ -104,7 +104,7 @@ fn pack_part(part: &[u8]) -> Bytes {
             packed.reserve(part.len() / 4 + 64);
             let rest = &part[packer.total_in() as usize..];
             packer.compress_vec(rest, &mut packed, FlushCompress::Full).expect("it is reset");
-            // All that it still had went out if it left room.
+            // Everything was flushed if there is room left.
             if packer.total_in() as usize == part.len() && packed.len() < packed.capacity() {
                 return packed.into();
             }

@@ -1,30 +1,29 @@
-//! How much a request may be, and how long it may take.
+//! Limits on the size and duration of requests.
 
 use std::time::Duration;
 
-/// How much a request may be, and how long it may take.
+/// Limits on the size and duration of requests.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many requests may be under way at once.
+    /// The maximum number of requests in progress.
     pub requests: usize,
-    /// How many connections may be open at once.
+    /// The maximum number of open connections.
     pub connections: usize,
-    /// How many of them may be open without a request. One more closes the one that has said nothing for the longest.
+    /// The maximum number of idle connections. Beyond it, the one that has been idle longest is closed.
     pub silent: usize,
-    /// How many requests may be waiting for their bodies. One more ends the one that has waited the longest.
+    /// The maximum number of requests waiting for their bodies. Beyond it, the one that has waited longest is aborted.
     pub senders: usize,
-    /// How many connections may be waiting until more of an answer is read. One more closes the one that has waited the
-    /// longest.
+    /// The maximum number of connections with slow readers. Beyond it, the one that has been slow longest is closed.
     pub readers: usize,
-    /// How long the next request of a connection may take to begin and to send its headers.
+    /// The time limit for the headers of a connection's next request.
     pub head: Duration,
-    /// How long a request may take to send its body.
+    /// The time limit for a request's body.
     pub body: Duration,
-    /// How long a request that is all there may take to its answer.
+    /// The time limit for answering a complete request.
     pub whole: Duration,
-    /// How long a client may take to read the next 64 KiB of an answer.
+    /// The time limit for reading the next 64 KiB of an answer.
     pub reading: Duration,
-    /// How long requests in progress may take after the signal to stop.
+    /// The time limit for requests in progress after the signal to stop.
     pub drain: Duration,
 }
 
@@ -32,20 +31,21 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests: 256,
-            // Below the 1,024 files that a process may usually open.
+            // Below the usual limit of 1,024 open files.
             connections: 800,
-            // Together with those that are waited for, they leave a quarter of the connections to requests that are being
-            // answered. A load balancer keeps fewer silent ones than this.
+            // Together with slow readers these leave a quarter of the connections to requests in progress. A load
+            // balancer keeps fewer idle connections than this.
             silent: 400,
             senders: 100,
             readers: 100,
-            // Longer than a load balancer keeps a silent connection (60 s), so that it never sends into a closing one.
+            // Longer than a load balancer keeps an idle connection (60 s), so that it never sends into a closing one.
             head: Duration::from_secs(75),
             body: Duration::from_secs(10),
-            // Longer than the 10 s that a call to AWS may take with all its repetitions.
+            // Longer than the 10 s that a call to AWS may take with all its retries.
             whole: Duration::from_secs(15),
             reading: Duration::from_secs(30),
-            // Longer than a whole request, shorter than the deregistration delay of 30 s after which the machine goes.
+            // Longer than a whole request, shorter than the deregistration delay of 30 s, after which the instance is
+            // terminated.
             drain: Duration::from_secs(20),
         }
     }

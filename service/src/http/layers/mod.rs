@@ -1,4 +1,4 @@
-//! The layers around every endpoint, from the outermost to the innermost as [`server`](super::server) stacks them.
+//! The layers around every endpoint, outermost first, as [`server`](super::server) stacks them.
 
 mod access_log;
 mod concurrency_limit;

@@ -17,12 +17,12 @@ use crate::http::waiting_room::WaitingRoom;
 
 /// The largest body of a request.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// The longest address of a request; what pages send stays below 2 KiB.
+/// The longest URL; the page's own stay below 2 KiB.
 const MAX_ADDRESS_BYTES: usize = 8 * 1024;
-/// The largest headers of a request, names and values.
+/// The largest headers, names and values.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Passes on complete requests, and refuses those that are too large or do not arrive in time.
+/// Passes on complete requests and rejects those that are too large or do not arrive in time.
 pub(crate) async fn request_limits<E: Endpoint>(
     next: Arc<E>,
     mut request: Request,
@@ -56,8 +56,8 @@ pub(crate) async fn request_limits<E: Endpoint>(
     next.call(request).await
 }
 
-/// Returns a body within the limit. Reads somewhat more than is allowed, without keeping it: a client that is still
-/// sending would not see a refusal.
+/// Returns a body within the limit. Drains somewhat more than that: a client that is still sending would not see the
+/// error.
 async fn whole(body: Body) -> Result<Vec<u8>> {
     let (mut parts, mut whole, mut size) = (body.into_bytes_stream(), Vec::new(), 0);
     while let Some(part) = parts.next().await {

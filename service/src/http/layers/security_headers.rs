@@ -5,10 +5,10 @@ use std::sync::Arc;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
-/// What browsers may do with our answers: pages of other origins may read every one, errors included; no other page
-/// may frame them, nothing in them runs unless they say so, and nothing guesses what they are.
+/// What browsers may do with our answers: pages of other origins may read all of them, including errors; no page may
+/// frame them, scripts run only where an answer allows it, and content types are not sniffed.
 ///
-/// Preflights are answered here, without asking anything behind.
+/// Answers preflights without calling the endpoints.
 pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     if request.method() == Method::OPTIONS {
         let mut response = Response::from(StatusCode::NO_CONTENT);
@@ -18,7 +18,7 @@ pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request
     let mut response = next.call(request).await?.into_response();
     let headers = response.headers_mut();
     add(headers, OF_ANSWERS);
-    // Signed addresses and lists that others may have changed since.
+    // Signed URLs, and lists that others may have changed since.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
@@ -30,7 +30,7 @@ const OF_PREFLIGHTS: &[(HeaderName, &str)] = &[
     (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, DELETE, OPTIONS"),
     // `*` would not cover Authorization.
     (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
-    // A day; browsers that allow less take what they allow.
+    // A day; browsers with a lower limit use theirs.
     (header::ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
