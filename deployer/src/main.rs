@@ -15,10 +15,10 @@ use deployer::{
 async fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => {
+        Err(error) => {
             // `--help` and `--version` are answers, everything else is a usage error.
-            let exit = if told.use_stderr() { Exit::Usage } else { Exit::Done };
-            report::note_unprinted(told.print());
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            report::note_unprinted(error.print());
             return printed(exit).into();
         }
     };

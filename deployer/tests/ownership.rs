@@ -74,7 +74,7 @@ async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
     for (n, address) in OWNED.iter().enumerate() {
         change_something(&scene, n);
         Hands::of(&aws).give(address, None).await;
-        is_refused(&scene, address, "somebody else (it carries no deployer tags)").await;
+        is_refused(&scene, address, "an unknown owner (it carries no deployer tags)").await;
         let adopted = scene.run(&["up", "--yes", "--no-wait", "--adopt", address]).await;
         assert_eq!(adopted.code, 0, "{address}: {}", adopted.all());
         says(&adopted, "tags.deployer:stack: postagram");

@@ -311,7 +311,7 @@ async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
     assert_eq!(refused.code, 1, "{}", refused.all());
     says(
         &refused,
-        "bucket.files (small-files-000000000000-us-east-1) exists but belongs to somebody else (it carries no deployer tags)",
+        "bucket.files (small-files-000000000000-us-east-1) exists but belongs to an unknown owner (it carries no deployer tags)",
     );
     says(&refused, "`up --adopt bucket.files`");
     assert_eq!(inventory(&cloud).await, before, "nothing was changed");

@@ -19,7 +19,9 @@ pub async fn run() -> Result<()> {
             }
         }
     }
-    println!("| command | time | processor time | peak memory | calls | of them mutating |\n|---|---|---|---|---|---|");
+    println!(
+        "| command | time | processor time | peak memory | calls | of which mutating |\n|---|---|---|---|---|---|"
+    );
     for (what, runs) in &rows {
         let (took, used) = (median(runs, |run| run.took), median(runs, |run| run.used));
         let (calls, mutating) = (median(runs, |run| run.calls), median(runs, |run| run.mutating));

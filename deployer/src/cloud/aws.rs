@@ -1,6 +1,5 @@
 //! The AWS clients, and the classification of errors: "absent", "not yet" or "no".
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use aws_config::{
@@ -16,6 +15,7 @@ use aws_smithy_runtime_api::{
     http::StatusCode,
 };
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::sign_in::{About, Environment, Profiles, Provider, Source, Trouble, selected},

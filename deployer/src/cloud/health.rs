@@ -285,18 +285,18 @@ fn final_failure(newest: &Activity, now: SystemTime) -> Option<Fault> {
 
 /// Each distinct launch error, newest first.
 fn launches(activities: &[Activity]) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut reasons = Vec::new();
     for message in activities.iter().filter_map(failed_launch) {
         let line = match refusal_of(message) {
             Some(refusal) => format!("{message} ({})", refusal.advice),
             None => message.to_owned(),
         };
-        if !told.contains(&line) {
-            told.push(line);
+        if !reasons.contains(&line) {
+            reasons.push(line);
         }
     }
-    told.truncate(3);
-    told
+    reasons.truncate(3);
+    reasons
 }
 
 /// The most lines of a console shown.
@@ -395,10 +395,10 @@ mod tests {
 
     #[test]
     fn the_same_failure_is_told_once() {
-        let told = launches(&[failed(FREE_TIER, 2), failed("something new", 1), failed(FREE_TIER, 0)]);
-        assert_eq!(told.len(), 2);
-        assert!(told[0].starts_with(FREE_TIER) && told[0].ends_with("set `instance_type: t3.micro`)"));
-        assert_eq!(told[1], "something new");
+        let reasons = launches(&[failed(FREE_TIER, 2), failed("something new", 1), failed(FREE_TIER, 0)]);
+        assert_eq!(reasons.len(), 2);
+        assert!(reasons[0].starts_with(FREE_TIER) && reasons[0].ends_with("set `instance_type: t3.micro`)"));
+        assert_eq!(reasons[1], "something new");
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! died on this machine, so a dead run never has to be unlocked by hand. S3 decides who was first: every write and
 //! delete is conditional on the state it expects.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{
     sync::{
         Arc,
@@ -15,6 +14,7 @@ use std::{
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;

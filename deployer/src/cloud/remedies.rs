@@ -80,7 +80,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("image id", IMAGE),
     (
         "provided already exists",
-        "somebody else has given the function a statement of this name: take it out by hand (`aws lambda \
+        "the function already has a statement of this name that is not ours: remove it by hand (`aws lambda \
          remove-permission`)",
     ),
     (

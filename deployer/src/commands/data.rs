@@ -15,7 +15,7 @@ pub enum Ask {
     /// Ask for each one.
     Each,
     /// Do not ask: only those named by `--delete` may be deleted.
-    Nobody,
+    Never,
 }
 
 const UNNAMED: &str = "it was not named for deletion";

@@ -201,10 +201,10 @@ fn refuse_foreign(plan: &Plan) -> Result<(), Failure> {
     if foreign.is_empty() || goes(plan) == 0 {
         return Ok(());
     }
-    let told = foreign
+    let named = foreign
         .iter()
         .map(|Foreign { line, owner, .. }| format!("{} ({}) belongs to {owner}", line.address, line.name));
-    let what = told.collect::<Vec<_>>().join(" and ");
+    let what = named.collect::<Vec<_>>().join(" and ");
     Err(Failure::new(Exit::Failed, anyhow!("{what}, so nothing was changed")).hint(ways_on(&foreign)))
 }
 

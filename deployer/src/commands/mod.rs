@@ -12,7 +12,6 @@ mod standing;
 mod turn;
 mod up;
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -20,6 +19,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{
     cloud::{

@@ -70,13 +70,13 @@ impl Standing {
         };
         let done = those(&|line| line.fate == Fate::Done).len();
         let all = those(&|line| line.fate != Fate::Stays).len();
-        let told = [
+        let lines = [
             named("there now", "nothing of this stack", &those(&|line| line.is_there), NAMED),
             named("failed", "", &those(&|line| line.fate == Fate::Failed), NAMED),
             named("still to do", "", &those(&|line| line.fate == Fate::Due), NAMED),
             Some(format!("{done} of {all} done; the same command continues")),
         ];
-        told.into_iter().flatten().collect()
+        lines.into_iter().flatten().collect()
     }
 }
 

@@ -165,7 +165,7 @@ async fn shown_and_agreed(session: &Session, args: &Up, mut plan: Plan) -> Resul
     } else if !args.yes && !unless_stopped(report::confirm("Go ahead?")).await? {
         return Ok(None);
     }
-    let ask = if args.yes { Ask::Nobody } else { Ask::Each };
+    let ask = if args.yes { Ask::Never } else { Ask::Each };
     let kept = session.keep_unnamed(&mut plan, &args.delete, ask).await?;
     Ok(Some((plan, kept)))
 }

@@ -86,15 +86,15 @@ const REMEDIES: &[(&str, &str, &str)] = &[
 
 fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
     let place = error.location().map(|location| Place::from(&location)).unwrap_or(Place { line: 1, column: 1 });
-    let told = error.to_string();
-    if let Some(place) = tab_near(text, place.line, told.contains("a tab")) {
+    let reported = error.to_string();
+    if let Some(place) = tab_near(text, place.line, reported.contains("a tab")) {
         let help = "YAML indents with blanks alone: put blanks in the place of the tab";
         return Problem { place, message: "a tab in the indentation".into(), help: Some(help.into()) };
     }
-    let (message, help) = match REMEDIES.iter().find(|(part, _, _)| told.contains(part)) {
+    let (message, help) = match REMEDIES.iter().find(|(part, _, _)| reported.contains(part)) {
         Some((_, message, help)) => ((*message).to_owned(), *help),
         None => (
-            format!("this is not YAML: {}", told.split(" at line ").next().unwrap_or_default()),
+            format!("this is not YAML: {}", reported.split(" at line ").next().unwrap_or_default()),
             "check the indentation and the quotes around here",
         ),
     };

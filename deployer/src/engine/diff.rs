@@ -190,8 +190,8 @@ mod tests {
         let changes: Vec<Change> = changes.collect();
         assert_eq!((changes[0].path.as_str(), seen(&changes[0].from), seen(&changes[0].to)), ("env.TOKEN", None, None));
         assert_eq!((seen(&changes[1].from), seen(&changes[1].to)), (Some("1"), Some("2")));
-        let told = format!("{changes:?}");
-        assert!(!told.contains("hunter2") && !told.contains("tiger3") && told.contains("env.TOKEN"), "{told}");
+        let shown = format!("{changes:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("tiger3") && shown.contains("env.TOKEN"), "{shown}");
         assert_ne!(changes[0].from, changes[0].to);
         assert_eq!(secrets(&want, &["env"]), ["tiger3"]);
     }

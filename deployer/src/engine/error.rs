@@ -170,7 +170,7 @@ mod tests {
         let packed = STANDARD.encode("#cloud-config\nTOKEN=\"hunter2\"\n");
         let message = format!("Value '{{TOKEN=hunter2, A=1}}' at 'environment.variables' or '{packed}' is wrong at 1");
         let values = ["hunter2".to_owned(), "1".to_owned(), String::new()];
-        let told = Fault::new("CreateFunction", "ValidationException", message).hiding(&values).message;
-        assert_eq!(told, "Value '{TOKEN=(hidden), A=1}' at 'environment.variables' or '(hidden)' is wrong at 1");
+        let hidden = Fault::new("CreateFunction", "ValidationException", message).hiding(&values).message;
+        assert_eq!(hidden, "Value '{TOKEN=(hidden), A=1}' at 'environment.variables' or '(hidden)' is wrong at 1");
     }
 }

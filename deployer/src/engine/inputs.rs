@@ -1,6 +1,5 @@
 //! The inputs of a resource: handles of other resources, and values composed of handles.
 
-use parking_lot::Mutex;
 use std::{
     any::Any,
     collections::BTreeMap,
@@ -10,6 +9,8 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use parking_lot::Mutex;
 
 use super::{Address, Resource};
 

@@ -163,7 +163,7 @@ impl Owner {
         match tags.get(STACK_TAG) {
             Some(owner) if owner == stack => None,
             Some(owner) => Some(format!("stack {owner:?}")),
-            None => Some("somebody else (it carries no deployer tags)".into()),
+            None => Some("an unknown owner (it carries no deployer tags)".into()),
         }
     }
 }

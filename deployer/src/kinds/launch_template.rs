@@ -21,36 +21,36 @@ use crate::{
     page::user_data,
 };
 
-/// Known by its name.
+/// A launch template, identified by its name.
 #[derive(Debug, Clone)]
 pub struct LaunchTemplate {
     /// Its name.
     pub name: String,
 }
 
-/// What we choose.
+/// The settings that we manage.
 ///
 /// Instances of the T families stay in AWS's `unlimited` credit mode: in `standard` mode they start without credits,
 /// and once throttled they never look busy enough for a CPU target to add another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// A machine image to stay with. Nothing means: the newest Amazon Linux 2023 when there is no image yet, and
-    /// from then on the one that is there. Which of the two a version is, its description says.
+    /// The pinned machine image. `None` means the newest Amazon Linux 2023 at creation, which is then kept. The
+    /// version's description records which of the two applies.
     pub image: Option<String>,
     /// Such as `t3.micro`.
     pub instance_type: String,
-    /// The name of the instance profile; its role is what the service runs as.
+    /// The name of the instance profile, which determines the service's role.
     pub instance_profile: String,
-    /// Whom it answers.
+    /// The security groups.
     pub security_groups: BTreeSet<String>,
-    /// What cloud-init does at first boot, as plain text; compared variable by variable.
+    /// The cloud-init configuration for the first boot, as plain text; compared variable by variable.
     #[serde(serialize_with = "user_data::in_parts")]
     pub user_data: String,
     /// The root disk.
     pub disk: Disk,
-    /// Whether instances can ask the metadata service, from which the service has its credentials: `enabled`.
+    /// Whether instances can use the metadata service, the source of the service's credentials: `enabled`.
     pub metadata_endpoint: String,
-    /// Whether the metadata service wants session tokens: `required`.
+    /// Whether the metadata service requires session tokens: `required`.
     pub metadata_tokens: String,
     /// How many network hops away the metadata may be read.
     pub metadata_hops: i32,
@@ -409,7 +409,7 @@ mod tests {
         };
         assert_eq!(chosen(&version(NEWEST)).0.image, None);
         assert_eq!(chosen(&version(PINNED)).0.image.as_deref(), Some("ami-1"));
-        assert_eq!(chosen(&version("by hand")).0.image.as_deref(), Some("ami-1"), "somebody chose it");
+        assert_eq!(chosen(&version("by hand")).0.image.as_deref(), Some("ami-1"), "it was chosen by hand");
         assert_eq!(chosen(&version(NEWEST)).1, "ami-1");
     }
 }

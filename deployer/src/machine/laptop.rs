@@ -89,7 +89,7 @@ impl Laptop {
             if let Some(status) = child.try_wait()?
                 && !self.is_taken()
             {
-                return Err(told(&self.log_since(said_before)).unwrap_or_else(|| {
+                return Err(failure_in(&self.log_since(said_before)).unwrap_or_else(|| {
                     anyhow!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10)).into()
                 }));
             }
@@ -328,7 +328,7 @@ fn held(port: u16) -> String {
 }
 
 /// The error that ended a server, from its log.
-fn told(log: &str) -> Option<Failure> {
+fn failure_in(log: &str) -> Option<Failure> {
     let after = |line: &str, word: &str| line.trim_start().strip_prefix(word).map(|rest| rest.trim().to_owned());
     let mut lines = log.lines().skip_while(|line| after(line, "error:").is_none());
     let error = after(lines.next()?, "error:")?;
@@ -337,8 +337,8 @@ fn told(log: &str) -> Option<Failure> {
         causes.extend(after(line, "caused by:"));
         hint = hint.or_else(|| after(line, "hint:"));
     }
-    let told = causes.into_iter().rev().chain([error]).map(anyhow::Error::msg);
-    let error = told.reduce(|cause, error| cause.context(error.to_string()))?;
+    let messages = causes.into_iter().rev().chain([error]).map(anyhow::Error::msg);
+    let error = messages.reduce(|cause, error| cause.context(error.to_string()))?;
     Some(Failure { hint, ..Failure::new(Exit::Failed, error) })
 }
 
@@ -396,12 +396,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_failure_of_a_server_is_told_as_it_has_told_it() {
+    fn the_failure_of_a_server_is_read_from_its_log() {
         let log = "local AWS at http://127.0.0.1:4566\nerror: it cannot start\n  caused by: a.json is damaged\n  caused by: EOF\nhint: put it back\n";
-        let failure = told(log).unwrap();
+        let failure = failure_in(log).unwrap();
         let chain: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
         assert_eq!(chain, ["it cannot start", "a.json is damaged", "EOF"]);
         assert_eq!(failure.hint.as_deref(), Some("put it back"));
-        assert!(told("local AWS at http://127.0.0.1:4566\n").is_none());
+        assert!(failure_in("local AWS at http://127.0.0.1:4566\n").is_none());
     }
 }

@@ -198,11 +198,11 @@ async fn run(
     let output = child.stdout.take().expect("standard output is piped");
     let errors = child.stderr.take().expect("standard error is piped");
     let mut tail = Tail::default();
-    let told = |line: &str| {
+    let lines = |line: &str| {
         tail.push(line);
         progress(line);
     };
-    tokio::join!(each_line(output, message), each_line(errors, told));
+    tokio::join!(each_line(output, message), each_line(errors, lines));
     match child.wait().await.map_err(start)?.success() {
         true => Ok(()),
         false => Err(Error::Cargo { command: command_line(arguments), tail: tail.telling() }),
@@ -293,18 +293,18 @@ mod tests {
                 ],
             ),
         ]);
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         let request = Request {
             workspace: directory.path(),
             packages: vec!["package-test-one", "package-test-two"],
             target: Target::Host,
         };
-        let places = build(&request, |line| told.push(line.to_owned())).await.unwrap();
+        let places = build(&request, |line| lines.push(line.to_owned())).await.unwrap();
         let says = |package: &str| std::process::Command::new(&places[package]).output().unwrap().stdout;
         assert_eq!(places.len(), 2);
         assert_eq!(says("package-test-one"), b"one");
         assert_eq!(says("package-test-two"), b"deux");
-        assert!(told.iter().any(|line| line.contains("Compiling package-test-one")), "{told:?}");
+        assert!(lines.iter().any(|line| line.contains("Compiling package-test-one")), "{lines:?}");
     }
 
     #[tokio::test]

@@ -265,9 +265,9 @@ mod tests {
                 ("/dev/zero", "it is a device", "name the file of a program"),
                 ("script", "it is not a 64-bit Linux program", "`package`"),
             ] {
-                let (path, told, hint) = refused(&format!("binary: {binary}"), SERVICE, destination).await;
+                let (path, message, hint) = refused(&format!("binary: {binary}"), SERVICE, destination).await;
                 assert_eq!(path.as_deref(), Some("functions.f.binary"), "{binary}");
-                assert!(told.contains(said) && hint.contains(remedy), "{binary}: {told} {hint}");
+                assert!(message.contains(said) && hint.contains(remedy), "{binary}: {message} {hint}");
             }
             let service = "binary: script, instance_type: t3.micro";
             let (path, ..) = refused("binary: here", service, destination).await;
@@ -285,15 +285,15 @@ mod tests {
             format!("binary: here, architecture: {architecture}"),
             format!("binary: here, instance_type: {instance_type}"),
         );
-        let (path, told, hint) = refused(&function, &service, Destination::Aws).await;
-        assert!(path.is_some() && told.contains("cannot run on Amazon Linux 2023"), "{path:?} {told}");
-        assert!(told.contains(&format!("it was built for {}", Architecture::HERE.name())), "{told}");
+        let (path, message, hint) = refused(&function, &service, Destination::Aws).await;
+        assert!(path.is_some() && message.contains("cannot run on Amazon Linux 2023"), "{path:?} {message}");
+        assert!(message.contains(&format!("it was built for {}", Architecture::HERE.name())), "{message}");
         assert!(hint.contains(Architecture::HERE.other().triple()) && hint.contains("`instance_type`"), "{hint}");
         let programs = built(&function, &service, Destination::Laptop).await.unwrap();
         let warned: Vec<&str> = programs.warnings.iter().map(|warning| warning.path.as_str()).collect();
         assert_eq!(warned, ["functions.f.binary", "services.s.binary"]);
-        let (_, told, _) = refused("binary: elsewhere", SERVICE, Destination::Laptop).await;
-        assert!(told.contains("cannot run on this machine"), "{told}");
+        let (_, message, _) = refused("binary: elsewhere", SERVICE, Destination::Laptop).await;
+        assert!(message.contains("cannot run on this machine"), "{message}");
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! Coalesces lookups by name into one call while an earlier call is in flight, for operations that accept many names.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{collections::HashMap, future::Future};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::engine::Fault;

@@ -1,6 +1,5 @@
 //! Counts calls, so that "nothing to do" can be shown to have changed nothing.
 
-use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc};
 
 use aws_smithy_runtime_api::{
@@ -12,6 +11,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use parking_lot::Mutex;
 
 /// Every attempt of every call, by operation. Clones share it.
 #[derive(Debug, Clone, Default)]

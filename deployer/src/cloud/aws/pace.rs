@@ -3,7 +3,6 @@
 //! A throttled call costs a backoff and part of the SDK's retry budget, and takes capacity from other users of the
 //! account (docs/aws.md §14).
 
-use parking_lot::Mutex;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -23,6 +22,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use parking_lot::Mutex;
 
 /// A client-side rate limit: four fifths of AWS's published rate, since calls do not arrive as evenly as they are sent.
 struct Rate {

@@ -1,6 +1,5 @@
 //! The server's clock, taken from its answers, so that ages do not depend on our clock.
 
-use parking_lot::Mutex;
 use std::{
     sync::{Arc, OnceLock},
     time::SystemTime,
@@ -14,6 +13,7 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+use parking_lot::Mutex;
 
 /// The `Date` header of an answer. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -1,6 +1,5 @@
 //! A credentials provider for one source, with a time limit and a reason for each failure.
 
-use parking_lot::Mutex;
 use std::{io::IsTerminal as _, time::Duration};
 
 use aws_config::{
@@ -18,6 +17,7 @@ use aws_sdk_sts::operation::{
 };
 use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse, result::SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use parking_lot::Mutex;
 
 use super::{Profiles, Source, Trouble, chain};
 use crate::engine::Fault;

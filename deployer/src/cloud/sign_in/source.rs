@@ -406,8 +406,8 @@ fn no_credentials(address: Option<&str>, profile: Option<&str>, places: &str, sa
 fn status(said: &str) -> Option<u16> {
     let after =
         |mark: &str| said.split(mark).nth(1)?.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    let told = ["code: ", "received ", "status: ", "StatusCode("].iter().find_map(|mark| after(mark));
-    told.or_else(|| said.contains("forbidden").then_some(403))
+    let status = ["code: ", "received ", "status: ", "StatusCode("].iter().find_map(|mark| after(mark));
+    status.or_else(|| said.contains("forbidden").then_some(403))
 }
 
 fn is_unreachable(said: &[String]) -> bool {
@@ -597,8 +597,8 @@ impl Chain {
 
     fn explain(&self, source: &Source, whole: &str, cause: String) -> Trouble {
         let is_login = matches!(self.base, Base::Sso { .. } | Base::Login);
-        let told = LOGIN_ERRORS.iter().find(|(sign, _)| whole.contains(sign)).filter(|_| is_login);
-        match told {
+        let known = LOGIN_ERRORS.iter().find(|(sign, _)| whole.contains(sign)).filter(|_| is_login);
+        match known {
             Some((_, LoginError::NotYours)) => source.failed(
                 format!("the account or the role is not yours: {cause}"),
                 format!(

@@ -1,6 +1,5 @@
 //! Progress of each resource: bars on a terminal, plain lines elsewhere.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::BTreeMap,
     ops::Bound,
@@ -9,6 +8,7 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     escape,

@@ -200,11 +200,11 @@ fn step_json(step: &Step, values: Values, places: Places) -> Json {
 
 fn change_json(change: &Change, values: Values, places: Places) -> Json {
     let value = |value: &Option<Value>| value.as_ref().map(|value| values.of(value).unwrap_or("(hidden)").to_owned());
-    let mut told = json!({ "path": change.path, "from": value(&change.from), "to": value(&change.to) });
+    let mut shown = json!({ "path": change.path, "from": value(&change.from), "to": value(&change.to) });
     if let Some(source) = &change.source {
-        told["source"] = json!({ "path": source, "place": places(source) });
+        shown["source"] = json!({ "path": source, "place": places(source) });
     }
-    told
+    shown
 }
 
 #[cfg(test)]
@@ -234,11 +234,11 @@ mod tests {
 
     #[test]
     fn of_a_secret_value_only_its_name_is_shown_and_what_becomes_of_it() {
-        let told = |from, to, values| field(&change(from, to).hidden_below(&["it"]), values);
-        assert_eq!(told(Some("hunter2"), Some("tiger3"), Values::Hidden), "it (changed)");
-        assert_eq!(told(None, Some("tiger3"), Values::Hidden), "it (added)");
-        assert_eq!(told(Some("hunter2"), None, Values::Hidden), "it (removed)");
-        assert_eq!(told(Some("hunter2"), Some("tiger3"), Values::Shown), "it: hunter2 → tiger3");
+        let shown = |from, to, values| field(&change(from, to).hidden_below(&["it"]), values);
+        assert_eq!(shown(Some("hunter2"), Some("tiger3"), Values::Hidden), "it (changed)");
+        assert_eq!(shown(None, Some("tiger3"), Values::Hidden), "it (added)");
+        assert_eq!(shown(Some("hunter2"), None, Values::Hidden), "it (removed)");
+        assert_eq!(shown(Some("hunter2"), Some("tiger3"), Values::Shown), "it: hunter2 → tiger3");
         let secret = change(Some("hunter2"), None).hidden_below(&["it"]);
         assert_eq!(
             change_json(&secret, Values::Hidden, &|_| None),
@@ -263,8 +263,8 @@ mod tests {
     fn a_pending_step_names_the_resources_it_waits_for() {
         let template = Address { kind: "launch_template", key: "web".into(), section: "services.web".into() };
         let pending = Step::Pending(vec![template]);
-        let told = details(&pending, Values::Hidden, &|_| None);
-        assert_eq!(told, ["takes its values from launch_template.web, which comes first"]);
+        let shown = details(&pending, Values::Hidden, &|_| None);
+        assert_eq!(shown, ["takes its values from launch_template.web, which comes first"]);
         assert_eq!(step_json(&pending, Values::Hidden, &|_| None), json!({ "pending": ["launch_template.web"] }));
     }
 }

@@ -4,11 +4,11 @@
 //! and would leave a copy behind after each change of size. This module recounts the rows for the current width before
 //! it clears them.
 
-use parking_lot::{Mutex, MutexGuard};
 use std::io::{self, Write as _};
 
 use console::{Term, measure_text_width, truncate_str};
 use indicatif::TermLike;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The only screen.
 static SCREEN: Mutex<Screen> = Mutex::new(Screen { moving: Vec::new(), widths: Vec::new() });
