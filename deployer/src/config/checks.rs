@@ -66,7 +66,7 @@ impl Checks<'_> {
         for entry in self.config.buckets.keys() {
             let path = format!("buckets.{entry}");
             if entry.as_str() == "artifacts" {
-                let help = "the deployer keeps programs in a bucket of that name: call yours otherwise";
+                let help = "the deployer keeps programs in a bucket of that name: choose another name";
                 self.problem(&path, "the name `artifacts` is taken", help);
             }
             names.push((path, format!("{stack}-{entry}-{account}-{region}"), 63, "bucket"));
@@ -112,7 +112,7 @@ impl Checks<'_> {
             let other = entry.as_str().strip_suffix("-lb").unwrap_or_default();
             if self.config.services.contains_key(other) {
                 let help =
-                    format!("the load balancer of `{other}` has a security group of that name: call it otherwise");
+                    format!("the load balancer of `{other}` has a security group of that name: choose another name");
                 self.problem(&format!("services.{entry}"), format!("the name `{entry}` is taken"), help);
             }
         }
@@ -132,7 +132,11 @@ impl Checks<'_> {
         if let Some(account) = &self.config.account
             && (account.len() != 12 || !account.chars().all(|c| c.is_ascii_digit()))
         {
-            self.problem("account", format!("{account:?} is no account"), "accounts are twelve digits, in quotes");
+            self.problem(
+                "account",
+                format!("{account:?} is not an account number"),
+                "write its twelve digits, in quotes",
+            );
         }
     }
 
@@ -149,7 +153,7 @@ impl Checks<'_> {
             if instances > LAB_INSTANCES {
                 let message = format!("up to {instances} instances, with existing roles");
                 let help = format!(
-                    "an account of AWS Academy ends all instances beyond {LAB_INSTANCES}, and at 20 itself: use at most \
+                    "an account of AWS Academy terminates all instances beyond {LAB_INSTANCES}, and at 20 itself: use at most \
                      {LAB_INSTANCES} in all services together"
                 );
                 self.problem(&format!("services.{entry}.instances.max"), message, help);
@@ -171,7 +175,11 @@ impl Checks<'_> {
             let size = name.split_once('.').and_then(|(_, size)| SIZES.iter().position(|known| *known == size));
             if size > SIZES.iter().position(|size| *size == "large") {
                 let path = format!("services.{entry}.instance_type");
-                self.problem(&path, format!("AWS Academy ends instances like {name} at once"), "use nano to large");
+                self.problem(
+                    &path,
+                    format!("AWS Academy terminates instances like {name} at once"),
+                    "use sizes nano to large",
+                );
             }
             if service.disk_gb > LAB_DISK_GB {
                 let help = format!("use at most {LAB_DISK_GB}");
@@ -264,7 +272,7 @@ impl Checks<'_> {
         }
         let from = way.iter().position(|node| Some(node) == way.last()).unwrap_or_default();
         let (way, path) = (way[from..].join(" → "), format!("{}.environment", way[from]));
-        self.problem(&path, format!("a circle of references: {way}"), "take one of these references away");
+        self.problem(&path, format!("circular references: {way}"), "remove one of these references");
     }
 
     /// The entries of a section as the file names them, including invalid ones.

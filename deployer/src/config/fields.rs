@@ -27,6 +27,8 @@ pub enum Takes {
     Account,
     /// Any text.
     Text,
+    /// The path of a URL, with the default.
+    Path(&'static str),
     /// A text that matches this pattern, with an example.
     Like(&'static str, &'static str),
     /// An instance type, such as `t3.micro`.
@@ -158,7 +160,7 @@ pub const FIELDS: &[Field] = &[
     number("services.*.instances.max", 1, 100, 4, "The largest number."),
     number("services.*.instances.cpu_percent", 10, 100, 50, "The target CPU utilisation, in percent."),
     field("services.*.health_check", Takes::TextOrFields, "The health check, or just its path."),
-    field("services.*.health_check.path", Takes::Text, "The path to request; / if left out."),
+    field("services.*.health_check.path", Takes::Path("/"), "The path to request."),
     number("services.*.health_check.interval_s", 5, 300, 10, "The interval in seconds."),
     number("services.*.health_check.timeout_s", 2, 120, 5, "The timeout in seconds, shorter than the interval."),
     number("services.*.health_check.healthy", 2, 10, 2, "Successes in a row that make a target healthy."),
@@ -230,6 +232,15 @@ pub fn reference() -> String {
 }
 
 impl Takes {
+    /// The value of a text, or the only item of a list, that is left out.
+    pub fn usual_text(&self) -> &'static str {
+        match self {
+            Takes::Path(usual) | Takes::Statuses(usual) | Takes::SomeTexts(usual) => usual,
+            Takes::OneOf(texts) => texts.first().copied().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     fn words(&self) -> String {
         let listed = |texts: &[&str]| texts.iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ");
         match self {
@@ -237,6 +248,7 @@ impl Takes {
             Takes::Region => "a region, such as `us-east-1`".into(),
             Takes::Account => "twelve digits, in quotes".into(),
             Takes::Text => "text".into(),
+            Takes::Path(usual) => format!("a path (`{usual}`)"),
             Takes::Like(_, example) => format!("text, such as `{example}`"),
             Takes::InstanceType => "an instance type, such as `t3.micro`".into(),
             Takes::OneOf(texts) => format!("{} (`{}`)", listed(texts), texts[0]),
@@ -260,7 +272,89 @@ impl Takes {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::config::Config;
+
+    /// A description with an entry `x` in every section, and none of the optional fields of its mappings.
+    fn description() -> Value {
+        json!({
+            "name": "app", "region": "us-east-1", "tags": {}, "roles": { "existing": "R" }, "outputs": {},
+            "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
+            "tables": { "x": { "partition_key": "k" } },
+            "functions": { "x": { "package": "x", "environment": {}, "uses": { "buckets": {}, "tables": {} } } },
+            "services": { "x": {
+                "package": "x", "instance_type": "t3.micro", "instances": {}, "health_check": {}, "load_balancer": {},
+                "environment": {}, "uses": { "buckets": {}, "tables": {} },
+            } },
+        })
+    }
+
+    #[test]
+    fn the_reader_reads_every_field() {
+        Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
+        for field in FIELDS {
+            let mut described = description();
+            let (above, key) = field.path.rsplit_once('.').unwrap_or(("", field.path));
+            let above = above.split('.').filter(|part| !part.is_empty());
+            let above = above.map(|part| format!("/{}", if part == "*" { "x" } else { part })).collect::<String>();
+            // No field accepts this: a switch no number, and every other field no switch.
+            let wrong = if matches!(field.takes, Takes::Switch) { json!(7) } else { json!(true) };
+            described.pointer_mut(&above).expect("every mapping is described")[key] = wrong;
+            let errors = Config::parse("stack.yaml", &described.to_string()).expect_err(field.path);
+            let is_about_it = |message: &str| match field.takes {
+                Takes::Statuses(_) => message.contains("HTTP statuses"),
+                _ => message.contains(key) && message.contains("should be"),
+            };
+            assert!(errors.problems.iter().any(|problem| is_about_it(&problem.message)), "{}: {errors}", field.path);
+        }
+    }
+
+    #[test]
+    fn the_reader_yields_the_defaults_of_the_table() {
+        let config =
+            Config::parse("stack.yaml", &description().to_string()).unwrap_or_else(|errors| panic!("{errors}"));
+        let (bucket, table) = (&config.buckets["x"], &config.tables["x"]);
+        let (function, service) = (&config.functions["x"], &config.services["x"]);
+        let (instances, health, balancer) = (&service.instances, &service.health_check, &service.load_balancer);
+        let allowed: Vec<String> = balancer.allow.iter().map(ToString::to_string).collect();
+        let read = |path: &str| match path {
+            "buckets.*.cors.origins" => bucket.cors.as_ref().unwrap().origins.join(","),
+            "buckets.*.protect" => bucket.protect.to_string(),
+            "tables.*.protect" => table.protect.to_string(),
+            "tables.*.point_in_time_recovery" => table.point_in_time_recovery.to_string(),
+            "functions.*.architecture" => function.architecture.name().to_owned(),
+            "functions.*.memory_mb" => function.memory_mb.to_string(),
+            "functions.*.timeout_s" => function.timeout_s.to_string(),
+            "functions.*.uses.rekognition" => function.uses.rekognition.to_string(),
+            "services.*.port" => u16::from(service.port).to_string(),
+            "services.*.instances.min" => instances.min.to_string(),
+            "services.*.instances.max" => instances.max.to_string(),
+            "services.*.instances.cpu_percent" => instances.cpu_percent.to_string(),
+            "services.*.health_check.path" => health.path.clone(),
+            "services.*.health_check.interval_s" => health.interval_s.to_string(),
+            "services.*.health_check.timeout_s" => health.timeout_s.to_string(),
+            "services.*.health_check.healthy" => health.healthy.to_string(),
+            "services.*.health_check.unhealthy" => health.unhealthy.to_string(),
+            "services.*.health_check.matcher" => health.matcher.clone(),
+            "services.*.load_balancer.port" => u16::from(balancer.port).to_string(),
+            "services.*.load_balancer.allow" => allowed.join(","),
+            "services.*.disk_gb" => service.disk_gb.to_string(),
+            "services.*.grace_period_s" => service.grace_period_s.to_string(),
+            other => panic!("the default of {other} is not compared"),
+        };
+        for field in FIELDS {
+            let usual = match &field.takes {
+                Takes::Number { usual, .. } => usual.map(|usual| usual.to_string()),
+                Takes::Switch => Some(false.to_string()),
+                takes => Some(takes.usual_text().to_owned()).filter(|usual| !usual.is_empty()),
+            };
+            if let Some(usual) = usual {
+                assert_eq!(read(field.path), usual, "{}", field.path);
+            }
+        }
+    }
 
     #[test]
     fn a_mapping_stands_before_its_fields() {

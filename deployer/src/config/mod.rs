@@ -384,7 +384,7 @@ impl FromStr for Region {
         let no = format!("there is no region {text:?} in AWS's commercial partition");
         Err(match error::did_you_mean(text, REGIONS.iter().copied()) {
             Some(meant) => format!("{no}; did you mean {meant:?}?"),
-            None => format!("{no}; regions are called like us-east-1"),
+            None => format!("{no}; regions look like us-east-1"),
         })
     }
 }
@@ -400,11 +400,11 @@ impl FromStr for InstanceType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (family, size) = text.split_once('.').ok_or("instance types are called like t3.micro")?;
+        let (family, size) = text.split_once('.').ok_or("instance types look like t3.micro")?;
         let Some((_, architecture)) = FAMILIES.iter().find(|(name, _)| *name == family) else {
             return Err(match error::did_you_mean(family, FAMILIES.iter().map(|(name, _)| *name)) {
                 Some(meant) => format!("did you mean {meant}.{size}?"),
-                None => "families are called like t3, t4g or m7i".into(),
+                None => "families look like t3, t4g or m7i".into(),
             });
         };
         if !SIZES.contains(&size) {
@@ -419,7 +419,7 @@ impl FromStr for Cidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "blocks are of IPv4 addresses, written like 0.0.0.0/0 or 203.0.113.7/32".to_owned();
+        let wrong = || "write an IPv4 block such as 0.0.0.0/0 or 203.0.113.7/32".to_owned();
         let (address, bits) = text.split_once('/').ok_or_else(wrong)?;
         let address: std::net::Ipv4Addr = address.parse().map_err(|_| wrong())?;
         // Rust would also read `+8` and `08`.

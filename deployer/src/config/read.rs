@@ -58,23 +58,32 @@ impl<'a> Fields<'a> {
         if self.path.is_empty() { key.into() } else { format!("{}.{key}", self.path) }
     }
 
+    /// The row of a field, which has its range and its default.
+    fn takes(&self, key: &str) -> Option<&'static Takes> {
+        Field::at(&self.path(key)).map(|field| &field.takes)
+    }
+
     /// Stands for a mapping that was left out.
     fn none(above: &Fields<'a>, key: &str) -> Self {
         Fields { path: above.path(key), place: above.place, entries: &[] }
     }
 }
 
-/// The range of a number, and what it usually is.
+/// The range and the default of a number.
 fn number(fields: &Fields<'_>, key: &str) -> (RangeInclusive<i64>, Option<u16>) {
-    match Field::at(&fields.path(key)).map(|field| &field.takes) {
+    match fields.takes(key) {
         Some(Takes::Number { least, most, usual }) => (i64::from(*least)..=i64::from(*most), *usual),
-        Some(Takes::OneOfNumbers(numbers)) => (numbers[0]..=numbers[numbers.len() - 1], None),
-        other => unreachable!("{} is read as a number, and is {other:?}", fields.path(key)),
+        Some(Takes::OneOfNumbers([first, .., last])) => (*first..=*last, None),
+        _ => (0..=i64::from(u16::MAX), None),
     }
 }
 
 fn usual(fields: &Fields<'_>, key: &str) -> u16 {
     number(fields, key).1.unwrap_or_default()
+}
+
+fn usual_text(fields: &Fields<'_>, key: &str) -> String {
+    fields.takes(key).map(Takes::usual_text).unwrap_or_default().to_owned()
 }
 
 /// The methods that a CORS rule may allow.
@@ -128,7 +137,7 @@ impl Reader<'_> {
             let path = format!("{section}.{}", key.replace('.', "-"));
             self.places.insert(path.clone(), *place);
             let name = Name::from_str(key)
-                .map_err(|help| self.problem(*place, format!("{key:?} is no name for an entry"), help))
+                .map_err(|help| self.problem(*place, format!("{key:?} is not a valid entry name"), help))
                 .ok();
             let entry = read(self, &path, value);
             read_entries.extend(name.zip(entry));
@@ -152,17 +161,17 @@ impl Reader<'_> {
         for (method, place) in &methods {
             if !METHODS.contains(&method.as_str()) {
                 let help = format!("use {}", METHODS.join(", "));
-                self.problem(*place, format!("S3 knows no method {method:?}"), help);
+                self.problem(*place, format!("S3 does not support the method {method:?}"), help);
             }
         }
         let origins = match fields.get("origins") {
             Some(_) => self.some_texts(&fields, "origins", "origins: [\"*\"]"),
-            None => vec![("*".into(), fields.place)],
+            None => vec![(usual_text(&fields, "origins"), fields.place)],
         };
         let headers = self.texts(&fields, "headers").unwrap_or_default();
         for (pattern, place) in origins.iter().chain(&headers) {
             if pattern.matches('*').count() > 1 {
-                self.problem(*place, format!("more than one `*` in {pattern:?}"), "S3 takes one at most");
+                self.problem(*place, format!("more than one `*` in {pattern:?}"), "S3 allows at most one");
             }
         }
         let plain = |texts: Vec<(String, Place)>| -> Vec<String> { texts.into_iter().map(|(text, _)| text).collect() };
@@ -191,7 +200,11 @@ impl Reader<'_> {
         for (name, key) in [("partition_key", &partition_key), ("sort_key", &sort_key)] {
             if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > 255) {
                 let place = self.place(&fields, name);
-                self.problem(place, format!("`{name}` cannot be so called"), "attributes have 1 to 255 bytes");
+                self.problem(
+                    place,
+                    format!("`{name}` is not a valid attribute name"),
+                    "attribute names have 1 to 255 bytes",
+                );
             }
         }
         if partition_key.is_some() && partition_key == sort_key {
@@ -252,8 +265,8 @@ impl Reader<'_> {
             let place = self.place(fields, "image");
             self.problem(
                 place,
-                format!("{image:?} is no machine image"),
-                "images are called like ami-0abc…; leave `image` out to use the newest Amazon Linux 2023",
+                format!("{image:?} is not a machine image id"),
+                "image ids look like ami-0abc…; leave `image` out to use the newest Amazon Linux 2023",
             );
         }
         Some(image)
@@ -281,7 +294,7 @@ impl Reader<'_> {
             None => self.fields_of(service, "health_check"),
         };
         let (place, path) = short.unwrap_or_else(|| {
-            let path = self.optional_text(&fields, "path").unwrap_or_else(|| "/".into());
+            let path = self.optional_text(&fields, "path").unwrap_or_else(|| usual_text(&fields, "path"));
             (self.place(&fields, "path"), path)
         });
         self.check_path(place, &path);
@@ -299,7 +312,7 @@ impl Reader<'_> {
             timeout_s,
             healthy: self.number(&fields, "healthy"),
             unhealthy: self.number(&fields, "unhealthy"),
-            matcher: self.matcher(&fields).unwrap_or_else(|| "200".into()),
+            matcher: self.matcher(&fields).unwrap_or_else(|| usual_text(&fields, "matcher")),
         }
     }
 
@@ -309,7 +322,7 @@ impl Reader<'_> {
             Node::Text(text) if text.split(',').all(are_statuses) => Some(text.clone()),
             _ => {
                 let place = self.place(fields, "matcher");
-                self.problem(place, "this is no set of HTTP statuses", "write 200, 200-299 or 200,204");
+                self.problem(place, "this is not a set of HTTP statuses", "write 200, 200-299 or 200,204");
                 None
             }
         }
@@ -317,7 +330,7 @@ impl Reader<'_> {
 
     fn check_path(&mut self, place: Place, path: &str) {
         if !path.starts_with('/') || path.len() > 1024 || path.contains(char::is_whitespace) {
-            self.problem(place, format!("{path:?} is no path"), "paths begin with a slash, like /health");
+            self.problem(place, format!("{path:?} is not a valid path"), "paths begin with a slash, like /health");
         }
     }
 
@@ -325,14 +338,14 @@ impl Reader<'_> {
         let fields = self.fields_of(service, "load_balancer");
         let port = self.port(&fields, "port");
         if fields.get("allow").is_none() {
-            return Balancer { port, allow: vec![Cidr("0.0.0.0/0".into())] };
+            return Balancer { port, allow: vec![Cidr(usual_text(&fields, "allow"))] };
         }
         let blocks = self.some_texts(&fields, "allow", "allow: [\"0.0.0.0/0\"]");
         let mut allow = Vec::new();
         for (text, place) in blocks {
             match text.parse() {
                 Ok(block) => allow.push(block),
-                Err(help) => self.problem(place, format!("{text:?} is no block of addresses"), help),
+                Err(help) => self.problem(place, format!("{text:?} is not a CIDR block"), help),
             }
         }
         Balancer { port, allow }
@@ -362,8 +375,8 @@ impl Reader<'_> {
         let package = self.optional_text(fields, "package")?;
         let is_name = |c: char| c.is_alphanumeric() || "-_".contains(c);
         if package.is_empty() || package.starts_with('-') || !package.chars().all(is_name) {
-            let help = "packages are called as in their Cargo.toml; `binary` names a file";
-            self.problem(self.place(fields, "package"), format!("{package:?} is no name of a package"), help);
+            let help = "write the package's name from its Cargo.toml; `binary` is for files";
+            self.problem(self.place(fields, "package"), format!("{package:?} is not a package name"), help);
         }
         Some(package)
     }
@@ -417,13 +430,13 @@ impl Reader<'_> {
                 Node::Text(text) if text == "write" => Access::Write,
                 Node::Text(text) if text == "read_write" => Access::ReadWrite,
                 _ => {
-                    self.problem(value.place, "this is no way to use something", "use read, write or read_write");
+                    self.problem(value.place, "this is not a kind of access", "use read, write or read_write");
                     continue;
                 }
             };
             match key.parse() {
                 Ok(name) => drop(accesses.insert(name, access)),
-                Err(help) => self.problem(*place, format!("{key:?} is no entry's name"), help),
+                Err(help) => self.problem(*place, format!("{key:?} is not a valid entry name"), help),
             }
         }
         accesses
@@ -462,7 +475,7 @@ impl Reader<'_> {
             let begins = key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
             if !begins || !key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 let help = "use letters, digits and underscores, not beginning with a digit";
-                self.problem(*place, format!("{key:?} is no name of a variable"), help);
+                self.problem(*place, format!("{key:?} is not a valid variable name"), help);
             }
             texts.extend(self.reference_text(value).map(|text| (key.clone(), text)));
         }
@@ -473,7 +486,7 @@ impl Reader<'_> {
         let text = self.scalar(value)?;
         if let Some(character) = text.chars().find(|&c| breaks_a_line(c)) {
             let message = format!("a value with {character:?} in it");
-            self.problem(value.place, message, "variables hold one line, without control characters");
+            self.problem(value.place, message, "a variable's value is one line, without control characters");
             return None;
         }
         Text::parse(&text, |part| self.place_within(value, part)).map_err(|problem| self.problems.push(problem)).ok()
@@ -486,7 +499,7 @@ impl Reader<'_> {
             Node::Text(text) => Some(text.clone()),
             Node::Bool(_) | Node::Number(_) | Node::Fraction => Some(self.written(value).to_owned()),
             other => {
-                let message = format!("{} where a text belongs", other.kind());
+                let message = format!("{} instead of a text", other.kind());
                 self.problem(value.place, message, "write one text; put quotes around it if it begins with [ or {");
                 None
             }
@@ -535,17 +548,17 @@ impl Reader<'_> {
         for (key, place, value) in entries {
             let reserved = ["aws:", "deployer:"].iter().any(|prefix| key.to_lowercase().starts_with(prefix));
             if reserved || key.is_empty() || key.chars().count() > 128 || !key.chars().all(is_of_tags) {
-                let help = "tag names have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: \
+                let help = "tag keys have 1 to 128 letters, digits, blanks and _.:/=+-@, and begin neither with aws: \
                             nor with deployer:";
-                self.problem(*place, format!("{key:?} is no name of a tag"), help);
+                self.problem(*place, format!("{key:?} is not a valid tag key"), help);
             }
             if !known.insert(key.to_lowercase()) {
-                self.problem(*place, format!("`{key}` stands twice"), "IAM does not tell capitals in tags apart");
+                self.problem(*place, format!("`{key}` stands twice"), "IAM ignores the case of tag keys");
             }
             let Some(text) = self.scalar(value) else { continue };
             if text.chars().count() > 256 || !text.chars().all(is_of_tags) {
-                let help = "tags have at most 256 letters, digits, blanks and _.:/=+-@";
-                self.problem(value.place, format!("{text:?} is no value of a tag"), help);
+                let help = "tag values have at most 256 letters, digits, blanks and _.:/=+-@";
+                self.problem(value.place, format!("{text:?} is not a valid tag value"), help);
             }
             tags.insert(key.clone(), text);
         }
@@ -565,7 +578,7 @@ impl Reader<'_> {
             let is_name = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
             if name.as_ref().is_some_and(|name| name.is_empty() || name.len() > 128 || !name.chars().all(is_name)) {
                 let help = "write the name alone, such as LabRole, without ARN or path";
-                self.problem(self.place(&fields, key), format!("`{key}` is no name in IAM"), help);
+                self.problem(self.place(&fields, key), format!("`{key}` is not a valid IAM name"), help);
             }
         }
         Some(ExistingRoles { existing: existing?, instance_profile })

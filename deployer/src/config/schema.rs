@@ -12,7 +12,7 @@ pub fn schema() -> String {
     let mut document = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "stack.yaml",
-        "description": "What `deployer up` brings to life.",
+        "description": "The stack that `deployer up` deploys.",
     });
     add_fields(&mut document, "");
     format!("{document:#}\n")
@@ -38,6 +38,7 @@ fn described(field: &Field) -> Value {
         Takes::Region => json!({ "enum": REGIONS }),
         Takes::Account => json!({ "type": "string", "pattern": "^[0-9]{12}$" }),
         Takes::Text => json!({ "type": "string" }),
+        Takes::Path(usual) => json!({ "type": "string", "default": usual }),
         Takes::Like(pattern, example) => json!({ "type": "string", "pattern": pattern, "examples": [example] }),
         Takes::InstanceType => instance_type(),
         Takes::OneOf(texts) => json!({ "enum": texts, "default": texts[0] }),

@@ -77,8 +77,11 @@ impl Text {
                 // Invalid syntax may be a password that contains these characters.
                 let is_near = whole.ends_with('}')
                     && whole[2..].chars().all(|c| c.is_ascii_alphanumeric() || "_-. }".contains(c));
-                let message =
-                    if is_near { format!("`{whole}` is no reference") } else { "`${` begins no reference".into() };
+                let message = if is_near {
+                    format!("`{whole}` is not a reference")
+                } else {
+                    "`${` does not start a reference".into()
+                };
                 return Err(Problem { place, message, help: Some(help.into()) });
             };
             if !literal.is_empty() {
@@ -137,9 +140,9 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_shown_as_it_is_written() {
         let refused = |text: &str| Text::parse(text, |_| Place::default()).expect_err("it is none").message;
-        assert_eq!(refused("é ${tables.posts} ${tables.posts.name}"), "`${tables.posts}` is no reference");
-        assert_eq!(refused("${a.b.c"), "`${` begins no reference");
-        assert_eq!(refused("${pass!word}"), "`${` begins no reference");
-        assert_eq!(refused("${a..c}"), "`${a..c}` is no reference");
+        assert_eq!(refused("é ${tables.posts} ${tables.posts.name}"), "`${tables.posts}` is not a reference");
+        assert_eq!(refused("${a.b.c"), "`${` does not start a reference");
+        assert_eq!(refused("${pass!word}"), "`${` does not start a reference");
+        assert_eq!(refused("${a..c}"), "`${a..c}` is not a reference");
     }
 }

@@ -75,20 +75,20 @@ pub fn parse(text: &str) -> Result<Located, Vec<Problem>> {
 
 /// What the parser reports, and the remedy.
 const REMEDIES: &[(&str, &str, &str)] = &[
-    ("multiple YAML documents", "a second document begins here", "one file describes one stack: take `---` away"),
+    ("multiple YAML documents", "a second document begins here", "one file describes one stack: remove `---`"),
     ("Depth", "too many levels", "a stack is described with at most six levels"),
     ("budget breached", "too much for a description of a stack", "use fewer levels, anchors and entries"),
     ("recursion limit", "too many levels", "a stack is described with at most six levels"),
     ("unclosed quote", "a quote that is never closed", "close it on the same line"),
     ("unclosed bracket", "a bracket that is never closed", "close it"),
-    ("expected string scalar", "a key that is no text", "write keys as plain words"),
+    ("expected string scalar", "a key that is not a text file", "write keys as plain words"),
 ];
 
 fn syntax(error: &serde_yaml::Error, text: &str) -> Problem {
     let place = error.location().map(|location| Place::from(&location)).unwrap_or(Place { line: 1, column: 1 });
     let reported = error.to_string();
     if let Some(place) = tab_near(text, place.line, reported.contains("a tab")) {
-        let help = "YAML indents with blanks alone: put blanks in the place of the tab";
+        let help = "YAML is indented with spaces only: replace the tab with spaces";
         return Problem { place, message: "a tab in the indentation".into(), help: Some(help.into()) };
     }
     let (message, help) = match REMEDIES.iter().find(|(part, _, _)| reported.contains(part)) {
@@ -124,7 +124,7 @@ fn duplicates(value: &Located, problems: &mut Vec<Problem>) {
                 let Place { line, column } = *first.entry(key).or_insert(*place);
                 if (Place { line, column }) != *place {
                     let message = format!("duplicate key `{key}`");
-                    let help = format!("it stands at {line}:{column} already: keep one of the two");
+                    let help = format!("it is already at {line}:{column}: keep one of the two");
                     problems.push(Problem { place: *place, message, help: Some(help) });
                 }
             }
