@@ -954,11 +954,11 @@ async fn a_stack_that_a_new_name_leaves_behind_is_named() {
     let scene = Scene::ours().await;
     scene.done(Phase::Up).await;
     let same = scene.run(&["plan"]).await;
-    assert!(!same.stderr.contains("stays as it is"), "{}", same.all());
+    assert!(!same.stderr.contains("is not changed"), "{}", same.all());
     scene.project.edit("name: postagram\n", "name: renamed\n");
     let plan = scene.run(&["plan"]).await;
     for text in
-        ["postagram, which this folder has in account 000000000000", "`name: postagram`", "deployer down --region"]
+        ["postagram, which this folder deployed to account 000000000000", "`name: postagram`", "deployer down --region"]
     {
         assert!(plan.stderr.contains(text), "{text:?} is missing: {}", plan.all());
     }

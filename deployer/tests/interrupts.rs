@@ -170,7 +170,7 @@ async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     let mut terminal = Terminal::of(&scene.command(&["down", "--wait"]));
     terminal.see("Type postagram").await;
     terminal.press("postagram\n").await;
-    terminal.see("to finish with this stack").await;
+    terminal.see("to finish").await;
     world::upload(&scene.endpoint(), scene.keys, "another picture").await;
     scene.line.mend();
     assert_eq!(other.end().await.code, 0);

@@ -296,7 +296,7 @@ fn a_variable_that_names_no_port_is_refused_by_its_name() {
     for value in ["abc", "", "65536", "-1", "80 "] {
         for arguments in [&["up", "--local", "--yes"][..], &["local", "start"], &["local", "run"]] {
             let said = project.run_with(arguments, &[("DEPLOYER_LOCAL_PORT", value)]);
-            let told = format!("error: DEPLOYER_LOCAL_PORT is {value:?}, which is no port\nhint: ");
+            let told = format!("error: DEPLOYER_LOCAL_PORT is {value:?}, which is not a port\nhint: ");
             assert!(said.code == 64 && said.stderr.contains(&told), "{}", said.all());
         }
     }

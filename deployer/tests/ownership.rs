@@ -159,7 +159,7 @@ async fn down_goes_on_without_what_it_is_told_to_keep() {
         Hands::of(&aws).give(address, Some("large")).await;
         let down = scene.run(&["down", "--yes", "--keep", address]).await;
         assert_eq!(down.code, 0, "{address}: {}", down.all());
-        says(&down, "nothing is left but what stays");
+        says(&down, "only kept resources are left");
         // It is still there, or it could not be given back.
         Hands::of(&aws).give(address, Some("postagram")).await;
         let gone = to_be_made(&scene.run(&["plan"]).await);

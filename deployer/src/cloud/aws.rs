@@ -555,11 +555,11 @@ mod tests {
     #[test]
     fn who_cannot_be_signed_in_meanwhile_is_told_why_and_what_to_do() {
         type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
-        let trouble = Trouble::credentials("the login has ended", "run `aws sso login`");
+        let trouble = Trouble::credentials("the login has expired", "run `aws sso login`");
         let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);
         let refused = Refused::dispatch_failure(ConnectorError::other(error.into(), None));
         let fault = Fault::from(refused);
-        assert_eq!(fault.to_string(), "NotSignedIn: the login has ended: run `aws sso login` (ListBuckets)");
+        assert_eq!(fault.to_string(), "NotSignedIn: the login has expired: run `aws sso login` (ListBuckets)");
         assert_eq!(Failure::from(fault).exit, Exit::Credentials);
     }
 

@@ -91,7 +91,7 @@ pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<S
         }
     }
     if reasons.is_empty() {
-        reasons.push("AWS reports no failed launch and no unhealthy instance".into());
+        reasons.push("AWS reports neither a failed launch nor an unhealthy instance".into());
     }
     Ok(reasons)
 }
@@ -139,7 +139,7 @@ impl Target {
     /// The usual cause of a reason code (docs/aws.md §9.4).
     fn advice(&self) -> Option<&'static str> {
         match self.reason.as_str() {
-            "Target.Timeout" => Some("nothing listens on its port, or its security group keeps the load balancer out"),
+            "Target.Timeout" => Some("nothing listens on its port, or its security group blocks the load balancer"),
             "Target.ResponseCodeMismatch" => {
                 Some("the service runs but does not answer the health check's path with the expected status")
             }
@@ -149,7 +149,9 @@ impl Target {
             }
             "Target.InvalidState" => Some("the instance has been stopped or terminated"),
             "Target.NotRegistered" => Some("the instance has left the group"),
-            "Elb.InternalError" => Some("an error of the load balancer itself; it cures itself or is AWS's to cure"),
+            "Elb.InternalError" => {
+                Some("an error of the load balancer itself; it resolves itself or AWS has to fix it")
+            }
             _ => None,
         }
     }
@@ -232,7 +234,7 @@ const REFUSALS: &[Refusal] = &[
     ),
     refusal(
         "current vCPU limit",
-        "the account's quota is used up: end other instances, lower `max`, or ask AWS for more (Service Quotas, L-1216C47A)",
+        "the account's quota is used up: terminate other instances, lower `max`, or ask AWS for more (Service Quotas, L-1216C47A)",
         Lasts::UntilSomebodyActs,
     ),
     refusal(

@@ -203,15 +203,15 @@ impl Class {
             Class::InUse => format!("something that is not this stack's still uses {what}: remove that by hand"),
             Class::Busy => format!("another change of {what} is in progress: try again when it has finished"),
             Class::Unknown => format!(
-                "whatever answers has no operation `{}`: AWS has it, so this is something else, perhaps an old \
-                 imitation of AWS; look after AWS_ENDPOINT_URL, or use --local. No entry of stack.yaml is at fault",
+                "the endpoint has no operation `{}`: AWS has it, so the endpoint is something else, perhaps an old \
+                 imitation of AWS; check AWS_ENDPOINT_URL, or use --local. No entry of stack.yaml is at fault",
                 fault.operation
             ),
             Class::Input => format!(
                 "AWS does not take a value of {what}: correct its entry in stack.yaml; if that is right, the mistake \
                  is the deployer's"
             ),
-            Class::Unreachable => "AWS, or the way to it, is down: look after the connection and at \
+            Class::Unreachable => "AWS, or the way to it, is down: check the connection and \
                                    https://health.aws.amazon.com"
                 .into(),
             Class::Ill => format!(
@@ -295,7 +295,7 @@ mod tests {
             ("UpdateContinuousBackups", "HTTP 501", "Not Implemented", "AWS_ENDPOINT_URL"),
             ("PutBucketCors", "NotImplemented", "", "no operation `PutBucketCors`"),
             ("PutBucketCors", "HTTP 503", "", "the connection"),
-            ("ListTables", "NotSignedIn", "the login has ended: run `aws sso login`", "then continues"),
+            ("ListTables", "NotSignedIn", "the login has expired: run `aws sso login`", "then continues"),
             ("DescribeVpcs", "NoDefaultVpc", "us-east-1 has no default network", "create-default-vpc"),
             ("ListBuckets", "NoConnection", "connection refused", "the connection"),
             ("ListBuckets", "NoConnection", "no credentials were given", "sign in"),

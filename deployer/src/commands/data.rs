@@ -34,8 +34,8 @@ impl Session {
         for name in named {
             let meant: Vec<&Planned> = plan.lines.iter().filter(|line| self.means(name, line)).collect();
             if meant.iter().any(|line| !is_unwanted(line)) {
-                return Err(Failure::usage(format!("--delete {name}: that is still in stack.yaml"))
-                    .hint("take it out of stack.yaml first: what is described there is never deleted"));
+                return Err(Failure::usage(format!("--delete {name}: it is still in stack.yaml"))
+                    .hint("remove it from stack.yaml first: resources described there are never deleted"));
             }
             if meant.is_empty() {
                 report::say(format!("--delete {name}: there is no such table or bucket to delete"));
@@ -110,7 +110,7 @@ impl Kept {
         }
         for address in &protected {
             report::say(format!("kept {address}, which is protected against deletion"));
-            report::hint("put it back into stack.yaml with `protect: false`, run `up`, and take it out again");
+            report::hint("put it back into stack.yaml with `protect: false`, run `up`, and remove it again");
         }
         if exit == Exit::Done && !(unnamed.is_empty() && protected.is_empty()) { Exit::Kept } else { exit }
     }

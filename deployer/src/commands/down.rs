@@ -75,14 +75,14 @@ struct Removal {
 async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     let (page, plan) = removal(session, &args.keep).await?;
     if !report::plan(&plan, Values::Hidden, &|path| session.place(path)) {
-        report::say("nothing to do: nothing of this stack is there");
+        report::say("nothing to do: the stack has no resources");
         return Ok(Agreed::Nothing);
     }
     if !is_agreed(session, args, &plan).await? {
         return Ok(Agreed::Refused);
     }
     if goes(&plan) == 0 {
-        report::say("nothing to do: everything that is there stays");
+        report::say("nothing to do: everything that exists is kept");
         return Ok(Agreed::Nothing);
     }
     let (Turn::Ours(lease) | Turn::AfterOthers(lease)) = session.take_turn("down", args.wait).await? else {
@@ -173,12 +173,12 @@ async fn read_back(session: &Session, keep: &[String]) -> Result<Exit, Failure> 
     if goes(&left) == 0 {
         report::say(match left.lines.len() {
             0 => "read back: nothing is left".to_owned(),
-            kept => format!("read back: nothing is left but what stays ({kept})"),
+            kept => format!("read back: only kept resources are left ({kept})"),
         });
         return Ok(Exit::Done);
     }
     report::plan(&left, Values::Hidden, &|path| session.place(path));
-    report::say("these are there again; the same command continues");
+    report::say("these resources have reappeared; the same command continues");
     Ok(Exit::Failed)
 }
 
@@ -191,7 +191,7 @@ fn refuse_protected(plan: &Plan) -> Result<(), Failure> {
     let what = protected.iter().map(|line| line.address.to_string()).collect::<Vec<_>>().join(" and ");
     let keep = keeping(protected);
     Err(Failure::new(Exit::Failed, anyhow!("{what}: protected against deletion, so nothing was changed"))
-        .hint(format!("say `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
+        .hint(format!("set `protect: false` in stack.yaml and run `up` first, or keep it: `{keep}`")))
 }
 
 /// A foreign resource stops the removal of everything else: the resources that it uses could not be removed, and
@@ -234,7 +234,7 @@ fn ways_on(foreign: &[Foreign]) -> String {
     if !entries.is_empty() {
         let entries = entries.into_iter().collect::<Vec<_>>().join(" and ");
         ways.push(format!(
-            "take {entries} out of stack.yaml, so that it is none of this stack's, and run `down` again"
+            "take {entries} out of stack.yaml, so that it no longer belongs to this stack, and run `down` again"
         ));
     }
     let free = foreign.iter().filter(|one| one.is_free);

@@ -20,13 +20,15 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
             let running = laptop.running();
             let server = laptop.start(port(args.port)?, &region(global), &conditions(args)?)?;
             if running.is_some() && (!args.chaos.is_empty() || args.speed != local::Speed::default().to_string()) {
-                report::say("it runs already, and goes on as it was started; `deployer local stop` ends it");
+                report::say(
+                    "it is already running, with the settings it was started with; `deployer local stop` stops it",
+                );
             }
             report::say(format!("local AWS at {} (process {})", server.endpoint(), server.pid));
         }
         LocalCommand::Run(args) => laptop.run(port(args.port)?, &region(global), conditions(args)?).await?,
         LocalCommand::Stop => match laptop.stop()? {
-            true => report::say("stopped; stored data stays"),
+            true => report::say("stopped; its data is kept"),
             false => report::say("it is not running"),
         },
         LocalCommand::Status => {
@@ -39,7 +41,7 @@ pub async fn run(global: &Global, command: &LocalCommand) -> Result<Exit, Failur
         }
         LocalCommand::Logs => report::answer(&laptop.log()),
         LocalCommand::Reset { yes } => {
-            if *yes || report::confirm("Stop the local AWS and forget everything stored in it?").await? {
+            if *yes || report::confirm("Stop the local AWS and delete everything stored in it?").await? {
                 laptop.reset()?;
                 report::say("forgotten");
             }
@@ -60,7 +62,7 @@ pub fn port(flag: Option<u16>) -> Result<Option<u16>, Failure> {
     let Some(text) = std::env::var_os(PORT_VARIABLE).filter(|_| flag.is_none()) else { return Ok(flag) };
     let port = text.to_str().and_then(|text| text.parse().ok());
     port.map(Some).ok_or_else(|| {
-        Failure::usage(format!("{PORT_VARIABLE} is {text:?}, which is no port"))
+        Failure::usage(format!("{PORT_VARIABLE} is {text:?}, which is not a port"))
             .hint("set it to a number from 0 to 65535, or unset it to get a free port")
     })
 }

@@ -245,7 +245,7 @@ impl Session {
         };
         if let Some(stranger) = adopt.iter().find(|name| !page.stack.adopt(name) && !page.stack.adopt(&singular(name)))
         {
-            return Err(Failure::usage(format!("--adopt {stranger}: stack.yaml makes no such resource"))
+            return Err(Failure::usage(format!("--adopt {stranger}: stack.yaml describes no such resource"))
                 .hint("name it as the plan does, such as `bucket.images`"));
         }
         let chosen = self.chosen(&page, targets)?;
@@ -315,11 +315,11 @@ impl Session {
         for Home { stack, account, region } in self.pin.others(self.config.name.as_str()) {
             let name = &self.config.name;
             report::say(format!(
-                "this is a new stack: {stack}, which this folder has in account {account}, region {region}, stays as it is"
+                "this is a new stack: {stack}, which this folder deployed to account {account}, region {region}, is not changed"
             ));
             report::hint(&format!(
-                "to go on with it, say `name: {stack}` in stack.yaml; to remove it, do so and run `deployer \
-                 down{local} --region {region}`, then say `name: {name}` again"
+                "to continue with it, set `name: {stack}` in stack.yaml; to remove it, do so and run `deployer \
+                 down{local} --region {region}`, then set `name: {name}` again"
             ));
         }
     }
@@ -328,7 +328,7 @@ impl Session {
     fn remember_home(&mut self) {
         let home = self.home();
         if let Err(error) = self.pin.remember(&home) {
-            report::say(format!("where this stack lives cannot be remembered: {error:#}"));
+            report::say(format!("cannot record where this stack is deployed: {error:#}"));
         }
     }
 
@@ -336,7 +336,7 @@ impl Session {
     fn forget_home(&mut self) {
         let home = self.home();
         if let Err(error) = self.pin.forget(&home) {
-            report::say(format!("where this stack lived cannot be forgotten: {error:#}"));
+            report::say(format!("cannot remove the record of where this stack was deployed: {error:#}"));
         }
     }
 
@@ -522,7 +522,7 @@ fn check_place(config: &Config, site: &Site, file: &Path, region_is_meant: bool)
                 here.region
             ))
             .hint(format!(
-                "nothing moves to another region: bring up a second stack there with `--region {}`, take over by \
+                "stacks cannot move to another region: deploy a second stack there with `--region {}`, take over by \
                      hand what you need, then remove the first with `down --region {}`",
                 here.region, there[0]
             )),

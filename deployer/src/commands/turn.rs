@@ -45,7 +45,7 @@ impl Session {
                     Answer::Held(rival) => rival,
                 };
             if !waited {
-                report::say(format!("waiting for {} to finish with this stack", rival.who));
+                report::say(format!("waiting for {} to finish", rival.who));
                 waited = true;
             }
             tokio::select! {
@@ -59,7 +59,7 @@ impl Session {
     pub async fn end_turn(&self, lease: Option<Lease>) {
         let Some(lease) = lease else { return };
         if let Err(fault) = lease.release().await {
-            report::say(format!("the lease of this run could not be given back and ends by itself: {fault}"));
+            report::say(format!("the lease of this run could not be released and will expire: {fault}"));
         }
     }
 
@@ -79,7 +79,7 @@ impl Session {
 fn busy(rival: &Rival) -> Failure {
     let Rival { who, lasts } = rival;
     let ends = match lasts {
-        Some(lasts) => format!("in {} s unless it renews that", lasts.as_secs().max(1)),
+        Some(lasts) => format!("in {} s unless renewed", lasts.as_secs().max(1)),
         None => "soon".into(),
     };
     Failure::new(Exit::Busy, anyhow!("{who} is changing this stack")).hint(format!(
@@ -91,7 +91,7 @@ fn busy(rival: &Rival) -> Failure {
 pub fn overtaken() -> Failure {
     Failure::new(
         Exit::Busy,
-        anyhow!("this run has lost its lease: AWS has not heard of it in time, and another run may have taken the stack over"),
+        anyhow!("this run has lost its lease: it could not be renewed in time, and another run may have taken the stack over"),
     )
-    .hint("the same command continues, once no other run is at work")
+    .hint("the same command continues, once no other run is in progress")
 }

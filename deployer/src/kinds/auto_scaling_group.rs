@@ -187,8 +187,8 @@ impl AutoScalingGroup {
         let left: usize = answer.reservations().iter().map(|reservation| reservation.instances().len()).sum();
         Ok(match left {
             0 => Observed::Absent,
-            1 => Observed::Settling("waiting for its last instance to end".into()),
-            left => Observed::Settling(format!("waiting for its last {left} instances to end")),
+            1 => Observed::Settling("waiting for its last instance to terminate".into()),
+            left => Observed::Settling(format!("waiting for its last {left} instances to terminate")),
         })
     }
 
@@ -292,7 +292,7 @@ impl RollOut {
         let target = refresh.desired_configuration().and_then(|desired| desired.launch_template());
         let is_wanted = target.is_some_and(|target| template(target) == *wanted);
         match (refresh.status(), is_wanted) {
-            (Some(Status::Cancelling), _) => RollOut::Running("the roll-out before is being cancelled".into()),
+            (Some(Status::Cancelling), _) => RollOut::Running("the previous roll-out is being cancelled".into()),
             (Some(Status::RollbackInProgress), _) => RollOut::Running(format!("rolling back: {}", reason(refresh))),
             (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
             (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn a_roll_out_that_nobody_wants_any_more_is_cancelled() {
         check(Status::Pending, "6", None, RollOut::Outdated);
-        let cancelling = "the roll-out before is being cancelled";
+        let cancelling = "the previous roll-out is being cancelled";
         check(Status::Cancelling, "6", None, RollOut::Running(cancelling.into()));
         check(Status::Cancelled, "6", Some(9_999), RollOut::Due);
     }

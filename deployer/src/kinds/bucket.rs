@@ -204,7 +204,7 @@ impl Resource for Bucket {
     /// Removes the notification first: emptying must not invoke functions (docs/aws.md §4.5).
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
-            let message = "the bucket is protected against deletion: give it `protect: false` and run `up`";
+            let message = "the bucket is protected against deletion: set `protect: false` for it and run `up`";
             return Err(Fault::new("DeleteBucket", "Protected", message));
         }
         gone(self.empty(aws).await)?;

@@ -138,7 +138,7 @@ impl Resource for Table {
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         if live.settings.protected {
             let message = format!(
-                "the table is protected against deletion: give it `protect: false` and run `up`, or run \
+                "the table is protected against deletion: set `protect: false` for it and run `up`, or run \
                  `aws dynamodb update-table --table-name {} --no-deletion-protection-enabled`, then try again",
                 self.name
             );

@@ -90,7 +90,7 @@ impl Laptop {
                 && !self.is_taken()
             {
                 return Err(failure_in(&self.log_since(said_before)).unwrap_or_else(|| {
-                    anyhow!("the local AWS ended at once ({status}); its log ends with:\n{}", self.log_tail(10)).into()
+                    anyhow!("the local AWS exited at once ({status}); its log ends with:\n{}", self.log_tail(10)).into()
                 }));
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -101,12 +101,12 @@ impl Laptop {
     /// Stops the server and waits until its process is gone. Returns whether one ran.
     pub fn stop(&self) -> anyhow::Result<bool> {
         let Some(server) = self.running() else { return Ok(false) };
-        let pid = Pid::from_raw(server.pid).ok_or_else(|| anyhow!("{} is no process id", server.pid))?;
+        let pid = Pid::from_raw(server.pid).ok_or_else(|| anyhow!("{} is not a process id", server.pid))?;
         kill_process(pid, Signal::TERM)?;
         let begun = Instant::now();
         while self.running().is_some() || test_kill_process(pid).is_ok() && !is_defunct(pid) {
             if begun.elapsed() > Duration::from_secs(30) {
-                bail!("the local AWS (process {}) does not end", server.pid);
+                bail!("the local AWS (process {}) does not exit", server.pid);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -178,7 +178,7 @@ impl Laptop {
         let wanted = self.last_port().unwrap_or(USUAL_PORT);
         match start(wanted).await {
             Err(error) if error.downcast_ref().is_some_and(local::NoPort::is_taken) => {
-                crate::output::report::say(format!("{}: this one takes a free port", held(wanted)));
+                crate::output::report::say(format!("{}: using a free port", held(wanted)));
                 start(0).await
             }
             started => started,
@@ -192,7 +192,7 @@ impl Laptop {
         if let Some(no_port) = error.downcast_ref::<local::NoPort>() {
             return match no_port.is_taken() {
                 true => failed(anyhow!("{}", held(no_port.port))).hint(format!(
-                    "without --port and {PORT_VARIABLE} a free one is found; `deployer local stop` in the other folder \
+                    "without --port and {PORT_VARIABLE} a free one is used; `deployer local stop` in the other folder \
                      ends what runs there"
                 )),
                 false => failed(error).hint("choose another one with --port, above 1023, or none"),
@@ -203,12 +203,12 @@ impl Laptop {
         }
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         let remedy = match kind {
-            Some(ErrorKind::PermissionDenied) => format!("let yourself read and write {dir} and everything in it"),
+            Some(ErrorKind::PermissionDenied) => format!("make {dir} and everything in it readable and writable for you"),
             Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => "make room on the disk".to_owned(),
             Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
-                format!("take away what stands where {dir} should be")
+                format!("remove what has the path {dir}")
             }
-            _ => "put back a copy of the file that is named, or forget everything stored here with `deployer local reset`"
+            _ => "put back a copy of the file that is named, or delete everything stored here with `deployer local reset`"
                 .to_owned(),
         };
         failed(error.context(format!("the local AWS cannot use what is stored in {dir}"))).hint(remedy)
@@ -217,7 +217,7 @@ impl Laptop {
     /// Rejects a log that is not a regular file: writing to it could block for ever.
     fn check_log(&self) -> Result<(), Failure> {
         match std::fs::metadata(self.log_file()) {
-            Ok(about) if !about.is_file() => Err(anyhow!("{} is no regular file", self.log_file().display()).into()),
+            Ok(about) if !about.is_file() => Err(anyhow!("{} is not a regular file", self.log_file().display()).into()),
             _ => Ok(()),
         }
     }

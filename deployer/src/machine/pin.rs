@@ -49,8 +49,8 @@ impl Pin {
             read => read?,
         };
         let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let places =
-            lines.map(|line| place(line).ok_or_else(|| anyhow!("{}: {line:?} is no place of a stack", file.display())));
+        let places = lines
+            .map(|line| place(line).ok_or_else(|| anyhow!("{}: {line:?} is not a place of a stack", file.display())));
         Ok(Pin { places: places.collect::<Result<_, _>>()?, file })
     }
 
@@ -152,6 +152,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pin");
         std::fs::write(&file, "posts 1 us-east-1\nposts\n").unwrap();
-        assert!(Pin::read(file).unwrap_err().to_string().contains("\"posts\" is no place"));
+        assert!(Pin::read(file).unwrap_err().to_string().contains("\"posts\" is not a place"));
     }
 }

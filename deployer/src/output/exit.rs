@@ -148,7 +148,7 @@ fn by_hand(kind: &str, name: &str) -> String {
         "table" => format!(
             "a table's keys are fixed when it is created, and replacing {name} would lose its rows. Add a second table \
              under another name to stack.yaml, run `up`, copy the rows (`aws dynamodb scan`, `aws dynamodb \
-             batch-write-item`), let everything use the new table, then take the old one out and name it with \
+             batch-write-item`), switch everything to the new table, then remove the old entry and name it with \
              `up --delete`"
         ),
         _ => format!(

@@ -272,7 +272,7 @@ fn nobody_is_signed_in_without_credentials() {
         Case {
             what: "a key with its line end",
             variables: &[("AWS_ACCESS_KEY_ID", "AKIAX\n"), ("AWS_SECRET_ACCESS_KEY", "x")],
-            error: "cannot sign in with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: AWS_ACCESS_KEY_ID holds a blank, a line end or another character that no key has",
+            error: "cannot sign in with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: AWS_ACCESS_KEY_ID contains a blank, a line break or another character that keys never have",
             hint: "correct AWS_ACCESS_KEY_ID",
             ..Case::default()
         },
@@ -294,14 +294,14 @@ fn a_file_of_the_aws_configuration_that_cannot_be_used_is_named_with_its_line() 
             what: "an indented file",
             credentials: "  [default]\n  aws_access_key_id = AKIAX\n  aws_secret_access_key = x\n",
             error: "~/.aws/credentials: line 1 is indented",
-            hint: "take away the blanks",
+            hint: "remove the blanks",
             ..Case::default()
         },
         Case {
             what: "an indented line",
             credentials: "[default]\naws_access_key_id = AKIAX\n  aws_secret_access_key = x\n",
             error: "~/.aws/credentials: line 3 is indented",
-            hint: "take away the blanks",
+            hint: "remove the blanks",
             ..Case::default()
         },
         Case {
@@ -389,11 +389,11 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
             ..Case::default()
         },
         Case {
-            what: "the login has ended",
+            what: "the login has expired",
             config: SSO,
             files: &[(SSO_TOKEN, &old)],
             arguments: &["--profile", "dev"],
-            error: &format!("{who}: the login has ended"),
+            error: &format!("{who}: the login has expired"),
             hint: login,
             ..Case::default()
         },
@@ -412,7 +412,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
                     "{\"message\":\"Session token not found or invalid\",\"__type\":\"UnauthorizedException\"}",
                 ),
             }),
-            error: &format!("{who}: the login has ended"),
+            error: &format!("{who}: the login has expired"),
             hint: login,
             ..Case::default()
         },
@@ -425,7 +425,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
             server: Some(|_| {
                 json(401, "{\"message\":\"Session token not found or invalid\",\"__type\":\"UnauthorizedException\"}")
             }),
-            error: &format!("{who}: the login has ended"),
+            error: &format!("{who}: the login has expired"),
             hint: login,
             ..Case::default()
         },
@@ -434,7 +434,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
             config: SSO,
             files: &[(SSO_TOKEN, "{\"accessToken\":")],
             arguments: &["--profile", "dev"],
-            error: &format!("{who}: the login that is kept on this machine is damaged"),
+            error: &format!("{who}: the stored login on this machine is damaged"),
             hint: login,
             ..Case::default()
         },
@@ -445,7 +445,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
             variables: &[("AWS_ENDPOINT_URL_SSO", "NOBODY")],
             arguments: &["--profile", "dev"],
             error: &format!("{who}: IAM Identity Center cannot be reached: Connection refused (os error 111)"),
-            hint: "look after the network",
+            hint: "check the network",
             ..Case::default()
         },
         Case {
@@ -456,7 +456,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
             arguments: &["--profile", "dev"],
             server: Some(|_| Answer::Silence),
             error: &format!("{who}: IAM Identity Center has not answered within 3 s"),
-            hint: "look after the network",
+            hint: "check the network",
             ..Case::default()
         },
         Case {
@@ -597,7 +597,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             what: "a container that nobody serves",
             variables: &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "NOBODY/creds")],
             error: "cannot sign in with the credentials of this container (http://127.0.0.1:PORT/creds): the container's credentials server cannot be reached: Connection refused (os error 111)",
-            hint: "look after the network",
+            hint: "check the network",
             ..Case::default()
         },
     ]);
@@ -642,7 +642,7 @@ fn a_command_that_gives_no_credentials_is_named_with_what_it_said() {
             what: "it never ends",
             config: "[profile dev]\ncredential_process = exec sleep 20\n",
             arguments: dev,
-            error: &format!("{who}: its credential_process has given nothing within 10 s"),
+            error: &format!("{who}: its credential_process printed nothing within 10 s"),
             hint: "try it by hand: `exec sleep 20`",
             ..Case::default()
         },
@@ -804,9 +804,7 @@ fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
             what: "something that is not AWS",
             variables: KEYS,
             server: Some(|_| json(200, "{}")),
-            error: &format!(
-                "{who}: http://127.0.0.1:PORT gives an answer that is not AWS's: error parsing XML: no root element"
-            ),
+            error: &format!("{who}: http://127.0.0.1:PORT answers unlike AWS: error parsing XML: no root element"),
             hint: "is not AWS",
             ..Case::default()
         },
@@ -1038,7 +1036,7 @@ fn a_machine_without_certificates_is_told_in_one_line() {
         ),
         (
             &[("SSL_CERT_DIR", "~/none"), ("SSL_CERT_FILE", "~/stack.yaml")],
-            "this machine has no CA certificates, without which AWS cannot be trusted",
+            "this machine has no CA certificates to verify AWS",
         ),
         (
             &[("AWS_CA_BUNDLE", "~/none")],
@@ -1190,7 +1188,7 @@ fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_i
             config: LOGIN,
             files: &[(LOGIN_TOKEN, "{\"accessToken\":")],
             arguments: dev,
-            error: &format!("{who}: the login that is kept on this machine is damaged"),
+            error: &format!("{who}: the stored login on this machine is damaged"),
             hint: login,
             ..Case::default()
         },
@@ -1203,7 +1201,7 @@ fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_i
             server: Some(|_| {
                 json(403, "{\"__type\":\"AccessDeniedException\",\"error\":\"TOKEN_EXPIRED\",\"message\":\"expired\"}")
             }),
-            error: &format!("{who}: the login has ended"),
+            error: &format!("{who}: the login has expired"),
             hint: login,
             ..Case::default()
         },
@@ -1214,7 +1212,7 @@ fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_i
             variables: &[("AWS_ENDPOINT_URL_SIGNIN", "NOBODY")],
             arguments: dev,
             error: &format!("{who}: AWS Sign-In cannot be reached: Connection refused (os error 111)"),
-            hint: "look after the network",
+            hint: "check the network",
             ..Case::default()
         },
         Case {

@@ -117,8 +117,7 @@ pub struct Trust {
 /// A machine has a few hundred certificates of two kilobytes.
 const MOST: u64 = 16 << 20;
 
-const INSTALL: &str =
-    "install them (`apt-get install ca-certificates`), or let AWS_CA_BUNDLE name a file that has them";
+const INSTALL: &str = "install them (`apt-get install ca-certificates`), or set AWS_CA_BUNDLE to a file with them";
 
 impl Trust {
     /// From `AWS_CA_BUNDLE`, or from `ca_bundle` of a profile.
@@ -148,13 +147,13 @@ fn of_machine() -> Result<TlsContext, Trouble> {
     let found = rustls_native_certs::load_native_certs();
     let (usable, _) = RootCertStore::empty().add_parsable_certificates(found.certs);
     match usable {
-        0 => Err(Trouble::setting("this machine has no CA certificates, without which AWS cannot be trusted", INSTALL)),
+        0 => Err(Trouble::setting("this machine has no CA certificates to verify AWS", INSTALL)),
         _ => Ok(TlsContext::default()),
     }
 }
 
 fn of_file(name: &str, path: &Path) -> Result<TlsContext, Trouble> {
-    let remedy = format!("let {name} name a PEM file with CA certificates, or unset it");
+    let remedy = format!("set {name} to a PEM file with CA certificates, or unset it");
     let text = files::read_regular_file(path, MOST)
         .map_err(|error| Trouble::setting(format!("{name}: {}", words(&error)), remedy.clone()))?;
     // The SDK assumes that it can use every certificate.

@@ -148,7 +148,7 @@ impl Progress {
 
     fn stuck(&self, token: &str) -> Fault {
         let shown: String = token.chars().take(40).collect();
-        self.broken(format!("the list does not go on: page {} repeats the token {shown:?}", self.pages))
+        self.broken(format!("the list does not advance: page {} repeats the token {shown:?}", self.pages))
     }
 
     fn broken(&self, message: String) -> Fault {
@@ -191,7 +191,7 @@ mod tests {
     async fn a_repeated_token_is_an_error_and_not_the_end() {
         let fault = items(list(["a", "b", "b"].map(String::from).into_iter())).await.unwrap_err();
         assert_eq!((fault.operation.as_str(), fault.code.as_str()), ("ListTables", "BrokenList"));
-        assert_eq!(fault.message, r#"the list does not go on: page 3 repeats the token "b""#);
+        assert_eq!(fault.message, r#"the list does not advance: page 3 repeats the token "b""#);
         let mut progress = Progress::of("ListTagsOfResource");
         assert_eq!(progress.advance(Some("a".into())).unwrap().as_deref(), Some("a"));
         assert!(progress.advance(Some("a".into())).is_err());

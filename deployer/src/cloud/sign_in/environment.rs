@@ -159,22 +159,22 @@ impl Takes {
         let refused = |remedy: String| Err(Trouble::setting(format!("{name} cannot be {value:?}"), remedy));
         match self {
             Takes::Switch if !is_one_of(&["true", "false"], value) => {
-                refused(format!("let {name} be true or false, or unset it"))
+                refused(format!("set {name} to true or false, or unset it"))
             }
             Takes::OneOf(words) if !is_one_of(words, value) => {
-                refused(format!("let {name} be {}, or unset it", words.join(" or ")))
+                refused(format!("set {name} to {}, or unset it", words.join(" or ")))
             }
             Takes::UpTo(most) if !value.trim().parse().is_ok_and(|number: u64| number <= *most) => {
-                refused(format!("let {name} be a number up to {most}, or unset it"))
+                refused(format!("set {name} to a number up to {most}, or unset it"))
             }
             Takes::Words if !value.chars().all(|c| c == ' ' || c.is_ascii_graphic()) => {
-                refused(format!("let {name} be printable ASCII, or unset it"))
+                refused(format!("set {name} to printable ASCII, or unset it"))
             }
             Takes::Address if !is_address(value) => {
-                refused(format!("let {name} be the address of a server, such as http://127.0.0.1:4566, or unset it"))
+                refused(format!("set {name} to the address of a server, such as http://127.0.0.1:4566, or unset it"))
             }
             Takes::Request if !is_request(value) => {
-                refused(format!("let {name} be an http address, such as http://127.0.0.1/credentials, or unset it"))
+                refused(format!("set {name} to an http address, such as http://127.0.0.1/credentials, or unset it"))
             }
             _ => Ok(()),
         }

@@ -129,7 +129,7 @@ fn site(aws: &Aws, source: &Source, identity: &GetCallerIdentityOutput) -> Resul
     }
 }
 
-const NOT_AWS: &str = "what answers is not AWS: look after AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
+const NOT_AWS: &str = "what answers is not AWS: check AWS_ENDPOINT_URL, HTTPS_PROXY and the network";
 
 fn server(aws: &Aws) -> String {
     aws.sts_endpoint.clone().unwrap_or_else(|| format!("AWS in {}", aws.region))
@@ -150,7 +150,7 @@ fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
         ),
         (None, Some(proxy)) => source.failed(
             format!("{server} cannot be reached by way of {proxy}: {cause}"),
-            format!("look after the network and {proxy}; --local needs neither network nor account"),
+            format!("check the network and {proxy}; --local needs neither network nor account"),
         ),
         (None, None) => source.failed(format!("{server} cannot be reached: {cause}"), REACH),
     }
@@ -162,7 +162,7 @@ fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
     }
     if let Some(status) = web_page(&refusal) {
         let cause = format!("a web page answers in place of {} (HTTP {status})", server(aws));
-        let remedy = "log in to this network in a browser, or look after HTTPS_PROXY and AWS_ENDPOINT_URL";
+        let remedy = "log in to this network in a browser, or check HTTPS_PROXY and AWS_ENDPOINT_URL";
         return source.failed(cause, remedy).into();
     }
     let innermost = chain(&refusal).last().map_or_else(String::new, ToString::to_string);
@@ -170,9 +170,7 @@ fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
     match &refusal {
         SdkError::DispatchFailure(_) | SdkError::TimeoutError(_) => unanswered(aws, source, &innermost).into(),
         SdkError::ConstructionFailure(_) => source.failed(innermost, NOT_AWS).into(),
-        _ if is_success => {
-            source.failed(format!("{} gives an answer that is not AWS's: {innermost}", server(aws)), NOT_AWS).into()
-        }
+        _ if is_success => source.failed(format!("{} answers unlike AWS: {innermost}", server(aws)), NOT_AWS).into(),
         _ => {
             let fault = Fault::from(refusal);
             match remedies::is_about_credentials(&fault) || fault.code.starts_with("AccessDenied") {

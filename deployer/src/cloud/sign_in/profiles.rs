@@ -110,7 +110,7 @@ impl Profiles {
     }
 }
 
-const CORRECT: &str = "correct the file, or make it anew with `aws configure`";
+const CORRECT: &str = "correct the file, or recreate it with `aws configure`";
 
 fn text_of(path: &Path, variable: &str) -> Result<String, Trouble> {
     match files::read_text_file(path, MOST) {
@@ -124,7 +124,7 @@ fn unreadable(error: &FileError, variable: &str) -> Trouble {
     let cause = std::error::Error::source(error).map_or(String::new(), |cause| format!(": {cause}"));
     let remedy = match error {
         FileError::NotUtf8 { .. } => "save it as UTF-8".to_owned(),
-        _ => format!("let {variable} name a file that can be read, or correct the one that is there"),
+        _ => format!("set {variable} to a readable file, or correct the one that is there"),
     };
     Trouble::credentials(format!("{error}{cause}"), remedy)
 }
@@ -152,12 +152,12 @@ impl File {
             ));
         }
         if self.text.contains('\0') {
-            return Err(Trouble::credentials(format!("{path} is not a text"), "save it as UTF-8"));
+            return Err(Trouble::credentials(format!("{path} is not a text file"), "save it as UTF-8"));
         }
         if let Some(line) = indented(&self.text) {
             return Err(Trouble::credentials(
                 format!("{path}: line {line} is indented"),
-                "take away the blanks at the beginnings of its lines",
+                "remove the blanks at the beginning of its lines",
             ));
         }
         let only = File { kind: self.kind, path: self.path.clone(), text: self.text.clone() };

@@ -228,7 +228,7 @@ impl Source {
                 no_credentials(address.as_deref(), profile.as_deref(), places, &said)
             }
             (_, Some(command)) => self.failed(
-                format!("its credential_process has given nothing within {seconds} s"),
+                format!("its credential_process printed nothing within {seconds} s"),
                 format!("try it by hand: `{command}`"),
             ),
             _ => self.failed(format!("{} has not answered within {seconds} s", self.server()), REACH),
@@ -308,7 +308,7 @@ impl Source {
 const DEFAULT: &str = "default";
 const COPY: &str = "copy new credentials (in AWS Academy from AWS Details, elsewhere from the access portal)";
 /// The remedy for a server that cannot be reached.
-pub const REACH: &str = "look after the network; --local needs neither network nor account";
+pub const REACH: &str = "check the network; --local needs neither network nor account";
 
 /// The selected profile, with the variable that selected it if it was not the command line.
 pub fn selected<'a>(environment: &'a Environment, flag: Option<&'a str>) -> (&'a str, &'static str) {
@@ -337,7 +337,8 @@ fn from_variables(environment: &Environment) -> Result<Option<Source>, Trouble> 
                 [("AWS_ACCESS_KEY_ID", Some(id)), ("AWS_SECRET_ACCESS_KEY", Some(secret)), ("AWS_SESSION_TOKEN", token)]
             {
                 if value.is_some_and(|value| !is_word(value)) {
-                    let cause = format!("{name} holds a blank, a line end or another character that no key has");
+                    let cause =
+                        format!("{name} contains a blank, a line break or another character that keys never have");
                     return Err(source.failed(cause, source.renew()));
                 }
             }
@@ -444,7 +445,7 @@ fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str) -> Result
             (Some(_), Some(_)) => {
                 return wrong(
                     format!("profile {name} has both source_profile and credential_source"),
-                    "take away one of them".into(),
+                    "remove one of them".into(),
                 );
             }
             (None, None) => {
@@ -465,7 +466,7 @@ fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str) -> Result
                 let circle = seen.iter().copied().chain([next]).collect::<Vec<_>>().join(" → ");
                 return wrong(
                     format!("the source_profile of each leads to the other: {circle}"),
-                    "let source_profile of the last one name a profile that has credentials".into(),
+                    "set source_profile of the last one to a profile with credentials".into(),
                 );
             }
             (Some(next), None) => {
@@ -492,7 +493,7 @@ fn base(chain: &Chain, profiles: &Profiles, profile: &Profile) -> Result<Base, T
             Some(known) => Ok(Base::Named(known)),
             None => wrong(
                 format!("profile {name} has the unknown credential_source {named:?}"),
-                format!("let it be {}", NAMED.join(" or ")),
+                format!("set it to {}", NAMED.join(" or ")),
             ),
         };
     }
@@ -541,8 +542,9 @@ fn base(chain: &Chain, profiles: &Profiles, profile: &Profile) -> Result<Base, T
                 ("aws_session_token", token),
             ];
             if let Some((key, _)) = odd.into_iter().find(|(_, value)| value.is_some_and(|value| !is_word(value))) {
-                let cause =
-                    format!("{key} of profile {name} holds a blank, a line end or another character that no key has");
+                let cause = format!(
+                    "{key} of profile {name} contains a blank, a line break or another character that keys never have"
+                );
                 return wrong(cause, format!("{COPY} into {}", chain.credentials_file));
             }
             Ok(base)
@@ -590,7 +592,7 @@ impl Chain {
             Base::Process { command } => format!("see what it prints: `{command}`"),
             Base::WebIdentity { file } => format!("have a new token written to {file}"),
             Base::Named(named) => {
-                format!("see that {named} has credentials, or change credential_source of profile {base}")
+                format!("make sure that {named} has credentials, or change credential_source of profile {base}")
             }
         }
     }
@@ -632,5 +634,5 @@ const LOGIN_ERRORS: &[(&str, LoginError)] = &[
     ("RefreshFailed", LoginError::Renew(ENDED)),
 ];
 const NOT_LOGGED_IN: &str = "not logged in";
-const DAMAGED: &str = "the login that is kept on this machine is damaged";
-const ENDED: &str = "the login has ended";
+const DAMAGED: &str = "the stored login on this machine is damaged";
+const ENDED: &str = "the login has expired";

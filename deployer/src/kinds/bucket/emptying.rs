@@ -70,7 +70,7 @@ impl Bucket {
         let encoded = page.encoding_type() == Some(&EncodingType::Url);
         // A run that took the lease meanwhile keeps its bucket.
         if page.versions().iter().any(|version| version.key() == Some(lease::KEY)) {
-            return Err(Fault::new("DeleteBucket", "Leased", "another run has begun to work on this stack"));
+            return Err(Fault::new("DeleteBucket", "Leased", "another run has taken the lease of this stack"));
         }
         let versions = page.versions().iter().map(|it| (it.key(), it.version_id()));
         let markers = page.delete_markers().iter().map(|it| (it.key(), it.version_id()));
@@ -149,7 +149,7 @@ fn check_progress(operation: &str, page: &[Entry], last: &mut Vec<Entry>, has_mo
     if is_stuck {
         let message = match page.first() {
             Some((key, _)) => format!("{key:?} is still listed after it was removed"),
-            None => "the list says that there is more, and shows nothing".into(),
+            None => "the list claims to be truncated and is empty".into(),
         };
         return Err(Fault::new(operation, "BrokenList", message));
     }
