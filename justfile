@@ -3,7 +3,7 @@
 _default:
     @just --list
 
-# Brings the app up on this machine
+# Deploys the app on this machine
 up:
     cargo run -- up --local
 
@@ -15,7 +15,7 @@ down:
 ci:
     .ci/run
 
-# Runs all tests, or those that the arguments select
+# Runs all tests, or those selected by the arguments
 test *arguments:
     .ci/test {{arguments}}
 
@@ -33,6 +33,6 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     cargo deny check bans licenses sources
 
-# Fuzzes every reader of untrusted input for so many seconds
+# Fuzzes each parser of untrusted input for this many seconds
 fuzz seconds="60":
     .ci/fuzz {{seconds}}

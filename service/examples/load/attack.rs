@@ -1,4 +1,4 @@
-//! Many who each ask for another part of a large table, and what that costs those who ask for nothing of it.
+//! Many clients that each request another page of a large table, and the cost for other requests meanwhile.
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::stand_in::{LARGE, StandIn, uuid};
 
 const CLIENTS: usize = 200;
 const TIME: Duration = Duration::from_secs(10);
-/// Who ask for the whole list at the same time.
+/// Clients that request the whole list at the same time.
 const READERS: usize = 20;
 
 pub fn run(stand_in: &StandIn) -> Result<()> {
@@ -52,7 +52,7 @@ pub fn run(stand_in: &StandIn) -> Result<()> {
     Ok(())
 }
 
-/// How often there was an answer, and how often another.
+/// The number of good answers, and of others.
 fn another_part_each_time(address: SocketAddr) -> Result<(usize, usize)> {
     let (mut stream, mut answer) = (TcpStream::connect(address)?, Vec::new());
     let (end, mut counts) = (Instant::now() + TIME, (0, 0));
@@ -76,7 +76,7 @@ fn of_health(address: SocketAddr) -> Result<Vec<Duration>> {
     Ok(took)
 }
 
-/// How long the list is, of which nobody keeps more than a part.
+/// The length of the list, which is read without keeping more than a part of it.
 fn whole_list(address: SocketAddr) -> Result<usize> {
     let mut stream = TcpStream::connect(address)?;
     std::io::Write::write_all(&mut stream, &request("GET", "/posts", &["Connection: close"], ""))?;

@@ -1,4 +1,4 @@
-//! What is asked of the service.
+//! The requests to the service.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -6,19 +6,19 @@ use serde_json::Value;
 use crate::fire::{ask, request};
 use crate::service::Service;
 
-/// One kind of request.
+/// A kind of request.
 pub struct Case {
     pub name: &'static str,
     method: &'static str,
     path: &'static str,
     headers: &'static [&'static str],
     body: &'static str,
-    /// Processor seconds per 1,000 requests: what is wanted, and what the service in Python took that this one replaced.
+    /// Processor seconds per 1,000 requests: the target, and the figure of the Python service that this one replaces.
     pub aim: &'static str,
     pub original: &'static str,
 }
 
-/// What every case has that says nothing else.
+/// The defaults of a case.
 const CASE: Case = Case { name: "", method: "GET", path: "", headers: &[], body: "", aim: "", original: "" };
 
 const AUTHOR: &str = "Authorization: ada";
@@ -61,7 +61,7 @@ pub const CASES: &[Case] = &[
 ];
 
 impl Case {
-    /// The request as it goes to this service.
+    /// The request as it is sent to this service.
     pub fn request(&self, service: &Service) -> Result<Vec<u8>> {
         let path = match self.path.contains("{id}") {
             true => self.path.replace("{id}", &written(service)?),
@@ -71,7 +71,7 @@ impl Case {
     }
 }
 
-/// Writes a post through this service, as people do before they upload a picture, and returns its UUID.
+/// Writes a post through this service, as users do before they upload a picture, and returns its UUID.
 fn written(service: &Service) -> Result<String> {
     let draft = request("POST", "/posts", &[AUTHOR, "Content-Type: application/json"], r#"{"title":"","body":""}"#);
     let post: Value = serde_json::from_slice(&ask(service.address, &draft)?)?;

@@ -1,4 +1,4 @@
-//! The load: one request again and again over connections that stay open, each waiting for its answer.
+//! The load: one request repeated over persistent connections, each waiting for its answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-/// How hard, and for how long.
+/// The intensity and the duration.
 #[derive(Clone, Copy)]
 pub struct Manner {
     connections: u32,
     time: Duration,
-    /// How much later than the one before a request of a connection begins; at once when the answer is there if nothing
-    /// is said.
+    /// The interval between the starts of two requests of a connection; by default, the next starts when the answer
+    /// arrives.
     every: Option<Duration>,
 }
 
 pub const WARM_UP: Manner = Manner { connections: 16, time: Duration::from_secs(1), every: None };
 pub const MEASURED: Manner = Manner { connections: 16, time: Duration::from_secs(5), every: None };
-/// 200 requests a second: what waits for its turn does not hide how long an answer takes.
+/// 200 requests per second: queueing does not hide the time that an answer takes.
 pub const CALM: Manner =
     Manner { connections: 4, time: Duration::from_secs(4), every: Some(Duration::from_millis(20)) };
 
-/// How it went: how long each answer took, the quickest first.
+/// The result: the time of each answer, fastest first.
 pub struct Fired(Vec<Duration>);
 
 impl Fired {
@@ -31,14 +31,14 @@ impl Fired {
         self.0.len()
     }
 
-    /// How long the slowest of so many percent took, in milliseconds.
+    /// The time of the slowest answer among this percentage, in milliseconds.
     pub fn percentile_ms(&self, percent: usize) -> f64 {
         let place = (self.0.len() * percent / 100).min(self.0.len().saturating_sub(1));
         self.0.get(place).map_or(f64::NAN, |took| took.as_secs_f64() * 1000.0)
     }
 }
 
-/// Fires, and fails if anything is answered with an error.
+/// Runs the load, and fails on any error.
 pub fn fire(address: SocketAddr, request: &[u8], manner: Manner) -> Result<Fired> {
     let connections = thread::scope(|scope| {
         let begin = || scope.spawn(|| one_after_the_other(address, request, manner));
@@ -59,7 +59,7 @@ fn one_after_the_other(address: SocketAddr, request: &[u8], manner: Manner) -> R
         thread::sleep(due.saturating_duration_since(Instant::now()));
         stream.write_all(request)?;
         read_answer(&mut stream, &mut answer)?;
-        // From when it was to begin: an answer that keeps the next request waiting is late twice.
+        // Measured from the planned start: an answer that delays the next request counts as late for both.
         took.push(due.elapsed());
         due = manner.every.map_or_else(Instant::now, |every| due + every);
     }
@@ -72,7 +72,7 @@ fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// The same whatever the answer says.
+/// Ignores the contents of answers.
 pub fn read_any_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     answer.clear();
     let mut part = [0; 65_536];
@@ -98,7 +98,7 @@ fn is_whole(answer: &[u8]) -> bool {
     }
 }
 
-/// The bytes of a request.
+/// Serialises a request.
 pub fn request(method: &str, path: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let mut lines = vec![format!("{method} {path} HTTP/1.1"), "host: localhost".to_owned()];
     lines.extend(headers.iter().map(|header| (*header).to_owned()));
@@ -108,7 +108,7 @@ pub fn request(method: &str, path: &str, headers: &[&str], body: &str) -> Vec<u8
     format!("{}\r\n\r\n{body}", lines.join("\r\n")).into_bytes()
 }
 
-/// Asks once, and returns the body of the answer.
+/// Sends one request, and returns the body of the answer.
 pub fn ask(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
     let (mut stream, mut answer) = (TcpStream::connect(address)?, Vec::new());
     stream.write_all(request)?;

@@ -1,4 +1,5 @@
-//! Measures the service as it is shipped, with a constant stand-in for DynamoDB, and prints the tables of docs/performance.md.
+//! Measures the release build of the service, with a constant stand-in for DynamoDB, and prints the tables of
+//! docs/performance.md.
 //!
 //! ```sh
 //! cargo build --release --bin service
@@ -6,8 +7,8 @@
 //! cargo run --release --example load attack          # 200 clients that each ask for something else of 100 MB
 //! ```
 //!
-//! What is measured is the program beside this one, or the one that `SERVICE` names. The steady figure on a noisy
-//! machine is the processor time of its process: latency also holds what the load and the stand-in use.
+//! It measures the program built beside this one, or the one that `SERVICE` names. The processor time of its process is
+//! the steady figure on a noisy machine: latency includes the load and the stand-in.
 
 mod attack;
 mod cases;
@@ -34,7 +35,7 @@ fn main() -> Result<()> {
     memory(&stand_in)
 }
 
-/// What each case costs, every one with a service of its own that has answered nothing before.
+/// The cost of each case, each measured with a fresh service.
 fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
     println!(
         "| request | CPU s per 1,000 | target | original | requests/s per core | p50 | p99 |\n|---|---|---|---|---|---|---|"
@@ -43,7 +44,7 @@ fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
         let service = Service::start(&stand_in.endpoint)?;
         let request = case.request(&service)?;
         let fire = |manner| fire::fire(service.address, &request, manner);
-        // Its connections, caches and branch predictions are there before it is measured.
+        // Warms up connections, caches and branch prediction.
         fire(fire::WARM_UP)?;
         let before = service.used()?;
         let fired = fire(fire::MEASURED)?;
@@ -63,7 +64,7 @@ fn load(stand_in: &StandIn, wanted: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// How much memory it takes, and how soon it answers.
+/// Measures memory, and the time to the first answer.
 fn memory(stand_in: &StandIn) -> Result<()> {
     let mut starts = Vec::new();
     for _ in 0..20 {

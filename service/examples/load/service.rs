@@ -10,15 +10,15 @@ use anyhow::{Context, Result, ensure};
 
 use crate::fire::{ask, request};
 
-/// How long it may take until it answers.
+/// The time limit for its first answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running service. Dropping it ends it.
+/// A running service, which is stopped when this is dropped.
 pub struct Service {
     pub address: SocketAddr,
     pub answered_after: Duration,
     process: Child,
-    /// What it says is written, as it is where it is used.
+    /// Its output goes to a file, as in production.
     _said: tempfile::TempDir,
 }
 
@@ -63,7 +63,7 @@ impl Service {
         Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
     }
 
-    /// `VmRSS:`, its memory now, or `VmHWM:`, the most it has had.
+    /// `VmRSS:`, its present memory, or `VmHWM:`, its peak.
     pub fn memory_mib(&self, which: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(which)).context("/proc tells no memory")?;

@@ -1,4 +1,4 @@
-//! A stand-in for DynamoDB that answers every call with the same bytes: what it costs does not depend on the table.
+//! A stand-in for DynamoDB that answers every call with the same bytes: its cost does not depend on the table.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
@@ -14,12 +14,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// Posts in the table, their users, and every how many-th has a picture.
+/// The posts in the table, their users, and the interval between posts with a picture.
 const POSTS: u128 = 100;
 const USERS: u128 = 20;
 const PICTURES: u128 = 2;
 
-/// A stand-in in a process of its own. Dropping it ends it.
+/// A stand-in in a process of its own, which is stopped when this is dropped.
 pub struct StandIn {
     pub endpoint: String,
     process: Child,
@@ -30,7 +30,7 @@ impl StandIn {
         Self::named("stand-in")
     }
 
-    /// One whose table has 100,000 posts and 100 MB.
+    /// With a table of 100,000 posts and 100 MB.
     pub fn large() -> Result<Self> {
         Self::named("large-stand-in")
     }
@@ -51,7 +51,7 @@ impl Drop for StandIn {
     }
 }
 
-/// Answers for a large table until it is ended.
+/// Answers for a large table until it is stopped.
 #[tokio::main(flavor = "current_thread")]
 pub async fn serve_large() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -74,7 +74,7 @@ pub async fn serve_large() -> Result<()> {
     }
 }
 
-/// Posts in the large table, and in each of its answers.
+/// The posts in the large table, and in each of its answers.
 pub const LARGE: u128 = 100_000;
 const OF_ONE_ANSWER: usize = 1000;
 
@@ -118,7 +118,7 @@ fn number(id: &Value) -> Option<u128> {
     Some(u128::from_str_radix(&digits, 16).ok()? & 0xffff_ffff)
 }
 
-/// Answers until it is ended.
+/// Answers until it is stopped.
 #[tokio::main(flavor = "current_thread")]
 pub async fn serve() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -177,7 +177,7 @@ impl Answers {
     }
 }
 
-/// A post of an ordinary length.
+/// A post of ordinary length.
 fn row(number: u128) -> Value {
     let (user, id) = (format!("user {}", number % USERS), uuid(number));
     let mut row = json!({
