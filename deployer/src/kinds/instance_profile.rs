@@ -9,23 +9,23 @@ use crate::{
     page::names::iam_path,
 };
 
-/// An instance profile, known by its name.
+/// An instance profile, identified by its name.
 #[derive(Debug, Clone)]
 pub struct InstanceProfile {
-    /// Its name, unique in the account.
+    /// Its name, unique within the account.
     pub name: String,
-    /// Where IAM keeps it: `/deployer/STACK/`.
+    /// Its path: `/deployer/STACK/`.
     pub path: String,
 }
 
-/// What is chosen for an instance profile.
+/// The settings that we manage.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
-    /// The name of the role inside: one at the most.
+    /// The name of its role; a profile has at most one.
     pub role: Option<String>,
 }
 
-/// What an instance profile offers to others.
+/// Outputs for other resources.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Its name.
@@ -48,7 +48,7 @@ impl Resource for InstanceProfile {
         let call = aws.iam.get_instance_profile().instance_profile_name(&self.name);
         let answer = found(call.send().await)?;
         let Some(profile) = answer.and_then(|answer| answer.instance_profile) else { return Ok(Observed::Absent) };
-        // Right after the creation this may be the profile's id (docs/aws.md §6.3).
+        // Right after creation this may be the profile's id instead (docs/aws.md §6.3).
         if !profile.arn().starts_with("arn:") {
             return Ok(Observed::Settling("becoming visible".into()));
         }
@@ -60,7 +60,7 @@ impl Resource for InstanceProfile {
     async fn create(&self, aws: &Aws, want: &Settings, tags: &Tags) -> Result<Option<Live<Self>>, Fault> {
         let call = aws.iam.create_instance_profile().instance_profile_name(&self.name).path(&self.path);
         let profile = call.set_tags(Some(tag_list(tags))).send().await?.instance_profile;
-        // A profile just made may not be visible to its next call: then the next round completes it.
+        // A new profile may not be visible to the next call yet: then the next round completes it.
         let complete = match &want.role {
             Some(role) => found(self.add(aws, role).await)?.is_some(),
             None => true,
@@ -73,7 +73,7 @@ impl Resource for InstanceProfile {
         }))
     }
 
-    /// A profile holds one role: the old one goes before the new one comes (docs/aws.md §6.1).
+    /// A profile has one role: the old one is removed before the new one is added (docs/aws.md §6.1).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         if want.role == live.settings.role {
             return Ok(());
@@ -96,7 +96,7 @@ impl Resource for InstanceProfile {
         gone(aws.iam.delete_instance_profile().instance_profile_name(&self.name).send().await)
     }
 
-    /// IAM is global, so that the stack's profiles of other regions are here too: names tell them apart.
+    /// IAM is global, so the stack's profiles of other regions are listed, too; their names tell them apart.
     async fn owned(aws: &Aws, stack: &str, but: &Names) -> Result<Vec<Self>, Fault> {
         let (path, prefix) = (iam_path(stack), format!("{stack}-{}-", aws.region));
         let call = aws.iam.list_instance_profiles().path_prefix(&path);

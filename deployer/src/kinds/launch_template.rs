@@ -52,9 +52,9 @@ pub struct Settings {
     pub metadata_endpoint: String,
     /// Whether the metadata service requires session tokens: `required`.
     pub metadata_tokens: String,
-    /// How many network hops away the metadata may be read.
-    pub metadata_hops: i32,
     /// The hop limit of the instance metadata service.
+    pub metadata_hops: i32,
+    /// Tags of the instances.
     pub instance_tags: BTreeMap<String, String>,
     /// Tags of their disks.
     pub volume_tags: BTreeMap<String, String>,
