@@ -920,7 +920,7 @@ async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
     }
     says_no_secret(&scene, &["plan"], "environment.TOKEN (changed)").await;
     scene.project.edit("another\n", "another\n      \"\": broken\n");
-    let broken = says_no_secret(&scene, &["plan"], "is no name of a variable").await;
+    let broken = says_no_secret(&scene, &["plan"], "is not a valid variable name").await;
     assert!(!broken.all().contains("another"), "{}", broken.all());
     scene.end().await;
 }

@@ -537,7 +537,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
             config: &format!("{role}[profile base]\nrole_arn = arn:aws:iam::1:role/Other\nsource_profile = dev\n"),
             arguments: dev,
             error: "cannot sign in with profile dev: the source_profile of each leads to the other: dev → base → dev",
-            hint: "name a profile that has credentials",
+            hint: "to a profile with credentials",
             ..Case::default()
         },
         Case {
