@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The range and the default of a number.
+/// The range and the default of a number, from its row. `fields.rs` tests that every field is read according to its row.
 fn number(fields: &Fields<'_>, key: &str) -> (RangeInclusive<i64>, Option<u16>) {
     match fields.takes(key) {
         Some(Takes::Number { least, most, usual }) => (i64::from(*least)..=i64::from(*most), *usual),
