@@ -208,7 +208,7 @@ mod tests {
         for (name, (is_good, _)) in all {
             for odd in ODD.iter().filter(|odd| !is_good(odd)) {
                 let error = read(&[(&name, odd)]).map(drop).unwrap_err();
-                assert!(error.starts_with(&format!("{name} is {odd:?}: ")) && !told.contains('\n'), "{told}");
+                assert!(error.starts_with(&format!("{name} is {odd:?}: ")) && !error.contains('\n'), "{error}");
                 refused += 1;
             }
         }
@@ -221,7 +221,7 @@ mod tests {
             for empty in ["", " "] {
                 match read(&[(name, empty)]) {
                     Ok(settings) => assert!(settings.get(name).is_none() && !NEVER_EMPTY.contains(name), "{name}"),
-                    Err(error) => assert_eq!(told, format!("{name} is empty: leave it out")),
+                    Err(error) => assert_eq!(error, format!("{name} is empty: leave it out")),
                 }
             }
         }

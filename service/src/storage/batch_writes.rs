@@ -360,8 +360,8 @@ mod tests {
                 tokio::time::advance(Duration::from_secs(1)).await;
             }
             for other in others {
-                let told = other.await.unwrap();
-                assert!(matches!(told, Err(Error::Unavailable(_))), "{answer}: {told:?}");
+                let written = other.await.unwrap();
+                assert!(matches!(written, Err(Error::Unavailable(_))), "{answer}: {written:?}");
             }
         }
     }
