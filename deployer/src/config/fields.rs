@@ -280,7 +280,8 @@ mod tests {
     /// A description with an entry `x` in every section, and none of the optional fields of its mappings.
     fn description() -> Value {
         json!({
-            "name": "app", "region": "us-east-1", "tags": {}, "roles": { "existing": "R" }, "outputs": {},
+            "name": "app", "region": "us-east-1", "tags": {}, "outputs": {},
+            "roles": { "existing": "R", "instance_profile": "R" },
             "buckets": { "x": { "cors": { "methods": ["GET"] }, "on_upload": { "function": "x" } } },
             "tables": { "x": { "partition_key": "k" } },
             "functions": { "x": { "package": "x", "environment": {}, "uses": { "buckets": {}, "tables": {} } } },
