@@ -1,17 +1,16 @@
 //! The page as a person uses it, in a headless Chromium: log in, write, add pictures, see their labels, delete.
 
-#[path = "../../service/tests/support/browser.rs"]
-mod browser;
-#[path = "../../service/tests/support/landscape.rs"]
-mod landscape;
 mod support;
 
 use std::path::Path;
 
-use browser::Browser;
-use landscape::{DUSK, LAKE, MEADOW, landscape};
 use serde_json::{Value, json};
-use support::{Project, world};
+use support::{
+    Project,
+    cloud::{KEYS, connect, notification_is_in_force},
+};
+use testkit::browser::Browser;
+use testkit::landscape::{DUSK, LAKE, MEADOW, landscape};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_writes_posts_with_pictures_and_deletes_one() {
@@ -24,8 +23,8 @@ async fn a_person_writes_posts_with_pictures_and_deletes_one() {
 
     let up = project.done(&["up", "--local", "--yes"]);
     let url = up.output("URL");
-    let aws = world::connect(&project.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
-    world::uploads_are_told(&aws, &up.output("BUCKET")).await;
+    let aws = connect(&project.endpoint(), KEYS).await;
+    notification_is_in_force(&aws, &up.output("BUCKET")).await;
     let page = Browser::chromium().await;
     page.open(&url).await;
     page.until("an empty page", "document.querySelector('#empty:not([hidden])')").await;

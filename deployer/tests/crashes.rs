@@ -1,15 +1,16 @@
-//! No crash can hurt a stack: the deployer is killed after every call that changes something, the line is cut before
-//! and after every such call, and the same command makes good what is left. Against our own AWS and against moto.
+//! No crash can hurt a stack: the deployer is killed after every call that changes something, the connection is reset
+//! before and after every such call, and the same command completes what is left. Against our own AWS and against moto.
+//! This is case 19 of docs/aws.md §19.
 
 mod support;
 
 use std::path::Path;
 
 use support::{
-    line::{Calls, Trouble, parts},
+    inventory::Inventory,
     scene::{PICTURE, Phase, Scene, Undisturbed},
-    world::Inventory,
 };
+use testkit::proxy::{Calls, Fault, parts};
 
 /// How often a point is tried whose call does not come: calls that take turns do not come alike in every run.
 const TRIES: usize = 5;
@@ -34,14 +35,14 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&st
 }
 
 /// Cuts the line once, before or after the effect of every call: the run itself must get over it.
-async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: Trouble, spared: &[(&str, &str)]) {
+async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: Fault, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = without(&mutating, spared);
     let converged = at_every_point(&points, async |call| {
         scene.prepare(phase).await;
-        scene.line.spoil([call], cut.clone(), 1);
+        scene.proxy.inject([call], cut.clone(), 1);
         scene.done(phase).await;
-        let met = scene.line.spoilt().contains(call);
+        let met = scene.proxy.hit().contains(call);
         scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
         scene.clear().await;
         met
@@ -99,13 +100,13 @@ macro_rules! proofs {
         killed_anywhere_it_converges($scene, $phase, UNTAGGED_BY_MOTO).await
     };
     (@ Before, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut before", Trouble::Before, &[]).await
+        cut_anywhere_it_completes($scene, $phase, "cut before", Fault::ResetBefore, &[]).await
     };
     (@ After, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Trouble::After, &[]).await
+        cut_anywhere_it_completes($scene, $phase, "cut after", Fault::ResetAfter, &[]).await
     };
     (@ AfterButTwice, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Trouble::After, MADE_TWICE_BY_MOTO).await
+        cut_anywhere_it_completes($scene, $phase, "cut after", Fault::ResetAfter, MADE_TWICE_BY_MOTO).await
     };
 }
 
@@ -122,30 +123,30 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
 const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the tags of the creation")];
 
 proofs! {
-    up_killed_after_any_call_is_completed_by_the_next: ours, Up, Kill;
-    a_change_killed_after_any_call_is_completed_by_the_next: ours, Change, Kill;
-    another_port_killed_after_any_call_is_completed_by_the_next: ours, Move, Kill;
-    what_is_no_longer_described_goes_wherever_its_removal_was_killed: ours, Shrink, Kill;
-    down_killed_after_any_call_is_completed_by_the_next: ours, Down, Kill;
-    up_gets_over_a_line_cut_before_any_call: ours, Up, Before;
-    up_gets_over_a_line_cut_after_any_call: ours, Up, After;
-    a_change_gets_over_a_line_cut_before_any_call: ours, Change, Before;
-    a_change_gets_over_a_line_cut_after_any_call: ours, Change, After;
-    down_gets_over_a_line_cut_before_any_call: ours, Down, Before;
-    down_gets_over_a_line_cut_after_any_call: ours, Down, After;
-    on_moto_up_killed_after_any_call_is_completed_by_the_next: motos, Up, KillButUntagged;
-    on_moto_down_killed_after_any_call_is_completed_by_the_next: motos, Down, Kill;
-    on_moto_up_gets_over_a_line_cut_before_any_call: motos, Up, Before;
-    on_moto_up_gets_over_a_line_cut_after_any_call: motos, Up, AfterButTwice;
-    on_moto_down_gets_over_a_line_cut_before_any_call: motos, Down, Before;
-    on_moto_down_gets_over_a_line_cut_after_any_call: motos, Down, After;
+    up_killed_after_any_call_is_completed_by_the_next: local, Up, Kill;
+    a_change_killed_after_any_call_is_completed_by_the_next: local, Change, Kill;
+    another_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
+    what_is_no_longer_described_goes_wherever_its_removal_was_killed: local, Shrink, Kill;
+    down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;
+    up_gets_over_a_line_cut_before_any_call: local, Up, Before;
+    up_gets_over_a_line_cut_after_any_call: local, Up, After;
+    a_change_gets_over_a_line_cut_before_any_call: local, Change, Before;
+    a_change_gets_over_a_line_cut_after_any_call: local, Change, After;
+    down_gets_over_a_line_cut_before_any_call: local, Down, Before;
+    down_gets_over_a_line_cut_after_any_call: local, Down, After;
+    on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, KillButUntagged;
+    on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill;
+    on_moto_up_gets_over_a_line_cut_before_any_call: moto, Up, Before;
+    on_moto_up_gets_over_a_line_cut_after_any_call: moto, Up, AfterButTwice;
+    on_moto_down_gets_over_a_line_cut_before_any_call: moto, Down, Before;
+    on_moto_down_gets_over_a_line_cut_after_any_call: moto, Down, After;
 }
 
 /// Nothing is overlooked among what no longer stands in the description: what is left is what a stack has that never
 /// had more. Only programs stay until `down`: an older instance that is started anew fetches the one it was made with.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_of_a_stack_is_what_a_smaller_one_has() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let mut shrunk = scene.undisturbed(Phase::Shrink).await.goal;
     shrunk.retain(|thing, _| !(thing.starts_with("object ") && thing.contains("/services/")));
     scene.describe_guarded();
@@ -170,7 +171,7 @@ fn random() -> (u64, fastrand::Rng) {
 /// Kills a command at random calls, reading ones included, and has the opposite one follow each time.
 async fn killed_at_random_and_followed_by(killed: Phase, next: Phase) {
     let (seed, mut random) = random();
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let calls: Vec<String> = scene.steady(killed).await.calls.into_iter().collect();
     let goal = scene.undisturbed(next).await.goal;
     let mut met = 0;
@@ -208,7 +209,7 @@ async fn down_killed_at_random_is_repaired_by_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
     let (seed, mut random) = random();
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let up = scene.undisturbed(Phase::Up).await;
     let down = scene.undisturbed(Phase::Down).await;
     for _ in 0..8 {
@@ -234,17 +235,17 @@ const SAMPLED: usize = 7;
 
 /// Nobody kills a run whose line is dead: it ends by itself, says so, and the same command continues.
 async fn without_a_line_it_ends_by_itself(phase: Phase) {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let sample: Calls = mutating.iter().step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
-        scene.line.spoil([call], Trouble::ForGood, 1);
+        scene.proxy.inject([call], Fault::CutAfter, 1);
         let said = scene.run(phase.arguments()).await;
-        let met = scene.line.spoilt().contains(call);
+        let met = scene.proxy.hit().contains(call);
         assert_eq!(said.code, i32::from(met), "{call}: {}", said.all());
         assert!(!met || said.stderr.contains("the same command continues"), "{call}: {}", said.all());
-        scene.line.mend();
+        scene.proxy.reset();
         scene.done(phase).await;
         scene.assert_settled(phase, &goal, &format!("without a line from {call} on")).await;
         scene.clear().await;

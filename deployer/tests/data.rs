@@ -2,10 +2,7 @@
 
 mod support;
 
-use support::{
-    Project, Said,
-    cloud::{Ours, ours},
-};
+use support::{Project, Said, cloud::TestAws};
 
 const TWO_TABLES: &str = "\
 name: data
@@ -17,8 +14,8 @@ tables:
   likes: { partition_key: post }
 ";
 
-async fn up_with(description: &str) -> (Ours, Project) {
-    let (cloud, project) = (ours().await, Project::with(description));
+async fn up_with(description: &str) -> (TestAws, Project) {
+    let (cloud, project) = (TestAws::start().await, Project::with(description));
     cloud.done(&project, &["up", "--yes"]).await;
     (cloud, project)
 }
@@ -144,7 +141,7 @@ async fn on_a_terminal_each_is_asked_about_by_name() {
     let bucket = "data-files-000000000000-us-east-1";
     let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes", bucket]).await;
     let (table, asked) = ("Type data-likes to delete it", format!("Type {bucket} to delete it"));
-    assert!(said.stdout.contains(table) && said.stdout.contains(&asked), "{}", said.all());
+    assert!(said.stderr.contains(table) && said.stderr.contains(&asked), "{}", said.all());
     assert_eq!(said.code, 3, "a yes is not a name: {}", said.all());
     assert_eq!(cloud.tables().await, ["data-likes", "data-posts"]);
     assert_eq!(cloud.buckets().await, ["data-artifacts-000000000000-us-east-1"]);

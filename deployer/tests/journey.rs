@@ -5,7 +5,11 @@ mod support;
 use std::io::Cursor;
 
 use serde_json::{Value, json};
-use support::{Project, eventually, world};
+use support::{
+    Project,
+    cloud::{KEYS, connect, notification_is_in_force},
+};
+use testkit::{Control, eventually};
 
 /// What `up` says when a bucket was told just now whom to tell of uploads.
 const LATE: &str = "S3 may take 5 minutes to start notifying labeler; earlier uploads to images are not reported";
@@ -53,19 +57,9 @@ impl Browser {
     }
 }
 
-/// From now on these bad sides of AWS show.
-async fn chaos(project: &Project, kinds: &[&str]) {
-    let put = reqwest::Client::new().put(format!("{}/_local/chaos", project.endpoint()));
-    let answer = put.json(&json!({ "kinds": kinds, "seed": 7 })).send().await.expect("an answer");
-    assert_eq!(answer.status(), 200);
-}
-
-/// The calls that the local AWS has answered, and how many of them change something.
-async fn calls(project: &Project) -> (usize, usize) {
-    let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
-    let calls: Vec<Value> = answer.json().await.expect("a list of calls");
-    let mutating = calls.iter().filter(|call| call["mutating"] == true).count();
-    (calls.len(), mutating)
+/// The control pages of a project's local AWS.
+fn control(project: &Project) -> Control {
+    Control::of(&project.endpoint())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,8 +68,8 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     let up = project.done(&["up", "--local", "--yes"]);
     assert!(up.stderr.contains(LATE), "{}", up.all());
     let browser = Browser { client: reqwest::Client::new(), url: up.output("URL") };
-    let aws = world::connect(&project.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
-    world::uploads_are_told(&aws, &up.output("BUCKET")).await;
+    let aws = connect(&project.endpoint(), KEYS).await;
+    notification_is_in_force(&aws, &up.output("BUCKET")).await;
 
     // A post, a picture, its labels.
     let page = browser.client.get(&browser.url).send().await.expect("an answer");
@@ -85,7 +79,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     let id = post["id"].as_str().and_then(|id| id.strip_prefix("POST#")).expect("an id").to_owned();
     assert_eq!(browser.posts("").await.len(), 1);
     // Even where the function hears of the upload late, or twice.
-    chaos(&project, &["s3-notify-lag"]).await;
+    control(&project).set_chaos(&["s3-notify-lag"]).await;
     browser.attach("Zoe", &id, jpeg()).await;
     let labelled = eventually("labels", async || {
         let posts = browser.posts("?user=Zoe").await;
@@ -93,7 +87,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     })
     .await;
     assert!(!labelled["labels"].as_array().expect("labels").is_empty(), "{labelled}");
-    chaos(&project, &[]).await;
+    control(&project).set_chaos(&[]).await;
     let picture = labelled["image"].as_str().expect("a presigned URL");
     let picture = browser.client.get(picture).send().await.expect("an answer");
     assert_eq!((picture.status().as_u16(), picture.bytes().await.expect("bytes").to_vec()), (200, jpeg()));
@@ -147,9 +141,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
 
 /// Mutating calls that only a deployment makes: the service and the labeler write objects and rows.
 async fn calls_of_the_deployer(project: &Project) -> usize {
-    let _ = calls(project).await;
-    let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
-    let calls: Vec<Value> = answer.json().await.expect("a list of calls");
+    let calls = control(project).journal().await;
     let data = [
         "PutObject",
         "PutItem",

@@ -81,14 +81,6 @@ fn is_orderly(status: &u16) -> bool {
     *status < 500 || *status == 501
 }
 
-/// The program that puts requests, built beside this test.
-fn putter() -> PathBuf {
-    let beside = std::env::current_exe().unwrap();
-    let program = beside.ancestors().nth(2).expect("the build folder").join("examples/put");
-    assert!(program.is_file(), "{} is not there: cargo build --workspace --examples", program.display());
-    program
-}
-
 #[test]
 fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
     let json = |body: &str| {
@@ -162,7 +154,12 @@ fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
         fs::write(&file, text).unwrap();
         let mut limited = Command::new("sh");
         limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let said = limited.arg("sh").arg(putter()).arg(&file).output().expect("a shell can be started");
+        let said = limited
+            .arg("sh")
+            .arg(testkit::programs::example("put"))
+            .arg(&file)
+            .output()
+            .expect("a shell can be started");
         let errors = String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "{what}: {} {}", said.status, errors.chars().take(2000).collect::<String>());
         let said = String::from_utf8_lossy(&said.stdout);
