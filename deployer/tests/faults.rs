@@ -47,7 +47,7 @@ impl Proof {
     }
 }
 
-async fn every_call_gets_over(what: &str, trouble: Fault, times: usize) {
+async fn every_call_survives(what: &str, trouble: Fault, times: usize) {
     let scene = Scene::local().await;
     let mut proofs = watch(&scene, LIFE).await;
     if trouble == Fault::Hang {
@@ -175,20 +175,20 @@ fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
 }
 
 macro_rules! proofs {
-    ($($test:ident: $what:literal, $trouble:expr, $times:literal;)*) => {
+    ($($test:ident: $what:literal, $fault:expr, $times:literal;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            every_call_gets_over($what, $trouble, $times).await;
+            every_call_survives($what, $fault, $times).await;
         })*
     };
 }
 
 proofs! {
-    every_call_gets_over_being_throttled_five_times: "throttled five times", Fault::Throttled, 5;
-    every_call_gets_over_an_internal_error: "internal error (500)", Fault::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_gets_over_an_unavailable_service: "unavailable (503)", Fault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_gets_over_silence: "no answer in time", Fault::Hang, 1;
-    every_call_gets_over_a_reset_before_its_effect: "reset before the effect", Fault::ResetBefore, 1;
-    every_call_gets_over_a_reset_after_its_effect: "reset after the effect", Fault::ResetAfter, 1;
-    every_call_gets_over_half_an_answer: "half an answer", Fault::Truncated, 1;
+    every_call_survives_being_throttled_five_times: "throttled five times", Fault::Throttled, 5;
+    every_call_survives_an_internal_error: "internal error (500)", Fault::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_survives_an_unavailable_service: "unavailable (503)", Fault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_survives_an_answer_that_never_comes: "no answer in time", Fault::Hang, 1;
+    every_call_survives_a_reset_before_its_effect: "reset before the effect", Fault::ResetBefore, 1;
+    every_call_survives_a_reset_after_its_effect: "reset after the effect", Fault::ResetAfter, 1;
+    every_call_survives_a_truncated_answer: "half an answer", Fault::Truncated, 1;
 }

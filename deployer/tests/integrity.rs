@@ -9,7 +9,7 @@ use support::{Project, cloud::TestAws, hands::Hands};
 use testkit::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_was_patched_in_the_bucket_does_not_start_on_any_instance() {
+async fn a_program_modified_in_the_bucket_does_not_start_on_any_instance() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let (aws, hands) = (&cloud.aws, Hands::of(&cloud.aws));

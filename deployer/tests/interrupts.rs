@@ -40,7 +40,7 @@ async fn the_first_ctrl_c_finishes_the_calls_in_flight_and_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_does_the_same() {
+async fn the_first_sigterm_finishes_the_calls_in_flight_and_reports() {
     one_signal_finishes_what_was_begun(Signal::TERM).await;
 }
 
@@ -50,7 +50,7 @@ async fn the_second_ctrl_c_leaves_at_once_and_hurts_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_does_the_second_sigterm() {
+async fn the_second_sigterm_leaves_at_once_and_hurts_nothing() {
     the_second_signal_leaves_at_once(Signal::TERM).await;
 }
 
@@ -110,7 +110,7 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
 
 /// While nothing has been begun, nothing need be finished: it ends at once, and says that nothing was changed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_while_it_looks_ends_it_with_the_code_of_an_interrupt() {
+async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
@@ -131,7 +131,7 @@ async fn a_signal_while_it_looks_ends_it_with_the_code_of_an_interrupt() {
 
 /// Before the first answer, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_before_the_first_answer_ends_it_with_the_code_of_an_interrupt() {
+async fn a_signal_before_the_first_answer_ends_the_run_with_the_exit_code_of_an_interrupt() {
     let scene = Scene::local().await;
     scene.proxy.inject(["GetCallerIdentity"], Fault::Hang, usize::MAX);
     let run = Run::start(&scene, Phase::Up.arguments());
@@ -144,7 +144,7 @@ async fn a_signal_before_the_first_answer_ends_it_with_the_code_of_an_interrupt(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_at_a_question_is_an_interrupt_and_no_answer() {
+async fn ctrl_c_at_a_question_is_an_interrupt_and_not_an_answer() {
     let scene = Scene::local().await;
     let mut terminal = Terminal::of(&scene.command(&["up"]));
     terminal.see("Go ahead?").await;

@@ -63,7 +63,7 @@ fn control(project: &Project) -> Control {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_comes_to_life_serves_changes_and_goes() {
+async fn a_stack_is_created_serves_is_changed_and_removed() {
     let project = Project::postagram();
     let up = project.done(&["up", "--local", "--yes"]);
     assert!(up.stderr.contains(LATE), "{}", up.all());
@@ -157,7 +157,7 @@ async fn calls_of_the_deployer(project: &Project) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_fill_a_dotenv_and_parts_come_up_alone() {
+async fn outputs_fill_a_dotenv_and_up_can_be_limited_to_entries() {
     let project = Project::postagram();
     let part = project.done(&["up", "--local", "--yes", "buckets", "tables"]);
     assert!(!part.stderr.contains("load_balancer"), "{}", part.all());
@@ -181,7 +181,7 @@ async fn outputs_fill_a_dotenv_and_parts_come_up_alone() {
 }
 
 #[test]
-fn without_a_terminal_nothing_is_asked_and_the_flag_is_named() {
+fn without_a_terminal_the_flag_that_confirms_is_named() {
     let project = Project::with("name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n");
     let said = project.run(&["up", "--local"]);
     assert_eq!(said.code, 64, "{}", said.all());
@@ -204,7 +204,7 @@ fn a_wrong_description_is_shown_with_its_place_and_its_own_exit_code() {
 }
 
 #[test]
-fn without_credentials_it_says_where_to_get_some() {
+fn without_credentials_the_ways_to_get_some_are_shown() {
     let project = Project::with("name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n");
     let said = project.run_with(&["plan"], &[("AWS_EC2_METADATA_DISABLED", "true")]);
     assert_eq!(said.code, 77, "{}", said.all());
@@ -246,7 +246,7 @@ fn every_folder_has_a_local_aws_of_its_own_on_a_port_it_keeps() {
 }
 
 #[test]
-fn a_copied_folder_is_another_folder() {
+fn a_copied_folder_has_a_local_aws_of_its_own() {
     let original = Project::with(SMALL);
     original.done(&["up", "--local", "--yes"]);
     let copy = Project::with(SMALL);
@@ -283,7 +283,7 @@ fn stacks_of_two_regions_live_in_one_folder_side_by_side() {
 }
 
 #[test]
-fn a_variable_that_names_no_port_is_refused_by_its_name() {
+fn a_port_variable_that_is_not_a_number_is_refused_by_name() {
     let project = Project::with(SMALL);
     for value in ["abc", "", "65536", "-1", "80 "] {
         for arguments in [&["up", "--local", "--yes"][..], &["local", "start"], &["local", "run"]] {
@@ -295,7 +295,7 @@ fn a_variable_that_names_no_port_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_keeps_the_local_aws_from_starting_is_told_for_what_it_is() {
+fn a_local_aws_that_cannot_start_is_reported_with_the_cause() {
     let project = Project::with(SMALL);
     project.done(&["local", "start"]);
     project.done(&["local", "stop"]);
@@ -338,7 +338,7 @@ fn what_keeps_the_local_aws_from_starting_is_told_for_what_it_is() {
 }
 
 #[test]
-fn nothing_that_is_set_up_for_aws_reaches_the_local_one() {
+fn settings_for_aws_do_not_affect_the_local_aws() {
     let project = Project::with(SMALL);
     let nowhere = "http://127.0.0.1:9";
     let environment = [

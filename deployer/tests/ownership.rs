@@ -67,7 +67,7 @@ async fn is_refused(scene: &Scene, address: &str, owner: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
+async fn a_resource_that_lost_our_tag_is_left_alone_until_it_is_adopted() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -85,7 +85,7 @@ async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_carries_the_tag_of_another_stack_is_never_taken_over() {
+async fn a_resource_with_the_tag_of_another_stack_is_never_taken_over() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -149,7 +149,7 @@ const ANCHOR: &[&str] = &["bucket.artifacts", "artifact.web"];
 
 /// What is not ours can be kept, of every kind, and everything that it does not need goes.
 #[tokio::test(flavor = "multi_thread")]
-async fn down_goes_on_without_what_it_is_told_to_keep() {
+async fn down_continues_without_what_keep_names() {
     let scene = Scene::local().await;
     let all = to_be_made(&scene.run(&["plan"]).await);
     let aws = connect(&scene.endpoint(), scene.keys).await;

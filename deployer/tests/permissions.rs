@@ -48,7 +48,7 @@ const SPARE: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_derived_policies_are_enough_and_no_permission_that_is_used_can_be_missing() {
+async fn the_derived_policies_are_sufficient_and_minimal() {
     let stage = Stage::set().await;
     stage.story("all").await.expect("the derived policies are enough");
 
@@ -116,7 +116,7 @@ async fn the_derived_policies_are_enough_and_no_permission_that_is_used_can_be_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_go_on_when_their_credentials_end() {
+async fn programs_keep_working_when_their_credentials_expire() {
     let project = Project::postagram();
     project.done(&["local", "start"]);
     let chaos = reqwest::Client::new().put(format!("{}/_local/chaos", project.endpoint()));
@@ -134,7 +134,7 @@ async fn programs_go_on_when_their_credentials_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_converges_while_roles_become_known() {
+async fn up_converges_while_iam_propagates_new_roles() {
     let scene = Scene::local().await;
     scene.put_chaos("iam-lag").await;
     scene.done(Phase::Up).await;

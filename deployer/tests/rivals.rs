@@ -64,7 +64,7 @@ async fn alone(project: &Project) -> Inventory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_first_ups_at_once_make_one_stack() {
+async fn eight_concurrent_first_ups_make_one_stack() {
     let project = Project::light();
     let goal = alone(&project).await;
     for arguments in [&["up", "--yes", "--no-wait"][..], &["up", "--yes", "--no-wait", "--wait"]] {
@@ -87,7 +87,7 @@ async fn eight_first_ups_at_once_make_one_stack() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
+async fn concurrent_runs_with_different_descriptions_take_turns() {
     let (cloud, first) = (TestAws::start().await, Project::with(SMALL));
     let other = Project::with(&SMALL.replace("  posts: {", "  likes: { partition_key: post }\n  posts: {"));
     for round in 0..4 {
@@ -125,7 +125,7 @@ async fn leased_by_somebody_else(cloud: &TestAws) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
+async fn a_run_that_finds_the_stack_leased_names_the_holder_and_changes_nothing() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     leased_by_somebody_else(&cloud).await;
@@ -159,7 +159,7 @@ async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
+async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let place = place_of_leases(&cloud.aws, MINUTE);
     let ask = || Lease::take(&place, "test");
@@ -205,7 +205,7 @@ async fn a_lease_is_held_for_as_long_as_its_holder_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_been_overtaken_is_told_and_leaves_the_others_lease_alone() {
+async fn a_holder_whose_lease_was_taken_over_notices_and_leaves_it_alone() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
@@ -220,7 +220,7 @@ async fn who_has_been_overtaken_is_told_and_leaves_the_others_lease_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_of_which_nothing_is_heard_for_a_term_is_lost_and_taken_over() {
+async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let proxy = Proxy::to(&cloud.endpoint()).await;
@@ -246,7 +246,7 @@ async fn a_lease_of_which_nothing_is_heard_for_a_term_is_lost_and_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_has_lost_its_lease_begins_nothing_more() {
+async fn a_run_that_has_lost_its_lease_makes_no_further_changes() {
     let scene = Scene::local().await;
     scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "3"]);
@@ -265,7 +265,7 @@ async fn a_run_that_has_lost_its_lease_begins_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_of_a_run_says_whose_it_is_and_when_it_ends() {
+async fn the_lease_of_a_run_names_its_holder_and_its_expiry() {
     let scene = Scene::local().await;
     scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut command = scene.command(&["up", "--yes", "--no-wait", "--lease", "6"]);
@@ -302,7 +302,7 @@ async fn make_table(cloud: &TestAws, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
+async fn an_untagged_resource_is_taken_over_only_when_it_is_named() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let ours = cloud.aws.s3.create_bucket().bucket("small-files-000000000000-us-east-1");
     ours.send().await.expect("a bucket can be made");
@@ -334,7 +334,7 @@ async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
+async fn a_resource_tagged_by_another_stack_is_refused_even_with_adopt() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     make_table(&cloud, "small-posts").await;
     let theirs = aws_sdk_dynamodb::types::Tag::builder().key(STACK_TAG).value("large").build().expect("whole");
@@ -354,7 +354,7 @@ async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
 /// Elastic Load Balancing answers a creation as if it were new when somebody was faster with the same settings: case 8 of
 /// docs/aws.md §19.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
+async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() {
     let cloud = TestAws::start().await;
     let vpcs = cloud.aws.ec2.describe_vpcs().send().await.expect("networks");
     let vpc = vpcs.vpcs()[0].vpc_id().expect("an id").to_owned();
@@ -408,7 +408,7 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
 
 /// The same listener, made by somebody after `up` has looked and before it creates its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
+async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -485,7 +485,7 @@ async fn another_account_or_region_is_refused_naming_both() {
 
 /// On moto, which has every region.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_region_never_meets_the_first() {
+async fn stacks_of_two_regions_do_not_affect_each_other() {
     let (moto, project) = (Moto::start(), Project::light());
     let settled = |place: &[&str]| {
         let plan = moto.run(&project, &[&["plan", "--detailed-exitcode"], place].concat());
@@ -506,7 +506,7 @@ async fn a_second_region_never_meets_the_first() {
 
 /// On our own AWS: moto knows a scaling policy by its name alone, whosever it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_name_never_meets_the_first() {
+async fn stacks_of_two_names_do_not_affect_each_other() {
     let (cloud, first) = (TestAws::start().await, Project::light());
     let second = Project::with(&first.description().replace("name: postagram", "name: postagram-two"));
     let settled = async |project: &Project| {

@@ -80,7 +80,7 @@ async fn up(cloud: &TestAws, project: &Project) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_and_another_port_interrupt_nobody() {
+async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     let crowd = Crowd::gather(&up(&cloud, &project).await.output("URL"));
     crowd.some_more().await;
@@ -118,7 +118,7 @@ async fn a_roll_out_and_another_port_interrupt_nobody() {
 
 /// As long as the new targets are not healthy, the old ones answer, and the run says what it waits for.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
+async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     let scene = Scene::local().await;
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());
@@ -145,7 +145,7 @@ async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
 
 /// Both sets are there when a change of the port has failed, and the listener knows the target groups of both.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets_in_order() {
+async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
     let scene = Scene::local().await;
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());

@@ -11,7 +11,7 @@ use stack::TestCompute;
 const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
-async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
+async fn a_full_zone_is_reported_and_the_group_launches_in_the_other() {
     let test = TestCompute::start().await;
     test.turn_bad(&[ChaosKind::Capacity], 1);
     let stack = test.create("/", &[("MinSize", "2")]).await;
@@ -44,7 +44,7 @@ async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
 }
 
 #[tokio::test]
-async fn a_zone_that_has_room_again_gets_its_share_before_the_other_gives_it_up() {
+async fn a_zone_with_capacity_again_is_rebalanced_before_the_other_terminates() {
     let test = TestCompute::start().await;
     test.turn_bad(&[ChaosKind::Capacity], 1);
     let two = [("MinSize", "2"), ("MaxSize", "2"), ("HealthCheckGracePeriod", "7200")];
@@ -129,21 +129,21 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
 }
 
 #[tokio::test]
-async fn the_same_seed_lets_the_same_launches_fail_to_boot() {
+async fn the_same_seed_makes_the_same_launches_fail_to_boot() {
     let first = fates(ChaosKind::BootFail, 7).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
     assert_eq!(fates(ChaosKind::BootFail, 7).await, first);
 }
 
 #[tokio::test]
-async fn the_same_seed_lets_the_same_services_crash_again_and_again() {
+async fn the_same_seed_makes_the_same_services_crash() {
     let first = fates(ChaosKind::CrashLoop, 3).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
     assert_eq!(fates(ChaosKind::CrashLoop, 3).await, first);
 }
 
 #[tokio::test]
-async fn what_does_not_come_up_is_replaced_until_one_does() {
+async fn an_instance_that_does_not_boot_is_replaced_until_one_does() {
     let test = TestCompute::start_at("100".parse().unwrap()).await;
     test.turn_bad(&[ChaosKind::BootFail, ChaosKind::CrashLoop], 5);
     let stack = test.create("/", &[("MinSize", "3"), ("HealthCheckGracePeriod", "300")]).await;
@@ -182,7 +182,7 @@ async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_gr
 }
 
 #[tokio::test]
-async fn an_account_on_the_free_plan_launches_nothing_else() {
+async fn an_account_on_the_free_plan_launches_free_types_only() {
     let test = TestCompute::start().await;
     test.turn_bad(&[ChaosKind::FreePlan], 0);
     let stack = test.create("/", NOBODY).await;
@@ -204,7 +204,7 @@ async fn an_account_on_the_free_plan_launches_nothing_else() {
 }
 
 #[tokio::test]
-async fn beyond_the_quota_of_processors_nothing_is_launched_or_started() {
+async fn nothing_is_launched_or_started_beyond_the_vcpu_quota() {
     const TOO_MANY: &str = "vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.";
     let test = TestCompute::start().await;
     let stack =
@@ -245,7 +245,7 @@ async fn beyond_the_quota_of_processors_nothing_is_launched_or_started() {
 }
 
 #[tokio::test]
-async fn at_the_real_speed_a_load_balancer_is_not_there_for_minutes() {
+async fn at_real_speed_a_load_balancer_is_provisioned_for_minutes() {
     let test = TestCompute::start_at(Speed::REAL).await;
     test.create("/", NOBODY).await;
     let described = test.ok("elasticloadbalancing", "DescribeLoadBalancers", &[]).await;

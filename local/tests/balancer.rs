@@ -78,7 +78,7 @@ async fn bodies_stream_both_ways_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn what_an_alb_does_not_pass_on_has_its_answers() {
+async fn requests_that_an_alb_rejects_get_its_own_answers() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[PATIENT]).await;
     let long = "x".repeat(17_000);
@@ -104,7 +104,7 @@ async fn what_an_alb_does_not_pass_on_has_its_answers() {
 }
 
 #[tokio::test]
-async fn whoever_is_silent_for_the_idle_timeout_is_told_whose_fault_it_is() {
+async fn the_idle_timeout_is_answered_by_the_side_that_was_silent() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[PATIENT]).await;
     set_balancer(&test, &stack, "idle_timeout.timeout_seconds", "1").await;
@@ -119,7 +119,7 @@ async fn whoever_is_silent_for_the_idle_timeout_is_told_whose_fault_it_is() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_is_counted_and_its_target_has_nothing_to_finish() {
+async fn a_client_that_disconnects_is_counted_and_its_request_is_cancelled() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[PATIENT]).await;
     let mut stream = TcpStream::connect(&stack.address).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_client_that_goes_is_counted_and_its_target_has_nothing_to_finish() {
 }
 
 #[tokio::test]
-async fn attributes_say_who_gets_the_next_request_and_what_it_tells_of_the_client() {
+async fn attributes_set_the_routing_algorithm_and_the_client_headers() {
     let test = TestCompute::start().await;
     let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
     test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
@@ -215,7 +215,7 @@ impl Load {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_leaves_through_draining_loses_no_request() {
+async fn an_instance_that_is_drained_loses_no_request() {
     let test = TestCompute::start().await;
     let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
     test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;

@@ -11,7 +11,7 @@ use stack::{Stack, TestCompute};
 use testkit::process::{is_running, kill};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_asked_for_at_the_port_of_the_check() {
+async fn health_checks_use_the_port_of_the_check() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[]).await;
     test.until("the target is healthy", async || test.healthy(&stack).await == 1).await;
@@ -181,7 +181,7 @@ async fn console_of(test: &TestCompute, stack: &Stack, changes: &[(&str, &str)],
 }
 
 #[tokio::test]
-async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
+async fn what_does_not_run_on_an_ec2_instance_does_not_run_here() {
     let test = TestCompute::start().await;
     let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
     let stack = test.create("/", &nobody).await;
@@ -209,7 +209,7 @@ async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
 }
 
 #[tokio::test]
-async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
+async fn the_settings_of_a_template_are_shown_and_applied() {
     let test = TestCompute::start().await;
     let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     let mut data = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
@@ -303,7 +303,7 @@ async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
 }
 
 #[tokio::test]
-async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
+async fn the_answer_of_a_target_decides_its_health_and_the_reason() {
     let test = TestCompute::start().await;
     let stack = test.create("/broken", &[("HealthCheckGracePeriod", "3600")]).await;
     test.until("the reason is the status", async || {
@@ -350,7 +350,7 @@ async fn after_a_restart_everything_runs_again_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
+async fn a_failed_launch_is_an_activity_and_is_retried() {
     let test = TestCompute::start().await;
     let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     test.ok_with(

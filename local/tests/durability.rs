@@ -127,7 +127,7 @@ impl Writer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
+async fn a_write_that_does_not_fit_on_the_disk_is_refused_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     Server::start(dir.path()).stop();
     // No file may become larger than half a megabyte, as if the disk were full then.
@@ -167,7 +167,7 @@ async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_refused_because_the_disk_is_full_is_not_there_before_and_after_a_kill() {
+async fn a_write_refused_by_a_full_disk_has_no_effect_before_or_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let iam = aws_sdk_iam::Client::new(&server.config().await);
@@ -241,7 +241,7 @@ fn outcome<T, E: std::fmt::Debug>(answer: Result<T, E>) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_that_start_at_once_one_wins_and_the_other_says_so() {
+async fn of_two_servers_starting_in_one_directory_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
     let starts = [path.clone(), path].map(|path| std::thread::spawn(move || Server::start_after("", &path)));
@@ -259,7 +259,7 @@ async fn of_two_that_start_at_once_one_wins_and_the_other_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_named_instead_of_being_forgotten() {
+async fn a_damaged_file_is_named_and_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let options = || Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
     let cloud = Cloud::start(options()).await.unwrap();
@@ -549,7 +549,7 @@ fn in_region(config: &SdkConfig, region: &'static str) -> SdkConfig {
 }
 
 #[tokio::test]
-async fn every_region_has_its_own_and_keeps_it_through_a_restart() {
+async fn every_region_has_its_own_resources_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     // Whatever the server of the day is started for.
     for (round, first) in [(0, "us-east-1"), (1, "eu-west-1")] {

@@ -25,7 +25,7 @@ async fn is_there(s3: &aws_sdk_s3::Client, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_cut_before_the_effect_leaves_nothing_and_one_after_it_everything() {
+async fn a_fault_before_the_effect_leaves_nothing_and_one_after_it_everything() {
     let aws = LocalAws::start().await;
     let s3 = bucket(&aws).await;
     let control = aws.control();
@@ -43,7 +43,7 @@ async fn a_cut_before_the_effect_leaves_nothing_and_one_after_it_everything() {
 }
 
 #[tokio::test]
-async fn a_line_is_reset_and_not_closed() {
+async fn a_reset_connection_is_reset_and_not_closed() {
     let aws = LocalAws::start().await;
     aws.control().inject(&json!({ "fault": "reset-before" })).await;
     let fault = reqwest::get(format!("{}/fates/k", aws.endpoint())).await.unwrap_err();
@@ -63,7 +63,7 @@ async fn a_truncated_body_announces_all_and_brings_half() {
 }
 
 #[tokio::test]
-async fn each_service_refuses_in_its_own_words() {
+async fn each_service_has_its_own_error_codes() {
     let aws = LocalAws::start().await;
     let config = clients::without_retries(&aws.config);
     let s3 = bucket(&aws).await;
@@ -108,7 +108,7 @@ async fn each_service_refuses_in_its_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_call_has_its_effect_when_it_is_let_go_even_if_its_caller_has_gone() {
+async fn a_held_call_takes_effect_when_released_even_if_its_caller_is_gone() {
     let aws = LocalAws::start().await;
     let s3 = bucket(&aws).await;
     let control = aws.control();
@@ -128,7 +128,7 @@ async fn a_held_call_has_its_effect_when_it_is_let_go_even_if_its_caller_has_gon
 }
 
 #[tokio::test]
-async fn a_server_that_ends_lets_go_of_nothing_it_holds() {
+async fn held_calls_take_no_effect_when_the_server_stops() {
     let aws = LocalAws::start().await;
     let s3 = bucket(&aws).await;
     let control = aws.control();
@@ -141,7 +141,7 @@ async fn a_server_that_ends_lets_go_of_nothing_it_holds() {
 }
 
 #[tokio::test]
-async fn an_sdk_that_tries_again_survives_a_fault_and_the_journal_tells_of_it() {
+async fn an_sdk_that_retries_survives_a_fault_and_the_journal_has_it() {
     let aws = LocalAws::start().await;
     bucket(&aws).await;
     let control = aws.control();
@@ -158,7 +158,7 @@ async fn an_sdk_that_tries_again_survives_a_fault_and_the_journal_tells_of_it() 
 }
 
 #[tokio::test]
-async fn another_clock_makes_signatures_old_until_it_is_right_again() {
+async fn with_clock_skew_signatures_expire_until_the_clock_is_corrected() {
     let aws = LocalAws::start().await;
     let s3 = bucket(&aws).await;
     let control = aws.control();
@@ -191,7 +191,7 @@ async fn a_page_in_a_browser_cannot_make_faults() {
 }
 
 #[tokio::test]
-async fn chaos_from_the_start_shows_and_does_not_change_what_an_sdk_gets() {
+async fn chaos_from_the_start_hits_calls_and_an_sdk_gets_over_it() {
     let chaos = local::Chaos {
         kinds: [local::ChaosKind::Throttle, local::ChaosKind::Errors, local::ChaosKind::Reset].into(),
         seed: 3,
@@ -228,7 +228,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_body_is_not_waited_for_where_the_head_says_enough() {
+async fn a_request_refused_by_its_head_is_answered_before_its_body() {
     let aws = LocalAws::start().await;
     let host = aws.cloud.address();
     let huge = 400 << 20;
@@ -257,7 +257,7 @@ async fn a_body_is_not_waited_for_where_the_head_says_enough() {
 }
 
 #[tokio::test]
-async fn bodies_under_way_have_a_bound_together() {
+async fn the_bodies_in_flight_have_a_common_limit() {
     let aws = LocalAws::start().await;
     let s3 = bucket(&aws).await;
     let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();

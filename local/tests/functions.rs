@@ -84,7 +84,7 @@ async fn log(aws: &LocalAws, pattern: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_configured_is_shown_and_survives_a_restart() {
+async fn a_configuration_is_shown_and_survives_a_restart() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
     let environment = Environment::builder().variables("BUCKET", "images é").build();
@@ -115,7 +115,7 @@ async fn what_was_configured_is_shown_and_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn refusals_are_those_of_aws() {
+async fn errors_are_those_of_aws() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
     let stranger = create.clone().role("arn:aws:iam::000000000000:role/nobody").send().await.unwrap_err();
@@ -134,7 +134,7 @@ async fn refusals_are_those_of_aws() {
 }
 
 #[tokio::test]
-async fn a_process_answers_stays_warm_and_knows_only_its_own_variables() {
+async fn a_process_stays_warm_and_has_only_its_own_variables() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let pid = call(&client, "pid").await;
@@ -160,7 +160,7 @@ async fn a_process_answers_stays_warm_and_knows_only_its_own_variables() {
 }
 
 #[tokio::test]
-async fn two_calls_at_the_same_time_have_two_processes() {
+async fn concurrent_calls_have_processes_of_their_own() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -178,7 +178,7 @@ async fn two_calls_at_the_same_time_have_two_processes() {
 }
 
 #[tokio::test]
-async fn failures_exits_and_timeouts_are_told_and_cured() {
+async fn failures_exits_and_timeouts_are_reported_and_the_next_call_succeeds() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
     create.timeout(1).send().await.unwrap();
@@ -210,7 +210,7 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
 }
 
 #[tokio::test]
-async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
+async fn a_bootstrap_that_cannot_start_gets_lambdas_error() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     // The head of an ELF file for a machine that is neither of Lambda's.
@@ -237,7 +237,7 @@ async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
 }
 
 #[tokio::test]
-async fn a_function_has_its_memory_and_no_more_and_neither_have_its_children() {
+async fn the_memory_limit_of_a_function_includes_its_children() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
     create.memory_size(128).timeout(60).send().await.unwrap();
@@ -296,7 +296,7 @@ async fn an_update_replaces_the_processes() {
 }
 
 #[tokio::test]
-async fn a_call_reports_what_it_took() {
+async fn a_call_is_reported_with_its_duration_and_memory() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let report = client.invoke().function_name("labeler").log_type(LogType::Tail).send().await.unwrap();
@@ -313,7 +313,7 @@ async fn a_call_reports_what_it_took() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_reserved_is_refused() {
+async fn values_that_are_too_large_or_reserved_are_refused() {
     let aws = LocalAws::start().await;
     let (client, create) = create(&aws).await;
     let with = |name: &str, value: &str| {
@@ -346,7 +346,7 @@ async fn what_is_too_large_or_reserved_is_refused() {
 }
 
 #[tokio::test]
-async fn more_calls_than_reserved_are_too_many() {
+async fn calls_beyond_the_reserved_concurrency_are_throttled() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(0).send().await.unwrap();
@@ -359,7 +359,7 @@ async fn more_calls_than_reserved_are_too_many() {
 }
 
 #[tokio::test]
-async fn permissions_added_at_once_are_lost_and_those_added_one_by_one_are_not() {
+async fn permissions_added_concurrently_are_lost_and_those_added_in_turn_are_not() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let add = |id: String| {
@@ -382,7 +382,7 @@ async fn permissions_added_at_once_are_lost_and_those_added_one_by_one_are_not()
 }
 
 #[tokio::test]
-async fn an_event_whose_function_changed_meets_the_new_one() {
+async fn an_event_is_retried_on_the_updated_function() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
@@ -395,7 +395,7 @@ async fn an_event_whose_function_changed_meets_the_new_one() {
 }
 
 #[tokio::test]
-async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
+async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let code = FunctionCode::builder().zip_file(zip("second")).build();
@@ -424,7 +424,7 @@ async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
 }
 
 #[tokio::test]
-async fn an_event_that_fails_is_tried_three_times() {
+async fn a_failing_event_is_tried_three_times() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
@@ -435,7 +435,7 @@ async fn an_event_that_fails_is_tried_three_times() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_too_old_is_dropped_though_there_is_a_place_for_it() {
+async fn an_event_past_its_maximum_age_is_dropped() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let configure = client.put_function_event_invoke_config().function_name("labeler");
@@ -472,7 +472,7 @@ fn notification(function: &str, event: &str) -> NotificationConfiguration {
 }
 
 #[tokio::test]
-async fn an_upload_calls_the_function_that_the_bucket_may_call() {
+async fn an_upload_invokes_the_function_that_the_bucket_may_invoke() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let s3 = aws.s3();
@@ -525,7 +525,7 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
 }
 
 #[tokio::test]
-async fn a_deletion_calls_the_function_that_waits_for_it() {
+async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
     let s3 = aws.s3();
@@ -587,7 +587,7 @@ fn removal(event: Value) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
+async fn with_notify_lag_uploads_are_delivered_late_and_twice_and_none_is_lost() {
     let chaos = local::Chaos { kinds: [local::ChaosKind::S3NotifyLag].into(), seed: 1 };
     let aws = LocalAws::start_with(chaos).await;
     let client = made(&aws).await;

@@ -39,7 +39,7 @@ async fn put(text: &[u8]) -> Vec<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_of_the_corpus_is_answered_and_what_it_wrote_opens_again() {
+async fn every_request_of_the_corpus_is_answered_and_leaves_a_readable_state() {
     let mut accepted = 0;
     for file in corpus("calls") {
         let statuses = put(&fs::read(&file).unwrap()).await;
@@ -54,7 +54,7 @@ async fn every_request_of_the_corpus_is_answered_and_what_it_wrote_opens_again()
 /// What is not the API is reached, too: the server's own pages, its check of the host, load balancers, metadata and what
 /// functions ask.
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_every_door_somebody_answers() {
+async fn every_kind_of_endpoint_answers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/calls");
     let doors = [("own_pages", 200), ("hosts", 403), ("balancer_heads", 301), ("metadata", 200), ("runtime", 202)];
     for (name, status) in doors {
@@ -82,7 +82,7 @@ fn is_orderly(status: &u16) -> bool {
 }
 
 #[test]
-fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
+fn large_and_deep_requests_are_answered_within_limits_of_memory_and_time() {
     let json = |body: &str| {
         format!("POST / HTTP/1.1\nservice: dynamodb\nx-amz-target: DynamoDB_20120810.PutItem\n\n{body}").into_bytes()
     };

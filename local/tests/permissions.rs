@@ -103,7 +103,7 @@ async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
 }
 
 #[tokio::test]
-async fn every_service_refuses_with_its_own_code_and_the_caller_may_always_ask_who_he_is() {
+async fn every_service_denies_with_its_own_code_and_get_caller_identity_is_always_allowed() {
     let test = TestRole::new().await;
     test.bucket().await;
     let web = &test.web;
@@ -138,7 +138,7 @@ fn picture() -> aws_sdk_rekognition::types::Image {
 }
 
 #[tokio::test]
-async fn who_may_not_list_a_bucket_is_not_told_what_is_missing_in_it() {
+async fn without_list_permission_a_missing_object_is_access_denied() {
     let test = TestRole::new().await;
     test.bucket().await;
     let s3 = test.s3();
@@ -163,7 +163,7 @@ async fn who_may_not_list_a_bucket_is_not_told_what_is_missing_in_it() {
 }
 
 #[tokio::test]
-async fn a_presigned_url_may_what_its_maker_may_when_it_is_used() {
+async fn a_presigned_url_has_the_permissions_its_signer_has_when_it_is_used() {
     let test = TestRole::new().await;
     test.bucket().await;
     let signing = PresigningConfig::expires_in(std::time::Duration::from_secs(60)).unwrap();
@@ -184,7 +184,7 @@ async fn a_presigned_url_may_what_its_maker_may_when_it_is_used() {
 }
 
 #[tokio::test]
-async fn each_object_of_a_call_is_judged_for_itself() {
+async fn each_object_of_a_call_is_authorized_by_itself() {
     let test = TestRole::new().await;
     test.bucket().await;
     let s3 = test.s3();
@@ -213,7 +213,7 @@ async fn each_object_of_a_call_is_judged_for_itself() {
 }
 
 #[tokio::test]
-async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
+async fn a_bucket_policy_allows_and_denies_beside_the_policies_of_the_role() {
     let test = TestRole::new().await;
     test.bucket().await;
     let owner = test.aws.s3();
@@ -272,7 +272,7 @@ async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
 }
 
 #[tokio::test]
-async fn a_function_lets_roles_in_beside_their_own_policies() {
+async fn a_function_policy_allows_roles_beside_their_own_policies() {
     let test = TestRole::new().await;
     let owner = aws_sdk_lambda::Client::new(&test.aws.config);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -332,7 +332,7 @@ async fn a_function_lets_roles_in_beside_their_own_policies() {
 }
 
 #[tokio::test]
-async fn policies_are_attached_detached_and_hold_on_conditions() {
+async fn policies_are_attached_and_detached_and_their_conditions_apply() {
     let test = TestRole::new().await;
     test.bucket().await;
     let s3 = test.s3();
@@ -357,7 +357,7 @@ async fn policies_are_attached_detached_and_hold_on_conditions() {
 }
 
 #[tokio::test]
-async fn rekognition_reads_pictures_with_the_permissions_of_who_asks() {
+async fn rekognition_reads_pictures_with_the_permissions_of_its_caller() {
     let test = TestRole::new().await;
     test.bucket().await;
     let mut png = std::io::Cursor::new(Vec::new());
@@ -378,7 +378,7 @@ async fn rekognition_reads_pictures_with_the_permissions_of_who_asks() {
 }
 
 #[tokio::test]
-async fn a_new_role_is_known_to_lambda_a_moment_later_when_iam_lags() {
+async fn with_iam_lag_a_new_role_is_known_to_lambda_a_moment_later() {
     let test = TestRole::new().await;
     let control = reqwest::Client::new().put(format!("{}/_local/chaos", test.aws.endpoint()));
     control.json(&json!({ "kinds": ["iam-lag"], "seed": 4 })).send().await.unwrap().error_for_status().unwrap();
@@ -404,7 +404,7 @@ async fn a_new_role_is_known_to_lambda_a_moment_later_when_iam_lags() {
 }
 
 #[tokio::test]
-async fn foreign_names_are_refused_and_what_is_stored_is_private() {
+async fn foreign_host_names_are_refused_and_the_state_directory_is_private() {
     use std::os::unix::fs::PermissionsExt;
     let aws = LocalAws::start().await;
     assert!(aws.cloud.address().ip().is_loopback());

@@ -10,7 +10,7 @@ use stack::TestCompute;
 const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
-async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_groups_come_at_a_time() {
+async fn names_within_a_group_follow_the_rules_of_aws_and_target_groups_are_attached_ten_at_a_time() {
     let test = TestCompute::start().await;
     let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     let longer = "x".repeat(256);
@@ -76,7 +76,7 @@ const NOT_CARRIED_OUT: &[Call] = &[
 ];
 
 #[tokio::test]
-async fn what_nobody_carries_out_is_refused_and_named() {
+async fn a_parameter_without_effect_is_refused_and_named() {
     let test = TestCompute::start().await;
     for (service, action, form) in NOT_CARRIED_OUT {
         let answer = test.call(service, action, form).await;
@@ -141,7 +141,7 @@ async fn what_nobody_carries_out_is_refused_and_named() {
 }
 
 #[tokio::test]
-async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
+async fn invalid_names_are_refused_with_the_codes_of_aws() {
     let test = TestCompute::start().await;
     let (long, longer) = ("x".repeat(33), "x".repeat(256));
     let vpc = test.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
@@ -201,7 +201,7 @@ fn tags(list: &str, tags: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service() {
+async fn invalid_tags_are_refused_with_the_codes_of_each_service() {
     let test = TestCompute::start().await;
     let stack = test.create("/", NOBODY).await;
     let keys: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
@@ -277,7 +277,7 @@ async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service(
 }
 
 #[tokio::test]
-async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not() {
+async fn duplicates_are_refused_and_idempotent_calls_are_not() {
     let test = TestCompute::start().await;
     let stack = test.create("/", NOBODY).await;
     let upper = test.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
@@ -342,7 +342,7 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
 }
 
 #[tokio::test]
-async fn user_data_has_sixteen_kilobytes_before_it_is_encoded() {
+async fn user_data_is_limited_to_sixteen_kilobytes_before_its_encoding() {
     let test = TestCompute::start().await;
     let create = async |name: &str, bytes: usize| {
         let user_data = STANDARD.encode("x".repeat(bytes));
@@ -427,7 +427,7 @@ async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
 }
 
 #[tokio::test]
-async fn without_the_process_that_terminates_a_deletion_waits() {
+async fn with_terminate_suspended_the_deletion_of_a_group_waits() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "Terminate")];

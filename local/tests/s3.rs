@@ -67,7 +67,7 @@ async fn a_new_bucket_is_as_aws_makes_it() {
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
+async fn invalid_tags_are_refused_in_every_operation() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -111,7 +111,7 @@ async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
 }
 
 #[tokio::test]
-async fn what_is_absent_has_the_code_of_aws() {
+async fn missing_things_have_the_error_codes_of_aws() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -139,7 +139,7 @@ async fn what_is_absent_has_the_code_of_aws() {
 }
 
 #[tokio::test]
-async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
+async fn a_bucket_name_of_another_account_is_neither_free_nor_ours() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let stranger = |name: &str| format!("{}/_local/strangers/{name}", aws.endpoint());
@@ -186,7 +186,7 @@ async fn the_name_of_a_deleted_bucket_is_blocked_for_a_while() {
 }
 
 #[tokio::test]
-async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region() {
+async fn outside_us_east_1_a_bucket_is_created_once_and_with_its_region() {
     for (region, again) in [("us-east-1", None), ("eu-west-1", Some("BucketAlreadyOwnedByYou"))] {
         let aws = LocalAws::start_in_region(region).await;
         let s3 = clients::s3(&aws.config.clone().into_builder().region(aws_config::Region::new(region)).build());
@@ -237,7 +237,7 @@ async fn read(aws: &LocalAws, method: reqwest::Method, headers: &[(&'static str,
 }
 
 #[tokio::test]
-async fn a_range_of_an_object_is_what_was_asked_for() {
+async fn a_range_read_returns_the_range() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -269,7 +269,7 @@ async fn a_range_of_an_object_is_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_read_may_depend_on_what_is_there() {
+async fn conditional_reads_follow_their_preconditions() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -304,7 +304,7 @@ async fn a_read_may_depend_on_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_setting_of_a_bucket_is_replaced_whole() {
+async fn a_bucket_setting_is_replaced_as_a_whole() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -397,7 +397,7 @@ async fn a_bucket_is_emptied_by_versions_and_then_deleted() {
 }
 
 #[tokio::test]
-async fn parts_become_one_object() {
+async fn the_parts_of_an_upload_become_one_object() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -419,7 +419,7 @@ async fn parts_become_one_object() {
 }
 
 #[tokio::test]
-async fn parts_are_known_by_their_checksums_when_they_are_put_together() {
+async fn parts_are_verified_by_their_checksums_on_completion() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -562,7 +562,7 @@ async fn strange_hosts_and_missing_operations_are_refused_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_write_only_where_nothing_is_one_wins() {
+async fn of_concurrent_if_none_match_writes_one_wins() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -662,7 +662,7 @@ fn form_decoded(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_of_any_kind_is_a_key_for_every_operation() {
+async fn every_operation_accepts_any_object_key() {
     let aws = LocalAws::start().await;
     let name = bucket(&aws.s3()).await;
     let s3 = aws.s3();
@@ -731,7 +731,7 @@ async fn a_key_of_any_kind_is_a_key_for_every_operation() {
 }
 
 #[tokio::test]
-async fn whatever_is_deleted_the_bucket_stays() {
+async fn deleting_objects_never_deletes_the_bucket() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -754,7 +754,7 @@ fn a_minute() -> PresigningConfig {
 }
 
 #[tokio::test]
-async fn what_would_have_no_effect_is_refused_by_name() {
+async fn parameters_without_effect_are_refused_by_name() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -957,7 +957,7 @@ async fn uploads_in_parts_and_copies_keep_what_objects_have() {
 }
 
 #[tokio::test]
-async fn versions_are_paged_while_they_are_deleted() {
+async fn versions_are_listed_page_by_page_while_they_are_deleted() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -1006,7 +1006,7 @@ async fn versions_are_paged_while_they_are_deleted() {
 }
 
 #[tokio::test]
-async fn checksums_come_back_when_they_are_asked_for() {
+async fn checksums_are_returned_on_request() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -1029,7 +1029,7 @@ async fn checksums_come_back_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn metadata_beyond_ascii_is_told_as_on_s3() {
+async fn metadata_beyond_ascii_is_returned_as_by_s3() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;
@@ -1045,7 +1045,7 @@ async fn metadata_beyond_ascii_is_told_as_on_s3() {
 }
 
 #[tokio::test]
-async fn a_filter_of_notifications_is_kept_as_it_was_given() {
+async fn a_notification_filter_is_returned_as_it_was_written() {
     use aws_sdk_s3::types::{
         Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
     };
@@ -1093,7 +1093,7 @@ fn in_an_hour() -> u64 {
 }
 
 #[tokio::test]
-async fn an_address_of_signature_version_2_is_for_what_it_was_made_for() {
+async fn a_presigned_url_of_signature_version_2_is_valid_for_its_request_only() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     let name = bucket(&s3).await;

@@ -56,7 +56,7 @@ async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over()
 }
 
 #[tokio::test]
-async fn a_scheduled_action_moves_the_group_at_its_time_and_is_gone_when_it_was_for_once() {
+async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     let test = TestCompute::start().await;
     let stack = test.create("/", NOBODY).await;
     let at = |seconds: i64| (OffsetDateTime::now_utc() + time::Duration::seconds(seconds)).format(&Rfc3339).unwrap();
@@ -175,7 +175,7 @@ async fn targets(test: &TestCompute, stack: &Stack, state: &str) -> usize {
 }
 
 #[tokio::test]
-async fn an_ill_instance_answers_until_its_replacement_is_ready() {
+async fn an_unhealthy_instance_serves_until_its_replacement_is_ready() {
     let test = TestCompute::start().await;
     for grace in ["7200", "0"] {
         let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
@@ -222,7 +222,7 @@ async fn bad_version(test: &TestCompute, stack: &Stack) -> String {
 }
 
 #[tokio::test]
-async fn a_bad_version_is_rolled_back_and_the_old_instances_serve_on() {
+async fn a_bad_version_is_rolled_back_and_the_old_instances_keep_serving() {
     let test = TestCompute::start_at(times(300)).await;
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let before = test.instance_ids().await;
@@ -246,7 +246,7 @@ async fn a_bad_version_is_rolled_back_and_the_old_instances_serve_on() {
 }
 
 #[tokio::test]
-async fn a_refresh_is_cancelled_or_rolled_back_when_somebody_says_so() {
+async fn a_refresh_can_be_cancelled_or_rolled_back() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let before = test.instance_ids().await;
@@ -277,7 +277,7 @@ async fn a_refresh_is_cancelled_or_rolled_back_when_somebody_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_waits_for_protected_instances_leaves_them_alone_or_replaces_them() {
+async fn a_refresh_waits_for_ignores_or_replaces_protected_instances() {
     let test = TestCompute::start_at(times(1000)).await;
     let protected = [("NewInstancesProtectedFromScaleIn", "true"), ("HealthCheckGracePeriod", "7200")];
     let stack = test.up("/", &protected).await;
@@ -300,7 +300,7 @@ async fn a_refresh_waits_for_protected_instances_leaves_them_alone_or_replaces_t
 }
 
 #[tokio::test]
-async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
+async fn a_failed_launch_has_the_status_message_of_aws() {
     let test = TestCompute::start().await;
     let stack = test.create("/", NOBODY).await;
     let good = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
@@ -338,7 +338,7 @@ async fn why_a_launch_fails_is_told_in_the_words_of_aws() {
 }
 
 #[tokio::test]
-async fn a_zone_without_the_type_is_told_and_the_group_goes_to_another() {
+async fn a_zone_without_the_instance_type_is_reported_and_the_group_uses_another() {
     let test = TestCompute::start().await;
     let stack = test.create("/", NOBODY).await;
     let offered =
@@ -365,7 +365,7 @@ async fn a_zone_without_the_type_is_told_and_the_group_goes_to_another() {
 }
 
 #[tokio::test]
-async fn a_stopped_instance_is_replaced_and_a_rebooted_one_is_the_same() {
+async fn a_stopped_instance_is_replaced_and_a_rebooted_one_is_kept() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let id = test.instance_ids().await.remove(0);
@@ -404,7 +404,7 @@ async fn a_stopped_instance_is_replaced_and_a_rebooted_one_is_the_same() {
 }
 
 #[tokio::test]
-async fn a_group_that_looks_away_leaves_a_stopped_instance_alone_and_it_starts_again() {
+async fn a_group_with_replacement_suspended_leaves_a_stopped_instance_alone() {
     let test = TestCompute::start().await;
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let id = test.instance_ids().await.remove(0);
@@ -433,7 +433,7 @@ async fn a_group_that_looks_away_leaves_a_stopped_instance_alone_and_it_starts_a
 }
 
 #[tokio::test]
-async fn a_service_that_dies_at_once_meets_the_start_limit_of_its_unit() {
+async fn a_service_that_exits_at_once_reaches_the_start_limit_of_its_unit() {
     let test = TestCompute::start().await;
     let stack =
         test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
@@ -500,7 +500,7 @@ async fn a_service_has_the_memory_of_its_instance_type_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_target_group_attached_later_counts_once_somebody_is_healthy_there() {
+async fn a_target_group_attached_later_counts_once_it_has_a_healthy_target() {
     let test = TestCompute::start_at(times(300)).await;
     // Nothing but the group attached later could find the instances ill.
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;

@@ -59,7 +59,7 @@ async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
 }
 
 #[tokio::test]
-async fn a_statement_answers_in_pages_of_the_size_that_was_wanted() {
+async fn a_partiql_statement_is_paged_by_its_limit() {
     let aws = LocalAws::start().await;
     let client = table(&aws).await;
     table_is_active(&client, "posts").await;
@@ -182,7 +182,7 @@ async fn tags_are_listed_ten_at_a_time() {
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_in_the_words_of_each_service() {
+async fn invalid_tags_are_refused_with_the_errors_of_each_service() {
     let aws = LocalAws::start().await;
     let tables = active_table(&aws).await;
     let iam = aws_sdk_iam::Client::new(&aws.config);
@@ -231,7 +231,7 @@ async fn tags_that_aws_does_not_take_are_refused_in_the_words_of_each_service() 
 }
 
 #[tokio::test]
-async fn a_protected_table_is_deleted_only_after_it_was_released() {
+async fn a_table_with_deletion_protection_is_deleted_only_without_it() {
     let aws = LocalAws::start().await;
     let client = active_table(&aws).await;
     let refused = client.delete_table().table_name("posts").send().await.unwrap_err();
@@ -258,7 +258,7 @@ async fn release_and_delete(client: &aws_sdk_dynamodb::Client) {
 }
 
 #[tokio::test]
-async fn a_table_that_was_changed_or_deleted_says_so_and_stays_away_after_a_restart() {
+async fn a_table_reports_its_update_or_deletion_and_stays_deleted_after_a_restart() {
     let aws = LocalAws::start().await;
     let client = table(&aws).await;
     table_is_active(&client, "posts").await;
@@ -323,7 +323,7 @@ async fn names_keys_items_and_batches_have_the_limits_of_aws() {
 }
 
 #[tokio::test]
-async fn a_transaction_happens_whole_or_not_at_all_and_once() {
+async fn a_transaction_is_atomic_and_idempotent() {
     let aws = LocalAws::start().await;
     let client = active_table(&aws).await;
     let put = |id: &str| {
@@ -396,7 +396,7 @@ async fn a_page_is_a_megabyte_and_segments_share_the_table() {
 }
 
 #[tokio::test]
-async fn items_are_written_on_conditions_and_found_by_key() {
+async fn items_are_written_conditionally_and_read_by_key() {
     let aws = LocalAws::start().await;
     let client = active_table(&aws).await;
     for (user, id) in [("USER#ada", "POST#1"), ("USER#ada", "POST#2"), ("USER#Zoé", "POST#3")] {
@@ -517,7 +517,7 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
 }
 
 #[tokio::test]
-async fn what_iam_does_not_take_it_refuses_in_its_own_words() {
+async fn invalid_iam_input_is_refused_with_the_errors_of_iam() {
     let aws = LocalAws::start().await;
     let iam = aws_sdk_iam::Client::new(&aws.config);
     let create = |name: &str, trust: &str| iam.create_role().role_name(name).assume_role_policy_document(trust).send();
@@ -584,7 +584,7 @@ async fn an_instance_profile_holds_one_role() {
 }
 
 #[tokio::test]
-async fn the_caller_is_known_and_roles_can_be_taken_on() {
+async fn the_caller_is_identified_and_roles_can_be_assumed() {
     let aws = LocalAws::start().await;
     let sts = aws_sdk_sts::Client::new(&aws.config);
     let caller = sts.get_caller_identity().send().await.unwrap();

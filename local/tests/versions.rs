@@ -63,7 +63,7 @@ fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn what_was_there_before_versioning_stays_as_the_null_version() {
+async fn objects_from_before_versioning_are_the_null_version() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     bucket(&s3).await;
@@ -114,7 +114,7 @@ async fn what_was_there_before_versioning_stays_as_the_null_version() {
 }
 
 #[tokio::test]
-async fn while_versioning_is_suspended_the_null_version_is_replaced_and_no_other() {
+async fn with_versioning_suspended_only_the_null_version_is_replaced() {
     let aws = LocalAws::start().await;
     let s3 = aws.s3();
     bucket(&s3).await;

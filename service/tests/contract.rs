@@ -30,7 +30,7 @@ async fn a_post_is_returned_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_list_is_always_an_array_and_only_ever_appends() {
+async fn a_list_is_always_an_array_and_new_posts_are_appended() {
     let service = TestService::start().await;
     assert_eq!(service.list("/posts").await, Vec::<Value>::new());
     let mut written = Vec::new();
@@ -43,7 +43,7 @@ async fn a_list_is_always_an_array_and_only_ever_appends() {
 }
 
 #[tokio::test]
-async fn whoever_has_written_finds_it_however_many_ask_at_the_same_time() {
+async fn an_author_reads_a_new_post_at_once_under_concurrent_reads() {
     let service = TestService::start().await;
     let writes_and_looks = |user: &'static str| {
         let service = &service;
@@ -62,7 +62,7 @@ async fn whoever_has_written_finds_it_however_many_ask_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn posts_that_are_written_at_the_same_time_share_calls_and_each_is_told_the_truth() {
+async fn concurrent_posts_share_calls_and_each_gets_its_own_result() {
     const POSTS: usize = 40;
     let mut service = TestService::start().await;
     let whole = std::mem::take(&mut service.base);
@@ -91,7 +91,7 @@ async fn posts_that_are_written_at_the_same_time_share_calls_and_each_is_told_th
 }
 
 #[tokio::test]
-async fn a_list_can_be_of_one_user() {
+async fn a_list_can_be_limited_to_one_user() {
     let service = TestService::start().await;
     let (first, _, second) =
         (service.write(b"ada", "1").await, service.write(b"bob", "2").await, service.write(b"ada", "3").await);
@@ -107,7 +107,7 @@ async fn a_list_can_be_of_one_user() {
 }
 
 #[tokio::test]
-async fn both_spellings_of_an_accented_name_are_one_person() {
+async fn both_unicode_forms_of_an_accented_name_are_one_user() {
     let service = TestService::start().await;
     service.write(b"Zo\xe9", "latin").await;
     service.write("  Zoé ".as_bytes(), "unicode").await;
@@ -238,7 +238,7 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
 }
 
 #[tokio::test]
-async fn parts_of_a_list_make_up_the_whole() {
+async fn the_pages_of_a_list_make_up_the_whole() {
     let service = TestService::start().await;
     for _ in 0..5 {
         service.write(b"ada", "t").await;
@@ -265,7 +265,7 @@ async fn parts_of_a_list_make_up_the_whole() {
 }
 
 #[tokio::test]
-async fn bad_input_is_told_with_the_name_of_its_field() {
+async fn a_validation_error_names_the_field() {
     let service = TestService::start().await;
     let long_title = json!({ "title": "é".repeat(301), "body": "" }).to_string();
     let long_body = json!({ "title": "", "body": "é".repeat(10_001) }).to_string();
@@ -327,7 +327,7 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
 }
 
 #[tokio::test]
-async fn a_character_that_listings_cannot_carry_is_refused_at_the_door_and_named() {
+async fn a_character_that_xml_cannot_carry_is_refused_and_named() {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     for (character, name) in [
@@ -363,7 +363,7 @@ async fn a_character_that_listings_cannot_carry_is_refused_at_the_door_and_named
 }
 
 #[tokio::test]
-async fn however_a_keyboard_spells_a_name_it_is_one_person() {
+async fn names_that_look_the_same_are_one_user() {
     let service = TestService::start().await;
     for name in ["Zoe\u{301} B", "Zo\u{E9}\u{A0}B", " Zo\u{E9} B "] {
         let post = service.write(name.as_bytes(), "t").await;
@@ -384,7 +384,7 @@ async fn however_a_keyboard_spells_a_name_it_is_one_person() {
 }
 
 #[tokio::test]
-async fn posts_that_were_written_under_other_names_for_the_same_person_can_be_read_and_deleted() {
+async fn posts_written_under_another_spelling_of_a_name_can_be_read_and_deleted() {
     let service = TestService::start().await;
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     for (kept, owner) in [
@@ -412,7 +412,7 @@ async fn posts_that_were_written_under_other_names_for_the_same_person_can_be_re
 }
 
 #[tokio::test]
-async fn a_picture_that_was_removed_is_told_with_the_reason() {
+async fn a_removed_picture_is_returned_with_the_reason() {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
@@ -466,7 +466,7 @@ async fn every_other_error_has_the_same_shape() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_without_asking_the_cloud() {
+async fn a_preflight_is_answered_without_a_call_to_aws() {
     let service = TestService::start().await;
     let before = service.calls().await;
     for path in ["/posts", "/posts/7", "/signedUrlPut", "/nothing"] {
@@ -486,7 +486,7 @@ async fn a_preflight_is_answered_without_asking_the_cloud() {
 }
 
 #[tokio::test]
-async fn an_outage_is_a_503_that_says_when_to_come_back() {
+async fn an_outage_is_a_503_with_retry_after() {
     let mut service = TestService::start().await;
     let nowhere = support::nowhere().await;
     service.base = service.elsewhere(Some(&nowhere), Some(&nowhere)).await;
@@ -499,7 +499,7 @@ async fn an_outage_is_a_503_that_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn throttling_is_a_503_that_says_when_to_come_back_and_leaves_nothing_half_done() {
+async fn throttling_is_a_503_with_retry_after_and_leaves_nothing_half_done() {
     let mut service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     let (address, object) = service.upload("ada", &post, "cat.jpg").await;
@@ -560,7 +560,7 @@ async fn a_deletion_that_fails_halfway_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_stray_row_takes_the_list_from_nobody() {
+async fn a_malformed_row_does_not_break_the_list() {
     let service = TestService::start().await;
     service.write(b"ada", "t").await;
     let stray = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
@@ -571,7 +571,7 @@ async fn a_stray_row_takes_the_list_from_nobody() {
 }
 
 #[tokio::test]
-async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
+async fn the_content_security_policy_allows_the_service_and_the_bucket_only() {
     let service = TestService::start().await;
     let page = service.get("/").await;
     assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
@@ -660,7 +660,7 @@ async fn the_api_describes_itself_in_full() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_in_the_document_whatever_is_asked() {
+async fn every_error_status_is_in_the_api_document() {
     let service = TestService::start().await;
     let hurried = service.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
     let document: Value = service.get("/openapi.json").await.json().await.unwrap();
@@ -693,7 +693,7 @@ async fn every_refusal_is_in_the_document_whatever_is_asked() {
 }
 
 #[tokio::test]
-async fn the_document_is_of_the_way_in_which_callers_are_known() {
+async fn the_api_document_describes_the_configured_authentication() {
     let service = TestService::start().await;
     let tokens = [
         ("AUTH", "jwt"),
@@ -716,7 +716,7 @@ async fn the_document_is_of_the_way_in_which_callers_are_known() {
 }
 
 #[tokio::test]
-async fn rows_and_objects_are_named_as_everybody_expects_them() {
+async fn rows_and_objects_have_the_agreed_keys() {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     let rows = service.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
@@ -731,7 +731,7 @@ async fn rows_and_objects_are_named_as_everybody_expects_them() {
 }
 
 #[tokio::test]
-async fn an_accented_name_uploads_and_deletes_in_either_spelling() {
+async fn an_accented_name_uploads_and_deletes_in_either_unicode_form() {
     let service = TestService::start().await;
     let post = service.write(b"Zo\xe9", "t").await;
     let upload = format!("/signedUrlPut?filename=%C3%A9t%C3%A9+1.jpg&filetype=image/jpeg&postId={post}");
@@ -761,7 +761,7 @@ async fn a_picture_keeps_its_address_for_a_while() {
 }
 
 #[tokio::test]
-async fn the_newest_come_first_when_they_are_asked_for() {
+async fn order_newest_returns_the_newest_posts_first() {
     let service = TestService::start().await;
     for _ in 0..3 {
         service.write(b"ada", "t").await;
@@ -791,7 +791,7 @@ async fn the_newest_come_first_when_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn why_nothing_was_recognised_is_passed_on() {
+async fn the_reason_for_missing_labels_is_returned() {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
     service.label("ada", &post, &format!("ada/{post}/x.gif"), &[]).await;
@@ -805,7 +805,7 @@ async fn why_nothing_was_recognised_is_passed_on() {
 }
 
 #[tokio::test]
-async fn every_answer_says_what_browsers_may_do_with_it() {
+async fn every_answer_has_the_security_headers() {
     let service = TestService::start().await;
     for path in ["/", "/app.js", "/posts", "/posts?limit=0", "/nothing", "/health", "/config", "/docs", "/openapi.json"]
     {
@@ -823,7 +823,7 @@ async fn every_answer_says_what_browsers_may_do_with_it() {
 }
 
 #[tokio::test]
-async fn answers_are_packed_for_who_can_unpack_them() {
+async fn answers_are_compressed_for_clients_that_accept_gzip() {
     let service = TestService::start().await;
     let ask = async |path: &str, takes: &str| {
         let request = service.http.get(format!("{}{path}", service.base)).header("Accept-Encoding", takes);
@@ -843,7 +843,7 @@ async fn answers_are_packed_for_who_can_unpack_them() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
+async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
     let service = TestService::start().await;
     for (method, path, allowed) in [
         (Method::PUT, "/posts", "GET, POST, OPTIONS"),

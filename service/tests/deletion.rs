@@ -23,7 +23,7 @@ async fn with_pictures() -> (TestService, String) {
 }
 
 #[tokio::test]
-async fn wherever_it_breaks_off_no_picture_is_without_a_post_and_again_finishes_it() {
+async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repeated() {
     let mut calls_of_a_deletion = 0;
     for fault in [Fault::internal(), Fault::internal_after()] {
         for good in 0.. {
@@ -95,17 +95,17 @@ async fn while_a_picture_comes(labelled: bool) {
 }
 
 #[tokio::test]
-async fn a_picture_that_is_labelled_meanwhile_goes_as_well() {
+async fn a_picture_labelled_during_the_deletion_is_deleted_as_well() {
     while_a_picture_comes(true).await;
 }
 
 #[tokio::test]
-async fn a_picture_that_is_not_labelled_yet_goes_as_well() {
+async fn a_picture_uploaded_during_the_deletion_is_deleted_as_well() {
     while_a_picture_comes(false).await;
 }
 
 #[tokio::test]
-async fn a_post_that_never_rests_is_not_waited_for() {
+async fn the_deletion_of_a_post_that_keeps_changing_gives_up() {
     let (mut service, post) = with_pictures().await;
     let (dynamo, id, turn) = (service.dynamo.clone(), post.clone(), Arc::new(AtomicUsize::new(0)));
     let restless = Proxy::with_hook(&service.endpoint, move |call| {
@@ -126,7 +126,7 @@ async fn a_post_that_never_rests_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_picture_of_any_key_goes_with_its_post() {
+async fn a_picture_with_any_key_is_deleted_with_its_post() {
     let (service, post) = with_pictures().await;
     for file in
         ["a\u{FFFF}b.png", "\u{FFFE}", "\u{1}", "a\nb", " ", "a+b %41&c=d?e#f;", "été 猫 🐱", "\"<&>'", "\u{10FFFF}"]

@@ -219,7 +219,7 @@ fn ids(posts: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_large_table_are_read_once_and_in_segments_at_the_same_time() {
+async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
     // Whoever reads one segment after the other waits for ever for the others to be asked for.
     let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
     let service = ServiceOn::table(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
@@ -235,7 +235,7 @@ async fn the_keys_of_a_large_table_are_read_once_and_in_segments_at_the_same_tim
 }
 
 #[tokio::test]
-async fn a_page_of_a_large_table_costs_its_own_rows_however_many_ask_for_others() {
+async fn a_page_of_a_large_table_reads_only_its_own_rows() {
     let service = ServiceOn::table(Table::of(1000, 300)).await;
     let first: Vec<String> = (0..40).map(|number| id(999 - number)).collect();
     assert_eq!(service.ids("?limit=40&order=newest").await, first);
@@ -255,7 +255,7 @@ async fn a_page_of_a_large_table_costs_its_own_rows_however_many_ask_for_others(
 }
 
 #[tokio::test]
-async fn pages_of_a_small_table_share_a_read_and_show_what_others_write_at_once() {
+async fn pages_of_a_small_table_share_a_read_and_are_never_stale() {
     let service = ServiceOn::table(Table::of(100, 1000)).await;
     let pages = (0..99).map(|number| {
         let service = &service;
@@ -271,7 +271,7 @@ async fn pages_of_a_small_table_share_a_read_and_show_what_others_write_at_once(
 }
 
 #[tokio::test]
-async fn a_large_list_comes_in_parts_and_in_whole() {
+async fn a_large_list_is_correct_in_pages_and_as_a_whole() {
     let service = ServiceOn::table(Table::of(1000, 300)).await;
     let all: Vec<String> = (0..1000).map(id).collect();
     let newest: Vec<String> = all.iter().rev().cloned().collect();
@@ -304,7 +304,7 @@ async fn a_large_list_comes_in_parts_and_in_whole() {
 }
 
 #[tokio::test]
-async fn what_an_instance_writes_and_deletes_it_shows_at_once() {
+async fn an_instance_shows_its_own_writes_and_deletions_at_once() {
     let service = ServiceOn::table(Table::of(500, 100)).await;
     assert_eq!(service.ids("").await.len(), 500);
     let post =
@@ -320,7 +320,7 @@ async fn what_an_instance_writes_and_deletes_it_shows_at_once() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_told_to_its_end_is_broken_off() {
+async fn a_list_that_cannot_be_completed_is_cut_off() {
     let service = ServiceOn::table(Table::of(1000, 300)).await;
     assert_eq!(service.ids("").await.len(), 1000);
     // The first part has been read by then.
@@ -333,7 +333,7 @@ async fn a_list_that_cannot_be_told_to_its_end_is_broken_off() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
+async fn a_malformed_answer_is_neither_a_success_nor_an_empty_list() {
     let (small, large) = (ServiceOn::table(Table::of(3, 100)).await, ServiceOn::table(Table::of(30, 10)).await);
     assert_eq!(large.ids("?limit=1").await, [id(0)]);
     let circle = json!({ "Items": [], "LastEvaluatedKey": { "user": { "S": "USER#ada" }, "id": { "S": "x" } } });

@@ -33,7 +33,7 @@ async fn all_of(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn what_is_more_than_can_be_done_at_once_is_told_to_come_back() {
+async fn requests_beyond_the_limit_get_503_with_retry_after() {
     let mut service = TestService::start().await;
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let slow = {
@@ -81,7 +81,7 @@ async fn begin_to_write(base: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_there_takes_nobodys_place() {
+async fn a_request_whose_body_is_missing_holds_no_place() {
     let mut service = TestService::start().await;
     service.base = service.otherwise(&[], Limits { requests: 1, senders: 3, body: NEVER, ..Limits::default() }).await;
     let mut slow = Vec::new();
@@ -102,7 +102,7 @@ async fn a_body_that_is_not_there_takes_nobodys_place() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_gives_way_to_others() {
+async fn a_silent_connection_gives_way_to_a_new_one() {
     let mut service = TestService::start().await;
     service.base = service.otherwise(&[], Limits { silent: 2, head: NEVER, ..Limits::default() }).await;
     let silent = connect(&service.base).await;
@@ -125,7 +125,7 @@ async fn who_says_nothing_gives_way_to_others() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_request_whose_body_does_not_arrive_times_out() {
     let mut service = TestService::start().await;
     service.base = service.otherwise(&[], Limits { body: SOON, ..Limits::default() }).await;
     let mut slow = connect(&service.base).await;
@@ -139,7 +139,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_says_what_it_wants_is_left() {
+async fn a_client_that_never_completes_its_request_is_disconnected() {
     let mut service = TestService::start().await;
     service.base = service.otherwise(&[], Limits { head: SOON, ..Limits::default() }).await;
     let silent = connect(&service.base).await;
@@ -175,7 +175,7 @@ async fn more_than_fits(limits: Limits) -> (String, Arc<Notify>) {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_left() {
+async fn a_client_that_does_not_read_its_answer_is_disconnected() {
     let (base, done) = more_than_fits(Limits { reading: SOON, ..Limits::default() }).await;
     let mut deaf = connect(&base).await;
     deaf.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -184,7 +184,7 @@ async fn a_client_that_does_not_read_its_answer_is_left() {
 }
 
 #[tokio::test]
-async fn the_slowest_of_too_many_readers_gives_way() {
+async fn the_slowest_of_too_many_readers_is_disconnected() {
     let (base, done) = more_than_fits(Limits { readers: 1, reading: NEVER, ..Limits::default() }).await;
     let (mut deaf, mut other) = (connect(&base).await, connect(&base).await);
     for client in [&mut deaf, &mut other] {
@@ -195,7 +195,7 @@ async fn the_slowest_of_too_many_readers_gives_way() {
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_given_up() {
+async fn a_request_that_takes_too_long_gets_503() {
     let mut service = TestService::start().await;
     // An AWS that takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -208,7 +208,7 @@ async fn what_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
+async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
     let begun = Arc::new(Notify::new());
     let begins = begun.clone();
     let app = poem::endpoint::make(move |_| {
@@ -233,7 +233,7 @@ async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_in_the_words_of_the_service() {
+async fn oversized_requests_are_refused_with_the_services_errors() {
     let service = TestService::start().await;
     told(service.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
     let large = service.http.get(format!("{}/posts", service.base)).header("X-Large", "x".repeat(17 * 1024));
@@ -250,7 +250,7 @@ async fn what_is_too_large_is_refused_in_the_words_of_the_service() {
 }
 
 #[tokio::test]
-async fn whether_it_is_ready_is_whether_the_storage_answers_and_asked_of_it_seldom() {
+async fn readiness_depends_on_the_storage_and_is_cached() {
     let mut service = TestService::start().await;
     let before = service.calls().await;
     for _ in 0..10 {

@@ -279,7 +279,7 @@ fn row(post: &Seed<'_>, number: usize) -> WriteRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() {
+async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.service.write(b"Ada", "Hers").await;
@@ -441,7 +441,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_sent_without_what_they_tell_of_their_makers() {
+async fn pictures_are_uploaded_without_metadata() {
     const SECRET: &[u8] = b"48.8584 N, 2.2945 E";
     let visit = Visit::new().await;
     let page = &visit.page;
@@ -493,7 +493,7 @@ async fn drop_file(page: &Browser, selector: &str, file: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_more() {
+async fn polling_for_missing_labels_backs_off_and_ends() {
     let visit = Visit::new().await;
     let page = &visit.page;
     // Seconds pass in hundredths, and what was waited for is written down.
@@ -539,7 +539,7 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
+async fn labels_are_polled_for_after_a_reload() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
@@ -580,7 +580,7 @@ async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_told_in_the_words_of_the_page() {
+async fn errors_are_shown_in_the_language_of_the_page() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open_as("Ada").await;
@@ -656,7 +656,7 @@ async fn refusals_are_told_in_the_words_of_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_gone_elsewhere_is_gone_here_as_well() {
+async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.service.write(b"Ada", title));
@@ -684,7 +684,7 @@ async fn what_is_gone_elsewhere_is_gone_here_as_well() {
 
 /// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_origin_can_use_the_service() {
+async fn a_page_from_another_origin_can_use_the_service() {
     let visit = Visit::new().await;
     let elsewhere = front::elsewhere(include_str!("support/elsewhere.html")).await;
     visit.pictures_from(&elsewhere).await;
@@ -718,7 +718,7 @@ async fn a_page_of_another_origin_can_use_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() {
+async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open_as("Ada").await;
@@ -807,7 +807,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
+async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
@@ -889,7 +889,7 @@ async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near() {
+async fn hundreds_of_posts_load_in_pages_and_their_pictures_lazily() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
@@ -940,7 +940,7 @@ async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_can_be_done_with_the_keyboard() {
+async fn everything_works_with_the_keyboard() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open().await;
@@ -982,7 +982,7 @@ async fn everything_can_be_done_with_the_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
+async fn the_page_uses_the_first_browser_language_that_it_supports() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.service.seed(&[Seed { title: "Hier", minutes_ago: 24 * 60, ..SEED }]).await;
@@ -1009,7 +1009,7 @@ async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when_it_ends() {
+async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_expires() {
     let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/")]].concat();
     let visit = Visit::with(Browser::chromium().await, &more).await;
     let page = &visit.page;
@@ -1059,7 +1059,7 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
+async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chosen() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let id = visit.service.write(b"Ada", "Refused").await;
@@ -1140,7 +1140,7 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_is_shown_with_nothing_inline() {
+async fn the_api_documentation_works_without_inline_scripts() {
     let visit = Visit::new().await;
     visit.page.open(&format!("{}/docs", visit.front.url)).await;
     visit.until("its operations", "document.querySelectorAll('.opblock').length === 8").await;
@@ -1150,7 +1150,7 @@ async fn the_api_is_shown_with_nothing_inline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_works_in_firefox_as_well() {
+async fn the_page_works_in_firefox() {
     let visit = Visit::with(Browser::firefox().await, &[]).await;
     let page = &visit.page;
     visit.service.write(b"Ada", "Hers").await;
@@ -1185,7 +1185,7 @@ async fn it_works_in_firefox_as_well() {
 
 /// The pictures in `docs/` are copies of what this leaves among the screenshots.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_a_page_to_show_to_friends() {
+async fn the_page_looks_right_in_every_size_scheme_and_language() {
     let visit = Visit::new().await;
     for (name, colours) in [("lake", LAKE), ("meadow", MEADOW), ("dusk", DUSK)] {
         visit.service.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;

@@ -29,7 +29,7 @@ const ENOUGH: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn without_bucket_or_table_it_says_so_and_exits_with_78() {
+fn a_missing_bucket_or_table_is_named_and_it_exits_with_78() {
     let dir = tempfile::tempdir().unwrap();
     for (variables, missing) in [(&[("DYNAMO_TABLE", "posts")], "BUCKET"), (&[("BUCKET", "b")], "DYNAMO_TABLE")] {
         let output = program(&dir, variables).output().unwrap();
@@ -139,7 +139,7 @@ const OF_AWS: &[&str] = &[
 ];
 
 #[test]
-fn every_value_of_a_setting_of_aws_is_a_working_run_or_an_error_of_one_line() {
+fn any_value_of_an_aws_setting_gives_a_running_service_or_a_one_line_error() {
     let try_all = |name: &str| {
         let dir = tempfile::tempdir().unwrap();
         for value in ["", " ", "nonsense", "legacy", "0", "-1", "true", "http://", "/nowhere", "\u{e9}"] {
@@ -182,7 +182,7 @@ fn every_value_of_a_setting_of_aws_is_a_working_run_or_an_error_of_one_line() {
 }
 
 #[test]
-fn every_value_of_a_profile_is_a_working_run_or_an_error_of_one_line() {
+fn any_value_in_a_profile_gives_a_running_service_or_a_one_line_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
     let named = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
@@ -208,7 +208,7 @@ fn every_value_of_a_profile_is_a_working_run_or_an_error_of_one_line() {
 }
 
 #[test]
-fn a_machine_without_certificates_is_told_what_it_lacks_where_it_needs_them() {
+fn missing_ca_certificates_are_reported_where_they_are_needed() {
     let dir = tempfile::tempdir().unwrap();
     let (nothing, empty) = (dir.path().join("nothing"), dir.path().join("empty"));
     std::fs::write(&empty, "").unwrap();
@@ -254,7 +254,7 @@ fn every_variable_is_in_the_readme() {
 }
 
 #[test]
-fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
+fn a_signal_stops_it_without_waiting_for_idle_connections() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = start(program(&dir, ENOUGH));
@@ -270,7 +270,7 @@ fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
 }
 
 #[test]
-fn what_has_begun_is_finished_after_it_was_told_to_stop() {
+fn requests_in_flight_are_finished_after_a_stop_signal() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = start(program(&dir, ENOUGH));
     let begin = |_| {
@@ -298,7 +298,7 @@ fn what_has_begun_is_finished_after_it_was_told_to_stop() {
 }
 
 #[test]
-fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
+fn its_log_has_a_line_for_each_request_and_no_user_data() {
     let dir = tempfile::tempdir().unwrap();
     // Nobody is there, and it is a machine that answers at once that this is so.
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
@@ -332,7 +332,7 @@ fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
 }
 
 #[test]
-fn its_log_has_what_finds_an_answer_of_aws_and_nothing_of_what_it_says() {
+fn its_log_has_the_request_id_of_a_refusal_by_aws_and_not_its_message() {
     let dir = tempfile::tempdir().unwrap();
     let endpoint = refusing();
     let mut running = start(program(&dir, &[ENOUGH, &[("AWS_ENDPOINT_URL", &endpoint)]].concat()));
@@ -385,7 +385,7 @@ fn refuse(mut stream: TcpStream) {
 }
 
 #[test]
-fn who_leaves_before_the_answer_has_a_line_and_a_count() {
+fn a_client_that_disconnects_early_is_logged_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Whoever is there takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -408,7 +408,7 @@ fn who_leaves_before_the_answer_has_a_line_and_a_count() {
 }
 
 #[test]
-fn metrics_are_told_on_a_listener_of_their_own_and_nowhere_else() {
+fn metrics_are_served_on_their_own_listener_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = start(program(&dir, &[ENOUGH, &[("METRICS_PORT", "0")]].concat()));
     let metrics = running.next_line();

@@ -16,7 +16,7 @@ const OTHER_SEED: &str = "SCHEMATHESIS_SEED";
 const CASES_OF_EACH_OPERATION: &str = "40";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_the_document_allows_or_forbids_surprises_the_service() {
+async fn the_service_conforms_to_its_api_document() {
     let service = TestService::start().await;
     let with_tokens = service.otherwise(&SETTINGS, Limits::default()).await;
     let token = bearer(&claims("ada"));

@@ -30,7 +30,7 @@ async fn refused(answer: Response) -> String {
 }
 
 #[tokio::test]
-async fn a_token_speaks_for_the_user_whom_it_names() {
+async fn a_token_authenticates_the_user_that_it_names() {
     let service = start(&SETTINGS).await;
     let zoe = bearer(&claims("Zoé"));
     let answer = service.post(zoe.as_bytes(), POST).await;
@@ -50,7 +50,7 @@ async fn a_token_speaks_for_the_user_whom_it_names() {
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_with_the_reason() {
+async fn an_invalid_token_is_refused_with_the_reason() {
     let service = start(&SETTINGS).await;
     let with = |name: &str, value: Value| {
         let mut claims = claims("ada");
@@ -146,7 +146,7 @@ async fn names_in_tokens_are_compared_exactly() {
 }
 
 #[tokio::test]
-async fn issuer_and_claim_can_be_chosen() {
+async fn issuer_and_claim_are_configurable() {
     let more = [&SETTINGS[..], &[("JWT_ISSUER", "https://login.example/"), ("JWT_CLAIM", "email")]].concat();
     let service = start(&more).await;
     let mut claims = claims("7");
@@ -161,7 +161,7 @@ async fn issuer_and_claim_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn the_service_says_how_people_log_in() {
+async fn the_service_tells_the_page_how_users_log_in() {
     let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/here"), ("JWT_CLAIM", "email")]].concat();
     let mut service = start(&more).await;
     let config: Value = service.get("/config").await.json().await.unwrap();
@@ -214,7 +214,7 @@ impl Issuer {
 }
 
 #[tokio::test]
-async fn published_keys_are_read_once_and_again_when_a_new_one_is_used() {
+async fn published_keys_are_cached_and_fetched_again_for_an_unknown_key() {
     let (issuer, old, new) = (Issuer::new().await, Key::rsa("old"), Key::curve("new"));
     issuer.publishes(json!([{ "kty": "from the future", "kid": "?" }, old.public()]));
     let service = start(&issuer.settings()).await;
@@ -240,7 +240,7 @@ async fn published_keys_are_read_once_and_again_when_a_new_one_is_used() {
 }
 
 #[tokio::test]
-async fn a_published_key_is_taken_for_no_other_than_it_is() {
+async fn a_published_key_is_accepted_only_for_its_own_algorithm_and_use() {
     let (issuer, rsa, curve, other) = (Issuer::new().await, Key::rsa("rsa"), Key::curve("curve"), Key::curve("curve"));
     let secret =
         json!({ "kid": "secret", "kty": "oct", "alg": "HS256", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" });
@@ -284,7 +284,7 @@ fn curve_signature(key: Key) -> Sign {
 }
 
 #[tokio::test]
-async fn without_the_issuers_keys_nobody_is_believed_and_everybody_told_to_come_back() {
+async fn without_the_issuers_keys_every_token_gets_503_with_retry_after() {
     let (issuer, key) = (Issuer::new().await, Key::curve("key"));
     let service = start(&issuer.settings()).await;
     let bearer = key.bearer(&claims("ada"));

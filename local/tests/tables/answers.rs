@@ -46,7 +46,7 @@ async fn numbers_sort_as_numbers_and_equal_numbers_are_one_key() {
 }
 
 #[tokio::test]
-async fn an_index_has_what_it_projects_of_items_with_its_keys_and_comes_in_pages() {
+async fn an_index_has_its_projected_attributes_and_is_paged() {
     let aws = LocalAws::start().await;
     let index = json!({
         "IndexName": "by-day", "KeySchema": schema(&["day", "rank"]),
@@ -102,7 +102,7 @@ async fn an_index_has_what_it_projects_of_items_with_its_keys_and_comes_in_pages
 }
 
 #[tokio::test]
-async fn an_index_that_is_added_later_has_the_items_that_are_there() {
+async fn an_index_added_later_is_backfilled() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("id", "S")], Value::Null).await;
     put(&aws, "posts", json!({ "id": { "S": "1" }, "day": { "S": "today" } })).await;
@@ -130,7 +130,7 @@ async fn an_index_that_is_added_later_has_the_items_that_are_there() {
 }
 
 #[tokio::test]
-async fn values_of_every_kind_are_compared_and_looked_into() {
+async fn values_of_every_type_can_be_compared_and_searched() {
     let aws = LocalAws::start().await;
     table(&aws, "kinds", &[("id", "S")], Value::Null).await;
     put(
@@ -187,7 +187,7 @@ async fn values_of_every_kind_are_compared_and_looked_into() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_refuses_of_expressions_is_refused() {
+async fn invalid_expressions_are_refused_as_by_dynamodb() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("user", "S"), ("id", "S")], Value::Null).await;
     let key = json!({ "user": { "S": "ada" }, "id": { "S": "1" } });
@@ -217,7 +217,7 @@ async fn what_dynamodb_refuses_of_expressions_is_refused() {
 }
 
 #[tokio::test]
-async fn conditions_of_the_old_api_hold_back_what_they_should() {
+async fn legacy_conditions_are_enforced() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("id", "S")], Value::Null).await;
     put(&aws, "posts", json!({ "id": { "S": "1" }, "title": { "S": "t" } })).await;
@@ -234,7 +234,7 @@ async fn conditions_of_the_old_api_hold_back_what_they_should() {
 }
 
 #[tokio::test]
-async fn who_asks_for_it_is_told_what_a_call_used() {
+async fn consumed_capacity_is_returned_on_request() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("id", "S")], Value::Null).await;
     let asked = |operation: &'static str, mut input: Value| {
@@ -255,7 +255,7 @@ async fn who_asks_for_it_is_told_what_a_call_used() {
 }
 
 #[tokio::test]
-async fn statements_insert_what_is_not_there_and_change_what_is() {
+async fn partiql_inserts_new_items_and_updates_existing_ones() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("id", "S")], Value::Null).await;
     let run = |statement: &str| call(&aws, "ExecuteStatement", json!({ "Statement": statement }));
@@ -304,7 +304,7 @@ async fn a_table_is_described_as_on_aws_and_may_be_named_by_its_arn() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_what_was_written() {
+async fn a_stream_has_a_record_of_every_write() {
     let aws = LocalAws::start().await;
     let stream = json!({ "StreamSpecification": { "StreamEnabled": true, "StreamViewType": "NEW_IMAGE" } });
     table(&aws, "posts", &[("id", "S")], stream).await;
@@ -325,7 +325,7 @@ async fn a_stream_tells_what_was_written() {
 }
 
 #[tokio::test]
-async fn backups_go_back_as_many_days_as_was_wanted_also_after_a_restart() {
+async fn the_recovery_period_is_kept_also_after_a_restart() {
     let aws = LocalAws::start().await;
     table(&aws, "posts", &[("id", "S")], Value::Null).await;
     let wanted = |days: Value| {
