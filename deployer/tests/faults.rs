@@ -47,10 +47,10 @@ impl Proof {
     }
 }
 
-async fn every_call_survives(what: &str, trouble: Fault, times: usize) {
+async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     let scene = Scene::local().await;
     let mut proofs = watch(&scene, LIFE).await;
-    if trouble == Fault::Hang {
+    if fault == Fault::Hang {
         spare_the_changes(&mut proofs);
     }
     for round in 0..ROUNDS + MORE_ROUNDS {
@@ -59,7 +59,7 @@ async fn every_call_survives(what: &str, trouble: Fault, times: usize) {
         }
         for proof in &mut proofs {
             scene.begin(proof.phase).await;
-            let met = meet(&scene, proof.phase, proof.turn(round), &trouble, times).await;
+            let met = meet(&scene, proof.phase, proof.turn(round), &fault, times).await;
             if met.is_empty() {
                 proof.do_without_all_but(&scene.proxy.calls().into_iter().collect());
             }
@@ -70,7 +70,7 @@ async fn every_call_survives(what: &str, trouble: Fault, times: usize) {
     }
     proofs.iter().for_each(|proof| report(what, proof));
     scene.end().await;
-    the_wait_for_health_gets_over(&trouble, times).await;
+    the_wait_for_health_survives(&fault, times).await;
 }
 
 /// Leaves to the changes what only they call, and of each operation the first call.
@@ -99,28 +99,28 @@ const WAIT: [&str; 2] = ["DescribeTargetHealth", "DescribeScalingActivities"];
 /// What it asks when it has waited long enough.
 const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities", "GetConsoleOutput"];
 
-/// The targets take their time, and each call of the wait meets the trouble: it completes. They never come: the reasons
+/// The targets take their time, and each call of the wait meets the fault: it completes. They never come: the reasons
 /// are told all the same.
-async fn the_wait_for_health_gets_over(trouble: &Fault, times: usize) {
+async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let not_yet = || Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
 
     scene.proxy.reset();
-    scene.proxy.inject(WAIT, trouble.clone(), times);
+    scene.proxy.inject(WAIT, fault.clone(), times);
     scene.proxy.inject(["DescribeTargetHealth"], not_yet(), 2);
     let said = scene.run(&["up", "--yes", "--timeout", "2"]).await;
-    assert_eq!(said.code, 0, "{trouble:?}: {}", said.all());
+    assert_eq!(said.code, 0, "{fault:?}: {}", said.all());
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
     assert_eq!(scene.proxy.hit(), WAIT.map(str::to_owned).into());
 
     scene.proxy.reset();
-    scene.proxy.inject(REASONS, trouble.clone(), times);
+    scene.proxy.inject(REASONS, fault.clone(), times);
     scene.proxy.inject(["DescribeTargetHealth"], not_yet(), usize::MAX);
     let said = scene.run(&["up", "--yes", "--timeout", "2", "--healthy-within", "1"]).await;
-    assert_eq!(said.code, 1, "{trouble:?}: {}", said.all());
+    assert_eq!(said.code, 1, "{fault:?}: {}", said.all());
     let reasons = ["NotHealthy", "is initial", "tiny_service listens"];
-    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{trouble:?}: {}", said.stderr);
+    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{fault:?}: {}", said.stderr);
     assert_eq!(scene.proxy.hit(), REASONS.map(str::to_owned).into());
 
     scene.clear().await;
@@ -147,21 +147,21 @@ async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
 }
 
-/// Runs a command whose calls meet the trouble. The user sees nothing of it but time.
-async fn meet(scene: &Scene, phase: Phase, calls: Calls, trouble: &Fault, times: usize) -> Calls {
+/// Runs a command whose calls meet the fault. The user sees nothing of it but time.
+async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: usize) -> Calls {
     scene.proxy.reset();
-    scene.proxy.inject(calls, trouble.clone(), times);
+    scene.proxy.inject(calls, fault.clone(), times);
     let mut arguments = phase.arguments().to_vec();
-    arguments.extend(["--timeout", patience(trouble)]);
+    arguments.extend(["--timeout", patience(fault)]);
     let said = scene.run(&arguments).await;
-    assert_eq!(said.code, 0, "{phase:?} with {trouble:?}: {}", said.all());
+    assert_eq!(said.code, 0, "{phase:?} with {fault:?}: {}", said.all());
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
     scene.proxy.hit()
 }
 
 /// For how many seconds an answer is awaited: where none comes, no longer than must be.
-fn patience(trouble: &Fault) -> &'static str {
-    if matches!(trouble, Fault::Hang) { "1" } else { "2" }
+fn patience(fault: &Fault) -> &'static str {
+    if matches!(fault, Fault::Hang) { "1" } else { "2" }
 }
 
 /// Writes a row of a table, each command and fault into its own file, and insists that no call was missed.
