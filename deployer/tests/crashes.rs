@@ -1,17 +1,18 @@
-//! No crash can hurt a stack: the deployer is killed after every call that changes something, the line is cut before
-//! and after every such call, and the same command makes good what is left. Against our own AWS and against moto.
+//! No crash can hurt a stack: the deployer is killed after every call that changes something, the connection is reset
+//! before and after every such call, and the same command completes what is left. Against our own AWS and against moto.
+//! This is case 19 of docs/aws.md §19.
 
 mod support;
 
 use std::path::Path;
 
 use support::{
-    line::{Calls, Trouble, parts},
+    inventory::Inventory,
     scene::{PICTURE, Phase, Scene, Undisturbed},
-    world::Inventory,
 };
+use testkit::proxy::{Calls, Fault, parts};
 
-/// How often a point is tried whose call does not come: calls that take turns do not come alike in every run.
+/// How often a point is tried whose call does not occur: concurrent calls are not numbered alike in every run.
 const TRIES: usize = 5;
 
 /// Kills at every call; the same command must then make of it what an undisturbed run makes.
@@ -33,15 +34,15 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&st
     scene.end().await;
 }
 
-/// Cuts the line once, before or after the effect of every call: the run itself must get over it.
-async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: Trouble, spared: &[(&str, &str)]) {
+/// Resets the connection once, before or after the effect of every call: the run itself must survive it.
+async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, reset: Fault, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = without(&mutating, spared);
     let converged = at_every_point(&points, async |call| {
         scene.prepare(phase).await;
-        scene.line.spoil([call], cut.clone(), 1);
+        scene.proxy.inject([call], reset.clone(), 1);
         scene.done(phase).await;
-        let met = scene.line.spoilt().contains(call);
+        let met = scene.proxy.hit().contains(call);
         scene.assert_settled(phase, &goal, &format!("{how} {call}")).await;
         scene.clear().await;
         met
@@ -51,7 +52,7 @@ async fn cut_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, cut: T
     scene.end().await;
 }
 
-/// Tries each point until its call has come, and gives those at which it has.
+/// Tries each point until its call occurs, and returns the points at which it did.
 async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
     let mut met = Calls::new();
     for call in points {
@@ -99,13 +100,13 @@ macro_rules! proofs {
         killed_anywhere_it_converges($scene, $phase, UNTAGGED_BY_MOTO).await
     };
     (@ Before, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut before", Trouble::Before, &[]).await
+        reset_anywhere_it_completes($scene, $phase, "reset before", Fault::ResetBefore, &[]).await
     };
     (@ After, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Trouble::After, &[]).await
+        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, &[]).await
     };
     (@ AfterButTwice, $scene:expr, $phase:expr) => {
-        cut_anywhere_it_completes($scene, $phase, "cut after", Trouble::After, MADE_TWICE_BY_MOTO).await
+        reset_anywhere_it_completes($scene, $phase, "reset after", Fault::ResetAfter, MADE_TWICE_BY_MOTO).await
     };
 }
 
@@ -122,30 +123,30 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
 const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the tags of the creation")];
 
 proofs! {
-    up_killed_after_any_call_is_completed_by_the_next: ours, Up, Kill;
-    a_change_killed_after_any_call_is_completed_by_the_next: ours, Change, Kill;
-    another_port_killed_after_any_call_is_completed_by_the_next: ours, Move, Kill;
-    what_is_no_longer_described_goes_wherever_its_removal_was_killed: ours, Shrink, Kill;
-    down_killed_after_any_call_is_completed_by_the_next: ours, Down, Kill;
-    up_gets_over_a_line_cut_before_any_call: ours, Up, Before;
-    up_gets_over_a_line_cut_after_any_call: ours, Up, After;
-    a_change_gets_over_a_line_cut_before_any_call: ours, Change, Before;
-    a_change_gets_over_a_line_cut_after_any_call: ours, Change, After;
-    down_gets_over_a_line_cut_before_any_call: ours, Down, Before;
-    down_gets_over_a_line_cut_after_any_call: ours, Down, After;
-    on_moto_up_killed_after_any_call_is_completed_by_the_next: motos, Up, KillButUntagged;
-    on_moto_down_killed_after_any_call_is_completed_by_the_next: motos, Down, Kill;
-    on_moto_up_gets_over_a_line_cut_before_any_call: motos, Up, Before;
-    on_moto_up_gets_over_a_line_cut_after_any_call: motos, Up, AfterButTwice;
-    on_moto_down_gets_over_a_line_cut_before_any_call: motos, Down, Before;
-    on_moto_down_gets_over_a_line_cut_after_any_call: motos, Down, After;
+    up_killed_after_any_call_is_completed_by_the_next: local, Up, Kill;
+    a_change_killed_after_any_call_is_completed_by_the_next: local, Change, Kill;
+    a_change_of_the_port_killed_after_any_call_is_completed_by_the_next: local, Move, Kill;
+    a_removal_killed_after_any_call_is_completed_by_the_next: local, Shrink, Kill;
+    down_killed_after_any_call_is_completed_by_the_next: local, Down, Kill;
+    up_survives_a_reset_before_any_call: local, Up, Before;
+    up_survives_a_reset_after_any_call: local, Up, After;
+    a_change_survives_a_reset_before_any_call: local, Change, Before;
+    a_change_survives_a_reset_after_any_call: local, Change, After;
+    down_survives_a_reset_before_any_call: local, Down, Before;
+    down_survives_a_reset_after_any_call: local, Down, After;
+    on_moto_up_killed_after_any_call_is_completed_by_the_next: moto, Up, KillButUntagged;
+    on_moto_down_killed_after_any_call_is_completed_by_the_next: moto, Down, Kill;
+    on_moto_up_survives_a_reset_before_any_call: moto, Up, Before;
+    on_moto_up_survives_a_reset_after_any_call: moto, Up, AfterButTwice;
+    on_moto_down_survives_a_reset_before_any_call: moto, Down, Before;
+    on_moto_down_survives_a_reset_after_any_call: moto, Down, After;
 }
 
 /// Nothing is overlooked among what no longer stands in the description: what is left is what a stack has that never
 /// had more. Only programs stay until `down`: an older instance that is started anew fetches the one it was made with.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_of_a_stack_is_what_a_smaller_one_has() {
-    let scene = Scene::ours().await;
+async fn a_shrunk_stack_equals_one_that_was_always_small() {
+    let scene = Scene::local().await;
     let mut shrunk = scene.undisturbed(Phase::Shrink).await.goal;
     shrunk.retain(|thing, _| !(thing.starts_with("object ") && thing.contains("/services/")));
     scene.describe_guarded();
@@ -170,7 +171,7 @@ fn random() -> (u64, fastrand::Rng) {
 /// Kills a command at random calls, reading ones included, and has the opposite one follow each time.
 async fn killed_at_random_and_followed_by(killed: Phase, next: Phase) {
     let (seed, mut random) = random();
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let calls: Vec<String> = scene.steady(killed).await.calls.into_iter().collect();
     let goal = scene.undisturbed(next).await.goal;
     let mut met = 0;
@@ -195,20 +196,20 @@ fn with_picture_of(goal: &Inventory, there: &Inventory) -> Inventory {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_killed_at_random_is_undone_by_down() {
+async fn up_killed_at_any_random_call_is_undone_by_down() {
     killed_at_random_and_followed_by(Phase::Up, Phase::Down).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_killed_at_random_is_repaired_by_up() {
+async fn down_killed_at_any_random_call_is_repaired_by_up() {
     killed_at_random_and_followed_by(Phase::Down, Phase::Up).await;
 }
 
 /// Commands killed anywhere, one after the other, in any order; the last one is left alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
+async fn any_sequence_of_killed_commands_can_be_completed_by_up_or_down() {
     let (seed, mut random) = random();
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let up = scene.undisturbed(Phase::Up).await;
     let down = scene.undisturbed(Phase::Down).await;
     for _ in 0..8 {
@@ -229,24 +230,24 @@ async fn any_row_of_killed_commands_can_be_ended_by_up_or_by_down() {
     scene.end().await;
 }
 
-/// Every how many-th call ends the line for good.
+/// Every how many-th call is the last that gets through.
 const SAMPLED: usize = 7;
 
-/// Nobody kills a run whose line is dead: it ends by itself, says so, and the same command continues.
-async fn without_a_line_it_ends_by_itself(phase: Phase) {
-    let scene = Scene::ours().await;
+/// A run that has lost its connection ends by itself and says so, and the same command continues.
+async fn without_a_connection_it_ends_by_itself(phase: Phase) {
+    let scene = Scene::local().await;
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let sample: Calls = mutating.iter().step_by(SAMPLED).cloned().collect();
     let ended = at_every_point(&sample, async |call| {
         scene.prepare(phase).await;
-        scene.line.spoil([call], Trouble::ForGood, 1);
+        scene.proxy.inject([call], Fault::CutAfter, 1);
         let said = scene.run(phase.arguments()).await;
-        let met = scene.line.spoilt().contains(call);
+        let met = scene.proxy.hit().contains(call);
         assert_eq!(said.code, i32::from(met), "{call}: {}", said.all());
         assert!(!met || said.stderr.contains("the same command continues"), "{call}: {}", said.all());
-        scene.line.mend();
+        scene.proxy.reset();
         scene.done(phase).await;
-        scene.assert_settled(phase, &goal, &format!("without a line from {call} on")).await;
+        scene.assert_settled(phase, &goal, &format!("without a connection from {call} on")).await;
         scene.clear().await;
         met
     })
@@ -256,11 +257,11 @@ async fn without_a_line_it_ends_by_itself(phase: Phase) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_without_a_line_ends_by_itself_and_is_continued_by_the_next() {
-    without_a_line_it_ends_by_itself(Phase::Up).await;
+async fn up_without_a_connection_ends_by_itself_and_is_continued_by_the_next() {
+    without_a_connection_it_ends_by_itself(Phase::Up).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_without_a_line_ends_by_itself_and_is_continued_by_the_next() {
-    without_a_line_it_ends_by_itself(Phase::Down).await;
+async fn down_without_a_connection_ends_by_itself_and_is_continued_by_the_next() {
+    without_a_connection_it_ends_by_itself(Phase::Down).await;
 }

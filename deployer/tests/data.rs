@@ -2,10 +2,7 @@
 
 mod support;
 
-use support::{
-    Project, Said,
-    cloud::{Ours, ours},
-};
+use support::{Project, Said, cloud::TestAws};
 
 const TWO_TABLES: &str = "\
 name: data
@@ -17,8 +14,8 @@ tables:
   likes: { partition_key: post }
 ";
 
-async fn up_with(description: &str) -> (Ours, Project) {
-    let (cloud, project) = (ours().await, Project::with(description));
+async fn up_with(description: &str) -> (TestAws, Project) {
+    let (cloud, project) = (TestAws::start().await, Project::with(description));
     cloud.done(&project, &["up", "--yes"]).await;
     (cloud, project)
 }
@@ -28,7 +25,7 @@ fn says(said: &Said, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_holds_data_is_kept_until_it_is_named() {
+async fn tables_and_buckets_are_kept_until_they_are_named() {
     let (cloud, project) = up_with(TWO_TABLES).await;
     let row = aws_sdk_dynamodb::types::AttributeValue::S("1".into());
     cloud.aws.dynamodb.put_item().table_name("data-likes").item("post", row).send().await.expect("a row can be put");
@@ -63,7 +60,7 @@ async fn what_holds_data_is_kept_until_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_key_is_refused_before_anything_is_changed_and_the_way_is_told() {
+async fn another_table_key_is_refused_before_anything_changes_and_the_remedy_is_shown() {
     let (cloud, project) = up_with(TWO_TABLES).await;
     project.edit("{ partition_key: user }", "{ partition_key: user, sort_key: id }");
     project.edit("  files: {}", "  files: {}\n  other: {}");
@@ -79,7 +76,7 @@ async fn another_key_is_refused_before_anything_is_changed_and_the_way_is_told()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_protected_stays_whatever_is_said() {
+async fn protected_tables_and_buckets_are_never_deleted() {
     let protected = "\
 name: data
 region: us-east-1
@@ -120,7 +117,7 @@ tables:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn down_keeps_what_it_is_told_to_keep() {
+async fn down_keeps_what_keep_names() {
     let (cloud, project) = up_with(TWO_TABLES).await;
     project.edit("  likes: { partition_key: post }\n", "");
     let nothing = cloud.run(&project, &["down", "--yes", "--keep", "table.nothing"]).await;
@@ -137,14 +134,14 @@ async fn down_keeps_what_it_is_told_to_keep() {
 
 /// The question about each is put to a terminal: `script` lends it one.
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_terminal_each_is_asked_about_by_name() {
+async fn on_a_terminal_each_deletion_of_data_is_confirmed_by_name() {
     let (cloud, project) = up_with(TWO_TABLES).await;
     project.edit("  likes: { partition_key: post }\n", "");
     project.edit("buckets:\n  files: {}\n", "");
     let bucket = "data-files-000000000000-us-east-1";
     let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes", bucket]).await;
     let (table, asked) = ("Type data-likes to delete it", format!("Type {bucket} to delete it"));
-    assert!(said.stdout.contains(table) && said.stdout.contains(&asked), "{}", said.all());
+    assert!(said.stderr.contains(table) && said.stderr.contains(&asked), "{}", said.all());
     assert_eq!(said.code, 3, "a yes is not a name: {}", said.all());
     assert_eq!(cloud.tables().await, ["data-likes", "data-posts"]);
     assert_eq!(cloud.buckets().await, ["data-artifacts-000000000000-us-east-1"]);

@@ -18,10 +18,10 @@ use deployer::{
 use serde_json::Value;
 use support::{
     Project, Said,
-    cloud::{Ours, ours},
+    cloud::{TestAws, connect},
     hands::Hands,
+    inventory::inventory,
     moto::Moto,
-    world,
 };
 
 /// Each is changed by hand in this order; then exactly this line more is in the plan. A `*` stands for anything.
@@ -150,8 +150,8 @@ const UNCHANGEABLE: &[(&str, &str)] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_by_hand_is_one_more_line_of_the_plan_and_is_put_right() {
-    let (cloud, project) = (ours().await, Project::light());
+async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
     for rows in [CHANGED, RETEMPLATED, GONE] {
@@ -190,7 +190,7 @@ const DECIDED: &[(&str, &str, &str)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
-    let (cloud, project) = (ours().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let hands = Hands::of(&cloud.aws);
     for (address, field, _) in DECIDED {
@@ -217,12 +217,12 @@ async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
 
 /// On moto, whose target groups may speak HTTPS.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_changed_in_place_is_shown_and_refused() {
+async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
     let (moto, keys, project) = (Moto::start(), ("testing", "testing"), Project::light());
     let whole = project.description();
     project.describe("name: postagram\nregion: us-east-1\n");
     moto.done(&project, &["up", "--yes"]);
-    let aws = world::connect(&moto.endpoint, keys).await;
+    let aws = connect(&moto.endpoint, keys).await;
     Hands::of(&aws).make_otherwise().await;
     project.describe(&whole);
     let plan = moto.run(&project, &["plan"]);
@@ -231,16 +231,16 @@ async fn what_cannot_be_changed_in_place_is_shown_and_refused() {
         let found = shown.iter().any(|(where_, what)| where_ == address && is_like(what, line));
         assert!(found && plan.stderr.contains(&format!("± {address}")), "{address} {line}: {}", plan.all());
     }
-    let before = world::inventory(&moto.endpoint, keys).await;
+    let before = inventory(&moto.endpoint, keys).await;
     let up = moto.run(&project, &["up", "--yes"]);
     assert_eq!(up.code, 1, "{}", up.all());
     assert!(up.stderr.contains("would have to be replaced"), "{}", up.all());
-    assert_eq!(world::inventory(&moto.endpoint, keys).await, before, "nothing was done");
+    assert_eq!(inventory(&moto.endpoint, keys).await, before, "nothing was done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_managed_field_is_left_out_of_these_tables() {
-    let (cloud, project) = (ours().await, Project::light());
+    let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let rows = [CHANGED, RETEMPLATED, FIXED].concat();
     let told: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
@@ -302,7 +302,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
 }
 
 /// Every managed field there is, as `kind.path`: read off the live settings of the whole stack.
-async fn managed(cloud: &Ours) -> BTreeSet<String> {
+async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     let aws = &cloud.aws;
     let name = |entry: &str| format!("postagram-{entry}");
     let bucket = |entry: &str| format!("postagram-{entry}-000000000000-us-east-1");
@@ -337,7 +337,7 @@ async fn managed(cloud: &Ours) -> BTreeSet<String> {
 }
 
 struct Fields<'a> {
-    cloud: &'a Ours,
+    cloud: &'a TestAws,
     found: BTreeSet<String>,
 }
 

@@ -202,7 +202,7 @@ fn all_done(outcomes: &[Outcome]) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_needs_something_comes_after_it_and_a_second_run_changes_nothing() {
+async fn dependencies_come_first_and_a_second_run_changes_nothing() {
     let cloud = Cloud::default();
     assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
     let made: Vec<String> = cloud.mutating().into_iter().filter(|call| call.starts_with("create")).collect();
@@ -232,7 +232,7 @@ async fn a_changed_setting_is_changed_in_place_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_cut_after_any_answer_is_repaired_by_applying_again() {
+async fn a_connection_cut_after_any_answer_is_repaired_by_applying_again() {
     for answers in 1.. {
         let cloud = Cloud::default();
         cloud.cut_after(answers);
@@ -267,7 +267,7 @@ async fn a_refusal_is_no_error_when_the_call_took_effect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_for_good_is_not_tried_again() {
+async fn a_final_refusal_is_not_retried() {
     let cloud = Cloud::default();
     cloud.refuse_for_good("create base");
     let outcomes = apply(&stack(1), &cloud).await.unwrap();
@@ -295,7 +295,7 @@ async fn a_failure_skips_what_needs_it_and_finishes_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn not_yet_is_waited_for_and_no_longer_than_its_budget() {
+async fn not_yet_is_retried_within_its_budget() {
     let cloud = Cloud::default();
     cloud.refusals.store(5, Ordering::SeqCst);
     assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
@@ -308,7 +308,7 @@ async fn not_yet_is_waited_for_and_no_longer_than_its_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_goes_while_it_is_looked_at_is_looked_at_again() {
+async fn a_resource_that_vanishes_while_it_is_read_is_read_again() {
     let cloud = Cloud::default();
     cloud.half_seen.store(5, Ordering::SeqCst);
     assert!(all_done(&apply(&stack(1), &cloud).await.unwrap()));
@@ -320,7 +320,7 @@ async fn what_goes_while_it_is_looked_at_is_looked_at_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_ours_is_refused_and_left_as_it_is() {
+async fn a_foreign_resource_is_refused_and_left_unchanged() {
     for owner in [None, Some("others")] {
         let cloud = Cloud::default();
         let tags: Tags = owner.into_iter().map(|owner| (STACK_TAG.to_owned(), owner.to_owned())).collect();
@@ -336,7 +336,7 @@ async fn what_is_not_ours_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn everything_goes_in_the_opposite_order_and_again_is_nothing_to_do() {
+async fn a_removal_runs_in_reverse_order_and_a_second_one_does_nothing() {
     let cloud = Cloud::default();
     apply(&stack(1), &cloud).await.unwrap();
     cloud.calls.lock().unwrap().clear();
@@ -348,7 +348,7 @@ async fn everything_goes_in_the_opposite_order_and_again_is_nothing_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_longer_wanted_goes_after_everything_else_is_as_wanted() {
+async fn orphans_are_removed_after_everything_else_is_as_wanted() {
     let cloud = Cloud::default();
     apply(&stack(1), &cloud).await.unwrap();
     let mut smaller = Stack::new("toys", Tags::new());
@@ -366,7 +366,7 @@ async fn what_is_no_longer_wanted_goes_after_everything_else_is_as_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_to_stop_ends_the_wait_between_two_calls() {
+async fn a_stop_ends_the_wait_between_two_calls() {
     let cloud = Cloud::default();
     let toys = stack(1);
     let plan = plan(&toys, &cloud).await.unwrap();
@@ -379,7 +379,7 @@ async fn a_wish_to_stop_ends_the_wait_between_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_calls_than_allowed_are_in_flight_whatever_the_command() {
+async fn the_limit_of_calls_in_flight_holds_for_every_command() {
     let cloud = Cloud::default();
     let wide = |size: u32| {
         let mut toys = Stack::new("toys", Tags::new());

@@ -5,11 +5,8 @@ mod support;
 
 use std::{collections::BTreeSet, path::Path};
 
-use support::{
-    line::{Calls, Trouble, parts},
-    protocol,
-    scene::{Phase, Scene, Undisturbed},
-};
+use support::scene::{Phase, Scene, Undisturbed};
+use testkit::proxy::{Calls, Fault, is_read, parts};
 
 /// The commands of one life of a stack, each of which starts from what the one before has made.
 const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Down];
@@ -41,7 +38,7 @@ impl Proof {
     /// with what else the machine does; what changes something must come.
     fn do_without_all_but(&mut self, made: &Calls) {
         let met = &self.met;
-        let must_come = |call: &String| met.contains(call) || made.contains(call) || !protocol::is_read(call);
+        let must_come = |call: &String| met.contains(call) || made.contains(call) || !is_read(call);
         self.undisturbed.calls.retain(must_come);
     }
 
@@ -50,10 +47,10 @@ impl Proof {
     }
 }
 
-async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
-    let scene = Scene::ours().await;
+async fn every_call_survives(what: &str, fault: Fault, times: usize) {
+    let scene = Scene::local().await;
     let mut proofs = watch(&scene, LIFE).await;
-    if trouble == Trouble::Silence {
+    if fault == Fault::Hang {
         spare_the_changes(&mut proofs);
     }
     for round in 0..ROUNDS + MORE_ROUNDS {
@@ -62,9 +59,9 @@ async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
         }
         for proof in &mut proofs {
             scene.begin(proof.phase).await;
-            let met = meet(&scene, proof.phase, proof.turn(round), &trouble, times).await;
+            let met = meet(&scene, proof.phase, proof.turn(round), &fault, times).await;
             if met.is_empty() {
-                proof.do_without_all_but(&scene.line.calls().into_iter().collect());
+                proof.do_without_all_but(&scene.proxy.calls().into_iter().collect());
             }
             proof.met.extend(met);
             scene.assert_settled(proof.phase, &proof.undisturbed.goal, what).await;
@@ -73,7 +70,7 @@ async fn every_call_gets_over(what: &str, trouble: Trouble, times: usize) {
     }
     proofs.iter().for_each(|proof| report(what, proof));
     scene.end().await;
-    the_wait_for_health_gets_over(&trouble, times).await;
+    the_wait_for_health_survives(&fault, times).await;
 }
 
 /// Leaves to the changes what only they call, and of each operation the first call.
@@ -102,29 +99,29 @@ const WAIT: [&str; 2] = ["DescribeTargetHealth", "DescribeScalingActivities"];
 /// What it asks when it has waited long enough.
 const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities", "GetConsoleOutput"];
 
-/// The targets take their time, and each call of the wait meets the trouble: it completes. They never come: the reasons
+/// The targets take their time, and each call of the wait meets the fault: it completes. They never come: the reasons
 /// are told all the same.
-async fn the_wait_for_health_gets_over(trouble: &Trouble, times: usize) {
-    let scene = Scene::ours().await;
+async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let not_yet = || Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    let not_yet = || Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
 
-    scene.line.mend();
-    scene.line.spoil(WAIT, trouble.clone(), times);
-    scene.line.spoil(["DescribeTargetHealth"], not_yet(), 2);
+    scene.proxy.reset();
+    scene.proxy.inject(WAIT, fault.clone(), times);
+    scene.proxy.inject(["DescribeTargetHealth"], not_yet(), 2);
     let said = scene.run(&["up", "--yes", "--timeout", "2"]).await;
-    assert_eq!(said.code, 0, "{trouble:?}: {}", said.all());
+    assert_eq!(said.code, 0, "{fault:?}: {}", said.all());
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
-    assert_eq!(scene.line.spoilt(), WAIT.map(str::to_owned).into());
+    assert_eq!(scene.proxy.hit(), WAIT.map(str::to_owned).into());
 
-    scene.line.mend();
-    scene.line.spoil(REASONS, trouble.clone(), times);
-    scene.line.spoil(["DescribeTargetHealth"], not_yet(), usize::MAX);
+    scene.proxy.reset();
+    scene.proxy.inject(REASONS, fault.clone(), times);
+    scene.proxy.inject(["DescribeTargetHealth"], not_yet(), usize::MAX);
     let said = scene.run(&["up", "--yes", "--timeout", "2", "--healthy-within", "1"]).await;
-    assert_eq!(said.code, 1, "{trouble:?}: {}", said.all());
+    assert_eq!(said.code, 1, "{fault:?}: {}", said.all());
     let reasons = ["NotHealthy", "is initial", "tiny_service listens"];
-    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{trouble:?}: {}", said.stderr);
-    assert_eq!(scene.line.spoilt(), REASONS.map(str::to_owned).into());
+    assert!(reasons.iter().all(|reason| said.stderr.contains(reason)), "{fault:?}: {}", said.stderr);
+    assert_eq!(scene.proxy.hit(), REASONS.map(str::to_owned).into());
 
     scene.clear().await;
     scene.end().await;
@@ -150,21 +147,21 @@ async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
 }
 
-/// Runs a command whose calls meet the trouble. The user sees nothing of it but time.
-async fn meet(scene: &Scene, phase: Phase, calls: Calls, trouble: &Trouble, times: usize) -> Calls {
-    scene.line.mend();
-    scene.line.spoil(calls, trouble.clone(), times);
+/// Runs a command whose calls meet the fault. The user sees nothing of it but time.
+async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: usize) -> Calls {
+    scene.proxy.reset();
+    scene.proxy.inject(calls, fault.clone(), times);
     let mut arguments = phase.arguments().to_vec();
-    arguments.extend(["--timeout", patience(trouble)]);
+    arguments.extend(["--timeout", patience(fault)]);
     let said = scene.run(&arguments).await;
-    assert_eq!(said.code, 0, "{phase:?} with {trouble:?}: {}", said.all());
+    assert_eq!(said.code, 0, "{phase:?} with {fault:?}: {}", said.all());
     assert!(!said.stderr.contains("error") && !said.stderr.contains('✗'), "{}", said.stderr);
-    scene.line.spoilt()
+    scene.proxy.hit()
 }
 
 /// For how many seconds an answer is awaited: where none comes, no longer than must be.
-fn patience(trouble: &Trouble) -> &'static str {
-    if matches!(trouble, Trouble::Silence) { "1" } else { "2" }
+fn patience(fault: &Fault) -> &'static str {
+    if matches!(fault, Fault::Hang) { "1" } else { "2" }
 }
 
 /// Writes a row of a table, each command and fault into its own file, and insists that no call was missed.
@@ -178,20 +175,20 @@ fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
 }
 
 macro_rules! proofs {
-    ($($test:ident: $what:literal, $trouble:expr, $times:literal;)*) => {
+    ($($test:ident: $what:literal, $fault:expr, $times:literal;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            every_call_gets_over($what, $trouble, $times).await;
+            every_call_survives($what, $fault, $times).await;
         })*
     };
 }
 
 proofs! {
-    every_call_gets_over_being_throttled_five_times: "throttled five times", Trouble::Throttled, 5;
-    every_call_gets_over_an_internal_error: "internal error (500)", Trouble::refused(500, "InternalError", "We encountered an internal error."), 1;
-    every_call_gets_over_an_unavailable_service: "unavailable (503)", Trouble::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
-    every_call_gets_over_silence: "no answer in time", Trouble::Silence, 1;
-    every_call_gets_over_a_reset_before_its_effect: "reset before the effect", Trouble::Before, 1;
-    every_call_gets_over_a_reset_after_its_effect: "reset after the effect", Trouble::After, 1;
-    every_call_gets_over_half_an_answer: "half an answer", Trouble::Truncated, 1;
+    every_call_survives_being_throttled_five_times: "throttled five times", Fault::Throttled, 5;
+    every_call_survives_an_internal_error: "internal error (500)", Fault::refused(500, "InternalError", "We encountered an internal error."), 1;
+    every_call_survives_an_unavailable_service: "unavailable (503)", Fault::refused(503, "ServiceUnavailable", "The service is unavailable."), 1;
+    every_call_survives_an_answer_that_never_comes: "no answer in time", Fault::Hang, 1;
+    every_call_survives_a_reset_before_its_effect: "reset before the effect", Fault::ResetBefore, 1;
+    every_call_survives_a_reset_after_its_effect: "reset after the effect", Fault::ResetAfter, 1;
+    every_call_survives_a_truncated_answer: "half an answer", Fault::Truncated, 1;
 }

@@ -26,7 +26,7 @@ fn corpus(target: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_description_of_the_corpus_is_read_or_refused_with_its_place() {
+fn every_description_of_the_corpus_is_read_or_refused_with_a_position() {
     let (mut read, mut refused) = (0, 0);
     for file in corpus("stack") {
         match Config::read(&file) {
@@ -46,7 +46,7 @@ fn every_description_of_the_corpus_is_read_or_refused_with_its_place() {
 }
 
 #[test]
-fn an_env_file_of_any_kind_keeps_its_lines_and_takes_ours_once() {
+fn an_env_file_keeps_its_lines_and_gets_ours_once() {
     let values =
         BTreeMap::from([("BUCKET".to_owned(), "a \"b\" $c\\".to_owned()), ("TABLE".to_owned(), String::new())]);
     for file in corpus("env") {
@@ -60,7 +60,7 @@ fn an_env_file_of_any_kind_keeps_its_lines_and_takes_ours_once() {
 
 /// The program itself, with little memory: exit code 78 (a bad description) and nothing else.
 #[test]
-fn large_deep_and_multiplying_descriptions_are_refused_in_little_memory() {
+fn large_deep_and_expanding_descriptions_are_refused_within_a_memory_limit() {
     let bomb = |width: usize| {
         let level = |(from, to): (char, char)| format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); width].join(","));
         let levels: String = ('a'..='y').zip('b'..='z').map(level).collect();
@@ -102,7 +102,7 @@ fn large_deep_and_multiplying_descriptions_are_refused_in_little_memory() {
 
 /// A disk without room is no reader that has gone away.
 #[test]
-fn an_answer_that_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_none() {
+fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     let project = support::Project::with(
         "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\noutputs:\n  T: ${tables.t.name}\n",
     );
@@ -138,7 +138,7 @@ fn an_answer_that_cannot_be_printed_is_a_failure_and_a_reader_that_has_gone_is_n
 
 /// A path can lead to anything.
 #[test]
-fn a_path_that_leads_to_no_file_ends_at_once_with_its_name() {
+fn a_path_that_is_not_a_regular_file_is_named() {
     let project = support::Project::with(
         "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\noutputs:\n  T: ${tables.t.name}\n",
     );
@@ -167,7 +167,7 @@ fn a_path_that_leads_to_no_file_ends_at_once_with_its_name() {
 
 /// A path may lead to what never ends, or to what waits for somebody who never comes.
 #[test]
-fn a_description_that_is_no_file_is_refused_at_once() {
+fn a_description_that_is_not_a_regular_file_is_refused_at_once() {
     let project = support::Project::with("");
     let pipe = project.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

@@ -5,11 +5,12 @@ mod support;
 use aws_sdk_ec2::types::InstanceStateName;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use deployer::cloud::aws::Aws;
-use support::{Project, cloud::ours, eventually, hands::Hands};
+use support::{Project, cloud::TestAws, hands::Hands};
+use testkit::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_was_patched_in_the_bucket_does_not_start_on_any_instance() {
-    let (cloud, project) = (ours().await, Project::light());
+async fn a_program_modified_in_the_bucket_does_not_start_on_any_instance() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let (aws, hands) = (&cloud.aws, Hands::of(&cloud.aws));
     let (first, target_group) = (only_instance(aws).await, hands.target_group_arn().await);

@@ -5,19 +5,20 @@ mod support;
 
 use rustix::process::Signal;
 use support::{
-    line::Trouble,
+    cloud::upload,
+    inventory::Inventory,
     run::Run,
     scene::{Phase, Scene},
     terminal::{CTRL_C, Terminal},
-    world::{self, Inventory},
 };
+use testkit::proxy::Fault;
 
 /// One signal in the middle of a wait: everything that was begun is finished, nothing new is begun.
 async fn one_signal_finishes_what_was_begun(signal: Signal) {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
-    scene.line.mend();
-    scene.line.spoil(["CreateListener"], Trouble::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+    scene.proxy.reset();
+    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web: waiting: not yet").await;
     run.signal(signal);
@@ -26,7 +27,7 @@ async fn one_signal_finishes_what_was_begun(signal: Signal) {
     assert!(said.stderr.contains("stopping after the calls in flight"), "{}", said.stderr);
     assert!(said.stderr.contains("the same command continues"), "{}", said.stderr);
     assert!(!said.stderr.contains("auto_scaling_group.web: creating"), "nothing new was begun: {}", said.stderr);
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     scene.assert_settled(Phase::Up, &goal, "interrupted").await;
     scene.clear().await;
@@ -39,7 +40,7 @@ async fn the_first_ctrl_c_finishes_the_calls_in_flight_and_reports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_does_the_same() {
+async fn the_first_sigterm_finishes_the_calls_in_flight_and_reports() {
     one_signal_finishes_what_was_begun(Signal::TERM).await;
 }
 
@@ -49,15 +50,15 @@ async fn the_second_ctrl_c_leaves_at_once_and_hurts_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_does_the_second_sigterm() {
+async fn the_second_sigterm_leaves_at_once_and_hurts_nothing() {
     the_second_signal_leaves_at_once(Signal::TERM).await;
 }
 
 async fn the_second_signal_leaves_at_once(signal: Signal) {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
     // A call that never returns: the first signal waits for it.
-    scene.line.spoil(["CreateTable"], Trouble::Silence, usize::MAX);
+    scene.proxy.inject(["CreateTable"], Fault::Hang, usize::MAX);
     let mut run = Run::start(&scene, Phase::Up.arguments());
     run.hear("listener.web  created").await;
     run.signal(signal);
@@ -65,7 +66,7 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
     run.signal(signal);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     scene.assert_settled(Phase::Up, &goal, "interrupted twice").await;
     scene.clear().await;
@@ -74,16 +75,16 @@ async fn the_second_signal_leaves_at_once(signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_down_is_continued_by_the_next() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
-    let in_use = Trouble::refused(400, "ResourceInUse", "not yet");
-    scene.line.spoil(["DeleteTargetGroup"], in_use, usize::MAX);
+    let in_use = Fault::refused(400, "ResourceInUse", "not yet");
+    scene.proxy.inject(["DeleteTargetGroup"], in_use, usize::MAX);
     let mut run = Run::start(&scene, Phase::Down.arguments());
     run.hear("target_group.web: waiting: not yet").await;
     run.signal(Signal::INT);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
@@ -91,9 +92,9 @@ async fn an_interrupted_down_is_continued_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_signal_leaves_a_down_that_the_next_continues() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.prepare(Phase::Down).await;
-    scene.line.spoil(["DeleteTable"], Trouble::Silence, usize::MAX);
+    scene.proxy.inject(["DeleteTable"], Fault::Hang, usize::MAX);
     let mut run = Run::start(&scene, Phase::Down.arguments());
     run.hear("listener.web  gone").await;
     run.signal(Signal::INT);
@@ -101,7 +102,7 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     run.signal(Signal::TERM);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
@@ -109,12 +110,12 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
 
 /// While nothing has been begun, nothing need be finished: it ends at once, and says that nothing was changed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_while_it_looks_ends_it_with_the_code_of_an_interrupt() {
-    let scene = Scene::ours().await;
+async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    scene.line.mend();
+    scene.proxy.reset();
     // A call that never returns.
-    scene.line.spoil(["ListBuckets"], Trouble::Silence, usize::MAX);
+    scene.proxy.inject(["ListBuckets"], Fault::Hang, usize::MAX);
     for command in [&["plan"][..], &["up", "--yes"], &["down", "--yes"]] {
         let mut run = Run::start(&scene, command);
         run.hear("postagram in account").await;
@@ -123,18 +124,18 @@ async fn a_signal_while_it_looks_ends_it_with_the_code_of_an_interrupt() {
         assert_eq!(said.code, 130, "{command:?}: {}", said.all());
         assert!(said.stderr.contains("error: interrupted"), "{command:?}: {}", said.stderr);
     }
-    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "nothing was changed");
+    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "nothing was changed");
     scene.clear().await;
     scene.end().await;
 }
 
 /// Before the first answer, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_before_the_first_answer_ends_it_with_the_code_of_an_interrupt() {
-    let scene = Scene::ours().await;
-    scene.line.spoil(["GetCallerIdentity"], Trouble::Silence, usize::MAX);
+async fn a_signal_before_the_first_answer_ends_the_run_with_the_exit_code_of_an_interrupt() {
+    let scene = Scene::local().await;
+    scene.proxy.inject(["GetCallerIdentity"], Fault::Hang, usize::MAX);
     let run = Run::start(&scene, Phase::Up.arguments());
-    support::eventually("the first call", async || (!scene.line.calls().is_empty()).then_some(())).await;
+    testkit::eventually("the first call", async || (!scene.proxy.calls().is_empty()).then_some(())).await;
     run.signal(Signal::TERM);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
@@ -143,8 +144,8 @@ async fn a_signal_before_the_first_answer_ends_it_with_the_code_of_an_interrupt(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_at_a_question_is_an_interrupt_and_no_answer() {
-    let scene = Scene::ours().await;
+async fn ctrl_c_at_a_question_is_an_interrupt_and_not_an_answer() {
+    let scene = Scene::local().await;
     let mut terminal = Terminal::of(&scene.command(&["up"]));
     terminal.see("Go ahead?").await;
     terminal.press(CTRL_C).await;
@@ -158,12 +159,12 @@ async fn ctrl_c_at_a_question_is_an_interrupt_and_no_answer() {
 /// Somebody else's run is waited for, then the question is asked again: Ctrl-C ends that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    scene.line.mend();
+    scene.proxy.reset();
     // The other one holds the lease for as long as it waits.
-    let busy = Trouble::refused(400, "ScalingActivityInProgress", "not yet");
-    scene.line.spoil(["UpdateAutoScalingGroup"], busy, usize::MAX);
+    let busy = Fault::refused(400, "ScalingActivityInProgress", "not yet");
+    scene.proxy.inject(["UpdateAutoScalingGroup"], busy, usize::MAX);
     scene.describe_change();
     let mut other = Run::start(&scene, Phase::Up.arguments());
     other.hear("auto_scaling_group.web: waiting: not yet").await;
@@ -171,8 +172,8 @@ async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     terminal.see("Type postagram").await;
     terminal.press("postagram\n").await;
     terminal.see("to finish").await;
-    world::upload(&scene.endpoint(), scene.keys, "another picture").await;
-    scene.line.mend();
+    upload(&scene.endpoint(), scene.keys, "another picture").await;
+    scene.proxy.reset();
     assert_eq!(other.end().await.code, 0);
     terminal.see("the stack has changed in the meantime").await;
     terminal.see("to remove all this: ").await;
@@ -185,17 +186,17 @@ async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_ends_the_wait_for_health() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
-    let never = Trouble::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
-    scene.line.spoil(["DescribeTargetHealth"], never, usize::MAX);
+    let never = Fault::reworded(&[("<State>healthy</State>", "<State>initial</State>")]);
+    scene.proxy.inject(["DescribeTargetHealth"], never, usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("service.web: 0 of 1 healthy").await;
     run.signal(Signal::TERM);
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
     assert!(said.stderr.contains("the same command continues"), "{}", said.stderr);
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     scene.assert_settled(Phase::Up, &goal, "interrupted").await;
     scene.clear().await;

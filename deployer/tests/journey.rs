@@ -5,7 +5,11 @@ mod support;
 use std::io::Cursor;
 
 use serde_json::{Value, json};
-use support::{Project, eventually, world};
+use support::{
+    Project,
+    cloud::{KEYS, connect, notification_is_in_force},
+};
+use testkit::{Control, eventually};
 
 /// What `up` says when a bucket was told just now whom to tell of uploads.
 const LATE: &str = "S3 may take 5 minutes to start notifying labeler; earlier uploads to images are not reported";
@@ -53,29 +57,19 @@ impl Browser {
     }
 }
 
-/// From now on these bad sides of AWS show.
-async fn chaos(project: &Project, kinds: &[&str]) {
-    let put = reqwest::Client::new().put(format!("{}/_local/chaos", project.endpoint()));
-    let answer = put.json(&json!({ "kinds": kinds, "seed": 7 })).send().await.expect("an answer");
-    assert_eq!(answer.status(), 200);
-}
-
-/// The calls that the local AWS has answered, and how many of them change something.
-async fn calls(project: &Project) -> (usize, usize) {
-    let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
-    let calls: Vec<Value> = answer.json().await.expect("a list of calls");
-    let mutating = calls.iter().filter(|call| call["mutating"] == true).count();
-    (calls.len(), mutating)
+/// The control pages of a project's local AWS.
+fn control(project: &Project) -> Control {
+    Control::of(&project.endpoint())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_comes_to_life_serves_changes_and_goes() {
+async fn a_stack_is_created_serves_is_changed_and_removed() {
     let project = Project::postagram();
     let up = project.done(&["up", "--local", "--yes"]);
     assert!(up.stderr.contains(LATE), "{}", up.all());
     let browser = Browser { client: reqwest::Client::new(), url: up.output("URL") };
-    let aws = world::connect(&project.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
-    world::uploads_are_told(&aws, &up.output("BUCKET")).await;
+    let aws = connect(&project.endpoint(), KEYS).await;
+    notification_is_in_force(&aws, &up.output("BUCKET")).await;
 
     // A post, a picture, its labels.
     let page = browser.client.get(&browser.url).send().await.expect("an answer");
@@ -85,7 +79,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     let id = post["id"].as_str().and_then(|id| id.strip_prefix("POST#")).expect("an id").to_owned();
     assert_eq!(browser.posts("").await.len(), 1);
     // Even where the function hears of the upload late, or twice.
-    chaos(&project, &["s3-notify-lag"]).await;
+    control(&project).set_chaos(&["s3-notify-lag"]).await;
     browser.attach("Zoe", &id, jpeg()).await;
     let labelled = eventually("labels", async || {
         let posts = browser.posts("?user=Zoe").await;
@@ -93,7 +87,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
     })
     .await;
     assert!(!labelled["labels"].as_array().expect("labels").is_empty(), "{labelled}");
-    chaos(&project, &[]).await;
+    control(&project).set_chaos(&[]).await;
     let picture = labelled["image"].as_str().expect("a presigned URL");
     let picture = browser.client.get(picture).send().await.expect("an answer");
     assert_eq!((picture.status().as_u16(), picture.bytes().await.expect("bytes").to_vec()), (200, jpeg()));
@@ -147,9 +141,7 @@ async fn a_stack_comes_to_life_serves_changes_and_goes() {
 
 /// Mutating calls that only a deployment makes: the service and the labeler write objects and rows.
 async fn calls_of_the_deployer(project: &Project) -> usize {
-    let _ = calls(project).await;
-    let answer = reqwest::get(format!("{}/_local/requests", project.endpoint())).await.expect("an answer");
-    let calls: Vec<Value> = answer.json().await.expect("a list of calls");
+    let calls = control(project).journal().await;
     let data = [
         "PutObject",
         "PutItem",
@@ -165,7 +157,7 @@ async fn calls_of_the_deployer(project: &Project) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outputs_fill_a_dotenv_and_parts_come_up_alone() {
+async fn outputs_fill_a_dotenv_and_up_can_be_limited_to_entries() {
     let project = Project::postagram();
     let part = project.done(&["up", "--local", "--yes", "buckets", "tables"]);
     assert!(!part.stderr.contains("load_balancer"), "{}", part.all());
@@ -189,7 +181,7 @@ async fn outputs_fill_a_dotenv_and_parts_come_up_alone() {
 }
 
 #[test]
-fn without_a_terminal_nothing_is_asked_and_the_flag_is_named() {
+fn without_a_terminal_the_flag_that_confirms_is_named() {
     let project = Project::with("name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n");
     let said = project.run(&["up", "--local"]);
     assert_eq!(said.code, 64, "{}", said.all());
@@ -212,7 +204,7 @@ fn a_wrong_description_is_shown_with_its_place_and_its_own_exit_code() {
 }
 
 #[test]
-fn without_credentials_it_says_where_to_get_some() {
+fn without_credentials_the_ways_to_get_some_are_shown() {
     let project = Project::with("name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n");
     let said = project.run_with(&["plan"], &[("AWS_EC2_METADATA_DISABLED", "true")]);
     assert_eq!(said.code, 77, "{}", said.all());
@@ -254,7 +246,7 @@ fn every_folder_has_a_local_aws_of_its_own_on_a_port_it_keeps() {
 }
 
 #[test]
-fn a_copied_folder_is_another_folder() {
+fn a_copied_folder_has_a_local_aws_of_its_own() {
     let original = Project::with(SMALL);
     original.done(&["up", "--local", "--yes"]);
     let copy = Project::with(SMALL);
@@ -291,7 +283,7 @@ fn stacks_of_two_regions_live_in_one_folder_side_by_side() {
 }
 
 #[test]
-fn a_variable_that_names_no_port_is_refused_by_its_name() {
+fn a_port_variable_that_is_not_a_number_is_refused_by_name() {
     let project = Project::with(SMALL);
     for value in ["abc", "", "65536", "-1", "80 "] {
         for arguments in [&["up", "--local", "--yes"][..], &["local", "start"], &["local", "run"]] {
@@ -303,7 +295,7 @@ fn a_variable_that_names_no_port_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_keeps_the_local_aws_from_starting_is_told_for_what_it_is() {
+fn a_local_aws_that_cannot_start_is_reported_with_the_cause() {
     let project = Project::with(SMALL);
     project.done(&["local", "start"]);
     project.done(&["local", "stop"]);
@@ -346,7 +338,7 @@ fn what_keeps_the_local_aws_from_starting_is_told_for_what_it_is() {
 }
 
 #[test]
-fn nothing_that_is_set_up_for_aws_reaches_the_local_one() {
+fn settings_for_aws_do_not_affect_the_local_aws() {
     let project = Project::with(SMALL);
     let nowhere = "http://127.0.0.1:9";
     let environment = [

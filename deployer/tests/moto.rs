@@ -6,7 +6,7 @@ mod support;
 use support::{Project, Said, moto::Moto};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plan_up_again_change_and_down() {
+async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
     let moto = Moto::start();
     let project = Project::postagram();
 

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use support::{
     Said,
+    cloud::connect,
     hands::Hands,
     scene::{Phase, Scene},
-    world,
 };
 
 /// One of each kind that carries tags of its own, and the bucket that everything needs.
@@ -51,7 +51,7 @@ fn to_be_made(plan: &Said) -> BTreeSet<String> {
 
 /// Neither command changes anything, and both say why; `down` says how the rest can go.
 async fn is_refused(scene: &Scene, address: &str, owner: &str) {
-    scene.line.mend();
+    scene.proxy.reset();
     for arguments in [Phase::Up.arguments(), Phase::Down.arguments()] {
         let said = scene.run(arguments).await;
         assert_eq!(said.code, 1, "{address}: {}", said.all());
@@ -63,14 +63,14 @@ async fn is_refused(scene: &Scene, address: &str, owner: &str) {
             says(&said, &format!("`down --keep {address}`"));
         }
     }
-    assert_eq!(scene.line.mutating(), Vec::<String>::new(), "{address} is not ours and something was changed");
+    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "{address} is not ours and something was changed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
-    let scene = Scene::ours().await;
+async fn a_resource_that_lost_our_tag_is_left_alone_until_it_is_adopted() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     for (n, address) in OWNED.iter().enumerate() {
         change_something(&scene, n);
         Hands::of(&aws).give(address, None).await;
@@ -85,19 +85,19 @@ async fn what_has_lost_our_tag_is_left_alone_until_it_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_carries_the_tag_of_another_stack_is_never_taken_over() {
-    let scene = Scene::ours().await;
+async fn a_resource_with_the_tag_of_another_stack_is_never_taken_over() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     for (n, address) in OWNED.iter().enumerate() {
         change_something(&scene, n);
         Hands::of(&aws).give(address, Some("large")).await;
         is_refused(&scene, address, "stack \"large\"").await;
-        scene.line.mend();
+        scene.proxy.reset();
         let adopted = scene.run(&["up", "--yes", "--no-wait", "--adopt", address]).await;
         assert_eq!(adopted.code, 1, "{address}: {}", adopted.all());
         says(&adopted, "belongs to stack \"large\"");
-        assert_eq!(scene.line.mutating(), Vec::<String>::new(), "{address} is another stack's");
+        assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "{address} is another stack's");
         Hands::of(&aws).give(address, Some("postagram")).await;
         scene.done(Phase::Up).await;
     }
@@ -149,10 +149,10 @@ const ANCHOR: &[&str] = &["bucket.artifacts", "artifact.web"];
 
 /// What is not ours can be kept, of every kind, and everything that it does not need goes.
 #[tokio::test(flavor = "multi_thread")]
-async fn down_goes_on_without_what_it_is_told_to_keep() {
-    let scene = Scene::ours().await;
+async fn down_continues_without_what_keep_names() {
+    let scene = Scene::local().await;
     let all = to_be_made(&scene.run(&["plan"]).await);
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     assert_eq!(NEEDED.iter().map(|(address, _)| *address).collect::<BTreeSet<_>>(), OWNED.iter().copied().collect());
     for (address, needed) in NEEDED {
         scene.done(Phase::Up).await;
@@ -173,7 +173,7 @@ async fn down_goes_on_without_what_it_is_told_to_keep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_kind_is_left_out_of_these_lists() {
-    let scene = Scene::ours().await;
+    let scene = Scene::local().await;
     let plan = scene.run(&["plan"]).await;
     let created = to_be_made(&plan);
     let kinds: BTreeSet<&str> = created.iter().filter_map(|address| address.split('.').next()).collect();

@@ -14,10 +14,11 @@ use deployer::cloud::aws::Aws;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use support::{
-    Project, eventually,
+    Project,
+    cloud::{KEYS, connect, notification_is_in_force},
     scene::{Phase, Scene},
-    world,
 };
+use testkit::eventually;
 
 /// What `read_write` promises to every program, and Postagram's two do without.
 const SPARE: &[(&str, &[&str])] = &[
@@ -47,7 +48,7 @@ const SPARE: &[(&str, &[&str])] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_derived_policies_are_enough_and_no_permission_that_is_used_can_be_missing() {
+async fn the_derived_policies_are_sufficient_and_minimal() {
     let stage = Stage::set().await;
     stage.story("all").await.expect("the derived policies are enough");
 
@@ -115,7 +116,7 @@ async fn the_derived_policies_are_enough_and_no_permission_that_is_used_can_be_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn programs_go_on_when_their_credentials_end() {
+async fn programs_keep_working_when_their_credentials_expire() {
     let project = Project::postagram();
     project.done(&["local", "start"]);
     let chaos = reqwest::Client::new().put(format!("{}/_local/chaos", project.endpoint()));
@@ -133,8 +134,8 @@ async fn programs_go_on_when_their_credentials_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_converges_while_roles_become_known() {
-    let scene = Scene::ours().await;
+async fn up_converges_while_iam_propagates_new_roles() {
+    let scene = Scene::local().await;
     scene.put_chaos("iam-lag").await;
     scene.done(Phase::Up).await;
     scene.assert_nothing_to_do("with IAM lagging").await;
@@ -205,7 +206,7 @@ impl Stage {
     async fn on(project: Project) -> Stage {
         let up = project.done(&["up", "--local", "--yes"]);
         let endpoint = project.endpoint();
-        let aws = world::connect(&endpoint, (local::ACCESS_KEY, local::SECRET_KEY)).await;
+        let aws = connect(&endpoint, KEYS).await;
         let (mut roles, mut policies) = (BTreeMap::new(), BTreeMap::new());
         for role in aws.iam.list_roles().send().await.expect("roles").roles() {
             let name = role.role_name();
@@ -219,7 +220,7 @@ impl Stage {
         }
         assert_eq!(roles.len(), 2);
         let (url, bucket) = (up.output("URL"), up.output("BUCKET"));
-        world::uploads_are_told(&aws, &bucket).await;
+        notification_is_in_force(&aws, &bucket).await;
         Stage { project, client: reqwest::Client::new(), url, endpoint, aws, roles, policies, bucket }
     }
 

@@ -17,14 +17,16 @@ use deployer::{
 };
 use support::{
     Project, Said,
-    cloud::{Ours, ours, ours_in},
-    eventually,
+    cloud::{KEYS, TestAws, connect},
     hands::Hands,
-    line::{Line, Trouble},
+    inventory::{self, Inventory},
     moto::Moto,
     run::Run,
     scene::{Phase, Scene},
-    world,
+};
+use testkit::{
+    eventually,
+    proxy::{Fault, Proxy},
 };
 
 const SMALL: &str = "\
@@ -36,38 +38,37 @@ tables:
   posts: { partition_key: user }
 ";
 const ARTIFACTS: &str = "small-artifacts-000000000000-us-east-1";
-const KEYS: (&str, &str) = (local::ACCESS_KEY, local::SECRET_KEY);
 
 fn says(said: &Said, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
-async fn at_once(cloud: &Ours, projects: &[(&Project, &[&str])]) -> Vec<Said> {
+async fn at_once(cloud: &TestAws, projects: &[(&Project, &[&str])]) -> Vec<Said> {
     let runs = projects.iter().map(|(project, arguments)| cloud.run(project, arguments));
     futures::future::join_all(runs).await
 }
 
-async fn inventory(cloud: &Ours) -> world::Inventory {
-    world::inventory(&cloud.endpoint(), KEYS).await
+async fn inventory(cloud: &TestAws) -> Inventory {
+    inventory::inventory(&cloud.endpoint(), KEYS).await
 }
 
 /// What a single undisturbed run makes.
-async fn alone(project: &Project) -> world::Inventory {
-    let cloud = ours().await;
+async fn alone(project: &Project) -> Inventory {
+    let cloud = TestAws::start().await;
     cloud.done(project, &["up", "--yes", "--no-wait"]).await;
     let goal = inventory(&cloud).await;
     cloud.done(project, &["down", "--yes"]).await;
-    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    assert_eq!(inventory(&cloud).await, Inventory::new());
     cloud.end().await;
     goal
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_first_ups_at_once_make_one_stack() {
+async fn eight_concurrent_first_ups_make_one_stack() {
     let project = Project::light();
     let goal = alone(&project).await;
     for arguments in [&["up", "--yes", "--no-wait"][..], &["up", "--yes", "--no-wait", "--wait"]] {
-        let cloud = ours().await;
+        let cloud = TestAws::start().await;
         let all = at_once(&cloud, &[(&project, arguments); 8]).await;
         let done = all.iter().filter(|said| said.code == 0).count();
         assert!(done >= 1, "{}", all[0].all());
@@ -80,14 +81,14 @@ async fn eight_first_ups_at_once_make_one_stack() {
         assert_eq!(inventory(&cloud).await, goal);
         assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
         cloud.done(&project, &["down", "--yes"]).await;
-        assert_eq!(inventory(&cloud).await, world::Inventory::new());
+        assert_eq!(inventory(&cloud).await, Inventory::new());
         cloud.end().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
-    let (cloud, first) = (ours().await, Project::with(SMALL));
+async fn concurrent_runs_with_different_descriptions_take_turns() {
+    let (cloud, first) = (TestAws::start().await, Project::with(SMALL));
     let other = Project::with(&SMALL.replace("  posts: {", "  likes: { partition_key: post }\n  posts: {"));
     for round in 0..4 {
         let up: &[&str] = &["up", "--yes", "--wait", "--delete", "table.likes"];
@@ -103,7 +104,7 @@ async fn runs_that_want_different_things_take_turns_and_one_of_them_is_last() {
         }
     }
     cloud.done(&first, &["down", "--yes"]).await;
-    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    assert_eq!(inventory(&cloud).await, Inventory::new());
     cloud.end().await;
 }
 
@@ -114,7 +115,7 @@ fn place_of_leases(aws: &Aws, term: Duration) -> LeaseStore {
 }
 
 /// Writes a lease as a run on another machine would.
-async fn leased_by_somebody_else(cloud: &Ours) {
+async fn leased_by_somebody_else(cloud: &TestAws) {
     let holder = serde_json::json!({
         "owner": "ada", "host": "analytical", "command": "down", "since": 0, "expires": 60, "run": 1,
         "process": { "machine": "elsewhere", "pid": 1843, "began": 1 },
@@ -124,8 +125,8 @@ async fn leased_by_somebody_else(cloud: &Ours) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn a_run_that_finds_the_stack_leased_names_the_holder_and_changes_nothing() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     leased_by_somebody_else(&cloud).await;
     let before = inventory(&cloud).await;
@@ -158,8 +159,8 @@ async fn who_finds_the_stack_leased_says_by_whom_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let place = place_of_leases(&cloud.aws, MINUTE);
     let ask = || Lease::take(&place, "test");
     assert!(matches!(ask().await, Ok(Answer::NoBucket)));
@@ -188,7 +189,7 @@ async fn a_lease_is_had_by_one_at_a_time_and_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_held_for_as_long_as_its_holder_lives() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let term = Duration::from_secs(8);
     let place = place_of_leases(&cloud.aws, term);
@@ -204,8 +205,8 @@ async fn a_lease_is_held_for_as_long_as_its_holder_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_been_overtaken_is_told_and_leaves_the_others_lease_alone() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn a_holder_whose_lease_was_taken_over_notices_and_leaves_it_alone() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
@@ -219,14 +220,14 @@ async fn who_has_been_overtaken_is_told_and_leaves_the_others_lease_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_of_which_nothing_is_heard_for_a_term_is_lost_and_taken_over() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
-    let line = Line::to(&cloud.endpoint()).await;
-    let cut_off = place_of_leases(&world::connect(&line.endpoint(), KEYS).await, Duration::from_secs(2));
+    let proxy = Proxy::to(&cloud.endpoint()).await;
+    let cut_off = place_of_leases(&connect(&proxy.endpoint(), KEYS).await, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
     // Nobody answers, and nobody says so: a call would be given up only long after the lease has ended.
-    line.spoil(["PutObject"], Trouble::Silence, usize::MAX);
+    proxy.inject(["PutObject"], Fault::Hang, usize::MAX);
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
     let taken = eventually("the lease", async || match Lease::take(&place, "down").await {
@@ -245,18 +246,18 @@ async fn a_lease_of_which_nothing_is_heard_for_a_term_is_lost_and_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_has_lost_its_lease_begins_nothing_more() {
-    let scene = Scene::ours().await;
-    scene.line.spoil(["CreateListener"], Trouble::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+async fn a_run_that_has_lost_its_lease_makes_no_further_changes() {
+    let scene = Scene::local().await;
+    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes", "--no-wait", "--lease", "3"]);
     run.hear("listener.web: waiting: not yet").await;
-    scene.line.spoil(["PutObject"], Trouble::Before, usize::MAX);
+    scene.proxy.inject(["PutObject"], Fault::ResetBefore, usize::MAX);
     let said = run.end().await;
     assert_eq!(said.code, 75, "{}", said.all());
     says(&said, "this run has lost its lease");
     says(&said, "the same command continues");
     assert!(!said.stderr.contains("auto_scaling_group.web: creating"), "nothing new was begun: {}", said.all());
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     scene.assert_nothing_to_do("the lease was lost").await;
     scene.clear().await;
@@ -264,14 +265,14 @@ async fn a_run_that_has_lost_its_lease_begins_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_of_a_run_says_whose_it_is_and_when_it_ends() {
-    let scene = Scene::ours().await;
-    scene.line.spoil(["CreateListener"], Trouble::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
+async fn the_lease_of_a_run_names_its_holder_and_its_expiry() {
+    let scene = Scene::local().await;
+    scene.proxy.inject(["CreateListener"], Fault::refused(400, "CertificateNotFound", "not yet"), usize::MAX);
     let mut command = scene.command(&["up", "--yes", "--no-wait", "--lease", "6"]);
     command.env("USER", "grace");
     let mut run = Run::of(command);
     run.hear("listener.web: waiting: not yet").await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     let read = async || {
         let call = aws.s3.get_object().bucket("postagram-artifacts-000000000000-us-east-1").key(lease::KEY);
         let body = call.send().await.expect("the lease is there").body.collect().await.expect("a whole answer");
@@ -289,7 +290,7 @@ async fn the_lease_of_a_run_says_whose_it_is_and_when_it_ends() {
     scene.end().await;
 }
 
-async fn make_table(cloud: &Ours, name: &str) {
+async fn make_table(cloud: &TestAws, name: &str) {
     let key = KeySchemaElement::builder().attribute_name("user").key_type(KeyType::Hash).build().expect("whole");
     let attribute = AttributeDefinition::builder().attribute_name("user").attribute_type(ScalarAttributeType::S);
     let call = cloud.aws.dynamodb.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
@@ -301,8 +302,8 @@ async fn make_table(cloud: &Ours, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn an_untagged_resource_is_taken_over_only_when_it_is_named() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let ours = cloud.aws.s3.create_bucket().bucket("small-files-000000000000-us-east-1");
     ours.send().await.expect("a bucket can be made");
     let before = inventory(&cloud).await;
@@ -328,13 +329,13 @@ async fn what_nobody_has_tagged_is_taken_over_only_when_it_is_named() {
     says(&up, "bucket.files  updated");
     assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0, "from now on it is ours");
     cloud.done(&project, &["down", "--yes"]).await;
-    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    assert_eq!(inventory(&cloud).await, Inventory::new());
     cloud.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+async fn a_resource_tagged_by_another_stack_is_refused_even_with_adopt() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     make_table(&cloud, "small-posts").await;
     let theirs = aws_sdk_dynamodb::types::Tag::builder().key(STACK_TAG).value("large").build().expect("whole");
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/small-posts";
@@ -350,10 +351,11 @@ async fn what_another_stack_has_tagged_is_refused_whatever_is_said() {
     cloud.end().await;
 }
 
-/// Elastic Load Balancing answers a creation as if it were new when somebody was faster with the same settings.
+/// Elastic Load Balancing answers a creation as if it were new when somebody was faster with the same settings: case 8 of
+/// docs/aws.md §19.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
-    let cloud = ours().await;
+async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() {
+    let cloud = TestAws::start().await;
     let vpcs = cloud.aws.ec2.describe_vpcs().send().await.expect("networks");
     let vpc = vpcs.vpcs()[0].vpc_id().expect("an id").to_owned();
     let subnets = cloud.aws.ec2.describe_subnets().send().await.expect("subnets");
@@ -406,10 +408,10 @@ async fn what_somebody_made_a_moment_before_is_not_taken_for_ours() {
 
 /// The same listener, made by somebody after `up` has looked and before it creates its own.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
-    let scene = Scene::ours().await;
+async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
+    let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    let aws = world::connect(&scene.endpoint(), scene.keys).await;
+    let aws = connect(&scene.endpoint(), scene.keys).await;
     let hands = Hands::of(&aws);
     let (load_balancer, target_group) = (hands.load_balancer().await, hands.target_group_arn().await);
     hands.change("listener.web", "+").await;
@@ -420,11 +422,11 @@ async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
 
     // It was not there when the plan was made, and not when the plan was looked at again under the lease.
     let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
-    scene.line.mend();
-    scene.line.spoil(["DescribeListeners"], Trouble::Answered(none.into()), 2);
+    scene.proxy.reset();
+    scene.proxy.inject(["DescribeListeners"], Fault::Answered(none.into()), 2);
     let refused = scene.run(Phase::Up.arguments()).await;
     assert_eq!(refused.code, 1, "{}", refused.all());
-    assert!(scene.line.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.line.calls());
+    assert!(scene.proxy.calls().contains(&"CreateListener#1".to_owned()), "{:?}", scene.proxy.calls());
     says(&refused, "exists but belongs to stack \"large\"");
     says(&refused, "failed (1): listener.web");
     let Ok(Observed::Present(live)) = theirs.read(&aws).await else { panic!("it is there") };
@@ -432,7 +434,7 @@ async fn a_listener_that_somebody_made_a_moment_before_is_refused_by_up() {
     assert_eq!(scene.inventory().await, before);
 
     hands.change("listener.web", "+").await;
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     scene.clear().await;
     scene.end().await;
@@ -444,7 +446,7 @@ fn tags(stack: &str) -> Tags {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_or_region_is_refused_naming_both() {
-    let (cloud, project) = (ours().await, Project::with(SMALL));
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let pin = project.path().join(".deployer/pin");
     assert_eq!(std::fs::read_to_string(&pin).expect("it is remembered"), "small 000000000000 us-east-1\n");
@@ -467,7 +469,7 @@ async fn another_account_or_region_is_refused_naming_both() {
 
     project.edit("account: \"111122223333\"\n", "");
     project.edit("region: us-east-1", "region: eu-west-1");
-    let elsewhere = ours_in("eu-west-1").await;
+    let elsewhere = TestAws::start_in_region("eu-west-1").await;
     let refused = elsewhere.run(&project, &["up", "--yes"]).await;
     assert_eq!(refused.code, 64, "{}", refused.all());
     elsewhere.end().await;
@@ -483,7 +485,7 @@ async fn another_account_or_region_is_refused_naming_both() {
 
 /// On moto, which has every region.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_region_never_meets_the_first() {
+async fn stacks_of_two_regions_do_not_affect_each_other() {
     let (moto, project) = (Moto::start(), Project::light());
     let settled = |place: &[&str]| {
         let plan = moto.run(&project, &[&["plan", "--detailed-exitcode"], place].concat());
@@ -504,8 +506,8 @@ async fn a_second_region_never_meets_the_first() {
 
 /// On our own AWS: moto knows a scaling policy by its name alone, whosever it is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_name_never_meets_the_first() {
-    let (cloud, first) = (ours().await, Project::light());
+async fn stacks_of_two_names_do_not_affect_each_other() {
+    let (cloud, first) = (TestAws::start().await, Project::light());
     let second = Project::with(&first.description().replace("name: postagram", "name: postagram-two"));
     let settled = async |project: &Project| {
         let plan = cloud.run(project, &["plan", "--detailed-exitcode"]).await;
@@ -524,6 +526,6 @@ async fn a_second_name_never_meets_the_first() {
     cloud.done(&second, &["down", "--yes"]).await;
     settled(&first).await;
     cloud.done(&first, &["down", "--yes"]).await;
-    assert_eq!(inventory(&cloud).await, world::Inventory::new());
+    assert_eq!(inventory(&cloud).await, Inventory::new());
     cloud.end().await;
 }

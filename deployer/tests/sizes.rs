@@ -34,7 +34,7 @@ async fn runs(size: usize) -> Vec<(&'static str, Run)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_grow_with_the_stack_and_memory_hardly() {
+async fn calls_grow_linearly_with_the_stack_and_memory_hardly_at_all() {
     let small = runs(SMALL).await;
     let large = runs(LARGE).await;
     for ((what, small), (_, large)) in small.iter().zip(&large) {

@@ -10,12 +10,14 @@ use std::sync::{
 
 use support::{
     Project, Said,
-    cloud::{Ours, ours},
-    eventually,
-    line::{Trouble, parts},
+    cloud::{KEYS, TestAws},
+    inventory::{Inventory, inventory},
     run::Run,
     scene::{Phase, Scene},
-    world,
+};
+use testkit::{
+    eventually,
+    proxy::{Fault, parts},
 };
 use tokio::task::JoinSet;
 
@@ -71,15 +73,15 @@ impl Crowd {
     }
 }
 
-async fn up(cloud: &Ours, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> Said {
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_eq!(cloud.run(project, &["plan", "--detailed-exitcode"]).await.code, 0, "nothing is left to do");
     up
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_roll_out_and_another_port_interrupt_nobody() {
-    let (cloud, project) = (ours().await, Project::light());
+async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
+    let (cloud, project) = (TestAws::start().await, Project::light());
     let crowd = Crowd::gather(&up(&cloud, &project).await.output("URL"));
     crowd.some_more().await;
 
@@ -108,7 +110,7 @@ async fn a_roll_out_and_another_port_interrupt_nobody() {
     assert_ne!(crowd.told("/pid").await, before, "somebody else answers now");
     crowd.go_home().await;
 
-    let there = world::inventory(&cloud.endpoint(), (local::ACCESS_KEY, local::SECRET_KEY)).await;
+    let there = inventory(&cloud.endpoint(), KEYS).await;
     assert!(!there.keys().any(|name| name.contains("8080")), "{there:?}");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
@@ -116,15 +118,15 @@ async fn a_roll_out_and_another_port_interrupt_nobody() {
 
 /// As long as the new targets are not healthy, the old ones answer, and the run says what it waits for.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
-    let scene = Scene::ours().await;
+async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
+    let scene = Scene::local().await;
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());
     let crowd = Crowd::gather(&first.output("URL"));
     scene.project.edit("port: 8080", "port: 8081");
     let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Trouble::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
-    scene.line.spoil(["DescribeTargetHealth"], health, usize::MAX);
+    let health = Fault::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("default_action.web: waiting: 0 of 1 healthy: no answer on its port").await;
     crowd.some_more().await;
@@ -132,8 +134,8 @@ async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
     crowd.some_more().await;
 
     // The next run, with healthy targets, ends what that one began.
-    scene.line.quiet().await;
-    scene.line.mend();
+    scene.proxy.idle().await;
+    scene.proxy.reset();
     scene.done(Phase::Up).await;
     crowd.go_home().await;
     scene.assert_nothing_to_do("the new port").await;
@@ -143,14 +145,14 @@ async fn a_port_at_which_nothing_becomes_healthy_is_never_switched_to() {
 
 /// Both sets are there when a change of the port has failed, and the listener knows the target groups of both.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets_in_order() {
-    let scene = Scene::ours().await;
+async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
+    let scene = Scene::local().await;
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());
     scene.project.edit("port: 8080", "port: 8081");
     let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Trouble::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
-    scene.line.spoil(["DescribeTargetHealth"], health, usize::MAX);
+    let health = Fault::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
 
     let at_once = scene.run(&["up", "--yes", "--no-wait"]).await;
     assert_eq!(at_once.code, 0, "{}", at_once.all());
@@ -161,11 +163,11 @@ async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets_in_
     assert_eq!(in_time.code, 1, "{}", in_time.all());
     assert!(in_time.stderr.contains("failed to update default_action.web"), "{}", in_time.all());
 
-    scene.line.mend();
+    scene.proxy.reset();
     scene.done(Phase::Down).await;
-    let deleted = |operation: &str| scene.line.mutating().iter().filter(|call| parts(call).0 == operation).count();
+    let deleted = |operation: &str| scene.proxy.mutating().iter().filter(|call| parts(call).0 == operation).count();
     assert_eq!(deleted("DeleteTargetGroup"), 2, "each goes when nothing names it any more, and not before");
-    assert_eq!(scene.inventory().await, world::Inventory::new());
+    assert_eq!(scene.inventory().await, Inventory::new());
     scene.restore();
     scene.end().await;
 }

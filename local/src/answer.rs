@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named_in_the_format_of_its_service() {
+    fn missing_operations_are_named_in_the_format_of_their_service() {
         let answer = not_implemented(Protocol::Json11, "ssm", "GetParameter");
         assert_eq!(answer.status(), 501);
         assert_eq!(answer.headers()["content-type"], "application/x-amz-json-1.1");

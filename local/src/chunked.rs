@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_early_is_no_body() {
+    fn a_truncated_body_is_an_error() {
         for sent in ["", "4", "4\r\n", "4\r\nwi", "4\r\nwiki", "4\r\nwiki\r\n", "x\r\n", "0\r\nno trailer\r\n"] {
             assert_eq!(Chunked::read(sent.as_bytes()).unwrap_err().code, "IncompleteBody", "{sent}");
         }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_down_is_not_issued() {
+    fn credentials_that_cannot_be_stored_are_not_issued() {
         let dir = tempfile::tempdir().unwrap();
         // Where a directory stands no file can be.
         std::fs::create_dir_all(dir.path().join("credentials.json/in the way")).unwrap();

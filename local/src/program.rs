@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_runs_where_its_file_says() {
+    fn a_program_runs_on_the_architecture_of_its_file() {
         let (x86, arm) = (elf_head(2, 1, 62), elf_head(2, 1, 183));
         for (head, architecture, host, expected) in [
             (&x86[..], "x86_64", "x86_64", true),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_run_is_told_as_the_kernel_tells_it() {
+    fn a_file_that_cannot_be_run_has_the_error_of_the_kernel() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("bootstrap");
         assert_eq!(check(&file, "x86_64").unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_told_of_all_regions_together() {
+    fn the_status_covers_all_regions() {
         let mut whole = json!({ "speed": "fast", "instances": [1], "functions": { "f": { "running": 1 } } });
         merge(&mut whole, json!({ "speed": "fast", "instances": [2], "functions": { "f": { "running": 2 }, "g": 1 } }));
         assert_eq!(

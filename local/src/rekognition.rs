@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_picture_is_refused_as_aws_does() {
+    async fn an_invalid_picture_is_refused_as_by_aws() {
         for bytes in [b"".as_slice(), b"<html>", b"\xff\xd8\xff\xe0 broken"] {
             assert_eq!(decode(bytes.into()).await.unwrap_err().code, "InvalidImageFormatException");
         }

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machines_names_are_answered() {
+    fn only_local_host_names_are_answered() {
         for good in ["127.0.0.1:4566", "localhost", "[::1]:80", "images.localhost:1", "a.b.localhost"] {
             assert!(is_local(good), "{good}");
         }

@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_sdk_signs_is_accepted_and_a_changed_byte_is_not() {
+    fn signatures_of_the_sdk_are_accepted_and_altered_ones_are_not() {
         let (_dir, access) = access();
         for (service, uri) in [
             ("s3", "http://127.0.0.1:1/bucket/a%20b%2Bc/%C3%A9?x-id=GetObject&prefix=a%2Fb"),
@@ -591,7 +591,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_altered_the_signature_shows_it() {
+    fn the_signature_detects_every_alteration() {
         let (_dir, access) = access();
         let signed = Signer::user("s3").sign("PUT", "http://127.0.0.1:1/bucket/key?x-id=PutObject", "body");
         assert!(check(&signed, &access, Duration::ZERO).is_ok());
@@ -663,7 +663,7 @@ mod tests {
     }
 
     #[test]
-    fn the_head_alone_shows_what_is_nobodys() {
+    fn an_unauthenticated_request_is_recognised_by_its_head() {
         let (_dir, access) = access();
         let head = |request: &Request| {
             let head = Request { body: Bytes::new(), ..request.clone() };
@@ -714,7 +714,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_is_for_what_it_was_made_for() {
+    fn a_presigned_url_is_valid_for_its_request_only() {
         let (_dir, access) = access();
         let signer = Signer { life: Some(std::time::Duration::from_secs(60)), ..Signer::user("s3") };
         let signed = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
@@ -733,7 +733,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_ends_when_its_time_is_over() {
+    fn a_presigned_url_expires() {
         let (_dir, access) = access();
         let signer = Signer { life: Some(std::time::Duration::from_secs(60)), ..Signer::user("s3") };
         let request = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");
@@ -763,7 +763,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_refused() {
+    fn unknown_access_keys_are_refused() {
         let (_dir, access) = access();
         let signer = Signer { key: "AKIASTRANGER".into(), ..Signer::user("s3") };
         let request = signer.sign("GET", "http://127.0.0.1:1/bucket/key", "");

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_speed_divides_what_aws_takes_and_what_somebody_has_set() {
+    fn a_speed_divides_the_times_of_aws_and_configured_ones() {
         let check = |speed: &str, takes_ms: u64, lasts_ms: u64| {
             let speed: Speed = speed.parse().unwrap();
             assert_eq!(speed.takes(150), Duration::from_millis(takes_ms), "{speed}");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speed_is_shown_as_it_is_asked_for_and_nothing_else_is_one() {
+    fn a_speed_is_shown_as_it_is_written_and_invalid_ones_are_refused() {
         for speed in ["real", "fast", "60", "0.5"] {
             assert_eq!(speed.parse::<Speed>().unwrap().to_string(), speed);
         }

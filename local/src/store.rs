@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_nothing_else_is_left() {
+    fn a_written_file_is_read_back_and_no_temporary_file_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/state.json");
         assert_eq!(read_json::<Vec<u8>>(&path).unwrap(), None);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_for_ever_is_refused_and_named() {
+    fn a_file_that_never_ends_is_refused_and_named() {
         let dir = tempfile::tempdir().unwrap();
         for (name, target) in [("endless.json", "/dev/zero"), ("silent.json", "/dev/tty"), ("dir.json", "/")] {
             let path = dir.path().join(name);

@@ -150,7 +150,7 @@ mod tests {
     const SMALL: Rules = Rules { most: 2, ignores_case: true, checks_letters: true };
 
     #[test]
-    fn keys_and_values_have_lengths_and_letters() {
+    fn keys_and_values_have_limits_of_length_and_characters() {
         let (key, value) = ("é".repeat(128), "é".repeat(256));
         assert_eq!(USUAL.check([(key.as_str(), value.as_str()), ("k", "")], []), Ok(()));
         let (key, value) = ("k".repeat(129), "v".repeat(257));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_counts_once_and_what_aws_gave_does_not() {
+    fn an_existing_tag_counts_once_and_reserved_tags_do_not_count() {
         assert_eq!(SMALL.check([("a", ""), ("b", "")], ["A", "aws:x"]), Ok(()));
         assert_eq!(SMALL.check([("a", ""), ("b", "")], ["c"]), Err(Flaw::TooMany));
         // What is wrong with one of them comes first.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn models_speak_of_members_and_of_maps() {
+    fn tags_are_read_from_lists_and_maps() {
         let flaw = Flaw::Key(6, "k".to_owned(), Bound::Most(128));
         assert_eq!(
             flaw.in_list("tags").unwrap(),

@@ -99,7 +99,7 @@ mod tests {
     const TAKES: Takes = "Name Tags.* Type=a|b Filter.Name";
 
     #[test]
-    fn a_parameter_that_nobody_carries_out_is_refused_by_its_name() {
+    fn a_parameter_without_effect_is_refused_by_its_name() {
         for (name, value, taken) in [
             ("Name", "x", true),
             ("Name.member.1", "x", true),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_looked_through_to_its_ends() {
+    fn a_document_is_searched_completely() {
         for (input, refused) in [
             (json!({ "Name": "x", "Tags": { "a.b": "c" }, "Type": "b", "Filter": [{ "Name": "x" }] }), None),
             (json!({ "Other": null, "Tags": {}, "Filter": [{ "Value": [] }], "More": "" }), None),

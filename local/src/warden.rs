@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_watched_ends_with_the_warden_and_what_was_released_does_not() {
+    fn watched_processes_end_with_the_warden_and_released_ones_do_not() {
         let warden = Warden::default();
         let (mut watched, mut released) = (sleeper(), sleeper());
         warden.watch(released.id());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warden_that_was_ended_is_replaced() {
+    fn a_killed_warden_is_replaced() {
         let warden = Warden::default();
         let (mut one, mut other) = (sleeper(), sleeper());
         warden.watch(one.id());

@@ -1,21 +1,22 @@
 //! AWS's bad sides that are no answers to calls: zones that are full, instances that do not come up, what lingers.
 
-mod stage;
+#[path = "support/stack.rs"]
+mod stack;
 
 use std::collections::BTreeSet;
 
 use local::{ChaosKind, Speed};
-use stage::World;
+use stack::TestCompute;
 
 const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
-async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
-    let world = World::start().await;
-    world.turn_bad(&[ChaosKind::Capacity], 1);
-    let stack = world.create("/", &[("MinSize", "2")]).await;
-    world.eventually("both are healthy", async || world.healthy(&stack).await == 2).await;
-    let activities = world.activities().await.text;
+async fn a_full_zone_is_reported_and_the_group_launches_in_the_other() {
+    let test = TestCompute::start().await;
+    test.turn_bad(&[ChaosKind::Capacity], 1);
+    let stack = test.create("/", &[("MinSize", "2")]).await;
+    test.until("both are healthy", async || test.healthy(&stack).await == 2).await;
+    let activities = test.activities().await.text;
     let (_, rest) = activities
         .split_once("We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (")
         .unwrap_or_else(|| panic!("{activities}"));
@@ -24,48 +25,45 @@ async fn a_full_zone_is_told_and_the_group_goes_to_the_other() {
     let mut zones: Vec<&str> = others.split(", ").chain([full]).collect();
     zones.sort_unstable();
     assert_eq!(zones, ["us-east-1a", "us-east-1b", "us-east-1c"]);
-    let group = world.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
+    let group = test.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
     assert!(!group.contains(&format!("<AvailabilityZone>{full}<")), "{group}");
 
     // A group that may only go there says so again and again.
     let subnet = stack.subnets.iter().zip(["us-east-1a", "us-east-1b", "us-east-1c"]).find(|(_, zone)| *zone == full);
     let only = [("AutoScalingGroupName", "web"), ("VPCZoneIdentifier", subnet.unwrap().0), ("DesiredCapacity", "3")];
-    world.ok("autoscaling", "UpdateAutoScalingGroup", &only).await;
-    world
-        .eventually("the newest activity is a failure", async || {
-            let newest = world.activities().await;
-            newest.field("StatusCode") == "Failed" && newest.field("Details").contains(full)
-        })
-        .await;
-    world.turn_bad(&[], 0);
-    world.eventually("the group has tried again", async || world.instance_ids().await.len() == 3).await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &only).await;
+    test.until("the newest activity is a failure", async || {
+        let newest = test.activities().await;
+        newest.field("StatusCode") == "Failed" && newest.field("Details").contains(full)
+    })
+    .await;
+    test.turn_bad(&[], 0);
+    test.until("the group has tried again", async || test.instance_ids().await.len() == 3).await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn a_zone_that_has_room_again_gets_its_share_before_the_other_gives_it_up() {
-    let world = World::start().await;
-    world.turn_bad(&[ChaosKind::Capacity], 1);
+async fn a_zone_with_capacity_again_is_rebalanced_before_the_other_terminates() {
+    let test = TestCompute::start().await;
+    test.turn_bad(&[ChaosKind::Capacity], 1);
     let two = [("MinSize", "2"), ("MaxSize", "2"), ("HealthCheckGracePeriod", "7200")];
-    let stack = world.create("/", &two).await;
-    world.eventually("both are healthy", async || world.healthy(&stack).await == 2).await;
+    let stack = test.create("/", &two).await;
+    test.until("both are healthy", async || test.healthy(&stack).await == 2).await;
     let suspended = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "AZRebalance")];
-    world.ok("autoscaling", "SuspendProcesses", &suspended).await;
-    world.turn_bad(&[], 0);
+    test.ok("autoscaling", "SuspendProcesses", &suspended).await;
+    test.turn_bad(&[], 0);
     let zones = async || -> BTreeSet<String> {
-        let status = world.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
+        let status = test.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
         let zones = status.split("<AvailabilityZone>").skip(1);
         zones.map(|part| part.split('<').next().unwrap().to_owned()).collect()
     };
     let before = zones().await;
     assert_eq!(before.len(), 1, "{before:?}");
 
-    world.ok("autoscaling", "ResumeProcesses", &suspended).await;
-    world
-        .eventually("each zone has one", async || zones().await.len() == 2 && world.instance_ids().await.len() == 2)
-        .await;
-    let activities = world.activities().await.text;
+    test.ok("autoscaling", "ResumeProcesses", &suspended).await;
+    test.until("each zone has one", async || zones().await.len() == 2 && test.instance_ids().await.len() == 2).await;
+    let activities = test.activities().await.text;
     let causes: Vec<&str> = activities
         .split("<Cause>")
         .skip(1)
@@ -78,19 +76,19 @@ async fn a_zone_that_has_room_again_gets_its_share_before_the_other_gives_it_up(
     assert!(
         ending.contains("shrinking the capacity from 3 to 2.") && ending.ends_with("was selected for termination.")
     );
-    assert_eq!(world.group_field("DesiredCapacity").await, "2");
-    world.down(&stack).await;
-    world.stop().await;
+    assert_eq!(test.group_field("DesiredCapacity").await, "2");
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 /// The fates of six launches one after another: whether each instance became healthy.
 async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
-    let world = World::start().await;
-    world.turn_bad(&[kind], seed);
+    let test = TestCompute::start().await;
+    test.turn_bad(&[kind], seed);
     let six = [("MinSize", "6"), ("MaxSize", "6"), ("HealthCheckGracePeriod", "7200")];
-    let stack = world.create("/", &six).await;
+    let stack = test.create("/", &six).await;
     let states = async || -> Vec<(String, String)> {
-        let status = world.compute.status();
+        let status = test.compute.status();
         let mut states: Vec<_> = status["targets"]
             .as_array()
             .unwrap()
@@ -101,15 +99,14 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
         states
     };
     let judged = |(_, state): &(String, String)| state == "healthy" || state == "unhealthy";
-    world
-        .eventually("every target has been judged", async || {
-            let states = states().await;
-            states.len() == 6 && states.iter().all(judged)
-        })
-        .await;
+    test.until("every target has been judged", async || {
+        let states = states().await;
+        states.len() == 6 && states.iter().all(judged)
+    })
+    .await;
     let states = states().await;
     // Instances are listed by their ids; their order is that of the activities, the newest first.
-    let activities = world.activities().await.text;
+    let activities = test.activities().await.text;
     let mut launched: Vec<String> = activities
         .split("Launching a new EC2 instance: ")
         .skip(1)
@@ -119,52 +116,52 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
     let fate = |id: &String| states.iter().any(|(known, state)| known == id && state == "healthy");
     let fates: Vec<bool> = launched.iter().map(fate).collect();
     if let Some(ill) = launched.iter().zip(&fates).find(|(_, healthy)| !**healthy) {
-        let console = world.console(ill.0).await;
+        let console = test.console(ill.0).await;
         let expected = match kind {
             ChaosKind::BootFail => "cloud-init: ERROR: Failed to run module scripts-user",
             _ => "web.service: Main process exited, code=killed, status=9/KILL",
         };
         assert!(console.contains(expected), "{console}");
     }
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
     fates
 }
 
 #[tokio::test]
-async fn the_same_seed_lets_the_same_launches_fail_to_boot() {
+async fn the_same_seed_makes_the_same_launches_fail_to_boot() {
     let first = fates(ChaosKind::BootFail, 7).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
     assert_eq!(fates(ChaosKind::BootFail, 7).await, first);
 }
 
 #[tokio::test]
-async fn the_same_seed_lets_the_same_services_crash_again_and_again() {
+async fn the_same_seed_makes_the_same_services_crash() {
     let first = fates(ChaosKind::CrashLoop, 3).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
     assert_eq!(fates(ChaosKind::CrashLoop, 3).await, first);
 }
 
 #[tokio::test]
-async fn what_does_not_come_up_is_replaced_until_one_does() {
-    let world = World::start_at("100".parse().unwrap()).await;
-    world.turn_bad(&[ChaosKind::BootFail, ChaosKind::CrashLoop], 5);
-    let stack = world.create("/", &[("MinSize", "3"), ("HealthCheckGracePeriod", "300")]).await;
-    world.eventually("all three are healthy", async || world.healthy(&stack).await == 3).await;
-    let activities = world.activities().await.text;
+async fn an_instance_that_does_not_boot_is_replaced_until_one_does() {
+    let test = TestCompute::start_at("100".parse().unwrap()).await;
+    test.turn_bad(&[ChaosKind::BootFail, ChaosKind::CrashLoop], 5);
+    let stack = test.create("/", &[("MinSize", "3"), ("HealthCheckGracePeriod", "300")]).await;
+    test.until("all three are healthy", async || test.healthy(&stack).await == 3).await;
+    let activities = test.activities().await.text;
     assert!(activities.contains("in response to an ELB system health check failure"), "{activities}");
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_group() {
     // At this speed an hour is longer than any test.
-    let world = World::start_at(Speed::REAL).await;
-    world.turn_bad(&[ChaosKind::EniLinger], 1);
-    let stack = world.create("/", NOBODY).await;
-    world.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
-    world.ok("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
+    let test = TestCompute::start_at(Speed::REAL).await;
+    test.turn_bad(&[ChaosKind::EniLinger], 1);
+    let stack = test.create("/", NOBODY).await;
+    test.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
+    test.ok("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
     let rule = [
         ("GroupId", stack.group_id.as_str()),
         ("IpPermissions.1.IpProtocol", "tcp"),
@@ -172,88 +169,87 @@ async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_gr
         ("IpPermissions.1.ToPort", "8080"),
         ("IpPermissions.1.Groups.1.GroupId", &stack.balancer_group_id),
     ];
-    world.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
-    let refused = world.call("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
+    test.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
+    let refused = test.call("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
     assert_eq!(
         (refused.field("Code"), refused.field("Message")),
         ("DependencyViolation".into(), format!("resource {} has a dependent object", stack.balancer_group_id))
     );
     let left = [("Filter.1.Name", "attachment.instance-owner-id"), ("Filter.1.Value.1", "amazon-elb")];
-    let left = world.ok("ec2", "DescribeNetworkInterfaces", &left).await;
+    let left = test.ok("ec2", "DescribeNetworkInterfaces", &left).await;
     assert_eq!(left.text.matches("<description>ELB app/web/").count(), 2, "{}", left.text);
-    world.stop().await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn an_account_on_the_free_plan_launches_nothing_else() {
-    let world = World::start().await;
-    world.turn_bad(&[ChaosKind::FreePlan], 0);
-    let stack = world.create("/", NOBODY).await;
+async fn an_account_on_the_free_plan_launches_free_types_only() {
+    let test = TestCompute::start().await;
+    test.turn_bad(&[ChaosKind::FreePlan], 0);
+    let stack = test.create("/", NOBODY).await;
     let free = [("Filter.1.Name", "free-tier-eligible"), ("Filter.1.Value.1", "true")];
-    let free = world.ok("ec2", "DescribeInstanceTypes", &free).await;
+    let free = test.ok("ec2", "DescribeInstanceTypes", &free).await;
     assert_eq!(free.text.matches("<instanceType>").count(), 6);
-    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    let mut data = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
     data.retain(|(name, _)| name != "LaunchTemplateData.InstanceType");
     data.push(("LaunchTemplateData.InstanceType".to_owned(), "t3.large".to_owned()));
-    world.new_version(data).await;
-    world.set_desired(1).await;
-    world
-        .eventually("it is told", async || {
-            world.activities().await.field("StatusMessage") == "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'. Launching EC2 instance failed."
+    test.new_version(data).await;
+    test.set_desired(1).await;
+    test
+        .until("it is told", async || {
+            test.activities().await.field("StatusMessage") == "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'. Launching EC2 instance failed."
         })
         .await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn beyond_the_quota_of_processors_nothing_is_launched_or_started() {
+async fn nothing_is_launched_or_started_beyond_the_vcpu_quota() {
     const TOO_MANY: &str = "vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.";
-    let world = World::start().await;
+    let test = TestCompute::start().await;
     let stack =
-        world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
-    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+        test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")]).await;
+    let mut data = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
     data.retain(|(name, _)| name != "LaunchTemplateData.InstanceType");
     data.push(("LaunchTemplateData.InstanceType".to_owned(), "m5.8xlarge".to_owned()));
-    world.new_version(data).await;
-    world.set_desired(2).await;
-    world
-        .eventually("it is told", async || {
-            let newest = world.activities().await;
-            newest.field("StatusCode") == "Failed" && newest.field("StatusMessage").ends_with(TOO_MANY)
-        })
-        .await;
-    world.eventually("one has its 32 processors", async || world.healthy(&stack).await == 1).await;
-    let ids = world.instance_ids().await;
+    test.new_version(data).await;
+    test.set_desired(2).await;
+    test.until("it is told", async || {
+        let newest = test.activities().await;
+        newest.field("StatusCode") == "Failed" && newest.field("StatusMessage").ends_with(TOO_MANY)
+    })
+    .await;
+    test.until("one has its 32 processors", async || test.healthy(&stack).await == 1).await;
+    let ids = test.instance_ids().await;
     assert_eq!(ids.len(), 1, "{ids:?}");
 
     // What is stopped does not count, and may not start where there is no room for it.
-    world.set_desired(1).await;
+    test.set_desired(1).await;
     let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "ReplaceUnhealthy")];
-    world.ok("autoscaling", "SuspendProcesses", &process).await;
+    test.ok("autoscaling", "SuspendProcesses", &process).await;
     let this = [("InstanceId.1", ids[0].as_str())];
-    world.ok("ec2", "StopInstances", &this).await;
-    let state = async || world.ok("ec2", "DescribeInstances", &this).await.field("name");
-    world.eventually("it is stopped", async || state().await == "stopped").await;
-    world.turn_bad(&[ChaosKind::VcpuLimit], 0);
-    let refused = world.call("ec2", "StartInstances", &this).await;
+    test.ok("ec2", "StopInstances", &this).await;
+    let state = async || test.ok("ec2", "DescribeInstances", &this).await.field("name");
+    test.until("it is stopped", async || state().await == "stopped").await;
+    test.turn_bad(&[ChaosKind::VcpuLimit], 0);
+    let refused = test.call("ec2", "StartInstances", &this).await;
     assert_eq!(refused.field("Code"), "VcpuLimitExceeded");
     assert!(refused.field("Message").contains("current vCPU limit of 1 allows"), "{}", refused.text);
     assert_eq!(state().await, "stopped");
-    world.turn_bad(&[], 0);
-    world.ok("ec2", "StartInstances", &this).await;
-    world.eventually("it serves again", async || world.healthy(&stack).await == 1).await;
-    world.ok("autoscaling", "ResumeProcesses", &process).await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.turn_bad(&[], 0);
+    test.ok("ec2", "StartInstances", &this).await;
+    test.until("it serves again", async || test.healthy(&stack).await == 1).await;
+    test.ok("autoscaling", "ResumeProcesses", &process).await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn at_the_real_speed_a_load_balancer_is_not_there_for_minutes() {
-    let world = World::start_at(Speed::REAL).await;
-    world.create("/", NOBODY).await;
-    let described = world.ok("elasticloadbalancing", "DescribeLoadBalancers", &[]).await;
+async fn at_real_speed_a_load_balancer_is_provisioned_for_minutes() {
+    let test = TestCompute::start_at(Speed::REAL).await;
+    test.create("/", NOBODY).await;
+    let described = test.ok("elasticloadbalancing", "DescribeLoadBalancers", &[]).await;
     assert_eq!(described.field("Code"), "provisioning");
-    assert_eq!(world.compute.status()["speed"], "real");
-    world.stop().await;
+    assert_eq!(test.compute.status()["speed"], "real");
+    test.stop().await;
 }

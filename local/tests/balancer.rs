@@ -1,12 +1,14 @@
 //! The load balancer under a client's eyes: what it passes on, what it refuses, and what it saves when instances go.
 
-mod stage;
+#[path = "support/stack.rs"]
+mod stack;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
-use stage::{Stack, World, kill};
+use stack::{Stack, TestCompute};
+use testkit::process::kill;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,21 +17,21 @@ const PATIENT: (&str, &str) = ("HealthCheckGracePeriod", "7200");
 
 const CLIENTS: usize = 8;
 
-async fn set_balancer(world: &World, stack: &Stack, key: &str, value: &str) {
+async fn set_balancer(test: &TestCompute, stack: &Stack, key: &str, value: &str) {
     let form = [
         ("LoadBalancerArn", stack.load_balancer.as_str()),
         ("Attributes.member.1.Key", key),
         ("Attributes.member.1.Value", value),
     ];
-    world.ok("elasticloadbalancing", "ModifyLoadBalancerAttributes", &form).await;
+    test.ok("elasticloadbalancing", "ModifyLoadBalancerAttributes", &form).await;
 }
 
-fn own_answers(world: &World, status: &str) -> u64 {
-    world.compute.status()["load_balancers"][0]["own_answers"][status].as_u64().unwrap_or_default()
+fn own_answers(test: &TestCompute, status: &str) -> u64 {
+    test.compute.status()["load_balancers"][0]["own_answers"][status].as_u64().unwrap_or_default()
 }
 
-fn open_requests(world: &World) -> Vec<u64> {
-    let targets = world.compute.status()["targets"].clone();
+fn open_requests(test: &TestCompute) -> Vec<u64> {
+    let targets = test.compute.status()["targets"].clone();
     targets.as_array().unwrap().iter().filter_map(|target: &Value| target["open_requests"].as_u64()).collect()
 }
 
@@ -50,8 +52,8 @@ async fn ask(address: &str, words: &[u8], until: &str) -> String {
 
 #[tokio::test]
 async fn bodies_stream_both_ways_piece_by_piece() {
-    let world = World::start().await;
-    let stack = world.up("/", &[PATIENT]).await;
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[PATIENT]).await;
     let mut stream = TcpStream::connect(&stack.address).await.unwrap();
     let head = "POST /stream HTTP/1.1\r\nHost: web\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -71,14 +73,14 @@ async fn bodies_stream_both_ways_piece_by_piece() {
     while !answer.ends_with(b"0\r\n\r\n") {
         answer.push(stream.read_u8().await.unwrap());
     }
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn what_an_alb_does_not_pass_on_has_its_answers() {
-    let world = World::start().await;
-    let stack = world.up("/", &[PATIENT]).await;
+async fn requests_that_an_alb_rejects_get_its_own_answers() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[PATIENT]).await;
     let long = "x".repeat(17_000);
     for (words, expected) in [
         ("TRACE / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n".to_owned(), 405),
@@ -94,80 +96,79 @@ async fn what_an_alb_does_not_pass_on_has_its_answers() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{} for {words:.60}", answer);
         if words != "nonsense\r\n\r\n" {
             assert!(answer.to_lowercase().contains("server: awselb/2.0"), "{answer}");
-            assert!(own_answers(&world, &expected.to_string()) > 0, "{expected}");
+            assert!(own_answers(&test, &expected.to_string()) > 0, "{expected}");
         }
     }
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn whoever_is_silent_for_the_idle_timeout_is_told_whose_fault_it_is() {
-    let world = World::start().await;
-    let stack = world.up("/", &[PATIENT]).await;
-    set_balancer(&world, &stack, "idle_timeout.timeout_seconds", "1").await;
+async fn the_idle_timeout_is_answered_by_the_side_that_was_silent() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[PATIENT]).await;
+    set_balancer(&test, &stack, "idle_timeout.timeout_seconds", "1").await;
     let half = "POST /echo HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nabc";
     assert!(ask(&stack.address, half.as_bytes(), "</html>").await.starts_with("HTTP/1.1 408 "), "the client's");
     let wait = "GET /wait HTTP/1.1\r\nHost: web\r\n\r\n";
     assert!(ask(&stack.address, wait.as_bytes(), "</html>").await.starts_with("HTTP/1.1 504 "), "the target's");
     // A connection on which nothing is asked is closed without a word.
     assert_eq!(ask(&stack.address, b"", "</html>").await, "");
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn a_client_that_goes_is_counted_and_its_target_has_nothing_to_finish() {
-    let world = World::start().await;
-    let stack = world.up("/", &[PATIENT]).await;
+async fn a_client_that_disconnects_is_counted_and_its_request_is_cancelled() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[PATIENT]).await;
     let mut stream = TcpStream::connect(&stack.address).await.unwrap();
     stream.write_all(b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
-    world.eventually("the target has it", async || open_requests(&world) == [1]).await;
+    test.until("the target has it", async || open_requests(&test) == [1]).await;
     drop(stream);
-    world.eventually("the target has nothing any more", async || open_requests(&world) == [0]).await;
-    assert_eq!(own_answers(&world, "460"), 1);
-    world.down(&stack).await;
-    world.stop().await;
+    test.until("the target has nothing any more", async || open_requests(&test) == [0]).await;
+    assert_eq!(own_answers(&test, "460"), 1);
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn attributes_say_who_gets_the_next_request_and_what_it_tells_of_the_client() {
-    let world = World::start().await;
-    let stack = world.create("/", &[PATIENT, ("MinSize", "2")]).await;
-    world.eventually("two targets are healthy", async || world.healthy(&stack).await == 2).await;
+async fn attributes_set_the_routing_algorithm_and_the_client_headers() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
+    test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
     let algorithm = [
         ("TargetGroupArn", stack.target_group.as_str()),
         ("Attributes.member.1.Key", "load_balancing.algorithm.type"),
         ("Attributes.member.1.Value", "least_outstanding_requests"),
     ];
-    world.ok("elasticloadbalancing", "ModifyTargetGroupAttributes", &algorithm).await;
+    test.ok("elasticloadbalancing", "ModifyTargetGroupAttributes", &algorithm).await;
     let mut busy = TcpStream::connect(&stack.address).await.unwrap();
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
-    world.eventually("one target is busy", async || open_requests(&world).iter().sum::<u64>() == 1).await;
-    let idle = world.get(&stack.address, "/pid").await.body;
+    test.until("one target is busy", async || open_requests(&test).iter().sum::<u64>() == 1).await;
+    let idle = test.get(&stack.address, "/pid").await.body;
     for _ in 0..6 {
-        assert_eq!(world.get(&stack.address, "/pid").await.body, idle, "the busy one gets nothing");
+        assert_eq!(test.get(&stack.address, "/pid").await.body, idle, "the busy one gets nothing");
     }
     drop(busy);
 
     let came = "X-Forwarded-For: 10.0.0.1\r\n";
     for (mode, expected) in [("append", Some("10.0.0.1, 127.0.0.1")), ("preserve", Some("10.0.0.1")), ("remove", None)]
     {
-        set_balancer(&world, &stack, "routing.http.xff_header_processing.mode", mode).await;
-        let headers = world.raw(&stack.address, "GET", "/headers", came, "").await.unwrap().body;
+        set_balancer(&test, &stack, "routing.http.xff_header_processing.mode", mode).await;
+        let headers = test.raw(&stack.address, "GET", "/headers", came, "").await.unwrap().body;
         let found = headers.lines().find_map(|line| line.strip_prefix("x-forwarded-for="));
         assert_eq!(found, expected, "{mode}");
     }
     for (value, expected) in [("false", true), ("true", false)] {
-        set_balancer(&world, &stack, "routing.http.drop_invalid_header_fields.enabled", value).await;
-        let headers = world.raw(&stack.address, "GET", "/headers", "X_Odd: 1\r\n", "").await.unwrap().body;
+        set_balancer(&test, &stack, "routing.http.drop_invalid_header_fields.enabled", value).await;
+        let headers = test.raw(&stack.address, "GET", "/headers", "X_Odd: 1\r\n", "").await.unwrap().body;
         assert_eq!(headers.contains("x_odd=1\n"), expected, "{value}: {headers}");
     }
-    let traced =
-        world.raw(&stack.address, "GET", "/headers", "X-Amzn-Trace-Id: Root=1-2-3\r\n", "").await.unwrap().body;
+    let traced = test.raw(&stack.address, "GET", "/headers", "X-Amzn-Trace-Id: Root=1-2-3\r\n", "").await.unwrap().body;
     assert!(traced.contains("x-amzn-trace-id=Self=1-") && traced.contains(";Root=1-2-3\n"), "{traced}");
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 /// Clients that ask without a pause, and how it went.
@@ -201,9 +202,9 @@ impl Load {
     }
 
     /// Waits until so many more requests have been answered.
-    async fn goes_on(&self, world: &World, count: usize) {
+    async fn goes_on(&self, test: &TestCompute, count: usize) {
         let goal = self.asked.load(Ordering::SeqCst) + count;
-        world.eventually("the load goes on", async || self.asked.load(Ordering::SeqCst) >= goal).await;
+        test.until("the load goes on", async || self.asked.load(Ordering::SeqCst) >= goal).await;
     }
 
     /// Ends, and says what failed.
@@ -214,45 +215,44 @@ impl Load {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_leaves_through_draining_loses_no_request() {
-    let world = World::start().await;
-    let stack = world.create("/", &[PATIENT, ("MinSize", "2")]).await;
-    world.eventually("two targets are healthy", async || world.healthy(&stack).await == 2).await;
+async fn an_instance_that_is_drained_loses_no_request() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
+    test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
     let load = Load::on(&stack);
-    load.goes_on(&world, 100).await;
-    let leaving = world.instance_ids().await.remove(0);
+    load.goes_on(&test, 100).await;
+    let leaving = test.instance_ids().await.remove(0);
     let form = [("InstanceId", leaving.as_str()), ("ShouldDecrementDesiredCapacity", "false")];
-    world.ok("autoscaling", "TerminateInstanceInAutoScalingGroup", &form).await;
-    world
-        .eventually("it has gone and another has come", async || {
-            let state = world.ok("ec2", "DescribeInstances", &[("InstanceId.1", &leaving)]).await.field("name");
-            state == "terminated" && world.healthy(&stack).await == 2
-        })
-        .await;
-    load.goes_on(&world, 100).await;
+    test.ok("autoscaling", "TerminateInstanceInAutoScalingGroup", &form).await;
+    test.until("it has gone and another has come", async || {
+        let state = test.ok("ec2", "DescribeInstances", &[("InstanceId.1", &leaving)]).await.field("name");
+        state == "terminated" && test.healthy(&stack).await == 2
+    })
+    .await;
+    load.goes_on(&test, 100).await;
     assert_eq!(load.failures().await, Vec::<String>::new());
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_is_killed_loses_only_what_it_was_working_on() {
-    let world = World::start().await;
-    let stack = world.create("/", &[PATIENT, ("MinSize", "2")]).await;
-    world.eventually("two targets are healthy", async || world.healthy(&stack).await == 2).await;
-    let pid = world.get(&stack.address, "/pid").await.body;
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[PATIENT, ("MinSize", "2")]).await;
+    test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
+    let pid = test.get(&stack.address, "/pid").await.body;
     let load = Load::on(&stack);
-    load.goes_on(&world, 100).await;
+    load.goes_on(&test, 100).await;
     kill(&pid);
-    load.goes_on(&world, 200).await;
+    load.goes_on(&test, 200).await;
     let failures = load.failures().await;
     // Each client has one request under way, and perhaps one on a connection whose end has not been noticed yet.
     assert!(failures.len() <= 2 * CLIENTS, "{failures:?}");
     assert!(failures.iter().all(|failure| failure.starts_with("502")), "{failures:?}");
 
     let load = Load::on(&stack);
-    load.goes_on(&world, 200).await;
+    load.goes_on(&test, 200).await;
     assert_eq!(load.failures().await, Vec::<String>::new(), "the next ones find whoever is there");
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }

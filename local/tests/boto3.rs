@@ -2,23 +2,21 @@
 
 use std::path::Path;
 
-use local::{Cloud, Options};
+use testkit::LocalAws;
+use testkit::programs::tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_makes_reads_back_uses_and_deletes_the_whole_stack() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = here.join("../.venv/bin/python");
-    assert!(python.is_file(), "boto3 is not there: run .ci/setup");
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
-    let cloud = Cloud::start(options).await.unwrap();
+    let python = tool("bin/python");
+    let aws = LocalAws::start().await;
     let script = tokio::process::Command::new(python)
         .arg(here.join("tests/support/postagram.py"))
-        .arg(cloud.endpoint())
+        .arg(aws.endpoint())
         .kill_on_drop(true)
         .output();
     let said = script.await.unwrap();
     let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{text}");
-    cloud.stop().await;
+    aws.stop().await;
 }

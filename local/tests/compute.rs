@@ -1,34 +1,36 @@
 //! Compute as its clients see it: groups, instances and load balancers that are really there.
 
-mod stage;
+#[path = "support/stack.rs"]
+mod stack;
 
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stage::{Stack, World, is_running, kill};
+use stack::{Stack, TestCompute};
+use testkit::process::{is_running, kill};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_asked_for_at_the_port_of_the_check() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
-    world.eventually("the target is healthy", async || world.healthy(&stack).await == 1).await;
+async fn health_checks_use_the_port_of_the_check() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
+    test.until("the target is healthy", async || test.healthy(&stack).await == 1).await;
     let elsewhere = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPort", "8081")];
-    world.ok("elasticloadbalancing", "ModifyTargetGroup", &elsewhere).await;
-    world.eventually("nothing answers at the other port", async || world.healthy(&stack).await == 0).await;
+    test.ok("elasticloadbalancing", "ModifyTargetGroup", &elsewhere).await;
+    test.until("nothing answers at the other port", async || test.healthy(&stack).await == 0).await;
     let back = [("TargetGroupArn", stack.target_group.as_str()), ("HealthCheckPort", "8080")];
-    world.ok("elasticloadbalancing", "ModifyTargetGroup", &back).await;
-    world.eventually("the target is healthy again", async || world.healthy(&stack).await == 1).await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("elasticloadbalancing", "ModifyTargetGroup", &back).await;
+    test.until("the target is healthy again", async || test.healthy(&stack).await == 1).await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
 
-    let environment = world.get(&stack.address, "/environment").await;
+    let environment = test.get(&stack.address, "/environment").await;
     assert_eq!(environment.status, 200);
     let line = |name: &str| {
         environment.body.lines().find_map(|line| line.strip_prefix(&format!("{name}=")).map(str::to_owned))
@@ -37,20 +39,20 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
     assert_eq!(line("AWS_ENDPOINT_URL").as_deref(), Some("http://127.0.0.1:1"));
     assert_eq!(line("HOME"), None, "nothing of the host is inherited");
 
-    let headers = world.get(&stack.address, "/headers").await.body;
+    let headers = test.get(&stack.address, "/headers").await.body;
     for name in ["x-forwarded-for=127.0.0.1", "x-forwarded-proto=http", "x-forwarded-port=", "x-amzn-trace-id=Root=1-"]
     {
         assert!(headers.contains(name), "{name} is missing in {headers}");
     }
-    world.another_protocol_is_carried_both_ways(&stack.address).await;
+    test.another_protocol_is_carried_both_ways(&stack.address).await;
     let long = "x".repeat(300_000);
-    let echoed = world.send(&stack.address, "POST", "/echo", &long).await;
+    let echoed = test.send(&stack.address, "POST", "/echo", &long).await;
     assert_eq!((echoed.status, echoed.body.len()), (200, long.len()));
 
-    world.metadata_needs_a_token_and_gives_credentials(&line("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap()).await;
+    test.metadata_needs_a_token_and_gives_credentials(&line("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap()).await;
 
-    let id = world.instance_ids().await.remove(0);
-    let console = world.ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)]).await;
+    let id = test.instance_ids().await.remove(0);
+    let console = test.ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)]).await;
     let console = String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap();
     assert!(
         console.contains("cloud-init: wrote /etc/web.env") && console.contains("tiny_service listens on"),
@@ -58,7 +60,7 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
     );
     assert!(!console.contains("ERROR"), "{console}");
 
-    let described = world
+    let described = test
         .ok(
             "ec2",
             "DescribeInstances",
@@ -67,37 +69,35 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
         .await;
     assert!(described.text.contains("<key>colour</key><value>blue</value>"), "tags of the group reach its instances");
 
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_process_that_dies_is_restarted_and_an_instance_that_dies_is_replaced() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
-    let (id, pid) = (world.instance_ids().await.remove(0), world.get(&stack.address, "/pid").await.body);
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
+    let (id, pid) = (test.instance_ids().await.remove(0), test.get(&stack.address, "/pid").await.body);
 
     kill(&pid);
-    world
-        .eventually("another process answers", async || {
-            let answer = world.get_or_refused(&stack.address, "/pid").await;
-            answer.is_some_and(|answer| answer.status == 200 && answer.body != pid)
-        })
-        .await;
+    test.until("another process answers", async || {
+        let answer = test.get_or_refused(&stack.address, "/pid").await;
+        answer.is_some_and(|answer| answer.status == 200 && answer.body != pid)
+    })
+    .await;
     assert_eq!(
-        world.instance_ids().await,
+        test.instance_ids().await,
         std::slice::from_ref(&id),
         "systemd has restarted it, the group has nothing to do"
     );
 
-    world.ok("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
-    world
-        .eventually("another instance serves", async || {
-            let ids = world.instance_ids().await;
-            ids.len() == 1 && ids[0] != id && world.healthy(&stack).await == 1
-        })
-        .await;
-    let activities = world.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
+    test.ok("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
+    test.until("another instance serves", async || {
+        let ids = test.instance_ids().await;
+        ids.len() == 1 && ids[0] != id && test.healthy(&stack).await == 1
+    })
+    .await;
+    let activities = test.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
     assert!(
         activities
             .text
@@ -105,24 +105,24 @@ async fn a_process_that_dies_is_restarted_and_an_instance_that_dies_is_replaced(
     );
     assert!(activities.text.contains("EC2 health check indicating it has been terminated or stopped"));
     assert!(activities.text.contains("an unhealthy instance needing to be replaced"));
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_refresh_replaces_instances_without_losing_a_request() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
-    let before = world.instance_ids().await.remove(0);
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
+    let before = test.instance_ids().await.remove(0);
 
-    let data = world.template_data(&stack.group_id, "GREETING=\"new\"\nPORT=\"8080\"").await;
+    let data = test.template_data(&stack.group_id, "GREETING=\"new\"\nPORT=\"8080\"").await;
     let mut form = vec![("LaunchTemplateName".to_owned(), "web".to_owned())];
     form.extend(data);
-    let version = world.ok_with("ec2", "CreateLaunchTemplateVersion", form).await.field("versionNumber");
+    let version = test.ok_with("ec2", "CreateLaunchTemplateVersion", form).await.field("versionNumber");
     assert_eq!(version, "2");
     let template =
-        world.ok("ec2", "DescribeLaunchTemplates", &[("LaunchTemplateName.1", "web")]).await.field("launchTemplateId");
-    let started = world
+        test.ok("ec2", "DescribeLaunchTemplates", &[("LaunchTemplateName.1", "web")]).await.field("launchTemplateId");
+    let started = test
         .ok(
             "autoscaling",
             "StartInstanceRefresh",
@@ -137,31 +137,28 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
         )
         .await;
     assert!(!started.field("InstanceRefreshId").is_empty());
-    let again = world.call("autoscaling", "StartInstanceRefresh", &[("AutoScalingGroupName", "web")]).await;
+    let again = test.call("autoscaling", "StartInstanceRefresh", &[("AutoScalingGroupName", "web")]).await;
     assert_eq!(again.field("Code"), "InstanceRefreshInProgress");
 
-    world
-        .eventually("the refresh is successful", async || {
-            let answer = world.get(&stack.address, "/environment").await;
-            assert_eq!(answer.status, 200, "a request was lost");
-            let refreshes =
-                world.ok("autoscaling", "DescribeInstanceRefreshes", &[("AutoScalingGroupName", "web")]).await;
-            assert_ne!(refreshes.field("Status"), "Failed", "{}", refreshes.text);
-            refreshes.field("Status") == "Successful"
-        })
-        .await;
-    assert!(world.get(&stack.address, "/environment").await.body.contains("GREETING=new\n"));
-    assert_ne!(world.instance_ids().await, [before]);
-    let group =
-        world.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
+    test.until("the refresh is successful", async || {
+        let answer = test.get(&stack.address, "/environment").await;
+        assert_eq!(answer.status, 200, "a request was lost");
+        let refreshes = test.ok("autoscaling", "DescribeInstanceRefreshes", &[("AutoScalingGroupName", "web")]).await;
+        assert_ne!(refreshes.field("Status"), "Failed", "{}", refreshes.text);
+        refreshes.field("Status") == "Successful"
+    })
+    .await;
+    assert!(test.get(&stack.address, "/environment").await.body.contains("GREETING=new\n"));
+    assert_ne!(test.instance_ids().await, [before]);
+    let group = test.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
     assert_eq!(group.field("Version"), "2", "the group keeps the version of a successful refresh");
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 /// The console of a group's first instance, made from user data that is changed first.
-async fn console_of(world: &World, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
-    let mut data = world.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
+async fn console_of(test: &TestCompute, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
+    let mut data = test.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
     for (name, value) in &mut data {
         for (from, to) in changes {
             if name.ends_with("UserData") {
@@ -172,51 +169,50 @@ async fn console_of(world: &World, stack: &Stack, changes: &[(&str, &str)], expe
             }
         }
     }
-    world.new_version(data).await;
-    world.set_desired(1).await;
-    world
-        .eventually(&format!("the console says {expected:?}"), async || match world.instance_ids().await.first() {
-            Some(id) => world.console(id).await.contains(expected),
-            None => false,
-        })
-        .await;
-    world.set_desired(0).await;
-    world.eventually("the instance is gone", async || world.instance_ids().await.is_empty()).await;
+    test.new_version(data).await;
+    test.set_desired(1).await;
+    test.until(&format!("the console says {expected:?}"), async || match test.instance_ids().await.first() {
+        Some(id) => test.console(id).await.contains(expected),
+        None => false,
+    })
+    .await;
+    test.set_desired(0).await;
+    test.until("the instance is gone", async || test.instance_ids().await.is_empty()).await;
 }
 
 #[tokio::test]
-async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
-    let world = World::start().await;
+async fn what_does_not_run_on_an_ec2_instance_does_not_run_here() {
+    let test = TestCompute::start().await;
     let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
-    let stack = world.create("/", &nobody).await;
+    let stack = test.create("/", &nobody).await;
     let text = "+/usr/bin/chmod 0755 /etc/web.env\n    ExecStart=/etc/web.env";
     let is_text = [("+/usr/bin/chmod 0755 /opt/web/service\n    ExecStart=/opt/web/service", text)];
-    console_of(&world, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
-    console_of(&world, &stack, &is_text, "code=exited, status=203/EXEC").await;
+    console_of(&test, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
+    console_of(&test, &stack, &is_text, "code=exited, status=203/EXEC").await;
 
     let arm = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "arm64")];
-    let arm = world.ok("ec2", "DescribeImages", &arm).await.field("imageId");
+    let arm = test.ok("ec2", "DescribeImages", &arm).await.field("imageId");
     let is_arm = [("ImageId", arm.as_str()), ("InstanceType", "t4g.micro")];
     if cfg!(target_arch = "x86_64") {
         let expected =
             "Failed at step EXEC spawning /opt/web/service: Exec format error (os error 8) (t4g.micro is arm64)";
-        console_of(&world, &stack, &is_arm, expected).await;
+        console_of(&test, &stack, &is_arm, expected).await;
     }
 
     let low = [("PORT=\"8080\"", "PORT=\"80\"")];
-    console_of(&world, &stack, &low, "/opt/web/service: cannot listen on port 80: Permission denied").await;
+    console_of(&test, &stack, &low, "/opt/web/service: cannot listen on port 80: Permission denied").await;
     let bind = "DynamicUser=yes\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
-    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", bind)], "tiny_service listens on").await;
-    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", "User=root")], "tiny_service listens on").await;
-    world.down(&stack).await;
-    world.stop().await;
+    console_of(&test, &stack, &[low[0], ("DynamicUser=yes", bind)], "tiny_service listens on").await;
+    console_of(&test, &stack, &[low[0], ("DynamicUser=yes", "User=root")], "tiny_service listens on").await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
-    let world = World::start().await;
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
-    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+async fn the_settings_of_a_template_are_shown_and_applied() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    let mut data = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
     for (name, value) in [
         ("BlockDeviceMapping.1.DeviceName", "/dev/xvda"),
         ("BlockDeviceMapping.1.Ebs.VolumeSize", "20"),
@@ -238,11 +234,11 @@ async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
     ] {
         data.push((format!("LaunchTemplateData.{name}"), value.to_owned()));
     }
-    world.new_version(data).await;
-    world.set_desired(1).await;
-    world.eventually("it is there", async || !world.instance_ids().await.is_empty()).await;
-    let id = world.instance_ids().await.remove(0);
-    let shown = world.ok("ec2", "DescribeInstances", &[("InstanceId.1", &id)]).await;
+    test.new_version(data).await;
+    test.set_desired(1).await;
+    test.until("it is there", async || !test.instance_ids().await.is_empty()).await;
+    let id = test.instance_ids().await.remove(0);
+    let shown = test.ok("ec2", "DescribeInstances", &[("InstanceId.1", &id)]).await;
     for (field, expected) in [
         ("arn", "arn:aws:iam::000000000000:instance-profile/web/web-profile"),
         ("httpTokens", "optional"),
@@ -255,7 +251,7 @@ async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
     assert!(shown.text.contains("<monitoring><state>enabled</state></monitoring>"), "{}", shown.text);
     assert!(shown.text.contains("<id>AIPAEXAMPLE</id>"), "{}", shown.text);
     let mine = [("Filter.1.Name", "attachment.instance-id"), ("Filter.1.Value.1", id.as_str())];
-    let volumes = world.ok("ec2", "DescribeVolumes", &mine).await.text;
+    let volumes = test.ok("ec2", "DescribeVolumes", &mine).await.text;
     for part in [
         "<size>20</size><volumeType>gp3</volumeType><iops>3000</iops><throughput>125</throughput>",
         "<size>100</size><volumeType>gp2</volumeType><iops>300</iops><encrypted>true</encrypted>",
@@ -264,63 +260,61 @@ async fn what_a_template_says_of_an_instance_is_shown_and_holds() {
         assert!(volumes.contains(part), "{part} is not in {volumes}");
     }
     let tagged = [("Filter.1.Name", "tag:first"), ("Filter.1.Value.1", "yes")];
-    assert!(world.ok("ec2", "DescribeNetworkInterfaces", &tagged).await.field("instanceId") == id);
+    assert!(test.ok("ec2", "DescribeNetworkInterfaces", &tagged).await.field("instanceId") == id);
     for (attribute, expected) in [
         ("disableApiTermination", "true"),
         ("instanceInitiatedShutdownBehavior", "terminate"),
         ("instanceType", "t3.micro"),
     ] {
         let form = [("InstanceId", id.as_str()), ("Attribute", attribute)];
-        assert_eq!(world.ok("ec2", "DescribeInstanceAttribute", &form).await.field("value"), expected, "{attribute}");
+        assert_eq!(test.ok("ec2", "DescribeInstanceAttribute", &form).await.field("value"), expected, "{attribute}");
     }
-    let refused = world.call("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
+    let refused = test.call("ec2", "TerminateInstances", &[("InstanceId.1", &id)]).await;
     assert_eq!(refused.field("Code"), "OperationNotPermitted");
     assert!(refused.field("Message").contains("disableApiTermination"), "{}", refused.text);
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
     let bounds = [("AutoScalingGroupName", "web"), ("MinSize", "2"), ("MaxSize", "3")];
-    world.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
-    world.eventually("two targets are healthy", async || world.healthy(&stack).await == 2).await;
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
+    test.until("two targets are healthy", async || test.healthy(&stack).await == 2).await;
 
     let mut answered = std::collections::BTreeSet::new();
     for _ in 0..4 {
-        answered.insert(world.get(&stack.address, "/pid").await.body);
+        answered.insert(test.get(&stack.address, "/pid").await.body);
     }
     assert_eq!(answered.len(), 2, "requests go to both in turn");
 
-    let refused = world
+    let refused = test
         .call("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "4")])
         .await;
     assert_eq!(refused.field("Code"), "ValidationError");
     let bounds = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
-    world.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
-    world.eventually("no instance is left", async || world.instance_ids().await.is_empty()).await;
-    assert_eq!(world.get(&stack.address, "/").await.status, 503);
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &bounds).await;
+    test.until("no instance is left", async || test.instance_ids().await.is_empty()).await;
+    assert_eq!(test.get(&stack.address, "/").await.status, 503);
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
-    let world = World::start().await;
-    let stack = world.create("/broken", &[("HealthCheckGracePeriod", "3600")]).await;
-    world
-        .eventually("the reason is the status", async || {
-            let health = world
-                .ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)])
-                .await;
-            health.field("Reason") == "Target.ResponseCodeMismatch"
-                && health.field("Description") == "Health checks failed with these codes: [500]"
-        })
-        .await;
+async fn the_answer_of_a_target_decides_its_health_and_the_reason() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/broken", &[("HealthCheckGracePeriod", "3600")]).await;
+    test.until("the reason is the status", async || {
+        let health =
+            test.ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)]).await;
+        health.field("Reason") == "Target.ResponseCodeMismatch"
+            && health.field("Description") == "Health checks failed with these codes: [500]"
+    })
+    .await;
     // When all are unhealthy the checks may be what is wrong: requests still get through.
-    assert_eq!(world.get(&stack.address, "/").await.status, 200);
+    assert_eq!(test.get(&stack.address, "/").await.status, 200);
 
     let rule = [
         ("GroupId", stack.group_id.as_str()),
@@ -329,51 +323,48 @@ async fn what_a_target_answers_decides_its_health_and_the_reason_is_told() {
         ("IpPermissions.1.ToPort", "8080"),
         ("IpPermissions.1.Groups.1.GroupId", &stack.balancer_group_id),
     ];
-    world.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
-    world
-        .eventually("the reason is the security group", async || {
-            let health = world
-                .ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)])
-                .await;
-            health.field("Reason") == "Target.Timeout"
-        })
-        .await;
-    assert_eq!(world.get(&stack.address, "/").await.status, 504);
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("ec2", "RevokeSecurityGroupIngress", &rule).await;
+    test.until("the reason is the security group", async || {
+        let health =
+            test.ok("elasticloadbalancing", "DescribeTargetHealth", &[("TargetGroupArn", &stack.target_group)]).await;
+        health.field("Reason") == "Target.Timeout"
+    })
+    .await;
+    assert_eq!(test.get(&stack.address, "/").await.status, 504);
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn after_a_restart_everything_runs_again_where_it_was() {
-    let world = World::start().await;
-    let stack = world.up("/", &[]).await;
-    let (ids, pid) = (world.instance_ids().await, world.get(&stack.address, "/pid").await.body);
-    let world = world.restart().await;
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[]).await;
+    let (ids, pid) = (test.instance_ids().await, test.get(&stack.address, "/pid").await.body);
+    let test = test.restart().await;
     assert!(!is_running(&pid), "stopping ends every process");
-    world.eventually("the target is healthy again", async || world.healthy(&stack).await == 1).await;
-    assert_eq!(world.instance_ids().await, ids);
-    assert_ne!(world.get(&stack.address, "/pid").await.body, pid);
-    world.down(&stack).await;
-    world.stop().await;
+    test.until("the target is healthy again", async || test.healthy(&stack).await == 1).await;
+    assert_eq!(test.instance_ids().await, ids);
+    assert_ne!(test.get(&stack.address, "/pid").await.body, pid);
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
-    let world = World::start().await;
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
-    world
-        .ok_with(
-            "ec2",
-            "CreateLaunchTemplateVersion",
-            vec![
-                ("LaunchTemplateName".to_owned(), "web".to_owned()),
-                ("SourceVersion".to_owned(), "1".to_owned()),
-                ("LaunchTemplateData.ImageId".to_owned(), "ami-0123456789abcdef0".to_owned()),
-            ],
-        )
-        .await;
-    world.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "2")]).await;
-    let refused = world
+async fn a_failed_launch_is_an_activity_and_is_retried() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    test.ok_with(
+        "ec2",
+        "CreateLaunchTemplateVersion",
+        vec![
+            ("LaunchTemplateName".to_owned(), "web".to_owned()),
+            ("SourceVersion".to_owned(), "1".to_owned()),
+            ("LaunchTemplateData.ImageId".to_owned(), "ami-0123456789abcdef0".to_owned()),
+        ],
+    )
+    .await;
+    test.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "2")]).await;
+    let refused = test
         .call(
             "autoscaling",
             "UpdateAutoScalingGroup",
@@ -389,26 +380,24 @@ async fn a_launch_that_fails_is_told_in_an_activity_and_tried_again() {
         "You must use a valid fully-formed launch template. The image id '[ami-0123456789abcdef0]' does not exist"
     );
 
-    world.ok("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "1")]).await;
-    world
-        .eventually("the failure is told", async || {
-            let activities =
-                world.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
-            activities.field("StatusCode") == "Failed"
-                && activities.field("StatusMessage")
-                    == "The image id '[ami-0123456789abcdef0]' does not exist. Launching EC2 instance failed."
-        })
-        .await;
-    world.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "1")]).await;
-    world.eventually("the next try succeeds", async || world.healthy(&stack).await == 1).await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "1")]).await;
+    test.until("the failure is told", async || {
+        let activities = test.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
+        activities.field("StatusCode") == "Failed"
+            && activities.field("StatusMessage")
+                == "The image id '[ami-0123456789abcdef0]' does not exist. Launching EC2 instance failed."
+    })
+    .await;
+    test.ok("ec2", "ModifyLaunchTemplate", &[("LaunchTemplateName", "web"), ("SetDefaultVersion", "1")]).await;
+    test.until("the next try succeeds", async || test.healthy(&stack).await == 1).await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn refusals_have_the_codes_and_texts_of_aws() {
-    let world = World::start().await;
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     let group = stack.group_id.as_str();
     let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000";
     let (missing_balancer, missing_group) = (format!("{arn}:loadbalancer/app/x/1"), format!("{arn}:targetgroup/x/1"));
@@ -505,34 +494,33 @@ async fn refusals_have_the_codes_and_texts_of_aws() {
             "SubnetNotFound",
         ),
     ] {
-        let answer = world.call(service, action, form).await;
+        let answer = test.call(service, action, form).await;
         assert_eq!((answer.status, answer.field("Code").as_str()), (400, expected), "{action}: {}", answer.text);
     }
-    let duplicate = world.call("ec2", "AuthorizeSecurityGroupIngress", &same_rule).await;
+    let duplicate = test.call("ec2", "AuthorizeSecurityGroupIngress", &same_rule).await;
     assert!(duplicate.text.contains(
         "the specified rule &quot;peer: 0.0.0.0/0, TCP, from port: 80, to port: 80, ALLOW&quot; already exists"
     ));
-    let in_use = world.call("ec2", "DeleteSecurityGroup", &[("GroupId", stack.balancer_group_id.as_str())]).await;
+    let in_use = test.call("ec2", "DeleteSecurityGroup", &[("GroupId", stack.balancer_group_id.as_str())]).await;
     assert_eq!(in_use.field("Message"), format!("resource {} has a dependent object", stack.balancer_group_id));
     assert!(
-        world
-            .ok("ec2", "DescribeSecurityGroups", &[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "none")])
+        test.ok("ec2", "DescribeSecurityGroups", &[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "none")])
             .await
             .field("groupId")
             .is_empty()
     );
-    assert_eq!(world.ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", group)]).await.field("groupName"), "web");
+    assert_eq!(test.ok("ec2", "DescribeSecurityGroups", &[("GroupId.1", group)]).await.field("groupName"), "web");
     let unknown = BTreeMap::from([("Action".to_owned(), "RunInstances".to_owned())]);
-    assert!(world.compute.handle("ec2", &unknown).await.is_none());
-    world.down(&stack).await;
-    world.stop().await;
+    assert!(test.compute.handle("ec2", &unknown).await.is_none());
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn the_newest_image_of_each_architecture_and_three_zones_are_there() {
-    let world = World::start().await;
+    let test = TestCompute::start().await;
     for architecture in ["x86_64", "arm64"] {
-        let images = world
+        let images = test
             .ok(
                 "ec2",
                 "DescribeImages",
@@ -548,7 +536,7 @@ async fn the_newest_image_of_each_architecture_and_three_zones_are_there() {
         assert_eq!(images.text.matches("<imageId>").count(), 3);
         assert_eq!(images.field("rootDeviceName"), "/dev/xvda");
     }
-    let offered = world
+    let offered = test
         .ok(
             "ec2",
             "DescribeInstanceTypeOfferings",
@@ -562,7 +550,7 @@ async fn the_newest_image_of_each_architecture_and_three_zones_are_there() {
     for zone in ["us-east-1a", "us-east-1b", "us-east-1c"] {
         assert!(offered.text.contains(&format!("<location>{zone}</location>")));
     }
-    let vpcs = world.ok("ec2", "DescribeVpcs", &[("Filter.1.Name", "is-default"), ("Filter.1.Value.1", "true")]).await;
+    let vpcs = test.ok("ec2", "DescribeVpcs", &[("Filter.1.Name", "is-default"), ("Filter.1.Value.1", "true")]).await;
     assert_eq!(vpcs.field("cidrBlock"), "172.31.0.0/16");
-    world.stop().await;
+    test.stop().await;
 }

@@ -1,7 +1,5 @@
 //! What was acknowledged is there after `kill -9`, whatever was going on; and what cannot be kept is not acknowledged.
 
-#[path = "support/client.rs"]
-mod client;
 #[path = "durability/kinds.rs"]
 mod kinds;
 #[path = "support/process.rs"]
@@ -15,16 +13,16 @@ use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
 use aws_sdk_autoscaling::types::LifecycleState;
-use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime, State};
+use aws_sdk_lambda::types::{FunctionCode, InvocationType, Runtime};
 use aws_sdk_s3::primitives::Blob;
 use base64::Engine;
-use client::config_at;
 use fastrand::Rng;
 use kinds::{
     BUCKET, Clients, KINDS, Kind, NAMES, TRUST, WRITERS, found, new_table, new_value, prepare, shown, table, zip_of,
 };
 use local::{Cloud, Options};
 use process::Server;
+use testkit::{clients, until};
 
 /// What a name must hold: the last acknowledged value, or that of the write that was under way.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +127,7 @@ impl Writer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
+async fn a_write_that_does_not_fit_on_the_disk_is_refused_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     Server::start(dir.path()).stop();
     // No file may become larger than half a megabyte, as if the disk were full then.
@@ -169,7 +167,7 @@ async fn what_does_not_fit_on_the_disk_is_refused_and_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_refused_because_the_disk_is_full_is_not_there_before_and_after_a_kill() {
+async fn a_write_refused_by_a_full_disk_has_no_effect_before_or_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let iam = aws_sdk_iam::Client::new(&server.config().await);
@@ -243,7 +241,7 @@ fn outcome<T, E: std::fmt::Debug>(answer: Result<T, E>) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_that_start_at_once_one_wins_and_the_other_says_so() {
+async fn of_two_servers_starting_in_one_directory_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_owned();
     let starts = [path.clone(), path].map(|path| std::thread::spawn(move || Server::start_after("", &path)));
@@ -261,11 +259,11 @@ async fn of_two_that_start_at_once_one_wins_and_the_other_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_file_is_named_instead_of_being_forgotten() {
+async fn a_damaged_file_is_named_and_stops_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let options = || Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
     let cloud = Cloud::start(options()).await.unwrap();
-    let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
+    let config = clients::config(&cloud.endpoint()).await;
     let upload = prepare(&config).await;
     let world = Clients::new(&config, &upload);
     for kind in KINDS {
@@ -298,7 +296,7 @@ async fn a_damaged_file_is_named_instead_of_being_forgotten() {
     }
     assert!(damaged > 8, "only {damaged} files were found");
     let cloud = Cloud::start(options()).await.unwrap();
-    let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
+    let config = clients::config(&cloud.endpoint()).await;
     let world = Clients::new(&config, &upload);
     assert_eq!(world.read(Kind::Counter, "writer-0-0").await.unwrap().as_deref(), Some("2"));
     cloud.stop().await;
@@ -311,9 +309,9 @@ async fn damaged_bytes_of_an_object_are_never_served() {
     let options = || Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
     let start = async || {
         let cloud = Cloud::start(options()).await.unwrap();
-        let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
-        let config = config.into_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
-        (cloud, client::s3(&config))
+        let config = clients::config(&cloud.endpoint()).await;
+        let config = clients::without_retries(&config);
+        (cloud, clients::s3(&config))
     };
     let (cloud, s3) = start().await;
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
@@ -450,13 +448,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     let create = lambda.create_function().function_name("echo").runtime(Runtime::Providedal2023).handler("bootstrap");
     let code = FunctionCode::builder().zip_file(aws_sdk_lambda::primitives::Blob::new(zipped())).build();
     create.role(role.role().unwrap().arn()).code(code).send().await.unwrap();
-    let state = async || {
-        let found = lambda.get_function_configuration().function_name("echo").send().await.unwrap();
-        found.state().cloned()
-    };
-    while state().await != Some(State::Active) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    clients::function_is_active(&lambda, "echo").await;
     let called = lambda.invoke().function_name("echo").payload(Blob::new("\"pid\"")).send().await.unwrap();
     let pid: i32 = std::str::from_utf8(called.payload().unwrap().as_ref()).unwrap().parse().unwrap();
     // The function's only other processes sleep, so this event waits for one of them or for the next server.
@@ -467,7 +459,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     let event = lambda.invoke().function_name("echo").invocation_type(InvocationType::Event);
     event.payload(Blob::new(r#"{"remember":"me"}"#)).send().await.unwrap();
     server.kill();
-    eventually("the function's process is gone", async || {
+    until("the function's process is gone", async || {
         rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_err()
     })
     .await;
@@ -481,12 +473,12 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     }
     let server = Server::start(dir.path());
     let logs = aws_sdk_cloudwatchlogs::Client::new(&server.config().await);
-    eventually("the event is handled", async || {
+    until("the event is handled", async || {
         let found = logs.filter_log_events().log_group_name("/aws/lambda/echo").filter_pattern("remember").send().await;
         found.is_ok_and(|found| !found.events().is_empty())
     })
     .await;
-    eventually("the event is forgotten", async || files_below(&events).is_empty()).await;
+    until("the event is forgotten", async || files_below(&events).is_empty()).await;
     server.stop();
 }
 
@@ -502,20 +494,19 @@ async fn a_groups_instance_is_one_process_before_and_after_a_kill() {
     // A duration that nobody else sleeps for: the number of this process and of this directory.
     let sleep = format!("sleep 1000000.{}{:04}", std::process::id(), fastrand::u16(..9999));
     group_of_one(&world, &sleep).await;
-    eventually("the instance serves", async || serving(&world).await.len() == 1 && processes(&sleep).len() == 1).await;
+    until("the instance serves", async || serving(&world).await.len() == 1 && processes(&sleep).len() == 1).await;
     let (instance, process) = (serving(&world).await, processes(&sleep));
     server.kill();
-    eventually("the killed server's process is gone", async || processes(&sleep).is_empty()).await;
+    until("the killed server's process is gone", async || processes(&sleep).is_empty()).await;
 
     let server = Server::start(dir.path());
     let world = Clients::new(&server.config().await, "");
-    eventually("an instance serves again", async || serving(&world).await.len() == 1 && !processes(&sleep).is_empty())
-        .await;
+    until("an instance serves again", async || serving(&world).await.len() == 1 && !processes(&sleep).is_empty()).await;
     let again = processes(&sleep);
     assert_eq!(again.len(), 1, "{instance:?} of {process:?} became {again:?}");
     assert_ne!(again, process);
     server.stop();
-    eventually("no process is left", async || processes(&sleep).is_empty()).await;
+    until("no process is left", async || processes(&sleep).is_empty()).await;
 }
 
 /// A group with one instance that runs this command.
@@ -558,13 +549,13 @@ fn in_region(config: &SdkConfig, region: &'static str) -> SdkConfig {
 }
 
 #[tokio::test]
-async fn every_region_has_its_own_and_keeps_it_through_a_restart() {
+async fn every_region_has_its_own_resources_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     // Whatever the server of the day is started for.
     for (round, first) in [(0, "us-east-1"), (1, "eu-west-1")] {
         let options = Options { dir: dir.path().to_owned(), port: 0, region: first.to_owned() };
         let cloud = Cloud::start(options).await.unwrap();
-        let config = config_at(&cloud.endpoint(), local::ACCESS_KEY, local::SECRET_KEY, None).await;
+        let config = clients::config(&cloud.endpoint()).await;
         let (here, there) = (in_region(&config, "us-east-1"), in_region(&config, "eu-west-1"));
         if round == 0 {
             fill_regions(&here, &there).await;
@@ -581,7 +572,7 @@ async fn fill_regions(here: &SdkConfig, there: &SdkConfig) {
     for (config, region) in [(here, "us-east-1"), (there, "eu-west-1")] {
         let tables = aws_sdk_dynamodb::Client::new(config);
         new_table(&tables, "posts").send().await.unwrap();
-        client::table_is_active(&tables, "posts").await;
+        clients::table_is_active(&tables, "posts").await;
         let text = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
         let put = tables.put_item().table_name("posts").item("name", text("where"));
         put.item("region", text(region)).send().await.unwrap();
@@ -589,7 +580,7 @@ async fn fill_regions(here: &SdkConfig, there: &SdkConfig) {
         let data = aws_sdk_ec2::types::RequestLaunchTemplateData::builder().user_data("").build();
         let ec2 = aws_sdk_ec2::Client::new(config);
         ec2.create_launch_template().launch_template_name(region).launch_template_data(data).send().await.unwrap();
-        let s3 = client::s3(config);
+        let s3 = clients::s3(config);
         let create = s3.create_bucket().bucket(format!("in-{region}"));
         let constraint = aws_sdk_s3::types::BucketLocationConstraint::from("eu-west-1");
         let place = aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(constraint).build();
@@ -625,7 +616,7 @@ async fn see_region(config: &SdkConfig, region: &str, other: &str) {
     assert!(zones.availability_zones().iter().all(|zone| zone.region_name() == Some(region)));
     assert!(aws_sdk_iam::Client::new(config).get_role().role_name("both").send().await.is_ok());
 
-    let s3 = client::s3(config);
+    let s3 = clients::s3(config);
     let object = s3.get_object().bucket(format!("in-{region}")).key("k").send().await.unwrap();
     assert_eq!(object.body.collect().await.unwrap().into_bytes(), region);
     let all = s3.list_buckets().send().await.unwrap();
@@ -668,14 +659,4 @@ fn processes(command: &str) -> Vec<String> {
     let all = String::from_utf8_lossy(&all.stdout).into_owned();
     let ours = all.lines().map(str::trim).filter_map(|line| line.split_once(' '));
     ours.filter(|(_, args)| args.trim() == command).map(|(pid, _)| pid.to_owned()).collect()
-}
-
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("never: {what}");
 }

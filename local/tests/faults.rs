@@ -1,52 +1,18 @@
 //! Faults on demand, as a client meets them on the wire.
 
-mod support;
-
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::{Value, json};
 use std::time::Duration;
-use support::World;
+use testkit::{LocalAws, clients};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The pages of a world's server that are no AWS.
-struct Control {
-    client: reqwest::Client,
-    base: String,
-}
-
-impl Control {
-    fn of(world: &World) -> Control {
-        Control { client: reqwest::Client::new(), base: format!("{}/_local", world.cloud.endpoint()) }
-    }
-
-    async fn add(&self, rules: Value) -> Value {
-        let answer = self.client.post(format!("{}/faults", self.base)).json(&rules).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.json().await.unwrap()
-    }
-
-    async fn get(&self, page: &str) -> Value {
-        self.client.get(format!("{}/{page}", self.base)).send().await.unwrap().json().await.unwrap()
-    }
-
-    async fn delete(&self, page: &str) -> u16 {
-        self.client.delete(format!("{}/{page}", self.base)).send().await.unwrap().status().as_u16()
-    }
-}
-
-/// Clients that try once, so that a test sees every fault.
-async fn once(world: &World) -> aws_config::SdkConfig {
-    let once = RetryConfig::standard().with_max_attempts(1);
-    world.config.clone().into_builder().retry_config(once).build()
-}
-
-async fn bucket(world: &World) -> aws_sdk_s3::Client {
-    world.s3().create_bucket().bucket("fates").send().await.unwrap();
-    support::s3(&once(world).await)
+async fn bucket(aws: &LocalAws) -> aws_sdk_s3::Client {
+    aws.s3().create_bucket().bucket("fates").send().await.unwrap();
+    clients::s3(&clients::without_retries(&aws.config))
 }
 
 async fn put(s3: &aws_sdk_s3::Client, key: &str) -> bool {
@@ -59,14 +25,14 @@ async fn is_there(s3: &aws_sdk_s3::Client, key: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_cut_before_the_effect_leaves_nothing_and_one_after_it_everything() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
-    let control = Control::of(&world);
+async fn a_fault_before_the_effect_leaves_nothing_and_one_after_it_everything() {
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
+    let control = aws.control();
     for (fault, there) in
         [("reset-before", false), ("reset-after", true), ("500", false), ("500-after", true), ("throttle", false)]
     {
-        control.add(json!({ "match": { "operation": "PutObject", "nth_call": 2 }, "fault": fault })).await;
+        control.inject(&json!({ "match": { "operation": "PutObject", "nth_call": 2 }, "fault": fault })).await;
         assert!(put(&s3, "first").await, "{fault}");
         assert!(!put(&s3, fault).await, "{fault}");
         assert_eq!(is_there(&s3, fault).await, there, "{fault}");
@@ -77,31 +43,31 @@ async fn a_cut_before_the_effect_leaves_nothing_and_one_after_it_everything() {
 }
 
 #[tokio::test]
-async fn a_line_is_reset_and_not_closed() {
-    let world = World::new().await;
-    Control::of(&world).add(json!({ "fault": "reset-before" })).await;
-    let fault = reqwest::get(format!("{}/fates/k", world.cloud.endpoint())).await.unwrap_err();
+async fn a_reset_connection_is_reset_and_not_closed() {
+    let aws = LocalAws::start().await;
+    aws.control().inject(&json!({ "fault": "reset-before" })).await;
+    let fault = reqwest::get(format!("{}/fates/k", aws.endpoint())).await.unwrap_err();
     let told = format!("{fault:?}");
     assert!(told.contains("ConnectionReset"), "{told}");
 }
 
 #[tokio::test]
 async fn a_truncated_body_announces_all_and_brings_half() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
     assert!(put(&s3, "k").await);
-    Control::of(&world).add(json!({ "match": { "operation": "GetObject" }, "fault": "truncate" })).await;
+    aws.control().inject(&json!({ "match": { "operation": "GetObject" }, "fault": "truncate" })).await;
     let answer = s3.get_object().bucket("fates").key("k").send().await.unwrap();
     assert_eq!(answer.content_length(), Some(10));
     assert!(answer.body.collect().await.is_err());
 }
 
 #[tokio::test]
-async fn each_service_refuses_in_its_own_words() {
-    let world = World::new().await;
-    let config = once(&world).await;
-    let s3 = bucket(&world).await;
-    let control = Control::of(&world);
+async fn each_service_has_its_own_error_codes() {
+    let aws = LocalAws::start().await;
+    let config = clients::without_retries(&aws.config);
+    let s3 = bucket(&aws).await;
+    let control = aws.control();
     let tables = aws_sdk_dynamodb::Client::new(&config);
     let roles = aws_sdk_iam::Client::new(&config);
     let functions = aws_sdk_lambda::Client::new(&config);
@@ -127,7 +93,7 @@ async fn each_service_refuses_in_its_own_words() {
         ),
         (json!({ "status": 409, "code": "Busy", "message": "later" }), ["Busy"; 5]),
     ] {
-        control.add(json!({ "fault": fault })).await;
+        control.inject(&json!({ "fault": fault })).await;
         let code = |code: Option<&str>| code.unwrap_or("none").to_owned();
         let seen = [
             code(s3.list_objects_v2().bucket("fates").send().await.unwrap_err().code()),
@@ -142,53 +108,49 @@ async fn each_service_refuses_in_its_own_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_call_has_its_effect_when_it_is_let_go_even_if_its_caller_has_gone() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
-    let control = Control::of(&world);
-    let rule = control.add(json!({ "match": { "operation": "PutObject" }, "fault": "hold-before" })).await;
+async fn a_held_call_takes_effect_when_released_even_if_its_caller_is_gone() {
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
+    let control = aws.control();
+    let rule = control.inject(&json!({ "match": { "operation": "PutObject" }, "fault": "hold-before" })).await;
     let caller = tokio::spawn({
         let s3 = s3.clone();
         async move { put(&s3, "late").await }
     });
-    while control.get("faults").await["rules"][0]["fired"] != 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    control.has_fired(rule[0]).await;
     caller.abort();
     assert!(caller.await.unwrap_err().is_cancelled());
     assert!(!is_there(&s3, "late").await);
-    assert_eq!(control.delete(&format!("faults/{}", rule["ids"][0])).await, 200);
+    assert_eq!(control.delete(&format!("faults/{}", rule[0])).await, 200);
     while !is_there(&s3, "late").await {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn a_server_that_ends_lets_go_of_nothing_it_holds() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
-    let control = Control::of(&world);
-    control.add(json!({ "match": { "operation": "PutObject" }, "fault": "hold-before" })).await;
+async fn held_calls_take_no_effect_when_the_server_stops() {
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
+    let control = aws.control();
+    let rule = control.inject(&json!({ "match": { "operation": "PutObject" }, "fault": "hold-before" })).await;
     let caller = tokio::spawn(async move { put(&s3, "never").await });
-    while control.get("faults").await["rules"][0]["fired"] != 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    let world = world.restarted().await;
+    control.has_fired(rule[0]).await;
+    let aws = aws.restarted().await;
     assert!(!caller.await.unwrap());
-    assert!(!is_there(&world.s3(), "never").await);
+    assert!(!is_there(&aws.s3(), "never").await);
 }
 
 #[tokio::test]
-async fn an_sdk_that_tries_again_survives_a_fault_and_the_journal_tells_of_it() {
-    let world = World::new().await;
-    bucket(&world).await;
-    let control = Control::of(&world);
+async fn an_sdk_that_retries_survives_a_fault_and_the_journal_has_it() {
+    let aws = LocalAws::start().await;
+    bucket(&aws).await;
+    let control = aws.control();
     let rules = json!([
         { "match": { "service": "s3", "mutating": true, "caller": "account", "contains": "/fates/k", "times": 2 }, "fault": "503" },
         { "latency_ms": 1 },
     ]);
-    control.add(rules).await;
-    assert!(put(&world.s3(), "k").await);
+    control.inject(&rules).await;
+    assert!(put(&aws.s3(), "k").await);
     let calls = control.get("requests").await;
     let puts: Vec<&Value> = calls.as_array().unwrap().iter().filter(|call| call["operation"] == "PutObject").collect();
     let seen: Vec<_> = puts.iter().map(|call| (call["status"].as_u64(), call["fault"].as_str())).collect();
@@ -196,12 +158,11 @@ async fn an_sdk_that_tries_again_survives_a_fault_and_the_journal_tells_of_it() 
 }
 
 #[tokio::test]
-async fn another_clock_makes_signatures_old_until_it_is_right_again() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
-    let control = Control::of(&world);
-    let chaos = |kinds: Value| control.client.put(format!("{}/chaos", control.base)).json(&json!({ "kinds": kinds }));
-    assert_eq!(chaos(json!(["clock-skew"])).send().await.unwrap().status(), 200);
+async fn with_clock_skew_signatures_expire_until_the_clock_is_corrected() {
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
+    let control = aws.control();
+    control.set_chaos(&["clock-skew"]).await;
     let refusal = s3.list_objects_v2().bucket("fates").send().await.unwrap_err();
     assert_eq!(refusal.code(), Some("RequestTimeTooSkewed"));
     let date = refusal.raw_response().unwrap().headers().get("date").unwrap().to_owned();
@@ -210,53 +171,50 @@ async fn another_clock_makes_signatures_old_until_it_is_right_again() {
     );
     let date = time::PrimitiveDateTime::parse(&date, format).unwrap().assume_utc();
     assert!(date > time::OffsetDateTime::now_utc() + time::Duration::minutes(15));
-    assert_eq!(chaos(json!([])).send().await.unwrap().status(), 200);
+    control.set_chaos(&[]).await;
     // The first client has learned the wrong time from the refusal, and would need another try to unlearn it.
-    assert!(world.s3().list_objects_v2().bucket("fates").send().await.is_ok());
-    assert_eq!(chaos(json!(["gremlins"])).send().await.unwrap().status(), 400);
+    assert!(aws.s3().list_objects_v2().bucket("fates").send().await.is_ok());
+    let unknown = reqwest::Client::new().put(format!("{}/_local/chaos", aws.endpoint()));
+    assert_eq!(unknown.json(&json!({ "kinds": ["gremlins"] })).send().await.unwrap().status(), 400);
 }
 
 #[tokio::test]
 async fn a_page_in_a_browser_cannot_make_faults() {
-    let world = World::new().await;
-    let control = Control::of(&world);
+    let aws = LocalAws::start().await;
+    let control = aws.control();
     let rule = json!({ "fault": "500" }).to_string();
-    let from_a_page = control.client.post(format!("{}/faults", control.base)).header("origin", "https://example.org");
+    let from_a_page = reqwest::Client::new().post(format!("{}/_local/faults", aws.endpoint()));
+    let from_a_page = from_a_page.header("origin", "https://example.org");
     assert_eq!(from_a_page.body(rule).send().await.unwrap().status(), 403);
     assert_eq!(control.get("faults").await["rules"], json!([]));
     assert_eq!(control.delete("faults/7").await, 404);
 }
 
 #[tokio::test]
-async fn chaos_from_the_start_shows_and_does_not_change_what_an_sdk_gets() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+async fn chaos_from_the_start_hits_calls_and_an_sdk_gets_over_it() {
     let chaos = local::Chaos {
         kinds: [local::ChaosKind::Throttle, local::ChaosKind::Errors, local::ChaosKind::Reset].into(),
         seed: 3,
     };
-    let cloud = local::Cloud::start_with(options, chaos).await.unwrap();
-    let config = support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await;
+    let aws = LocalAws::start_with(chaos).await;
     let patient = RetryConfig::standard()
         .with_max_attempts(20)
         .with_initial_backoff(std::time::Duration::from_millis(1))
         .with_max_backoff(std::time::Duration::from_millis(2));
-    let s3 = support::s3(&config.into_builder().retry_config(patient).build());
+    let s3 = clients::s3(&aws.config.clone().into_builder().retry_config(patient).build());
     s3.create_bucket().bucket("fates").send().await.unwrap();
     for n in 0..40 {
         assert!(put(&s3, &n.to_string()).await);
     }
     assert_eq!(s3.list_objects_v2().bucket("fates").send().await.unwrap().key_count(), Some(40));
-    let calls: Value =
-        reqwest::get(format!("{}/_local/requests", cloud.endpoint())).await.unwrap().json().await.unwrap();
-    let hit = calls.as_array().unwrap().iter().filter(|call| call["fault"].is_string()).count();
+    let hit = aws.control().journal().await.iter().filter(|call| call["fault"].is_string()).count();
     assert!(hit > 5, "{hit}");
-    cloud.stop().await;
+    aws.stop().await;
 }
 
 /// Sends these bytes and reads the head of what comes back; the rest of the request is never sent.
-async fn head_of_answer(world: &World, request: &str) -> String {
-    let mut stream = TcpStream::connect(world.cloud.address()).await.unwrap();
+async fn head_of_answer(aws: &LocalAws, request: &str) -> String {
+    let mut stream = TcpStream::connect(aws.cloud.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     read_head(&mut stream).await
 }
@@ -270,9 +228,9 @@ async fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_body_is_not_waited_for_where_the_head_says_enough() {
-    let world = World::new().await;
-    let host = world.cloud.address();
+async fn a_request_refused_by_its_head_is_answered_before_its_body() {
+    let aws = LocalAws::start().await;
+    let host = aws.cloud.address();
     let huge = 400 << 20;
     let page = "Origin: http://evil.example\r\n";
     let form = "Content-Type: multipart/form-data; boundary=x\r\n";
@@ -291,27 +249,27 @@ async fn a_body_is_not_waited_for_where_the_head_says_enough() {
         ("the same from another page", "POST /_local/faults HTTP/1.1", format!("{page}{}", length(9)), 403),
         ("an object without a length", "PUT /bucket/key HTTP/1.1", "Transfer-Encoding: chunked\r\n".to_owned(), 411),
     ] {
-        let head = head_of_answer(&world, &format!("{line}\r\nHost: {host}\r\n{headers}\r\n")).await;
+        let head = head_of_answer(&aws, &format!("{line}\r\nHost: {host}\r\n{headers}\r\n")).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {head}");
     }
     let elsewhere = format!("POST / HTTP/1.1\r\nHost: evil.example\r\n{}\r\n", length(huge));
-    assert!(head_of_answer(&world, &elsewhere).await.starts_with("HTTP/1.1 403 "));
+    assert!(head_of_answer(&aws, &elsewhere).await.starts_with("HTTP/1.1 403 "));
 }
 
 #[tokio::test]
-async fn bodies_under_way_have_a_bound_together() {
-    let world = World::new().await;
-    let s3 = bucket(&world).await;
+async fn the_bodies_in_flight_have_a_common_limit() {
+    let aws = LocalAws::start().await;
+    let s3 = bucket(&aws).await;
     let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let url = s3.put_object().bucket("fates").key("large").presigned(life).await.unwrap().uri().to_owned();
-    let path = url.strip_prefix(&world.cloud.endpoint()).unwrap();
+    let path = url.strip_prefix(&aws.endpoint()).unwrap();
     let head = format!(
         "PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
-        world.cloud.address(),
+        aws.cloud.address(),
         128 << 20
     );
     let send = async || {
-        let mut stream = TcpStream::connect(world.cloud.address()).await.unwrap();
+        let mut stream = TcpStream::connect(aws.cloud.address()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream
     };

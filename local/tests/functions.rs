@@ -1,7 +1,5 @@
 //! Functions: made, changed, called, told about uploads, and ended.
 
-mod support;
-
 use std::io::{Cursor, Write};
 use std::time::Duration;
 
@@ -18,8 +16,8 @@ use aws_sdk_s3::types::{
 };
 use base64::Engine;
 use serde_json::Value;
-use support::World;
-use support::client::function_is_active;
+use testkit::clients::function_is_active;
+use testkit::{LocalAws, clients, eventually, until};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
@@ -38,12 +36,12 @@ fn zip_of(files: &[(&str, &[u8])]) -> Blob {
     Blob::new(writer.finish().unwrap().into_inner())
 }
 
-async fn create(world: &World) -> (Client, CreateFunctionFluentBuilder) {
-    let iam = aws_sdk_iam::Client::new(&world.config);
+async fn create(aws: &LocalAws) -> (Client, CreateFunctionFluentBuilder) {
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     let role = iam.create_role().role_name("labeler").assume_role_policy_document(TRUST).send().await.unwrap();
     let logs = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole";
     iam.attach_role_policy().role_name("labeler").policy_arn(logs).send().await.unwrap();
-    let client = Client::new(&world.config);
+    let client = Client::new(&aws.config);
     let create = client
         .create_function()
         .function_name("labeler")
@@ -54,8 +52,8 @@ async fn create(world: &World) -> (Client, CreateFunctionFluentBuilder) {
     (client, create)
 }
 
-async fn made(world: &World) -> Client {
-    let (client, create) = create(world).await;
+async fn made(aws: &LocalAws) -> Client {
+    let (client, create) = create(aws).await;
     create.send().await.unwrap();
     function_is_active(&client, "labeler").await;
     client
@@ -76,19 +74,8 @@ fn lives(pid: &Value) -> bool {
     rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_ok()
 }
 
-/// Waits for what comes by itself.
-async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
-    for _ in 0..600 {
-        if let Some(found) = look().await {
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it did not come within half a minute");
-}
-
-async fn log(world: &World, pattern: &str) -> Vec<String> {
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+async fn log(aws: &LocalAws, pattern: &str) -> Vec<String> {
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws.config);
     let found = logs.filter_log_events().log_group_name("/aws/lambda/labeler").filter_pattern(pattern);
     match found.send().await {
         Ok(found) => found.events().iter().map(|event| event.message().unwrap_or_default().to_owned()).collect(),
@@ -97,9 +84,9 @@ async fn log(world: &World, pattern: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_was_configured_is_shown_and_survives_a_restart() {
-    let world = World::new().await;
-    let (client, create) = create(&world).await;
+async fn a_configuration_is_shown_and_survives_a_restart() {
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws).await;
     let environment = Environment::builder().variables("BUCKET", "images é").build();
     let created = create
         .environment(environment)
@@ -110,8 +97,8 @@ async fn what_was_configured_is_shown_and_survives_a_restart() {
     let created = created.send().await.unwrap();
     assert_eq!(created.architectures(), [Architecture::Arm64]);
     client.put_function_event_invoke_config().function_name("labeler").maximum_retry_attempts(1).send().await.unwrap();
-    let world = world.restarted().await;
-    let client = Client::new(&world.config);
+    let aws = aws.restarted().await;
+    let client = Client::new(&aws.config);
     let found = client.get_function().function_name("labeler").send().await.unwrap();
     let configuration = found.configuration().unwrap();
     let sha = base64::prelude::BASE64_STANDARD.encode(<sha2::Sha256 as sha2::Digest>::digest(zip("one").as_ref()));
@@ -124,13 +111,13 @@ async fn what_was_configured_is_shown_and_survives_a_restart() {
     assert_eq!(client.list_functions().send().await.unwrap().functions().len(), 1);
     let listed = client.list_tags().resource(configuration.function_arn().unwrap()).send().await.unwrap();
     assert_eq!(listed.tags().unwrap().len(), 1);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn refusals_are_those_of_aws() {
-    let world = World::new().await;
-    let (client, create) = create(&world).await;
+async fn errors_are_those_of_aws() {
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws).await;
     let stranger = create.clone().role("arn:aws:iam::000000000000:role/nobody").send().await.unwrap_err();
     assert_eq!(stranger.code(), Some("InvalidParameterValueException"));
     assert!(stranger.message().unwrap().contains("cannot be assumed by Lambda"));
@@ -143,13 +130,13 @@ async fn refusals_are_those_of_aws() {
     client.delete_function().function_name("labeler").send().await.unwrap();
     assert_eq!(code(client.delete_function().function_name("labeler").send().await), "ResourceNotFoundException");
     assert_eq!(code(client.list_layers().send().await), "NotImplementedException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_process_answers_stays_warm_and_knows_only_its_own_variables() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn a_process_stays_warm_and_has_only_its_own_variables() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let pid = call(&client, "pid").await;
     assert_eq!(call(&client, "pid").await, pid);
     let variables = call(&client, "variables").await;
@@ -160,22 +147,22 @@ async fn a_process_answers_stays_warm_and_knows_only_its_own_variables() {
         .filter(|name| !name.starts_with("AWS_") && !["LAMBDA_TASK_ROOT", "PATH", "TZ", "_HANDLER"].contains(name))
         .collect();
     assert_eq!(strange, Vec::<&str>::new());
-    assert_eq!(call(&client, "env AWS_ENDPOINT_URL").await, world.cloud.endpoint());
+    assert_eq!(call(&client, "env AWS_ENDPOINT_URL").await, aws.endpoint());
     let key = call(&client, "env AWS_ACCESS_KEY_ID").await;
     let secret = call(&client, "env AWS_SECRET_ACCESS_KEY").await;
     let token = call(&client, "env AWS_SESSION_TOKEN").await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let own = support::config(&world.cloud, &text(&key), &text(&secret), Some(text(&token))).await;
+    let own = clients::config_of(&aws.endpoint(), &text(&key), &text(&secret), Some(text(&token))).await;
     let caller = aws_sdk_sts::Client::new(&own).get_caller_identity().send().await.unwrap();
     assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/labeler/labeler"));
-    world.cloud.stop().await;
+    aws.stop().await;
     assert!(!lives(&pid));
 }
 
 #[tokio::test]
-async fn two_calls_at_the_same_time_have_two_processes() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn concurrent_calls_have_processes_of_their_own() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let meeting = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let event = format!("meet {}", meeting.local_addr().unwrap());
     let both = async { tokio::join!(call(&client, &event), call(&client, &event)) };
@@ -187,13 +174,13 @@ async fn two_calls_at_the_same_time_have_two_processes() {
     };
     let ((one, two), ()) = tokio::join!(both, host);
     assert_ne!(one, two);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn failures_exits_and_timeouts_are_told_and_cured() {
-    let world = World::new().await;
-    let (client, create) = create(&world).await;
+async fn failures_exits_and_timeouts_are_reported_and_the_next_call_succeeds() {
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws).await;
     create.timeout(1).send().await.unwrap();
     function_is_active(&client, "labeler").await;
     let invoke = |event: &str| {
@@ -218,14 +205,14 @@ async fn failures_exits_and_timeouts_are_told_and_cured() {
     function_is_active(&client, "labeler").await;
     let broken = invoke("pid").send().await.unwrap();
     assert!(String::from_utf8_lossy(broken.payload().unwrap().as_ref()).contains("exit status 7"));
-    assert_eq!(log(&world, "breaking").await.len(), 1);
-    world.cloud.stop().await;
+    assert_eq!(log(&aws, "breaking").await.len(), 1);
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn a_bootstrap_that_cannot_start_gets_lambdas_error() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     // The head of an ELF file for a machine that is neither of Lambda's.
     let mut other = vec![0; 64];
     other[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
@@ -246,13 +233,13 @@ async fn a_bootstrap_that_lambda_cannot_start_is_told_in_its_words() {
         let message = told["errorMessage"].as_str().unwrap();
         assert!(message.starts_with("RequestId: ") && message.ends_with(&format!("Error: {expected}")), "{message}");
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_function_has_its_memory_and_no_more_and_neither_have_its_children() {
-    let world = World::new().await;
-    let (client, create) = create(&world).await;
+async fn the_memory_limit_of_a_function_includes_its_children() {
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws).await;
     create.memory_size(128).timeout(60).send().await.unwrap();
     function_is_active(&client, "labeler").await;
     let invoke = async |event: &str| {
@@ -281,19 +268,19 @@ async fn a_function_has_its_memory_and_no_more_and_neither_have_its_children() {
         assert!(tail.trim_end().ends_with("Status: error\tError Type: Runtime.ExitError"), "{tail}");
     }
     assert_eq!(invoke("hold 1").await.0, 1 << 20);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn an_update_replaces_the_processes() {
-    let world = World::new().await;
-    let client = made(&world).await;
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let pid = call(&client, "pid").await;
     let environment = Environment::builder().variables("COLOUR", "blue").build();
     client.update_function_configuration().function_name("labeler").environment(environment).send().await.unwrap();
     function_is_active(&client, "labeler").await;
     assert_eq!(call(&client, "env COLOUR").await, "blue");
-    until(|| async { (!lives(&pid)).then_some(()) }).await;
+    until("the old process to end", async || !lives(&pid)).await;
 
     let pid = call(&client, "pid").await;
     let updated = client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
@@ -302,16 +289,16 @@ async fn an_update_replaces_the_processes() {
     assert_ne!(call(&client, "pid").await, pid);
     let pid = call(&client, "pid").await;
     client.delete_function().function_name("labeler").send().await.unwrap();
-    until(|| async { (!lives(&pid)).then_some(()) }).await;
-    let code = world.dir.path().join("functions/code/labeler");
+    until("the old process to end", async || !lives(&pid)).await;
+    let code = aws.dir.path().join("functions/code/labeler");
     assert!(!code.exists());
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_call_reports_what_it_took() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn a_call_is_reported_with_its_duration_and_memory() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let report = client.invoke().function_name("labeler").log_type(LogType::Tail).send().await.unwrap();
     let tail = base64::prelude::BASE64_STANDARD.decode(report.log_result().unwrap()).unwrap();
     let tail = String::from_utf8(tail).unwrap();
@@ -322,13 +309,13 @@ async fn a_call_reports_what_it_took() {
     assert_eq!(dry.status_code(), 204);
     let other = client.invoke().function_name("labeler").qualifier("7").send().await;
     assert_eq!(code(other), "ResourceNotFoundException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_reserved_is_refused() {
-    let world = World::new().await;
-    let (client, create) = create(&world).await;
+async fn values_that_are_too_large_or_reserved_are_refused() {
+    let aws = LocalAws::start().await;
+    let (client, create) = create(&aws).await;
     let with = |name: &str, value: &str| {
         let environment = Environment::builder().variables(name, value).build();
         create.clone().environment(environment).send()
@@ -355,26 +342,26 @@ async fn what_is_too_large_or_reserved_is_refused() {
     tag(49).await.unwrap();
     let huge = client.invoke().function_name("labeler").payload(Blob::new(format!("\"{}\"", "x".repeat(6 << 20))));
     assert_eq!(code(huge.send().await), "RequestTooLargeException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn more_calls_than_reserved_are_too_many() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn calls_beyond_the_reserved_concurrency_are_throttled() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     client.put_function_concurrency().function_name("labeler").reserved_concurrent_executions(0).send().await.unwrap();
-    let once = aws_sdk_lambda::config::Builder::from(&world.config).retry_config(RetryConfig::disabled()).build();
+    let once = aws_sdk_lambda::config::Builder::from(&aws.config).retry_config(RetryConfig::disabled()).build();
     let refused = Client::from_conf(once).invoke().function_name("labeler").send().await;
     assert_eq!(code(refused), "TooManyRequestsException");
     client.delete_function_concurrency().function_name("labeler").send().await.unwrap();
     call(&client, "pid").await;
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn permissions_added_at_once_are_lost_and_those_added_one_by_one_are_not() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn permissions_added_concurrently_are_lost_and_those_added_in_turn_are_not() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let add = |id: String| {
         let add = client.add_permission().function_name("labeler").statement_id(id).action("lambda:InvokeFunction");
         add.principal("s3.amazonaws.com").send()
@@ -391,26 +378,26 @@ async fn permissions_added_at_once_are_lost_and_those_added_one_by_one_are_not()
     let all = futures::future::join_all((0..20).map(|number| add(format!("all-{number}")))).await;
     assert!(all.iter().all(Result::is_ok), "nobody is told");
     assert!(kept().await < 23, "{}", kept().await);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn an_event_whose_function_changed_meets_the_new_one() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn an_event_is_retried_on_the_updated_function() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
     send.payload(Blob::new("\"fail\"")).send().await.unwrap();
-    until(|| async { (!log(&world, "REPORT").await.is_empty()).then_some(()) }).await;
+    until("the first report", async || !log(&aws, "REPORT").await.is_empty()).await;
     client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
-    until(|| async { (log(&world, "REPORT").await.len() >= 3).then_some(()) }).await;
-    assert!(log(&world, "InvalidEntrypoint").await.is_empty(), "the code of before is gone and not needed");
-    world.cloud.stop().await;
+    until("three reports", async || log(&aws, "REPORT").await.len() >= 3).await;
+    assert!(log(&aws, "InvalidEntrypoint").await.is_empty(), "the code of before is gone and not needed");
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn the_account_runs_ten_invocations_at_once_and_they_cannot_be_reserved() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let code = FunctionCode::builder().zip_file(zip("second")).build();
     let second = client.create_function().function_name("second").runtime(Runtime::Providedal2023).handler("bootstrap");
     second.role("arn:aws:iam::000000000000:role/labeler").code(code).send().await.unwrap();
@@ -428,35 +415,35 @@ async fn all_functions_together_work_on_ten_calls_and_none_can_reserve_them() {
     }
     let once = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
     let once = Client::from_conf(once);
-    until(|| async {
+    until("a refusal", async || {
         let called = once.invoke().function_name("second").payload(Blob::new("\"pid\"")).send().await;
-        called.is_err_and(|refused| refused.code() == Some("TooManyRequestsException")).then_some(())
+        called.is_err_and(|refused| refused.code() == Some("TooManyRequestsException"))
     })
     .await;
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn an_event_that_fails_is_tried_three_times() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn a_failing_event_is_tried_three_times() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let send = client.invoke().function_name("labeler").invocation_type(InvocationType::Event);
     assert_eq!(send.payload(Blob::new("\"fail\"")).send().await.unwrap().status_code(), 202);
-    until(|| async { (log(&world, "REPORT").await.len() >= 3).then_some(()) }).await;
-    assert_eq!(log(&world, "START").await.len(), 3);
-    world.cloud.stop().await;
+    until("three reports", async || log(&aws, "REPORT").await.len() >= 3).await;
+    assert_eq!(log(&aws, "START").await.len(), 3);
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn an_event_that_is_too_old_is_dropped_though_there_is_a_place_for_it() {
-    let world = World::new().await;
-    let client = made(&world).await;
+async fn an_event_past_its_maximum_age_is_dropped() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
     let configure = client.put_function_event_invoke_config().function_name("labeler");
     configure.maximum_event_age_in_seconds(60).send().await.unwrap();
-    world.cloud.stop().await;
+    aws.cloud.stop().await;
 
     // What an earlier server has accepted.
-    let events = world.dir.path().join("functions/events");
+    let events = aws.dir.path().join("functions/events");
     std::fs::create_dir_all(&events).unwrap();
     for (name, seconds) in [("old", 61), ("new", 0)] {
         let accepted = (time::OffsetDateTime::now_utc().unix_timestamp() - seconds) * 1000;
@@ -464,10 +451,10 @@ async fn an_event_that_is_too_old_is_dropped_though_there_is_a_place_for_it() {
             serde_json::json!({ "function": "labeler", "payload": format!("\"{name}\""), "accepted_ms": accepted });
         std::fs::write(events.join(format!("{accepted:015}-{name}.json")), event.to_string()).unwrap();
     }
-    let world = World::in_dir(world.dir).await;
-    until(|| async { (std::fs::read_dir(&events).unwrap().count() == 0).then_some(()) }).await;
-    assert_eq!(log(&world, "START").await.len(), 1);
-    world.cloud.stop().await;
+    let aws = LocalAws::start_in(aws.dir).await;
+    until("the events to be gone", async || std::fs::read_dir(&events).unwrap().count() == 0).await;
+    assert_eq!(log(&aws, "START").await.len(), 1);
+    aws.stop().await;
 }
 
 fn notification(function: &str, event: &str) -> NotificationConfiguration {
@@ -485,10 +472,10 @@ fn notification(function: &str, event: &str) -> NotificationConfiguration {
 }
 
 #[tokio::test]
-async fn an_upload_calls_the_function_that_the_bucket_may_call() {
-    let world = World::new().await;
-    let client = made(&world).await;
-    let s3 = world.s3();
+async fn an_upload_invokes_the_function_that_the_bucket_may_invoke() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
+    let s3 = aws.s3();
     s3.create_bucket().bucket("images").send().await.unwrap();
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
     let wanted = notification(arn, "s3:ObjectCreated:*");
@@ -513,8 +500,8 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
         s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"12345")).send().await.unwrap();
     }
     s3.copy_object().bucket("images").key("copy.jpg").copy_source("images/notes.txt").send().await.unwrap();
-    let lines = until(|| async {
-        let lines = log(&world, "Records").await;
+    let lines = eventually("two events", async || {
+        let lines = log(&aws, "Records").await;
         (lines.len() >= 2).then_some(lines)
     })
     .await;
@@ -534,14 +521,14 @@ async fn an_upload_calls_the_function_that_the_bucket_may_call() {
 
     client.remove_permission().function_name("labeler").statement_id("images").send().await.unwrap();
     assert_eq!(code(client.get_policy().function_name("labeler").send().await), "ResourceNotFoundException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_deletion_calls_the_function_that_waits_for_it() {
-    let world = World::new().await;
-    let client = made(&world).await;
-    let s3 = world.s3();
+async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
+    let aws = LocalAws::start().await;
+    let client = made(&aws).await;
+    let s3 = aws.s3();
     s3.create_bucket().bucket("images").send().await.unwrap();
     let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
     allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
@@ -567,8 +554,8 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
     delete("c.jpg").version_id(&marker).send().await.unwrap();
     delete("c.jpg").version_id(&version).send().await.unwrap();
 
-    let told = until(|| async {
-        let events = log(&world, "Records").await;
+    let told = eventually("four events", async || {
+        let events = log(&aws, "Records").await;
         let events = events.iter().map(|line| serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap());
         let mut told: Vec<_> = events.map(removal).collect();
         told.sort();
@@ -582,7 +569,7 @@ async fn a_deletion_calls_the_function_that_waits_for_it() {
         ("ObjectRemoved:DeleteMarkerCreated", "c.jpg", marker.as_str()),
     ];
     assert_eq!(told, expected.map(|(event, key, version)| (event.to_owned(), key.to_owned(), version.to_owned())));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 /// At the usual speed a changed notification takes 0.6 seconds to be in force, and nothing tells when it is.
@@ -600,15 +587,11 @@ fn removal(event: Value) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
+async fn with_notify_lag_uploads_are_delivered_late_and_twice_and_none_is_lost() {
     let chaos = local::Chaos { kinds: [local::ChaosKind::S3NotifyLag].into(), seed: 1 };
-    let cloud = local::Cloud::start_with(options, chaos).await.unwrap();
-    let config = support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await;
-    let world = World { cloud, dir, config };
-    let client = made(&world).await;
-    let s3 = world.s3();
+    let aws = LocalAws::start_with(chaos).await;
+    let client = made(&aws).await;
+    let s3 = aws.s3();
     s3.create_bucket().bucket("images").send().await.unwrap();
     let allow = client.add_permission().function_name("labeler").statement_id("images").action("lambda:InvokeFunction");
     allow.principal("s3.amazonaws.com").source_arn("arn:aws:s3:::images").send().await.unwrap();
@@ -621,7 +604,7 @@ async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();
     }
     // What is late survives the server, too.
-    let world = world.restarted().await;
+    let aws = aws.restarted().await;
     let told = |lines: Vec<String>| -> Vec<String> {
         let key = |line: String| -> String {
             let event: Value = serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap();
@@ -629,12 +612,12 @@ async fn on_a_bad_day_uploads_are_told_late_and_twice_and_none_is_forgotten() {
         };
         lines.into_iter().map(key).collect()
     };
-    let told = until(|| async {
-        let told = told(log(&world, "Records").await);
+    let told = eventually("all uploads, some of them twice", async || {
+        let told = told(log(&aws, "Records").await);
         let all = (0..UPLOADS).all(|number| told.contains(&format!("{number:02}.jpg")));
         (all && told.len() > UPLOADS).then_some(told)
     })
     .await;
     assert!(!told.is_sorted(), "{told:?}");
-    world.cloud.stop().await;
+    aws.stop().await;
 }

@@ -39,7 +39,7 @@ async fn put(text: &[u8]) -> Vec<u16> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_request_of_the_corpus_is_answered_and_what_it_wrote_opens_again() {
+async fn every_request_of_the_corpus_is_answered_and_leaves_a_readable_state() {
     let mut accepted = 0;
     for file in corpus("calls") {
         let statuses = put(&fs::read(&file).unwrap()).await;
@@ -54,7 +54,7 @@ async fn every_request_of_the_corpus_is_answered_and_what_it_wrote_opens_again()
 /// What is not the API is reached, too: the server's own pages, its check of the host, load balancers, metadata and what
 /// functions ask.
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_every_door_somebody_answers() {
+async fn every_kind_of_endpoint_answers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/calls");
     let doors = [("own_pages", 200), ("hosts", 403), ("balancer_heads", 301), ("metadata", 200), ("runtime", 202)];
     for (name, status) in doors {
@@ -81,16 +81,8 @@ fn is_orderly(status: &u16) -> bool {
     *status < 500 || *status == 501
 }
 
-/// The program that puts requests, built beside this test.
-fn putter() -> PathBuf {
-    let beside = std::env::current_exe().unwrap();
-    let program = beside.ancestors().nth(2).expect("the build folder").join("examples/put");
-    assert!(program.is_file(), "{} is not there: cargo build --workspace --examples", program.display());
-    program
-}
-
 #[test]
-fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
+fn large_and_deep_requests_are_answered_within_limits_of_memory_and_time() {
     let json = |body: &str| {
         format!("POST / HTTP/1.1\nservice: dynamodb\nx-amz-target: DynamoDB_20120810.PutItem\n\n{body}").into_bytes()
     };
@@ -162,7 +154,12 @@ fn large_and_deep_requests_are_answered_in_little_memory_and_time() {
         fs::write(&file, text).unwrap();
         let mut limited = Command::new("sh");
         limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let said = limited.arg("sh").arg(putter()).arg(&file).output().expect("a shell can be started");
+        let said = limited
+            .arg("sh")
+            .arg(testkit::programs::example("put"))
+            .arg(&file)
+            .output()
+            .expect("a shell can be started");
         let errors = String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "{what}: {} {}", said.status, errors.chars().take(2000).collect::<String>());
         let said = String::from_utf8_lossy(&said.stdout);

@@ -1,39 +1,37 @@
 //! What roles may do, and that nobody else may do anything.
 
-mod support;
-
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use serde_json::{Value, json};
-use support::World;
+use testkit::{LocalAws, clients};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root","Service":["lambda.amazonaws.com","ec2.amazonaws.com"]},"Action":"sts:AssumeRole"}]}"#;
 
-/// A world with a role that may do nothing yet, and somebody who has taken it on.
-struct Stage {
-    world: World,
+/// A local AWS with a role that may do nothing yet, and somebody who has taken it on.
+struct TestRole {
+    aws: LocalAws,
     iam: aws_sdk_iam::Client,
     web: SdkConfig,
 }
 
-impl Stage {
-    async fn new() -> Stage {
-        let world = World::new().await;
-        let iam = aws_sdk_iam::Client::new(&world.config);
+impl TestRole {
+    async fn new() -> TestRole {
+        let aws = LocalAws::start().await;
+        let iam = aws_sdk_iam::Client::new(&aws.config);
         iam.create_role().role_name("web").assume_role_policy_document(TRUST).send().await.unwrap();
-        let sts = aws_sdk_sts::Client::new(&world.config);
+        let sts = aws_sdk_sts::Client::new(&aws.config);
         let taken = sts.assume_role().role_arn("arn:aws:iam::000000000000:role/web").role_session_name("me");
         let taken = taken.send().await.unwrap();
         let keys = taken.credentials().unwrap();
         let token = Some(keys.session_token().to_owned());
-        let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
-        Stage { world, iam, web }
+        let web = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
+        TestRole { aws, iam, web }
     }
 
     /// From now on the role may do just this.
@@ -44,12 +42,12 @@ impl Stage {
     }
 
     fn s3(&self) -> aws_sdk_s3::Client {
-        support::s3(&self.web)
+        clients::s3(&self.web)
     }
 
     /// A bucket with an object, made by the account's owner.
     async fn bucket(&self) {
-        let s3 = self.world.s3();
+        let s3 = self.aws.s3();
         s3.create_bucket().bucket("images").send().await.unwrap();
         for key in ["a/1", "a/2", "b/1"] {
             s3.put_object().bucket("images").key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
@@ -72,49 +70,45 @@ const POSTS: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
 
 #[tokio::test]
 async fn a_change_of_a_policy_is_in_force_with_the_next_call() {
-    let stage = Stage::new().await;
-    let owner = aws_sdk_dynamodb::Client::new(&stage.world.config);
+    let test = TestRole::new().await;
+    let owner = aws_sdk_dynamodb::Client::new(&test.aws.config);
     let user = AttributeDefinition::builder().attribute_name("user").attribute_type(ScalarAttributeType::S);
     let create = owner.create_table().table_name("posts").billing_mode(BillingMode::PayPerRequest);
     let key = KeySchemaElement::builder().attribute_name("user").key_type(KeyType::Hash).build().unwrap();
     create.attribute_definitions(user.build().unwrap()).key_schema(key).send().await.unwrap();
-    let table = aws_sdk_dynamodb::Client::new(&stage.web);
+    let table = aws_sdk_dynamodb::Client::new(&test.web);
     let put = || table.put_item().table_name("posts").item("user", AttributeValue::S("ada".into())).send();
 
     let (code, message) = refusal(put().await);
     assert_eq!(code, "AccessDeniedException");
     let why = "because no identity-based policy allows the dynamodb:PutItem action";
     assert_eq!(message, format!("{ME} dynamodb:PutItem on resource: {POSTS} {why}"));
-    while owner.describe_table().table_name("posts").send().await.unwrap().table().unwrap().table_status()
-        != Some(&TableStatus::Active)
-    {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    clients::table_is_active(&owner, "posts").await;
     for _ in 0..3 {
-        stage.allow(allow(&["dynamodb:PutItem"], POSTS)).await;
+        test.allow(allow(&["dynamodb:PutItem"], POSTS)).await;
         put().await.unwrap();
-        stage.allow(allow(&["dynamodb:GetItem"], POSTS)).await;
+        test.allow(allow(&["dynamodb:GetItem"], POSTS)).await;
         assert_eq!(refusal(put().await).0, "AccessDeniedException");
     }
     let deny = json!({ "Effect": "Deny", "Action": "dynamodb:Put*", "Resource": "*" });
-    stage.allow(json!([allow(&["*"], "*"), deny])).await;
+    test.allow(json!([allow(&["*"], "*"), deny])).await;
     let (_, message) = refusal(put().await);
     let why = "with an explicit deny in an identity-based policy";
     assert_eq!(message, format!("{ME} dynamodb:PutItem on resource: {POSTS} {why}"));
     let got = table.get_item().table_name("posts").key("user", AttributeValue::S("ada".into())).send().await;
     assert!(got.unwrap().item().is_some());
-    stage.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    test.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
     assert_eq!(refusal(table.list_tables().send().await).0, "AccessDeniedException");
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn every_service_refuses_with_its_own_code_and_the_caller_may_always_ask_who_he_is() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
-    let web = &stage.web;
+async fn every_service_denies_with_its_own_code_and_get_caller_identity_is_always_allowed() {
+    let test = TestRole::new().await;
+    test.bucket().await;
+    let web = &test.web;
     let refused = [
-        refusal(stage.s3().list_objects_v2().bucket("images").send().await),
+        refusal(test.s3().list_objects_v2().bucket("images").send().await),
         refusal(aws_sdk_iam::Client::new(web).list_roles().send().await),
         refusal(aws_sdk_ec2::Client::new(web).describe_vpcs().send().await),
         refusal(aws_sdk_autoscaling::Client::new(web).describe_auto_scaling_groups().send().await),
@@ -135,7 +129,7 @@ async fn every_service_refuses_with_its_own_code_and_the_caller_may_always_ask_w
     }
     let who = aws_sdk_sts::Client::new(web).get_caller_identity().send().await.unwrap();
     assert_eq!(who.arn(), Some("arn:aws:sts::000000000000:assumed-role/web/me"));
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 fn picture() -> aws_sdk_rekognition::types::Image {
@@ -144,37 +138,37 @@ fn picture() -> aws_sdk_rekognition::types::Image {
 }
 
 #[tokio::test]
-async fn who_may_not_list_a_bucket_is_not_told_what_is_missing_in_it() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
-    let s3 = stage.s3();
+async fn without_list_permission_a_missing_object_is_access_denied() {
+    let test = TestRole::new().await;
+    test.bucket().await;
+    let s3 = test.s3();
     let get = |key: &str| s3.get_object().bucket("images").key(key).send();
     let head = async |key: &str| match s3.head_object().bucket("images").key(key).send().await {
         Ok(_) => 200,
         Err(error) => error.raw_response().unwrap().status().as_u16(),
     };
     let read = allow(&["s3:GetObject"], "arn:aws:s3:::images/*");
-    stage.allow(read.clone()).await;
+    test.allow(read.clone()).await;
     assert!(get("a/1").await.is_ok());
     let (code, message) = refusal(get("nothing").await);
     assert_eq!(code, "AccessDenied");
     assert!(message.contains("perform: s3:ListBucket on resource: \"arn:aws:s3:::images\""), "{message}");
     assert_eq!((head("a/1").await, head("nothing").await), (200, 403));
-    stage.allow(json!([read, allow(&["s3:ListBucket"], "arn:aws:s3:::images")])).await;
+    test.allow(json!([read, allow(&["s3:ListBucket"], "arn:aws:s3:::images")])).await;
     assert_eq!(refusal(get("nothing").await).0, "NoSuchKey");
     assert_eq!(head("nothing").await, 404);
-    stage.allow(allow(&["s3:ListBucket"], "arn:aws:s3:::images")).await;
+    test.allow(allow(&["s3:ListBucket"], "arn:aws:s3:::images")).await;
     assert_eq!((head("a/1").await, head("nothing").await), (403, 403));
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_presigned_url_may_what_its_maker_may_when_it_is_used() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
+async fn a_presigned_url_has_the_permissions_its_signer_has_when_it_is_used() {
+    let test = TestRole::new().await;
+    test.bucket().await;
     let signing = PresigningConfig::expires_in(std::time::Duration::from_secs(60)).unwrap();
-    let get = stage.s3().get_object().bucket("images").key("a/1").presigned(signing.clone()).await.unwrap();
-    let put = stage.s3().put_object().bucket("images").key("a/3").presigned(signing).await.unwrap();
+    let get = test.s3().get_object().bucket("images").key("a/1").presigned(signing.clone()).await.unwrap();
+    let put = test.s3().put_object().bucket("images").key("a/3").presigned(signing).await.unwrap();
     let client = reqwest::Client::new();
     let download = async || client.get(get.uri()).send().await.unwrap();
     let upload = async || client.put(put.uri()).body("new").send().await.unwrap().status().as_u16();
@@ -182,26 +176,26 @@ async fn a_presigned_url_may_what_its_maker_may_when_it_is_used() {
     assert_eq!(refused.status(), 403);
     let text = refused.text().await.unwrap();
     assert!(text.contains("<Code>AccessDenied</Code>") && text.contains("s3:GetObject"), "{text}");
-    stage.allow(allow(&["s3:GetObject"], "arn:aws:s3:::images/a/*")).await;
+    test.allow(allow(&["s3:GetObject"], "arn:aws:s3:::images/a/*")).await;
     assert_eq!((download().await.status().as_u16(), upload().await), (200, 403));
-    stage.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/a/*")).await;
+    test.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/a/*")).await;
     assert_eq!((download().await.status().as_u16(), upload().await), (403, 200));
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn each_object_of_a_call_is_judged_for_itself() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
-    let s3 = stage.s3();
+async fn each_object_of_a_call_is_authorized_by_itself() {
+    let test = TestRole::new().await;
+    test.bucket().await;
+    let s3 = test.s3();
     let copy = || s3.copy_object().bucket("images").key("b/2").copy_source("images/a/1").send();
-    stage.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/*")).await;
+    test.allow(allow(&["s3:PutObject"], "arn:aws:s3:::images/*")).await;
     let (_, message) = refusal(copy().await);
     assert!(message.contains("s3:GetObject on resource: \"arn:aws:s3:::images/a/1\""), "{message}");
-    stage.allow(allow(&["s3:PutObject", "s3:GetObject", "s3:DeleteObject"], "arn:aws:s3:::images/*")).await;
+    test.allow(allow(&["s3:PutObject", "s3:GetObject", "s3:DeleteObject"], "arn:aws:s3:::images/*")).await;
     copy().await.unwrap();
 
-    stage.allow(allow(&["s3:DeleteObject"], "arn:aws:s3:::images/a/*")).await;
+    test.allow(allow(&["s3:DeleteObject"], "arn:aws:s3:::images/a/*")).await;
     let key = |key: &str| ObjectIdentifier::builder().key(key).build().unwrap();
     let delete = |keys: &[&str]| {
         let keys = keys.iter().map(|it| key(it)).collect();
@@ -213,16 +207,16 @@ async fn each_object_of_a_call_is_judged_for_itself() {
     assert_eq!((answer.errors()[0].key(), answer.errors()[0].code()), (Some("b/1"), Some("AccessDenied")));
     let answer = delete(&["b/1", "b/2"]).await.unwrap();
     assert_eq!((answer.deleted().len(), answer.errors().len()), (0, 2));
-    let left = stage.world.s3().list_objects_v2().bucket("images").send().await.unwrap();
+    let left = test.aws.s3().list_objects_v2().bucket("images").send().await.unwrap();
     assert_eq!(left.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["a/2", "b/1", "b/2"]);
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
-    let owner = stage.world.s3();
+async fn a_bucket_policy_allows_and_denies_beside_the_policies_of_the_role() {
+    let test = TestRole::new().await;
+    test.bucket().await;
+    let owner = test.aws.s3();
     let put = |statement: Value| {
         let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
         owner.put_bucket_policy().bucket("images").policy(policy).send()
@@ -234,12 +228,12 @@ async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
         })
     };
     let web = || json!({ "AWS": "arn:aws:iam::000000000000:role/web" });
-    let s3 = stage.s3();
+    let s3 = test.s3();
     let get = || s3.get_object().bucket("images").key("a/1").send();
     assert_eq!(refusal(get().await).0, "AccessDenied");
     put(says("Allow", &["s3:GetObject"], web())).await.unwrap();
     get().await.unwrap();
-    stage.allow(allow(&["s3:*"], "*")).await;
+    test.allow(allow(&["s3:*"], "*")).await;
     put(says("Deny", &["s3:GetObject", "s3:DeleteObject"], json!("*"))).await.unwrap();
     let text = "s3:GetObject on resource: \"arn:aws:s3:::images/a/1\" with an explicit deny in a resource-based policy";
     assert_eq!(refusal(get().await), ("AccessDenied".into(), format!("{ME} {text}")));
@@ -262,25 +256,25 @@ async fn a_bucket_lets_in_and_keeps_out_beside_the_policies_of_the_role() {
     }
 
     // It is in force after a restart, until it is deleted.
-    let world = stage.world.restarted().await;
-    let owner = world.s3();
-    let taken = aws_sdk_sts::Client::new(&world.config).assume_role();
+    let aws = test.aws.restarted().await;
+    let owner = aws.s3();
+    let taken = aws_sdk_sts::Client::new(&aws.config).assume_role();
     let taken = taken.role_arn("arn:aws:iam::000000000000:role/web").role_session_name("me").send().await.unwrap();
     let keys = taken.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
-    let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
-    let s3 = support::s3(&web);
+    let web = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
+    let s3 = clients::s3(&web);
     let get = || s3.get_object().bucket("images").key("a/1").send();
     assert!(refusal(get().await).1.ends_with("with an explicit deny in a resource-based policy"));
     owner.delete_bucket_policy().bucket("images").send().await.unwrap();
     get().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_function_lets_roles_in_beside_their_own_policies() {
-    let stage = Stage::new().await;
-    let owner = aws_sdk_lambda::Client::new(&stage.world.config);
+async fn a_function_policy_allows_roles_beside_their_own_policies() {
+    let test = TestRole::new().await;
+    let owner = aws_sdk_lambda::Client::new(&test.aws.config);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     zip.start_file("bootstrap", zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
     let zip = zip.finish().unwrap().into_inner();
@@ -288,8 +282,8 @@ async fn a_function_lets_roles_in_beside_their_own_policies() {
     let role = "arn:aws:iam::000000000000:role/web";
     let create = owner.create_function().function_name("f").runtime("provided.al2023".into()).handler("bootstrap");
     create.role(role).code(code).send().await.unwrap();
-    support::client::function_is_active(&owner, "f").await;
-    let web = aws_sdk_lambda::Client::new(&stage.web);
+    clients::function_is_active(&owner, "f").await;
+    let web = aws_sdk_lambda::Client::new(&test.web);
     let invoke =
         |client: &aws_sdk_lambda::Client| client.invoke().function_name("f").invocation_type("DryRun".into()).send();
     let add = |id: &str, action: &str, principal: &str| {
@@ -312,10 +306,10 @@ async fn a_function_lets_roles_in_beside_their_own_policies() {
     let shown = || web.get_function_configuration().function_name("f").send();
     assert_eq!(refusal(shown().await).0, "AccessDeniedException", "that is another action");
     let deny = json!({ "Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*" });
-    stage.allow(json!([allow(&["lambda:GetFunctionConfiguration"], function), deny])).await;
+    test.allow(json!([allow(&["lambda:GetFunctionConfiguration"], function), deny])).await;
     shown().await.unwrap();
     assert!(refusal(invoke(&web).await).1.ends_with("with an explicit deny in an identity-based policy"));
-    stage.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
+    test.iam.delete_role_policy().role_name("web").policy_name("uses").send().await.unwrap();
     invoke(&web).await.unwrap();
 
     let (code, message) = refusal(add("nobody", "lambda:InvokeFunction", &role.replace("web", "nobody")).await);
@@ -323,76 +317,75 @@ async fn a_function_lets_roles_in_beside_their_own_policies() {
     assert_eq!(message, "The provided principal was invalid. Please check the principal and try again.");
 
     // It is in force after a restart, until it is taken back.
-    let world = stage.world.restarted().await;
-    let owner = aws_sdk_lambda::Client::new(&world.config);
-    let taken = aws_sdk_sts::Client::new(&world.config).assume_role().role_arn(role).role_session_name("me");
+    let aws = test.aws.restarted().await;
+    let owner = aws_sdk_lambda::Client::new(&aws.config);
+    let taken = aws_sdk_sts::Client::new(&aws.config).assume_role().role_arn(role).role_session_name("me");
     let taken = taken.send().await.unwrap();
     let keys = taken.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
-    let web = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let web = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
     let web = aws_sdk_lambda::Client::new(&web);
     invoke(&web).await.unwrap();
     owner.remove_permission().function_name("f").statement_id("web").send().await.unwrap();
     assert_eq!(refusal(invoke(&web).await).0, "AccessDeniedException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn policies_are_attached_detached_and_hold_on_conditions() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
-    let s3 = stage.s3();
+async fn policies_are_attached_and_detached_and_their_conditions_apply() {
+    let test = TestRole::new().await;
+    test.bucket().await;
+    let s3 = test.s3();
     let list = |prefix: &str| s3.list_objects_v2().bucket("images").prefix(prefix).send();
     let condition = json!({ "StringLike": { "s3:prefix": "a/*" } });
     let mut below_a = allow(&["s3:ListBucket"], "arn:aws:s3:::images");
     below_a["Condition"] = condition;
-    stage.allow(below_a).await;
+    test.allow(below_a).await;
     assert_eq!(list("a/").await.unwrap().key_count(), Some(2));
     assert_eq!(refusal(list("b/").await).0, "AccessDenied");
 
     let document = json!({ "Version": "2012-10-17", "Statement": [allow(&["s3:*"], "*")] }).to_string();
-    let made = stage.iam.create_policy().policy_name("all-of-s3").policy_document(document).send().await.unwrap();
+    let made = test.iam.create_policy().policy_name("all-of-s3").policy_document(document).send().await.unwrap();
     let own = made.policy().unwrap().arn().unwrap().to_owned();
     for arn in [own.as_str(), "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"] {
-        stage.iam.attach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
+        test.iam.attach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
         assert_eq!(list("b/").await.unwrap().key_count(), Some(1), "{arn}");
-        stage.iam.detach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
+        test.iam.detach_role_policy().role_name("web").policy_arn(arn).send().await.unwrap();
         assert_eq!(refusal(list("b/").await).0, "AccessDenied", "{arn}");
     }
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn rekognition_reads_pictures_with_the_permissions_of_who_asks() {
-    let stage = Stage::new().await;
-    stage.bucket().await;
+async fn rekognition_reads_pictures_with_the_permissions_of_its_caller() {
+    let test = TestRole::new().await;
+    test.bucket().await;
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::from_pixel(8, 8, image::Rgb([9, 9, 200])).write_to(&mut png, image::ImageFormat::Png).unwrap();
-    let put = stage.world.s3().put_object().bucket("images").key("a/1").body(png.into_inner().into());
+    let put = test.aws.s3().put_object().bucket("images").key("a/1").body(png.into_inner().into());
     put.send().await.unwrap();
-    let rekognition = aws_sdk_rekognition::Client::new(&stage.web);
+    let rekognition = aws_sdk_rekognition::Client::new(&test.web);
     let look = || rekognition.detect_labels().image(picture()).send();
     let detect = allow(&["rekognition:DetectLabels"], "*");
-    stage.allow(detect.clone()).await;
+    test.allow(detect.clone()).await;
     assert_eq!(refusal(look().await).0, "InvalidS3ObjectException");
-    stage.allow(json!([detect, allow(&["s3:GetObject"], "arn:aws:s3:::images/*")])).await;
+    test.allow(json!([detect, allow(&["s3:GetObject"], "arn:aws:s3:::images/*")])).await;
     assert!(!look().await.unwrap().labels().is_empty());
-    let denied: Value =
-        reqwest::get(format!("{}/_local/requests", stage.world.cloud.endpoint())).await.unwrap().json().await.unwrap();
-    let told = denied.as_array().unwrap().iter().filter_map(|call| call["denied"].as_str());
+    let journal = test.aws.control().journal().await;
+    let told = journal.iter().filter_map(|call| call["denied"].as_str());
     assert_eq!(told.filter(|told| told.contains("s3:GetObject")).count(), 1, "the journal tells what the answer hides");
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_new_role_is_known_to_lambda_a_moment_later_when_iam_lags() {
-    let stage = Stage::new().await;
-    let control = reqwest::Client::new().put(format!("{}/_local/chaos", stage.world.cloud.endpoint()));
+async fn with_iam_lag_a_new_role_is_known_to_lambda_a_moment_later() {
+    let test = TestRole::new().await;
+    let control = reqwest::Client::new().put(format!("{}/_local/chaos", test.aws.endpoint()));
     control.json(&json!({ "kinds": ["iam-lag"], "seed": 4 })).send().await.unwrap().error_for_status().unwrap();
-    let made = stage.iam.create_role().role_name("late").assume_role_policy_document(TRUST).send().await.unwrap();
+    let made = test.iam.create_role().role_name("late").assume_role_policy_document(TRUST).send().await.unwrap();
     let role = made.role().unwrap().arn().to_owned();
-    assert!(stage.iam.get_role().role_name("late").send().await.is_ok(), "IAM itself knows it at once");
-    let lambda = aws_sdk_lambda::Client::new(&stage.world.config);
+    assert!(test.iam.get_role().role_name("late").send().await.is_ok(), "IAM itself knows it at once");
+    let lambda = aws_sdk_lambda::Client::new(&test.aws.config);
     let broken = aws_sdk_lambda::types::FunctionCode::builder().zip_file(b"no zip".to_vec().into()).build();
     let create = lambda.create_function().function_name("f").runtime("provided.al2023".into()).handler("bootstrap");
     let create = create.role(&role).code(broken);
@@ -407,24 +400,24 @@ async fn a_new_role_is_known_to_lambda_a_moment_later_when_iam_lags() {
         refusals.push(message);
     }
     assert!(refusals.iter().all(|told| told == "The role defined for the function cannot be assumed by Lambda."));
-    stage.world.cloud.stop().await;
+    test.aws.stop().await;
 }
 
 #[tokio::test]
-async fn foreign_names_are_refused_and_what_is_stored_is_private() {
+async fn foreign_host_names_are_refused_and_the_state_directory_is_private() {
     use std::os::unix::fs::PermissionsExt;
-    let world = World::new().await;
-    assert!(world.cloud.address().ip().is_loopback());
-    let get = |host: &str| reqwest::Client::new().get(world.cloud.endpoint()).header("host", host).send();
+    let aws = LocalAws::start().await;
+    assert!(aws.cloud.address().ip().is_loopback());
+    let get = |host: &str| reqwest::Client::new().get(aws.endpoint()).header("host", host).send();
     let refused = get("rebound.example.org").await.unwrap();
     assert_eq!(refused.status(), 403);
     assert!(refused.text().await.unwrap().contains("rebound.example.org"));
-    let page = reqwest::Client::new().get(format!("{}/_local/status", world.cloud.endpoint()));
+    let page = reqwest::Client::new().get(format!("{}/_local/status", aws.endpoint()));
     assert_eq!(page.header("host", "rebound.example.org").send().await.unwrap().status(), 403);
-    let mode = |world: &World| std::fs::metadata(world.dir.path()).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&world), 0o700);
-    std::fs::set_permissions(world.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let world = world.restarted().await;
-    assert_eq!(mode(&world), 0o700);
-    world.cloud.stop().await;
+    let mode = |aws: &LocalAws| std::fs::metadata(aws.dir.path()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&aws), 0o700);
+    std::fs::set_permissions(aws.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let aws = aws.restarted().await;
+    assert_eq!(mode(&aws), 0o700);
+    aws.stop().await;
 }

@@ -1,17 +1,18 @@
 //! Rules of EC2, Auto Scaling and load balancing that real AWS enforces, with its codes and texts.
 
-mod stage;
+#[path = "support/stack.rs"]
+mod stack;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use stage::World;
+use stack::TestCompute;
 
 const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
-async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_groups_come_at_a_time() {
-    let world = World::start().await;
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+async fn names_within_a_group_follow_the_rules_of_aws_and_target_groups_are_attached_ten_at_a_time() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     let longer = "x".repeat(256);
     let put = async |name: &str| {
         let action = [("AutoScalingGroupName", "web"), ("ScheduledActionName", name), ("Recurrence", "0 0 * * *")];
@@ -27,8 +28,8 @@ async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_group
             ("TargetTrackingConfiguration.TargetValue", "50"),
         ];
         [
-            world.call("autoscaling", "PutScheduledUpdateGroupAction", &action).await.status,
-            world.call("autoscaling", "PutScalingPolicy", &policy).await.status,
+            test.call("autoscaling", "PutScheduledUpdateGroupAction", &action).await.status,
+            test.call("autoscaling", "PutScalingPolicy", &policy).await.status,
         ]
     };
     for (name, status) in [("cpu/50", 200), ("a:b", 400), (longer.as_str(), 400)] {
@@ -39,10 +40,10 @@ async fn what_belongs_to_a_group_has_a_name_as_aws_wants_it_and_ten_target_group
         for (number, status) in [(10, 200), (11, 400)] {
             let mut form = vec![("AutoScalingGroupName", "web")];
             form.extend(names.iter().take(number).map(|name| (name.as_str(), stack.target_group.as_str())));
-            assert_eq!(world.call("autoscaling", operation, &form).await.status, status, "{operation} {number}");
+            assert_eq!(test.call("autoscaling", operation, &form).await.status, status, "{operation} {number}");
         }
     }
-    world.stop().await;
+    test.stop().await;
 }
 
 /// Service, operation and parameters.
@@ -75,16 +76,16 @@ const NOT_CARRIED_OUT: &[Call] = &[
 ];
 
 #[tokio::test]
-async fn what_nobody_carries_out_is_refused_and_named() {
-    let world = World::start().await;
+async fn a_parameter_without_effect_is_refused_and_named() {
+    let test = TestCompute::start().await;
     for (service, action, form) in NOT_CARRIED_OUT {
-        let answer = world.call(service, action, form).await;
+        let answer = test.call(service, action, form).await;
         let (name, value) = form[0];
         let expected = format!("the local AWS does not carry out the parameter {name}={value}");
         assert_eq!((answer.status, answer.field("Message")), (501, expected), "{action}");
         assert_eq!(answer.field("Code"), "NotImplementedException", "{action}");
     }
-    let stack = world.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
+    let stack = test.create("/", &[("MinSize", "0"), ("DesiredCapacity", "0")]).await;
     for (operation, of, arn, key, value, expected) in [
         ("ModifyTargetGroupAttributes", "TargetGroupArn", &stack.target_group, "stickiness.enabled", "true", 501),
         ("ModifyTargetGroupAttributes", "TargetGroupArn", &stack.target_group, "stickiness.enabled", "false", 200),
@@ -114,7 +115,7 @@ async fn what_nobody_carries_out_is_refused_and_named() {
         ),
     ] {
         let form = [(of, arn.as_str()), ("Attributes.member.1.Key", key), ("Attributes.member.1.Value", value)];
-        assert_eq!(world.call("elasticloadbalancing", operation, &form).await.status, expected, "{key}={value}");
+        assert_eq!(test.call("elasticloadbalancing", operation, &form).await.status, expected, "{key}={value}");
     }
     let listener = [
         ("LoadBalancerArn", stack.load_balancer.as_str()),
@@ -123,28 +124,28 @@ async fn what_nobody_carries_out_is_refused_and_named() {
         ("DefaultActions.member.1.TargetGroupArn", &stack.target_group),
     ];
     let with = |protocol| listener.into_iter().chain([("Protocol", protocol)]).collect::<Vec<_>>();
-    let refused = world.call("elasticloadbalancing", "CreateListener", &with("HTTPS")).await;
+    let refused = test.call("elasticloadbalancing", "CreateListener", &with("HTTPS")).await;
     assert_eq!(refused.field("Message"), "A certificate must be specified for HTTPS listeners");
-    world.ok("elasticloadbalancing", "CreateListener", &with("HTTP")).await;
+    test.ok("elasticloadbalancing", "CreateListener", &with("HTTP")).await;
 
     let group = [("GroupName", "tried"), ("GroupDescription", "x"), ("DryRun", "true")];
-    let tried = world.call("ec2", "CreateSecurityGroup", &group).await;
+    let tried = test.call("ec2", "CreateSecurityGroup", &group).await;
     assert_eq!((tried.status, tried.field("Code").as_str()), (412, "DryRunOperation"));
     let named = [("GroupName.1", "tried")];
-    assert_eq!(world.call("ec2", "DescribeSecurityGroups", &named).await.field("Code"), "InvalidGroup.NotFound");
+    assert_eq!(test.call("ec2", "DescribeSecurityGroups", &named).await.field("Code"), "InvalidGroup.NotFound");
     let tags = [("TagSpecification.1.ResourceType", "instance"), ("TagSpecification.1.Tag.1.Key", "a")];
     let group: Vec<_> = group[..2].iter().copied().chain(tags).collect();
-    assert_eq!(world.call("ec2", "CreateSecurityGroup", &group).await.field("Code"), "InvalidParameterValue");
-    world.down(&stack).await;
-    world.stop().await;
+    assert_eq!(test.call("ec2", "CreateSecurityGroup", &group).await.field("Code"), "InvalidParameterValue");
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
-    let world = World::start().await;
+async fn invalid_names_are_refused_with_the_codes_of_aws() {
+    let test = TestCompute::start().await;
     let (long, longer) = ("x".repeat(33), "x".repeat(256));
-    let vpc = world.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
-    let subnets = world.ok("ec2", "DescribeSubnets", &[]).await.text;
+    let vpc = test.ok("ec2", "DescribeVpcs", &[]).await.field("vpcId");
+    let subnets = test.ok("ec2", "DescribeSubnets", &[]).await.text;
     let subnets: Vec<&str> = subnets.split("<subnetId>").skip(1).filter_map(|part| part.split('<').next()).collect();
     let balancer = |name: &'static str| {
         (
@@ -186,10 +187,10 @@ async fn names_that_aws_does_not_take_are_refused_with_its_codes() {
         template("ab"),
         template("a b c"),
     ] {
-        let refused = world.call(service, action, &form).await;
+        let refused = test.call(service, action, &form).await;
         assert_eq!((refused.status, refused.field("Code").as_str()), (400, expected), "{form:?}: {}", refused.text);
     }
-    world.stop().await;
+    test.stop().await;
 }
 
 /// The form of so many tags in the way of one of the lists.
@@ -200,9 +201,9 @@ fn tags(list: &str, tags: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service() {
-    let world = World::start().await;
-    let stack = world.create("/", NOBODY).await;
+async fn invalid_tags_are_refused_with_the_codes_of_each_service() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", NOBODY).await;
     let keys: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
     let many: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "v")).collect();
     let (key, value) = ("k".repeat(129), "v".repeat(257));
@@ -256,7 +257,7 @@ async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service(
             let given = tags(list, given);
             let mut form = form.clone();
             form.extend(given.iter().map(|(field, value)| (field.as_str(), value.as_str())));
-            let answer = world.call(service, operation, &form).await;
+            let answer = test.call(service, operation, &form).await;
             assert_eq!(answer.field("Code"), expected, "{operation} {what}: {}", answer.text);
         }
     }
@@ -265,21 +266,21 @@ async fn tags_that_aws_does_not_take_are_refused_with_the_codes_of_each_service(
         let form = tags("Tag", given);
         let mut form: Vec<(&str, &str)> = form.iter().map(|(field, value)| (field.as_str(), value.as_str())).collect();
         form.push(("ResourceId.1", &stack.group_id));
-        world.call("ec2", "CreateTags", &form).await.field("Code")
+        test.call("ec2", "CreateTags", &form).await.field("Code")
     };
     assert_eq!(add(&many[..50]).await, "");
     assert_eq!(add(&many[..1]).await, "");
     assert_eq!(add(&many[50..]).await, "TagLimitExceeded");
     let listed = [("Filter.1.Name", "resource-id"), ("Filter.1.Value.1", stack.group_id.as_str())];
-    assert_eq!(world.ok("ec2", "DescribeTags", &listed).await.text.matches("<key>").count(), 50);
-    world.stop().await;
+    assert_eq!(test.ok("ec2", "DescribeTags", &listed).await.text.matches("<key>").count(), 50);
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not() {
-    let world = World::start().await;
-    let stack = world.create("/", NOBODY).await;
-    let upper = world.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
+async fn duplicates_are_refused_and_idempotent_calls_are_not() {
+    let test = TestCompute::start().await;
+    let stack = test.create("/", NOBODY).await;
+    let upper = test.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
     assert_eq!(upper.field("Code"), "InvalidGroup.Duplicate", "names differ by more than their case");
 
     // The same again, by whomever, is the one that is there: with its own tags.
@@ -291,17 +292,17 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
         ("Tags.member.1.Key", "owner"),
         ("Tags.member.1.Value", "somebody else"),
     ];
-    let balancer = world.ok("elasticloadbalancing", "CreateLoadBalancer", &again).await;
+    let balancer = test.ok("elasticloadbalancing", "CreateLoadBalancer", &again).await;
     assert_eq!(balancer.field("LoadBalancerArn"), stack.load_balancer);
     let tags = [("ResourceArns.member.1", stack.load_balancer.as_str())];
-    assert!(!world.ok("elasticloadbalancing", "DescribeTags", &tags).await.text.contains("somebody else"));
+    assert!(!test.ok("elasticloadbalancing", "DescribeTags", &tags).await.text.contains("somebody else"));
 
     let other = [
         ("Name", "other"),
         ("Subnets.member.1", stack.subnets[0].as_str()),
         ("Subnets.member.2", stack.subnets[1].as_str()),
     ];
-    let other = world.ok("elasticloadbalancing", "CreateLoadBalancer", &other).await.field("LoadBalancerArn");
+    let other = test.ok("elasticloadbalancing", "CreateLoadBalancer", &other).await.field("LoadBalancerArn");
     let listener = [
         ("LoadBalancerArn", other.as_str()),
         ("Protocol", "HTTP"),
@@ -309,7 +310,7 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
         ("DefaultActions.member.1.Type", "forward"),
         ("DefaultActions.member.1.TargetGroupArn", stack.target_group.as_str()),
     ];
-    let shared = world.call("elasticloadbalancing", "CreateListener", &listener).await;
+    let shared = test.call("elasticloadbalancing", "CreateListener", &listener).await;
     assert_eq!(
         (shared.field("Code"), shared.field("Message")),
         (
@@ -325,7 +326,7 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
         ("Subnets.member.1", stack.subnets[0].as_str()),
         ("Subnets.member.2", stack.subnets[0].as_str()),
     ];
-    let same_zone = world.call("elasticloadbalancing", "CreateLoadBalancer", &same_zone).await;
+    let same_zone = test.call("elasticloadbalancing", "CreateLoadBalancer", &same_zone).await;
     assert_eq!(
         (same_zone.field("Code"), same_zone.field("Message")),
         (
@@ -333,23 +334,20 @@ async fn what_two_stacks_may_not_share_is_refused_and_what_is_idempotent_is_not(
             "A load balancer cannot be attached to multiple subnets in the same Availability Zone".into()
         )
     );
-    world.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &other)]).await;
-    world
-        .eventually("only one is left", async || {
-            world.compute.status()["load_balancers"].as_array().unwrap().len() == 1
-        })
+    test.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &other)]).await;
+    test.until("only one is left", async || test.compute.status()["load_balancers"].as_array().unwrap().len() == 1)
         .await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn user_data_has_sixteen_kilobytes_before_it_is_encoded() {
-    let world = World::start().await;
+async fn user_data_is_limited_to_sixteen_kilobytes_before_its_encoding() {
+    let test = TestCompute::start().await;
     let create = async |name: &str, bytes: usize| {
         let user_data = STANDARD.encode("x".repeat(bytes));
         let form = [("LaunchTemplateName", name), ("LaunchTemplateData.UserData", user_data.as_str())];
-        world.call("ec2", "CreateLaunchTemplate", &form).await
+        test.call("ec2", "CreateLaunchTemplate", &form).await
     };
     assert_eq!(create("just", 16 * 1024).await.status, 200);
     let refused = create("more", 16 * 1024 + 1).await;
@@ -357,12 +355,12 @@ async fn user_data_has_sixteen_kilobytes_before_it_is_encoded() {
         (refused.field("Code"), refused.field("Message")),
         ("InvalidParameterValue".into(), "User data is limited to 16384 bytes".into())
     );
-    world.stop().await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
-    let world = World::start().await;
+    let test = TestCompute::start().await;
     let form = [
         ("LaunchTemplateName", "odd"),
         ("LaunchTemplateData.ImageId", "ami-0123456789abcdef0"),
@@ -370,8 +368,8 @@ async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
         ("LaunchTemplateData.IamInstanceProfile.Name", "nobody"),
         ("LaunchTemplateData.SecurityGroupId.1", "sg-0123456789abcdef0"),
     ];
-    world.ok("ec2", "CreateLaunchTemplate", &form).await;
-    let subnet = world.ok("ec2", "DescribeSubnets", &[]).await.field("subnetId");
+    test.ok("ec2", "CreateLaunchTemplate", &form).await;
+    let subnet = test.ok("ec2", "DescribeSubnets", &[]).await.field("subnetId");
     let group = [
         ("AutoScalingGroupName", "odd"),
         ("LaunchTemplate.LaunchTemplateName", "odd"),
@@ -379,34 +377,34 @@ async fn a_template_is_checked_when_a_group_uses_it_and_not_before() {
         ("MaxSize", "1"),
         ("VPCZoneIdentifier", subnet.as_str()),
     ];
-    let refused = world.call("autoscaling", "CreateAutoScalingGroup", &group).await;
+    let refused = test.call("autoscaling", "CreateAutoScalingGroup", &group).await;
     assert_eq!(
         refused.field("Message"),
         "You must use a valid fully-formed launch template. Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
     );
-    world.stop().await;
+    test.stop().await;
 }
 
 #[tokio::test]
 async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
-    let world = World::start().await;
-    let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let group = [("AutoScalingGroupName", "web")];
-    let refused = world.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
+    let refused = test.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
     assert_eq!(refused.field("Code"), "ResourceInUse");
     let bounds = [("AutoScalingGroupName", "web"), ("MaxSize", "10001")];
-    assert_eq!(world.call("autoscaling", "UpdateAutoScalingGroup", &bounds).await.field("Code"), "ValidationError");
+    assert_eq!(test.call("autoscaling", "UpdateAutoScalingGroup", &bounds).await.field("Code"), "ValidationError");
     let odd = [("AutoScalingGroupName", "web"), ("TerminationPolicies.member.1", "Nicest")];
-    assert_eq!(world.call("autoscaling", "UpdateAutoScalingGroup", &odd).await.field("Code"), "ValidationError");
+    assert_eq!(test.call("autoscaling", "UpdateAutoScalingGroup", &odd).await.field("Code"), "ValidationError");
 
     // A request under way holds the instance, and that the group.
     let mut stream = tokio::net::TcpStream::connect(&stack.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
-    world.eventually("the target has it", async || world.compute.status()["targets"][0]["open_requests"] == 1).await;
+    test.until("the target has it", async || test.compute.status()["targets"][0]["open_requests"] == 1).await;
     let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
-    world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
-    world.eventually("it is leaving", async || world.instance_ids().await.is_empty()).await;
-    let refused = world.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    test.until("it is leaving", async || test.instance_ids().await.is_empty()).await;
+    let refused = test.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
     assert_eq!(
         (refused.field("Code"), refused.field("Message")),
         (
@@ -416,41 +414,40 @@ async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
         )
     );
     let force = [("AutoScalingGroupName", "web"), ("ForceDelete", "true")];
-    world.ok("autoscaling", "DeleteAutoScalingGroup", &force).await;
-    assert_eq!(world.group_field("Status").await, "Delete in progress");
-    let again = world.call("autoscaling", "CreateAutoScalingGroup", &group).await;
+    test.ok("autoscaling", "DeleteAutoScalingGroup", &force).await;
+    assert_eq!(test.group_field("Status").await, "Delete in progress");
+    let again = test.call("autoscaling", "CreateAutoScalingGroup", &group).await;
     assert_eq!(again.field("Code"), "AlreadyExists");
     assert!(again.field("Message").contains("is pending delete. Please wait"), "{}", again.text);
-    let update = world.call("autoscaling", "UpdateAutoScalingGroup", &group).await;
+    let update = test.call("autoscaling", "UpdateAutoScalingGroup", &group).await;
     assert_eq!(update.field("Message"), "The AutoScaling group may not be modified while it is pending delete");
     drop(stream);
-    world.down(&stack).await;
-    world.stop().await;
+    test.down(&stack).await;
+    test.stop().await;
 }
 
 #[tokio::test]
-async fn without_the_process_that_terminates_a_deletion_waits() {
-    let world = World::start().await;
-    let stack = world.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
+async fn with_terminate_suspended_the_deletion_of_a_group_waits() {
+    let test = TestCompute::start().await;
+    let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "Terminate")];
-    world.ok("autoscaling", "SuspendProcesses", &process).await;
+    test.ok("autoscaling", "SuspendProcesses", &process).await;
     let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
-    world.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
-    world
-        .ok(
-            "autoscaling",
-            "SetInstanceHealth",
-            &[
-                ("InstanceId", world.instance_ids().await[0].as_str()),
-                ("HealthStatus", "Unhealthy"),
-                ("ShouldRespectGracePeriod", "false"),
-            ],
-        )
-        .await;
-    assert_eq!(world.get(&stack.address, "/").await.status, 200, "it serves on");
-    assert_eq!(world.instance_ids().await.len(), 1);
-    world.ok("autoscaling", "ResumeProcesses", &process).await;
-    world.eventually("it goes", async || world.instance_ids().await.is_empty()).await;
-    world.down(&stack).await;
-    world.stop().await;
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    test.ok(
+        "autoscaling",
+        "SetInstanceHealth",
+        &[
+            ("InstanceId", test.instance_ids().await[0].as_str()),
+            ("HealthStatus", "Unhealthy"),
+            ("ShouldRespectGracePeriod", "false"),
+        ],
+    )
+    .await;
+    assert_eq!(test.get(&stack.address, "/").await.status, 200, "it serves on");
+    assert_eq!(test.instance_ids().await.len(), 1);
+    test.ok("autoscaling", "ResumeProcesses", &process).await;
+    test.until("it goes", async || test.instance_ids().await.is_empty()).await;
+    test.down(&stack).await;
+    test.stop().await;
 }

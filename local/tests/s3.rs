@@ -1,6 +1,7 @@
 //! Buckets and objects as the SDK and a browser see them.
 
-mod support;
+#[path = "support/presign.rs"]
+mod presign;
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use aws_sdk_s3::types::{
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use md5::{Digest as _, Md5};
-use support::World;
+use presign::presign;
+use testkit::{LocalAws, clients};
 
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
     answer: Result<T, aws_sdk_s3::error::SdkError<E, R>>,
@@ -34,8 +36,8 @@ async fn bucket(s3: &aws_sdk_s3::Client) -> &'static str {
 
 #[tokio::test]
 async fn a_new_bucket_is_as_aws_makes_it() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let tag = Tag::builder().key("deployer:stack").value("postagram é").build().unwrap();
     let with_tags = CreateBucketConfiguration::builder().tags(tag).build();
     s3.create_bucket().bucket("tagged").create_bucket_configuration(with_tags).send().await.unwrap();
@@ -61,13 +63,13 @@ async fn a_new_bucket_is_as_aws_makes_it() {
     assert_eq!(tags.tag_set()[0].value(), "b c");
     let head = s3.head_bucket().bucket("tagged").send().await.unwrap();
     assert_eq!(head.bucket_region(), Some("us-east-1"));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn invalid_tags_are_refused_in_every_operation() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     s3.put_object().bucket(name).key("old").send().await.unwrap();
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
@@ -105,13 +107,13 @@ async fn tags_that_aws_does_not_take_are_refused_wherever_they_come() {
     let eleven = Tagging::builder().set_tag_set(Some(many(11))).build().unwrap();
     let refused = s3.put_object_tagging().bucket(name).key("old").tagging(eleven).send().await.unwrap_err();
     assert_eq!(refused.message(), Some("Object tags cannot be greater than 10"));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_absent_has_the_code_of_aws() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn missing_things_have_the_error_codes_of_aws() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     assert_eq!(code(s3.get_bucket_tagging().bucket(name).send().await), "NoSuchTagSet");
     assert_eq!(code(s3.get_bucket_cors().bucket(name).send().await), "NoSuchCORSConfiguration");
@@ -133,14 +135,14 @@ async fn what_is_absent_has_the_code_of_aws() {
     assert_eq!(code(s3.create_bucket().bucket("Bad_Name").send().await), "InvalidBucketName");
     let foreign = s3.head_bucket().bucket(name).expected_bucket_owner("123456789012").send().await;
     assert_eq!(foreign.unwrap_err().raw_response().unwrap().status().as_u16(), 403);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
-    let world = World::new().await;
-    let s3 = world.s3();
-    let stranger = |name: &str| format!("{}/_local/strangers/{name}", world.cloud.endpoint());
+async fn a_bucket_name_of_another_account_is_neither_free_nor_ours() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
+    let stranger = |name: &str| format!("{}/_local/strangers/{name}", aws.endpoint());
     let http = reqwest::Client::new();
     let put = |name: &str, region: &str| http.put(stranger(name)).body(format!("{{\"region\": \"{region}\"}}")).send();
     assert_eq!(put("taken", "us-east-1").await.unwrap().status(), 200);
@@ -156,43 +158,38 @@ async fn a_name_that_a_stranger_has_is_neither_free_nor_ours() {
     assert_eq!(code(s3.put_object().bucket("taken").key("k").send().await), "AccessDenied");
     assert_eq!(code(s3.get_bucket_tagging().bucket("taken-far-away").send().await), "PermanentRedirect");
     assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
-    let world = world.restarted().await;
-    let s3 = world.s3();
-    let stranger = |name: &str| format!("{}/_local/strangers/{name}", world.cloud.endpoint());
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
+    let stranger = |name: &str| format!("{}/_local/strangers/{name}", aws.endpoint());
     for name in ["taken", "taken-far-away"] {
         assert_eq!(code(s3.create_bucket().bucket(name).send().await), "BucketAlreadyExists", "after a restart");
     }
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 200);
     assert_eq!(http.delete(stranger("taken")).send().await.unwrap().status(), 404);
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     s3.create_bucket().bucket("taken").send().await.unwrap();
     assert_eq!(code(s3.create_bucket().bucket("taken-far-away").send().await), "BucketAlreadyExists");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn the_name_of_a_deleted_bucket_is_blocked_for_a_while() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = local::Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
     let conditions = local::Conditions { speed: local::Speed::REAL, ..local::Conditions::default() };
-    let cloud = local::Cloud::start_with(options, conditions).await.unwrap();
-    let s3 = support::s3(&support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await);
+    let aws = LocalAws::start_with(conditions).await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     s3.delete_bucket().bucket(name).send().await.unwrap();
     assert_eq!(code(s3.create_bucket().bucket(name).send().await), "OperationAborted");
     s3.create_bucket().bucket("another").send().await.unwrap();
-    cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region() {
+async fn outside_us_east_1_a_bucket_is_created_once_and_with_its_region() {
     for (region, again) in [("us-east-1", None), ("eu-west-1", Some("BucketAlreadyOwnedByYou"))] {
-        let dir = tempfile::tempdir().unwrap();
-        let options = local::Options { dir: dir.path().to_owned(), port: 0, region: region.to_owned() };
-        let cloud = local::Cloud::start(options).await.unwrap();
-        let config = support::config(&cloud, local::ACCESS_KEY, local::SECRET_KEY, None).await;
-        let s3 = support::s3(&config.into_builder().region(aws_config::Region::new(region)).build());
+        let aws = LocalAws::start_in_region(region).await;
+        let s3 = clients::s3(&aws.config.clone().into_builder().region(aws_config::Region::new(region)).build());
         let constraint = |region: &str| {
             let constraint = BucketLocationConstraint::from(region);
             CreateBucketConfiguration::builder().location_constraint(constraint).build()
@@ -212,7 +209,7 @@ async fn elsewhere_than_in_us_east_1_a_bucket_is_made_once_and_with_its_region()
         assert_eq!(code(other.send().await), "IllegalLocationConstraintException");
         let tags = s3.get_bucket_tagging().bucket("images").send().await.unwrap();
         assert_eq!(tags.tag_set()[0].key(), "a");
-        cloud.stop().await;
+        aws.stop().await;
     }
 }
 
@@ -223,8 +220,8 @@ fn tagging(key: &str) -> Tagging {
 /// A status, a `Content-Range`, and the body.
 type Read = (u16, Option<String>, String);
 
-async fn read(world: &World, method: reqwest::Method, headers: &[(&'static str, &str)]) -> Read {
-    let s3 = world.s3();
+async fn read(aws: &LocalAws, method: reqwest::Method, headers: &[(&'static str, &str)]) -> Read {
+    let s3 = aws.s3();
     let life = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let url = match method {
         reqwest::Method::HEAD => s3.head_object().bucket("images-of-ada").key("digits").presigned(life).await.unwrap(),
@@ -240,9 +237,9 @@ async fn read(world: &World, method: reqwest::Method, headers: &[(&'static str, 
 }
 
 #[tokio::test]
-async fn a_range_of_an_object_is_what_was_asked_for() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn a_range_read_returns_the_range() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     s3.put_object().bucket(name).key("digits").body(ByteStream::from_static(b"0123456789")).send().await.unwrap();
     for (range, status, shown, body) in [
@@ -258,23 +255,23 @@ async fn a_range_of_an_object_is_what_was_asked_for() {
         ("lines=1-2", 200, None, "0123456789"),
     ] {
         let expected = (status, shown.map(str::to_owned), body.to_owned());
-        assert_eq!(read(&world, reqwest::Method::GET, &[("range", range)]).await, expected, "{range}");
-        let (head, head_shown, _) = read(&world, reqwest::Method::HEAD, &[("range", range)]).await;
+        assert_eq!(read(&aws, reqwest::Method::GET, &[("range", range)]).await, expected, "{range}");
+        let (head, head_shown, _) = read(&aws, reqwest::Method::HEAD, &[("range", range)]).await;
         assert_eq!((head, head_shown.as_deref()), (status, shown), "HEAD {range}");
     }
     for range in ["bytes=10-", "bytes=10-12", "bytes=-0"] {
-        let (status, _, body) = read(&world, reqwest::Method::GET, &[("range", range)]).await;
+        let (status, _, body) = read(&aws, reqwest::Method::GET, &[("range", range)]).await;
         assert_eq!(status, 416, "{range}");
         assert!(body.contains("<Code>InvalidRange</Code>"), "{range}: {body}");
-        assert_eq!(read(&world, reqwest::Method::HEAD, &[("range", range)]).await.0, 416, "HEAD {range}");
+        assert_eq!(read(&aws, reqwest::Method::HEAD, &[("range", range)]).await.0, 416, "HEAD {range}");
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_read_may_depend_on_what_is_there() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn conditional_reads_follow_their_preconditions() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let put = s3.put_object().bucket(name).key("digits").body(ByteStream::from_static(b"0123456789"));
     let tag = put.send().await.unwrap().e_tag.unwrap();
@@ -298,18 +295,18 @@ async fn a_read_may_depend_on_what_is_there() {
     ];
     for (headers, expected) in table {
         for method in [reqwest::Method::GET, reqwest::Method::HEAD] {
-            let (status, _, body) = read(&world, method.clone(), headers).await;
+            let (status, _, body) = read(&aws, method.clone(), headers).await;
             assert_eq!(status, *expected, "{method} {headers:?}");
             assert!(status != 304 || body.is_empty(), "{method} {headers:?}: {body}");
         }
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_setting_of_a_bucket_is_replaced_whole() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn a_bucket_setting_is_replaced_as_a_whole() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     for key in ["one", "two"] {
         s3.put_bucket_tagging().bucket(name).tagging(tagging(key)).send().await.unwrap();
@@ -321,21 +318,21 @@ async fn a_setting_of_a_bucket_is_replaced_whole() {
     assert_eq!(tags.tag_set().iter().map(Tag::key).collect::<Vec<_>>(), ["two"]);
     let cors = s3.get_bucket_cors().bucket(name).send().await.unwrap();
     assert_eq!(cors.cors_rules().iter().flat_map(CorsRule::allowed_origins).collect::<Vec<_>>(), ["http://two"]);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn objects_keep_their_bytes_headers_and_names_through_a_restart() {
-    let world = World::new().await;
-    let name = bucket(&world.s3()).await;
+    let aws = LocalAws::start().await;
+    let name = bucket(&aws.s3()).await;
     let long = format!("Zoé/{}", "x".repeat(700));
     for key in ["Zoé/a b+c&d.jpg", "../../etc/passwd", long.as_str()] {
-        let put = world.s3().put_object().bucket(name).key(key).body(ByteStream::from_static(b"bytes"));
+        let put = aws.s3().put_object().bucket(name).key(key).body(ByteStream::from_static(b"bytes"));
         let put = put.content_type("image/jpeg").cache_control("max-age=60").metadata("author", "ada");
         put.send().await.unwrap();
     }
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     let listed = s3.list_objects_v2().bucket(name).prefix("Zoé/").send().await.unwrap();
     let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
     assert_eq!(keys, ["Zoé/a b+c&d.jpg", long.as_str()]);
@@ -355,7 +352,7 @@ async fn objects_keep_their_bytes_headers_and_names_through_a_restart() {
     assert_eq!(head.content_length(), Some(0));
     let range = s3.get_object().bucket(name).key("copy").range("bytes=1-2").send().await.unwrap();
     assert_eq!(range.body.collect().await.unwrap().into_bytes(), "yt");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 fn encoded(key: &str) -> String {
@@ -364,8 +361,8 @@ fn encoded(key: &str) -> String {
 
 #[tokio::test]
 async fn a_bucket_is_emptied_by_versions_and_then_deleted() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     for key in ["é/1", "b", "c"] {
         s3.put_object().bucket(name).key(key).body(ByteStream::from_static(b"x")).send().await.unwrap();
@@ -394,15 +391,15 @@ async fn a_bucket_is_emptied_by_versions_and_then_deleted() {
     s3.abort_multipart_upload().bucket(name).key("half é").upload_id(id).send().await.unwrap();
     s3.delete_bucket().bucket(name).send().await.unwrap();
     assert!(s3.list_buckets().send().await.unwrap().buckets().is_empty());
-    let world = world.restarted().await;
-    assert!(world.s3().list_buckets().send().await.unwrap().buckets().is_empty());
-    world.cloud.stop().await;
+    let aws = aws.restarted().await;
+    assert!(aws.s3().list_buckets().send().await.unwrap().buckets().is_empty());
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn parts_become_one_object() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn the_parts_of_an_upload_become_one_object() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let upload = s3.create_multipart_upload().bucket(name).key("big é").send().await.unwrap();
     let id = upload.upload_id().unwrap();
@@ -418,13 +415,13 @@ async fn parts_become_one_object() {
     assert_eq!(done.multipart_upload(whole).send().await.unwrap().key(), Some("big é"));
     let got = s3.get_object().bucket(name).key("big é").send().await.unwrap();
     assert_eq!(got.body.collect().await.unwrap().into_bytes().len(), 10 << 20);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn parts_are_known_by_their_checksums_when_they_are_put_together() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn parts_are_verified_by_their_checksums_on_completion() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let begin = || s3.create_multipart_upload().bucket(name).key("k");
     let upload = begin().send().await.unwrap();
@@ -466,26 +463,26 @@ async fn parts_are_known_by_their_checksums_when_they_are_put_together() {
         let refused = begin().checksum_algorithm(algorithm).checksum_type(kind).send().await;
         assert_eq!(code(refused), "InvalidRequest");
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn buckets_are_listed_by_prefix() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     for name in ["blog-a", "blog-b", "other"] {
         s3.create_bucket().bucket(name).send().await.unwrap();
     }
     let listed = s3.list_buckets().prefix("blog-").send().await.unwrap();
     let names: Vec<_> = listed.buckets().iter().filter_map(|bucket| bucket.name()).collect();
     assert_eq!(names, ["blog-a", "blog-b"]);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn a_browser_uploads_and_reads_with_presigned_urls() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let rule = CorsRule::builder()
         .allowed_origins("http://page.example")
@@ -529,13 +526,13 @@ async fn a_browser_uploads_and_reads_with_presigned_urls() {
     let unsigned = browser.get(get.uri().split('?').next().unwrap()).send().await.unwrap();
     assert_eq!(unsigned.status(), 403);
     assert!(unsigned.text().await.unwrap().contains("AccessDenied"));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn an_expired_url_is_refused() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let start = std::time::SystemTime::now() - Duration::from_secs(100);
     let config = PresigningConfig::builder().start_time(start).expires_in(Duration::from_secs(60));
@@ -543,37 +540,31 @@ async fn an_expired_url_is_refused() {
     let answer = reqwest::get(get.uri()).await.unwrap();
     assert_eq!(answer.status(), 403);
     assert!(answer.text().await.unwrap().contains("Request has expired"));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn strange_hosts_and_missing_operations_are_refused_by_name() {
-    let world = World::new().await;
-    let answer = reqwest::Client::new().get(world.cloud.endpoint()).header("host", "evil.example").send().await;
+    let aws = LocalAws::start().await;
+    let answer = reqwest::Client::new().get(aws.endpoint()).header("host", "evil.example").send().await;
     assert_eq!(answer.unwrap().status(), 403);
-    let s3 = world.s3();
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let refused = s3.get_object_torrent().bucket(name).key("k").send().await.unwrap_err();
     assert_eq!(refused.code(), Some("NotImplemented"));
     assert!(refused.message().unwrap().contains("s3:GetObjectTorrent"));
 
-    let journal: serde_json::Value =
-        reqwest::get(format!("{}/_local/requests", world.cloud.endpoint())).await.unwrap().json().await.unwrap();
-    let calls: Vec<_> = journal
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|call| (&call["operation"], &call["mutating"], &call["status"]))
-        .collect();
+    let journal = aws.control().journal().await;
+    let calls: Vec<_> = journal.iter().map(|call| (&call["operation"], &call["mutating"], &call["status"])).collect();
     assert_eq!(calls[0], (&"CreateBucket".into(), &true.into(), &200.into()));
     assert_eq!(calls[1], (&"GetObjectTorrent".into(), &false.into(), &501.into()));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_who_write_only_where_nothing_is_one_wins() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn of_concurrent_if_none_match_writes_one_wins() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let writers = (0..16).map(|number: u8| {
         let put = s3.put_object().bucket(name).key("page").if_none_match("*").body(ByteStream::from(vec![number; 9]));
@@ -599,25 +590,25 @@ async fn of_many_who_write_only_where_nothing_is_one_wins() {
     s3.put_object().bucket(name).key("page").if_match(etag).send().await.unwrap();
     s3.delete_object().bucket(name).key("page").send().await.unwrap();
     s3.put_object().bucket(name).key("page").if_none_match("*").send().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn an_upload_in_parts_goes_on_after_a_restart_and_is_checked_as_on_aws() {
-    let world = World::new().await;
-    let name = bucket(&world.s3()).await;
-    let begun = world.s3().create_multipart_upload().bucket(name).key("é").content_type("image/png").tagging("a=b");
+    let aws = LocalAws::start().await;
+    let name = bucket(&aws.s3()).await;
+    let begun = aws.s3().create_multipart_upload().bucket(name).key("é").content_type("image/png").tagging("a=b");
     let begun = begun.send().await.unwrap();
     let id = begun.upload_id().unwrap();
     let sizes = [(1, 5 << 20), (3, 10), (7, 20)];
     let mut parts = Vec::new();
     for (number, size) in sizes {
-        let part = world.s3().upload_part().bucket(name).key("é").upload_id(id).part_number(number);
+        let part = aws.s3().upload_part().bucket(name).key("é").upload_id(id).part_number(number);
         let part = part.body(ByteStream::from(vec![b'x'; size])).send().await.unwrap();
         parts.push(CompletedPart::builder().part_number(number).e_tag(part.e_tag().unwrap()).build());
     }
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     let listed = s3.list_parts().bucket(name).key("é").upload_id(id).max_parts(2).send().await.unwrap();
     assert_eq!((listed.parts().len(), listed.is_truncated()), (2, Some(true)));
     let complete = |parts: Vec<CompletedPart>| {
@@ -631,15 +622,15 @@ async fn an_upload_in_parts_goes_on_after_a_restart_and_is_checked_as_on_aws() {
     complete(vec![parts[0].clone(), parts[2].clone()]).await.unwrap();
     assert_eq!(code(complete(vec![parts[0].clone()]).await), "NoSuchUpload");
 
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     let head = s3.head_object().bucket(name).key("é").send().await.unwrap();
     assert_eq!((head.content_length(), head.content_type()), (Some((5 << 20) + 20), Some("image/png")));
     assert!(head.e_tag().unwrap().ends_with("-2\""), "{:?}", head.e_tag());
     let tags = s3.get_object_tagging().bucket(name).key("é").send().await.unwrap();
     assert_eq!(tags.tag_set()[0].value(), "b");
     assert!(s3.list_multipart_uploads().bucket(name).send().await.unwrap().uploads().is_empty());
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 /// Keys that are not like others, each with whether XML can name it.
@@ -657,10 +648,10 @@ fn md5(body: &str) -> String {
 }
 
 /// A request about a key that the SDK may take for none.
-async fn raw(world: &World, method: &str, bucket: &str, key: &str, query: &str, body: &str) -> (u16, String) {
+async fn raw(aws: &LocalAws, method: &str, bucket: &str, key: &str, query: &str, body: &str) -> (u16, String) {
     let method: reqwest::Method = method.parse().unwrap();
-    let url = format!("{}/{bucket}/{}?{query}", world.cloud.endpoint(), encoded(key));
-    let signed = support::presign(&method, &url, Duration::from_secs(60));
+    let url = format!("{}/{bucket}/{}?{query}", aws.endpoint(), encoded(key));
+    let signed = presign(&method, &url, Duration::from_secs(60));
     let request = reqwest::Client::new().request(method, signed).header("content-md5", md5(body));
     let answer = request.body(body.to_owned()).send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
@@ -671,12 +662,12 @@ fn form_decoded(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_key_of_any_kind_is_a_key_for_every_operation() {
-    let world = World::new().await;
-    let name = bucket(&world.s3()).await;
-    let s3 = world.s3();
+async fn every_operation_accepts_any_object_key() {
+    let aws = LocalAws::start().await;
+    let name = bucket(&aws.s3()).await;
+    let s3 = aws.s3();
     for (key, _) in odd_keys() {
-        let raw = async |method: &str, query: &str, body: &str| raw(&world, method, name, &key, query, body).await;
+        let raw = async |method: &str, query: &str, body: &str| raw(&aws, method, name, &key, query, body).await;
         assert_eq!(raw("PUT", "", &key).await.0, 200, "{key:?}");
         let tags = "<Tagging><TagSet><Tag><Key>odd</Key><Value>v</Value></Tag></TagSet></Tagging>";
         assert_eq!(raw("PUT", "tagging", tags).await.0, 200, "{key:?}");
@@ -689,8 +680,8 @@ async fn a_key_of_any_kind_is_a_key_for_every_operation() {
         assert_eq!(copied.body.collect().await.unwrap().into_bytes(), key.as_bytes(), "{key:?}");
         s3.delete_object().bucket(name).key("copy").send().await.unwrap();
     }
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     let mut expected: Vec<String> = odd_keys().into_iter().map(|(key, _)| key).collect();
     expected.sort();
     for size in [1, 3, 1000] {
@@ -714,13 +705,13 @@ async fn a_key_of_any_kind_is_a_key_for_every_operation() {
     let seen: Vec<_> = versions.versions().iter().map(|version| form_decoded(version.key().unwrap())).collect();
     assert_eq!(seen, expected);
     // Without the encoding S3 names what no parser of XML takes.
-    let list = format!("{}/{name}?list-type=2", world.cloud.endpoint());
-    let list = support::presign(&reqwest::Method::GET, &list, Duration::from_secs(60));
+    let list = format!("{}/{name}?list-type=2", aws.endpoint());
+    let list = presign(&reqwest::Method::GET, &list, Duration::from_secs(60));
     let text = reqwest::get(list).await.unwrap().text().await.unwrap();
     assert!(text.contains("<Key>a&#xffff;b.png</Key>") && text.contains("<Key>&#x1;</Key>"), "{text}");
 
     for (key, is_named) in odd_keys() {
-        let raw = async |method: &str, query: &str| raw(&world, method, name, &key, query, "").await;
+        let raw = async |method: &str, query: &str| raw(&aws, method, name, &key, query, "").await;
         assert_eq!(raw("GET", "").await, (200, key.clone()));
         assert!(raw("GET", "tagging").await.1.contains("<Key>odd</Key>"), "{key:?}");
         let doomed = ObjectIdentifier::builder().key(&key).build().unwrap();
@@ -736,13 +727,13 @@ async fn a_key_of_any_kind_is_a_key_for_every_operation() {
         assert_eq!(raw("HEAD", "").await.0, 404, "{key:?}");
     }
     s3.delete_bucket().bucket(name).send().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn whatever_is_deleted_the_bucket_stays() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn deleting_objects_never_deletes_the_bucket() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     for key in [" ", "\n", "\t \r", "/"] {
         let doomed = ObjectIdentifier::builder().key(key).build().unwrap();
@@ -755,7 +746,7 @@ async fn whatever_is_deleted_the_bucket_stays() {
     let delete = Delete::builder().objects(doomed).build().unwrap();
     assert_eq!(code(s3.delete_objects().bucket(name).delete(delete).send().await), "MalformedXML");
     s3.head_bucket().bucket(name).send().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 fn a_minute() -> PresigningConfig {
@@ -763,17 +754,17 @@ fn a_minute() -> PresigningConfig {
 }
 
 #[tokio::test]
-async fn what_would_have_no_effect_is_refused_by_name() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn parameters_without_effect_are_refused_by_name() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     s3.put_object().bucket(name).key("k").send().await.unwrap();
     let http = reqwest::Client::new();
-    let url = format!("{}/{name}", world.cloud.endpoint());
+    let url = format!("{}/{name}", aws.endpoint());
     // A header of AWS's that is not signed is refused as such, so these are sent in the query, as presigned ones are.
     let send = async |method: &str, path: &str, query: &str, body: &str| {
         let (method, target) = (method.parse::<reqwest::Method>().unwrap(), format!("{url}{path}?{query}"));
-        let signed = support::presign(&method, &target, Duration::from_secs(60));
+        let signed = presign(&method, &target, Duration::from_secs(60));
         let answer = http.request(method, signed).header("content-md5", md5(body)).body(body.to_owned());
         let answer = answer.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
@@ -844,13 +835,13 @@ async fn what_would_have_no_effect_is_refused_by_name() {
     let much = "v".repeat(2048);
     let put = s3.put_object().bucket(name).key("k").metadata("k", much).send().await;
     assert_eq!(code(put), "MetadataTooLarge");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn a_locked_version_cannot_be_deleted() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let (name, key) = ("locked", "k");
     s3.create_bucket().bucket(name).object_lock_enabled_for_bucket(true).send().await.unwrap();
     let versioning = s3.get_bucket_versioning().bucket(name).send().await.unwrap();
@@ -883,8 +874,8 @@ async fn a_locked_version_cannot_be_deleted() {
     let bypass = retain(ObjectLockRetentionMode::Compliance, 4).bypass_governance_retention(true);
     bypass.send().await.unwrap();
 
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     let delete = || s3.delete_object().bucket(name).key(key).version_id(&id);
     assert_eq!(code(delete().bypass_governance_retention(true).send().await), "AccessDenied");
     let shorter =
@@ -911,13 +902,13 @@ async fn a_locked_version_cannot_be_deleted() {
     s3.put_object().bucket(plain).key("k").send().await.unwrap();
     let refused = s3.put_object_legal_hold().bucket(plain).key("k").legal_hold(hold).send().await;
     assert_eq!(code(refused), "InvalidRequest");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn uploads_in_parts_and_copies_keep_what_objects_have() {
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let begun = s3.create_multipart_upload().bucket(name).key("parts").cache_control("no-cache").content_type("a/b");
     let begun = begun.content_disposition("inline").metadata("author", "ada").tagging("a=b");
@@ -962,13 +953,13 @@ async fn uploads_in_parts_and_copies_keep_what_objects_have() {
     assert_eq!(code(copy("parts").send().await), "InvalidRequest");
     let gone = s3.copy_object().bucket(name).key("x").copy_source(format!("{name}/none")).send().await;
     assert_eq!(code(gone), "NoSuchKey");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn versions_are_paged_while_they_are_deleted() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn versions_are_listed_page_by_page_while_they_are_deleted() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     s3.put_object().bucket(name).key("a").send().await.unwrap();
@@ -1011,13 +1002,13 @@ async fn versions_are_paged_while_they_are_deleted() {
     }
     assert_eq!(seen, 5);
     s3.delete_bucket().bucket(name).send().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn checksums_come_back_when_they_are_asked_for() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn checksums_are_returned_on_request() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let put = s3.put_object().bucket(name).key("k").checksum_sha256("FeKw09ME87/4T79rnxHyF2U81v6UL0rNO9fTt3bkQ7I=");
     assert_eq!(code(put.body(ByteStream::from_static(b"123456789")).send().await), "BadDigest");
@@ -1034,33 +1025,33 @@ async fn checksums_come_back_when_they_are_asked_for() {
     let put = reqwest::Client::new().put(url.uri()).body("123456789").send().await.unwrap();
     assert_eq!(put.headers()["x-amz-checksum-crc64nvme"], "rosUhgp5mIg=");
     assert_eq!(put.headers()["x-amz-checksum-type"], "FULL_OBJECT");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn metadata_beyond_ascii_is_told_as_on_s3() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn metadata_beyond_ascii_is_returned_as_by_s3() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
-    let url = format!("{}/{name}/k?x-amz-meta-who=Zo%C3%A9", world.cloud.endpoint());
-    let signed = support::presign(&reqwest::Method::PUT, &url, Duration::from_secs(60));
+    let url = format!("{}/{name}/k?x-amz-meta-who=Zo%C3%A9", aws.endpoint());
+    let signed = presign(&reqwest::Method::PUT, &url, Duration::from_secs(60));
     let put = reqwest::Client::new().put(signed).header("content-encoding", "gzip,aws-chunked").send().await.unwrap();
     assert_eq!(put.status(), 200, "{}", put.text().await.unwrap());
     let head = s3.head_object().bucket(name).key("k").send().await.unwrap();
     // Bytes are read as ISO 8859-1 there.
     assert_eq!(head.metadata().unwrap()["who"], "=?UTF-8?B?Wm/Dg8Kp?=");
     assert_eq!(head.content_encoding(), Some("gzip"));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_filter_of_notifications_is_kept_as_it_was_given() {
+async fn a_notification_filter_is_returned_as_it_was_written() {
     use aws_sdk_s3::types::{
         Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
     };
     use aws_sdk_s3::types::{NotificationConfigurationFilter, S3KeyFilter};
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let rule = |name: FilterRuleName, value: &str| FilterRule::builder().name(name).value(value).build();
     let empty = S3KeyFilter::builder()
@@ -1086,7 +1077,7 @@ async fn a_filter_of_notifications_is_kept_as_it_was_given() {
         };
         assert_eq!((rules(told), told.events(), told.id()), (rules(&one), one.events(), one.id()));
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 fn hmac_sha1(text: &str) -> String {
@@ -1102,15 +1093,15 @@ fn in_an_hour() -> u64 {
 }
 
 #[tokio::test]
-async fn an_address_of_signature_version_2_is_for_what_it_was_made_for() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn a_presigned_url_of_signature_version_2_is_valid_for_its_request_only() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     s3.put_object().bucket(name).key("a b").body(ByteStream::from_static(b"text")).send().await.unwrap();
     let address = |path: &str, expires: u64, signed: &str| {
         let signature = encoded(&hmac_sha1(signed));
         let key = local::ACCESS_KEY;
-        format!("{}{path}AWSAccessKeyId={key}&Expires={expires}&Signature={signature}", world.cloud.endpoint())
+        format!("{}{path}AWSAccessKeyId={key}&Expires={expires}&Signature={signature}", aws.endpoint())
     };
     let end = in_an_hour();
     let signed = format!("GET\n\n\n{end}\n/{name}/a%20b");
@@ -1138,14 +1129,14 @@ async fn an_address_of_signature_version_2_is_for_what_it_was_made_for() {
             "{url}: {said}"
         );
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn a_browser_uploads_with_a_form_as_its_policy_allows() {
     use base64::Engine;
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     let name = bucket(&s3).await;
     let policy = format!(
         "{{\"expiration\":\"2099-01-01T00:00:00Z\",\"conditions\":[{{\"bucket\":\"{name}\"}},[\"starts-with\",\"$key\",\"in/\"],[\"starts-with\",\"$Content-Type\",\"image/\"],{{\"x-amz-meta-by\":\"ada\"}},[\"starts-with\",\"$success_action_status\",\"\"],[\"content-length-range\",0,9]]}}"
@@ -1168,7 +1159,7 @@ async fn a_browser_uploads_with_a_form_as_its_policy_allows() {
         body += &format!(
             "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"é.png\"\r\n\r\n{file}\r\n--x--\r\n"
         );
-        let post = reqwest::Client::new().post(format!("{}/{name}", world.cloud.endpoint()));
+        let post = reqwest::Client::new().post(format!("{}/{name}", aws.endpoint()));
         let answer = post.header("content-type", "multipart/form-data; boundary=x").body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
@@ -1188,5 +1179,5 @@ async fn a_browser_uploads_with_a_form_as_its_policy_allows() {
         assert!((400..500).contains(&status) && text.contains(expected), "{key}: {text}");
         assert_eq!(code(s3.head_object().bucket(name).key(key).send().await), "NotFound");
     }
-    world.cloud.stop().await;
+    aws.stop().await;
 }

@@ -4,7 +4,6 @@
 mod answers;
 #[path = "tables/raw.rs"]
 mod raw;
-mod support;
 
 use aws_sdk_cloudwatchlogs::operation::get_log_events::GetLogEventsOutput;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, OrderBy};
@@ -14,8 +13,8 @@ use aws_sdk_dynamodb::types::{
     PutRequest, ReturnValue, ScalarAttributeType, Select, TableDescription, Tag, TransactWriteItem, Update,
     WriteRequest,
 };
-use support::World;
-use support::client::table_is_active;
+use testkit::clients::table_is_active;
+use testkit::{LocalAws, clients};
 
 fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
     answer: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>,
@@ -34,8 +33,8 @@ fn text(value: &str) -> AttributeValue {
 
 #[tokio::test]
 async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
-    let world = World::new().await;
-    let client = table(&world).await;
+    let aws = LocalAws::start().await;
+    let client = table(&aws).await;
     table_is_active(&client, "posts").await;
     let name = |text: &str| AttributeValue::S(text.to_owned());
     let put = |id: &str, text: &str| {
@@ -56,13 +55,13 @@ async fn a_batch_writes_an_item_once_and_a_transaction_a_hundred_at_most() {
     };
     assert_eq!(items(101).await.unwrap_err().code(), Some("ValidationException"));
     items(100).await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_statement_answers_in_pages_of_the_size_that_was_wanted() {
-    let world = World::new().await;
-    let client = table(&world).await;
+async fn a_partiql_statement_is_paged_by_its_limit() {
+    let aws = LocalAws::start().await;
+    let client = table(&aws).await;
     table_is_active(&client, "posts").await;
     for number in 0..3 {
         let put = client.put_item().table_name("posts").item("user", AttributeValue::S("ada".to_owned()));
@@ -84,11 +83,11 @@ async fn a_statement_answers_in_pages_of_the_size_that_was_wanted() {
     assert_eq!(select().send().await.unwrap().items().len(), 3);
     assert!(select().limit(0).send().await.is_err());
     assert!(select().next_token("no token").send().await.is_err());
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
-async fn table(world: &World) -> aws_sdk_dynamodb::Client {
-    let client = aws_sdk_dynamodb::Client::new(&world.config);
+async fn table(aws: &LocalAws) -> aws_sdk_dynamodb::Client {
+    let client = aws_sdk_dynamodb::Client::new(&aws.config);
     let attribute = |name: &str| {
         AttributeDefinition::builder().attribute_name(name).attribute_type(ScalarAttributeType::S).build().unwrap()
     };
@@ -109,16 +108,16 @@ async fn table(world: &World) -> aws_sdk_dynamodb::Client {
     client
 }
 
-async fn active_table(world: &World) -> aws_sdk_dynamodb::Client {
-    let client = table(world).await;
+async fn active_table(aws: &LocalAws) -> aws_sdk_dynamodb::Client {
+    let client = table(aws).await;
     table_is_active(&client, "posts").await;
     client
 }
 
 #[tokio::test]
 async fn a_table_shows_its_settings() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     let again = client.create_table().table_name("posts").billing_mode(BillingMode::PayPerRequest);
     let key = KeySchemaElement::builder().attribute_name("a").key_type(KeyType::Hash).build().unwrap();
     let a = AttributeDefinition::builder().attribute_name("a").attribute_type(ScalarAttributeType::S).build().unwrap();
@@ -154,13 +153,13 @@ async fn a_table_shows_its_settings() {
     assert_eq!(state(backups.send().await.unwrap().continuous_backups_description()), "ENABLED");
     let ttl = client.describe_time_to_live().table_name("posts").send().await.unwrap();
     assert_eq!(ttl.time_to_live_description().unwrap().time_to_live_status().unwrap().as_str(), "DISABLED");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn tags_are_listed_ten_at_a_time() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
     let tag = |number: usize| Tag::builder().key(format!("k{number:02}")).value("v").build().unwrap();
     client.tag_resource().resource_arn(arn).set_tags(Some((0..22).map(tag).collect())).send().await.unwrap();
@@ -179,15 +178,15 @@ async fn tags_are_listed_ten_at_a_time() {
     assert_eq!(keys, ["deployer:stack".to_owned()].into_iter().chain(expected).collect::<Vec<_>>());
     let refused = client.list_tags_of_resource().resource_arn(arn).next_token("no token!").send().await;
     assert_eq!(code(refused), "ValidationException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn tags_that_aws_does_not_take_are_refused_in_the_words_of_each_service() {
-    let world = World::new().await;
-    let tables = active_table(&world).await;
-    let iam = aws_sdk_iam::Client::new(&world.config);
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+async fn invalid_tags_are_refused_with_the_errors_of_each_service() {
+    let aws = LocalAws::start().await;
+    let tables = active_table(&aws).await;
+    let iam = aws_sdk_iam::Client::new(&aws.config);
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws.config);
     iam.create_role().role_name("web").assume_role_policy_document(TRUST).send().await.unwrap();
     logs.create_log_group().log_group_name("group").send().await.unwrap();
     let group = logs.describe_log_groups().send().await.unwrap().log_groups()[0].log_group_arn().unwrap().to_owned();
@@ -228,24 +227,24 @@ async fn tags_that_aws_does_not_take_are_refused_in_the_words_of_each_service() 
     assert_eq!(role(&keys[50..], "v").await, "LimitExceeded");
     assert_eq!([log(&keys[..48], "v").await, log(&keys[50..], "v").await], ["", "TooManyTagsException"]);
     assert_eq!([row(&keys[..47], "v").await, row(&keys[50..], "v").await], ["", invalid]);
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_protected_table_is_deleted_only_after_it_was_released() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+async fn a_table_with_deletion_protection_is_deleted_only_without_it() {
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     let refused = client.delete_table().table_name("posts").send().await.unwrap_err();
     assert!(refused.message().unwrap().contains("currently protected against deletion"), "{refused:?}");
     release_and_delete(&client).await;
     assert_eq!(code(client.delete_table().table_name("posts").send().await), "ResourceNotFoundException");
-    let client = active_table(&world).await;
+    let client = active_table(&aws).await;
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/posts";
     assert_eq!(client.list_tags_of_resource().resource_arn(arn).send().await.unwrap().tags().len(), 1);
     release_and_delete(&client).await;
     let gone = client.get_item().table_name("posts").key("user", text("a")).key("id", text("b")).send().await;
     assert_eq!(code(gone), "ResourceNotFoundException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 async fn release_and_delete(client: &aws_sdk_dynamodb::Client) {
@@ -259,9 +258,9 @@ async fn release_and_delete(client: &aws_sdk_dynamodb::Client) {
 }
 
 #[tokio::test]
-async fn a_table_that_was_changed_or_deleted_says_so_and_stays_away_after_a_restart() {
-    let world = World::new().await;
-    let client = table(&world).await;
+async fn a_table_reports_its_update_or_deletion_and_stays_deleted_after_a_restart() {
+    let aws = LocalAws::start().await;
+    let client = table(&aws).await;
     table_is_active(&client, "posts").await;
     let release = client.update_table().table_name("posts").deletion_protection_enabled(false);
     let status = |table: Option<TableDescription>| table.unwrap().table_status.unwrap().as_str().to_owned();
@@ -269,16 +268,16 @@ async fn a_table_that_was_changed_or_deleted_says_so_and_stays_away_after_a_rest
     table_is_active(&client, "posts").await;
     let delete = client.delete_table().table_name("posts");
     assert_eq!(status(delete.send().await.unwrap().table_description), "DELETING");
-    let world = world.restarted().await;
-    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    let aws = aws.restarted().await;
+    let client = aws_sdk_dynamodb::Client::new(&aws.config);
     assert_eq!(code(client.describe_table().table_name("posts").send().await), "ResourceNotFoundException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn names_keys_items_and_batches_have_the_limits_of_aws() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     let create = |name: &str, keys: &[&str], attributes: &[&str]| {
         let mut create = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
         for key in keys {
@@ -320,13 +319,13 @@ async fn names_keys_items_and_batches_have_the_limits_of_aws() {
     assert_eq!((first.table_names().len(), first.last_evaluated_table_name()), (2, Some("posts")));
     let rest = client.list_tables().exclusive_start_table_name("posts").send().await.unwrap();
     assert_eq!((rest.table_names(), rest.last_evaluated_table_name()), (&["two".to_owned()][..], None));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn a_transaction_happens_whole_or_not_at_all_and_once() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+async fn a_transaction_is_atomic_and_idempotent() {
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     let put = |id: &str| {
         let put = Put::builder().table_name("posts").item("user", text("ada")).item("id", text(id));
         TransactWriteItem::builder().put(put.condition_expression("attribute_not_exists(id)").build().unwrap()).build()
@@ -360,15 +359,15 @@ async fn a_transaction_happens_whole_or_not_at_all_and_once() {
     twice.send().await.expect("the same transaction has been made already");
     let other = client.transact_write_items().transact_items(put("4")).client_request_token("x").send().await;
     assert_eq!(code(other), "IdempotentParameterMismatchException");
-    let world = world.restarted().await;
-    assert_eq!(ids(aws_sdk_dynamodb::Client::new(&world.config)).await, ["1", "2", "3"]);
-    world.cloud.stop().await;
+    let aws = aws.restarted().await;
+    assert_eq!(ids(aws_sdk_dynamodb::Client::new(&aws.config)).await, ["1", "2", "3"]);
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn a_page_is_a_megabyte_and_segments_share_the_table() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     for number in 0..20 {
         let put = client.put_item().table_name("posts").item("user", text(&format!("USER#{number}")));
         put.item("id", text("1")).item("title", text(&"t".repeat(100_000))).send().await.unwrap();
@@ -393,13 +392,13 @@ async fn a_page_is_a_megabyte_and_segments_share_the_table() {
     assert_eq!(seen.len(), 20);
     let wrong = client.scan().table_name("posts").segment(3).total_segments(3).send().await;
     assert_eq!(code(wrong), "ValidationException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn items_are_written_on_conditions_and_found_by_key() {
-    let world = World::new().await;
-    let client = active_table(&world).await;
+async fn items_are_written_conditionally_and_read_by_key() {
+    let aws = LocalAws::start().await;
+    let client = active_table(&aws).await;
     for (user, id) in [("USER#ada", "POST#1"), ("USER#ada", "POST#2"), ("USER#Zoé", "POST#3")] {
         let put = client.put_item().table_name("posts").item("user", text(user)).item("id", text(id));
         put.item("title", text("t")).condition_expression("attribute_not_exists(id)").send().await.unwrap();
@@ -422,8 +421,8 @@ async fn items_are_written_on_conditions_and_found_by_key() {
     assert_eq!(updated.attributes().unwrap()["image"], text("a/b.jpg"));
     assert_eq!(code(update("POST#9").send().await), "ConditionalCheckFailedException");
 
-    let world = world.restarted().await;
-    let client = aws_sdk_dynamodb::Client::new(&world.config);
+    let aws = aws.restarted().await;
+    let client = aws_sdk_dynamodb::Client::new(&aws.config);
     let mine = client
         .query()
         .table_name("posts")
@@ -453,15 +452,15 @@ async fn items_are_written_on_conditions_and_found_by_key() {
     let delete = delete.condition_expression("attribute_exists(id)").return_values(ReturnValue::AllOld);
     assert_eq!(delete.clone().send().await.unwrap().attributes().unwrap()["title"], text("t"));
     assert_eq!(code(delete.send().await), "ConditionalCheckFailedException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
 #[tokio::test]
 async fn a_role_has_its_path_its_tags_and_its_policies() {
-    let world = World::new().await;
-    let iam = aws_sdk_iam::Client::new(&world.config);
+    let aws = LocalAws::start().await;
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     let tag = aws_sdk_iam::types::Tag::builder().key("deployer:stack").value("postagram é").build().unwrap();
     let create = iam
         .create_role()
@@ -476,8 +475,8 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     let policy =
         r#"{"Version":"2012-10-17","Id":"é","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
     iam.put_role_policy().role_name("web").policy_name("uses").policy_document(policy).send().await.unwrap();
-    let world = world.restarted().await;
-    let iam = aws_sdk_iam::Client::new(&world.config);
+    let aws = aws.restarted().await;
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     let role = iam.get_role().role_name("web").send().await.unwrap();
     let role = role.role().unwrap();
     assert_eq!(role.arn(), "arn:aws:iam::000000000000:role/deployer/web");
@@ -514,13 +513,13 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     assert_eq!(code(iam.get_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
     iam.delete_role().role_name("web").send().await.unwrap();
     assert_eq!(code(iam.get_role().role_name("web").send().await), "NoSuchEntity");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn what_iam_does_not_take_it_refuses_in_its_own_words() {
-    let world = World::new().await;
-    let iam = aws_sdk_iam::Client::new(&world.config);
+async fn invalid_iam_input_is_refused_with_the_errors_of_iam() {
+    let aws = LocalAws::start().await;
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     let create = |name: &str, trust: &str| iam.create_role().role_name(name).assume_role_policy_document(trust).send();
     let long = "a".repeat(65);
     for (name, trust, expected) in [
@@ -550,13 +549,13 @@ async fn what_iam_does_not_take_it_refuses_in_its_own_words() {
     let linked = iam.list_roles().path_prefix("/aws-service-role/").send().await.unwrap();
     let linked = linked.roles()[0].role_name().to_owned();
     assert_eq!(code(iam.delete_role().role_name(linked).send().await), "UnmodifiableEntity");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn an_instance_profile_holds_one_role() {
-    let world = World::new().await;
-    let iam = aws_sdk_iam::Client::new(&world.config);
+    let aws = LocalAws::start().await;
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     for name in ["web", "other"] {
         iam.create_role().role_name(name).assume_role_policy_document(TRUST).send().await.unwrap();
     }
@@ -581,19 +580,19 @@ async fn an_instance_profile_holds_one_role() {
     assert_eq!(code(again), "NoSuchEntity");
     iam.delete_instance_profile().instance_profile_name("web").send().await.unwrap();
     assert_eq!(code(iam.get_instance_profile().instance_profile_name("web").send().await), "NoSuchEntity");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn the_caller_is_known_and_roles_can_be_taken_on() {
-    let world = World::new().await;
-    let sts = aws_sdk_sts::Client::new(&world.config);
+async fn the_caller_is_identified_and_roles_can_be_assumed() {
+    let aws = LocalAws::start().await;
+    let sts = aws_sdk_sts::Client::new(&aws.config);
     let caller = sts.get_caller_identity().send().await.unwrap();
     assert_eq!(caller.account(), Some(local::ACCOUNT));
     let arn = "arn:aws:iam::000000000000:role/web";
     let take = sts.assume_role().role_arn(arn).role_session_name("me");
     assert_eq!(code(take.clone().send().await), "AccessDenied");
-    let iam = aws_sdk_iam::Client::new(&world.config);
+    let iam = aws_sdk_iam::Client::new(&aws.config);
     iam.create_role().role_name("web").assume_role_policy_document(TRUST).send().await.unwrap();
     assert_eq!(code(take.clone().send().await), "AccessDenied");
     let trust = TRUST.replace(r#""Service":"ec2.amazonaws.com""#, r#""AWS":"arn:aws:iam::000000000000:root""#);
@@ -601,24 +600,24 @@ async fn the_caller_is_known_and_roles_can_be_taken_on() {
     let taken = take.send().await.unwrap();
     let keys = taken.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
-    let config = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let config = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
     let caller = aws_sdk_sts::Client::new(&config).get_caller_identity().send().await.unwrap();
     assert_eq!(caller.arn(), Some("arn:aws:sts::000000000000:assumed-role/web/me"));
     assert_eq!(code(aws_sdk_sts::Client::new(&config).get_session_token().send().await), "AccessDenied");
     let session = sts.get_session_token().send().await.unwrap();
     let keys = session.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
-    let config = support::config(&world.cloud, keys.access_key_id(), keys.secret_access_key(), token).await;
+    let config = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
     assert!(aws_sdk_iam::Client::new(&config).list_roles().send().await.is_ok(), "the owner's session owns as well");
-    let wrong = support::config(&world.cloud, local::ACCESS_KEY, "guess", None).await;
+    let wrong = clients::config_of(&aws.endpoint(), local::ACCESS_KEY, "guess", None).await;
     assert_eq!(code(aws_sdk_sts::Client::new(&wrong).get_caller_identity().send().await), "SignatureDoesNotMatch");
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn a_log_group_has_tags_and_a_retention() {
-    let world = World::new().await;
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let aws = LocalAws::start().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws.config);
     let create = logs.create_log_group().log_group_name("/aws/lambda/labeler").tags("k", "v");
     create.clone().send().await.unwrap();
     assert_eq!(code(create.send().await), "ResourceAlreadyExistsException");
@@ -626,8 +625,8 @@ async fn a_log_group_has_tags_and_a_retention() {
         |days| logs.put_retention_policy().log_group_name("/aws/lambda/labeler").retention_in_days(days).send();
     assert_eq!(code(retain(8).await), "InvalidParameterException");
     retain(7).await.unwrap();
-    let world = world.restarted().await;
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let aws = aws.restarted().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws.config);
     let found = logs.describe_log_groups().log_group_name_prefix("/aws/lambda/").send().await.unwrap();
     let group = &found.log_groups()[0];
     assert_eq!((group.log_group_name(), group.retention_in_days()), (Some("/aws/lambda/labeler"), Some(7)));
@@ -641,13 +640,13 @@ async fn a_log_group_has_tags_and_a_retention() {
         code(logs.delete_log_group().log_group_name("/aws/lambda/labeler").send().await),
         "ResourceNotFoundException"
     );
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn logs_come_in_pages() {
-    let world = World::new().await;
-    let logs = aws_sdk_cloudwatchlogs::Client::new(&world.config);
+    let aws = LocalAws::start().await;
+    let logs = aws_sdk_cloudwatchlogs::Client::new(&aws.config);
     logs.create_log_group().log_group_name("group").send().await.unwrap();
     for stream in ["one", "two", "three"] {
         logs.create_log_stream().log_group_name("group").log_stream_name(stream).send().await.unwrap();
@@ -678,21 +677,21 @@ async fn logs_come_in_pages() {
     assert_eq!(code(events.next_token("x").send().await), "InvalidParameterException");
     let found = logs.filter_log_events().log_group_name("group").filter_pattern("line").limit(4).send().await.unwrap();
     assert_eq!((found.events().len(), found.next_token().is_some()), (4, true));
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 #[tokio::test]
 async fn labels_come_from_the_picture_itself() {
     use aws_sdk_rekognition::types::{Image, S3Object};
-    let world = World::new().await;
-    let s3 = world.s3();
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     s3.create_bucket().bucket("images").send().await.unwrap();
     let mut jpeg = std::io::Cursor::new(Vec::new());
     let picture = image::RgbImage::from_pixel(300, 200, image::Rgb([20, 60, 220]));
     picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
     s3.put_object().bucket("images").key("blue").body(jpeg.into_inner().into()).send().await.unwrap();
     s3.put_object().bucket("images").key("text").body(b"no picture".to_vec().into()).send().await.unwrap();
-    let client = aws_sdk_rekognition::Client::new(&world.config);
+    let client = aws_sdk_rekognition::Client::new(&aws.config);
     let detect = |key: &str| {
         let object = S3Object::builder().bucket("images").name(key).build();
         client.detect_labels().image(Image::builder().s3_object(object).build())
@@ -704,5 +703,5 @@ async fn labels_come_from_the_picture_itself() {
     assert_eq!(code(detect("text").send().await), "InvalidImageFormatException");
     assert_eq!(code(detect("absent").send().await), "InvalidS3ObjectException");
     assert_eq!(code(detect("blue").min_confidence(101.0).send().await), "InvalidParameterException");
-    world.cloud.stop().await;
+    aws.stop().await;
 }

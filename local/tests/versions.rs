@@ -1,7 +1,5 @@
 //! What buckets keep of their objects' past.
 
-mod support;
-
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -9,7 +7,7 @@ use aws_sdk_s3::types::{
     BucketVersioningStatus, CompletedMultipartUpload, CompletedPart, Delete, MetadataDirective, ObjectIdentifier,
     VersioningConfiguration,
 };
-use support::World;
+use testkit::LocalAws;
 
 const BUCKET: &str = "past";
 const KEY: &str = "Zoé/a b";
@@ -65,9 +63,9 @@ fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
 }
 
 #[tokio::test]
-async fn what_was_there_before_versioning_stays_as_the_null_version() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn objects_from_before_versioning_are_the_null_version() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     bucket(&s3).await;
     assert_eq!(put(&s3, "one").await, None);
     assert_eq!(get(&s3, None).await, ("one".to_owned(), None));
@@ -94,8 +92,8 @@ async fn what_was_there_before_versioning_stays_as_the_null_version() {
     // All of it is on disk.
     let expected = (vec![top(&four), three.clone(), two.clone(), "null".to_owned()], vec![marker.to_owned()]);
     assert_eq!(listed(&s3).await, expected);
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     assert_eq!(listed(&s3).await, expected);
     for (id, text) in [(four.as_str(), "four"), (&three, "three"), (&two, "two"), ("null", "one")] {
         assert_eq!(get(&s3, Some(id)).await, (text.to_owned(), Some(id.to_owned())));
@@ -110,15 +108,15 @@ async fn what_was_there_before_versioning_stays_as_the_null_version() {
     assert_eq!((deleted.version_id(), deleted.delete_marker()), (Some(marker), Some(true)));
     assert_eq!(get(&s3, None).await, ("three".to_owned(), Some(three.clone())));
     delete.version_id("null").send().await.unwrap();
-    let world = world.restarted().await;
-    assert_eq!(listed(&world.s3()).await, (vec![top(&three), two], vec![]));
-    world.cloud.stop().await;
+    let aws = aws.restarted().await;
+    assert_eq!(listed(&aws.s3()).await, (vec![top(&three), two], vec![]));
+    aws.stop().await;
 }
 
 #[tokio::test]
-async fn while_versioning_is_suspended_the_null_version_is_replaced_and_no_other() {
-    let world = World::new().await;
-    let s3 = world.s3();
+async fn with_versioning_suspended_only_the_null_version_is_replaced() {
+    let aws = LocalAws::start().await;
+    let s3 = aws.s3();
     bucket(&s3).await;
     set(&s3, BucketVersioningStatus::Enabled).await;
     let first = put(&s3, "first").await.unwrap();
@@ -151,8 +149,8 @@ async fn while_versioning_is_suspended_the_null_version_is_replaced_and_no_other
         assert_eq!((deleted.delete_marker(), deleted.version_id()), (Some(true), Some("null")));
         assert_eq!(listed(&s3).await, (vec![first.clone()], vec![top("null")]));
     }
-    let world = world.restarted().await;
-    let s3 = world.s3();
+    let aws = aws.restarted().await;
+    let s3 = aws.s3();
     assert_eq!(listed(&s3).await, (vec![first.clone()], vec![top("null")]));
 
     let one = |id: &str| ObjectIdentifier::builder().key(KEY).version_id(id).build().unwrap();
@@ -162,7 +160,7 @@ async fn while_versioning_is_suspended_the_null_version_is_replaced_and_no_other
     assert_eq!(told, [(Some(first.as_str()), None), (Some("null"), Some("null"))]);
     assert_eq!(listed(&s3).await, (vec![], vec![]));
     s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
-    world.cloud.stop().await;
+    aws.stop().await;
 }
 
 /// The same as `put`, by an upload in parts.

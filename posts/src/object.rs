@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_no_pictures() {
+    fn other_keys_are_not_pictures() {
         for key in [
             "",
             "ada",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invisible_in_a_file_name_is_dropped() {
+    fn invisible_characters_in_a_file_name_are_dropped() {
         let name = |path: &str| path.parse::<FileName>().map(|name| name.to_string());
         assert_eq!(name("\u{200E}IMG\u{200B}_1.jpg\u{FEFF}").as_deref(), Ok("IMG_1.jpg"));
         assert_eq!(name("cat\u{202E}gpj.exe").as_deref(), Ok("catgpj.exe"));

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_can_stand_in_xml() {
+    fn accepted_texts_are_valid_in_xml() {
         for character in '\0'..=char::MAX {
             let passes =
                 |check: fn(&str) -> Result<(), BadCharacter>| check(character.encode_utf8(&mut [0; 4])).is_ok();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_character_is_told_by_its_number() {
+    fn an_invalid_character_is_named_by_its_code_point() {
         for (name, expected) in [
             ("a\u{FFFF}", "it holds U+FFFF, which Unicode assigns to no character"),
             ("a\u{85}", "it holds U+0085, a control character"),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn both_encodings_of_a_header_are_the_same_person() {
+    fn both_encodings_of_a_header_are_the_same_user() {
         let latin = from_header(&[0x5a, 0x6f, 0xe9]);
         let unicode = from_header("Zoé".as_bytes());
         assert_eq!(latin, unicode);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_around_a_name_do_not_count_unless_somebody_vouches_for_them() {
+    fn blanks_around_a_name_are_trimmed_unless_a_token_vouches_for_them() {
         assert_eq!(from_header(b"  ada b \t"), User::parse("ada b"));
         assert_eq!(User::exact(" ada ").unwrap().as_str(), " ada ");
         assert_ne!(User::exact(" ada "), User::exact("ada"));
@@ -238,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_under_other_rules_is_read_as_it_is() {
+    fn names_written_under_other_rules_are_read_unchanged() {
         for name in ["Zoe\u{301}", "ada\u{200B}", "a\u{FFFF}b", "ada\u{A0}b"] {
             assert_eq!(User::from_key(&format!("USER#{name}")).unwrap().as_str(), name);
         }
     }
 
     #[test]
-    fn a_person_is_found_under_other_spellings_too() {
+    fn a_user_is_found_under_other_spellings() {
         assert_eq!(names(&User::other_spellings("ada")), [""; 0]);
         assert_eq!(names(&User::other_spellings(" Zoé ")), ["Zoe\u{301}"]);
         assert_eq!(names(&User::other_spellings("Zoe\u{301}")), ["Zoe\u{301}"]);

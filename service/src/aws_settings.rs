@@ -201,7 +201,7 @@ mod tests {
         &["nonsense!", "-1", "0", "é", "a b", "http://", "ftp://a/", "http://a:99999", "x\ny", "\u{0}"];
 
     #[test]
-    fn every_odd_value_is_refused_in_one_line_that_names_the_variable() {
+    fn every_invalid_value_is_refused_in_one_line_that_names_the_variable() {
         let endpoints = ["S3", "DYNAMODB", "STS"].map(|service| (format!("{ENDPOINTS}{service}"), URL));
         let all = RULES.iter().map(|(name, _, rule)| ((*name).to_owned(), *rule)).chain(endpoints);
         let mut refused = 0;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_empty_is_not_set_and_what_others_take_is_taken() {
+    fn empty_values_are_unset_and_values_that_the_sdk_accepts_are_accepted() {
         for (name, ..) in RULES {
             for empty in ["", " "] {
                 match read(&[(name, empty)]) {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_and_what_is_no_text_is_named() {
+    fn an_incomplete_pair_and_an_invalid_text_are_named() {
         assert!(
             read(&[("AWS_ACCESS_KEY_ID", "a")])
                 .unwrap_err()

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_of_s3_goes_before_the_one_of_all() {
+    fn the_endpoint_of_s3_overrides_the_general_one() {
         let of_all = [("BUCKET", "b"), ("DYNAMO_TABLE", "t"), ("AWS_ENDPOINT_URL", "http://all")];
         assert_eq!(read(&of_all).unwrap().s3_endpoint.as_deref(), Some("http://all"));
         let both = [&of_all[..], &[("AWS_ENDPOINT_URL_S3", "http://s3")]].concat();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn missing_and_invalid_settings_are_named() {
         assert!(read(&[("DYNAMO_TABLE", "t")]).unwrap_err().starts_with("BUCKET is not set"));
         assert!(read(&[("BUCKET", "b")]).unwrap_err().starts_with("DYNAMO_TABLE is not set"));
         for (name, value, expected) in [

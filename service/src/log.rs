@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_thread_that_rests_are_written_together_and_all_others_at_once() {
+    fn lines_of_an_idle_thread_are_flushed_together_and_others_at_once() {
         let (mut waiting, mut calls) = (Waiting::default(), Calls::default());
         waiting.add(b"a\n", &mut calls);
         assert_eq!(calls.0, [b"a\n"]);

@@ -1,24 +1,21 @@
 //! What the service owes the page and the labeler, told as stories against a cloud.
 
-#[path = "support/line.rs"]
-mod line;
 mod support;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
-use line::{Fate, line};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::Limits;
-use support::{World, text, told, url_query, uuid};
+use support::{TestService, text, told, url_query, uuid};
+use testkit::{Fault, Proxy};
 
 #[tokio::test]
 async fn a_post_is_returned_as_it_was_written() {
-    let world = World::new().await;
-    let answer = world.post(b"ada", json!({ "title": "Zoé's", "body": "<b>&\n" }).to_string()).await;
+    let service = TestService::start().await;
+    let answer = service.post(b"ada", json!({ "title": "Zoé's", "body": "<b>&\n" }).to_string()).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let post: Value = answer.json().await.unwrap();
     let id = text(&post["id"]);
@@ -28,234 +25,231 @@ async fn a_post_is_returned_as_it_was_written() {
         "id": id, "user": "ada", "title": "Zoé's", "body": "<b>&\n", "image": null, "labels": null, "label": null
     });
     assert_eq!(post, same);
-    assert_eq!(world.list("/posts").await, [same]);
-    world.end().await;
+    assert_eq!(service.list("/posts").await, [same]);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_list_is_always_an_array_and_only_ever_appends() {
-    let world = World::new().await;
-    assert_eq!(world.list("/posts").await, Vec::<Value>::new());
+async fn a_list_is_always_an_array_and_new_posts_are_appended() {
+    let service = TestService::start().await;
+    assert_eq!(service.list("/posts").await, Vec::<Value>::new());
     let mut written = Vec::new();
     for user in [&b"ada"[..], b"bob", b"ada", b"eve"] {
-        written.push(world.write(user, "t").await);
-        let ids: Vec<_> = world.list("/posts").await.iter().map(uuid).collect();
+        written.push(service.write(user, "t").await);
+        let ids: Vec<_> = service.list("/posts").await.iter().map(uuid).collect();
         assert_eq!(ids, written);
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn whoever_has_written_finds_it_however_many_ask_at_the_same_time() {
-    let world = World::new().await;
+async fn an_author_reads_a_new_post_at_once_under_concurrent_reads() {
+    let service = TestService::start().await;
     let writes_and_looks = |user: &'static str| {
-        let world = &world;
+        let service = &service;
         async move {
             for _ in 0..5 {
-                let id = world.write(user.as_bytes(), "t").await;
+                let id = service.write(user.as_bytes(), "t").await;
                 for path in ["/posts", &format!("/posts?user={user}")] {
-                    assert!(world.list(path).await.iter().any(|post| uuid(post) == id), "{user} {path}");
+                    assert!(service.list(path).await.iter().any(|post| uuid(post) == id), "{user} {path}");
                 }
             }
         }
     };
     join_all(["ada", "ada", "ada", "bob", "bob", "eve"].map(writes_and_looks)).await;
-    assert_eq!(world.list("/posts").await.len(), 30);
-    world.end().await;
+    assert_eq!(service.list("/posts").await.len(), 30);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn posts_that_are_written_at_the_same_time_share_calls_and_each_is_told_the_truth() {
+async fn concurrent_posts_share_calls_and_each_gets_its_own_result() {
     const POSTS: usize = 40;
-    let mut world = World::new().await;
-    let whole = std::mem::take(&mut world.base);
-    for (throttles, status) in [(false, StatusCode::CREATED), (true, StatusCode::SERVICE_UNAVAILABLE)] {
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let slow = {
-            let calls = calls.clone();
-            move |asked: String| {
-                calls.lock().unwrap().push(asked);
-                async move {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                    if throttles { Fate::Throttled } else { Fate::Pass }
-                }
-            }
-        };
-        world.base = world.elsewhere_with(&line(&world.endpoint, slow).await, Limits::default()).await;
+    let mut service = TestService::start().await;
+    let whole = std::mem::take(&mut service.base);
+    let slow = |_| async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        None
+    };
+    for (fault, status) in [(None, StatusCode::CREATED), (Some(Fault::Throttled), StatusCode::SERVICE_UNAVAILABLE)] {
+        let proxy = Proxy::with_hook(&service.endpoint, slow).await;
+        if let Some(fault) = fault {
+            proxy.inject(["PutItem", "BatchWriteItem"], fault, usize::MAX);
+        }
+        service.base = service.elsewhere_with(&proxy.endpoint(), Limits::default()).await;
         let title = |number| json!({ "title": number, "body": "b" }).to_string();
-        let answers = join_all((0..POSTS).map(|number| world.post(b"ada", title(format!("{number}"))))).await;
+        let answers = join_all((0..POSTS).map(|number| service.post(b"ada", title(format!("{number}"))))).await;
         assert!(answers.iter().all(|answer| answer.status() == status), "{answers:?}");
-        let calls = std::mem::take(&mut *calls.lock().unwrap());
-        assert!(calls.len() < POSTS && calls.iter().any(|call| call == "BatchWriteItem"), "{calls:?}");
-        world.base.clone_from(&whole);
+        let calls = proxy.calls();
+        assert!(calls.len() < POSTS && calls.contains(&"BatchWriteItem#1".to_owned()), "{calls:?}");
+        service.base.clone_from(&whole);
         let mut titles: Vec<usize> =
-            world.list("/posts?user=ada").await.iter().map(|post| text(&post["title"]).parse().unwrap()).collect();
+            service.list("/posts?user=ada").await.iter().map(|post| text(&post["title"]).parse().unwrap()).collect();
         titles.sort_unstable();
         assert_eq!(titles, (0..POSTS).collect::<Vec<_>>(), "all of the first time, none of the second");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_list_can_be_of_one_user() {
-    let world = World::new().await;
+async fn a_list_can_be_limited_to_one_user() {
+    let service = TestService::start().await;
     let (first, _, second) =
-        (world.write(b"ada", "1").await, world.write(b"bob", "2").await, world.write(b"ada", "3").await);
+        (service.write(b"ada", "1").await, service.write(b"bob", "2").await, service.write(b"ada", "3").await);
     for path in ["/posts?user=ada", "/posts?id_user=ada", "/posts?user=+ada+", "/posts?user=&id_user=ada"] {
-        let ids: Vec<_> = world.list(path).await.iter().map(uuid).collect();
+        let ids: Vec<_> = service.list(path).await.iter().map(uuid).collect();
         assert_eq!(ids, [first.clone(), second.clone()], "{path}");
     }
     for (path, count) in [("/posts?user=", 3), ("/posts?id_user=", 3), ("/posts?user=nobody", 0), ("/posts?user=..", 0)]
     {
-        assert_eq!(world.list(path).await.len(), count, "{path}");
+        assert_eq!(service.list(path).await.len(), count, "{path}");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn both_spellings_of_an_accented_name_are_one_person() {
-    let world = World::new().await;
-    world.write(b"Zo\xe9", "latin").await;
-    world.write("  Zoé ".as_bytes(), "unicode").await;
-    let posts = world.list("/posts?user=Zo%C3%A9").await;
+async fn both_unicode_forms_of_an_accented_name_are_one_user() {
+    let service = TestService::start().await;
+    service.write(b"Zo\xe9", "latin").await;
+    service.write("  Zoé ".as_bytes(), "unicode").await;
+    let posts = service.list("/posts?user=Zo%C3%A9").await;
     assert_eq!(posts.len(), 2);
     assert!(posts.iter().all(|post| post["user"] == "Zoé"));
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn any_name_can_write_upload_and_delete() {
-    let world = World::new().await;
+    let service = TestService::start().await;
     for name in ["a/b", "#1", "50 %, or & + ?", "Мария", "c:\\d"] {
-        let post = world.write(name.as_bytes(), "t").await;
-        let (address, object) = world.upload(name, &post, "my cat+dog#1.jpg").await;
+        let post = service.write(name.as_bytes(), "t").await;
+        let (address, object) = service.upload(name, &post, "my cat+dog#1.jpg").await;
         assert!(object.starts_with(&format!("{name}/{post}/")), "{object}");
         assert!(object.ends_with("my cat+dog#1.jpg"), "{object}");
-        assert_eq!(world.put(&address, "image/jpeg").await, 200, "{address}");
-        assert_eq!(world.objects().await, std::slice::from_ref(&object));
-        world.label(name, &post, &object, &["Cat"]).await;
-        let posts = world.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
-        let picture = world.http.get(text(&posts[0]["image"])).send().await.unwrap();
+        assert_eq!(service.put(&address, "image/jpeg").await, 200, "{address}");
+        assert_eq!(service.objects().await, std::slice::from_ref(&object));
+        service.label(name, &post, &object, &["Cat"]).await;
+        let posts = service.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
+        let picture = service.http.get(text(&posts[0]["image"])).send().await.unwrap();
         assert_eq!((picture.status(), picture.text().await.unwrap().as_str()), (StatusCode::OK, "picture"), "{name}");
-        let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), name.as_bytes()).await;
+        let gone = service.ask(Method::DELETE, &format!("/posts/{post}"), name.as_bytes()).await;
         assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{name}");
-        assert_eq!((world.rows().await, world.objects().await.len()), (0, 0), "{name}");
+        assert_eq!((service.rows().await, service.objects().await.len()), (0, 0), "{name}");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn a_picture_shows_once_it_is_labelled() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    let before = &world.list("/posts").await[0];
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let (address, object) = service.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
+    let before = &service.list("/posts").await[0];
     assert_eq!((&before["image"], &before["labels"], &before["label"]), (&Value::Null, &Value::Null, &Value::Null));
 
-    world.label("ada", &post, &object, &["Cat", "Animal"]).await;
-    let after = &world.list("/posts").await[0];
+    service.label("ada", &post, &object, &["Cat", "Animal"]).await;
+    let after = &service.list("/posts").await[0];
     assert_eq!(after["labels"], json!(["Cat", "Animal"]));
     assert_eq!(after["label"], after["labels"]);
     let image = text(&after["image"]);
     assert!(image.starts_with("http://") && image.contains("response-content-type=image%2Fjpeg"), "{image}");
-    let picture = world.http.get(&image).send().await.unwrap();
+    let picture = service.http.get(&image).send().await.unwrap();
     assert_eq!(picture.text().await.unwrap(), "picture");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn a_post_without_recognised_labels_has_an_empty_list() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    world.label("ada", &post, &object, &[]).await;
-    let after = &world.list("/posts").await[0];
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let (address, object) = service.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
+    service.label("ada", &post, &object, &[]).await;
+    let after = &service.list("/posts").await[0];
     assert_eq!(after["labels"], json!([]));
     assert!(after["image"].is_string());
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn an_upload_address_has_two_names_and_binds_the_type() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
     for path in ["/signedUrlPut", "/getSignedUrlPut"] {
         let query = url_query(&[("filename", "../x/cat.png"), ("filetype", "image/png"), ("postId", &post)]);
-        let answer = world.ask(Method::GET, &format!("{path}?{query}"), b"ada").await;
+        let answer = service.ask(Method::GET, &format!("{path}?{query}"), b"ada").await;
         assert_eq!(answer.status(), StatusCode::OK);
         let upload: Value = answer.json().await.unwrap();
         let object = text(&upload["objectName"]);
         assert_eq!((object.matches('/').count(), object.ends_with("cat.png")), (2, true), "{object}");
         let address = text(&upload["uploadURL"]);
-        assert_eq!(world.put(&address, "image/jpeg").await, 403);
-        assert_eq!(world.put(&address, "image/png").await, 200);
+        assert_eq!(service.put(&address, "image/jpeg").await, 403);
+        assert_eq!(service.put(&address, "image/png").await, 200);
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn a_file_of_unknown_type_can_be_uploaded() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
     for unknown in ["", "application/octet-stream"] {
         let query = url_query(&[("filename", "cat"), ("filetype", unknown), ("postId", &post)]);
-        let answer = world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await;
+        let answer = service.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await;
         let upload: Value = answer.json().await.unwrap();
-        assert_eq!(world.put(&text(&upload["uploadURL"]), "application/octet-stream").await, 200);
+        assert_eq!(service.put(&text(&upload["uploadURL"]), "application/octet-stream").await, 200);
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn only_the_author_can_upload_and_delete() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
-    told(world.ask(Method::GET, &upload, b"bob").await, 404).await;
-    told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"bob").await, 404).await;
-    assert_eq!(world.list("/posts").await.len(), 1);
-    world.end().await;
+    told(service.ask(Method::GET, &upload, b"bob").await, 404).await;
+    told(service.ask(Method::DELETE, &format!("/posts/{post}"), b"bob").await, 404).await;
+    assert_eq!(service.list("/posts").await.len(), 1);
+    service.end().await;
 }
 
 #[tokio::test]
 async fn deleting_removes_row_and_every_picture_of_this_post_only() {
-    let world = World::new().await;
-    let (post, other) = (world.write(b"ada", "t").await, world.write(b"ada", "t").await);
+    let service = TestService::start().await;
+    let (post, other) = (service.write(b"ada", "t").await, service.write(b"ada", "t").await);
     for (post, file) in [(&post, "1.jpg"), (&post, "2.jpg"), (&other, "3.jpg")] {
-        let (address, _) = world.upload("ada", post, file).await;
-        assert_eq!(world.put(&address, "image/jpeg").await, 200);
+        let (address, _) = service.upload("ada", post, file).await;
+        assert_eq!(service.put(&address, "image/jpeg").await, 200);
     }
     // Somebody else, whose name begins like the names of the pictures.
     let nested = format!("ada/{post}");
-    let theirs = world.write(nested.as_bytes(), "t").await;
-    let (address, _) = world.upload(&nested, &theirs, "4.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    assert_eq!(world.objects().await.len(), 4);
-    assert!(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await.status().is_success());
-    let left = world.objects().await;
-    assert_eq!((left.len(), world.rows().await), (2, 2), "{left:?}");
+    let theirs = service.write(nested.as_bytes(), "t").await;
+    let (address, _) = service.upload(&nested, &theirs, "4.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
+    assert_eq!(service.objects().await.len(), 4);
+    assert!(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await.status().is_success());
+    let left = service.objects().await;
+    assert_eq!((left.len(), service.rows().await), (2, 2), "{left:?}");
     for (prefix, file) in [(format!("ada/{other}/"), "3.jpg"), (format!("{nested}/{theirs}/"), "4.jpg")] {
         assert!(left.iter().any(|key| key.starts_with(&prefix) && key.ends_with(file)), "{file}: {left:?}");
     }
-    told(world.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
-    world.end().await;
+    told(service.ask(Method::DELETE, &format!("/posts/{post}"), b"ada").await, 404).await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn parts_of_a_list_make_up_the_whole() {
-    let world = World::new().await;
+async fn the_pages_of_a_list_make_up_the_whole() {
+    let service = TestService::start().await;
     for _ in 0..5 {
-        world.write(b"ada", "t").await;
-        world.write(b"bob", "t").await;
+        service.write(b"ada", "t").await;
+        service.write(b"bob", "t").await;
     }
     for who in ["", "user=ada&"] {
-        let whole = world.list(&format!("/posts?{who}")).await;
+        let whole = service.list(&format!("/posts?{who}")).await;
         let mut parts = Vec::new();
         let mut cursor = String::new();
         for sizes in 1.. {
-            let answer = world.get(&format!("/posts?{who}limit=2&cursor={cursor}")).await;
+            let answer = service.get(&format!("/posts?{who}limit=2&cursor={cursor}")).await;
             assert_eq!(answer.headers()["access-control-expose-headers"], "Next-Cursor, Retry-After, X-Request-Id");
             let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
             parts.extend(answer.json::<Vec<Value>>().await.unwrap());
@@ -267,12 +261,12 @@ async fn parts_of_a_list_make_up_the_whole() {
         }
         assert_eq!(parts, whole);
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn bad_input_is_told_with_the_name_of_its_field() {
-    let world = World::new().await;
+async fn a_validation_error_names_the_field() {
+    let service = TestService::start().await;
     let long_title = json!({ "title": "é".repeat(301), "body": "" }).to_string();
     let long_body = json!({ "title": "", "body": "é".repeat(10_001) }).to_string();
     for (body, field) in [
@@ -286,10 +280,10 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         (&long_title, "title"),
         (&long_body, "body"),
     ] {
-        let message = told(world.post(b"ada", body.to_owned()).await, 422).await;
+        let message = told(service.post(b"ada", body.to_owned()).await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{body}: {message}");
     }
-    let post = world.write(b"ada", "t").await;
+    let post = service.write(b"ada", "t").await;
     for (query, field) in [
         (format!("filetype=image/png&postId={post}"), "filename"),
         (format!("filename=a&postId={post}"), "filetype"),
@@ -305,7 +299,7 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         (format!("filename=a%ED%A0%80.png&filetype=image/png&postId={post}"), "filename"),
         (format!("filename=a&filetype=image/png&postId={post}%FF"), "postId"),
     ] {
-        let message = told(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
+        let message = told(service.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
     for (query, field) in [
@@ -315,7 +309,7 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         ("cursor=7", "cursor"),
         ("user=%E9", "user"),
     ] {
-        let message = told(world.get(&format!("/posts?{query}")).await, 422).await;
+        let message = told(service.get(&format!("/posts?{query}")).await, 422).await;
         assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
     }
     for (body, field) in [
@@ -324,18 +318,18 @@ async fn bad_input_is_told_with_the_name_of_its_field() {
         ("{\"title\":\"t\",\"body\":\"a\\u0000\"}", "body"),
         ("{\"title\":\"a\u{FFFF}\",\"body\":\"b\"}", "title"),
     ] {
-        let message = told(world.post(b"ada", body.to_owned()).await, 422).await;
+        let message = told(service.post(b"ada", body.to_owned()).await, 422).await;
         assert!(message.starts_with(&format!("{field}: it holds ")), "{body}: {message}");
     }
     let long_name = vec![b'u'; 501];
-    assert!(told(world.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
-    world.end().await;
+    assert!(told(service.post(&long_name, "{}").await, 422).await.starts_with("Authorization: "));
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_character_that_listings_cannot_carry_is_refused_at_the_door_and_named() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
+async fn a_character_that_xml_cannot_carry_is_refused_and_named() {
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
     for (character, name) in [
         ('\u{FFFF}', "U+FFFF"),
         ('\u{FFFE}', "U+FFFE"),
@@ -351,47 +345,47 @@ async fn a_character_that_listings_cannot_carry_is_refused_at_the_door_and_named
             assert!(message.starts_with(&format!("{field}: it holds {name}, ")), "{field}: {message}");
         };
         let text = format!("a{character}b");
-        refused(world.post(b"ada", json!({ "title": text, "body": "" }).to_string()).await, "title").await;
-        refused(world.post(b"ada", json!({ "title": "", "body": text }).to_string()).await, "body").await;
+        refused(service.post(b"ada", json!({ "title": text, "body": "" }).to_string()).await, "title").await;
+        refused(service.post(b"ada", json!({ "title": "", "body": text }).to_string()).await, "body").await;
         let query = url_query(&[("filename", &format!("{text}.png")), ("filetype", "image/png"), ("postId", &post)]);
-        refused(world.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, "filename").await;
+        refused(service.ask(Method::GET, &format!("/signedUrlPut?{query}"), b"ada").await, "filename").await;
         if !character.is_ascii_control() {
-            refused(world.post(text.as_bytes(), r#"{"title":"t","body":"b"}"#).await, "Authorization").await;
+            refused(service.post(text.as_bytes(), r#"{"title":"t","body":"b"}"#).await, "Authorization").await;
         }
-        assert_eq!(world.list(&format!("/posts?{}", url_query(&[("user", &text)]))).await, [] as [Value; 0]);
+        assert_eq!(service.list(&format!("/posts?{}", url_query(&[("user", &text)]))).await, [] as [Value; 0]);
     }
-    assert_eq!(world.rows().await, 1);
+    assert_eq!(service.rows().await, 1);
     // Of controls, a text keeps its lines and tabs; it keeps every script and all that emoji are made of.
     let text = "a\tb\r\nc \u{200F}שלום 👩\u{200D}🚀";
-    let kept = world.post(b"ada", json!({ "title": "❤\u{FE0F}", "body": text }).to_string()).await;
+    let kept = service.post(b"ada", json!({ "title": "❤\u{FE0F}", "body": text }).to_string()).await;
     assert_eq!(kept.json::<Value>().await.unwrap()["body"], text);
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn however_a_keyboard_spells_a_name_it_is_one_person() {
-    let world = World::new().await;
+async fn names_that_look_the_same_are_one_user() {
+    let service = TestService::start().await;
     for name in ["Zoe\u{301} B", "Zo\u{E9}\u{A0}B", " Zo\u{E9} B "] {
-        let post = world.write(name.as_bytes(), "t").await;
-        let (address, object) = world.upload("Zoé B", &post, "cat.jpg").await;
+        let post = service.write(name.as_bytes(), "t").await;
+        let (address, object) = service.upload("Zoé B", &post, "cat.jpg").await;
         assert!(object.starts_with(&format!("Zoé B/{post}/")), "{object}");
-        assert_eq!(world.put(&address, "image/jpeg").await, 200);
+        assert_eq!(service.put(&address, "image/jpeg").await, 200);
     }
     for name in ["Zoé B", "Zoe\u{301} B"] {
-        let posts = world.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
+        let posts = service.list(&format!("/posts?{}", url_query(&[("user", name)]))).await;
         assert_eq!(posts.len(), 3, "{name:?}");
         assert!(posts.iter().all(|post| post["user"] == "Zoé B"));
     }
     for invisible in ["Zoé B\u{200B}", "\u{202E}Zoé B", "Zoé\u{AD} B", "Zoé B\u{FE0F}", "Zoé\u{2066} B"] {
-        let message = told(world.post(invisible.as_bytes(), r#"{"title":"t","body":"b"}"#).await, 422).await;
+        let message = told(service.post(invisible.as_bytes(), r#"{"title":"t","body":"b"}"#).await, 422).await;
         assert!(message.starts_with("Authorization: it holds U+"), "{message}");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn posts_that_were_written_under_other_names_for_the_same_person_can_be_read_and_deleted() {
-    let world = World::new().await;
+async fn posts_written_under_another_spelling_of_a_name_can_be_read_and_deleted() {
+    let service = TestService::start().await;
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     for (kept, owner) in [
         ("Zoe\u{301}", "Zoe\u{301}"),
@@ -401,82 +395,82 @@ async fn posts_that_were_written_under_other_names_for_the_same_person_can_be_re
         ("a\u{FFFF}b", "a\u{FFFF}b"),
     ] {
         let id = posts::PostId::new();
-        let put = world.dynamo.put_item().table_name(support::TABLE).item("user", stored(&format!("USER#{kept}")));
+        let put = service.dynamo.put_item().table_name(support::TABLE).item("user", stored(&format!("USER#{kept}")));
         let put = put.item("id", stored(&id.key())).item("title", stored("t")).item("body", stored("b"));
         put.send().await.unwrap();
-        let picture = world.s3.put_object().bucket(support::BUCKET).key(format!("{kept}/{id}/x\u{FFFE}.png"));
+        let picture = service.s3.put_object().bucket(support::BUCKET).key(format!("{kept}/{id}/x\u{FFFE}.png"));
         picture.send().await.unwrap();
         for path in ["/posts".to_owned(), format!("/posts?{}", url_query(&[("user", owner)]))] {
-            assert_eq!(world.list(&path).await[0]["user"], kept, "{path}");
+            assert_eq!(service.list(&path).await[0]["user"], kept, "{path}");
         }
-        told(world.ask(Method::DELETE, &format!("/posts/{id}"), b"eve").await, 404).await;
-        let gone = world.ask(Method::DELETE, &format!("/posts/{id}"), owner.as_bytes()).await;
+        told(service.ask(Method::DELETE, &format!("/posts/{id}"), b"eve").await, 404).await;
+        let gone = service.ask(Method::DELETE, &format!("/posts/{id}"), owner.as_bytes()).await;
         assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{owner:?}");
-        assert_eq!((world.rows().await, world.objects().await.len()), (0, 0), "{owner:?}");
+        assert_eq!((service.rows().await, service.objects().await.len()), (0, 0), "{owner:?}");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_picture_that_was_removed_is_told_with_the_reason() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
+async fn a_removed_picture_is_returned_with_the_reason() {
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     let update =
-        world.dynamo.update_item().table_name(support::TABLE).update_expression("SET image = :it, refused = :why");
+        service.dynamo.update_item().table_name(support::TABLE).update_expression("SET image = :it, refused = :why");
     let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
     let object = format!("ada/{post}/x.heic");
     let update = update.expression_attribute_values(":it", stored(&object));
     update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
-    let told = &world.list("/posts").await[0];
+    let told = &service.list("/posts").await[0];
     assert_eq!((&told["image"], &told["labels"], &told["label"]), (&Value::Null, &Value::Null, &Value::Null));
     assert_eq!((&told["reason"], &told["removed"]), (&json!("unsupported"), &json!(object)));
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn the_longest_title_and_body_are_accepted() {
-    let world = World::new().await;
+    let service = TestService::start().await;
     let longest = json!({ "title": "é".repeat(300), "body": "é".repeat(10_000) });
-    assert_eq!(world.post(b"ada", longest.to_string()).await.status(), StatusCode::CREATED);
-    world.end().await;
+    assert_eq!(service.post(b"ada", longest.to_string()).await.status(), StatusCode::CREATED);
+    service.end().await;
 }
 
 #[tokio::test]
 async fn an_author_is_needed_to_write_upload_and_delete() {
-    let world = World::new().await;
+    let service = TestService::start().await;
     let upload = "/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId=x";
-    told(world.get(upload).await, 401).await;
-    told(world.http.delete(format!("{}/posts/x", world.base)).send().await.unwrap(), 401).await;
-    told(world.http.post(format!("{}/posts", world.base)).send().await.unwrap(), 401).await;
+    told(service.get(upload).await, 401).await;
+    told(service.http.delete(format!("{}/posts/x", service.base)).send().await.unwrap(), 401).await;
+    told(service.http.post(format!("{}/posts", service.base)).send().await.unwrap(), 401).await;
     for nobody in [&b""[..], b"  "] {
-        told(world.post(nobody, r#"{"title":"t","body":"b"}"#).await, 401).await;
+        told(service.post(nobody, r#"{"title":"t","body":"b"}"#).await, 401).await;
     }
-    assert_eq!(world.rows().await, 0);
-    world.end().await;
+    assert_eq!(service.rows().await, 0);
+    service.end().await;
 }
 
 #[tokio::test]
 async fn every_other_error_has_the_same_shape() {
-    let world = World::new().await;
-    told(world.ask(Method::DELETE, "/posts/7", b"ada").await, 404).await;
-    told(world.ask(Method::GET, "/signedUrlPut?filename=a&filetype=image/png&postId=7", b"ada").await, 404).await;
-    told(world.get("/nothing/here").await, 404).await;
-    told(world.ask(Method::PUT, "/posts", b"ada").await, 405).await;
-    told(world.ask(Method::POST, "/", b"ada").await, 405).await;
-    told(world.post(b"ada", vec![b' '; 64 * 1024 + 1]).await, 413).await;
-    told(world.post(b"ada", vec![b' '; 3 * 1024 * 1024]).await, 413).await;
-    let form = world.http.post(format!("{}/posts", world.base)).header("Authorization", "ada");
+    let service = TestService::start().await;
+    told(service.ask(Method::DELETE, "/posts/7", b"ada").await, 404).await;
+    told(service.ask(Method::GET, "/signedUrlPut?filename=a&filetype=image/png&postId=7", b"ada").await, 404).await;
+    told(service.get("/nothing/here").await, 404).await;
+    told(service.ask(Method::PUT, "/posts", b"ada").await, 405).await;
+    told(service.ask(Method::POST, "/", b"ada").await, 405).await;
+    told(service.post(b"ada", vec![b' '; 64 * 1024 + 1]).await, 413).await;
+    told(service.post(b"ada", vec![b' '; 3 * 1024 * 1024]).await, 413).await;
+    let form = service.http.post(format!("{}/posts", service.base)).header("Authorization", "ada");
     told(form.header(CONTENT_TYPE, "text/plain").body("{}").send().await.unwrap(), 415).await;
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_without_asking_the_cloud() {
-    let world = World::new().await;
-    let before = world.calls().await;
+async fn a_preflight_is_answered_without_a_call_to_aws() {
+    let service = TestService::start().await;
+    let before = service.calls().await;
     for path in ["/posts", "/posts/7", "/signedUrlPut", "/nothing"] {
-        let answer = world.ask(Method::OPTIONS, path, b"").await;
+        let answer = service.ask(Method::OPTIONS, path, b"").await;
         assert!(answer.status().is_success());
         let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("access-control-allow-origin"), "*");
@@ -484,36 +478,36 @@ async fn a_preflight_is_answered_without_asking_the_cloud() {
         assert_eq!(header("access-control-allow-methods"), "GET, POST, DELETE, OPTIONS");
         assert!(header("access-control-max-age").parse::<u32>().unwrap() >= 600);
     }
-    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
-    assert_eq!(world.calls().await, before);
-    assert_eq!(world.get("/posts").await.headers()["access-control-allow-origin"], "*");
-    assert_eq!(world.calls().await, before + 1);
-    world.end().await;
+    assert_eq!(service.get("/health").await.status(), StatusCode::OK);
+    assert_eq!(service.calls().await, before);
+    assert_eq!(service.get("/posts").await.headers()["access-control-allow-origin"], "*");
+    assert_eq!(service.calls().await, before + 1);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn an_outage_is_a_503_that_says_when_to_come_back() {
-    let mut world = World::new().await;
+async fn an_outage_is_a_503_with_retry_after() {
+    let mut service = TestService::start().await;
     let nowhere = support::nowhere().await;
-    world.base = world.elsewhere(Some(&nowhere), Some(&nowhere)).await;
-    for answer in [world.get("/posts").await, world.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
+    service.base = service.elsewhere(Some(&nowhere), Some(&nowhere)).await;
+    for answer in [service.get("/posts").await, service.post(b"ada", r#"{"title":"t","body":"b"}"#).await] {
         assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
         told(answer, 503).await;
     }
-    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
-    world.end().await;
+    assert_eq!(service.get("/health").await.status(), StatusCode::OK);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn throttling_is_a_503_that_says_when_to_come_back_and_leaves_nothing_half_done() {
-    let mut world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    world.label("ada", &post, &object, &["Cat"]).await;
-    let before = world.list("/posts").await;
-    let whole = std::mem::take(&mut world.base);
-    let (delete, picture) = (format!("/posts/{post}"), format!("DELETE /{}/{object}", support::BUCKET));
+async fn throttling_is_a_503_with_retry_after_and_leaves_nothing_half_done() {
+    let mut service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let (address, object) = service.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
+    service.label("ada", &post, &object, &["Cat"]).await;
+    let before = service.list("/posts").await;
+    let whole = std::mem::take(&mut service.base);
+    let delete = format!("/posts/{post}");
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
     for (method, path, throttled) in [
         (Method::POST, "/posts", "PutItem"),
@@ -521,71 +515,65 @@ async fn throttling_is_a_503_that_says_when_to_come_back_and_leaves_nothing_half
         (Method::GET, "/posts?user=ada", "Query"),
         (Method::GET, &upload, "GetItem"),
         (Method::DELETE, &delete, "GetItem"),
-        (Method::DELETE, &delete, "GET /images"),
-        (Method::DELETE, &delete, &picture),
+        (Method::DELETE, &delete, "ListObjectsV2"),
+        (Method::DELETE, &delete, "DeleteObject"),
         (Method::DELETE, &delete, "DeleteItem"),
     ] {
-        let call = throttled.to_owned();
-        let fate =
-            move |asked: String| std::future::ready(if is(&asked, &call) { Fate::Throttled } else { Fate::Pass });
-        world.base = world.elsewhere_with(&line(&world.endpoint, fate).await, Limits::default()).await;
+        let proxy = Proxy::to(&service.endpoint).await;
+        proxy.inject([throttled], Fault::Throttled, usize::MAX);
+        service.base = service.elsewhere_with(&proxy.endpoint(), Limits::default()).await;
         let answer = match method {
-            Method::POST => world.post(b"ada", r#"{"title":"t","body":"b"}"#).await,
-            _ => world.ask(method.clone(), path, b"ada").await,
+            Method::POST => service.post(b"ada", r#"{"title":"t","body":"b"}"#).await,
+            _ => service.ask(method.clone(), path, b"ada").await,
         };
         assert_eq!(answer.headers()["retry-after"], "2", "{method} {path}, {throttled}");
         assert_eq!(told(answer, 503).await, "the storage cannot be reached now, please try again");
-        world.base.clone_from(&whole);
-        assert_eq!(world.rows().await, 1, "{method} {path}, {throttled}");
+        service.base.clone_from(&whole);
+        assert_eq!(service.rows().await, 1, "{method} {path}, {throttled}");
         // Pictures go first, and the row that owns them last.
         let pictures = if throttled == "DeleteItem" { 0 } else { 1 };
-        assert_eq!(world.objects().await.len(), pictures, "{method} {path}, {throttled}");
+        assert_eq!(service.objects().await.len(), pictures, "{method} {path}, {throttled}");
         if pictures == 1 {
-            assert_eq!(world.list("/posts").await[0]["labels"], before[0]["labels"]);
+            assert_eq!(service.list("/posts").await[0]["labels"], before[0]["labels"]);
         }
     }
-    assert_eq!(world.ask(Method::DELETE, &delete, b"ada").await.status(), StatusCode::NO_CONTENT);
-    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
-    world.end().await;
-}
-
-/// Whether this is the call, whatever slash a client puts behind a bucket.
-fn is(asked: &str, call: &str) -> bool {
-    asked.trim_end_matches('/') == call
+    assert_eq!(service.ask(Method::DELETE, &delete, b"ada").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!((service.rows().await, service.objects().await.len()), (0, 0));
+    service.end().await;
 }
 
 #[tokio::test]
 async fn a_deletion_that_fails_halfway_can_be_repeated() {
-    let mut world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, _) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
+    let mut service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let (address, _) = service.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
     let delete = format!("/posts/{post}");
-    let whole = std::mem::take(&mut world.base);
-    world.base = world.elsewhere(Some(&support::nowhere().await), None).await;
-    told(world.ask(Method::DELETE, &delete, b"ada").await, 503).await;
-    assert_eq!((world.rows().await, world.objects().await.len()), (1, 1));
-    world.base = whole;
-    assert!(world.ask(Method::DELETE, &delete, b"ada").await.status().is_success());
-    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
-    world.end().await;
+    let whole = std::mem::take(&mut service.base);
+    service.base = service.elsewhere(Some(&support::nowhere().await), None).await;
+    told(service.ask(Method::DELETE, &delete, b"ada").await, 503).await;
+    assert_eq!((service.rows().await, service.objects().await.len()), (1, 1));
+    service.base = whole;
+    assert!(service.ask(Method::DELETE, &delete, b"ada").await.status().is_success());
+    assert_eq!((service.rows().await, service.objects().await.len()), (0, 0));
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_stray_row_takes_the_list_from_nobody() {
-    let world = World::new().await;
-    world.write(b"ada", "t").await;
+async fn a_malformed_row_does_not_break_the_list() {
+    let service = TestService::start().await;
+    service.write(b"ada", "t").await;
     let stray = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    let put = world.dynamo.put_item().table_name(support::TABLE).item("user", stray("x")).item("id", stray("y"));
+    let put = service.dynamo.put_item().table_name(support::TABLE).item("user", stray("x")).item("id", stray("y"));
     put.send().await.unwrap();
-    assert_eq!(world.list("/posts").await.len(), 1);
-    world.end().await;
+    assert_eq!(service.list("/posts").await.len(), 1);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
-    let world = World::new().await;
-    let page = world.get("/").await;
+async fn the_content_security_policy_allows_the_service_and_the_bucket_only() {
+    let service = TestService::start().await;
+    let page = service.get("/").await;
     assert_eq!(page.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
     let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
@@ -605,19 +593,19 @@ async fn the_page_may_talk_to_itself_and_to_the_bucket_only() {
         "/icon.svg",
         "/manifest.webmanifest",
     ] {
-        assert_eq!(world.get(file).await.status(), StatusCode::OK, "{file}");
+        assert_eq!(service.get(file).await.status(), StatusCode::OK, "{file}");
     }
-    let again = world.http.get(format!("{}/", world.base)).header("If-None-Match", &tag).send().await.unwrap();
+    let again = service.http.get(format!("{}/", service.base)).header("If-None-Match", &tag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(again.headers()["etag"], tag);
     assert_eq!(again.headers()["vary"], "accept-encoding");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn the_api_describes_itself_in_full() {
-    let world = World::new().await;
-    let answer = world.get("/openapi.json").await;
+    let service = TestService::start().await;
+    let answer = service.get("/openapi.json").await;
     assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
     let document: Value = answer.json().await.unwrap();
     assert!(text(&document["openapi"]).starts_with("3."));
@@ -661,30 +649,30 @@ async fn the_api_describes_itself_in_full() {
     let reason = &document["components"]["schemas"]["Post"]["properties"]["reason"];
     assert_eq!(reason["enum"], json!(["unsupported", "too_large", "empty", "unreadable"]));
     assert_eq!(reason["example"], "unsupported");
-    let page = world.get("/docs").await;
+    let page = service.get("/docs").await;
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(page.text().await.unwrap().contains("swagger-ui.js"));
-    assert!(world.get("/docs/swagger-ui.js").await.text().await.unwrap().contains("SwaggerUIBundle"));
-    assert!(world.get("/docs/swagger-ui.css").await.text().await.unwrap().contains(".swagger-ui"));
-    assert!(world.get("/docs/start.js").await.text().await.unwrap().contains("/openapi.json"));
-    world.end().await;
+    assert!(service.get("/docs/swagger-ui.js").await.text().await.unwrap().contains("SwaggerUIBundle"));
+    assert!(service.get("/docs/swagger-ui.css").await.text().await.unwrap().contains(".swagger-ui"));
+    assert!(service.get("/docs/start.js").await.text().await.unwrap().contains("/openapi.json"));
+    service.end().await;
 }
 
 #[tokio::test]
-async fn every_refusal_is_in_the_document_whatever_is_asked() {
-    let world = World::new().await;
-    let hurried = world.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
-    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+async fn every_error_status_is_in_the_api_document() {
+    let service = TestService::start().await;
+    let hurried = service.otherwise(&[], Limits { body: Duration::from_millis(50), ..Limits::default() }).await;
+    let document: Value = service.get("/openapi.json").await.json().await.unwrap();
     let mut seen = 0;
     for (path, operations) in document["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let ask_of = |base: &str, query: &str| {
-                let request = world.http.request(method.clone(), format!("{base}{path}{query}"));
+                let request = service.http.request(method.clone(), format!("{base}{path}{query}"));
                 request.header("Authorization", "ada").header(CONTENT_TYPE, "application/json")
             };
-            let ask = |query: &str| ask_of(&world.base, query);
+            let ask = |query: &str| ask_of(&service.base, query);
             let endless = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
             for (request, status) in [
                 (ask("").body(vec![b' '; 64 * 1024 + 1]), "413"),
@@ -701,12 +689,12 @@ async fn every_refusal_is_in_the_document_whatever_is_asked() {
         }
     }
     assert_eq!(seen, 8);
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn the_document_is_of_the_way_in_which_callers_are_known() {
-    let world = World::new().await;
+async fn the_api_document_describes_the_configured_authentication() {
+    let service = TestService::start().await;
     let tokens = [
         ("AUTH", "jwt"),
         ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
@@ -714,79 +702,79 @@ async fn the_document_is_of_the_way_in_which_callers_are_known() {
         ("JWT_CLAIM", "email"),
         ("JWT_LOGIN_URL", "https://login.example/"),
     ];
-    let with_tokens = world.otherwise(&tokens, Limits::default()).await;
-    for base in [&world.base, &with_tokens] {
-        let read = async |path: &str| world.http.get(format!("{base}{path}")).send().await.unwrap();
+    let with_tokens = service.otherwise(&tokens, Limits::default()).await;
+    for base in [&service.base, &with_tokens] {
+        let read = async |path: &str| service.http.get(format!("{base}{path}")).send().await.unwrap();
         let document: Value = read("/openapi.json").await.json().await.unwrap();
         let config: Value = read("/config").await.json().await.unwrap();
         assert_eq!(document["components"]["schemas"]["Config"]["example"], config);
         let nobody = &document["components"]["responses"]["401"]["content"]["application/json; charset=utf-8"];
-        let post = world.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
+        let post = service.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
         assert_eq!(nobody["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn rows_and_objects_are_named_as_everybody_expects_them() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let rows = world.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
+async fn rows_and_objects_have_the_agreed_keys() {
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let rows = service.dynamo.scan().table_name(support::TABLE).send().await.unwrap();
     let row = &rows.items()[0];
     let string = |name: &str| row[name].as_s().unwrap().clone();
     assert_eq!((string("user"), string("id")), ("USER#ada".to_owned(), format!("POST#{post}")));
     assert_eq!((string("title"), string("body"), row.len()), ("t".to_owned(), String::new(), 4));
-    let (_, object) = world.upload("ada", &post, "cat.jpg").await;
+    let (_, object) = service.upload("ada", &post, "cat.jpg").await;
     let unique = object.strip_prefix(&format!("ada/{post}/")).unwrap().strip_suffix("cat.jpg").unwrap();
     assert_eq!((unique.len(), unique.matches('-').count()), (36, 4), "{object}");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn an_accented_name_uploads_and_deletes_in_either_spelling() {
-    let world = World::new().await;
-    let post = world.write(b"Zo\xe9", "t").await;
+async fn an_accented_name_uploads_and_deletes_in_either_unicode_form() {
+    let service = TestService::start().await;
+    let post = service.write(b"Zo\xe9", "t").await;
     let upload = format!("/signedUrlPut?filename=%C3%A9t%C3%A9+1.jpg&filetype=image/jpeg&postId={post}");
-    let answer: Value = world.ask(Method::GET, &upload, b"Zo\xe9").await.json().await.unwrap();
+    let answer: Value = service.ask(Method::GET, &upload, b"Zo\xe9").await.json().await.unwrap();
     let object = text(&answer["objectName"]);
     assert!(object.starts_with(&format!("Zoé/{post}/")) && object.ends_with("été 1.jpg"), "{object}");
-    assert_eq!(world.put(&text(&answer["uploadURL"]), "image/jpeg").await, 200);
-    assert_eq!(world.objects().await, [object]);
-    let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), "Zoé".as_bytes()).await;
+    assert_eq!(service.put(&text(&answer["uploadURL"]), "image/jpeg").await, 200);
+    assert_eq!(service.objects().await, [object]);
+    let gone = service.ask(Method::DELETE, &format!("/posts/{post}"), "Zoé".as_bytes()).await;
     assert_eq!(gone.status(), StatusCode::NO_CONTENT);
-    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
-    world.end().await;
+    assert_eq!((service.rows().await, service.objects().await.len()), (0, 0));
+    service.end().await;
 }
 
 #[tokio::test]
 async fn a_picture_keeps_its_address_for_a_while() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    let (address, object) = world.upload("ada", &post, "cat.jpg").await;
-    assert_eq!(world.put(&address, "image/jpeg").await, 200);
-    world.label("ada", &post, &object, &["Cat"]).await;
-    let image = async || text(&world.list("/posts").await[0]["image"]);
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    let (address, object) = service.upload("ada", &post, "cat.jpg").await;
+    assert_eq!(service.put(&address, "image/jpeg").await, 200);
+    service.label("ada", &post, &object, &["Cat"]).await;
+    let image = async || text(&service.list("/posts").await[0]["image"]);
     // A window may end between two looks, but not between each of three.
     let (first, second, third) = (image().await, image().await, image().await);
     assert!(first == second || second == third, "{first}\n{second}\n{third}");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn the_newest_come_first_when_they_are_asked_for() {
-    let world = World::new().await;
+async fn order_newest_returns_the_newest_posts_first() {
+    let service = TestService::start().await;
     for _ in 0..3 {
-        world.write(b"ada", "t").await;
-        world.write(b"bob", "t").await;
+        service.write(b"ada", "t").await;
+        service.write(b"bob", "t").await;
     }
     for who in ["", "user=ada&"] {
-        let mut newest = world.list(&format!("/posts?{who}")).await;
-        assert_eq!(world.list(&format!("/posts?{who}order=oldest")).await, newest);
+        let mut newest = service.list(&format!("/posts?{who}")).await;
+        assert_eq!(service.list(&format!("/posts?{who}order=oldest")).await, newest);
         newest.reverse();
-        assert_eq!(world.list(&format!("/posts?{who}order=newest")).await, newest);
+        assert_eq!(service.list(&format!("/posts?{who}order=newest")).await, newest);
         let (mut parts, mut cursor) = (Vec::new(), String::new());
         loop {
-            let answer = world.get(&format!("/posts?{who}order=newest&limit=2&cursor={cursor}")).await;
+            let answer = service.get(&format!("/posts?{who}order=newest&limit=2&cursor={cursor}")).await;
             let next = answer.headers().get("next-cursor").map(|next| next.to_str().unwrap().to_owned());
             let part: Vec<Value> = answer.json().await.unwrap();
             assert!(part.len() <= 2);
@@ -798,30 +786,30 @@ async fn the_newest_come_first_when_they_are_asked_for() {
         }
         assert_eq!(parts, newest);
     }
-    assert!(told(world.get("/posts?order=random").await, 422).await.starts_with("order: "));
-    world.end().await;
+    assert!(told(service.get("/posts?order=random").await, 422).await.starts_with("order: "));
+    service.end().await;
 }
 
 #[tokio::test]
-async fn why_nothing_was_recognised_is_passed_on() {
-    let world = World::new().await;
-    let post = world.write(b"ada", "t").await;
-    world.label("ada", &post, &format!("ada/{post}/x.gif"), &[]).await;
+async fn the_reason_for_missing_labels_is_returned() {
+    let service = TestService::start().await;
+    let post = service.write(b"ada", "t").await;
+    service.label("ada", &post, &format!("ada/{post}/x.gif"), &[]).await;
     let stored = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
-    let update = world.dynamo.update_item().table_name(support::TABLE).update_expression("SET refused = :why");
+    let update = service.dynamo.update_item().table_name(support::TABLE).update_expression("SET refused = :why");
     let update = update.key("user", stored("USER#ada")).key("id", stored(&format!("POST#{post}")));
     update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
-    let shown = &world.list("/posts").await[0];
+    let shown = &service.list("/posts").await[0];
     assert_eq!((&shown["labels"], &shown["reason"]), (&json!([]), &json!("unsupported")));
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn every_answer_says_what_browsers_may_do_with_it() {
-    let world = World::new().await;
+async fn every_answer_has_the_security_headers() {
+    let service = TestService::start().await;
     for path in ["/", "/app.js", "/posts", "/posts?limit=0", "/nothing", "/health", "/config", "/docs", "/openapi.json"]
     {
-        let answer = world.get(path).await;
+        let answer = service.get(path).await;
         let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("access-control-allow-origin"), "*", "{path}");
         assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
@@ -831,14 +819,14 @@ async fn every_answer_says_what_browsers_may_do_with_it() {
         assert!(answer.headers().contains_key("cache-control"), "{path}");
         assert_eq!(header("x-request-id").len(), 32, "{path}");
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn answers_are_packed_for_who_can_unpack_them() {
-    let world = World::new().await;
+async fn answers_are_compressed_for_clients_that_accept_gzip() {
+    let service = TestService::start().await;
     let ask = async |path: &str, takes: &str| {
-        let request = world.http.get(format!("{}{path}", world.base)).header("Accept-Encoding", takes);
+        let request = service.http.get(format!("{}{path}", service.base)).header("Accept-Encoding", takes);
         let answer = request.send().await.unwrap();
         let header = |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         (header("content-encoding"), header("vary"), answer.bytes().await.unwrap())
@@ -849,14 +837,14 @@ async fn answers_are_packed_for_who_can_unpack_them() {
     assert_eq!((packed.0.as_deref(), packed.1), (Some("gzip"), vary));
     assert!(packed.2.starts_with(&[0x1f, 0x8b]) && packed.2.len() * 2 < plain.2.len());
     assert_eq!(ask("/posts?limit=0", "gzip").await.0, None, "errors are short");
-    let packed = world.http.post(format!("{}/posts", world.base)).header("Authorization", "ada");
+    let packed = service.http.post(format!("{}/posts", service.base)).header("Authorization", "ada");
     told(packed.header("Content-Encoding", "gzip").body("{}").send().await.unwrap(), 415).await;
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
-    let world = World::new().await;
+async fn a_method_that_is_not_allowed_is_answered_with_those_that_are() {
+    let service = TestService::start().await;
     for (method, path, allowed) in [
         (Method::PUT, "/posts", "GET, POST, OPTIONS"),
         (Method::GET, "/posts/7", "DELETE, OPTIONS"),
@@ -865,9 +853,9 @@ async fn what_cannot_be_done_at_a_path_is_told_with_what_can() {
         (Method::POST, "/docs", "GET, OPTIONS"),
         (Method::POST, "/openapi.json", "GET, OPTIONS"),
     ] {
-        let answer = world.ask(method, path, b"ada").await;
+        let answer = service.ask(method, path, b"ada").await;
         assert_eq!(answer.headers()["allow"], allowed, "{path}");
         assert_eq!(told(answer, 405).await, format!("the allowed methods are: {allowed}"));
     }
-    world.end().await;
+    service.end().await;
 }

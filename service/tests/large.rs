@@ -1,15 +1,14 @@
-//! Tables that no single answer holds, and answers that are not AWS's, told by a DynamoDB inside the test.
+//! Tables larger than one answer, and answers that AWS would not give, from a scripted DynamoDB: the pages of a real one
+//! hold a megabyte, and so thousands of posts.
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::pending;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region};
-use aws_sdk_s3::config::Credentials;
 use flate2::read::GzDecoder;
 use futures::future::join_all;
 use http_body_util::{BodyExt as _, Full};
@@ -19,7 +18,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use service::{Clients, Limits, Metrics, Settings, Workers, app, serve};
+use service::Limits;
+use support::start_at;
 use tokio::net::TcpListener;
 use tokio::sync::Barrier;
 
@@ -189,15 +189,16 @@ fn row(number: u64) -> Value {
     })
 }
 
-struct World {
+/// A service on such a table.
+struct ServiceOn {
     table: Table,
     posts: String,
     http: reqwest::Client,
 }
 
-impl World {
-    async fn of(table: Table) -> Self {
-        let posts = format!("{}/posts", service(&aws(table.clone()).await).await);
+impl ServiceOn {
+    async fn table(table: Table) -> Self {
+        let posts = format!("{}/posts", start_at(&aws(table.clone()).await, Limits::default()).await);
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         Self { table, posts, http }
     }
@@ -218,60 +219,60 @@ fn ids(posts: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_keys_of_a_large_table_are_read_once_and_in_segments_at_the_same_time() {
+async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
     // Whoever reads one segment after the other waits for ever for the others to be asked for.
     let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
-    let world = World::of(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
+    let service = ServiceOn::table(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
     let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();
-    assert_eq!(world.ids("").await, all);
-    let counts = world.table.counts();
+    assert_eq!(service.ids("").await, all);
+    let counts = service.table.counts();
     assert_eq!([counts["Scan"], counts["Scan of a segment"], counts["BatchGetItem"]], [1, 16, 16], "each of one row");
     // That one answer is not enough is learned once, and the keys are known for a while.
-    assert_eq!(world.ids("").await, all);
-    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
-    assert_eq!(world.ids(&format!("?limit=3&cursor={}", uuid(4))).await, &all[5..8]);
-    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 3)].into());
+    assert_eq!(service.ids("").await, all);
+    assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
+    assert_eq!(service.ids(&format!("?limit=3&cursor={}", uuid(4))).await, &all[5..8]);
+    assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 3)].into());
 }
 
 #[tokio::test]
-async fn a_page_of_a_large_table_costs_its_own_rows_however_many_ask_for_others() {
-    let world = World::of(Table::of(1000, 300)).await;
+async fn a_page_of_a_large_table_reads_only_its_own_rows() {
+    let service = ServiceOn::table(Table::of(1000, 300)).await;
     let first: Vec<String> = (0..40).map(|number| id(999 - number)).collect();
-    assert_eq!(world.ids("?limit=40&order=newest").await, first);
-    world.table.counts();
-    assert_eq!(world.ids("?limit=40&order=newest").await, first);
-    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 1)].into());
+    assert_eq!(service.ids("?limit=40&order=newest").await, first);
+    service.table.counts();
+    assert_eq!(service.ids("?limit=40&order=newest").await, first);
+    assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 1)].into());
     let pages = (0..200).map(|number| {
-        let world = &world;
+        let service = &service;
         async move {
-            let answer = world.get(&format!("?limit=1&cursor={}", uuid(4 * number))).await;
+            let answer = service.get(&format!("?limit=1&cursor={}", uuid(4 * number))).await;
             assert_eq!(answer.headers()["next-cursor"], uuid(4 * number + 1));
             assert_eq!(ids(&answer.json().await.unwrap()), [id(4 * number + 1)]);
         }
     });
     join_all(pages).await;
-    assert_eq!(world.table.row_reads(), [("BatchGetItem".to_owned(), 200)].into());
+    assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 200)].into());
 }
 
 #[tokio::test]
-async fn pages_of_a_small_table_share_a_read_and_show_what_others_write_at_once() {
-    let world = World::of(Table::of(100, 1000)).await;
+async fn pages_of_a_small_table_share_a_read_and_are_never_stale() {
+    let service = ServiceOn::table(Table::of(100, 1000)).await;
     let pages = (0..99).map(|number| {
-        let world = &world;
-        async move { assert_eq!(world.ids(&format!("?limit=1&cursor={}", uuid(number))).await, [id(number + 1)]) }
+        let service = &service;
+        async move { assert_eq!(service.ids(&format!("?limit=1&cursor={}", uuid(number))).await, [id(number + 1)]) }
     });
     join_all(pages).await;
-    let counts = world.table.counts();
+    let counts = service.table.counts();
     assert!(counts["Scan"] < 99 && counts.len() == 1, "{counts:?}");
-    world.table.rows().insert(id(100), row(100));
-    world.table.rows().remove(&id(99));
-    assert_eq!(world.ids("?limit=2&order=newest").await, [id(100), id(98)]);
-    assert_eq!(world.ids(&format!("?cursor={}", uuid(97))).await, [id(98), id(100)]);
+    service.table.rows().insert(id(100), row(100));
+    service.table.rows().remove(&id(99));
+    assert_eq!(service.ids("?limit=2&order=newest").await, [id(100), id(98)]);
+    assert_eq!(service.ids(&format!("?cursor={}", uuid(97))).await, [id(98), id(100)]);
 }
 
 #[tokio::test]
-async fn a_large_list_comes_in_parts_and_in_whole() {
-    let world = World::of(Table::of(1000, 300)).await;
+async fn a_large_list_is_correct_in_pages_and_as_a_whole() {
+    let service = ServiceOn::table(Table::of(1000, 300)).await;
     let all: Vec<String> = (0..1000).map(id).collect();
     let newest: Vec<String> = all.iter().rev().cloned().collect();
     let of = |user: &str| -> Vec<String> {
@@ -287,51 +288,53 @@ async fn a_large_list_comes_in_parts_and_in_whole() {
         ("?user=ada&order=newest", of("ada").into_iter().rev().collect()),
         ("?user=bob&limit=310", of("bob")[..310].to_vec()),
     ] {
-        assert!(world.ids(query).await == expected, "{query}");
-        let answer = world.http.get(format!("{}{query}", world.posts)).header("Accept-Encoding", "gzip").send().await;
+        assert!(service.ids(query).await == expected, "{query}");
+        let answer =
+            service.http.get(format!("{}{query}", service.posts)).header("Accept-Encoding", "gzip").send().await;
         let (answer, mut unpacked) = (answer.unwrap(), String::new());
         assert_eq!(answer.headers()["content-encoding"], "gzip");
         GzDecoder::new(&*answer.bytes().await.unwrap()).read_to_string(&mut unpacked).unwrap();
         assert!(ids(&serde_json::from_str(&unpacked).unwrap()) == expected, "{query}, packed");
     }
     // What others delete is passed over at once, also where a part would begin or end with it.
-    world.table.rows().retain(|_, row| number(row) >= 500);
-    assert!(world.ids("").await == all[500..]);
-    assert_eq!(world.ids(&format!("?limit=1&cursor={}", uuid(3))).await, [id(500)]);
-    assert_eq!(world.ids("?user=bob&limit=1").await, [id(501)]);
+    service.table.rows().retain(|_, row| number(row) >= 500);
+    assert!(service.ids("").await == all[500..]);
+    assert_eq!(service.ids(&format!("?limit=1&cursor={}", uuid(3))).await, [id(500)]);
+    assert_eq!(service.ids("?user=bob&limit=1").await, [id(501)]);
 }
 
 #[tokio::test]
-async fn what_an_instance_writes_and_deletes_it_shows_at_once() {
-    let world = World::of(Table::of(500, 100)).await;
-    assert_eq!(world.ids("").await.len(), 500);
-    let post = world.http.post(&world.posts).header("Authorization", "eve").header("Content-Type", "application/json");
+async fn an_instance_shows_its_own_writes_and_deletions_at_once() {
+    let service = ServiceOn::table(Table::of(500, 100)).await;
+    assert_eq!(service.ids("").await.len(), 500);
+    let post =
+        service.http.post(&service.posts).header("Authorization", "eve").header("Content-Type", "application/json");
     let written: Value = post.body(r#"{"title":"t","body":"b"}"#).send().await.unwrap().json().await.unwrap();
     let newest = "?order=newest&limit=2";
-    assert_eq!(world.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(499)]);
-    assert_eq!(world.ids("").await.len(), 501);
-    let delete = world.http.delete(format!("{}/{}", world.posts, uuid(499))).header("Authorization", "ada");
+    assert_eq!(service.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(499)]);
+    assert_eq!(service.ids("").await.len(), 501);
+    let delete = service.http.delete(format!("{}/{}", service.posts, uuid(499))).header("Authorization", "ada");
     assert_eq!(delete.send().await.unwrap().status(), 204);
-    assert_eq!(world.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(498)]);
-    assert_eq!(world.ids("").await.len(), 500);
+    assert_eq!(service.ids(newest).await, [written["id"].as_str().unwrap().to_owned(), id(498)]);
+    assert_eq!(service.ids("").await.len(), 500);
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_told_to_its_end_is_broken_off() {
-    let world = World::of(Table::of(1000, 300)).await;
-    assert_eq!(world.ids("").await.len(), 1000);
+async fn a_list_that_cannot_be_completed_is_cut_off() {
+    let service = ServiceOn::table(Table::of(1000, 300)).await;
+    assert_eq!(service.ids("").await.len(), 1000);
     // The first part has been read by then.
-    world.table.says("BatchGetItem", "<html>", 3);
-    let answer = world.get("").await;
+    service.table.says("BatchGetItem", "<html>", 3);
+    let answer = service.get("").await;
     assert_eq!(answer.status(), 200);
     assert!(answer.bytes().await.is_err(), "a shorter list would be taken for the whole");
-    let refused = world.get("").await;
+    let refused = service.get("").await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "2"));
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
-    let (small, large) = (World::of(Table::of(3, 100)).await, World::of(Table::of(30, 10)).await);
+async fn a_malformed_answer_is_neither_a_success_nor_an_empty_list() {
+    let (small, large) = (ServiceOn::table(Table::of(3, 100)).await, ServiceOn::table(Table::of(30, 10)).await);
     assert_eq!(large.ids("?limit=1").await, [id(0)]);
     let circle = json!({ "Items": [], "LastEvaluatedKey": { "user": { "S": "USER#ada" }, "id": { "S": "x" } } });
     let circle = circle.to_string();
@@ -343,7 +346,7 @@ async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
     ];
     let odd =
         ["", "<html>Log in</html>", "{", "[]", "null", "{\"Item\":[]}", "{\"Responses\":[]}", "\u{1f}\u{8b}\u{8}"];
-    for (world, operation, method, path, odd) in [
+    for (service, operation, method, path, odd) in [
         (&small, "Scan", "GET", "", &odd[..]),
         (&small, "Scan", "GET", "?limit=1", &odd),
         (
@@ -370,14 +373,14 @@ async fn an_answer_that_is_not_of_aws_is_no_success_and_no_empty_list() {
         (&small, "DeleteItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..5]),
     ] {
         for body in odd {
-            world.table.says(operation, body, 0);
-            let request = world.http.request(method.parse().unwrap(), format!("{}{path}", world.posts));
+            service.table.says(operation, body, 0);
+            let request = service.http.request(method.parse().unwrap(), format!("{}{path}", service.posts));
             let request = request.header("Authorization", "ada").header("Content-Type", "application/json");
             let answer = request.body(r#"{"title":"t","body":"b"}"#).send().await.unwrap();
             assert_eq!(answer.status(), 503, "{operation} for {method} {path}: {body}");
             assert_eq!(answer.headers()["retry-after"], "2");
         }
-        *world.table.odd.lock().unwrap() = None;
+        *service.table.odd.lock().unwrap() = None;
     }
     assert_eq!(small.ids("").await, (0..3).map(id).collect::<Vec<_>>());
 }
@@ -408,25 +411,4 @@ async fn answer(request: Request<Incoming>, table: Table) -> Result<Response<Ful
         },
     };
     Ok(Response::new(Full::from(said)))
-}
-
-async fn service(aws: &str) -> String {
-    let shared = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(aws)
-        .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .load()
-        .await;
-    let settings = Settings::read(|name| match name {
-        "BUCKET" | "DYNAMO_TABLE" => Some("posts".to_owned()),
-        "AWS_ENDPOINT_URL_S3" => Some(aws.to_owned()),
-        _ => None,
-    });
-    let (settings, limits, counts) = (settings.unwrap(), Limits::default(), Arc::new(Metrics::default()));
-    let app = app(Clients::new(&shared, &settings).await.unwrap(), &settings, &limits, counts).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { serve("service", listener, app, &limits, &Workers::here(), pending()).await });
-    base
 }

@@ -1,7 +1,5 @@
 //! What happens to those who ask too much, too much at once, or too slowly.
 
-#[path = "support/line.rs"]
-mod line;
 mod support;
 
 use std::future::pending;
@@ -9,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use line::{Fate, line};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use service::{Limits, Workers, serve};
-use support::{World, told};
+use support::{TestService, serve_app, told};
+use testkit::Proxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -35,8 +33,8 @@ async fn all_of(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn what_is_more_than_can_be_done_at_once_is_told_to_come_back() {
-    let mut world = World::new().await;
+async fn requests_beyond_the_limit_get_503_with_retry_after() {
+    let mut service = TestService::start().await;
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let slow = {
         let (begun, go_on) = (begun.clone(), go_on.clone());
@@ -47,25 +45,26 @@ async fn what_is_more_than_can_be_done_at_once_is_told_to_come_back() {
                     begun.notify_one();
                     go_on.notified().await;
                 }
-                Fate::Pass
+                None
             }
         }
     };
     let limits = Limits { requests: 1, ..Limits::default() };
-    world.base = world.elsewhere_with(&line(&world.endpoint, slow).await, limits).await;
-    let first = tokio::spawn(world.http.get(format!("{}/posts", world.base)).send());
+    let proxy = Proxy::with_hook(&service.endpoint, slow).await;
+    service.base = service.elsewhere_with(&proxy.endpoint(), limits).await;
+    let first = tokio::spawn(service.http.get(format!("{}/posts", service.base)).send());
     begun.notified().await;
-    let refused = world.get("/posts?user=ada").await;
+    let refused = service.get("/posts?user=ada").await;
     assert_eq!(refused.headers()["retry-after"], "2");
     told(refused, 503).await;
     // What needs no place: whether the service lives, what browsers ask before every call, and the page.
-    assert_eq!(world.get("/health").await.status(), StatusCode::OK);
-    assert_eq!(world.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
-    assert_eq!(world.get("/").await.status(), StatusCode::OK);
+    assert_eq!(service.get("/health").await.status(), StatusCode::OK);
+    assert_eq!(service.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(service.get("/").await.status(), StatusCode::OK);
     go_on.notify_one();
     assert_eq!(first.await.unwrap().unwrap().status(), StatusCode::OK);
-    assert_eq!(world.get("/posts?user=ada").await.status(), StatusCode::OK);
-    world.end().await;
+    assert_eq!(service.get("/posts?user=ada").await.status(), StatusCode::OK);
+    service.end().await;
 }
 
 /// A client that has sent the head of a post, of which the service awaits the body.
@@ -82,34 +81,34 @@ async fn begin_to_write(base: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_there_takes_nobodys_place() {
-    let mut world = World::new().await;
-    world.base = world.otherwise(&[], Limits { requests: 1, senders: 3, body: NEVER, ..Limits::default() }).await;
+async fn a_request_whose_body_is_missing_holds_no_place() {
+    let mut service = TestService::start().await;
+    service.base = service.otherwise(&[], Limits { requests: 1, senders: 3, body: NEVER, ..Limits::default() }).await;
     let mut slow = Vec::new();
     for _ in 0..4 {
-        slow.push(begin_to_write(&world.base).await);
+        slow.push(begin_to_write(&service.base).await);
     }
     // Too many are slow: the one that has been it for the longest gives way.
     let answer = all_of(slow.remove(0)).await;
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
-    assert_eq!(world.get("/posts").await.status(), StatusCode::OK);
-    world.write(b"bob", "t").await;
+    assert_eq!(service.get("/posts").await.status(), StatusCode::OK);
+    service.write(b"bob", "t").await;
     for mut slow in slow {
         slow.write_all(br#""title":"t","body":"b" }"#).await.unwrap();
         assert!(all_of(slow).await.starts_with("HTTP/1.1 201 Created\r\n"));
     }
-    assert_eq!(world.list("/posts").await.len(), 4);
-    world.end().await;
+    assert_eq!(service.list("/posts").await.len(), 4);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn who_says_nothing_gives_way_to_others() {
-    let mut world = World::new().await;
-    world.base = world.otherwise(&[], Limits { silent: 2, head: NEVER, ..Limits::default() }).await;
-    let silent = connect(&world.base).await;
-    let mut slow = connect(&world.base).await;
+async fn a_silent_connection_gives_way_to_a_new_one() {
+    let mut service = TestService::start().await;
+    service.base = service.otherwise(&[], Limits { silent: 2, head: NEVER, ..Limits::default() }).await;
+    let silent = connect(&service.base).await;
+    let mut slow = connect(&service.base).await;
     slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
-    let mut third = connect(&world.base).await;
+    let mut third = connect(&service.base).await;
     assert_eq!(all_of(silent).await, "");
     let ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut answer = [0; 15];
@@ -120,38 +119,38 @@ async fn who_says_nothing_gives_way_to_others() {
         // The rest of it.
         while third.read(&mut [0; 4096]).await.unwrap() == 4096 {}
     }
-    let _fourth = connect(&world.base).await;
+    let _fourth = connect(&service.base).await;
     assert_eq!(all_of(slow).await, "", "a head that does not come is nothing said");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    let mut world = World::new().await;
-    world.base = world.otherwise(&[], Limits { body: SOON, ..Limits::default() }).await;
-    let mut slow = connect(&world.base).await;
+async fn a_request_whose_body_does_not_arrive_times_out() {
+    let mut service = TestService::start().await;
+    service.base = service.otherwise(&[], Limits { body: SOON, ..Limits::default() }).await;
+    let mut slow = connect(&service.base).await;
     let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
     slow.write_all(format!("{head}Content-Length: 25\r\n\r\n{{").as_bytes()).await.unwrap();
     let answer = all_of(slow).await;
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert!(answer.contains("access-control-allow-origin: *"), "{answer}");
-    assert_eq!(world.rows().await, 0);
-    world.end().await;
+    assert_eq!(service.rows().await, 0);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_client_that_never_says_what_it_wants_is_left() {
-    let mut world = World::new().await;
-    world.base = world.otherwise(&[], Limits { head: SOON, ..Limits::default() }).await;
-    let silent = connect(&world.base).await;
+async fn a_client_that_never_completes_its_request_is_disconnected() {
+    let mut service = TestService::start().await;
+    service.base = service.otherwise(&[], Limits { head: SOON, ..Limits::default() }).await;
+    let silent = connect(&service.base).await;
     assert_eq!(all_of(silent).await, "");
-    let mut slow = connect(&world.base).await;
+    let mut slow = connect(&service.base).await;
     slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
     assert!(!all_of(slow).await.contains("200 OK"));
-    let mut idle = connect(&world.base).await;
+    let mut idle = connect(&service.base).await;
     idle.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     assert!(all_of(idle).await.starts_with("HTTP/1.1 200 OK\r\n"));
-    world.end().await;
+    service.end().await;
 }
 
 /// A service whose every answer is more than fits into a connection; it tells when the answer it belongs to is dropped.
@@ -172,14 +171,11 @@ async fn more_than_fits(limits: Limits) -> (String, Arc<Notify>) {
         }));
         poem::Body::from_bytes_stream(parts)
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
-    (base, done)
+    (serve_app(app, limits).await, done)
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_its_answer_is_left() {
+async fn a_client_that_does_not_read_its_answer_is_disconnected() {
     let (base, done) = more_than_fits(Limits { reading: SOON, ..Limits::default() }).await;
     let mut deaf = connect(&base).await;
     deaf.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -188,7 +184,7 @@ async fn a_client_that_does_not_read_its_answer_is_left() {
 }
 
 #[tokio::test]
-async fn the_slowest_of_too_many_readers_gives_way() {
+async fn the_slowest_of_too_many_readers_is_disconnected() {
     let (base, done) = more_than_fits(Limits { readers: 1, reading: NEVER, ..Limits::default() }).await;
     let (mut deaf, mut other) = (connect(&base).await, connect(&base).await);
     for client in [&mut deaf, &mut other] {
@@ -199,20 +195,20 @@ async fn the_slowest_of_too_many_readers_gives_way() {
 }
 
 #[tokio::test]
-async fn what_takes_too_long_is_given_up() {
-    let mut world = World::new().await;
+async fn a_request_that_takes_too_long_gets_503() {
+    let mut service = TestService::start().await;
     // An AWS that takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
-    world.base = world.elsewhere_with(&endpoint, Limits { whole: SOON, ..Limits::default() }).await;
-    let answer = world.get("/posts").await;
+    service.base = service.elsewhere_with(&endpoint, Limits { whole: SOON, ..Limits::default() }).await;
+    let answer = service.get("/posts").await;
     assert_eq!(answer.headers()["retry-after"], "2");
     assert_eq!(told(answer, 503).await, "this took too long, please try again");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
+async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
     let begun = Arc::new(Notify::new());
     let begins = begun.clone();
     let app = poem::endpoint::make(move |_| {
@@ -237,43 +233,44 @@ async fn what_never_ends_does_not_keep_a_service_that_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_refused_in_the_words_of_the_service() {
-    let world = World::new().await;
-    told(world.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
-    let large = world.http.get(format!("{}/posts", world.base)).header("X-Large", "x".repeat(17 * 1024));
+async fn oversized_requests_are_refused_with_the_services_errors() {
+    let service = TestService::start().await;
+    told(service.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
+    let large = service.http.get(format!("{}/posts", service.base)).header("X-Large", "x".repeat(17 * 1024));
     told(large.send().await.unwrap(), 431).await;
     // What is beyond every measure is not read to its end.
-    let mut endless = connect(&world.base).await;
+    let mut endless = connect(&service.base).await;
     endless.write_all(format!("GET /posts HTTP/1.1\r\nX-Large: {}", "x".repeat(65 * 1024)).as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     endless.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431");
     // As much as browsers send.
-    assert_eq!(world.get(&format!("/posts?user={}", "u".repeat(4 * 1024))).await.status(), StatusCode::OK);
-    world.end().await;
+    assert_eq!(service.get(&format!("/posts?user={}", "u".repeat(4 * 1024))).await.status(), StatusCode::OK);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn whether_it_is_ready_is_whether_the_storage_answers_and_asked_of_it_seldom() {
-    let mut world = World::new().await;
-    let before = world.calls().await;
+async fn readiness_depends_on_the_storage_and_is_cached() {
+    let mut service = TestService::start().await;
+    let before = service.calls().await;
     for _ in 0..10 {
-        let answer = world.get("/ready").await;
+        let answer = service.get("/ready").await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(answer.json::<Value>().await.unwrap(), json!({ "status": "ready" }));
     }
-    assert_eq!(world.calls().await, before + 2);
+    assert_eq!(service.calls().await, before + 2);
     let nowhere = support::nowhere().await;
-    for (base, missing) in
-        [(world.elsewhere(Some(&nowhere), None).await, "S3"), (world.elsewhere(None, Some(&nowhere)).await, "DynamoDB")]
-    {
-        world.base = base;
+    for (base, missing) in [
+        (service.elsewhere(Some(&nowhere), None).await, "S3"),
+        (service.elsewhere(None, Some(&nowhere)).await, "DynamoDB"),
+    ] {
+        service.base = base;
         for _ in 0..2 {
-            let answer = world.get("/ready").await;
+            let answer = service.get("/ready").await;
             assert_eq!(answer.headers()["retry-after"], "2");
             assert_eq!(told(answer, 503).await, format!("{missing} cannot be used now"));
         }
-        assert_eq!(world.get("/health").await.status(), StatusCode::OK);
+        assert_eq!(service.get("/health").await.status(), StatusCode::OK);
     }
-    world.end().await;
+    service.end().await;
 }

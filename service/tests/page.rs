@@ -1,12 +1,8 @@
 //! The page in real browsers, in front of the service and a cloud of each test's own: what people do, and what can
 //! go wrong for them.
 
-#[path = "support/browser.rs"]
-mod browser;
 #[path = "support/front.rs"]
 mod front;
-#[path = "support/landscape.rs"]
-mod landscape;
 mod support;
 #[path = "support/tokens.rs"]
 mod tokens;
@@ -17,13 +13,13 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
-use browser::Browser;
 use front::{Answer, Front};
-use landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::Limits;
-use support::{BUCKET, TABLE, World, uuid};
+use support::{BUCKET, TABLE, TestService, uuid};
+use testkit::browser::Browser;
+use testkit::landscape::{Colours, DUSK, LAKE, MEADOW, landscape};
 use tokens::{SETTINGS, claims, shared};
 
 const NONE: &[String] = &[];
@@ -39,7 +35,7 @@ const LANGUAGES: [&str; 2] = ["en", "fr"];
 
 /// A service with its page, what stands before it, a browser, and pictures on disk.
 struct Visit {
-    world: World,
+    service: TestService,
     front: Front,
     page: Browser,
     folder: tempfile::TempDir,
@@ -52,10 +48,10 @@ impl Visit {
 
     /// A visit in this browser, of a service with these settings.
     async fn with(page: Browser, settings: &[(&str, &str)]) -> Visit {
-        let mut world = World::new().await;
-        world.base = world.otherwise(settings, Limits::default()).await;
-        let front = Front::of(&world.base).await;
-        let visit = Visit { world, front, page, folder: tempfile::tempdir().unwrap() };
+        let mut service = TestService::start().await;
+        service.base = service.otherwise(settings, Limits::default()).await;
+        let front = Front::of(&service.base).await;
+        let visit = Visit { service, front, page, folder: tempfile::tempdir().unwrap() };
         visit.pictures_from(&visit.front.url).await;
         visit
     }
@@ -65,7 +61,7 @@ impl Visit {
         let rule = CorsRule::builder().allowed_origins(origin).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
         let cors = CorsConfiguration::builder().cors_rules(rule).build().unwrap();
-        self.world.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
+        self.service.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
     }
 
     /// Opens the page, as whoever logged in last.
@@ -136,9 +132,9 @@ impl Visit {
 
     /// Does what the labeler does, once the upload of this user's only picture has arrived.
     async fn label(&self, user: &str, labels: &[&str]) {
-        let object = self.page.eventually("the upload", async || self.world.objects().await.into_iter().next()).await;
+        let object = self.page.eventually("the upload", async || self.service.objects().await.into_iter().next()).await;
         let post = object.split('/').nth(1).unwrap().to_owned();
-        self.world.label(user, &post, &object, labels).await;
+        self.service.label(user, &post, &object, labels).await;
     }
 
     /// Nothing is wider than the window, and axe finds nothing that keeps anybody out.
@@ -215,7 +211,7 @@ impl Visit {
     async fn end(self) {
         assert_eq!(self.page.complaints().await, NONE);
         drop(self.page);
-        self.world.end().await;
+        self.service.end().await;
     }
 
     /// Complaints about answers of these statuses are what the test was for; there are no others.
@@ -224,13 +220,13 @@ impl Visit {
         complaints.retain(|it| !statuses.iter().any(|status| it.contains(&format!("status of {status}"))));
         assert_eq!(complaints, NONE);
         drop(self.page);
-        self.world.end().await;
+        self.service.end().await;
     }
 }
 
 /// axe-core, which finds what keeps people from using a page.
 fn axe() -> String {
-    let environment = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/lib");
+    let environment = testkit::programs::tool("lib");
     let python = std::fs::read_dir(&environment).into_iter().flatten().flatten();
     let script =
         python.map(|it| it.path().join("site-packages/axe_playwright_python/axe.min.js")).find(|it| it.is_file());
@@ -251,7 +247,7 @@ struct Seed<'a> {
 
 const SEED: Seed<'_> = Seed { user: "Ada", title: "", body: "", minutes_ago: 0, picture: None };
 
-impl World {
+impl TestService {
     async fn seed(&self, posts: &[Seed<'_>]) {
         for (part, posts) in posts.chunks(25).enumerate() {
             let rows = posts.iter().enumerate().map(|(place, post)| row(post, 25 * part + place)).collect();
@@ -283,10 +279,10 @@ fn row(post: &Seed<'_>, number: usize) -> WriteRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() {
+async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     let visit = Visit::new().await;
     let page = &visit.page;
-    visit.world.write(b"Ada", "Hers").await;
+    visit.service.write(b"Ada", "Hers").await;
     visit.open_as("  Zoé ").await;
     assert_eq!(page.text("#who-name").await, "Zoé");
     assert!(visit.has_focus("#post-title").await);
@@ -362,7 +358,7 @@ async fn somebody_writes_with_a_picture_sees_its_labels_appear_and_deletes_it() 
     page.click("#confirm-delete").await;
     visit.titles_are(&["Hers"]).await;
     visit.told("Deleted").await;
-    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (1, 0));
+    assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (1, 0));
 
     // Whoever logs out leaves nothing of what was being written.
     page.keys("#post-title", "A secret").await;
@@ -379,7 +375,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     let page = &visit.page;
     let lake = visit.picture("lake é.jpg", &LAKE);
     for title in ["Chosen", "Dropped", "Pasted", "Twice"] {
-        visit.world.write(b"Ada", title).await;
+        visit.service.write(b"Ada", title).await;
     }
     visit.open_as("Ada").await;
     let sending = |post: &str| format!("document.querySelector(\"{post} .picture img\")?.naturalWidth === 640");
@@ -404,7 +400,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     page.click(&format!("{pasted} h3")).await;
     page.press_with(CONTROL, 'v').await;
     visit.until("the pasted picture", &sending(&pasted)).await;
-    page.eventually("three uploads", async || (visit.world.objects().await.len() == 3).then_some(())).await;
+    page.eventually("three uploads", async || (visit.service.objects().await.len() == 3).then_some(())).await;
 
     // Another one may be given while the first is still on its way: the end of the first is not the other's.
     let twice = visit.post("Twice").await;
@@ -424,7 +420,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     assert_ne!(page.value(&format!("document.querySelector(\"{twice} progress\")")).await, Value::Null);
     visit.front.pass("GET /signedUrlPut?filename=dusk");
     visit.until("the end of the other", &format!("document.querySelector(\"{twice} .spinner\")")).await;
-    assert_eq!(visit.world.objects().await.len(), 5);
+    assert_eq!(visit.service.objects().await.len(), 5);
 
     // The form for a new post takes them as well; what is no picture is refused, and leaves the page where it is.
     page.click("#post-title").await;
@@ -445,7 +441,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_sent_without_what_they_tell_of_their_makers() {
+async fn pictures_are_uploaded_without_metadata() {
     const SECRET: &[u8] = b"48.8584 N, 2.2945 E";
     let visit = Visit::new().await;
     let page = &visit.page;
@@ -471,9 +467,10 @@ async fn pictures_are_sent_without_what_they_tell_of_their_makers() {
         visit.until("the preview", "!document.querySelector('#post-preview').hidden").await;
         page.click("#post-submit").await;
         let name = file.file_name().unwrap().to_str().unwrap();
-        let object = page
-            .eventually("the upload", async || visit.world.objects().await.into_iter().find(|key| key.ends_with(name)));
-        let object = visit.world.s3.get_object().bucket(BUCKET).key(object.await).send().await.unwrap();
+        let object = page.eventually("the upload", async || {
+            visit.service.objects().await.into_iter().find(|key| key.ends_with(name))
+        });
+        let object = visit.service.s3.get_object().bucket(BUCKET).key(object.await).send().await.unwrap();
         assert_eq!(object.content_type(), Some(if title == "Lake" { "image/jpeg" } else { "image/png" }));
         let stored = object.body.collect().await.unwrap().into_bytes();
         assert!(stored == sent, "{title}: {} bytes instead of {}", stored.len(), sent.len());
@@ -496,7 +493,7 @@ async fn drop_file(page: &Browser, selector: &str, file: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_more() {
+async fn polling_for_missing_labels_backs_off_and_ends() {
     let visit = Visit::new().await;
     let page = &visit.page;
     // Seconds pass in hundredths, and what was waited for is written down.
@@ -507,7 +504,7 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
             return real(act, ms / 100, ...more);
         };";
     page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": hurry })).await;
-    visit.world.write(b"Ada", "Waiting").await;
+    visit.service.write(b"Ada", "Waiting").await;
     visit.language("fr").await;
     visit.open_as("Ada").await;
     let post = visit.post("Waiting").await;
@@ -542,11 +539,11 @@ async fn labels_that_do_not_come_are_looked_for_less_and_less_often_and_then_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
+async fn labels_are_polled_for_after_a_reload() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
-    visit.world.write(b"Ada", "Looked for").await;
+    visit.service.write(b"Ada", "Looked for").await;
     visit.open_as("Ada").await;
     let post = visit.post("Looked for").await;
     let spinner = format!("document.querySelector(\"{post} .spinner\")");
@@ -562,7 +559,7 @@ async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
     assert_eq!(page.value("sessionStorage.length").await, 0);
 
     // Nobody looks for what was sent an hour ago: another picture can be given, and whoever logs out leaves nothing.
-    visit.world.write(b"Ada", "Long ago").await;
+    visit.service.write(b"Ada", "Long ago").await;
     visit.open().await;
     let post = visit.post("Long ago").await;
     let spinner = format!("document.querySelector(\"{post} .spinner\")");
@@ -583,7 +580,7 @@ async fn labels_are_looked_for_also_when_the_page_was_loaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_are_told_in_the_words_of_the_page() {
+async fn errors_are_shown_in_the_language_of_the_page() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open_as("Ada").await;
@@ -659,15 +656,15 @@ async fn refusals_are_told_in_the_words_of_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_gone_elsewhere_is_gone_here_as_well() {
+async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     let visit = Visit::new().await;
     let page = &visit.page;
-    let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.world.write(b"Ada", title));
+    let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.service.write(b"Ada", title));
     let (removed, wanting) = (removed.await, wanting.await);
     visit.open_as("Ada").await;
     visit.titles_are(&["Wanting a picture", "Removed"]).await;
     for id in [&removed, &wanting] {
-        assert!(visit.world.ask(Method::DELETE, &format!("/posts/{id}"), b"Ada").await.status().is_success());
+        assert!(visit.service.ask(Method::DELETE, &format!("/posts/{id}"), b"Ada").await.status().is_success());
     }
     page.click(&format!("article.post[data-id='{removed}'] button.delete")).await;
     visit.front.answer("GET /posts", Answer::Wait);
@@ -681,13 +678,13 @@ async fn what_is_gone_elsewhere_is_gone_here_as_well() {
     visit.told("This post is no longer there.").await;
     visit.front.pass("GET /posts");
     visit.titles_are(&[]).await;
-    assert_eq!(visit.world.objects().await, NONE);
+    assert_eq!(visit.service.objects().await, NONE);
     visit.end_having_seen(&[404]).await;
 }
 
 /// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_another_origin_can_use_the_service() {
+async fn a_page_from_another_origin_can_use_the_service() {
     let visit = Visit::new().await;
     let elsewhere = front::elsewhere(include_str!("support/elsewhere.html")).await;
     visit.pictures_from(&elsewhere).await;
@@ -701,7 +698,7 @@ async fn a_page_of_another_origin_can_use_the_service() {
     let [kept, removed] = ["list", "rest"].map(|part| &seen[part]["data"][0]["title"]);
     assert_eq!((kept, removed), (&json!("Kept"), &json!("Removed")), "Next-Cursor leads from one to the other");
     assert_eq!((&seen["address"]["status"], &seen["put"]), (&json!(200), &json!(200)));
-    assert_eq!(visit.world.objects().await, [seen["address"]["data"]["objectName"].as_str().unwrap()]);
+    assert_eq!(visit.service.objects().await, [seen["address"]["data"]["objectName"].as_str().unwrap()]);
     assert_eq!(seen["removed"]["status"].as_u64().map(|status| status / 100), Some(2));
     for (part, status, message) in
         [("missing", 404, "you have no post with this id"), ("unusable", 422, "body: it is missing")]
@@ -709,7 +706,7 @@ async fn a_page_of_another_origin_can_use_the_service() {
         let body = json!({ "status_code": status, "message": message, "data": null });
         assert_eq!((&seen[part]["status"], &seen[part]["data"]), (&json!(status), &body));
     }
-    let left = visit.world.list("/posts?user=Zo%C3%A9").await;
+    let left = visit.service.list("/posts?user=Zo%C3%A9").await;
     assert_eq!(left.iter().map(|post| &post["title"]).collect::<Vec<_>>(), ["Kept"]);
 
     // It was another origin indeed: the browser asked before each kind of call.
@@ -721,7 +718,7 @@ async fn a_page_of_another_origin_can_use_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() {
+async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open_as("Ada").await;
@@ -733,7 +730,7 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
     visit.is_sound_everywhere("no own posts").await;
 
     // While the list is on its way, and when it does not arrive.
-    visit.world.write(b"Ada", "First").await;
+    visit.service.write(b"Ada", "First").await;
     visit.front.answer("GET /posts", Answer::Wait);
     page.click("#show-all").await;
     visit.until("ghosts", "document.querySelector('#posts[aria-busy=true] .ghost')").await;
@@ -810,17 +807,17 @@ async fn nothing_waiting_and_failing_look_like_it_and_nothing_written_is_lost() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
+async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
-    visit.world.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
+    visit.service.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
     let (endless, long) = ("Donaudampfschifffahrtsgesellschaft".repeat(8), "many words ".repeat(400));
     let name = "x".repeat(100);
     let label = format!("A label that nobody would want to read in full, {}", "x".repeat(60));
     let labels = [label.as_str(), "<b>Lake</b>"];
     visit
-        .world
+        .service
         .seed(&[
             Seed {
                 user: "محمد",
@@ -892,7 +889,7 @@ async fn odd_texts_stay_texts_fit_into_320_pixels_and_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near() {
+async fn hundreds_of_posts_load_in_pages_and_their_pictures_lazily() {
     let visit = Visit::new().await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
@@ -902,11 +899,11 @@ async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near()
         let key = format!("Ada/{number}/lake.jpg");
         let picture = (number >= 290).then_some((key, &["Lake"][..]));
         if let Some((key, _)) = &picture {
-            visit.world.store(key, &lake).await;
+            visit.service.store(key, &lake).await;
         }
         posts.push(Seed { title, minutes_ago: 330 - number as u64, picture, ..SEED });
     }
-    visit.world.seed(&posts).await;
+    visit.service.seed(&posts).await;
     visit.open_as("Ada").await;
     let count = "document.querySelectorAll('article.post').length";
     assert_eq!(page.value(count).await, 40);
@@ -943,7 +940,7 @@ async fn hundreds_of_posts_come_in_parts_and_their_pictures_when_they_are_near()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_can_be_done_with_the_keyboard() {
+async fn everything_works_with_the_keyboard() {
     let visit = Visit::new().await;
     let page = &visit.page;
     visit.open().await;
@@ -985,10 +982,10 @@ async fn everything_can_be_done_with_the_keyboard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
+async fn the_page_uses_the_first_browser_language_that_it_supports() {
     let visit = Visit::new().await;
     let page = &visit.page;
-    visit.world.seed(&[Seed { title: "Hier", minutes_ago: 24 * 60, ..SEED }]).await;
+    visit.service.seed(&[Seed { title: "Hier", minutes_ago: 24 * 60, ..SEED }]).await;
     for (languages, language, publish, when) in [
         ("fr-CA,en", "fr", "Publier", "hier"),
         ("de,fr", "fr", "Publier", "hier"),
@@ -1012,7 +1009,7 @@ async fn it_speaks_the_first_language_of_the_browser_that_it_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when_it_ends() {
+async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_expires() {
     let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/")]].concat();
     let visit = Visit::with(Browser::chromium().await, &more).await;
     let page = &visit.page;
@@ -1040,17 +1037,17 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Kept");
     page.click("#post-submit").await;
     visit.titles_are(&["Kept"]).await;
-    assert_eq!(visit.world.list("/posts?user=Zo%C3%A9").await.len(), 1);
+    assert_eq!(visit.service.list("/posts?user=Zo%C3%A9").await.len(), 1);
 
     // Pictures and deletions are Zoé's as well.
     let lake = visit.picture("lake.jpg", &LAKE);
     page.keys("#posts input[type=file]", &lake.to_string_lossy()).await;
-    page.eventually("the upload", async || (visit.world.objects().await.len() == 1).then_some(())).await;
-    assert!(visit.world.objects().await[0].starts_with("Zoé/"));
+    page.eventually("the upload", async || (visit.service.objects().await.len() == 1).then_some(())).await;
+    assert!(visit.service.objects().await[0].starts_with("Zoé/"));
     page.click("#posts button.delete").await;
     page.click("#confirm-delete").await;
     visit.titles_are(&[]).await;
-    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (0, 0));
+    assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (0, 0));
 
     // It is kept for this window, and nowhere else.
     visit.open().await;
@@ -1062,14 +1059,14 @@ async fn where_tokens_are_wanted_one_logs_in_with_a_token_and_loses_nothing_when
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
+async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chosen() {
     let visit = Visit::new().await;
     let page = &visit.page;
-    let id = visit.world.write(b"Ada", "Refused").await;
+    let id = visit.service.write(b"Ada", "Refused").await;
     let lake = visit.picture("lake.jpg", &LAKE);
-    visit.world.store("lake.jpg", &lake).await;
-    visit.world.label("Ada", &id, "lake.jpg", &[]).await;
-    let mut post = visit.world.list("/posts").await.remove(0);
+    visit.service.store("lake.jpg", &lake).await;
+    visit.service.label("Ada", &id, "lake.jpg", &[]).await;
+    let mut post = visit.service.list("/posts").await.remove(0);
     assert_eq!(uuid(&post), id);
     for (reason, words) in [
         (Value::Null, "Nothing was recognised."),
@@ -1113,20 +1110,20 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
     visit.front.pass("GET /posts");
     let refused = visit.post("Refused").await;
     page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
-    page.eventually("the upload", async || (visit.world.objects().await.len() == 2).then_some(())).await;
+    page.eventually("the upload", async || (visit.service.objects().await.len() == 2).then_some(())).await;
     let spinner = format!("document.querySelector(\"{refused} .spinner\")");
     visit.until("the spinner", &spinner).await;
     visit.open().await;
     visit.until("the spinner again", &spinner).await;
-    let object = visit.world.objects().await.into_iter().find(|key| key != "lake.jpg").unwrap();
-    visit.world.label("Ada", &id, &object, &["Lake"]).await;
+    let object = visit.service.objects().await.into_iter().find(|key| key != "lake.jpg").unwrap();
+    visit.service.label("Ada", &id, &object, &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{refused} .labels li\")")).await;
 
     // A picture that is none says so.
-    visit.world.s3.put_object().bucket(BUCKET).key(&object).body(ByteStream::from_static(b"?")).send().await.unwrap();
-    visit.world.label("Ada", &id, "lake.jpg.", &["Lake"]).await;
+    visit.service.s3.put_object().bucket(BUCKET).key(&object).body(ByteStream::from_static(b"?")).send().await.unwrap();
+    visit.service.label("Ada", &id, "lake.jpg.", &["Lake"]).await;
     visit
-        .world
+        .service
         .s3
         .put_object()
         .bucket(BUCKET)
@@ -1143,7 +1140,7 @@ async fn why_nothing_was_recognised_is_said_and_another_picture_can_be_given() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_is_shown_with_nothing_inline() {
+async fn the_api_documentation_works_without_inline_scripts() {
     let visit = Visit::new().await;
     visit.page.open(&format!("{}/docs", visit.front.url)).await;
     visit.until("its operations", "document.querySelectorAll('.opblock').length === 8").await;
@@ -1153,10 +1150,10 @@ async fn the_api_is_shown_with_nothing_inline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_works_in_firefox_as_well() {
+async fn the_page_works_in_firefox() {
     let visit = Visit::with(Browser::firefox().await, &[]).await;
     let page = &visit.page;
-    visit.world.write(b"Ada", "Hers").await;
+    visit.service.write(b"Ada", "Hers").await;
     visit.open_as("Zoé").await;
     page.keys("#post-title", "Mine").await;
     page.keys("#post-body", "From another browser").await;
@@ -1182,20 +1179,20 @@ async fn it_works_in_firefox_as_well() {
     page.click(&format!("{mine} button.delete")).await;
     page.click("#confirm-delete").await;
     visit.titles_are(&[]).await;
-    assert_eq!((visit.world.rows().await, visit.world.objects().await.len()), (1, 0));
+    assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (1, 0));
     visit.end().await;
 }
 
 /// The pictures in `docs/` are copies of what this leaves among the screenshots.
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_a_page_to_show_to_friends() {
+async fn the_page_looks_right_in_every_size_scheme_and_language() {
     let visit = Visit::new().await;
     for (name, colours) in [("lake", LAKE), ("meadow", MEADOW), ("dusk", DUSK)] {
-        visit.world.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;
+        visit.service.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;
     }
     let picture = |name: &str, labels: &'static [&'static str]| Some((format!("{name}.jpg"), labels));
     visit
-        .world
+        .service
         .seed(&[
             Seed {
                 user: "Benoît",

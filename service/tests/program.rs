@@ -1,5 +1,7 @@
 //! The program as a machine runs it: its exit codes, what it writes down, and how it stops.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -7,6 +9,7 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use service::Settings;
 
 /// The program with these variables and nothing else, in a directory without a `.env`.
 fn program(dir: &tempfile::TempDir, variables: &[(&str, &str)]) -> Command {
@@ -26,7 +29,7 @@ const ENOUGH: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn without_bucket_or_table_it_says_so_and_exits_with_78() {
+fn a_missing_bucket_or_table_is_named_and_it_exits_with_78() {
     let dir = tempfile::tempdir().unwrap();
     for (variables, missing) in [(&[("DYNAMO_TABLE", "posts")], "BUCKET"), (&[("BUCKET", "b")], "DYNAMO_TABLE")] {
         let output = program(&dir, variables).output().unwrap();
@@ -136,7 +139,7 @@ const OF_AWS: &[&str] = &[
 ];
 
 #[test]
-fn every_value_of_a_setting_of_aws_is_a_working_run_or_an_error_of_one_line() {
+fn any_value_of_an_aws_setting_gives_a_running_service_or_a_one_line_error() {
     let try_all = |name: &str| {
         let dir = tempfile::tempdir().unwrap();
         for value in ["", " ", "nonsense", "legacy", "0", "-1", "true", "http://", "/nowhere", "\u{e9}"] {
@@ -179,7 +182,7 @@ fn every_value_of_a_setting_of_aws_is_a_working_run_or_an_error_of_one_line() {
 }
 
 #[test]
-fn every_value_of_a_profile_is_a_working_run_or_an_error_of_one_line() {
+fn any_value_in_a_profile_gives_a_running_service_or_a_one_line_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
     let named = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
@@ -205,7 +208,7 @@ fn every_value_of_a_profile_is_a_working_run_or_an_error_of_one_line() {
 }
 
 #[test]
-fn a_machine_without_certificates_is_told_what_it_lacks_where_it_needs_them() {
+fn missing_ca_certificates_are_reported_where_they_are_needed() {
     let dir = tempfile::tempdir().unwrap();
     let (nothing, empty) = (dir.path().join("nothing"), dir.path().join("empty"));
     std::fs::write(&empty, "").unwrap();
@@ -233,19 +236,25 @@ fn refused(mut command: Command, told: &str) {
 
 #[test]
 fn every_variable_is_in_the_readme() {
-    let (config, readme) = (include_str!("../src/config.rs"), include_str!("../README.md"));
-    let code = config.split("#[cfg(test)]").next().unwrap();
-    let is_a_variable =
-        |text: &&str| text.len() > 3 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    let variables: Vec<&str> = code.split('"').filter(is_a_variable).collect();
-    assert!(variables.len() > 12);
-    for name in variables {
+    let read = RefCell::new(BTreeSet::new());
+    let shared = [("AUTH", "jwt"), ("JWT_SECRET", "0123456789abcdef0123456789abcdef"), ("JWT_AUDIENCE", "a")];
+    let published = [("AUTH", "jwt"), ("JWT_JWKS_URL", "https://issuer.example/keys"), ("JWT_AUDIENCE", "a")];
+    for more in [&[][..], &shared, &published, &[("BUCKET", "")]] {
+        let given = [&[("BUCKET", "images"), ("DYNAMO_TABLE", "posts")], more].concat();
+        let _ = Settings::read(|name| {
+            read.borrow_mut().insert(name);
+            given.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| (*value).to_owned())
+        });
+    }
+    let (read, readme) = (read.into_inner(), include_str!("../README.md"));
+    assert!(read.len() > 15, "{read:?}");
+    for name in read {
         assert!(readme.contains(&format!("`{name}`")), "{name} has no row in service/README.md");
     }
 }
 
 #[test]
-fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
+fn a_signal_stops_it_without_waiting_for_idle_connections() {
     let dir = tempfile::tempdir().unwrap();
     for signal in [Signal::TERM, Signal::INT] {
         let mut running = start(program(&dir, ENOUGH));
@@ -261,7 +270,7 @@ fn it_stops_when_told_to_and_waits_for_no_idle_connection() {
 }
 
 #[test]
-fn what_has_begun_is_finished_after_it_was_told_to_stop() {
+fn requests_in_flight_are_finished_after_a_stop_signal() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = start(program(&dir, ENOUGH));
     let begin = |_| {
@@ -289,7 +298,7 @@ fn what_has_begun_is_finished_after_it_was_told_to_stop() {
 }
 
 #[test]
-fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
+fn its_log_has_a_line_for_each_request_and_no_user_data() {
     let dir = tempfile::tempdir().unwrap();
     // Nobody is there, and it is a machine that answers at once that this is so.
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
@@ -323,7 +332,7 @@ fn its_log_has_a_line_for_each_request_and_nothing_of_what_people_say() {
 }
 
 #[test]
-fn its_log_has_what_finds_an_answer_of_aws_and_nothing_of_what_it_says() {
+fn its_log_has_the_request_id_of_a_refusal_by_aws_and_not_its_message() {
     let dir = tempfile::tempdir().unwrap();
     let endpoint = refusing();
     let mut running = start(program(&dir, &[ENOUGH, &[("AWS_ENDPOINT_URL", &endpoint)]].concat()));
@@ -376,7 +385,7 @@ fn refuse(mut stream: TcpStream) {
 }
 
 #[test]
-fn who_leaves_before_the_answer_has_a_line_and_a_count() {
+fn a_client_that_disconnects_early_is_logged_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     // Whoever is there takes calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -399,7 +408,7 @@ fn who_leaves_before_the_answer_has_a_line_and_a_count() {
 }
 
 #[test]
-fn metrics_are_told_on_a_listener_of_their_own_and_nowhere_else() {
+fn metrics_are_served_on_their_own_listener_only() {
     let dir = tempfile::tempdir().unwrap();
     let mut running = start(program(&dir, &[ENOUGH, &[("METRICS_PORT", "0")]].concat()));
     let metrics = running.next_line();

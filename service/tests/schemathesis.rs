@@ -5,11 +5,9 @@ mod support;
 #[path = "support/tokens.rs"]
 mod tokens;
 
-use std::path::Path;
-
 use serde_json::json;
 use service::Limits;
-use support::World;
+use support::TestService;
 use tokens::{SETTINGS, bearer, claims};
 
 /// Which cases are tried: the same in every run, unless this variable says otherwise.
@@ -18,23 +16,22 @@ const OTHER_SEED: &str = "SCHEMATHESIS_SEED";
 const CASES_OF_EACH_OPERATION: &str = "40";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_the_document_allows_or_forbids_surprises_the_service() {
-    let world = World::new().await;
-    let with_tokens = world.otherwise(&SETTINGS, Limits::default()).await;
+async fn the_service_conforms_to_its_api_document() {
+    let service = TestService::start().await;
+    let with_tokens = service.otherwise(&SETTINGS, Limits::default()).await;
     let token = bearer(&claims("ada"));
     let all = schemathesis(&with_tokens, &token, &[]);
     // Who is believed whatever he says cannot be refused for what he says.
-    let believing = schemathesis(&world.base, "ada", &["--exclude-checks", "ignored_auth"]);
+    let believing = schemathesis(&service.base, "ada", &["--exclude-checks", "ignored_auth"]);
     let (all, believing) = tokio::join!(all, believing);
     assert!(all.is_none(), "{}", all.unwrap());
     assert!(believing.is_none(), "{}", believing.unwrap());
-    world.end().await;
+    service.end().await;
 }
 
 /// Runs it as this author; what it says if it is not content.
 async fn schemathesis(base: &str, author: &str, more: &[&str]) -> Option<String> {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/schemathesis");
-    assert!(program.is_file(), "schemathesis is not there: run .ci/setup");
+    let program = testkit::programs::tool("bin/schemathesis");
     // Upload addresses are for posts that are there.
     let post = reqwest::Client::new().post(format!("{base}/posts")).header("Authorization", author);
     let post = post.json(&json!({ "title": "t", "body": "b" })).send().await.unwrap().json().await.unwrap();

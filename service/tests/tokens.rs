@@ -4,25 +4,23 @@ mod support;
 #[path = "support/tokens.rs"]
 mod tokens;
 
-use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use poem::IntoResponse;
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use service::{Limits, Workers, serve};
-use support::{World, text, told, uuid};
+use service::Limits;
+use support::{TestService, serve_app, text, told, uuid};
 use tokens::{Key, SETTINGS, bearer, claims, now, shared, token};
-use tokio::net::TcpListener;
 
 const POST: &str = r#"{"title":"t","body":"b"}"#;
 
-/// A world whose service is set up like this.
-async fn world(more: &[(&str, &str)]) -> World {
-    let mut world = World::new().await;
-    world.base = world.otherwise(more, Limits::default()).await;
-    world
+/// A service with these settings.
+async fn start(more: &[(&str, &str)]) -> TestService {
+    let mut service = TestService::start().await;
+    service.base = service.otherwise(more, Limits::default()).await;
+    service
 }
 
 /// The answer refuses a token, and says so to programs as well.
@@ -32,28 +30,28 @@ async fn refused(answer: Response) -> String {
 }
 
 #[tokio::test]
-async fn a_token_speaks_for_the_user_whom_it_names() {
-    let world = world(&SETTINGS).await;
+async fn a_token_authenticates_the_user_that_it_names() {
+    let service = start(&SETTINGS).await;
     let zoe = bearer(&claims("Zoé"));
-    let answer = world.post(zoe.as_bytes(), POST).await;
+    let answer = service.post(zoe.as_bytes(), POST).await;
     assert_eq!(answer.status(), StatusCode::CREATED);
     let post: Value = answer.json().await.unwrap();
     assert_eq!(post["user"], "Zoé");
     // Whatever the case of the scheme, and for everything that needs an author.
     let zoe = zoe.replace("Bearer", "bEARER");
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={}", uuid(&post));
-    assert_eq!(world.ask(Method::GET, &upload, zoe.as_bytes()).await.status(), StatusCode::OK);
+    assert_eq!(service.ask(Method::GET, &upload, zoe.as_bytes()).await.status(), StatusCode::OK);
     let delete = format!("/posts/{}", uuid(&post));
-    told(world.ask(Method::DELETE, &delete, bearer(&claims("ada")).as_bytes()).await, 404).await;
+    told(service.ask(Method::DELETE, &delete, bearer(&claims("ada")).as_bytes()).await, 404).await;
     // Reading needs no token.
-    assert_eq!(world.list("/posts?user=Zo%C3%A9").await.len(), 1);
-    assert_eq!(world.ask(Method::DELETE, &delete, zoe.as_bytes()).await.status(), StatusCode::NO_CONTENT);
-    world.end().await;
+    assert_eq!(service.list("/posts?user=Zo%C3%A9").await.len(), 1);
+    assert_eq!(service.ask(Method::DELETE, &delete, zoe.as_bytes()).await.status(), StatusCode::NO_CONTENT);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_bad_token_is_refused_with_the_reason() {
-    let world = world(&SETTINGS).await;
+async fn an_invalid_token_is_refused_with_the_reason() {
+    let service = start(&SETTINGS).await;
     let with = |name: &str, value: Value| {
         let mut claims = claims("ada");
         claims[name] = value;
@@ -94,83 +92,87 @@ async fn a_bad_token_is_refused_with_the_reason() {
         ("Bearer nonsense".to_owned(), "it cannot be read"),
         ("Bearer ..".to_owned(), "it cannot be read"),
     ] {
-        let message = refused(world.post(token.as_bytes(), POST).await).await;
+        let message = refused(service.post(token.as_bytes(), POST).await).await;
         assert_eq!(message, format!("the token is not accepted: {why}"), "{token}");
     }
     // Where there is no token at all, none is called bad.
     for nothing in ["ada", "", "Bearer", "Basic YWRhOmFkYQ=="] {
-        let answer = world.post(nothing.as_bytes(), POST).await;
+        let answer = service.post(nothing.as_bytes(), POST).await;
         assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="postagram""#, "{nothing}");
         told(answer, 401).await;
     }
-    assert_eq!(world.rows().await, 0);
+    assert_eq!(service.rows().await, 0);
     // Clocks differ by some seconds.
     for (name, value) in [("exp", now() - 5), ("nbf", now() + 5)] {
-        assert_eq!(world.post(with(name, json!(value)).as_bytes(), POST).await.status(), StatusCode::CREATED, "{name}");
+        assert_eq!(
+            service.post(with(name, json!(value)).as_bytes(), POST).await.status(),
+            StatusCode::CREATED,
+            "{name}"
+        );
     }
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
 async fn names_in_tokens_are_compared_exactly() {
-    let world = world(&SETTINGS).await;
+    let service = start(&SETTINGS).await;
     let names = ["ada", " ada", " ada ", "Ada"];
     let mut posts = Vec::new();
     for name in names {
-        let post: Value = world.post(bearer(&claims(name)).as_bytes(), POST).await.json().await.unwrap();
+        let post: Value = service.post(bearer(&claims(name)).as_bytes(), POST).await.json().await.unwrap();
         assert_eq!(post["user"], name);
         posts.push(uuid(&post));
     }
     for (name, post) in names.iter().zip(&posts) {
-        let theirs = world.list(&format!("/posts?{}", support::url_query(&[("user", name)]))).await;
+        let theirs = service.list(&format!("/posts?{}", support::url_query(&[("user", name)]))).await;
         assert_eq!(theirs.iter().map(uuid).collect::<Vec<_>>(), std::slice::from_ref(post), "{name:?}");
         for other in names.iter().filter(|other| *other != name) {
             let other = bearer(&claims(other));
-            told(world.ask(Method::DELETE, &format!("/posts/{post}"), other.as_bytes()).await, 404).await;
+            told(service.ask(Method::DELETE, &format!("/posts/{post}"), other.as_bytes()).await, 404).await;
         }
         let token = bearer(&claims(name));
         let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={post}");
-        let upload: Value = world.ask(Method::GET, &upload, token.as_bytes()).await.json().await.unwrap();
+        let upload: Value = service.ask(Method::GET, &upload, token.as_bytes()).await.json().await.unwrap();
         assert!(text(&upload["objectName"]).starts_with(&format!("{name}/{post}/")), "{upload}");
-        assert_eq!(world.put(&text(&upload["uploadURL"]), "image/jpeg").await, StatusCode::OK);
-        let gone = world.ask(Method::DELETE, &format!("/posts/{post}"), token.as_bytes()).await;
+        assert_eq!(service.put(&text(&upload["uploadURL"]), "image/jpeg").await, StatusCode::OK);
+        let gone = service.ask(Method::DELETE, &format!("/posts/{post}"), token.as_bytes()).await;
         assert_eq!(gone.status(), StatusCode::NO_CONTENT, "{name:?}");
     }
-    assert_eq!((world.rows().await, world.objects().await.len()), (0, 0));
-    world.end().await;
+    assert_eq!((service.rows().await, service.objects().await.len()), (0, 0));
+    service.end().await;
 }
 
 #[tokio::test]
-async fn issuer_and_claim_can_be_chosen() {
+async fn issuer_and_claim_are_configurable() {
     let more = [&SETTINGS[..], &[("JWT_ISSUER", "https://login.example/"), ("JWT_CLAIM", "email")]].concat();
-    let world = world(&more).await;
+    let service = start(&more).await;
     let mut claims = claims("7");
     claims["email"] = json!("ada@example.org");
-    refused(world.post(bearer(&claims).as_bytes(), POST).await).await;
+    refused(service.post(bearer(&claims).as_bytes(), POST).await).await;
     claims["iss"] = json!("https://elsewhere.example/");
-    assert!(refused(world.post(bearer(&claims).as_bytes(), POST).await).await.ends_with("its issuer is not trusted"));
+    assert!(refused(service.post(bearer(&claims).as_bytes(), POST).await).await.ends_with("its issuer is not trusted"));
     claims["iss"] = json!("https://login.example/");
-    let post: Value = world.post(bearer(&claims).as_bytes(), POST).await.json().await.unwrap();
+    let post: Value = service.post(bearer(&claims).as_bytes(), POST).await.json().await.unwrap();
     assert_eq!(post["user"], "ada@example.org");
-    world.end().await;
+    service.end().await;
 }
 
 #[tokio::test]
-async fn the_service_says_how_people_log_in() {
+async fn the_service_tells_the_page_how_users_log_in() {
     let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/here"), ("JWT_CLAIM", "email")]].concat();
-    let mut world = world(&more).await;
-    let config: Value = world.get("/config").await.json().await.unwrap();
+    let mut service = start(&more).await;
+    let config: Value = service.get("/config").await.json().await.unwrap();
     assert_eq!(config, json!({ "auth": "jwt", "claim": "email", "login": "https://login.example/here" }));
-    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+    let document: Value = service.get("/openapi.json").await.json().await.unwrap();
     let scheme = &document["components"]["securitySchemes"]["Author"];
     assert_eq!((&scheme["type"], &scheme["scheme"]), (&json!("http"), &json!("bearer")));
 
-    world.base = world.otherwise(&[], Limits::default()).await;
-    let config: Value = world.get("/config").await.json().await.unwrap();
+    service.base = service.otherwise(&[], Limits::default()).await;
+    let config: Value = service.get("/config").await.json().await.unwrap();
     assert_eq!(config, json!({ "auth": "header" }));
-    let document: Value = world.get("/openapi.json").await.json().await.unwrap();
+    let document: Value = service.get("/openapi.json").await.json().await.unwrap();
     assert_eq!(document["components"]["securitySchemes"]["Author"]["type"], "apiKey");
-    world.end().await;
+    service.end().await;
 }
 
 /// Publishes keys, and counts how often it is asked for them.
@@ -182,8 +184,6 @@ struct Issuer {
 
 impl Issuer {
     async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
         let (keys, asked) = (Arc::<Mutex<Option<Value>>>::default(), Arc::<AtomicUsize>::default());
         let (shown, count) = (keys.clone(), asked.clone());
         let app = poem::endpoint::make_sync(move |_| {
@@ -193,9 +193,7 @@ impl Issuer {
                 None => poem::http::StatusCode::BAD_GATEWAY.into_response(),
             }
         });
-        tokio::spawn(
-            async move { serve("issuer", listener, app, &Limits::default(), &Workers::here(), pending()).await },
-        );
+        let url = format!("{}/keys", serve_app(app, Limits::default()).await);
         Self { url, keys, asked }
     }
 
@@ -213,45 +211,45 @@ impl Issuer {
 }
 
 #[tokio::test]
-async fn published_keys_are_read_once_and_again_when_a_new_one_is_used() {
+async fn published_keys_are_cached_and_fetched_again_for_an_unknown_key() {
     let (issuer, old, new) = (Issuer::new().await, Key::rsa("old"), Key::curve("new"));
     issuer.publishes(json!([{ "kty": "from the future", "kid": "?" }, old.public()]));
-    let world = world(&issuer.settings()).await;
+    let service = start(&issuer.settings()).await;
     assert_eq!(issuer.asked(), 0, "who reads needs no keys");
     for _ in 0..5 {
-        let answer = world.post(old.bearer(&claims("ada")).as_bytes(), POST).await;
+        let answer = service.post(old.bearer(&claims("ada")).as_bytes(), POST).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
     assert_eq!(issuer.asked(), 1);
     issuer.publishes(json!([new.public()]));
     for _ in 0..5 {
-        let answer = world.post(new.bearer(&claims("ada")).as_bytes(), POST).await;
+        let answer = service.post(new.bearer(&claims("ada")).as_bytes(), POST).await;
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
     assert_eq!(issuer.asked(), 2);
     // The old key is withdrawn. Whoever makes up keys does not make the service ask for each of them.
     for _ in 0..20 {
-        refused(world.post(old.bearer(&claims("ada")).as_bytes(), POST).await).await;
+        refused(service.post(old.bearer(&claims("ada")).as_bytes(), POST).await).await;
     }
     assert_eq!(issuer.asked(), 3);
-    assert_eq!(world.post(new.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
-    world.end().await;
+    assert_eq!(service.post(new.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
+    service.end().await;
 }
 
 #[tokio::test]
-async fn a_published_key_is_taken_for_no_other_than_it_is() {
+async fn a_published_key_is_accepted_only_for_its_own_algorithm_and_use() {
     let (issuer, rsa, curve, other) = (Issuer::new().await, Key::rsa("rsa"), Key::curve("curve"), Key::curve("curve"));
     let secret =
         json!({ "kid": "secret", "kty": "oct", "alg": "HS256", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" });
     let mut encrypts = curve.public();
     (encrypts["kid"], encrypts["use"]) = (json!("encrypts"), json!("enc"));
     issuer.publishes(json!([rsa.public(), curve.public(), secret, encrypts]));
-    let world = world(&issuer.settings()).await;
-    assert_eq!(world.post(rsa.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
-    assert_eq!(world.post(curve.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
+    let service = start(&issuer.settings()).await;
+    assert_eq!(service.post(rsa.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
+    assert_eq!(service.post(curve.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
     // A token that names no key, and there is one that it can be.
     let nameless = token(&json!({ "alg": "ES256" }), &claims("ada"), |text| curve.sign(text));
-    assert_eq!(world.post(format!("Bearer {nameless}").as_bytes(), POST).await.status(), StatusCode::CREATED);
+    assert_eq!(service.post(format!("Bearer {nameless}").as_bytes(), POST).await.status(), StatusCode::CREATED);
 
     let public = text(&rsa.public()["n"]);
     for (header, signed_as) in [
@@ -264,11 +262,11 @@ async fn a_published_key_is_taken_for_no_other_than_it_is() {
         (json!({ "alg": "none", "kid": "rsa" }), Box::new(|_: &[u8]| Vec::new())),
     ] {
         let token = token(&header, &claims("ada"), signed_as);
-        refused(world.post(format!("Bearer {token}").as_bytes(), POST).await).await;
+        refused(service.post(format!("Bearer {token}").as_bytes(), POST).await).await;
     }
     let encrypts = token(&json!({ "alg": "ES256", "kid": "encrypts" }), &claims("ada"), |text| curve.sign(text));
-    refused(world.post(format!("Bearer {encrypts}").as_bytes(), POST).await).await;
-    world.end().await;
+    refused(service.post(format!("Bearer {encrypts}").as_bytes(), POST).await).await;
+    service.end().await;
 }
 
 type Sign = Box<dyn FnOnce(&[u8]) -> Vec<u8>>;
@@ -283,18 +281,18 @@ fn curve_signature(key: Key) -> Sign {
 }
 
 #[tokio::test]
-async fn without_the_issuers_keys_nobody_is_believed_and_everybody_told_to_come_back() {
+async fn without_the_issuers_keys_every_token_gets_503_with_retry_after() {
     let (issuer, key) = (Issuer::new().await, Key::curve("key"));
-    let world = world(&issuer.settings()).await;
+    let service = start(&issuer.settings()).await;
     let bearer = key.bearer(&claims("ada"));
-    let answer = world.post(bearer.as_bytes(), POST).await;
+    let answer = service.post(bearer.as_bytes(), POST).await;
     assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
     assert_eq!(told(answer, 503).await, "tokens cannot be checked now, please try again");
-    assert_eq!(world.list("/posts").await.len(), 0);
+    assert_eq!(service.list("/posts").await.len(), 0);
     issuer.publishes(json!([key.public()]));
-    assert_eq!(world.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
+    assert_eq!(service.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
     // Once known, they are good while the issuer is away.
     *issuer.keys.lock().unwrap() = None;
-    assert_eq!(world.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
-    world.end().await;
+    assert_eq!(service.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
+    service.end().await;
 }

@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_lambda_cannot_assume_yet_is_worth_two_minutes() {
+    fn a_role_that_lambda_cannot_assume_yet_is_retried_for_two_minutes() {
         let text = "The role defined for the function cannot be assumed by Lambda.";
         let budget = Retry::Within(Duration::from_secs(120));
         assert_eq!(retry("CreateFunction", "InvalidParameterValueException", text), budget);
@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_call_has_just_seen_is_looked_for_again() {
+    fn a_resource_that_another_call_has_seen_is_looked_up_again() {
         let budget = Retry::Within(SEEN_BY_ALL_WITHIN);
         assert_eq!(retry("ListTagsOfResource", "ResourceNotFoundException", "no such table"), budget);
         assert_eq!(retry("DescribeTags", "TargetGroupNotFound", ""), budget);
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_be_signed_in_meanwhile_is_told_why_and_what_to_do() {
+    fn credentials_that_cannot_be_renewed_are_reported_with_cause_and_remedy() {
         type Refused = SdkError<aws_sdk_s3::operation::list_buckets::ListBucketsError, HttpResponse>;
         let trouble = Trouble::credentials("the login has expired", "run `aws sso login`");
         let error = aws_credential_types::provider::error::CredentialsError::provider_error(trouble);

@@ -342,7 +342,7 @@ mod tests {
     const FREE_TIER: &str = "The specified instance type is not eligible for Free Tier. Launching EC2 instance failed.";
 
     #[test]
-    fn a_service_is_up_when_its_least_number_of_targets_is_healthy() {
+    fn a_service_is_up_when_its_minimum_of_targets_is_healthy() {
         let group = |min, desired| AutoScalingGroup::builder().min_size(min).desired_capacity(desired).build();
         assert_eq!(wanted(&group(2, 4)), 2, "two more are on their way");
         assert_eq!(wanted(&group(0, 1)), 1);
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_is_one_line() {
+    fn the_state_that_is_waited_for_is_one_line() {
         let health = |targets| Health { wanted: 2, healthy: 1, targets, failed_launch: None, failure: None };
         assert_eq!(health(vec![]).waiting_for(), "1 of 2 healthy: no instance yet");
         assert_eq!(health(vec![target("healthy", "", "")]).waiting_for(), "1 of 2 healthy");
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_recent_failure_that_waiting_cannot_cure_is_final() {
+    fn only_a_recent_permanent_failure_is_final() {
         let now = UNIX_EPOCH + Duration::from_secs(10_000);
         let fault = final_failure(&failed(FREE_TIER, 9_950), now).unwrap();
         assert_eq!(fault.message, FREE_TIER);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_failure_is_told_once() {
+    fn the_same_failure_is_reported_once() {
         let reasons = launches(&[failed(FREE_TIER, 2), failed("something new", 1), failed(FREE_TIER, 0)]);
         assert_eq!(reasons.len(), 2);
         assert!(reasons[0].starts_with(FREE_TIER) && reasons[0].ends_with("set `instance_type: t3.micro`)"));

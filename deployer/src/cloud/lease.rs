@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_over_when_its_holder_is_dead_or_silent_for_a_minute() {
+    fn a_lease_expires_when_its_holder_is_dead_or_silent_for_a_minute() {
         let alive = Holder::this_run("up", TERM);
         assert!(!there(alive.clone(), 59).is_dead(TERM));
         assert!(there(alive.clone(), 61).is_dead(TERM), "silent for too long, wherever it runs");

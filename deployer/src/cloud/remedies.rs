@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forbidden_is_named_with_the_resource() {
+    fn a_forbidden_action_is_named_with_its_resource() {
         let message = "User: x is not authorized to perform: dynamodb:CreateTable on resource: y";
         check(
             "CreateTable",
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_has_no_remedy() {
+    fn an_unknown_refusal_has_no_remedy() {
         assert_eq!(remedy(&Fault::new("CreateTable", "Weather", "it rains"), None), None);
     }
 }

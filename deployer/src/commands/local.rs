@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_reach_it_past_every_proxy() {
+    fn clients_of_the_local_aws_bypass_every_proxy() {
         let of =
             |pairs: &[(&str, &str)]| past_proxies(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())));
         assert_eq!(of(&[("HTTPS_PROXY", "http://proxy:1"), ("http_proxy", "")]), "");

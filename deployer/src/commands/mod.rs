@@ -580,7 +580,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_variable_that_looks_like_ours_and_is_not_is_named() {
+    fn an_unknown_variable_with_our_prefix_is_named() {
         let warnings = |names: &[&str]| unknown_variables(names.iter().map(|name| (*name).to_owned()));
         assert_eq!(warnings(&["DEPLOYER_LOCAL_PORT", "PATH", "AWS_PROFILE"]), [""; 0]);
         let meant = "DEPLOYER_LOCAL_PROT has no effect: did you mean DEPLOYER_LOCAL_PORT?";

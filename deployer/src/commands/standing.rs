@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_what_failed_and_what_is_left_is_named() {
+    fn existing_failed_and_remaining_resources_are_named() {
         let before = ["old", "new", "bad", "waits", "doomed", "stopped"];
         let fates = [Fate::Stays, Fate::Due, Fate::Due, Fate::Due, Fate::Due, Fate::Due];
         let lines = before
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_is_told_in_two_lines() {
+    fn a_stopped_run_is_summarized_in_two_lines() {
         let fates = [Fate::Done, Fate::Due, Fate::Due, Fate::Due, Fate::Due, Fate::Stays];
         let lines = fates.iter().enumerate().map(|(n, fate)| line(&n.to_string(), true, false, *fate)).collect();
         let standing = Standing(Some(lines));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_the_first_are_named() {
+    fn of_many_resources_the_first_are_named() {
         let mut standing = Standing(Some((0..100).map(|n| line(&n.to_string(), false, false, Fate::Due)).collect()));
         assert_eq!(standing.lines()[0], "there now: nothing of this stack");
         standing.note(&(0..100).map(|n| outcome(&n.to_string(), Some(Ok(())))).collect::<Vec<_>>());

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_finger_is_understood_and_a_different_word_is_not() {
+    fn a_typo_gets_a_suggestion_and_another_word_does_not() {
         assert_eq!(did_you_mean("bukets", ["buckets", "tables"]), Some("buckets"));
         assert_eq!(did_you_mean("tabels", ["buckets", "tables"]), Some("tables"));
         assert_eq!(did_you_mean("queues", ["buckets", "tables"]), None);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_cannot_command_the_terminal() {
+    fn a_message_cannot_contain_terminal_commands() {
         assert_eq!(shortened("unknown key `\u{1b}[2J`"), "unknown key `\\u{1b}[2J`");
         assert_eq!(shortened(&"a".repeat(10_000)).chars().count(), LONGEST + 1);
     }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_no_yaml_nothing_is_shown_that_may_be_a_variable() {
+    fn of_invalid_yaml_no_value_of_a_variable_is_shown() {
         let text = "name: app\nfunctions:\n  f:\n    environment:\n      TOKEN: hunter2\n      MORE: [a\n    port: 1\n";
         let shown =
             "name: app\nfunctions:\n  f:\n    environment:\n      TOKEN: •••••••\n      MORE: ••\n    port: 1\n";

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reference_is_shown_as_it_is_written() {
+    fn invalid_references_are_shown_as_written() {
         let refused = |text: &str| Text::parse(text, |_| Place::default()).expect_err("it is none").message;
         assert_eq!(refused("é ${tables.posts} ${tables.posts.name}"), "`${tables.posts}` is not a reference");
         assert_eq!(refused("${a.b.c"), "`${` does not start a reference");

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_value_is_compared_and_not_told() {
+    fn a_secret_value_is_compared_and_not_shown() {
         let (live, want) =
             (json!({"env": {"TOKEN": "hunter2"}, "max": 1}), json!({"env": {"TOKEN": "tiger3"}, "max": 2}));
         let changes = diff(&live, &want).into_iter().map(|change| change.hidden_below(&["env"]));

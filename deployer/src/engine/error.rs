@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aws_may_quote_a_secret_and_we_do_not() {
+    fn secrets_quoted_by_aws_are_not_shown() {
         let packed = STANDARD.encode("#cloud-config\nTOKEN=\"hunter2\"\n");
         let message = format!("Value '{{TOKEN=hunter2, A=1}}' at 'environment.variables' or '{packed}' is wrong at 1");
         let values = ["hunter2".to_owned(), "1".to_owned(), String::new()];

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_may_use_a_resource_goes_before_it() {
+    fn users_of_a_resource_are_removed_before_it() {
         let stack = stack();
         let order = removal_order(&stack);
         let names: Vec<String> =

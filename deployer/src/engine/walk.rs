@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn independent_nodes_are_visited_at_once() {
+    async fn independent_nodes_are_visited_concurrently() {
         let barrier = tokio::sync::Barrier::new(3);
         let found = walk(&[vec![], vec![], vec![]], 8, |_| async {
             barrier.wait().await;
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn no_order_is_quicker_than_the_longest_chain_or_an_even_share() {
+    fn the_order_is_as_quick_as_the_longest_chain_or_an_even_share() {
         let needs = vec![vec![], vec![0], vec![], vec![1, 2]];
         let span = |limit, visits: [u64; 4]| {
             let span = Span::of(&needs, limit, &visits.map(Duration::from_secs), Duration::from_secs(20));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_the_limit_are_visited_at_once() {
+    async fn no_more_nodes_than_the_limit_are_visited_concurrently() {
         // Every second node needs the one before it, so that slots are taken and returned in between.
         let needs: Vec<Vec<usize>> = (0..100).map(|node| if node % 2 == 1 { vec![node - 1] } else { vec![] }).collect();
         let (now, most) = (Cell::new(0), Cell::new(0));

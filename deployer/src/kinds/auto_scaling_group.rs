@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_roll_out_is_begun_once_and_waited_for() {
+    fn a_roll_out_is_started_once_and_waited_for() {
         assert_eq!(RollOut::of(None, &wanted(), UNIX_EPOCH, false), RollOut::Due);
         check(Status::Successful, "6", Some(9_990), RollOut::Due);
         check(Status::InProgress, "7", None, RollOut::Running("rolling out: 50 %, 2 to be replaced".into()));
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_roll_out_that_nobody_wants_any_more_is_cancelled() {
+    fn an_obsolete_roll_out_is_cancelled() {
         check(Status::Pending, "6", None, RollOut::Outdated);
         let cancelling = "the previous roll-out is being cancelled";
         check(Status::Cancelling, "6", None, RollOut::Running(cancelling.into()));
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_roll_out_ends_the_run_that_waited_for_it_and_is_begun_again_by_the_next() {
+    fn a_failed_roll_out_ends_its_run_and_is_started_again_by_the_next() {
         let reason = "the roll-out ended as RollbackSuccessful: it is ill";
         check(Status::RollbackSuccessful, "7", Some(10_001), RollOut::Failed(reason.into()));
         check(Status::RollbackSuccessful, "7", None, RollOut::Failed(reason.into()));

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_leaves_out_is_read_as_its_default() {
+    fn fields_missing_from_an_answer_have_their_defaults() {
         let read = function().settings(&FunctionConfiguration::builder().build());
         assert_eq!(read.architecture, "x86_64");
         assert_eq!(read.log_group, "/aws/lambda/p-labeler");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_made_differs_from_what_is_wanted_and_says_how_to_get_rid_of_it() {
+    fn a_function_that_failed_to_be_created_is_drift_with_a_remedy() {
         let failed = FunctionConfiguration::builder().state(State::Failed).state_reason("no such key").build();
         assert_eq!(function().settings(&failed).failure.as_deref(), Some("no such key"));
         let fault = function().beyond_repair("no such key");

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_kept_until_something_else_is_asked_for() {
+    fn an_image_is_kept_until_another_is_configured() {
         let kept = |want: &Settings, live| image_to_keep(want, &live).map(str::to_owned);
         let free = settings(None, "t3.micro");
         assert_eq!(kept(&free, live(None, "t3.small")).as_deref(), Some("ami-live"));

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forwarded_reads_the_same_in_every_form() {
+    fn every_form_of_a_forward_action_reads_the_same() {
         for forwards in [Forwards::from([("a".into(), 1)]), Forwards::from([("a".into(), 1), ("b".into(), 0)])] {
             assert_eq!(super::forwards(&listener(vec![forward(&forwards)])), forwards);
         }

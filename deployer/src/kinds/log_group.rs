@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_looked_for_by_what_they_share() {
+    fn names_are_looked_up_by_their_common_prefix() {
         let prefix =
             |names: &[&str]| common_prefix(&names.iter().map(|&name| name.into()).collect::<Vec<_>>()).to_owned();
         assert_eq!(prefix(&["/aws/lambda/a-one", "/aws/lambda/a-two", "/aws/lambda/a-"]), "/aws/lambda/a-");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_has_no_star_whichever_one_is_given() {
+    fn the_star_of_an_arn_is_removed() {
         let group = Described::builder().arn("arn:aws:logs:us-east-1:1:log-group:/a:*");
         assert_eq!(arn(&group.clone().build()), "arn:aws:logs:us-east-1:1:log-group:/a");
         let group = group.log_group_arn("arn:aws:logs:us-east-1:1:log-group:/a").build();

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_foreign_is_kept() {
+    fn foreign_notifications_are_kept() {
         let queue = QueueConfiguration::builder().id("q").queue_arn("arn:q").events(Event::S3ObjectRemoved);
         let there = Document::builder()
             .queue_configurations(queue.build().unwrap())

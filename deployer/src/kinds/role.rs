@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_in_anybody_else_is_a_difference() {
+    fn trust_in_another_principal_is_a_difference() {
         let mut document = trust("ec2.amazonaws.com");
         document["Statement"][0]["Principal"]["AWS"] = "*".into();
         assert!(trusted_service(&canonical(document)).contains("\"AWS\":\"*\""));

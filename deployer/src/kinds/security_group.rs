@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_shown_as_people_say_it() {
+    fn a_rule_is_shown_in_readable_form() {
         let rule = Rule::tcp(8080, Source::Group("sg-1".into()));
         assert_eq!(rule.to_string(), "tcp 8080 from sg-1");
         let range = Rule { from_port: 1, to_port: 9, ..rule.clone() };

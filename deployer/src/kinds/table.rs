@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_leaves_out_is_read_as_its_meaning() {
+    fn fields_missing_from_a_description_have_their_meaning() {
         let read = settings(&described(&[("user", KeyType::Hash), ("id (number)", KeyType::Range)]), false);
         assert_eq!(read.partition_key, "user");
         assert_eq!(read.sort_key.as_deref(), Some("id (number)"));

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_service_finishes_what_it_has_begun_before_its_machine_goes() {
+    fn the_request_limit_of_the_service_fits_into_the_deregistration_delay() {
         let limits = service::Limits::default();
         assert!(limits.whole < limits.drain);
         assert!(limits.drain < Duration::from_secs(DEREGISTRATION_DELAY_S.unsigned_abs()));

@@ -127,7 +127,7 @@ mod tests {
     const LIMIT: u64 = 1 << 20;
 
     #[test]
-    fn what_is_no_regular_file_is_named_and_never_waited_for() {
+    fn a_path_that_is_not_a_regular_file_is_refused_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)

@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_failure_of_a_server_is_read_from_its_log() {
+    fn the_error_of_a_server_is_passed_on() {
         let log = "local AWS at http://127.0.0.1:4566\nerror: it cannot start\n  caused by: a.json is damaged\n  caused by: EOF\nhint: put it back\n";
         let failure = failure_in(log).unwrap();
         let chain: Vec<String> = failure.error.chain().map(ToString::to_string).collect();

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn another_account_is_refused_and_another_region_unless_it_is_meant() {
+    fn another_account_is_refused_and_another_region_needs_confirmation() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".deployer/pin");
         let mut pin = Pin::read(file.clone()).unwrap();

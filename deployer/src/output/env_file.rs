@@ -422,14 +422,14 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_is_never_closed_is_told_by_its_line() {
+    fn an_unclosed_quote_is_reported_with_its_line() {
         for (existing, line) in [("K=\"x\nA=1\n", 1), ("A=1\n\nK='", 3), ("A=\"1\n2\"\nexport K=\"x\\\"\n", 3)] {
             assert_eq!(merge(existing, &values(&[("A", "2")])), Err(OpenQuote { line }), "{existing}");
         }
     }
 
     #[test]
-    fn every_format_quotes_what_its_readers_would_misunderstand() {
+    fn every_format_quotes_special_values() {
         let outputs = values(&[
             ("BUCKET", "postagram-images-000000000000-us-east-1"),
             ("EMPTY", ""),
@@ -469,7 +469,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_shell_reads_back_what_was_written_for_it() {
+    fn a_shell_reads_the_written_values() {
         for format in [Format::Shell, Format::Env] {
             for value in STRANGE {
                 let script = render(format, &values(&[("V", value)])) + "printf %s \"$V\"";
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_yaml_reader_reads_back_what_was_written_for_it() {
+    fn a_yaml_parser_reads_the_written_values() {
         for value in STRANGE {
             let expected = values(&[("V", value), ("on", value)]);
             let text = render(Format::Yaml, &expected);
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_created_updated_and_left_alone() {
+    fn an_env_file_is_created_updated_or_left_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(".env");
         assert!(write(&path, &values(&[("A", "1")])).unwrap());
@@ -518,7 +518,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_to_what_is_not_there_yet_stays_a_link() {
+    fn a_dangling_link_stays_a_link() {
         let directory = tempfile::tempdir().unwrap();
         let (real, link) = (directory.path().join("real"), directory.path().join(".env"));
         std::os::unix::fs::symlink("real", &link).unwrap();
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_file_is_left_alone_unless_it_is_right_already() {
+    fn a_read_only_file_is_an_error_unless_it_is_up_to_date() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(".env");
         fs::write(&path, "A=1\n").unwrap();

@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_duration_is_told_to_the_second() {
+    fn a_duration_is_shown_to_the_second() {
         let shown = |s: f64| seconds(Duration::from_secs_f64(s));
         assert_eq!([shown(0.44), shown(9.96), shown(12.7), shown(154.9)], ["0.4 s", "10.0 s", "12 s", "2 min 34 s"]);
     }

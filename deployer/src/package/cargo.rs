@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cargo_would_leave_out_makes_it_look_at_the_whole_workspace() {
+    fn only_programs_outside_the_default_members_need_the_whole_workspace() {
         let program = |id: &str| Program { package: id.into(), id: id.into(), name: id.into() };
         let workspace = Workspace { packages: vec![], workspace_default_members: vec!["a".into(), "b".into()] };
         assert_eq!(workspace.reach(&[program("a"), program("b")]), None);
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_says_about_us_is_not_passed_on_and_the_rest_is() {
+    fn messages_of_cargo_about_our_flags_are_dropped_and_others_passed_on() {
         let package = cargo(Path::new("."));
         let removed: Vec<_> = package
             .as_std()

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_program_is_damaged() {
+    fn a_truncated_program_is_damaged() {
         let program = program();
         let half = &program[..program.len() / 2];
         assert!(matches!(require_glibc(half, (2, 34)), Err(Unfit::Damaged(_))));

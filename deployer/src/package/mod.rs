@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_or_blocks_is_refused() {
+    fn endless_and_blocking_files_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         for (path, kind) in [(Path::new("/dev/zero"), "a device"), (directory.path(), "a directory")] {
             let error = read(path, Target::Host).unwrap_err();

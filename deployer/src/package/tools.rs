@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_started_is_not_there() {
+    async fn a_tool_that_cannot_be_started_counts_as_missing() {
         assert!(!succeeds(&mut Command::new("no-such-program-anywhere")).await);
     }
 

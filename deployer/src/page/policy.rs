@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn who_uses_nothing_may_do_nothing_but_log() {
+    fn without_uses_a_program_may_only_log() {
         expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&Uses::default(), LOGS).to_string());
     }
 

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_it() {
+    fn the_complete_user_data() {
         let text = postagram(&[("BUCKET", "postagram-images-000000000000-us-east-1")]).render().unwrap();
         expect_test::expect![[r#"
             #cloud-config
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_another_line_or_another_word_is_refused() {
+    fn names_and_values_that_would_break_the_file_are_refused() {
         for character in ['\n', '\r', '\0', '\u{85}', '\u{2028}'] {
             let refused = postagram(&[("A", &format!("x{character}y"))]).render();
             assert_eq!(refused, Err(Error::Value { name: "A".into(), character }));

@@ -173,7 +173,7 @@ const KEYS: &[(&str, &str)] =
     &[("AWS_ACCESS_KEY_ID", "AKIAX"), ("AWS_SECRET_ACCESS_KEY", "x"), ("AWS_ENDPOINT_URL_STS", "SERVER")];
 
 #[test]
-fn nobody_is_signed_in_without_credentials() {
+fn a_run_without_credentials_is_refused() {
     let metadata = |_: &str| Answer::Says(403, "text/html", "<html>Forbidden</html>".into());
     check_all(vec![
         Case {
@@ -287,7 +287,7 @@ fn nobody_is_signed_in_without_credentials() {
 }
 
 #[test]
-fn a_file_of_the_aws_configuration_that_cannot_be_used_is_named_with_its_line() {
+fn an_invalid_aws_configuration_file_is_named_with_its_line() {
     let good = "[default]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
     check_all(vec![
         Case {
@@ -367,7 +367,7 @@ const SSO: &str = "[profile dev]\nsso_session = corp\nsso_account_id = 111122223
 const SSO_TOKEN: &str = ".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json";
 
 #[test]
-fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named() {
+fn a_missing_or_expired_login_names_the_command_that_renews_it() {
     let login = "run `aws sso login --profile dev`, then the same command again";
     let who = "cannot sign in with profile dev (IAM Identity Center, session corp)";
     let token = |expires: &str, more: &str| {
@@ -479,7 +479,7 @@ fn a_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named(
 }
 
 #[test]
-fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
+fn a_role_that_cannot_be_assumed_is_named_with_its_profile() {
     const DENIED: &str = "User: arn:aws:iam::1:user/a is not authorized to perform: sts:AssumeRole";
     let role = "[profile dev]\nrole_arn = arn:aws:iam::1:role/Deploy\nsource_profile = base\n";
     let base = "[base]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
@@ -604,7 +604,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_the_profile_that_should() {
 }
 
 #[test]
-fn a_command_that_gives_no_credentials_is_named_with_what_it_said() {
+fn a_credential_process_that_fails_is_named_with_its_output() {
     let dev: &[&str] = &["--profile", "dev"];
     let who = "cannot sign in with profile dev (credential_process)";
     check_all(vec![
@@ -658,7 +658,7 @@ fn a_command_that_gives_no_credentials_is_named_with_what_it_said() {
 }
 
 #[test]
-fn what_aws_says_to_keys_that_it_does_not_take_comes_with_what_to_do() {
+fn a_refusal_of_keys_by_aws_is_shown_with_the_remedy() {
     let who = "cannot sign in with the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
     let expired: Answers = |_| xml(403, "ExpiredToken", "The security token included in the request is expired");
     let unknown: Answers =
@@ -929,7 +929,7 @@ type Place<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
 /// Signed in with keys in a profile, variables or a container, by a server that knows everybody and cannot do more: the
 /// run gets past the sign-in, or ends with one line that says why not.
 #[test]
-fn every_value_of_every_variable_and_key_gives_a_run_or_one_line() {
+fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     use std::os::unix::ffi::OsStrExt as _;
     let server = serve(knows_everybody);
     let container = format!("{server}/creds");
@@ -1002,7 +1002,7 @@ fn every_value_of_every_variable_and_key_gives_a_run_or_one_line() {
 
 /// Values of variables as people and other programs set them, with which a run must get past the sign-in.
 #[test]
-fn usual_settings_of_the_aws_cli_are_no_reason_to_stop() {
+fn usual_settings_of_the_aws_cli_are_accepted() {
     let server = serve(knows_everybody);
     for variable in [
         ("AWS_RETRY_MODE", "legacy"),
@@ -1028,7 +1028,7 @@ fn usual_settings_of_the_aws_cli_are_no_reason_to_stop() {
 }
 
 #[test]
-fn a_machine_without_certificates_is_told_in_one_line() {
+fn missing_ca_certificates_are_reported_in_one_line() {
     for (variables, expected) in [
         (
             &[("SSL_CERT_FILE", "/dev/null")][..],
@@ -1058,7 +1058,7 @@ fn a_machine_without_certificates_is_told_in_one_line() {
 
 /// Calls to AWS go where the SDK sends them: by way of a proxy, past it, to other endpoints.
 #[test]
-fn calls_to_aws_go_by_the_proxies_and_to_the_endpoints_that_are_configured() {
+fn calls_use_the_configured_proxies_and_endpoints() {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let all = heard.clone();
     let proxy = serve(move |request| {
@@ -1092,7 +1092,7 @@ fn calls_to_aws_go_by_the_proxies_and_to_the_endpoints_that_are_configured() {
 }
 
 #[test]
-fn nothing_of_the_aws_configuration_reaches_the_local_aws() {
+fn the_aws_configuration_does_not_affect_the_local_aws() {
     let project = Project::with(STACK);
     project.done(&["local", "start"]);
     for variable in [
@@ -1120,7 +1120,7 @@ fn nothing_of_the_aws_configuration_reaches_the_local_aws() {
 }
 
 #[test]
-fn a_login_that_is_kept_in_no_file_is_not_waited_for() {
+fn a_login_cache_that_is_not_a_regular_file_is_refused_at_once() {
     let project = Project::with(STACK);
     let cache = project.path().join(".aws/sso/cache");
     fs::create_dir_all(&cache).expect("a folder can be made");
@@ -1134,7 +1134,7 @@ fn a_login_that_is_kept_in_no_file_is_not_waited_for() {
 
 /// Who is signed in is said, and with what.
 #[test]
-fn a_run_says_as_whom_it_is_signed_in_and_with_what() {
+fn a_run_shows_its_identity_and_the_source_of_its_credentials() {
     let server = serve(knows_everybody);
     let project = Project::with(STACK);
     fs::create_dir_all(project.path().join(".aws")).expect("a folder can be made");
@@ -1169,7 +1169,7 @@ fn login_until(year: u32) -> String {
 }
 
 #[test]
-fn a_console_login_that_is_missing_or_has_ended_is_renewed_by_the_command_that_is_named() {
+fn a_missing_or_expired_console_login_names_the_command_that_renews_it() {
     let login = "run `aws login --profile dev`, then the same command again";
     let who = "cannot sign in with profile dev (aws login)";
     let dev: &[&str] = &["--profile", "dev"];

@@ -1,51 +1,74 @@
-//! Our own AWS inside a test, with clients to look behind the deployer's back.
+//! The local AWS of a test's own, with clients that look behind the deployer's back.
+
+use std::time::Duration;
 
 use deployer::cloud::aws::{Access, Aws, Local};
+use testkit::{LocalAws, until};
 
-use super::{Project, Said};
+use super::{Project, Said, terminal::Terminal};
 
-/// A local AWS of this test's own.
-pub struct Ours {
-    cloud: local::Cloud,
-    folder: tempfile::TempDir,
-    /// The account's own clients.
+/// The credentials of the account's user.
+pub const KEYS: (&str, &str) = (local::ACCESS_KEY, local::SECRET_KEY);
+
+/// A local AWS, and a client of each of its services.
+pub struct TestAws {
+    local: LocalAws,
     pub aws: Aws,
 }
 
-/// Starts one.
-pub async fn ours() -> Ours {
-    ours_in("us-east-1").await
+/// Clients of an AWS with these credentials, in us-east-1.
+pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
+    connect_in("us-east-1", endpoint, keys).await
 }
 
-/// Starts one in a region: it refuses what is signed for another.
-pub async fn ours_in(region: &str) -> Ours {
-    let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let options = local::Options { dir: folder.path().to_owned(), port: 0, region: region.into() };
-    let cloud = local::Cloud::start(options).await.expect("the local AWS starts");
-    let aws = connect(&cloud.endpoint(), region).await;
-    Ours { cloud, folder, aws }
+async fn connect_in(region: &str, endpoint: &str, keys: (&str, &str)) -> Aws {
+    let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
+    let answer_within = Duration::from_secs(30);
+    Aws::connect(&Access { region: region.into(), profile: None, local: Some(local), answer_within, paced: false })
+        .await
+        .expect("nothing of our local AWS is configured")
 }
 
-async fn connect(endpoint: &str, region: &str) -> Aws {
-    let local = Local {
-        endpoint: endpoint.to_owned(),
-        access_key: local::ACCESS_KEY.into(),
-        secret_key: local::SECRET_KEY.into(),
-    };
-    Aws::connect(&Access {
-        region: region.into(),
-        profile: None,
-        local: Some(local),
-        answer_within: std::time::Duration::from_secs(30),
-        paced: false,
+/// Puts an object into the images bucket.
+pub async fn upload(endpoint: &str, keys: (&str, &str), key: &str) {
+    let aws = connect(endpoint, keys).await;
+    let buckets = aws.s3.list_buckets().send().await.expect("buckets");
+    let images = buckets.buckets().iter().filter_map(|it| it.name()).find(|it| it.contains("-images-"));
+    let put = aws.s3.put_object().bucket(images.expect("there is a bucket for images")).key(key);
+    put.body(b"a picture".to_vec().into()).send().await.expect("an object can be put");
+}
+
+/// Waits until a bucket's notification is in force, which takes S3 some minutes (docs/aws.md §4.6): from then on the
+/// labeler removes a picture without a post.
+pub async fn notification_is_in_force(aws: &Aws, bucket: &str) {
+    let key = "nobody/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
+    let picture = || aws.s3.put_object().bucket(bucket).key(key).body(b"no picture".to_vec().into());
+    until("the notification to be in force", async || {
+        picture().send().await.expect("an object can be put");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let listed = aws.s3.list_objects_v2().bucket(bucket).prefix(key).send().await.expect("a list");
+        listed.contents().is_empty()
     })
-    .await
-    .expect("nothing of our local AWS is configured")
+    .await;
 }
 
-impl Ours {
+impl TestAws {
+    pub async fn start() -> TestAws {
+        TestAws::of(LocalAws::start().await, "us-east-1").await
+    }
+
+    /// One that was made for a region: it refuses what is signed for another.
+    pub async fn start_in_region(region: &str) -> TestAws {
+        TestAws::of(LocalAws::start_in_region(region).await, region).await
+    }
+
+    async fn of(local: LocalAws, region: &str) -> TestAws {
+        let aws = connect_in(region, &local.endpoint(), KEYS).await;
+        TestAws { local, aws }
+    }
+
     pub fn endpoint(&self) -> String {
-        self.cloud.endpoint()
+        self.local.endpoint()
     }
 
     /// The deployer, as if this were AWS.
@@ -73,25 +96,11 @@ impl Ours {
 
     /// Runs it at a terminal, where these lines are typed.
     pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> Said {
-        let plain = self.command(project, arguments);
-        let plain = plain.as_std();
-        let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_string_lossy());
-        let line: Vec<String> = std::iter::once(plain.get_program()).chain(plain.get_args()).map(quoted).collect();
-        let mut script = tokio::process::Command::new("script");
-        script.args(["--quiet", "--return", "--echo", "never", "--command", &line.join(" "), "/dev/null"]);
-        script.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        script.current_dir(project.path()).kill_on_drop(true);
-        script.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut child = script.spawn().expect("`script` (of util-linux) lends a terminal");
-        let mut keyboard = child.stdin.take().expect("it is piped");
+        let mut terminal = Terminal::of(&self.command(project, arguments));
         for line in typed {
-            use tokio::io::AsyncWriteExt;
-            keyboard.write_all(format!("{line}\n").as_bytes()).await.expect("it can be typed");
+            terminal.press(&format!("{line}\n")).await;
         }
-        // The keyboard stays plugged in until the program has ended.
-        let output = child.wait_with_output().await.expect("it ends");
-        drop(keyboard);
-        output.into()
+        terminal.end().await
     }
 
     pub async fn tables(&self) -> Vec<String> {
@@ -106,7 +115,6 @@ impl Ours {
     }
 
     pub async fn end(self) {
-        self.cloud.stop().await;
-        drop(self.folder);
+        self.local.stop().await;
     }
 }

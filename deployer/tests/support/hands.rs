@@ -149,7 +149,7 @@ impl<'a> Hands<'a> {
                 let on = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
                 let on = on.expect("it is given");
                 // A new table refuses at first (docs/aws.md §5.2).
-                super::eventually("backups", async || {
+                testkit::eventually("backups", async || {
                     let call = dynamodb.update_continuous_backups().table_name(table);
                     call.point_in_time_recovery_specification(on.clone()).send().await.ok()
                 })

@@ -3,19 +3,20 @@
 
 pub mod cloud;
 pub mod hands;
-pub mod line;
+pub mod inventory;
 pub mod moto;
-pub mod protocol;
 pub mod run;
 pub mod scene;
 pub mod terminal;
-pub mod world;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
-    sync::OnceLock,
-    time::{Duration, Instant},
+};
+
+use testkit::{
+    programs::{program, root},
+    tiny_service::tiny_service,
 };
 
 /// A folder with a `stack.yaml`. Dropping it stops its local AWS and removes everything.
@@ -56,19 +57,19 @@ impl From<Output> for Said {
 impl Project {
     /// A folder with the shipped `stack.yaml`, whose programs are the ones this build has made.
     pub fn postagram() -> Project {
-        Project::shipped(&built("labeler"), &built("service"))
+        Project::shipped(&program("labeler"), &program("service"))
     }
 
     /// The same with the smallest programs that do: for tests that bring up many stacks.
     pub fn light() -> Project {
-        Project::shipped(&built("echo-function"), tiny_service())
+        Project::shipped(&program("echo-function"), tiny_service())
     }
 
     fn shipped(labeler: &Path, service: &Path) -> Project {
         let shipped = std::fs::read_to_string(root().join("stack.yaml")).expect("the shipped file is there");
-        let program = |path: &Path| format!("binary: {}", path.display());
-        let labelled = shipped.replace("package: labeler", &program(labeler));
-        Project::with(&labelled.replace("package: service", &program(service)))
+        let binary = |path: &Path| format!("binary: {}", path.display());
+        let labelled = shipped.replace("package: labeler", &binary(labeler));
+        Project::with(&labelled.replace("package: service", &binary(service)))
     }
 
     /// A folder with this description.
@@ -98,7 +99,7 @@ impl Project {
 
     /// Has the function run a program of other bytes that does the same.
     pub fn change_function(&self) {
-        let (old, new) = (built("echo-function"), self.path().join("changed-function"));
+        let (old, new) = (program("echo-function"), self.path().join("changed-function"));
         let mut program = std::fs::read(&old).expect("the program is there");
         program.push(0);
         std::fs::write(&new, program).expect("the folder can be written to");
@@ -159,48 +160,5 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         let _ = self.run(&["local", "stop"]);
-    }
-}
-
-/// The workspace.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// A program of this workspace, made by the same build as this test.
-pub fn built(name: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_deployer")).with_file_name(name);
-    assert!(program.is_file(), "{} is not there: build it with `cargo build --workspace --bins`", program.display());
-    program
-}
-
-/// A web service in one file, compiled once.
-pub fn tiny_service() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (program, own) = (folder.join("tiny_service"), tempfile::tempdir_in(folder).expect("a folder can be made"));
-        // Under the same name and without symbols, which tell of the compilation: the same bytes every time.
-        let made = own.path().join("tiny_service");
-        let source = root().join("local/tests/support/tiny_service.rs");
-        let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        let mut compile = Command::new(compiler);
-        compile.args(["--edition", "2024", "-O", "-C", "strip=symbols", "-o"]).arg(&made).arg(&source);
-        assert!(compile.status().is_ok_and(|status| status.success()), "{} does not compile", source.display());
-        // Renamed, because another test may be about to start the one that is there.
-        std::fs::rename(made, &program).expect("a file can be renamed");
-        program
-    })
-}
-
-/// Asks again until there is an answer. It gives up late, so that a busy machine is not a failure.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(120), "still waiting for {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -1,11 +1,13 @@
-//! An AWS that nobody of us wrote.
+//! moto: an AWS that is not ours.
 
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
 };
 
-use super::{Project, Said, root};
+use testkit::programs::tool;
+
+use super::{Project, Said};
 
 /// A moto server of this test's own. Dropping it ends it.
 pub struct Moto {
@@ -15,9 +17,7 @@ pub struct Moto {
 
 impl Moto {
     pub fn start() -> Moto {
-        let program = root().join(".venv/bin/moto_server");
-        assert!(program.is_file(), "moto is not there: run .ci/setup");
-        let mut server = Command::new(program)
+        let mut server = Command::new(tool("bin/moto_server"))
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,12 +1,17 @@
-//! A project, the cloud it is deployed to, and the line between the two.
+//! A project, the AWS it is deployed to, and the proxy between the two.
 
 use std::time::Duration;
 
+use testkit::{
+    Control, LocalAws,
+    proxy::{Calls, Fault, Proxy},
+};
+
 use super::{
     Project, Said,
-    line::{Calls, Line, Trouble},
+    cloud::{KEYS, upload},
+    inventory::{self, Inventory},
     moto::Moto,
-    world::{self, Inventory},
 };
 
 /// What lies in the bucket that `down` has to empty.
@@ -14,7 +19,7 @@ pub const PICTURE: &str = "a + b%/é";
 
 pub struct Scene {
     pub project: Project,
-    pub line: Line,
+    pub proxy: Proxy,
     pub keys: (&'static str, &'static str),
     original: String,
     cloud: Cloud,
@@ -22,7 +27,7 @@ pub struct Scene {
 
 /// Whose cloud it is. Dropping it ends it.
 enum Cloud {
-    Ours(Option<local::Cloud>, #[allow(dead_code)] tempfile::TempDir),
+    Local(Box<LocalAws>),
     Motos(Moto),
 }
 
@@ -60,30 +65,28 @@ pub struct Undisturbed {
 
 impl Scene {
     /// On our own local AWS.
-    pub async fn ours() -> Scene {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let options = local::Options { dir: folder.path().to_owned(), port: 0, region: "us-east-1".into() };
-        let cloud = local::Cloud::start(options).await.expect("the local AWS starts");
-        let line = Line::to(&cloud.endpoint()).await;
-        Scene::of(line, Cloud::Ours(Some(cloud), folder), (local::ACCESS_KEY, local::SECRET_KEY))
+    pub async fn local() -> Scene {
+        let cloud = LocalAws::start().await;
+        let proxy = Proxy::to(&cloud.endpoint()).await;
+        Scene::of(proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
     /// On moto.
-    pub async fn motos() -> Scene {
+    pub async fn moto() -> Scene {
         let moto = Moto::start();
-        let line = Line::to(&moto.endpoint).await;
-        Scene::of(line, Cloud::Motos(moto), ("testing", "testing"))
+        let proxy = Proxy::to(&moto.endpoint).await;
+        Scene::of(proxy, Cloud::Motos(moto), ("testing", "testing"))
     }
 
-    fn of(line: Line, cloud: Cloud, keys: (&'static str, &'static str)) -> Scene {
+    fn of(proxy: Proxy, cloud: Cloud, keys: (&'static str, &'static str)) -> Scene {
         let project = Project::light();
-        Scene { original: project.description(), project, line, cloud, keys }
+        Scene { original: project.description(), project, proxy, cloud, keys }
     }
 
     /// The cloud itself, past the line.
     pub fn endpoint(&self) -> String {
         match &self.cloud {
-            Cloud::Ours(cloud, _) => cloud.as_ref().expect("it runs until the end").endpoint(),
+            Cloud::Local(cloud) => cloud.endpoint(),
             Cloud::Motos(moto) => moto.endpoint.clone(),
         }
     }
@@ -95,7 +98,7 @@ impl Scene {
 
     /// The deployer, over the line.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
-        let endpoint = self.line.endpoint();
+        let endpoint = self.proxy.endpoint();
         let environment = [
             ("AWS_ENDPOINT_URL", &*endpoint),
             ("AWS_ACCESS_KEY_ID", self.keys.0),
@@ -120,11 +123,11 @@ impl Scene {
 
     /// Kills the deployer as soon as this call has taken effect. Returns whether it was made at all.
     pub async fn kill_at(&self, phase: Phase, call: &str) -> bool {
-        self.line.mend();
-        self.line.spoil([call], Trouble::ForGood, 1);
+        self.proxy.reset();
+        self.proxy.inject([call], Fault::CutAfter, 1);
         let mut child = self.command(phase.arguments()).spawn().expect("the deployer can be started");
         let killed = tokio::select! {
-            () = self.line.broken() => true,
+            () = self.proxy.cut() => true,
             status = child.wait() => {
                 assert!(status.expect("it ends").success(), "{phase:?} undisturbed, without {call}");
                 false
@@ -133,19 +136,19 @@ impl Scene {
         if killed {
             child.kill().await.expect("it can be killed");
         }
-        self.line.quiet().await;
-        self.line.mend();
+        self.proxy.idle().await;
+        self.proxy.reset();
         killed
     }
 
     /// All there is, asking the cloud itself.
     pub async fn inventory(&self) -> Inventory {
-        world::inventory(&self.endpoint(), self.keys).await
+        inventory::inventory(&self.endpoint(), self.keys).await
     }
 
     /// Makes the state a phase starts from, out of nothing.
     pub async fn prepare(&self, phase: Phase) {
-        self.line.mend();
+        self.proxy.reset();
         if phase == Phase::Up {
             return;
         }
@@ -163,9 +166,9 @@ impl Scene {
             Phase::Change => self.describe_change(),
             Phase::Move => self.project.edit("port: 8080", "port: 8081"),
             Phase::Shrink => self.describe_shrunk(),
-            Phase::Down => world::upload(&self.endpoint(), self.keys, PICTURE).await,
+            Phase::Down => upload(&self.endpoint(), self.keys, PICTURE).await,
         }
-        self.line.mend();
+        self.proxy.reset();
     }
 
     /// Changes the description in every section.
@@ -204,14 +207,12 @@ impl Scene {
     /// From now on our own cloud shows this bad side, or none.
     pub async fn put_chaos(&self, kind: &str) {
         let kinds: Vec<&str> = [kind].into_iter().filter(|kind| !kind.is_empty()).collect();
-        let chaos = serde_json::json!({ "kinds": kinds }).to_string();
-        let put = reqwest::Client::new().put(format!("{}/_local/chaos", self.endpoint())).body(chaos).send().await;
-        assert!(put.expect("the cloud answers").status().is_success());
+        Control::of(&self.endpoint()).set_chaos(&kinds).await;
     }
 
     /// Removes everything, and sees that nothing is left.
     pub async fn clear(&self) {
-        self.line.mend();
+        self.proxy.reset();
         self.done(Phase::Down).await;
         assert_eq!(self.inventory().await, Inventory::new(), "something is left after `down`");
         self.restore();
@@ -227,10 +228,10 @@ impl Scene {
 
     /// Runs a command that nobody disturbs.
     pub async fn watch(&self, phase: Phase) -> Undisturbed {
-        self.line.mend();
+        self.proxy.reset();
         self.done(phase).await;
-        let calls = self.line.calls().into_iter().collect();
-        let mutating = self.line.effective();
+        let calls = self.proxy.calls().into_iter().collect();
+        let mutating = self.proxy.effective();
         Undisturbed { goal: self.inventory().await, calls, mutating }
     }
 
@@ -246,7 +247,7 @@ impl Scene {
 
     /// Everything is there as it should be, every managed field is as wanted, and asking changes nothing.
     pub async fn assert_settled(&self, phase: Phase, goal: &Inventory, after: &str) {
-        self.line.mend();
+        self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
         if phase != Phase::Down {
             self.assert_nothing_to_do(after).await;
@@ -255,15 +256,15 @@ impl Scene {
 
     /// Everything is as wanted, and asking changes nothing.
     pub async fn assert_nothing_to_do(&self, after: &str) {
-        self.line.mend();
+        self.proxy.reset();
         let plan = self.run(&["plan", "--detailed-exitcode"]).await;
         assert_eq!(plan.code, 0, "{after}: {}", plan.all());
-        assert_eq!(self.line.mutating(), Vec::<String>::new(), "a plan changes nothing");
+        assert_eq!(self.proxy.mutating(), Vec::<String>::new(), "a plan changes nothing");
     }
 
-    pub async fn end(mut self) {
-        if let Cloud::Ours(cloud, _) = &mut self.cloud {
-            cloud.take().expect("it runs until the end").stop().await;
+    pub async fn end(self) {
+        if let Cloud::Local(cloud) = self.cloud {
+            cloud.stop().await;
         }
     }
 }

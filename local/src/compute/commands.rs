@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_the_one_meant_is_told() {
+    async fn a_program_with_another_checksum_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         std::fs::write(root.join("service"), "program").unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_known_is_refused_and_never_run() {
+    async fn unknown_commands_are_refused_and_never_run() {
         let dir = tempfile::tempdir().unwrap();
         let check = async |line: &str, expected: &str| assert_eq!(run(dir.path(), line).await.unwrap_err(), expected);
         check("rm -rf /", "rm: this command does not exist on a local instance").await;

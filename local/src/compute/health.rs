@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_questions_to_a_new_target_count_once_an_interval() {
+    fn early_health_checks_of_a_new_target_count_once_an_interval() {
         let mut streak = Streak::default();
         let mut judge = || streak.judge(&asked(Health::Initial), Err(failed()), Duration::from_secs(3600));
         assert!((0..100).all(|_| judge().is_none()));

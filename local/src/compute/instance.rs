@@ -458,7 +458,7 @@ mod tests {
     use std::os::unix::process::CommandExt;
 
     #[tokio::test]
-    async fn what_a_crash_left_running_is_ended_and_nothing_else() {
+    async fn processes_left_by_a_crash_are_ended_and_no_others() {
         let dir = tempfile::tempdir().unwrap();
         let sleeper = || {
             let mut command = std::process::Command::new("sleep");

@@ -652,7 +652,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_saved_is_loaded_and_nothing_is_an_empty_state() {
+    fn a_saved_state_is_loaded_and_a_missing_one_is_empty() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("compute.json");
         assert!(State::load(&file).unwrap().groups.is_empty());

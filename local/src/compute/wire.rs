@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_passes_what_has_one_of_its_values() {
+    fn a_filter_passes_items_with_any_of_its_values() {
         let tags = BTreeMap::from([("deployer:stack".to_owned(), "postagram".to_owned())]);
         let check = |name: &str, value: &str| {
             let params = params(&[("Filter.1.Name", name), ("Filter.1.Value.1", "other"), ("Filter.1.Value.2", value)]);
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_next() {
+    fn a_page_has_the_token_of_the_next() {
         let first = page(&[1, 2, 3], &params(&[("MaxRecords", "2")]), 100).unwrap();
         assert_eq!(first, (&[1, 2][..], Some("2".to_owned())));
         let last = page(&[1, 2, 3], &params(&[("MaxRecords", "2"), ("NextToken", "2")]), 100).unwrap();

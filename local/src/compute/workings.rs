@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_bad_day_interfaces_stay_for_half_an_hour() {
+    fn with_chaos_network_interfaces_stay_for_half_an_hour() {
         assert_eq!(after(1_049_999, "real", &[ChaosKind::EniLinger]), (true, false));
         assert_eq!(after(2_100_000, "real", &[ChaosKind::EniLinger]), (true, true));
     }

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_read_is_refused_in_the_words_of_dynamodb() {
+    fn malformed_requests_are_refused_with_the_errors_of_dynamodb() {
         for (said, kind, text) in [
             ("VALIDATION:no name at line 1 column 2", "ValidationException", "no name"),
             ("SERIALIZATION:odd at line 1 column 2", "SerializationException", "odd"),

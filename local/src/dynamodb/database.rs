@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_was_not_finished_is_not_there() {
+    fn a_table_whose_creation_was_interrupted_does_not_exist() {
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         for name in ["posts", "postscript"] {
@@ -539,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_goes_when_its_time_is_over() {
+    fn an_item_is_deleted_when_its_time_to_live_ends() {
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         database.change("CreateTable", &table("posts")).unwrap();
@@ -556,7 +556,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_sqlite_takes_for_one_are_told_apart() {
+    fn names_that_are_equal_for_sqlite_are_distinct_tables() {
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(dir.path()).unwrap();
         database.change("CreateTable", &table("posts")).unwrap();

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_table_comes_changes_and_goes_and_is_left_alone_meanwhile() {
+    async fn a_table_in_transition_refuses_changes() {
         let states = States::at(Speed::REAL);
         states.created("posts");
         assert_eq!(states.of("posts"), Some("CREATING"));

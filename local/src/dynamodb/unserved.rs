@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_have_no_effect_is_named_and_the_rest_passes() {
+    fn parameters_without_effect_are_named_and_others_pass() {
         let said = |operation, input| member(operation, &input).unwrap_or_default();
         assert_eq!(said("CreateTable", json!({ "TableName": "posts", "SSESpecification": { "Enabled": false } })), "");
         assert_eq!(said("CreateTable", json!({ "ResourcePolicy": "{}" })), "ResourcePolicy");

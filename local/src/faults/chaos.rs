@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_is_found_by_its_name_and_travels_under_it() {
+    fn every_kind_of_chaos_is_parsed_and_serialized_by_its_name() {
         for (kind, name, told) in Kind::ALL {
             assert_eq!(name.parse(), Ok(*kind));
             assert_eq!(serde_json::to_value(kind).unwrap(), *name);

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn of_wrong_rules_none_is_kept_and_the_answer_says_what_there_is() {
+    fn invalid_rules_are_refused_as_a_whole_with_the_known_names() {
         let faults = Faults::default();
         let told = faults.add(&json!([{ "fault": "500" }, { "fault": "explode" }])).unwrap_err();
         assert!(told.contains("no fault \"explode\"") && told.contains("reset-before"), "{told}");
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_goes_on_when_its_rule_goes_and_is_cut_when_the_server_ends() {
+    async fn a_held_call_continues_when_its_rule_is_removed_and_is_cut_at_the_end() {
         let faults = Faults::default();
         faults.add(&json!({ "fault": "hold-before" })).unwrap();
         let held = |fate: Fate| match fate.act {
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn chaos_is_the_same_for_the_same_seed_and_another_for_another() {
+    fn chaos_is_determined_by_its_seed() {
         let fates = |seed: u64| {
             let faults = Faults::new(Chaos { kinds: [Kind::Throttle, Kind::Reset].into(), seed });
             let fate = |_| format!("{:?}", faults.judge(&call("PutItem"), "account", &request("")).act);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_slow_too_many_or_of_a_session_that_is_over_on_a_day_of_that_kind() {
+    fn slow_throttle_and_expiry_chaos_hit_calls() {
         let fates = |kind: Option<Kind>| -> Vec<Fate> {
             let faults = Faults::new(Chaos { kinds: kind.into_iter().collect(), seed: 1 });
             (0..400).map(|_| faults.judge(&call("TagResource"), "account", &request(""))).collect()
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_at_once_on_a_good_day_and_late_and_twice_on_a_bad_one() {
+    fn events_are_delivered_at_once_or_with_notify_lag_late_and_twice() {
         assert_eq!(Faults::default().deliveries("images", "a"), [Duration::ZERO]);
         let delays = |seed: u64| {
             let faults = Faults::new(Chaos { kinds: [Kind::S3NotifyLag].into(), seed });
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn another_operation_between_does_not_change_the_fate_of_the_nth() {
+    fn other_operations_do_not_change_the_fate_of_the_nth_call() {
         let chaos = || Chaos { kinds: [Kind::Errors].into(), seed: 7 };
         let (alone, mixed) = (Faults::new(chaos()), Faults::new(chaos()));
         for _ in 0..100 {

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_zip_or_leads_out_of_it_leaves_nothing() {
+    fn an_invalid_zip_or_one_with_escaping_paths_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("f/1");
         for broken in [b"no zip".to_vec(), zip("../out")] {

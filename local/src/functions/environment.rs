@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_crashed_server_left_is_ended_and_nobody_else() {
+    async fn processes_of_a_crashed_server_are_ended_and_no_others() {
         let dir = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         let (mut orphan, mut other) = (sleeper(dir.path()), sleeper(dir.path()));

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_there_until_it_was_handled() {
+    fn an_event_is_kept_until_it_is_handled() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Event::left(dir.path()).unwrap().is_empty());
         Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}"), Duration::from_secs(60)).unwrap();

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_have_names() {
+    fn the_names_of_variables_are_checked() {
         for name in ["a", "1A", "A-B", "É1"] {
             let refused = configured(json!({ "Environment": { "Variables": { name: "x" } } })).unwrap_err();
             assert_eq!(refused.code, "ValidationException", "{name}");

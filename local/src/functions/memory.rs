@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_with_more_memory_than_it_may_have_is_killed_and_so_it_is_for_a_child() {
+    async fn a_process_group_over_its_memory_limit_is_killed_children_included() {
         for in_child in [false, true] {
             let child = hungry(64 << 20, in_child);
             let meter = Meter::start(child.id(), 32, CancellationToken::new());
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_within_its_memory_goes_on() {
+    async fn a_process_group_within_its_memory_limit_keeps_running() {
         let mut child = hungry(4 << 20, false);
         let meter = Meter::start(child.id(), 512, CancellationToken::new());
         let begun = Instant::now();

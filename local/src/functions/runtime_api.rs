@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_to_start_is_told() {
+    async fn an_initialization_error_is_reported() {
         let (desk, _sender) = desk();
         desk.answer(&Method::POST, "/2018-06-01/runtime/init/error", "{}".into()).await;
         assert_eq!(desk.init_error().borrow().as_deref(), Some(b"{}".as_slice()));

@@ -71,7 +71,7 @@ mod tests {
     use crate::permissions::Policy;
 
     #[test]
-    fn each_is_a_policy_that_iam_would_take() {
+    fn every_managed_policy_is_valid_for_iam() {
         for (name, _) in POLICIES {
             let policy = policy(&format!("arn:aws:iam::aws:policy/{name}")).unwrap();
             assert!(Policy::parse(&policy.document).is_ok(), "{name}");

@@ -383,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_its_kind_in_capital_letters() {
+    fn an_id_begins_with_the_prefix_of_its_kind() {
         for (prefix, id, expected) in [
             ("AROA", "AROAabcXYZ0123456789a", "AROAABCXYZ0123456789A"),
             ("ANPA", "Aabcdefghijklmnopqrst", "ANPADEFGHIJKLMNOPQRST"),

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_seen_late_and_in_order() {
+    fn changes_are_seen_late_and_in_order() {
         let mut late = Late::default();
         late.change(Some(1), |_| (), Duration::ZERO);
         assert_eq!(known(&late), Some(1));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_change_and_go() {
+    fn seen_names_are_added_changed_and_removed() {
         let mut names = BTreeMap::new();
         let mut now = |there: &[(&str, u8)]| {
             let there = there.iter().map(|(name, facts)| ((*name).to_owned(), *facts)).collect();

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_lets_everybody_in_without_a_condition_is_public() {
+    fn a_policy_for_everyone_without_a_condition_is_public() {
         let rest = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::images/*""#;
         let condition = r#""Condition":{"StringEquals":{"aws:PrincipalAccount":"000000000000"}}"#;
         for (statement, public) in [
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ones_are_refused_in_the_words_of_s3() {
+    fn malformed_policies_are_refused_with_the_errors_of_s3() {
         let object = r#""Resource":"arn:aws:s3:::images/*""#;
         for (statement, expected) in [
             (format!(r#"{{"Principal":"*","Action":"s3:GetObject",{object}}}"#), "Missing required field Effect"),

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_call_does_not_say_fails_unless_it_may_be_missing() {
+    fn a_missing_key_fails_unless_the_operator_allows_it() {
         assert!(!holds("StringEquals", "aws:username", json!("ada")));
         assert!(holds("StringEqualsIfExists", "aws:username", json!("ada")));
         assert!(holds("StringNotEquals", "aws:username", json!("ada")));
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_of_a_key_that_is_computed_nowhere() {
+    fn a_key_that_is_not_computed_is_undecided() {
         for (operator, _, _) in OPERATORS {
             for set in ["", "ForAllValues:", "ForAnyValue:"] {
                 for if_exists in ["", "IfExists"] {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_told_of_values_that_cannot_be_compared() {
+    fn values_that_cannot_be_compared_are_undecided() {
         for (operator, key, value) in [
             ("NumericEquals", "s3:max-keys", "ten"),
             ("NumericNotEquals", "s3:max-keys", "ten"),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_nobody_knows_is_no_condition() {
+    fn an_unknown_operator_is_refused() {
         for operator in ["StringMaybe", "ForSome:StringEquals", "IfExists"] {
             assert!(Condition::all(Some(&json!({ operator: { "a": "b" } }))).is_none(), "{operator}");
         }

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_and_everybody_are_let_in_and_services_and_the_account_are_not_meant() {
+    fn roles_and_everyone_are_allowed_and_services_and_the_account_are_not() {
         const INVOKE: &str = "lambda:InvokeFunction";
         for (principal, expected) in [
             (json!({ "AWS": "arn:aws:iam::000000000000:role/web" }), Verdict::Allowed),

@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_is_said_in_the_words_of_aws() {
+    fn a_denial_has_the_message_of_aws() {
         let nothing = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"a:b","Resource":"*"}}"#;
         let deny = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
         let put = Need::new("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/posts");
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_is_gone_may_nothing_and_the_owner_everything() {
+    fn a_deleted_role_may_do_nothing_and_the_owner_everything() {
         let need = Need::new("s3:GetObject", "arn:aws:s3:::images/a");
         let all =
             r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::images/*"}}"#;
@@ -435,7 +435,7 @@ mod tests {
     const SETS: [&str; 3] = ["", "ForAllValues:", "ForAnyValue:"];
 
     #[test]
-    fn each_operator_is_judged_by_whether_the_key_is_there_missing_or_unknown() {
+    fn each_operator_is_evaluated_for_present_missing_and_unknown_keys() {
         let both = |operator: &str, key: &str, value: &str| {
             let condition = format!(r#"{{"{operator}":{{"{key}":"{value}"}}}}"#);
             (may_under("Allow", &condition), may_under("Deny", &condition))
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_a_value_lets_nobody_in_and_keeps_everybody_out() {
+    fn a_policy_variable_without_a_value_never_allows_and_always_denies() {
         let may = |statements: &str| {
             let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
             let grants = Grants { policies: vec![Policy::parse(&policy).unwrap()], ..Grants::default() };

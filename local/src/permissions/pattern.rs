@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_and_single_letters_stand_for_others() {
+    fn wildcards_match_runs_and_single_characters() {
         for (pattern, text, fits) in [
             ("*", "", true),
             ("", "", true),

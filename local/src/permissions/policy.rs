@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_is_what_a_statement_says() {
+    fn only_actions_of_a_statement_are_allowed() {
         const IMAGES: &str =
             r#"{"Effect":"Allow","Action":["s3:Get*","s3:PutObject"],"Resource":"arn:aws:s3:::images/*"}"#;
         for (action, resource, expected) in [
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_mean_everything_else() {
+    fn negated_elements_match_everything_else() {
         let but = r#"{"Effect":"Allow","NotAction":"iam:*","NotResource":"arn:aws:s3:::secret/*"}"#;
         assert_eq!(verdict(but, "s3:GetObject", "arn:aws:s3:::open/a"), Verdict::Allowed);
         assert_eq!(verdict(but, "s3:GetObject", "arn:aws:s3:::secret/a"), Verdict::Unmentioned);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn resources_may_speak_of_the_caller() {
+    fn resources_may_contain_variables_of_the_caller() {
         let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::homes/${aws:PrincipalTag/team}/*"}}"#;
         let policies = [Policy::parse(text).unwrap()];
         let older = [Policy::parse(&text.replace("2012-10-17", "2008-10-17")).unwrap()];
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_documents_are_refused_in_the_words_of_iam() {
+    fn malformed_documents_are_refused_with_the_errors_of_iam() {
         let whole = |statement: &str| format!(r#"{{"Version":"2012-10-17","Statement":{statement}}}"#);
         let allow = |rest: &str| whole(&format!(r#"{{"Effect":"Allow",{rest}}}"#));
         for (text, expected) in [

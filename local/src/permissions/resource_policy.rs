@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn principals_are_roles_sessions_everybody_or_the_account_where_it_is_kept_out() {
+    fn principals_are_roles_sessions_everyone_or_in_denials_the_account() {
         for (principal, allow, deny) in [
             (r#""Principal":"*""#, Verdict::Allowed, Verdict::Denied),
             (r#""Principal":{"AWS":"*"}"#, Verdict::Allowed, Verdict::Denied),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_found_by_what_it_is_about() {
+    fn a_policy_is_found_by_its_resource() {
         let policies = ResourcePolicies::default();
         policies.buckets.set("images", Some(ResourcePolicy::default()));
         policies.functions.set("labeler", Some(ResourcePolicy::default()));

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_and_actions_count_and_exceptions_mean_the_others() {
+    fn conditions_and_actions_apply_and_negations_match_the_others() {
         let (me, web) = ("arn:aws:iam::000000000000:user/local", "arn:aws:iam::000000000000:role/web");
         let statement = |rest: &str| {
             let text = format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow",{rest}}}]}}"#);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn people_and_roles_are_named_by_themselves_or_as_the_account() {
+    fn users_and_roles_are_named_by_arn_or_as_the_account() {
         let me = "arn:aws:iam::000000000000:user/local";
         for principal in [
             r#""*""#,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_ones_are_refused_in_the_words_of_iam() {
+    fn malformed_policies_are_refused_with_the_errors_of_iam() {
         for (statement, expected) in [
             (r#"{"Action":"sts:AssumeRole","Principal":"*"}"#, "Missing required field Effect"),
             (r#"{"Effect":"Allow","Principal":"*"}"#, "Missing required field Action"),

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused() {
+    fn oversized_metadata_and_headers_are_refused() {
         let (most, more) = (vec![b'v'; 2047], vec![b'v'; 2048]);
         assert!(kept(&[("x-amz-meta-k", &most)]).is_ok());
         assert_eq!(kept(&[("x-amz-meta-k", &more)]).unwrap_err(), "MetadataTooLarge");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_served_is_refused_and_what_is_unknown_in_the_words_of_s3() {
+    fn unsupported_settings_are_refused_and_unknown_ones_have_the_errors_of_s3() {
         let code = |checked: Result<(), Refusal>| checked.err().map(|refusal| refusal.code).unwrap_or_default();
         assert_eq!(code(check_encryption(Some("aws:kms"))), "NotImplemented");
         assert_eq!(code(check_encryption(Some("ROT13"))), "InvalidEncryptionAlgorithmError");

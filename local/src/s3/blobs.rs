@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nothing_refers_to_goes_with_the_next_start() {
+    async fn unreferenced_blobs_are_removed_at_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::new(dir.path().join("objects"));
         let kept = blobs.write(Bytes::from_static(b"kept")).await.unwrap();

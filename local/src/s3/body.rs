@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn one_altered_byte_shows_whatever_checksum_is_announced() {
+    fn every_checksum_detects_an_altered_byte() {
         for (name, value) in CHECKSUMS {
             assert_eq!(code(&request(TEXT, &[(name, value)], "")), "none", "{name}");
             assert_eq!(code(&request("Wikipedie", &[(name, value)], "")), "BadDigest", "{name}");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_that_are_none_are_refused() {
+    fn invalid_checksums_are_refused() {
         assert_eq!(code(&request(TEXT, &[("content-md5", "AAAA")], "")), "InvalidDigest");
         assert_eq!(code(&request(TEXT, &[("content-md5", "?")], "")), "InvalidDigest");
         assert_eq!(code(&request(TEXT, &[("x-amz-checksum-crc32", "?")], "")), "InvalidRequest");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn some_documents_are_taken_only_with_a_checksum() {
+    fn some_documents_need_a_checksum() {
         let code = |operation: &str, headers: &[(&str, &str)]| {
             whole(operation, &request(TEXT, headers, "")).err().map_or_else(|| "none".to_owned(), |it| it.code)
         };

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_are_none_are_refused() {
+    fn invalid_cors_rules_are_refused() {
         let code = |inside: &str| {
             let text = format!("<CORSConfiguration>{inside}</CORSConfiguration>");
             rules(&Element::read(text.as_bytes(), "CORSConfiguration").unwrap()).err().map(|refusal| refusal.code)
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_may_not_write() {
+    fn an_unlisted_origin_may_not_write() {
         let asked = [("origin", "http://evil.org"), ("access-control-request-method", "PUT")];
         let answer = preflight(&request(Method::OPTIONS, &asked), &given());
         assert_eq!(answer.status(), 403);

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_and_file_are_what_was_sent() {
+    fn form_fields_and_file_are_parsed() {
         let sent = [("Key", "in/${filename}"), ("x-amz-meta-a", "é\r\n--y"), ("success_action_status", "201")];
         let read = form(&sent, Some("line\r\n\r\n--not the end")).unwrap();
         assert_eq!((read.field("key"), read.field("x-amz-meta-a")), (Some("in/a b.jpg"), Some("é\r\n--y")));
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_speaks_of_everything_and_all_of_it_holds() {
+    fn a_post_policy_covers_every_field_and_is_enforced() {
         let checked = |policy: &str, more: &[(&str, &str)]| {
             let policy = BASE64_STANDARD.encode(policy);
             let fields = [&[("key", "in/k"), ("policy", policy.as_str()), ("x-ignore-a", "b")], more].concat();

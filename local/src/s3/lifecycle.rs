@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_read_or_refused_in_the_words_of_s3() {
+    fn lifecycle_rules_are_read_or_refused_with_the_errors_of_s3() {
         let code = |rules: &str| super::rules(&document(rules)).err().map(|refusal| refusal.code);
         let expires = |inside: &str| one(&wrap("Expiration", inside));
         for (rules, expected) in [
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_enough_goes_and_nothing_else() {
+    fn only_expired_objects_are_removed() {
         let days = one("<Expiration><Days>3</Days></Expiration>");
         assert_eq!(left(&days, None, &[(NULL, true)], 2).1, Vec::<String>::new());
         assert_eq!(left(&days, None, &[(NULL, true)], 3), (1, vec!["old/k null gone".to_owned()]));

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_nothing_gets_nothing_and_is_not_told_of_more() {
+    fn max_keys_zero_gives_an_empty_list_that_is_not_truncated() {
         assert_eq!(list(&["a", "b"], &names("", "", false), "", 0), (String::new(), None));
     }
 
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_go_on_behind_the_marked_one_even_if_it_is_gone() {
+    fn a_version_listing_continues_after_its_marker_even_if_that_was_deleted() {
         let id = |number: u64| format!("{number:016x}{:016x}", 7);
         let version = |id: String| Version { id, modified: 0, object: Some(Box::default()) };
         let key = vec![version(NULL.into()), version(id(1)), version(id(3)), version(id(4))];

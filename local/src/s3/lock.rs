@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_locked_is_not_deleted() {
+    fn a_locked_version_is_not_deleted() {
         for (retention, is_held, bypass, allowed) in [
             (None, false, false, true),
             (None, true, true, false),

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_old_is_in_force_until_a_change_has_come_through() {
+    async fn the_old_configuration_is_in_force_until_a_change_takes_effect() {
         for (speed, time) in [(Speed::REAL, Duration::from_secs(300)), (Speed::FAST, Duration::from_millis(600))] {
             let not_yet = NotYet::at(speed);
             let moment = Duration::from_millis(1);

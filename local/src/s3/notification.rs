@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_values_are_read_back() {
         let empty = |rules: &[&str]| {
             let rules = rules.iter().map(|name| ((*name).to_owned(), String::new())).collect();
             Notification { filter: Some(rules), ..images() }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn events_filters_and_destinations_that_are_none_are_refused() {
+    fn invalid_events_filters_and_destinations_are_refused() {
         for (events, accepted) in [
             (&["s3:ObjectCreated:*", "s3:ObjectRemoved:DeleteMarkerCreated"][..], true),
             (&["s3:ObjectCreated:Put", "s3:ObjectCreated:Putt"], false),

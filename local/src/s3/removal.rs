@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_is_told_with_its_versions() {
+    fn a_deletion_is_answered_with_its_versions() {
         for (asked, removed, told) in [
             (None, Removed::Object(None), ""),
             (Some("v"), Removed::Object(Some("v".into())), "<VersionId>v</VersionId>"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_and_markers_go_as_the_user_guide_says() {
+    fn versions_and_markers_are_deleted_as_the_user_guide_says() {
         let version = |id: &str, object: bool| Version {
             id: id.into(),
             modified: 0,

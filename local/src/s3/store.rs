@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_changed_is_read_again_and_bytes_that_are_nobodys_go() {
+    async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let settings = Settings::default();

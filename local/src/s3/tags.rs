@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_and_headers_are_refused_in_the_words_of_s3() {
+    fn invalid_tag_documents_and_headers_are_refused_with_the_errors_of_s3() {
         let said = |body: &str, of: Of| of_document(body.as_bytes(), of).err().map(|refusal| refusal.message);
         let tags: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
         let many = |count: usize| document(&tags[..count].iter().map(|key| (key.as_str(), "")).collect::<Vec<_>>());

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_what_it_is_and_white_space_between_elements_is_nothing() {
+    fn text_is_kept_and_white_space_between_elements_is_ignored() {
         for (written, meant) in [
             (" ", " "),
             ("", ""),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_refused() {
+    fn malformed_xml_is_refused() {
         for text in [
             "",
             "<Other/>",

@@ -18,7 +18,7 @@ use aws_sdk_s3::types::{
 };
 use fastrand::Rng;
 
-use super::client;
+use testkit::clients;
 
 /// What must not be lost, each kept in a way of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,7 +182,7 @@ pub async fn prepare(config: &SdkConfig) -> String {
 
 pub async fn table(dynamodb: &aws_sdk_dynamodb::Client) {
     new_table(dynamodb, "kept").send().await.unwrap();
-    client::table_is_active(dynamodb, "kept").await;
+    clients::table_is_active(dynamodb, "kept").await;
 }
 
 pub fn new_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) -> CreateTableFluentBuilder {
@@ -238,7 +238,7 @@ impl Clients {
     pub fn new(config: &SdkConfig, upload: &str) -> Clients {
         Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(config),
-            s3: client::s3(config),
+            s3: clients::s3(config),
             logs: aws_sdk_cloudwatchlogs::Client::new(config),
             iam: aws_sdk_iam::Client::new(config),
             lambda: aws_sdk_lambda::Client::new(config),

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use aws_config::SdkConfig;
-use aws_config::retry::RetryConfig;
-
-use super::client::config_at;
+use testkit::clients;
 
 /// A server in a process of its own. Dropping it kills it.
 pub struct Server {
@@ -61,10 +59,9 @@ impl Server {
         self.process.wait().expect("it ends");
     }
 
-    /// Clients that try once: whoever tries again does not know what has happened.
+    /// Clients without retries: after a retry, a test would not know which calls took effect.
     pub async fn config(&self) -> SdkConfig {
-        let config = config_at(&self.endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await;
-        config.into_builder().retry_config(RetryConfig::disabled()).build()
+        clients::without_retries(&clients::config(&self.endpoint).await)
     }
 }
 

@@ -7,23 +7,23 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use serde_json::{Value, json};
 
-use crate::support::World;
+use testkit::LocalAws;
 
 /// The JSON of an answer, or that of a refusal.
 pub type Answer = Result<Value, Value>;
 
-pub async fn call(world: &World, operation: &str, input: Value) -> Answer {
-    call_in(world, "DynamoDB_20120810", operation, input).await
+pub async fn call(aws: &LocalAws, operation: &str, input: Value) -> Answer {
+    call_in(aws, "DynamoDB_20120810", operation, input).await
 }
 
 /// A call of the streams, which have an API of their own.
-pub async fn call_streams(world: &World, operation: &str, input: Value) -> Answer {
-    call_in(world, "DynamoDBStreams_20120810", operation, input).await
+pub async fn call_streams(aws: &LocalAws, operation: &str, input: Value) -> Answer {
+    call_in(aws, "DynamoDBStreams_20120810", operation, input).await
 }
 
-async fn call_in(world: &World, api: &str, operation: &str, input: Value) -> Answer {
+async fn call_in(aws: &LocalAws, api: &str, operation: &str, input: Value) -> Answer {
     let body = input.to_string();
-    let (uri, host) = (format!("{}/", world.cloud.endpoint()), world.cloud.address().to_string());
+    let (uri, host) = (format!("{}/", aws.endpoint()), aws.cloud.address().to_string());
     let target = format!("{api}.{operation}");
     let headers = [("host", host.as_str()), ("x-amz-target", &target), ("content-type", "application/x-amz-json-1.0")];
     let keys = Credentials::new(local::ACCESS_KEY, local::SECRET_KEY, None, None, "test").into();
@@ -42,7 +42,7 @@ async fn call_in(world: &World, api: &str, operation: &str, input: Value) -> Ans
 }
 
 /// Makes a table and waits until it can be used. `keys` are names with their types, the partition key first.
-pub async fn table(world: &World, name: &str, keys: &[(&str, &str)], more: Value) {
+pub async fn table(aws: &LocalAws, name: &str, keys: &[(&str, &str)], more: Value) {
     let attribute = |(name, kind): &(&str, &str)| json!({ "AttributeName": name, "AttributeType": kind });
     let mut input = json!({
         "TableName": name,
@@ -56,9 +56,8 @@ pub async fn table(world: &World, name: &str, keys: &[(&str, &str)], more: Value
             _ => input[member] = value.clone(),
         }
     }
-    call(world, "CreateTable", input).await.unwrap();
-    while call(world, "DescribeTable", json!({ "TableName": name })).await.unwrap()["Table"]["TableStatus"] != "ACTIVE"
-    {
+    call(aws, "CreateTable", input).await.unwrap();
+    while call(aws, "DescribeTable", json!({ "TableName": name })).await.unwrap()["Table"]["TableStatus"] != "ACTIVE" {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding_stops_when_nobody_waits_for_it() {
+    fn decoding_stops_when_its_caller_is_gone() {
         let picture = halves(640, 480);
         for bytes in [jpeg(&picture), png(&picture)] {
             assert_eq!(read(&bytes, &AtomicBool::new(true)), Err(Unreadable::Stopped));
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_told_apart() {
+    fn invalid_pictures_are_distinguished() {
         let picture = halves(64, 64);
         let cut = [jpeg(&picture), png(&picture)].map(|bytes| bytes[..bytes.len() / 2].to_vec());
         let others = [b"".to_vec(), b"<html>".to_vec(), b"\xff\xd8\xff\xe0 broken".to_vec()];

@@ -583,7 +583,7 @@ mod tests {
     use crate::storage::row::{Picture, Removed};
 
     #[test]
-    fn what_is_written_is_what_the_document_says() {
+    fn written_bodies_match_the_api_document() {
         let picture = Picture { key: "k".into(), labels: vec![Text::Plain("Cat")], reason: Some(Text::Plain("empty")) };
         let (user, title, body) = (User::parse("ada").unwrap(), Text::Plain("t"), Text::Plain("b"));
         let mut post = Post { id: PostId::new(), user, title, body, picture: Some(picture), removed: None };

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_takes_next_to_nothing_is_left() {
+    async fn a_reader_that_is_too_slow_is_disconnected() {
         for (bytes, is_left) in [(1, true), (LEAST_BYTES / 10 - 1, true), (LEAST_BYTES / 10 + 1, false)] {
             let (mut paced, _client) = slow().await;
             tokio::time::pause();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_was_taken_leaves_nothing_to_be_slow_about() {
+    async fn a_reader_that_has_taken_its_answer_is_not_slow() {
         let (mut paced, _client) = slow().await;
         tokio::time::pause();
         tokio::time::advance(READING).await;

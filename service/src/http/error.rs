@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn throttling_and_outages_may_be_tried_again() {
+    fn throttling_and_outages_are_retryable() {
         for (status, code) in [
             (400, "ProvisionedThroughputExceededException"),
             (400, "ThrottlingException"),
@@ -284,13 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_ours_to_mend() {
+    fn refusals_are_internal_errors() {
         assert_eq!(answered(400, "ValidationException").status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answered(403, "AccessDenied").status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[test]
-    fn of_an_answer_the_log_has_what_finds_it_and_nobodys_name() {
+    fn the_log_has_the_request_id_of_a_refusal_and_no_user_name() {
         let error = answered(403, "AccessDenied");
         assert_eq!(
             error.reason().as_deref(),
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_to_come_back_can_be_explained() {
+    fn every_retryable_error_has_retry_after_and_a_cause() {
         for (error, why) in [
             (Error::Crowded, "too many requests at once, please try again"),
             (Error::Late(caused("the post kept changing")), "the post kept changing"),

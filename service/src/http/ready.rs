@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_and_its_end_are_seen_as_soon_as_what_is_known_is_old() {
+    async fn an_outage_and_its_end_are_seen_when_the_cached_state_expires() {
         let (readiness, asked) = (Readiness::default(), Cell::new(0));
         let missing_when = async |missing| {
             let asking = async {

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_path_is_written_down_that_somebody_made_up() {
+    fn an_unknown_path_is_not_logged() {
         for (path, known) in [
             ("/posts", "/posts"),
             ("/posts/018f2f6e-0000-7000-8000-00000000000a", "/posts/:id"),

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_one_that_has_waited_longest_gives_way() {
+    fn the_connection_that_has_waited_longest_gives_way() {
         let room = WaitingRoom::new(2);
         let waiting: Vec<_> = (0..4).map(|_| Arc::new(Notify::new())).collect();
         let must_go = || -> Vec<bool> { waiting.iter().map(|it| it.notified().now_or_never().is_some()).collect() };

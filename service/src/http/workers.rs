@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_are_dealt_out_to_where_there_are_the_fewest() {
+    async fn connections_go_to_the_worker_with_the_fewest() {
         let workers = Workers::start(NonZeroUsize::new(3).unwrap()).unwrap();
         let mut places: HashMap<ThreadId, Vec<Slot>> = HashMap::new();
         for _ in 0..12 {

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_stands_behind_the_word_bearer() {
+    fn a_token_follows_the_word_bearer() {
         for (value, read) in [
             (&b"Bearer a.b.c"[..], Some("a.b.c")),
             (b"bearer  a.b.c ", Some("a.b.c")),

@@ -215,7 +215,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     #[tokio::test(start_paused = true)]
-    async fn keys_are_asked_for_again_after_ten_minutes() {
+    async fn keys_are_fetched_again_after_ten_minutes() {
         let issuer = Issuer::default();
         let keys = issuer.keys();
         for asked in 1..4 {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_are_good_for_a_day_without_their_issuer() {
+    async fn keys_are_valid_for_a_day_without_their_issuer() {
         let issuer = Issuer::default();
         let keys = issuer.keys();
         find(&keys).await.unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_issuer_is_asked_three_times_at_once_and_then_every_ten_seconds() {
+    fn keys_are_fetched_three_times_at_once_and_then_every_ten_seconds() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let mut allows = |seconds| pace.allows(start + Duration::from_secs(seconds));
         assert_eq!([0, 0, 0, 0, 9].map(&mut allows), [true, true, true, false, false]);

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_while_a_call_is_under_way_goes_in_the_next() {
+    async fn writes_during_a_call_go_into_the_next_batch() {
         let cloud = Cloud::default();
         let (first, call, others) = crowd(&cloud, &["a", "b"]).await;
         call.end();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn as_many_as_a_call_takes_wait_for_none() {
+    async fn a_full_batch_is_sent_at_once() {
         let (cloud, names) = (Cloud::default(), (0..=MOST).map(|number| number.to_string()).collect::<Vec<_>>());
         let writes = cloud.writes();
         let first = put(&writes, "first");
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_too_much_at_once_is_written_alone() {
+    async fn unprocessed_items_are_written_one_by_one() {
         let cloud = Cloud::default();
         let (_first, call, mut others) = crowd(&cloud, &["a", "b", "c"]).await;
         call.end();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_one_call_is_refused_may_be_granted_to_each() {
+    async fn a_refused_batch_is_retried_one_by_one() {
         let cloud = Cloud::default();
         let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
         call.end();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_outage_is_told_to_all() {
+    async fn an_outage_fails_every_caller_of_a_batch() {
         let cloud = Cloud::default();
         let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
         call.end();
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_of_the_operation_is_no_success() {
+    async fn a_malformed_answer_to_a_batch_is_an_error() {
         for answer in ["", "{}", "[]", "<html>", r#"{"UnprocessedItems":[]}"#, r#"{"UnprocessedItems":null}"#] {
             let cloud = Cloud::default();
             let (_first, call, others) = crowd(&cloud, &["a", "b"]).await;
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_long_for_a_call_that_has_trouble() {
+    async fn a_slow_batch_does_not_hold_up_later_writes() {
         let cloud = Cloud::default();
         let (first, call, others) = crowd(&cloud, &["a", "b"]).await;
         tokio::time::advance(PATIENCE).await;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_row_of_who_has_left_is_not_written_and_takes_no_other_along() {
+    async fn a_cancelled_write_is_dropped_from_its_batch() {
         let cloud = Cloud::default();
         let (first, call, others) = crowd(&cloud, &["a", "b", "c"]).await;
         for left in [&first, &others[0]] {
@@ -395,7 +395,7 @@ mod tests {
 
     /// A runtime with many threads moves a call between them.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn nobody_is_forgotten_where_calls_change_their_thread() {
+    async fn every_write_is_answered_when_calls_move_between_threads() {
         let cloud = Cloud::default();
         let writes = cloud.writes();
         let answers = tokio::spawn({
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_when_nothing_is_under_way_waits_for_nobody() {
+    async fn a_single_write_is_sent_at_once() {
         let cloud = Cloud::default();
         let writes = cloud.writes();
         for name in ["a", "b"] {

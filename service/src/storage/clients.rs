@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pictures_come_from_where_the_client_reaches_the_bucket() {
+    async fn picture_addresses_use_the_clients_endpoint() {
         for (bucket, region, endpoint, origin, path) in [
             ("b-1", "eu-west-3", None, "https://b-1.s3.eu-west-3.amazonaws.com", ""),
             ("b.1", "us-east-1", None, "https://s3.us-east-1.amazonaws.com", "/b.1"),

@@ -301,7 +301,7 @@ mod tests {
         Some((400, r#"{"__type":"com.amazon.coral.validate#ValidationException","message":"USER#ada is no map"}"#));
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_asked_again_and_nothing_else() {
+    async fn only_transient_errors_are_retried() {
         for (answers, calls, ends_well) in [
             (&[OK][..], 1, true),
             (&[THROTTLED, BROKEN, OK], 3, true),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_shows_its_code_and_no_message() {
+    async fn a_refusal_is_logged_with_its_code_and_without_its_message() {
         for (answer, expected) in [
             (WRONG, "DynamoDB answers GetItem with 400, ValidationException, to request R1"),
             (BROKEN, "DynamoDB answers GetItem with 500, no code, to request R1"),
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_not_of_dynamodb_is_no_success() {
+    async fn a_malformed_answer_is_an_error() {
         for (answer, calls) in [
             ("", 3),
             ("<html>Log in to the network</html>", 3),
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn credentials_that_are_not_there_are_not_asked_for_again() {
+    async fn missing_credentials_are_not_looked_up_again() {
         #[derive(Debug, Clone, Default)]
         struct NoCredentials(Arc<AtomicUsize>);
         impl ProvideCredentials for NoCredentials {
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_an_outage_is_not_asked_three_times_as_much_for_long() {
+    async fn retries_are_limited_during_an_outage() {
         let cloud = Answers::of(&[BROKEN]);
         let client = cloud.client();
         for _ in 0..QUOTA {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_ever() {
+    async fn a_call_that_never_ends_times_out() {
         #[derive(Debug)]
         struct Silence;
         impl HttpConnector for Silence {

@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_begins_behind_its_cursor_in_either_order() {
+    async fn a_page_begins_after_its_cursor_in_either_order() {
         let index = Cloud::of((0..100).rev()).index(MOST_POSTS);
         use Order::{NewestFirst, OldestFirst};
         for (after, order, most, posts, more) in [
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn own_changes_show_at_once_also_those_that_a_reading_misses() {
+    async fn own_changes_show_at_once_even_if_a_read_misses_them() {
         let cloud = Cloud::of(0..10);
         let index = cloud.index(MOST_POSTS);
         assert_eq!(all(&index).await, (0..10).collect::<Vec<_>>());
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_change_shows_after_a_while_and_one_reads_for_all() {
+    async fn changes_by_others_show_after_a_refresh_shared_by_all_readers() {
         let cloud = Cloud::of(0..10);
         let index = cloud.index(MOST_POSTS);
         let all_ask = futures::future::join_all((0..100).map(|_| all(&index)));
@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reading_that_fails_is_told_to_all_who_wait_and_made_again() {
+    async fn a_failed_read_fails_every_waiter_and_is_repeated() {
         let cloud = Cloud::of(0..10);
         let index = cloud.index(MOST_POSTS);
         *cloud.is_away.lock() = true;
@@ -541,7 +541,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn changes_that_nobody_asks_for_are_not_kept_for_ever() {
+    async fn unread_changes_are_bounded() {
         let cloud = Cloud::of(0..10);
         let index = cloud.index(MOST_POSTS);
         index.added(id(11), &ada());

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_post_is_known_for_a_minute_and_to_be_its_authors() {
+    async fn the_author_of_a_post_is_cached_for_a_minute() {
         let (known, id) = (Known::default(), PostId::new());
         let [ada, bob] = ["ada", "bob"].map(|name| User::parse(name).unwrap());
         assert!(!known.holds(&ada, id));

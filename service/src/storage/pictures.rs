@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_called_like_a_picture_of_pixels_is_never_shown_by_itself() {
+    fn an_object_without_an_image_suffix_is_served_as_a_download() {
         for (file, shown) in [
             ("cat.jpg", "response-content-type=image%2Fjpeg"),
             ("cat.JPEG", "response-content-type=image%2Fjpeg"),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_forgotten_is_signed_to_the_same_address_again() {
+    async fn an_evicted_address_is_signed_to_the_same_value() {
         let pictures = pictures("b", None, credentials(None)).await;
         let first = address_at(&pictures, at(1_790_000_000), KEY).await;
         for number in 0..=KEPT.get() {

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_values_are_read_back() {
         for title in ["", "t", "\"q\" \\ \n", "é 猫 🐱\u{1}", "\"LastEvaluatedKey\""] {
             let post = post(title);
             let (id, user) = (post.id.key(), post.user.key());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_no_post_is_left_out() {
+    fn a_row_that_is_not_a_post_is_left_out() {
         for name in [USER, ID] {
             for other in [json!({ "S": "COMMENT#1" }), json!({ "N": "1" }), json!({ "M": { "S": { "S": "x" } } })] {
                 let mut item = item(&post(""));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_every_type_may_stand_beside() {
+    fn other_attributes_of_any_type_are_skipped() {
         let mut item = item(&post("t"));
         let expected = read(&item);
         for (number, other) in [
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_its_members_or_with_others_is_no_empty_list() {
+    fn an_answer_with_missing_or_wrong_members_is_an_error() {
         for answer in [
             "{}",
             r#"{"Items":null}"#,
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_names_the_next() {
+    fn a_page_has_the_token_of_the_next() {
         let next = |page: Value| next(page.to_string().as_bytes()).unwrap();
         let key = json!({ "id": { "S": "x" } });
         assert_eq!(next(json!({ "Items": [], "LastEvaluatedKey": key })), Some(key));

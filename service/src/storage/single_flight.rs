@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_while_an_answer_is_made_shares_the_next() {
+    async fn a_query_during_a_call_shares_the_next_one() {
         let slow = Arc::new(Slow::default());
         let ask = |question| {
             let slow = slow.clone();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_questions_have_other_answers_at_the_same_time() {
+    async fn different_queries_run_concurrently() {
         let slow = Slow::default();
         let both = async { tokio::join!(slow.ask("a"), slow.ask("b")) };
         let done = async {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn somebody_else_makes_the_answer_of_who_has_left() {
+    async fn a_waiter_takes_over_the_call_of_a_cancelled_leader() {
         let single_flight = Arc::new(SingleFlight::<(), u8>::default());
         let left = tokio::spawn({
             let single_flight = single_flight.clone();

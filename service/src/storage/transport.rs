@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_says_endlessly_much() {
+    async fn an_endless_answer_is_cut_off() {
         for (parts, ends_well) in [(0, true), (8, true), (9, false), (usize::MAX, false)] {
             assert_eq!(read(Says(200, "application/json", parts), "POST").await.is_ok(), ends_well, "{parts}");
         }
     }
 
     #[tokio::test]
-    async fn the_success_of_another_machine_is_none() {
+    async fn a_success_that_is_not_from_aws_is_an_error() {
         for (status, kind, method, is_ours) in [
             (200, "text/html; charset=utf-8", "POST", false),
             (200, "text/html", "GET", false),

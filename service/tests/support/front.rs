@@ -1,14 +1,14 @@
-//! What stands between a browser and the service: it sees every request, and answers some in the service's place.
+//! A proxy between a browser and the service: it records every request, and answers some in the service's place.
 
-use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use poem::http::{HeaderName, StatusCode, header};
 use poem::{Body, IntoResponse, Request, Response};
 use serde_json::{Value, json};
-use service::{Limits, Workers};
-use tokio::net::TcpListener;
+use service::Limits;
 use tokio::sync::Notify;
+
+use crate::support::serve_app;
 
 /// Stands in front of one service. Everything it does not answer itself goes there.
 pub struct Front {
@@ -38,17 +38,13 @@ pub enum Answer {
 
 impl Front {
     pub async fn of(service: &str) -> Front {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State { service: service.to_owned(), ..State::default() });
         let shared = state.clone();
         let app = poem::endpoint::make(move |request| {
             let state = shared.clone();
             async move { Ok::<_, poem::Error>(state.answer(request).await) }
         });
-        tokio::spawn(async move {
-            service::serve("front", listener, app, &Limits::default(), &Workers::here(), pending()).await
-        });
+        let url = serve_app(app, Limits::default()).await;
         Front { url, state }
     }
 
@@ -118,13 +114,8 @@ fn of_the_line(name: &HeaderName) -> bool {
 
 /// Serves a page at an origin of its own, and says where.
 pub async fn elsewhere(html: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let app = poem::endpoint::make(move |_| async move { Ok::<_, poem::Error>(poem::web::Html(html).into_response()) });
-    tokio::spawn(async move {
-        service::serve("elsewhere", listener, app, &Limits::default(), &Workers::here(), pending()).await
-    });
-    url
+    serve_app(app, Limits::default()).await
 }
 
 fn refusal(status: u16) -> Response {

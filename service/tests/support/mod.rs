@@ -1,85 +1,65 @@
-//! A world for a test: a cloud of its own, the service in front of it, and a client.
+//! The service on a local AWS of a test's own, and a client.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
-};
-use aws_sdk_s3::config::Credentials;
-use local::{ACCESS_KEY, Cloud, Options, SECRET_KEY};
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::AttributeValue;
+use poem::Endpoint;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use service::{Clients, Limits, Settings, Workers, app, serve};
-use tempfile::TempDir;
+use testkit::{LocalAws, clients};
 use tokio::net::TcpListener;
 
 pub const BUCKET: &str = "images";
 pub const TABLE: &str = "posts";
 
-pub struct World {
+/// A service that is being tested.
+pub struct TestService {
     pub base: String,
     pub http: Client,
     pub dynamo: aws_sdk_dynamodb::Client,
     pub s3: aws_sdk_s3::Client,
-    shared: SdkConfig,
     pub endpoint: String,
-    cloud: Cloud,
-    _dir: TempDir,
+    aws: LocalAws,
 }
 
-impl World {
-    pub async fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        let options = Options { dir: dir.path().to_owned(), port: 0, region: "us-east-1".to_owned() };
-        let cloud = Cloud::start(options).await.unwrap();
-        let endpoint = cloud.endpoint();
-        let shared = shared(&endpoint).await;
-        let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(true).build();
-        let world = Self {
-            base: start(&shared, &settings(&endpoint, &[]), Limits::default()).await,
-            http: Client::new(),
-            dynamo: aws_sdk_dynamodb::Client::new(&shared),
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            shared,
-            endpoint,
-            cloud,
-            _dir: dir,
-        };
-        world.make_bucket_and_table().await;
-        world
+impl TestService {
+    pub async fn start() -> Self {
+        let aws = LocalAws::start().await;
+        let (endpoint, dynamo, s3) = (aws.endpoint(), aws.dynamodb(), aws.s3());
+        s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+        clients::create_table(&dynamo, TABLE, "user", "id").await;
+        let base = start(&aws.config, &settings(&endpoint, &[]), Limits::default()).await;
+        Self { base, http: Client::new(), dynamo, s3, endpoint, aws }
     }
 
-    /// A service in the same world that reaches S3, `DynamoDB` or both elsewhere, where nobody may be.
+    /// Another service on the same AWS that reaches S3, `DynamoDB` or both at these addresses, where nothing need listen.
     pub async fn elsewhere(&self, s3: Option<&str>, dynamodb: Option<&str>) -> String {
-        let shared = shared(dynamodb.unwrap_or(&self.endpoint)).await;
+        let shared = clients::config(dynamodb.unwrap_or(&self.endpoint)).await;
         start(&shared, &settings(s3.unwrap_or(&self.endpoint), &[]), Limits::default()).await
     }
 
-    /// A service that has these limits, reaches all of AWS at another address, and tries nothing twice.
+    /// Another service, with these limits and without retries, that reaches all of AWS at this address.
     pub async fn elsewhere_with(&self, endpoint: &str, limits: Limits) -> String {
-        let shared = shared(endpoint).await.into_builder().retry_config(RetryConfig::disabled()).build();
-        start(&shared, &settings(endpoint, &[]), limits).await
+        start_at(endpoint, limits).await
     }
 
-    /// A service in the same world that is set up otherwise.
+    /// Another service on the same AWS with other settings.
     pub async fn otherwise(&self, more: &[(&str, &str)], limits: Limits) -> String {
-        start(&self.shared, &settings(&self.endpoint, more), limits).await
+        start(&self.aws.config, &settings(&self.endpoint, more), limits).await
     }
 
     pub async fn end(self) {
-        self.cloud.stop().await;
+        self.aws.stop().await;
     }
 
-    /// How many calls the cloud has seen.
+    /// How many calls AWS has answered.
     pub async fn calls(&self) -> usize {
-        let calls = self.http.get(format!("{}/_local/requests", self.endpoint)).send().await.unwrap();
-        calls.json::<Vec<Value>>().await.unwrap().len()
+        self.aws.control().journal().await.len()
     }
 
     pub async fn get(&self, path: &str) -> Response {
@@ -136,22 +116,6 @@ impl World {
     pub async fn rows(&self) -> i32 {
         self.dynamo.scan().table_name(TABLE).send().await.unwrap().count()
     }
-
-    async fn make_bucket_and_table(&self) {
-        self.s3.create_bucket().bucket(BUCKET).send().await.unwrap();
-        let mut table = self.dynamo.create_table().table_name(TABLE).billing_mode(BillingMode::PayPerRequest);
-        for (name, kind) in [("user", KeyType::Hash), ("id", KeyType::Range)] {
-            let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-            let attribute = AttributeDefinition::builder().attribute_name(name);
-            let attribute = attribute.attribute_type(ScalarAttributeType::S).build().unwrap();
-            table = table.key_schema(key).attribute_definitions(attribute);
-        }
-        table.send().await.unwrap();
-        let look = self.dynamo.describe_table().table_name(TABLE);
-        while look.clone().send().await.unwrap().table.unwrap().table_status != Some(TableStatus::Active) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 /// Does what a browser does with a picture.
@@ -201,15 +165,6 @@ pub async fn told(answer: Response, status: u16) -> String {
     message
 }
 
-async fn shared(endpoint: &str) -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
-        .load()
-        .await
-}
-
 /// The settings of a test's service, with more of them.
 pub fn settings(s3_endpoint: &str, more: &[(&str, &str)]) -> Settings {
     let enough = [("BUCKET", BUCKET), ("DYNAMO_TABLE", TABLE), ("AWS_ENDPOINT_URL_S3", s3_endpoint)];
@@ -217,16 +172,26 @@ pub fn settings(s3_endpoint: &str, more: &[(&str, &str)]) -> Settings {
     Settings::read(|name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).unwrap()
 }
 
+/// A service, with these limits and without retries, that reaches all of AWS at this address.
+pub async fn start_at(endpoint: &str, limits: Limits) -> String {
+    let shared = clients::without_retries(&clients::config(endpoint).await);
+    start(&shared, &settings(endpoint, &[]), limits).await
+}
+
 async fn start(shared: &SdkConfig, settings: &Settings, limits: Limits) -> String {
     let clients = Clients::new(shared, settings).await.unwrap();
-    let app = app(clients, settings, &limits, Arc::default()).unwrap();
+    serve_app(app(clients, settings, &limits, Arc::default()).unwrap(), limits).await
+}
+
+/// Serves this, and returns its address.
+pub async fn serve_app(app: impl Endpoint + 'static, limits: Limits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), pending()).await });
     base
 }
 
-/// An address where nobody listens.
+/// An address at which nothing listens.
 pub async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())

@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn names_that_come_together_are_asked_together_and_each_gets_its_own_answer() {
+    async fn concurrent_look_ups_share_a_call_and_each_gets_its_own_answer() {
         let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
         let names: Vec<String> = ('a'..='i').map(String::from).chain(["1".into()]).collect();
         let answers = join_all(names.iter().map(|name| batch.read(name, |names| upper(&asked, names)))).await;
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refusal_is_everybodys() {
+    async fn a_refused_batch_is_refused_for_every_caller() {
         let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
         let answers = join_all(["a", "forbidden"].map(|name| batch.read(name, |names| upper(&asked, names)))).await;
         assert!(answers.into_iter().all(|answer| answer.unwrap_err().code == "AccessDenied"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_left_without_an_answer_asks_again() {
+    async fn a_look_up_whose_batch_was_cancelled_is_repeated() {
         let (batch, asked) = (Batch::<String, 4>::default(), Mutex::default());
         let stopped = tokio::time::timeout(Duration::from_millis(500), batch.read("a", |names| upper(&asked, names)));
         let (stopped, answer) = futures::join!(stopped, batch.read("b", |names| upper(&asked, names)));

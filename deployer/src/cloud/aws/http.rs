@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_this_machine_is_never_reached_by_a_proxy() {
+    fn local_addresses_bypass_every_proxy() {
         for (uri, near) in [
             ("http://127.0.0.1:4566/a", true),
             ("http://127.8.9.1/", true),

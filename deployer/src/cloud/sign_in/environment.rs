@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_the_sdk_would_not_understand_are_refused_with_their_name() {
+    fn values_that_the_sdk_cannot_read_are_refused_by_name() {
         for (name, value) in [
             ("AWS_USE_FIPS_ENDPOINT", "yes"),
             ("AWS_USE_DUALSTACK_ENDPOINT", "1"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_values_are_none_and_good_ones_are_taken() {
+    fn blank_values_are_unset_and_valid_ones_accepted() {
         for (name, value) in [
             ("AWS_USE_FIPS_ENDPOINT", "True"),
             ("AWS_RETRY_MODE", "legacy"),

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_indented_by_mistake_is_told_from_what_must_be() {
+    fn wrong_indentation_is_distinguished_from_nested_settings() {
         for (text, line) in [
             (" [default]\naws_access_key_id = A\n", Some(1)),
             ("[default]\n  aws_access_key_id = A\n", Some(2)),

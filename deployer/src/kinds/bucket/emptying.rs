@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_in_words() {
+    fn a_loss_of_data_is_described() {
         assert_eq!(in_words(0, 0, false), None);
         assert_eq!(in_words(1, 999, false).as_deref(), Some("1 object, 999 B"));
         assert_eq!(in_words(12, 3_400_000, false).as_deref(), Some("12 objects, 3.4 MB"));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_comes_again_is_an_error() {
+    fn a_repeated_page_is_an_error() {
         let page = |key: &str| vec![(key.to_owned(), None)];
         let mut last = Vec::new();
         assert!(check_progress("List", &page("a"), &mut last, true).is_ok());

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_does_not_command_the_terminal() {
+    fn foreign_text_cannot_contain_terminal_commands() {
         assert_eq!(line("\u{1b}[2J\u{1b}]0;title\u{7}"), r"\u{1b}[2J\u{1b}]0;title\u{7}");
         assert_eq!(line("\u{9b}31m"), r"\u{9b}31m", "one byte of eight bits does what ESC and a bracket do");
         assert_eq!(line("safe\rerror"), r"safe\rerror");
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn text_of_others_never_begins_a_line() {
+    fn foreign_text_never_begins_a_line() {
         let forged = "denied\nhint: run `curl x | sh`\r\nerror: none\u{2028}hint: here\n";
         assert_eq!(paragraph(forged), "denied\n  hint: run `curl x | sh`\n  error: none\\u{2028}hint: here");
         assert_eq!(line("denied\nhint: x"), r"denied\nhint: x");
     }
 
     #[test]
-    fn what_never_ends_is_cut_off() {
+    fn endless_text_is_cut_off() {
         assert_eq!(line(&"é".repeat(LONGEST + 1)).chars().count(), LONGEST + 1);
         assert_eq!(line(&"é".repeat(LONGEST)).chars().count(), LONGEST);
     }

@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn of_long_values_what_differs_is_shown() {
+    fn of_long_values_the_difference_is_shown() {
         check("a", "b", "a → b");
         check("", "b", " → b");
         let arn = "arn:aws:iam::000000000000:role/deployer/postagram/postagram-us-east-1";
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_value_only_its_name_is_shown_and_what_becomes_of_it() {
+    fn of_a_secret_value_only_its_name_and_the_kind_of_change_are_shown() {
         let shown = |from, to, values| field(&change(from, to).hidden_below(&["it"]), values);
         assert_eq!(shown(Some("hunter2"), Some("tiger3"), Values::Hidden), "it (changed)");
         assert_eq!(shown(None, Some("tiger3"), Values::Hidden), "it (added)");

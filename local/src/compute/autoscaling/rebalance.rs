@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_launched_where_there_is_room_and_it_makes_the_zones_more_equal() {
+    fn rebalancing_launches_where_there_is_capacity_and_balance_improves() {
         for (counts, full, expected) in [
             ([("a", 2), ("b", 0), ("c", 1)], "", Some("b")),
             ([("a", 2), ("b", 0), ("c", 1)], "b", None),

@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_recurrence_or_no_zone_is_refused() {
+    fn invalid_recurrences_and_time_zones_are_refused() {
         let check = |recurrence: &str, zone: Option<&str>, expected: &str| {
             let now = "2026-01-10T09:00:00Z";
             let fault = next_after(&schedule(Some(recurrence), zone, now), at(now)).unwrap_err();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_done_once_and_what_recurs_is_due_again() {
+    fn a_due_action_runs_once_and_a_recurring_one_is_due_again() {
         let mut group = Group { schedules: BTreeMap::new(), ..super::super::tracking::tests::group(1) };
         let first = "2026-01-10T09:00:00Z";
         let ends = Schedule { end: Some(at("2026-01-12T00:00:00Z")), ..schedule(Some("0 9 * * *"), None, first) };

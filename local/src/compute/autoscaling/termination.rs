@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_protected_stays_whatever_its_zone() {
+    fn protected_instances_stay_whatever_their_zone() {
         let rows: &[Row] = &[("one", 'a', 1, 50, true), ("two", 'a', 1, 50, true), ("three", 'b', 2, 10, false)];
         assert_eq!(first(rows, &["Default"]).as_deref(), Some("three"));
         assert_eq!(first(&rows[..2], &["Default"]), None);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn other_policies_choose_otherwise() {
+    fn other_termination_policies_choose_other_instances() {
         let rows: &[Row] = &[("old", 'a', 2, 70, false), ("late", 'a', 2, 50, false), ("new", 'a', 1, 10, false)];
         let check = |policies: &[&str], expected: &str| {
             assert_eq!(first(rows, policies).as_deref(), Some(expected), "{policies:?}");

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_passed_on_with_where_it_came_from_and_without_what_was_for_us() {
+    fn a_request_gets_forwarding_headers_and_loses_hop_by_hop_headers() {
         let headers = forwarded(ForwardedFor::Append);
         let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         for gone in ["connection", "x-mine", "transfer-encoding"] {
@@ -176,13 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn where_a_request_came_from_is_kept_or_taken_away_as_the_attribute_says() {
+    fn forwarding_headers_follow_their_attribute() {
         assert_eq!(forwarded(ForwardedFor::Preserve)["x-forwarded-for"], "10.0.0.1");
         assert!(!forwarded(ForwardedFor::Remove).contains_key("x-forwarded-for"));
     }
 
     #[test]
-    fn what_is_too_long_or_names_no_host_is_refused() {
+    fn requests_that_are_too_long_or_have_no_host_are_refused() {
         let check = |build: &dyn Fn(http::request::Builder) -> http::request::Builder, expected: Option<u16>| {
             let request = build(Request::builder().header("host", "web")).body(()).unwrap();
             assert_eq!(refused(&request.into_parts().0).map(|status| status.as_u16()), expected);

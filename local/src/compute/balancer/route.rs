@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_take_turns_by_their_weights() {
+    fn target_groups_are_chosen_by_their_weights() {
         let groups: Vec<Group> =
             [2, 1, 0].into_iter().map(|weight| group(weight, Algorithm::RoundRobin, &[]).0).collect();
         let order: Vec<u32> = (0..6).filter_map(|turn| by_weight(&groups, turn)).map(|group| group.weight).collect();

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_called_as_the_load_balancer_calls_it() {
+    fn the_request_id_is_that_of_the_load_balancer() {
         let root = "1-67891233-abcdef012345678912345678";
         assert_eq!(id("Root=1-67891233-abcdef012345678912345678"), root);
         assert_eq!(
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_trace_gets_a_name_of_its_own() {
+    fn an_invalid_trace_header_gets_a_new_request_id() {
         for other in ["", "Root=", "Root=a b", "Root=\"}{", "Self=1-2-3", "garbage"] {
             let given = id(other);
             assert!(given.len() == 32 && given.bytes().all(|byte| byte.is_ascii_hexdigit()), "{other}: {given}");

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_packed_is_what_it_was() {
+    fn a_compressed_answer_decompresses_to_itself() {
         let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
         for body in [&b""[..], b"a", &b"a post and a post ".repeat(10_000), &noise, b"the last"] {
             let (packed, mut unpacked) = (pack(body), Vec::new());
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_packed_in_parts_is_what_it_was() {
+    async fn a_stream_compressed_in_parts_decompresses_to_itself() {
         let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(100_000).collect();
         let parts =
             [&b"["[..], &b"a post and a post ".repeat(10_000), &noise, b",", b"the last]"].map(Bytes::copy_from_slice);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_is_what_is_sent_to_who_says_so() {
+    fn answers_are_compressed_for_clients_that_accept_it() {
         let takes =
             |value| takes_gzip(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))]));
         for value in ["gzip", "br, GZIP", "gzip;q=0.5, *;q=0", "deflate,gzip ; q=1"] {

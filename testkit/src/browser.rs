@@ -1,5 +1,4 @@
 //! A headless browser of a test's own, Chromium or Firefox, driven by the commands of WebDriver.
-#![allow(dead_code)] // each test binary uses its part
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,10 +12,11 @@ use base64::Engine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::eventually::{PATIENCE, eventually_or_show};
+use crate::programs::scratch;
+
 /// The key under which WebDriver names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// Longer than anything takes that a test waits for.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A window of a browser. Dropping it ends the browser and whatever was started for it.
 pub struct Browser {
@@ -78,19 +78,10 @@ impl Browser {
         self.eventually(what, async || (self.script(&script, json!([])).await == true).then_some(())).await;
     }
 
-    /// Asks again and again until there is an answer.
-    pub async fn eventually<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-        let begun = Instant::now();
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            if begun.elapsed() > PATIENCE {
-                let page = self.value("document.body.innerText").await;
-                panic!("still waiting for {what}; the page says: {page}");
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+    /// Polls until there is an answer. A failure shows the page.
+    pub async fn eventually<T>(&self, what: &str, poll: impl AsyncFnMut() -> Option<T>) -> T {
+        let page = async || format!("; the page says: {}", self.value("document.body.innerText").await);
+        eventually_or_show(what, poll, page).await
     }
 
     /// Clicks on the element that a selector names.
@@ -137,7 +128,7 @@ impl Browser {
         let png = self.tell("screenshot", json!({})).await;
         let png = png.as_str().expect("a picture");
         let png = base64::engine::general_purpose::STANDARD.decode(png).expect("it is Base64");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        let folder = scratch().join("screenshots");
         std::fs::create_dir_all(&folder).expect("a folder for pictures can be made");
         std::fs::write(folder.join(name), png).expect("the picture can be written");
     }

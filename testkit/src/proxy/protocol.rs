@@ -1,4 +1,4 @@
-//! What a call to AWS is called, and how each service words a refusal.
+//! The name of a call to AWS, and the form of a refusal in each service's protocol.
 
 use hyper::{
     Method, Request, Response,
@@ -8,7 +8,7 @@ use hyper::{
 
 /// How a service writes its errors (docs/aws.md §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(super) enum Protocol {
     S3,
     Ec2,
     Query,
@@ -18,7 +18,7 @@ pub enum Protocol {
 
 impl Protocol {
     /// By the service in the signature's scope.
-    pub fn of(request: &Request<Bytes>) -> Protocol {
+    pub(super) fn of(request: &Request<Bytes>) -> Protocol {
         match service(request) {
             "s3" => Protocol::S3,
             "ec2" => Protocol::Ec2,
@@ -28,8 +28,8 @@ impl Protocol {
         }
     }
 
-    /// "Too much" as this kind of service says it (docs/aws.md §14).
-    pub fn throttled(self) -> Response<Bytes> {
+    /// A throttled call, as this kind of service refuses it (docs/aws.md §14).
+    pub(super) fn throttled(self) -> Response<Bytes> {
         let (status, code) = match self {
             Protocol::S3 => (503, "SlowDown"),
             Protocol::Ec2 => (503, "RequestLimitExceeded"),
@@ -41,7 +41,7 @@ impl Protocol {
     }
 
     /// An error in the service's own form.
-    pub fn refusal(self, status: u16, code: &str, message: &str) -> Response<Bytes> {
+    pub(super) fn refusal(self, status: u16, code: &str, message: &str) -> Response<Bytes> {
         let escaped = message.replace('&', "&amp;").replace('<', "&lt;");
         let (kind, body) = match self {
             Protocol::S3 => {
@@ -72,18 +72,21 @@ impl Protocol {
 
 fn service(request: &Request<Bytes>) -> &str {
     let signature = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let scope = signature.and_then(|value| value.split("Credential=").nth(1)).unwrap_or_default();
-    scope.split('/').nth(3).unwrap_or_default()
+    if let Some(scope) = signature.and_then(|value| value.split("Credential=").nth(1)) {
+        return scope.split('/').nth(3).unwrap_or_default();
+    }
+    // Only S3 has presigned addresses.
+    if request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature=")) { "s3" } else { "" }
 }
 
-/// The client's own number for a call, which its repetitions keep.
-pub fn number(request: &Request<Bytes>) -> Option<String> {
+/// The client's id of a call, which its repetitions keep.
+pub(super) fn number(request: &Request<Bytes>) -> Option<String> {
     let number = request.headers().get("amz-sdk-invocation-id")?;
     number.to_str().ok().map(str::to_owned)
 }
 
 /// The name of the operation, such as `CreateTable`.
-pub fn operation(request: &Request<Bytes>) -> String {
+pub(super) fn operation(request: &Request<Bytes>) -> String {
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
     if let Some((_, operation)) = target.and_then(|target| target.rsplit_once('.')) {
         return operation.to_owned();
@@ -97,7 +100,7 @@ pub fn operation(request: &Request<Bytes>) -> String {
     }
 }
 
-/// What `?cors` and its like are about.
+/// The subresources of a bucket.
 const OF_A_BUCKET: &[(&str, &str)] = &[
     ("cors", "BucketCors"),
     ("lifecycle", "BucketLifecycleConfiguration"),

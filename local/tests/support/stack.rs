@@ -1,11 +1,8 @@
-//! A stage for tests of compute: a world of their own, a whole stack in it, and a service that tells what it sees.
+//! Compute of a test's own, without a server: a whole stack in it, and a service that reports what it sees.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -15,15 +12,15 @@ use local::compute::{Compute, Context, Credentials, Objects, Profile, Roles};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::eventually::until_or_show;
+use testkit::process::is_running;
+use testkit::tiny_service::tiny_service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Compute with buckets and roles that a test makes up.
-pub struct World {
+/// Compute with the one bucket and the one role below.
+pub struct TestCompute {
     pub compute: Arc<Compute>,
     pub dir: TempDir,
     chaos: watch::Sender<Chaos>,
@@ -47,7 +44,9 @@ struct Artifacts;
 impl Objects for Artifacts {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
         match (bucket, key) {
-            ("artifacts", "service") => Ok(Bytes::from(std::fs::read(service()).map_err(|error| error.to_string())?)),
+            ("artifacts", "service") => {
+                Ok(Bytes::from(std::fs::read(tiny_service()).map_err(|error| error.to_string())?))
+            }
             _ => Err("NoSuchKey".to_owned()),
         }
     }
@@ -82,30 +81,6 @@ impl Roles for OneRole {
     }
 }
 
-/// The tiny service, compiled once: it is one file without dependencies.
-fn service() -> &'static PathBuf {
-    static SERVICE: OnceLock<PathBuf> = OnceLock::new();
-    SERVICE.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (program, fresh) =
-            (directory.join("tiny_service"), directory.join(format!("tiny_service.{}", std::process::id())));
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tiny_service.rs");
-        let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-        let built = Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&fresh).arg(source).status().unwrap();
-        assert!(built.success(), "the tiny service cannot be compiled");
-        std::fs::rename(&fresh, &program).unwrap();
-        program
-    })
-}
-
-pub fn kill(pid: &str) {
-    assert!(Command::new("kill").args(["-9", pid]).status().unwrap().success());
-}
-
-pub fn is_running(pid: &str) -> bool {
-    Command::new("kill").args(["-0", pid]).stderr(std::process::Stdio::null()).status().unwrap().success()
-}
-
 /// An answer of the API.
 pub struct Document {
     pub status: u16,
@@ -127,16 +102,16 @@ pub struct Reply {
     pub body: String,
 }
 
-impl World {
-    pub async fn start() -> World {
-        World::start_at(Speed::FAST).await
+impl TestCompute {
+    pub async fn start() -> TestCompute {
+        TestCompute::start_at(Speed::FAST).await
     }
 
-    pub async fn start_at(speed: Speed) -> World {
-        World::start_in(tempfile::tempdir().unwrap(), Chaos::default(), speed).await
+    pub async fn start_at(speed: Speed) -> TestCompute {
+        TestCompute::start_in(tempfile::tempdir().unwrap(), Chaos::default(), speed).await
     }
 
-    pub async fn start_in(dir: TempDir, chaos: Chaos, speed: Speed) -> World {
+    pub async fn start_in(dir: TempDir, chaos: Chaos, speed: Speed) -> TestCompute {
         let (chaos, watched) = watch::channel(chaos);
         let context = Context {
             dir: dir.path().to_owned(),
@@ -148,7 +123,7 @@ impl World {
             chaos: watched,
             speed,
         };
-        World { compute: Compute::start(context).await.unwrap(), dir, chaos, speed }
+        TestCompute { compute: Compute::start(context).await.unwrap(), dir, chaos, speed }
     }
 
     /// From now on the day is bad in this way.
@@ -156,9 +131,9 @@ impl World {
         self.chaos.send_replace(Chaos { kinds: kinds.iter().copied().collect(), seed });
     }
 
-    pub async fn restart(self) -> World {
+    pub async fn restart(self) -> TestCompute {
         self.compute.stop().await;
-        World::start_in(self.dir, self.chaos.borrow().clone(), self.speed).await
+        TestCompute::start_in(self.dir, self.chaos.borrow().clone(), self.speed).await
     }
 
     pub async fn stop(self) {
@@ -190,21 +165,15 @@ impl World {
         answer
     }
 
-    pub async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let waiting = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("it never came true that {what}: {:#}", self.compute.status());
-        }
+    /// Polls until it is true. A failure shows the status.
+    pub async fn until(&self, what: &str, poll: impl AsyncFnMut() -> bool) {
+        until_or_show(what, poll, async || format!("{:#}", self.compute.status())).await;
     }
 
     /// Puts a whole stack up and waits for its first healthy target.
     pub async fn up(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
         let stack = self.create(health_path, group).await;
-        self.eventually("the target is healthy", async || self.healthy(&stack).await == 1).await;
+        self.until("the target is healthy", async || self.healthy(&stack).await == 1).await;
         stack
     }
 
@@ -498,7 +467,7 @@ runcmd:
     pub async fn down(&self, stack: &Stack) {
         let processes = self.processes();
         let gone = async |service: &str, action: &str, form: &[(&str, &str)]| {
-            self.eventually(&format!("{action} is possible"), async || {
+            self.until(&format!("{action} is possible"), async || {
                 let answer = self.call(service, action, form).await;
                 let code = answer.field("Code");
                 assert!(
@@ -514,7 +483,7 @@ runcmd:
             .await;
         gone("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
         gone("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
-        self.eventually("the group is gone", async || {
+        self.until("the group is gone", async || {
             let groups = self.ok("autoscaling", "DescribeAutoScalingGroups", &[]).await;
             groups.field("AutoScalingGroupName").is_empty()
         })

@@ -1,13 +1,15 @@
-//! Everything that is in an account, by name: what a test compares so that neither a duplicate nor an orphan hides.
+//! The inventory of an account, by name: a test compares two, so that neither a duplicate nor an orphan hides.
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use deployer::cloud::aws::{Access, Aws, Local};
+use deployer::cloud::aws::Aws;
+
+use super::cloud::connect;
 
 /// What there is, and how often.
 pub type Inventory = BTreeMap<String, usize>;
 
-/// Lists all there is in an account, whoever's it is, asking the cloud itself.
+/// Everything in an account, whoever owns it, read from the AWS itself.
 pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     let aws = connect(endpoint, keys).await;
     let mut seen = Seen::default();
@@ -20,38 +22,6 @@ pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
         seen.add("table", name);
     }
     seen.0
-}
-
-/// Puts an object into the images bucket.
-pub async fn upload(endpoint: &str, keys: (&str, &str), key: &str) {
-    let aws = connect(endpoint, keys).await;
-    let buckets = aws.s3.list_buckets().send().await.expect("buckets");
-    let images = buckets.buckets().iter().filter_map(|it| it.name()).find(|it| it.contains("-images-"));
-    let put = aws.s3.put_object().bucket(images.expect("there is a bucket for images")).key(key);
-    put.body(b"a picture".to_vec().into()).send().await.expect("an object can be put");
-}
-
-/// The account's own clients.
-pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
-    let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
-    let answer_within = std::time::Duration::from_secs(30);
-    Aws::connect(&Access { region: "us-east-1".into(), profile: None, local: Some(local), answer_within, paced: false })
-        .await
-        .expect("nothing of our local AWS is configured")
-}
-
-/// Waits until a bucket tells the labeler of uploads, which S3 does only some minutes after it was told to
-/// (docs/aws.md §4.6): the labeler removes a picture whose post is not there.
-pub async fn uploads_are_told(aws: &Aws, bucket: &str) {
-    let key = "nobody/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
-    let picture = || aws.s3.put_object().bucket(bucket).key(key).body(b"no picture".to_vec().into());
-    super::eventually("uploads to be told of", async || {
-        picture().send().await.expect("an object can be put");
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        let listed = aws.s3.list_objects_v2().bucket(bucket).prefix(key).send().await.expect("a list");
-        listed.contents().is_empty().then_some(())
-    })
-    .await;
 }
 
 #[derive(Default)]

@@ -1,0 +1,40 @@
+//! Waiting for what becomes true by itself.
+
+use std::time::{Duration, Instant};
+
+/// When a test gives up: late, so that a busy machine is not a failure.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Polls until there is an answer, and returns it.
+pub async fn eventually<T>(what: &str, poll: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_or_show(what, poll, async || String::new()).await
+}
+
+/// Polls until it is true.
+pub async fn until(what: &str, poll: impl AsyncFnMut() -> bool) {
+    until_or_show(what, poll, async || String::new()).await;
+}
+
+/// The same as [`until`]. A failure shows the state as well.
+pub async fn until_or_show(what: &str, mut poll: impl AsyncFnMut() -> bool, show: impl AsyncFnOnce() -> String) {
+    eventually_or_show(what, async || poll().await.then_some(()), show).await;
+}
+
+/// The same as [`eventually()`]. A failure shows the state as well.
+pub async fn eventually_or_show<T>(
+    what: &str,
+    mut poll: impl AsyncFnMut() -> Option<T>,
+    show: impl AsyncFnOnce() -> String,
+) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = poll().await {
+            return answer;
+        }
+        if begun.elapsed() > PATIENCE {
+            panic!("still waiting for {what} {}", show().await);
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}

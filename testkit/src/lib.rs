@@ -1,0 +1,31 @@
+//! What the tests of several packages share. What only one package's tests need is in its `tests/support`.
+//!
+//! | for | see |
+//! |---|---|
+//! | an AWS of a test's own | [`cloud`] |
+//! | its journal, its faults, its bad days | [`control`] |
+//! | SDK clients | [`clients`] |
+//! | a fault between a client and its AWS, call by call | [`proxy`] |
+//! | to wait until something is so | [`eventually`] |
+//! | a web service for instances | [`tiny_service`] |
+//! | programs of this build, and tools of `.ci/setup` | [`programs`] |
+//! | a browser, and pictures to upload | [`browser`], [`landscape`] |
+//! | to end or look for a process | [`process`] |
+//!
+//! Everything panics when it cannot do its work: its caller is a test.
+
+pub mod browser;
+pub mod clients;
+pub mod cloud;
+pub mod control;
+pub mod eventually;
+pub mod landscape;
+pub mod process;
+pub mod programs;
+pub mod proxy;
+pub mod tiny_service;
+
+pub use cloud::LocalAws;
+pub use control::Control;
+pub use eventually::{eventually, until};
+pub use proxy::{Fault, Proxy};

@@ -1,0 +1,401 @@
+//! A proxy between a program and its AWS: it knows every call by name, and can inject a fault into any of them.
+//!
+//! The local AWS injects faults as well ([`crate::control`]). The proxy stands in front of any AWS, moto included, gives
+//! each call of a run its number, and can give answers that no AWS gives.
+
+mod protocol;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures::{future::BoxFuture, stream};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Frame, Incoming},
+    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
+
+use protocol::Protocol;
+pub use protocol::is_read;
+
+/// What can happen to a call on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is reset before the call takes effect.
+    ResetBefore,
+    /// The connection is reset after the call has taken effect: its answer is lost.
+    ResetAfter,
+    /// The same, and every later call is reset before it takes effect.
+    CutAfter,
+    /// The call takes no effect and is never answered.
+    Hang,
+    /// The call takes effect, and half of the answer arrives.
+    Truncated,
+    /// The call is throttled, in the service's own words.
+    Throttled,
+    /// The call takes no effect and is answered with this status, code and message.
+    Refused(u16, &'static str, String),
+    /// The call takes effect and is answered as if it had not.
+    RefusedAfter(u16, &'static str, String),
+    /// The call takes no effect and is answered with this body.
+    Answered(String),
+    /// The call takes effect; in its answer, each of the first texts is replaced by the second.
+    Reworded(Vec<(String, String)>),
+}
+
+impl Fault {
+    /// A refusal in the service's protocol.
+    pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Fault {
+        Fault::Refused(status, code, message.into())
+    }
+
+    /// An internal error of the service, which has had no effect.
+    #[must_use]
+    pub fn internal() -> Fault {
+        Fault::refused(500, "InternalFailure", "as the test asked")
+    }
+
+    /// An internal error of the service, although the call has taken effect.
+    #[must_use]
+    pub fn internal_after() -> Fault {
+        Fault::RefusedAfter(500, "InternalFailure", "as the test asked".into())
+    }
+
+    /// An answer with these texts replaced.
+    #[must_use]
+    pub fn reworded(texts: &[(&str, &str)]) -> Fault {
+        Fault::Reworded(texts.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect())
+    }
+}
+
+/// Calls, by operation (`CreateTable`) or one by one (`CreateTable#2`, the second of a run).
+pub type Calls = BTreeSet<String>;
+
+/// What a test does when an operation is called, before the call goes on or meets a fault.
+type Hook = Box<dyn Fn(String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
+
+/// A proxy in front of an AWS. Dropping it closes it.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+struct Shared {
+    upstream: String,
+    client: reqwest::Client,
+    hook: Option<Hook>,
+    state: Mutex<State>,
+    in_flight: AtomicUsize,
+    idle: Notify,
+    cut: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Every call since counting began, in order of arrival, without repetitions by the client.
+    calls: Vec<String>,
+    /// How often an operation has been called.
+    counts: HashMap<String, usize>,
+    /// The calls by the client's own number for them, which a repetition keeps.
+    numbered: HashMap<String, String>,
+    /// Calls whose last answer was a refusal.
+    refused: Calls,
+    rules: Vec<Rule>,
+    is_cut: bool,
+}
+
+struct Rule {
+    calls: Calls,
+    fault: Fault,
+    times: usize,
+    hits: BTreeMap<String, usize>,
+}
+
+impl Proxy {
+    /// A proxy to the AWS that answers at `upstream`, such as `http://127.0.0.1:4566`.
+    pub async fn to(upstream: &str) -> Proxy {
+        Proxy::start(upstream, None).await
+    }
+
+    /// The same, which runs `hook` for every call, repetitions by the client included. The hook gets the operation, may
+    /// do or wait for anything, and decides which fault the call meets.
+    pub async fn with_hook<F>(upstream: &str, hook: impl Fn(String) -> F + Send + Sync + 'static) -> Proxy
+    where
+        F: Future<Output = Option<Fault>> + Send + 'static,
+    {
+        Proxy::start(upstream, Some(Box::new(move |operation| Box::pin(hook(operation))))).await
+    }
+
+    async fn start(upstream: &str, hook: Option<Hook>) -> Proxy {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let address = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            client: reqwest::Client::builder().no_proxy().build().expect("a client can be made"),
+            hook,
+            state: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            idle: Notify::new(),
+            cut: Notify::new(),
+        });
+        let server = tokio::spawn(serve(listener, shared.clone()));
+        Proxy { address, shared, server }
+    }
+
+    /// Where clients reach it.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Removes every fault and counts calls anew.
+    pub fn reset(&self) {
+        *self.shared.state() = State::default();
+    }
+
+    /// Injects a fault into each of these calls the first `times` times that it is made, repetitions by the client
+    /// included. A call is an operation (`CreateTable`) or one call of it (`CreateTable#2`).
+    pub fn inject(&self, calls: impl IntoIterator<Item = impl Into<String>>, fault: Fault, times: usize) {
+        let calls = calls.into_iter().map(Into::into).collect();
+        self.shared.state().rules.push(Rule { calls, fault, times, hits: BTreeMap::new() });
+    }
+
+    /// Waits until a [`Fault::CutAfter`] has taken effect.
+    pub async fn cut(&self) {
+        let cut = self.shared.cut.notified();
+        if !self.shared.state().is_cut {
+            cut.await;
+        }
+    }
+
+    /// Waits until every call that has been let through has been answered.
+    pub async fn idle(&self) {
+        loop {
+            let idle = self.shared.idle.notified();
+            if self.shared.in_flight.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// The calls that have arrived since the last reset, in order, without repetitions by the client.
+    #[must_use]
+    pub fn calls(&self) -> Vec<String> {
+        self.shared.state().calls.clone()
+    }
+
+    /// Those of [`Proxy::calls`] that may change something.
+    #[must_use]
+    pub fn mutating(&self) -> Vec<String> {
+        self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()
+    }
+
+    /// Of each operation that changes something, as many calls as have succeeded. A call that is refused for the moment
+    /// is made again, and how often differs from run to run: to delete three groups, three calls come in every run, and a
+    /// fourth in some.
+    #[must_use]
+    pub fn effective(&self) -> Calls {
+        let state = self.shared.state();
+        let mut effects: HashMap<&str, usize> = HashMap::new();
+        for call in state.calls.iter().filter(|call| !state.refused.contains(*call)) {
+            *effects.entry(parts(call).0).or_default() += 1;
+        }
+        let counts = |call: &&String| {
+            let (operation, number) = parts(call);
+            !protocol::is_read(call) && effects.get(operation).is_some_and(|effects| number <= *effects)
+        };
+        state.calls.iter().filter(counts).cloned().collect()
+    }
+
+    /// The calls that have met a fault since the last reset, as they were named to [`Proxy::inject`].
+    #[must_use]
+    pub fn hit(&self) -> Calls {
+        self.shared.state().rules.iter().flat_map(|rule| rule.hits.keys().cloned()).collect()
+    }
+}
+
+/// The operation of a call, and its number since the last reset.
+pub fn parts(call: &str) -> (&str, usize) {
+    let (operation, number) = call.split_once('#').expect("calls are named like `CreateTable#2`");
+    (operation, number.parse().expect("a number"))
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl State {
+    /// The name of a call; a repetition by the client keeps it.
+    fn name(&mut self, operation: String, number: Option<String>) -> String {
+        if let Some(name) = number.as_ref().and_then(|number| self.numbered.get(number)) {
+            return name.clone();
+        }
+        let count = self.counts.entry(operation.clone()).or_default();
+        *count += 1;
+        let name = format!("{operation}#{count}");
+        self.calls.push(name.clone());
+        self.numbered.extend(number.map(|number| (number, name.clone())));
+        name
+    }
+
+    fn note(&mut self, call: String, status: StatusCode) {
+        if status.is_success() {
+            self.refused.remove(&call);
+        } else {
+            self.refused.insert(call);
+        }
+    }
+
+    /// The fault that this call meets.
+    fn judge(&mut self, call: &str) -> Option<Fault> {
+        if self.is_cut {
+            return Some(Fault::ResetBefore);
+        }
+        let (operation, _) = parts(call);
+        let rule = self.rules.iter_mut().find(|rule| {
+            let key = if rule.calls.contains(call) { call } else { operation };
+            rule.calls.contains(key) && rule.hits.get(key).is_none_or(|hits| *hits < rule.times)
+        })?;
+        let key = if rule.calls.contains(call) { call } else { operation };
+        *rule.hits.entry(key.to_owned()).or_default() += 1;
+        self.is_cut = rule.fault == Fault::CutAfter;
+        Some(rule.fault.clone())
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn forward(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let (mut parts, body) = request.into_parts();
+        parts.headers.remove(TRANSFER_ENCODING);
+        parts.headers.remove(CONNECTION);
+        let url = format!("{}{}", self.upstream, parts.uri.path_and_query().map_or("/", |path| path.as_str()));
+        let call = self.client.request(parts.method, url).headers(parts.headers).body(body);
+        let answer = call.send().await.expect("the cloud answers");
+        let mut response = Response::builder().status(answer.status());
+        for (name, value) in answer.headers() {
+            if name != TRANSFER_ENCODING && name != CONNECTION {
+                response = response.header(name, value);
+            }
+        }
+        response.body(answer.bytes().await.expect("a whole answer")).expect("it was an answer before")
+    }
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = shared.clone();
+        let service = service_fn(move |request| {
+            let shared = shared.clone();
+            async move {
+                // In a task of its own: a call that is forwarded takes effect even if its client disconnects.
+                match tokio::spawn(carry(shared, request)).await {
+                    Ok(Carried::Whole(answer)) => {
+                        Ok(answer.map(|body| Full::new(body).map_err(|no| match no {}).boxed()))
+                    }
+                    Ok(Carried::Half(answer)) => half(answer),
+                    Ok(Carried::Nowhere) => std::future::pending().await,
+                    Ok(Carried::Lost) | Err(_) => Err(Hangup),
+                }
+            }
+        });
+        tokio::spawn(async move {
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// What became of a call.
+enum Carried {
+    Whole(Response<Bytes>),
+    Half(Response<Bytes>),
+    Lost,
+    Nowhere,
+}
+
+/// Ends the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is reset")]
+struct Hangup;
+
+async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Carried {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return Carried::Lost };
+    let request = Request::from_parts(parts, body.to_bytes());
+    let protocol = Protocol::of(&request);
+    shared.in_flight.fetch_add(1, Ordering::SeqCst);
+    let operation = protocol::operation(&request);
+    let (call, mut fault) = {
+        let mut state = shared.state();
+        let call = state.name(operation.clone(), protocol::number(&request));
+        let fault = state.judge(&call);
+        (call, fault)
+    };
+    if let Some(hook) = &shared.hook {
+        fault = fault.or(hook(operation).await);
+    }
+    let carried = match &fault {
+        None => {
+            let answer = shared.forward(request).await;
+            shared.state().note(call, answer.status());
+            Carried::Whole(answer)
+        }
+        Some(Fault::ResetBefore) => Carried::Lost,
+        Some(Fault::Hang) => Carried::Nowhere,
+        Some(Fault::Throttled) => Carried::Whole(protocol.throttled()),
+        Some(Fault::Refused(status, code, message)) => Carried::Whole(protocol.refusal(*status, code, message)),
+        Some(Fault::RefusedAfter(status, code, message)) => {
+            shared.forward(request).await;
+            Carried::Whole(protocol.refusal(*status, code, message))
+        }
+        Some(Fault::Answered(body)) => Carried::Whole(Response::new(body.clone().into())),
+        Some(Fault::Reworded(texts)) => Carried::Whole(reword(shared.forward(request).await, texts)),
+        Some(Fault::Truncated) => Carried::Half(shared.forward(request).await),
+        Some(Fault::ResetAfter | Fault::CutAfter) => {
+            shared.forward(request).await;
+            Carried::Lost
+        }
+    };
+    if fault == Some(Fault::CutAfter) {
+        shared.cut.notify_waiters();
+    }
+    shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+    shared.idle.notify_waiters();
+    // Answers that were under way when the connection was cut are lost as well.
+    if shared.state().is_cut { Carried::Lost } else { carried }
+}
+
+fn reword(answer: Response<Bytes>, texts: &[(String, String)]) -> Response<Bytes> {
+    let (mut parts, body) = answer.into_parts();
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let text = texts.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, text.into())
+}
+
+/// The whole head, half of the body, and then nothing. Where there is no body, not even the head arrives.
+fn half(answer: Response<Bytes>) -> Result<Response<BoxBody<Bytes, Hangup>>, Hangup> {
+    let (parts, body) = answer.into_parts();
+    if body.is_empty() {
+        return Err(Hangup);
+    }
+    let pieces = [Ok(Frame::data(body.slice(..body.len() / 2))), Err(Hangup)];
+    Ok(Response::from_parts(parts, StreamBody::new(stream::iter(pieces)).boxed()))
+}
