@@ -67,7 +67,7 @@ pub(super) struct Row {
     pub answered: Option<Operation<Run>>,
 }
 
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "a row says all of it")]
 const fn row(
     method: Method,
     at: At,
