@@ -1,15 +1,18 @@
-//! Identifies the call: its service, its operation, and whether it changes anything.
+//! A request, and the call that it is: the operation of a service, with its row and its input.
 
-use std::collections::BTreeMap;
+mod input;
+mod operation;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Protocol;
+pub(crate) use input::{Form, Input, Json, Rest, Unreadable};
+pub(crate) use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Style};
 
 /// One request, read whole.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub method: Method,
     /// As sent: still percent-encoded, because signatures are computed over it.
@@ -36,8 +39,8 @@ impl Request {
         pairs(&self.query).any(|(key, _)| key == name)
     }
 
-    /// The body of a Query protocol call.
-    pub(crate) fn form(&self) -> BTreeMap<String, String> {
+    /// The fields of a Query protocol call.
+    pub(crate) fn form(&self) -> Form {
         let in_query = url::form_urlencoded::parse(self.query.as_bytes());
         in_query
             .chain(url::form_urlencoded::parse(&self.body))
@@ -59,39 +62,43 @@ fn decode(text: &str) -> String {
 }
 
 /// A call of a service's operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub service: String,
     pub operation: String,
     pub protocol: Protocol,
+    /// Nothing where nobody here answers such a call.
+    pub row: Option<&'static Row>,
+    pub input: Input,
 }
 
 impl Call {
+    /// A call that nobody answers.
+    pub(crate) fn of(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
+        Call { service: service.to_owned(), operation: operation.to_owned(), protocol, row: None, input }
+    }
+
     /// Whether the call is pointless once its caller has left: it only computes.
     pub(crate) fn ends_with_its_caller(&self) -> bool {
         self.service == "rekognition"
     }
 
-    /// Whether the call may change something: everything that does not say it only reads.
+    /// Whether the call may change something, which one that nobody answers cannot.
     pub(crate) fn mutating(&self) -> bool {
-        const READING: &[&str] = &[
-            "AssumeRole",
-            "BatchGet",
-            "Describe",
-            "Detect",
-            "Filter",
-            "Get",
-            "Head",
-            "List",
-            "Preflight",
-            "Query",
-            "Scan",
-            "Select",
-            "Simulate",
-            "TransactGet",
-        ];
-        let invoked = self.service == "lambda" && self.operation.starts_with("Invoke");
-        !invoked && !READING.iter().any(|verb| self.operation.starts_with(verb))
+        self.row.is_some_and(|row| row.effect == Effect::Writes)
+    }
+
+    /// A call without input.
+    #[cfg(test)]
+    pub(crate) fn bare(service: &str, operation: &str, protocol: Protocol) -> Call {
+        Call::of(service, operation, protocol, Input::Form(Form::new()))
+    }
+
+    /// The same of a call that changes something.
+    #[cfg(test)]
+    pub(crate) fn writing(service: &str, operation: &str, protocol: Protocol) -> Call {
+        static ROW: Row = Row { name: "", effect: Effect::Writes, needs: Needs::Own, page: None };
+        Call { row: Some(&ROW), ..Call::bare(service, operation, protocol) }
     }
 }
 

@@ -2,54 +2,66 @@
 //!
 //! The service speaks three protocols, of which clients choose one: Query, JSON, and CBOR for newer SDKs.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, not_implemented, query_result};
-use crate::call::{Call, Request};
+use crate::answer::{Protocol, Refusal, Response, cbor, escape, json_answer, query_result};
+use crate::call::{Call, Effect, Form, Input, Need, Needs, Operation, Page, Rows};
 use crate::compute::{Alarm, Compute};
-use crate::taken::{self, Takes};
+use crate::taken;
 
 const NAMESPACE: &str = "http://monitoring.amazonaws.com/doc/2010-08-01/";
 
 /// What is answered, with the parameters that have an effect; everything else is refused by name.
-pub(crate) const OPERATIONS: &[(&str, Takes)] =
-    &[("DescribeAlarms", "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue")];
+const OPERATIONS: &[Operation<Run>] = &[Operation::new(
+    "DescribeAlarms",
+    Effect::Reads,
+    // Policies have another name for the service than signatures.
+    Needs::Of(|_| vec![Need::new("cloudwatch:DescribeAlarms", "*")]),
+    Some(Page::Own("MaxRecords")),
+    "ActionPrefix AlarmNamePrefix AlarmNames AlarmTypes MaxRecords NextToken StateValue",
+    describe_alarms,
+)];
+
+type Run = fn(&Value, Vec<Alarm>) -> Result<Value, Refusal>;
+
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
 
 /// Members that are moments, which each protocol writes in its own way.
 const MOMENTS: &[&str] = &["AlarmConfigurationUpdatedTimestamp", "StateTransitionedTimestamp", "StateUpdatedTimestamp"];
 
-/// Answers a call.
-pub(crate) fn answer(call: &Call, request: &Request, compute: &Compute) -> Response {
-    let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
-        return not_implemented(call.protocol, "monitoring", &call.operation);
-    };
-    let answer = input(call.protocol, request).and_then(|input| {
-        taken::check_json(takes, &input).map_err(taken::refusal)?;
-        describe_alarms(&input, compute.alarms())
+/// Answers a call; nothing means that there is no such operation.
+pub(crate) fn answer(call: &Call, compute: &Compute) -> Option<Response> {
+    let operation = Operation::find(OPERATIONS, &call.operation)?;
+    let answer = input(&call.input).and_then(|input| {
+        taken::check_json(operation.takes, &input).map_err(taken::refusal)?;
+        (operation.run)(&input, compute.alarms())
     });
-    match answer {
+    Some(match answer {
         Ok(answer) => written(call, &answer),
         Err(refusal) => refusal.answer(call.protocol),
-    }
+    })
 }
 
 /// The parameters of a call as a document, whichever way it came.
-fn input(protocol: Protocol, request: &Request) -> Result<Value, Refusal> {
-    let unreadable = || Refusal::new(400, "SerializationException", "the request cannot be read");
-    match protocol {
-        Protocol::Query => Ok(document(&request.form())),
-        _ if request.body.is_empty() => Ok(json!({})),
-        Protocol::Cbor => ciborium::from_reader(&*request.body).map_err(|_| unreadable()),
-        _ => serde_json::from_slice(&request.body).map_err(|_| unreadable()),
+fn input(input: &Input) -> Result<Cow<'_, Value>, Refusal> {
+    match input {
+        Input::Form(form) => Ok(Cow::Owned(document(form))),
+        input if input.json().text().is_empty() => Ok(Cow::Owned(json!({}))),
+        input => {
+            let unreadable = |_| Refusal::new(400, "SerializationException", "the request cannot be read");
+            input.json().read().map(Cow::Borrowed).map_err(unreadable)
+        }
     }
 }
 
 /// A form as a document: `AlarmNames.member.1` is the first element of a list.
-fn document(form: &BTreeMap<String, String>) -> Value {
+fn document(form: &Form) -> Value {
     let mut input = Map::new();
     for (name, value) in form.iter().filter(|(name, _)| !matches!(name.as_str(), "Action" | "Version")) {
         match name.split_once(".member.") {
@@ -255,6 +267,6 @@ mod tests {
         assert_eq!(moment, ciborium::Value::Tag(1, Box::new(ciborium::Value::Integer(0.into()))));
         let form = [("Action", "DescribeAlarms"), ("AlarmNames.member.1", "a"), ("StateValue", "OK")];
         let form = form.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(document(&BTreeMap::from(form)), json!({ "AlarmNames": ["a"], "StateValue": "OK" }));
+        assert_eq!(document(&Form::from(form)), json!({ "AlarmNames": ["a"], "StateValue": "OK" }));
     }
 }

@@ -4,25 +4,30 @@ mod calls;
 mod database;
 mod engine;
 mod manifest;
+mod needs;
 mod sizes;
 mod states;
 mod sums;
 mod tags;
 mod unserved;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::DynoxideError;
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
-use crate::call::{Call, Request};
+use crate::call::Effect::{Reads, Writes};
+use crate::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
 use crate::speed::Speed;
+use crate::taken::ANYTHING;
 use database::{Database, Recovery, seconds_now};
 use engine::Engine;
 use states::States;
@@ -61,67 +66,70 @@ impl DynamoDb {
         let _ = tokio::task::spawn_blocking(move || engine.close()).await;
     }
 
-    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
-        let operation = call.operation.as_str();
-        let Some(&operation) = OPERATIONS.iter().find(|name| **name == operation) else {
-            return not_implemented(Protocol::Json10, "dynamodb", operation);
-        };
-        let answer = match self.read(request) {
-            Ok(asked) => match unserved::member(operation, &asked.input) {
+    /// Answers a call; nothing means that there is no such operation.
+    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let name = operation.row.name;
+        let answer = match self.read(call.input.json()) {
+            Ok(document) => match unserved::member(name, &document.input) {
                 Some(member) => {
-                    return not_implemented(Protocol::Json10, "dynamodb", &format!("{operation} with {member}"));
+                    let asked = format!("{name} with {member}");
+                    return Some(not_implemented(Protocol::Json10, "dynamodb", &asked));
                 }
-                None => self.act(operation, asked, request).await,
+                None => self.act(operation, document, request).await,
             },
             Err(refusal) => Err(refusal),
         };
-        answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10))
+        Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10)))
     }
 
     /// The input of a call; tables in it that are named by their ARN have their plain names.
-    fn read(&self, request: &Request) -> Result<Asked, Refusal> {
-        let unreadable = |_| Refusal::new(400, "SerializationException", "");
-        let body = String::from_utf8(request.body.to_vec()).map_err(|_| unreadable(()))?;
-        let mut input: Value = match serde_json::from_str(&body) {
+    fn read<'a>(&self, json: &'a Json) -> Result<Document<'a>, Refusal> {
+        let unreadable = || Refusal::new(400, "SerializationException", "");
+        let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
+        let input = json.read().map_err(|why| match why {
             // What is nested too deep to be read is no input of any call.
-            Err(fault) if fault.to_string().starts_with("recursion limit") => {
-                return Err(invalid("Nesting Levels have exceeded supported limits"));
-            }
-            read => read.map_err(|_| unreadable(()))?,
-        };
+            Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
+            Unreadable::Malformed => unreadable(),
+        })?;
         if !input.is_object() {
-            return Err(unreadable(()));
+            return Err(unreadable());
         }
         let tables = self.arn("table/");
-        let has_arns = body.contains(&tables) && name_plainly(&mut input, &tables);
-        let body = if has_arns { input.to_string() } else { body };
-        Ok(Asked { input, body })
+        if body.contains(&tables) {
+            let mut plain = input.clone();
+            if name_plainly(&mut plain, &tables) {
+                let body = plain.to_string();
+                return Ok(Document { input: Cow::Owned(plain), body });
+            }
+        }
+        Ok(Document { input: Cow::Borrowed(input), body })
     }
 
-    async fn act(&self, operation: &'static str, asked: Asked, request: &Request) -> Result<Response, Refusal> {
-        let input = &asked.input;
-        for table in tables_of_items(operation, input) {
+    async fn act(
+        &self,
+        Operation { row, run, .. }: &'static Operation<Run>,
+        document: Document<'_>,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
+        for table in tables_of_items(row.name, &document.input) {
             self.states.refuse_items(table)?;
         }
-        match operation {
-            "CreateTable" | "DeleteTable" | "DescribeTable" | "UpdateTable" => self.on_table(operation, asked).await,
-            "ListTables" => self.list_tables(asked).await,
-            "DescribeContinuousBackups" => self.describe_backups(input).await,
-            "UpdateContinuousBackups" => self.update_backups(input).await,
-            "DescribeEndpoints" => Ok(endpoints(request)),
-            "DescribeLimits" => Ok(limits()),
-            "ListTagsOfResource" | "TagResource" | "UntagResource" => self.on_tags(operation, asked).await,
-            "UpdateTimeToLive" => {
-                self.states.refuse_change(table_of(input))?;
-                self.pass(operation, asked.body).await
-            }
-            _ => self.pass(operation, asked.body).await,
-        }
+        run(self, row, document, request).await
     }
 
+    /// What dynoxide alone knows.
+    async fn pass_on(&self, row: &'static Row, Document { body, .. }: Document<'_>) -> Result<Response, Refusal> {
+        self.pass(row.name, row.effect, body).await
+    }
+
+    async fn update_time_to_live(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        self.states.refuse_change(table_of(&document.input))?;
+        self.pass_on(row, document).await
+    }
     /// Lets dynoxide answer.
-    async fn pass(&self, operation: &'static str, body: String) -> Result<Response, Refusal> {
-        let reads = READS.contains(&operation);
+    async fn pass(&self, operation: &'static str, effect: Effect, body: String) -> Result<Response, Refusal> {
+        let reads = effect == Reads;
         let act = move |database: &mut Database| match reads {
             true => database.look(operation, &body),
             false => database.change(operation, &body),
@@ -166,7 +174,8 @@ impl DynamoDb {
     }
 
     /// Calls about a table as a whole, which know what it is doing (docs/aws.md §5).
-    async fn on_table(&self, operation: &'static str, Asked { input, body }: Asked) -> Result<Response, Refusal> {
+    async fn on_table(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let (operation, Document { input, body }) = (row.name, document);
         let name = table_of(&input).to_owned();
         if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {
             let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
@@ -181,7 +190,7 @@ impl DynamoDb {
             sizes::check_tags(&input["Tags"], &[])?;
             self.refuse_unholdable(&name).await?;
         }
-        let mut answer = self.pass(operation, body).await?;
+        let mut answer = self.pass(operation, row.effect, body).await?;
         if !answer.status().is_success() {
             return Ok(answer);
         }
@@ -210,10 +219,11 @@ impl DynamoDb {
     }
 
     /// Tables that are being deleted are listed until they are gone.
-    async fn list_tables(&self, Asked { input, body }: Asked) -> Result<Response, Refusal> {
+    async fn list_tables(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
         const PAGE: u64 = 100;
+        let Document { input, body } = document;
         // dynoxide says what is wrong with a call.
-        let answer = self.pass("ListTables", body).await?;
+        let answer = self.pass(row.name, row.effect, body).await?;
         if !answer.status().is_success() {
             return Ok(answer);
         }
@@ -230,16 +240,16 @@ impl DynamoDb {
         Ok(json_answer(200, Protocol::Json10, &answer))
     }
 
-    async fn describe_backups(&self, input: &Value) -> Result<Response, Refusal> {
-        let name = self.table_with_backups(input).await?;
+    async fn describe_backups(&self, _row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let name = self.table_with_backups(&document.input).await?;
         let recovery = self.ask(move |database| database.recovery(&name)).await?;
         Ok(backups(recovery))
     }
 
-    async fn update_backups(&self, input: &Value) -> Result<Response, Refusal> {
-        let wanted = &input["PointInTimeRecoverySpecification"];
+    async fn update_backups(&self, _row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let wanted = &document.input["PointInTimeRecoverySpecification"];
         let days = recovery_days(wanted)?;
-        let name = self.table_with_backups(input).await?;
+        let name = self.table_with_backups(&document.input).await?;
         if let Some(left) = self.unready().get_mut(&name).filter(|left| **left > 0) {
             *left -= 1;
             let text = format!("Backups are being enabled for the table: {name}. Please retry later");
@@ -250,6 +260,17 @@ impl DynamoDb {
             database.recovery(&name)
         };
         Ok(backups(self.ask(change).await?))
+    }
+
+    /// The quotas of a new account, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
+    async fn limits(&self, _row: &'static Row, _document: Document<'_>) -> Result<Response, Refusal> {
+        let limits = json!({
+            "AccountMaxReadCapacityUnits": 80_000,
+            "AccountMaxWriteCapacityUnits": 80_000,
+            "TableMaxReadCapacityUnits": 40_000,
+            "TableMaxWriteCapacityUnits": 40_000,
+        });
+        Ok(json_answer(200, Protocol::Json10, &limits))
     }
 
     async fn table_with_backups(&self, input: &Value) -> Result<String, Refusal> {
@@ -284,9 +305,9 @@ impl DynamoDb {
     }
 }
 
-/// What a call brings along.
-struct Asked {
-    input: Value,
+/// The input of a call.
+struct Document<'a> {
+    input: Cow<'a, Value>,
     /// The same as text.
     body: String,
 }
@@ -412,17 +433,6 @@ fn endpoints(request: &Request) -> Response {
     json_answer(200, Protocol::Json10, &endpoints)
 }
 
-/// The quotas of a new account, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
-fn limits() -> Response {
-    let limits = json!({
-        "AccountMaxReadCapacityUnits": 80_000,
-        "AccountMaxWriteCapacityUnits": 80_000,
-        "TableMaxReadCapacityUnits": 40_000,
-        "TableMaxWriteCapacityUnits": 40_000,
-    });
-    json_answer(200, Protocol::Json10, &limits)
-}
-
 fn invalid(text: &str) -> Refusal {
     Refusal::new(400, "ValidationException", text)
 }
@@ -448,54 +458,59 @@ fn stopped() -> Refusal {
     Refusal::new(500, "InternalServerError", "the local AWS has given up this call of its tables")
 }
 
-/// What only reads.
-const READS: &[&str] = &[
-    "BatchGetItem",
-    "DescribeStream",
-    "DescribeTable",
-    "DescribeTimeToLive",
-    "GetItem",
-    "GetRecords",
-    "GetShardIterator",
-    "ListStreams",
-    "ListTables",
-    "ListTagsOfResource",
-    "Query",
-    "Scan",
-    "TransactGetItems",
-];
+type Run =
+    for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
+
+const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
+    // What would have no effect is known by itself: see `unserved`.
+    Operation::new(name, effect, needs, page, ANYTHING, run)
+}
+
+macro_rules! answered {
+    ($method:ident) => {
+        |tables, row, document, _| Box::pin(tables.$method(row, document))
+    };
+}
+
+const PAGED: Option<Page> = Some(Page::Own("Limit"));
+
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
 
 /// What is answered; everything else is refused by name.
-pub(crate) const OPERATIONS: &[&str] = &[
-    "BatchExecuteStatement",
-    "BatchGetItem",
-    "BatchWriteItem",
-    "CreateTable",
-    "DeleteItem",
-    "DeleteTable",
-    "DescribeContinuousBackups",
-    "DescribeEndpoints",
-    "DescribeLimits",
-    "DescribeStream",
-    "DescribeTable",
-    "DescribeTimeToLive",
-    "ExecuteStatement",
-    "ExecuteTransaction",
-    "GetItem",
-    "GetRecords",
-    "GetShardIterator",
-    "ListStreams",
-    "ListTables",
-    "ListTagsOfResource",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TagResource",
-    "TransactGetItems",
-    "TransactWriteItems",
-    "UntagResource",
-    "UpdateContinuousBackups",
-    "UpdateItem",
-    "UpdateTable",
-    "UpdateTimeToLive",
+const OPERATIONS: &[Operation<Run>] = &[
+    row("BatchExecuteStatement", Writes, needs::STATEMENTS, None, answered!(pass_on)),
+    row("BatchGetItem", Reads, needs::BATCH, None, answered!(pass_on)),
+    row("BatchWriteItem", Writes, needs::BATCH, None, answered!(pass_on)),
+    row("CreateTable", Writes, needs::NEW_TABLE, None, answered!(on_table)),
+    row("DeleteItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("DeleteTable", Writes, needs::TABLE, None, answered!(on_table)),
+    row("DescribeContinuousBackups", Reads, needs::TABLE, None, answered!(describe_backups)),
+    row("DescribeEndpoints", Reads, Needs::Own, None, |_, _, _, request| {
+        Box::pin(std::future::ready(Ok(endpoints(request))))
+    }),
+    row("DescribeLimits", Reads, Needs::Own, None, answered!(limits)),
+    row("DescribeStream", Reads, needs::STREAM, None, answered!(pass_on)),
+    row("DescribeTable", Reads, needs::TABLE, None, answered!(on_table)),
+    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(pass_on)),
+    row("ExecuteStatement", Writes, needs::STATEMENT, PAGED, answered!(pass_on)),
+    row("ExecuteTransaction", Writes, needs::TRANSACT_STATEMENTS, None, answered!(pass_on)),
+    row("GetItem", Reads, needs::TABLE, None, answered!(pass_on)),
+    row("GetRecords", Reads, needs::RECORDS, None, answered!(pass_on)),
+    row("GetShardIterator", Reads, needs::STREAM, None, answered!(pass_on)),
+    row("ListStreams", Reads, needs::STREAMS, PAGED, answered!(pass_on)),
+    row("ListTables", Reads, Needs::Own, PAGED, answered!(list_tables)),
+    row("ListTagsOfResource", Reads, needs::TAGGED, PAGED, answered!(on_tags)),
+    row("PutItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("Query", Reads, needs::TABLE, PAGED, answered!(pass_on)),
+    row("Scan", Reads, needs::TABLE, PAGED, answered!(pass_on)),
+    row("TagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
+    row("TransactGetItems", Reads, needs::TRANSACTION, None, answered!(pass_on)),
+    row("TransactWriteItems", Writes, needs::TRANSACTION, None, answered!(pass_on)),
+    row("UntagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
+    row("UpdateContinuousBackups", Writes, needs::TABLE, None, answered!(update_backups)),
+    row("UpdateItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("UpdateTable", Writes, needs::TABLE, None, answered!(on_table)),
+    row("UpdateTimeToLive", Writes, needs::TABLE, None, answered!(update_time_to_live)),
 ];

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_oldest_calls_are_forgotten_and_numbers_go_on() {
         let journal = Journal::default();
-        let call = Call { service: "s3".into(), operation: "PutObject".into(), protocol: Protocol::RestXml };
+        let call = Call::writing("s3", "PutObject", Protocol::RestXml);
         for _ in 0..REMEMBERED + 5 {
             journal.note(&call, 200, None, None);
         }

@@ -21,7 +21,6 @@ pub mod inputs;
 mod intake;
 mod journal;
 mod lambda;
-mod lambda_route;
 mod logs;
 mod pages;
 mod permissions;

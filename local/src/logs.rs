@@ -12,11 +12,12 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use crate::ACCOUNT;
-use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
-use crate::call::{Call, Request};
+use crate::answer::{Protocol, Refusal, Response, json_answer};
+use crate::call::Effect::{Reads, Writes};
+use crate::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
 use crate::chronicle::{Chronicle, Past};
 use crate::tags::{Flaw, STRICT};
-use crate::taken::{self, Takes};
+use crate::taken;
 
 /// How many lines a stream keeps.
 const KEPT_LINES: usize = 2_000;
@@ -186,16 +187,15 @@ impl Logs {
         !self.kept().groups.contains_key(group)
     }
 
-    pub(crate) fn answer(&self, call: &Call, request: &Request) -> Response {
-        let input: Value = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
-        let input = Input(&input);
-        let Some((_, act, takes)) = OPERATIONS.iter().find(|(name, _, _)| *name == call.operation) else {
-            return not_implemented(Protocol::Json11, "logs", &call.operation);
-        };
-        match taken::check_json(takes, input.0).map_err(taken::refusal).and_then(|()| act(self, input)) {
+    /// Answers a call; nothing means that there is no such operation.
+    pub(crate) fn answer(&self, call: &Call) -> Option<Response> {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let input = Input(call.input.json().value());
+        let answer = taken::check_json(operation.takes, input.0).map_err(taken::refusal);
+        Some(match answer.and_then(|()| (operation.run)(self, input)) {
             Ok(answer) => json_answer(200, Protocol::Json11, &answer),
             Err(refusal) => refusal.answer(Protocol::Json11),
-        }
+        })
     }
 
     fn create_group(&self, input: Input) -> Result<Value, Refusal> {
@@ -484,57 +484,124 @@ impl Logs {
     }
 }
 
-/// An operation: what it is called, what it does, and the parameters that have an effect.
-type Operation = (&'static str, fn(&Logs, Input) -> Result<Value, Refusal>, Takes);
+type Run = fn(&Logs, Input) -> Result<Value, Refusal>;
+
+const OF_GROUP: Needs = Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), ""))]);
+const OF_STREAM: Needs =
+    Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), asked.text("logStreamName")))]);
+const BY_ARN: Needs = Needs::Of(|asked| vec![asked.own(asked.text("resourceArn").trim_end_matches(":*"))]);
+
+const PAGED: Option<Page> = Some(Page::Own("limit"));
+
+/// The group that a call names.
+fn group_of<'a>(asked: &'a Asked) -> &'a str {
+    let input = Input(asked.call.input.json().value());
+    let name = input.text("logGroupName").or_else(|| input.text("logGroupIdentifier").map(name_in));
+    name.unwrap_or_default().trim_end_matches(":*")
+}
+
+/// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
+fn stream_arn(region: &str, group: &str, stream: &str) -> String {
+    format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:{stream}")
+}
+
+/// What a function's runtime needs to write a line: its stream, once, and then the line.
+pub(crate) fn to_write(region: &str, group: &str, stream: &str) -> [Need; 2] {
+    [
+        Need::new("logs:CreateLogStream", stream_arn(region, group, "")),
+        Need::new("logs:PutLogEvents", stream_arn(region, group, stream)),
+    ]
+}
+
+/// What it needs first, where the group does not exist.
+pub(crate) fn to_make_group(region: &str, group: &str) -> Need {
+    Need::new("logs:CreateLogGroup", stream_arn(region, group, ""))
+}
 
 /// What is answered; everything else is refused by name.
-pub(crate) const OPERATIONS: &[Operation] = &[
-    (
+pub(crate) const OPERATIONS: &[Operation<Run>] = &[
+    Operation::new(
         "CreateLogGroup",
-        Logs::create_group,
+        Writes,
+        OF_GROUP,
+        None,
         "deletionProtectionEnabled=false logGroupClass=STANDARD logGroupName tags.*",
+        Logs::create_group,
     ),
-    ("CreateLogStream", Logs::create_stream, "logGroupName logStreamName"),
-    ("DeleteLogGroup", Logs::delete_group, "logGroupName"),
-    ("DeleteRetentionPolicy", Logs::delete_retention, "logGroupName"),
-    (
+    Operation::new("CreateLogStream", Writes, OF_GROUP, None, "logGroupName logStreamName", Logs::create_stream),
+    Operation::new("DeleteLogGroup", Writes, OF_GROUP, None, "logGroupName", Logs::delete_group),
+    Operation::new("DeleteRetentionPolicy", Writes, OF_GROUP, None, "logGroupName", Logs::delete_retention),
+    Operation::new(
         "DescribeLogGroups",
-        Logs::describe_groups,
+        Reads,
+        OF_GROUP,
+        PAGED,
         "includeLinkedAccounts=false limit logGroupClass=STANDARD logGroupNamePattern logGroupNamePrefix nextToken",
+        Logs::describe_groups,
     ),
-    (
+    Operation::new(
         "DescribeLogStreams",
-        Logs::describe_streams,
+        Reads,
+        OF_GROUP,
+        PAGED,
         "descending limit logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
+        Logs::describe_streams,
     ),
-    (
+    Operation::new(
         "FilterLogEvents",
-        Logs::filter_events,
+        Reads,
+        OF_GROUP,
+        PAGED,
         "endTime filterPattern interleaved limit logGroupIdentifier logGroupName logStreamNamePrefix logStreamNames nextToken startFromHead=true startTime unmask=false",
+        Logs::filter_events,
     ),
-    (
+    Operation::new(
         "GetLogEvents",
-        Logs::get_events,
+        Reads,
+        OF_STREAM,
+        PAGED,
         "endTime limit logGroupIdentifier logGroupName logStreamName nextToken startFromHead startTime unmask=false",
+        Logs::get_events,
     ),
-    ("DescribeMetricFilters", Logs::describe_metric_filters, "limit logGroupName nextToken"),
-    ("DescribeSubscriptionFilters", Logs::describe_subscription_filters, "limit logGroupName nextToken"),
-    ("ListTagsForResource", Logs::list_tags, "resourceArn"),
-    ("ListTagsLogGroup", Logs::list_tags_by_name, "logGroupName"),
-    (
+    Operation::new(
+        "DescribeMetricFilters",
+        Reads,
+        OF_GROUP,
+        None,
+        "limit logGroupName nextToken",
+        Logs::describe_metric_filters,
+    ),
+    Operation::new(
+        "DescribeSubscriptionFilters",
+        Reads,
+        OF_GROUP,
+        None,
+        "limit logGroupName nextToken",
+        Logs::describe_subscription_filters,
+    ),
+    Operation::new("ListTagsForResource", Reads, BY_ARN, None, "resourceArn", Logs::list_tags),
+    Operation::new("ListTagsLogGroup", Reads, OF_GROUP, None, "logGroupName", Logs::list_tags_by_name),
+    Operation::new(
         "PutLogEvents",
-        Logs::put_events,
+        Writes,
+        OF_STREAM,
+        None,
         "logEvents.message logEvents.timestamp logGroupName logStreamName sequenceToken",
+        Logs::put_events,
     ),
-    ("PutRetentionPolicy", Logs::put_retention, "logGroupName retentionInDays"),
-    ("TagLogGroup", Logs::tag_by_name, "logGroupName tags.*"),
-    ("TagResource", Logs::tag, "resourceArn tags.*"),
-    ("UntagLogGroup", Logs::untag_by_name, "logGroupName tags"),
-    ("UntagResource", Logs::untag, "resourceArn tagKeys"),
+    Operation::new("PutRetentionPolicy", Writes, OF_GROUP, None, "logGroupName retentionInDays", Logs::put_retention),
+    Operation::new("TagLogGroup", Writes, OF_GROUP, None, "logGroupName tags.*", Logs::tag_by_name),
+    Operation::new("TagResource", Writes, BY_ARN, None, "resourceArn tags.*", Logs::tag),
+    Operation::new("UntagLogGroup", Writes, OF_GROUP, None, "logGroupName tags", Logs::untag_by_name),
+    Operation::new("UntagResource", Writes, BY_ARN, None, "resourceArn tagKeys", Logs::untag),
 ];
 
 fn unwritten(fault: io::Error) -> Refusal {
     Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
+}
+
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
 }
 
 /// The fields of a call.

@@ -1,119 +1,20 @@
-//! Cuts lists into pages, as every AWS client must expect them.
-//!
-//! Serves EC2, Elastic Load Balancing, IAM and the smaller lists of Auto Scaling; the others page by themselves.
+//! Cuts lists into pages, as every AWS client must expect them, where the row of an operation says so.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use serde_json::Value;
 
-use crate::answer::{Protocol, Refusal, Response};
-use crate::call::{Call, Request};
-
-/// How the lists of a service come in pages.
-struct Style {
-    service: &'static str,
-    /// The parameter with the length of a page, and the one that asks for the next.
-    size: &'static str,
-    from: &'static str,
-    /// The element that says where the next page begins.
-    next: &'static str,
-    /// What a page holds unless the call says otherwise, and the most that it can hold.
-    usual: usize,
-    most: usize,
-    /// Each operation with the element its items are in.
-    lists: &'static [(&'static str, &'static str)],
-}
-
-const STYLES: &[Style] = &[
-    Style {
-        service: "ec2",
-        size: "MaxResults",
-        from: "NextToken",
-        next: "nextToken",
-        usual: 1000,
-        most: 1000,
-        lists: &[
-            ("DescribeImages", "imagesSet"),
-            ("DescribeInstances", "reservationSet"),
-            ("DescribeInstanceStatus", "instanceStatusSet"),
-            ("DescribeInstanceTypeOfferings", "instanceTypeOfferingSet"),
-            ("DescribeInstanceTypes", "instanceTypeSet"),
-            ("DescribeLaunchTemplates", "launchTemplates"),
-            ("DescribeLaunchTemplateVersions", "launchTemplateVersionSet"),
-            ("DescribeNetworkInterfaces", "networkInterfaceSet"),
-            ("DescribeRouteTables", "routeTableSet"),
-            ("DescribeSecurityGroupRules", "securityGroupRuleSet"),
-            ("DescribeSecurityGroups", "securityGroupInfo"),
-            ("DescribeSubnets", "subnetSet"),
-            ("DescribeTags", "tagSet"),
-            ("DescribeVolumes", "volumeSet"),
-            ("DescribeVpcs", "vpcSet"),
-        ],
-    },
-    Style {
-        service: "elasticloadbalancing",
-        size: "PageSize",
-        from: "Marker",
-        next: "NextMarker",
-        usual: 400,
-        most: 400,
-        lists: &[
-            ("DescribeListeners", "Listeners"),
-            ("DescribeLoadBalancers", "LoadBalancers"),
-            ("DescribeRules", "Rules"),
-            ("DescribeSSLPolicies", "SslPolicies"),
-            ("DescribeTargetGroups", "TargetGroups"),
-        ],
-    },
-    Style {
-        service: "autoscaling",
-        size: "MaxRecords",
-        from: "NextToken",
-        next: "NextToken",
-        usual: 50,
-        most: 100,
-        lists: &[
-            ("DescribeAutoScalingInstances", "AutoScalingInstances"),
-            ("DescribeLoadBalancerTargetGroups", "LoadBalancerTargetGroups"),
-            ("DescribePolicies", "ScalingPolicies"),
-            ("DescribeTags", "Tags"),
-            ("DescribeTrafficSources", "TrafficSources"),
-        ],
-    },
-    Style {
-        service: "iam",
-        size: "MaxItems",
-        from: "Marker",
-        next: "Marker",
-        usual: 100,
-        most: 1000,
-        lists: &[
-            ("ListAttachedRolePolicies", "AttachedPolicies"),
-            ("ListInstanceProfiles", "InstanceProfiles"),
-            ("ListInstanceProfilesForRole", "InstanceProfiles"),
-            ("ListInstanceProfileTags", "Tags"),
-            ("ListPolicies", "Policies"),
-            ("ListPolicyVersions", "Versions"),
-            ("ListRolePolicies", "PolicyNames"),
-            ("ListRoles", "Roles"),
-            ("ListRoleTags", "Tags"),
-        ],
-    },
-];
+use crate::answer::{Refusal, Response};
+use crate::call::{Call, Form, Input, Page, Request, Style};
 
 /// Gives of a list the page that was asked for. `short` leaves one item on each.
-pub(crate) fn cut(call: &Call, request: &Request, answer: Response, short: bool) -> Response {
-    let style = STYLES.iter().find(|style| style.service == call.service);
-    let list = style.and_then(|style| {
-        let (_, items) = style.lists.iter().find(|(operation, _)| *operation == call.operation)?;
-        Some((style, *items))
-    });
-    match list {
-        Some((style, items)) if answer.status().is_success() => {
-            style.cut(items, request, answer, short).unwrap_or_else(|refusal| refusal.answer(call.protocol))
+pub(crate) fn cut(call: &Call, answer: Response, short: bool) -> Response {
+    match call.row.and_then(|row| row.page) {
+        Some(Page::Cut(style, items)) if answer.status().is_success() => {
+            let cut = style.cut(items, call.input.form(), answer, short);
+            cut.unwrap_or_else(|refusal| refusal.answer(call.protocol))
         }
         _ => answer,
     }
@@ -129,8 +30,7 @@ pub(crate) fn retain(answer: &mut Response, list: &str, keep: impl Fn(&str) -> b
 }
 
 impl Style {
-    fn cut(&self, items: &str, request: &Request, mut answer: Response, short: bool) -> Result<Response, Refusal> {
-        let form = request.form();
+    fn cut(&self, items: &str, form: &Form, mut answer: Response, short: bool) -> Result<Response, Refusal> {
         let asked = form.get(self.size).and_then(|size| size.parse().ok());
         let size = if short { 1 } else { asked.unwrap_or(self.usual).clamp(1, self.most) };
         let start = match form.get(self.from).filter(|token| !token.is_empty()) {
@@ -163,8 +63,7 @@ impl Style {
     }
 
     fn bad_token(&self, token: &str) -> Refusal {
-        let code = if self.service == "ec2" { "InvalidParameterValue" } else { "ValidationError" };
-        Refusal::new(400, code, format!("Value ({token}) for parameter {} is invalid.", self.from))
+        Refusal::new(400, self.bad_token, format!("Value ({token}) for parameter {} is invalid.", self.from))
     }
 }
 
@@ -211,70 +110,44 @@ fn within(text: &str, list: &str) -> Option<Found> {
     }
 }
 
-/// The same request, asking for pages of one item, of what counts its pages itself.
-pub(crate) fn shorten(call: &Call, request: &Request) -> Option<Request> {
-    let mut shortened = request.clone();
-    match (call.service.as_str(), call.operation.as_str()) {
-        (
-            "autoscaling",
-            "DescribeAutoScalingGroups"
-            | "DescribeInstanceRefreshes"
-            | "DescribeScalingActivities"
-            | "DescribeScheduledActions",
-        ) => {
-            // Of two values the last counts.
-            shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
-        }
-        ("dynamodb", "ExecuteStatement" | "ListStreams" | "ListTables" | "ListTagsOfResource" | "Query" | "Scan") => {
-            shortened.body = with(&request.body, "Limit")?
-        }
-        ("logs", "DescribeLogGroups" | "DescribeLogStreams" | "FilterLogEvents" | "GetLogEvents") => {
-            shortened.body = with(&request.body, "limit")?;
-        }
-        ("monitoring", "DescribeAlarms") if call.protocol == Protocol::Query => {
-            shortened.body = [&request.body, &b"&MaxRecords=1"[..]].concat().into();
-        }
-        ("monitoring", "DescribeAlarms") if call.protocol != Protocol::Cbor => {
-            shortened.body = with(&request.body, "MaxRecords")?;
-        }
-        ("lambda", "ListFunctions") => shortened.query = format!("MaxItems=1&{}", request.query),
-        ("s3", "ListObjects" | "ListObjectsV2" | "ListObjectVersions") => {
-            shortened.query = format!("max-keys=1&{}", request.query);
-        }
-        ("s3", "ListBuckets") => shortened.query = format!("max-buckets=1&{}", request.query),
-        ("s3", "ListParts") => shortened.query = format!("max-parts=1&{}", request.query),
-        ("s3", "ListMultipartUploads") => shortened.query = format!("max-uploads=1&{}", request.query),
-        _ => return None,
+/// The same call, asking for pages of one item, where the handler counts them itself.
+pub(crate) fn shorten(call: &Call, request: &Request) -> Option<(Call, Request)> {
+    let Page::Own(size) = call.row?.page? else { return None };
+    let input = call.input.with(size, 1);
+    let mut request = request.clone();
+    if let Input::Rest(_) = input {
+        // Of two values the first counts.
+        request.query = format!("{size}=1&{}", request.query);
     }
-    Some(shortened)
-}
-
-fn with(body: &[u8], size: &str) -> Option<Bytes> {
-    let mut input: Value = serde_json::from_slice(body).ok()?;
-    input.as_object_mut()?.insert(size.to_owned(), 1.into());
-    Some(Bytes::from(input.to_string()))
+    Some((Call { input, ..call.clone() }, request))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
-
     use super::*;
-    use crate::answer::xml;
-    use crate::services::operations;
+    use crate::answer::{Protocol, xml};
+    use crate::call::{Effect, Needs, Row};
 
     const ROLES: &str = "<ListRolesResponse><ListRolesResult><Roles><member><RoleName>a</RoleName></member><member><Tags><member/></Tags></member><member/></Roles><IsTruncated>false</IsTruncated></ListRolesResult></ListRolesResponse>";
 
-    fn page(body: &str, short: bool) -> (u16, String) {
-        let call = Call { service: "iam".into(), operation: "ListRoles".into(), protocol: Protocol::Query };
-        let request = Request {
-            method: Method::POST,
-            path: "/".into(),
-            query: String::new(),
-            headers: Default::default(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        };
-        let answer = cut(&call, &request, xml(200, ROLES.to_owned()), short);
+    static STYLE: Style = Style {
+        size: "MaxItems",
+        from: "Marker",
+        next: "Marker",
+        usual: 100,
+        most: 1000,
+        bad_token: "ValidationError",
+    };
+    static ROW: Row =
+        Row { name: "ListRoles", effect: Effect::Reads, needs: Needs::Own, page: Some(Page::Cut(&STYLE, "Roles")) };
+
+    fn call(row: &'static Row, form: &str) -> Call {
+        let form = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        Call { row: Some(row), ..Call::of("iam", row.name, Protocol::Query, Input::Form(form)) }
+    }
+
+    fn page(form: &str, short: bool) -> (u16, String) {
+        let answer = cut(&call(&ROW, form), xml(200, ROLES.to_owned()), short);
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         let (_, document) = text.split_once('\n').unwrap_or(("", &text));
         (answer.status().as_u16(), document.replace("ListRoles", ""))
@@ -303,85 +176,27 @@ mod tests {
         assert!(page("Marker=18446744073709551615", false).1.contains("<Roles></Roles>"));
     }
 
-    /// Lists that AWS answers whole, or that have one item at most.
-    const WHOLE: &[(&str, &str)] = &[
-        ("autoscaling", "DescribeAccountLimits"),
-        ("autoscaling", "DescribeLifecycleHooks"),
-        ("autoscaling", "DescribeNotificationConfigurations"),
-        ("dynamodb", "DescribeContinuousBackups"),
-        ("dynamodb", "DescribeEndpoints"),
-        ("dynamodb", "DescribeLimits"),
-        ("dynamodb", "DescribeStream"),
-        ("dynamodb", "DescribeTable"),
-        ("dynamodb", "DescribeTimeToLive"),
-        ("ec2", "DescribeAvailabilityZones"),
-        ("ec2", "DescribeInstanceAttribute"),
-        ("ec2", "DescribeRegions"),
-        ("ec2", "DescribeVpcAttribute"),
-        ("elasticloadbalancing", "DescribeAccountLimits"),
-        ("elasticloadbalancing", "DescribeCapacityReservation"),
-        ("elasticloadbalancing", "DescribeListenerAttributes"),
-        ("elasticloadbalancing", "DescribeLoadBalancerAttributes"),
-        ("elasticloadbalancing", "DescribeTags"),
-        ("elasticloadbalancing", "DescribeTargetGroupAttributes"),
-        ("elasticloadbalancing", "DescribeTargetHealth"),
-        ("iam", "ListAccountAliases"),
-        ("lambda", "ListAliases"),
-        ("lambda", "ListEventSourceMappings"),
-        ("lambda", "ListFunctionEventInvokeConfigs"),
-        ("lambda", "ListFunctionUrlConfigs"),
-        ("lambda", "ListTags"),
-        ("lambda", "ListVersionsByFunction"),
-        ("logs", "DescribeMetricFilters"),
-        ("logs", "DescribeSubscriptionFilters"),
-        ("logs", "ListTagsForResource"),
-        ("logs", "ListTagsLogGroup"),
-    ];
-
     #[test]
-    fn every_list_comes_in_pages_or_is_known_to_be_whole() {
-        let mut lists = 0;
-        for (service, operation) in operations() {
-            if !operation.starts_with("List") && !operation.starts_with("Describe") {
-                continue;
-            }
-            lists += 1;
-            let request = Request {
-                method: Method::POST,
-                path: "/".into(),
-                query: String::new(),
-                headers: Default::default(),
-                body: Bytes::from_static(b"{}"),
-            };
-            let call = Call { service: service.into(), operation: operation.into(), protocol: Protocol::Query };
-            let styled = STYLES.iter().filter(|style| style.service == service);
-            let styled = styled.flat_map(|style| style.lists).any(|(name, _)| *name == operation);
-            let counted = shorten(&call, &request).is_some();
-            let whole = WHOLE.contains(&(service, operation));
-            assert!(styled || counted || whole, "nobody says how {service} {operation} comes in pages");
-        }
-        assert!(lists > 50, "only {lists} lists were found");
+    fn a_page_has_the_usual_size_of_its_service() {
+        let whole = xml(200, format!("<R><Roles>{}</Roles></R>", "<member/>".repeat(120)));
+        let text = String::from_utf8_lossy(cut(&call(&ROW, ""), whole, false).body()).into_owned();
+        assert_eq!(text.matches("<member/>").count(), 100);
     }
 
     #[test]
-    fn a_page_has_the_usual_size_of_its_service() {
-        let members = "<member/>".repeat(120);
-        for (service, operation, list, usual) in
-            [("iam", "ListRoles", "Roles", 100), ("autoscaling", "DescribeTags", "Tags", 50)]
-        {
-            let call = Call { service: service.into(), operation: operation.into(), protocol: Protocol::Query };
-            let request = Request {
-                method: Method::POST,
-                path: "/".into(),
-                query: String::new(),
-                headers: Default::default(),
-                body: Bytes::new(),
-            };
-            let whole = xml(200, format!("<R><{list}>{members}</{list}></R>"));
-            let answer = cut(&call, &request, whole, false);
-            let text = String::from_utf8_lossy(answer.body()).into_owned();
-            assert_eq!(text.matches("<member/>").count(), usual, "{service}");
-        }
+    fn a_handler_that_pages_is_asked_for_one_item_and_others_are_not() {
+        static OWN: Row = Row { page: Some(Page::Own("MaxRecords")), ..ROW_OF_NOTHING };
+        const ROW_OF_NOTHING: Row = Row { name: "", effect: Effect::Reads, needs: Needs::Own, page: None };
+        static NONE: Row = ROW_OF_NOTHING;
+        let request = Request { query: "max-keys=7".into(), ..Request::default() };
+        let (short, same) = shorten(&call(&OWN, "MaxRecords=7"), &request).unwrap();
+        assert_eq!((short.input.text("MaxRecords"), same.query.as_str()), (Some("1"), "max-keys=7"));
+        assert!(shorten(&call(&ROW, ""), &request).is_none() && shorten(&call(&NONE, ""), &request).is_none());
+        static KEYS: Row = Row { page: Some(Page::Own("max-keys")), ..ROW_OF_NOTHING };
+        let rest = Input::of(Protocol::RestXml, &request);
+        let keys = Call { row: Some(&KEYS), ..Call::of("s3", "ListObjects", Protocol::RestXml, rest) };
+        let (short, sent) = shorten(&keys, &request).unwrap();
+        assert_eq!((short.input.text("max-keys"), sent.parameter("max-keys").as_deref()), (Some("1"), Some("1")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::lambda::{CodeObjects, Lambda};
 use crate::logs::Logs;
-use crate::permissions::{Caller, object_need};
+use crate::permissions::Caller;
 use crate::region_names::{GLOBAL, REGIONS};
 use crate::s3::{self, S3, Strangers};
 use crate::speed::Speed;
@@ -293,7 +293,7 @@ impl compute::Roles for RolesOf {
 
     async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
         let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
-        let need = object_need("GetObject", &s3::object_arn(bucket, key), None);
+        let need = s3::object_need("GetObject", &s3::object_arn(bucket, key), None);
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use thumbnail::{Thumbnail, Unreadable};
 use tokio::sync::Semaphore;
 
-use crate::answer::{Protocol, Refusal, Response, json_answer, not_implemented};
-use crate::call::{Call, Request};
-use crate::permissions::{Caller, Denial, object_need};
+use crate::answer::{Protocol, Refusal, Response, json_answer};
+use crate::call::{Call, Effect, Needs, Operation, Rows};
+use crate::permissions::{Caller, Denial};
 use crate::s3::{self, S3};
+use crate::taken::ANYTHING;
 
 /// The limits of the real API.
 const LARGEST_BYTES: usize = 5 << 20;
@@ -24,20 +26,33 @@ const DEFAULT_CONFIDENCE: f64 = 55.0;
 /// Bounds the pictures decoded at a time, and with them memory and processors.
 static DECODING: Semaphore = Semaphore::const_new(2);
 
-/// Answers `DetectLabels`; nothing else is there.
-pub(crate) async fn answer(call: &Call, request: &Request, s3: &S3, caller: &Caller) -> Response {
-    if call.operation != "DetectLabels" {
-        return not_implemented(Protocol::Json11, "rekognition", &call.operation);
-    }
-    let Ok(input) = serde_json::from_slice::<Value>(&request.body) else {
-        return Refusal::new(400, "SerializationException", "the request is no JSON").answer(Protocol::Json11);
-    };
+type Run = for<'a> fn(&'a Value, &'a S3, &'a Caller) -> BoxFuture<'a, Response>;
+
+const OPERATIONS: &[Operation<Run>] =
+    &[Operation::new("DetectLabels", Effect::Reads, Needs::Own, None, ANYTHING, |input, s3, caller| {
+        Box::pin(detect_labels(input, s3, caller))
+    })];
+
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+/// Answers a call; nothing means that there is no such operation.
+pub(crate) async fn answer(call: &Call, s3: &S3, caller: &Caller) -> Option<Response> {
+    let operation = Operation::find(OPERATIONS, &call.operation)?;
+    Some(match call.input.json().read() {
+        Ok(input) => (operation.run)(input, s3, caller).await,
+        Err(_) => Refusal::new(400, "SerializationException", "the request is no JSON").answer(Protocol::Json11),
+    })
+}
+
+async fn detect_labels(input: &Value, s3: &S3, caller: &Caller) -> Response {
     if let Err(denial) = may_read(&input["Image"]["S3Object"], caller) {
         let mut answer = unreadable().answer(Protocol::Json11);
         denial.mark(&mut answer);
         return answer;
     }
-    match detect(&input, s3).await {
+    match detect(input, s3).await {
         Ok(found) => json_answer(200, Protocol::Json11, &found),
         Err(refusal) => refusal.answer(Protocol::Json11),
     }
@@ -49,7 +64,7 @@ fn may_read(object: &Value, caller: &Caller) -> Result<(), Denial> {
         return Ok(());
     };
     let version = object["Version"].as_str().map(str::to_owned);
-    caller.may(&object_need("GetObject", &s3::object_arn(bucket, key), version))
+    caller.may(&s3::object_need("GetObject", &s3::object_arn(bucket, key), version))
 }
 
 async fn detect(input: &Value, s3: &S3) -> Result<Value, Refusal> {

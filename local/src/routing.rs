@@ -1,10 +1,33 @@
-//! Identifies the call of a request: the service that it is for, and the operation, which each service names itself.
+//! Identifies the call of a request: the service that it is for, and the operation, whose row the service has.
 
 use http::Method;
 
 use crate::answer::Protocol;
-use crate::call::{Call, Request, credential};
-use crate::{lambda_route, s3};
+use crate::call::{Call, Input, Request, Rows, credential};
+use crate::{cloudwatch, compute, dynamodb, iam, lambda, logs, rekognition, s3, sts};
+
+/// A service, as signatures and this server's README name it.
+pub(crate) struct Service {
+    pub name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the README is compared in tests"))]
+    pub title: &'static str,
+    pub rows: fn() -> Rows,
+}
+
+/// Every service; whatever has no row here is refused with 501.
+pub(crate) const SERVICES: &[Service] = &[
+    Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
+    Service { name: "dynamodb", title: "DynamoDB", rows: dynamodb::rows },
+    Service { name: "ec2", title: "EC2", rows: compute::ec2_rows },
+    Service { name: "elasticloadbalancing", title: "Elastic Load Balancing", rows: compute::elb_rows },
+    Service { name: "iam", title: "IAM", rows: iam::rows },
+    Service { name: "lambda", title: "Lambda", rows: lambda::rows },
+    Service { name: "logs", title: "CloudWatch Logs", rows: logs::rows },
+    Service { name: "monitoring", title: "CloudWatch", rows: cloudwatch::rows },
+    Service { name: "rekognition", title: "Rekognition", rows: rekognition::rows },
+    Service { name: "s3", title: "S3", rows: s3::rows },
+    Service { name: "sts", title: "STS", rows: sts::rows },
+];
 
 /// Finds out what `request` calls.
 ///
@@ -12,38 +35,40 @@ use crate::{lambda_route, s3};
 pub(crate) fn identify(request: &Request) -> Call {
     match signed_for(request).as_deref().or_else(|| by_target(request)) {
         Some("s3") => s3_call(request),
-        Some("lambda") => Call {
-            service: "lambda".to_owned(),
-            operation: lambda_route::operation(&request.method, &request.path).to_owned(),
-            protocol: Protocol::RestJson,
-        },
-        Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => Call {
-            service: service.to_owned(),
-            operation: request.path.rsplit('/').next().unwrap_or_default().to_owned(),
-            protocol: Protocol::Cbor,
-        },
-        Some(service) => {
-            let target = request.header("x-amz-target").and_then(|target| target.rsplit('.').next());
-            match target {
-                Some(operation) => Call {
-                    service: service.to_owned(),
-                    operation: operation.to_owned(),
-                    protocol: json_of(service, request),
-                },
-                None => query_call(service, request),
-            }
+        Some("lambda") => {
+            let input = Input::of(Protocol::RestJson, request);
+            let (operation, row) = lambda::identify(&request.method, input.rest());
+            Call { row, ..Call::of("lambda", operation, Protocol::RestJson, input) }
         }
+        Some(service) if request.header("smithy-protocol") == Some("rpc-v2-cbor") => {
+            let operation = request.path.rsplit('/').next().unwrap_or_default();
+            named(service, operation, Protocol::Cbor, Input::of(Protocol::Cbor, request))
+        }
+        Some(service) => match request.header("x-amz-target").and_then(|target| target.rsplit('.').next()) {
+            Some(operation) => {
+                let protocol = json_of(service, request);
+                named(service, operation, protocol, Input::of(protocol, request))
+            }
+            None => query_call(service, request),
+        },
         None if is_form(request) => query_call("unknown", request),
         None => s3_call(request),
     }
 }
 
+/// A call of the operation that has this name.
+fn named(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
+    let rows = SERVICES.iter().find(|known| known.name == service).map(|known| (known.rows)());
+    let row = rows.and_then(|mut rows| rows.find(|row| row.name == operation));
+    Call { row, ..Call::of(service, operation, protocol, input) }
+}
+
 fn s3_call(request: &Request) -> Call {
-    Call { service: "s3".to_owned(), operation: s3::operation(request).to_owned(), protocol: Protocol::RestXml }
+    let (operation, row) = s3::identify(request);
+    Call { row, ..Call::of("s3", operation, Protocol::RestXml, Input::of(Protocol::RestXml, request)) }
 }
 
 fn query_call(service: &str, request: &Request) -> Call {
-    let operation = request.form().remove("Action").unwrap_or_else(|| request.path.clone());
     let protocol = match service {
         "ec2" => Protocol::Ec2,
         "iam" | "sts" | "autoscaling" | "elasticloadbalancing" | "cloudfront" | "route53" | "unknown" => {
@@ -52,7 +77,12 @@ fn query_call(service: &str, request: &Request) -> Call {
         _ if is_form(request) => Protocol::Query,
         _ => Protocol::RestJson,
     };
-    Call { service: service.to_owned(), operation, protocol }
+    let input = match protocol {
+        Protocol::RestJson => Input::Form(request.form()),
+        protocol => Input::of(protocol, request),
+    };
+    let operation = input.text("Action").unwrap_or(&request.path).to_owned();
+    named(service, &operation, protocol, input)
 }
 
 fn json_of(service: &str, request: &Request) -> Protocol {
@@ -101,7 +131,7 @@ mod tests {
         }
     }
 
-    fn named(call: &Call) -> (&str, &str, bool) {
+    fn told(call: &Call) -> (&str, &str, bool) {
         (&call.service, &call.operation, call.mutating())
     }
 
@@ -112,22 +142,22 @@ mod tests {
         let form = "application/x-www-form-urlencoded";
         let headers = [("authorization", signed), ("content-type", form)];
         let call = identify(&request(Method::POST, "/", &headers, "Action=CreateRole&RoleName=x"));
-        assert_eq!(named(&call), ("iam", "CreateRole", true));
+        assert_eq!(told(&call), ("iam", "CreateRole", true));
     }
 
     #[test]
     fn the_target_names_the_operation() {
         let headers = [("x-amz-target", "DynamoDB_20120810.UpdateItem")];
         let call = identify(&request(Method::POST, "/", &headers, "{}"));
-        assert_eq!(named(&call), ("dynamodb", "UpdateItem", true));
+        assert_eq!(told(&call), ("dynamodb", "UpdateItem", true));
         assert_eq!(call.protocol, Protocol::Json10);
     }
 
     #[test]
     fn a_bare_path_is_s3() {
         let call = identify(&request(Method::GET, "/bucket/a/b?X-Amz-Signature=0", &[], ""));
-        assert_eq!(named(&call), ("s3", "GetObject", false));
+        assert_eq!(told(&call), ("s3", "GetObject", false));
         let call = identify(&request(Method::PUT, "/bucket/?cors", &[], ""));
-        assert_eq!(named(&call), ("s3", "PutBucketCors", true));
+        assert_eq!(told(&call), ("s3", "PutBucketCors", true));
     }
 }

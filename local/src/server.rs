@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
-use crate::call::{Call, Request};
+use crate::call::{Call, Input, Request};
 use crate::connection::{Content, Cut, Line};
 use crate::faults::{Chaos, Kind};
 use crate::intake::{self, Intake, Taken};
@@ -127,9 +127,10 @@ async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: 
 /// ends with its caller.
 async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
     let request = Request { body: body.bytes.clone(), ..head };
-    let alone = routing::identify(&request).ends_with_its_caller();
+    let call = routing::identify(&request);
+    let alone = call.ends_with_its_caller();
     let task = tokio::spawn(async move {
-        let reply = services.answer(&request).await;
+        let reply = services.answer(&call, &request).await;
         drop(body);
         reply
     });
@@ -146,7 +147,7 @@ async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
 
 /// Answers a page of the server's own.
 async fn own(head: Request, body: Incoming, services: &Services, about: &Value, intake: &Intake) -> Response {
-    let call = Call { service: "local".to_owned(), operation: String::new(), protocol: Protocol::RestJson };
+    let call = Call::of("local", "", Protocol::RestJson, Input::of(Protocol::RestJson, &head));
     match intake.read(&head, &call, body, || Ok(())).await {
         Ok(taken) => own_page(&Request { body: taken.bytes.clone(), ..head }, services, about),
         Err(refusal) => refusal.answer(Protocol::RestJson),

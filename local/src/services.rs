@@ -5,16 +5,15 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use crate::answer::{Refusal, Reply, Response, not_implemented};
-use crate::call::{self, Call, Request};
+use crate::call::{self, Asked, Call, Request};
 use crate::compute::Compute;
 use crate::credentials::{Access, Identity, user_arn};
 use crate::faults::{Act, Fate, Faults, Kind};
 use crate::iam::Iam;
 use crate::journal::Journal;
-use crate::permissions::{Caller, Denial, Scope, needs};
+use crate::permissions::{Caller, Denial};
 use crate::region_names::{GLOBAL, REGIONS};
 use crate::regions::{Common, Region, Regions};
-use crate::routing;
 use crate::s3::{self, Strangers};
 use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
 
@@ -79,19 +78,18 @@ impl Services {
     }
 
     /// Answers one request, as far as the faults on its way let it, and notes it in the journal.
-    pub(crate) async fn answer(&self, request: &Request) -> Reply {
-        let call = routing::identify(request);
-        let fate = self.judge(&call, request);
+    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Reply {
+        let fate = self.judge(call, request);
         if !fate.latency.is_zero() {
             tokio::time::sleep(fate.latency).await;
         }
         let fault = fate.act.as_ref().map(Act::name);
-        let reply = self.meet(fate.act, &call, request).await;
+        let reply = self.meet(fate.act, call, request).await;
         let denied = reply.denied();
         if let Some(denied) = &denied {
             tracing::info!("{denied}");
         }
-        self.journal.note(&call, reply.status(), fault, denied);
+        self.journal.note(call, reply.status(), fault, denied);
         tracing::debug!(service = call.service, operation = call.operation, status = reply.status(), fault);
         reply
     }
@@ -219,8 +217,8 @@ impl Services {
         if caller.may_everything() {
             return Ok(());
         }
-        let place = Scope { region, role_arn: &|name| self.iam.role_arn(name) };
-        needs(call, request, &place).iter().try_for_each(|need| caller.may(need))
+        let asked = Asked { call, request, region, role_arn: &|name| self.iam.role_arn(name) };
+        asked.needs().iter().try_for_each(|need| caller.may(need))
     }
 
     /// Answers in the region that the call is signed for.
@@ -247,8 +245,8 @@ impl Services {
         }
         let short = self.faults.has(Kind::ShortPages);
         let shortened = if short { pages::shorten(call, request) } else { None };
-        let request = shortened.as_ref().unwrap_or(request);
-        pages::cut(call, request, self.answer_whole(call, request, identity, &caller, &region).await, short)
+        let (call, request) = shortened.as_ref().map_or((call, request), |(call, request)| (call, request));
+        pages::cut(call, self.answer_whole(call, request, identity, &caller, &region).await, short)
     }
 
     async fn answer_whole(
@@ -259,75 +257,30 @@ impl Services {
         caller: &Caller,
         region: &Arc<Region>,
     ) -> Response {
-        match call.service.as_str() {
-            "s3" => self.regions.answer_s3(region, call, request, caller).await,
+        let answer = match call.service.as_str() {
+            // It has words of its own for what it does not know.
+            "s3" => return self.regions.answer_s3(region, call, request, caller).await,
             "dynamodb" => region.dynamodb.answer(call, request).await,
             "iam" => self.iam.answer(call, request).await,
-            "sts" => sts::answer(&call.operation, request, &self.access, &self.iam, identity, &region.name),
-            "lambda" => region.lambda.answer(call, request).await,
-            "logs" => region.logs.answer(call, request),
-            "monitoring" => cloudwatch::answer(call, request, &region.compute),
-            "rekognition" => rekognition::answer(call, request, &region.s3, caller).await,
-            "ec2" | "autoscaling" | "elasticloadbalancing" => {
-                let answer = region.compute.handle(&call.service, &request.form()).await;
-                answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
+            "sts" => {
+                let desk = sts::Desk { access: &self.access, iam: &self.iam, caller: identity, region: &region.name };
+                sts::answer(call, &desk)
             }
-            service => not_implemented(call.protocol, service, &call.operation),
-        }
+            "lambda" => region.lambda.answer(call, request).await,
+            "logs" => region.logs.answer(call),
+            "monitoring" => cloudwatch::answer(call, &region.compute),
+            "rekognition" => rekognition::answer(call, &region.s3, caller).await,
+            "ec2" | "autoscaling" | "elasticloadbalancing" => {
+                region.compute.handle(&call.service, call.input.form()).await
+            }
+            _ => None,
+        };
+        answer.unwrap_or_else(|| not_implemented(call.protocol, &call.service, &call.operation))
     }
-}
-
-/// Every operation that is answered, with its service.
-#[cfg(test)]
-pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
-    let of = |service: &'static str, names: Vec<&'static str>| names.into_iter().map(move |name| (service, name));
-    let mut all = crate::compute::operations();
-    all.extend(of("dynamodb", crate::dynamodb::OPERATIONS.to_vec()));
-    all.extend(of("iam", crate::iam::OPERATIONS.iter().map(|(name, _)| *name).collect()));
-    all.extend(of("lambda", crate::lambda::operations()));
-    all.extend(of("logs", crate::logs::OPERATIONS.iter().map(|(name, _, _)| *name).collect()));
-    all.extend(of("rekognition", vec!["DetectLabels"]));
-    all.extend(of("s3", crate::s3::operations()));
-    all.extend(of("sts", sts::OPERATIONS.iter().map(|(name, _)| *name).collect()));
-    all.extend(of("monitoring", cloudwatch::OPERATIONS.iter().map(|(name, _)| *name).collect()));
-    all
 }
 
 /// How far this server's clock is ahead under `clock-skew`: more than signatures are allowed to be off.
 const SKEW: Duration = Duration::minutes(20);
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    /// The services as the table names them.
-    const NAMES: &[(&str, &str)] = &[
-        ("Auto Scaling", "autoscaling"),
-        ("CloudWatch", "monitoring"),
-        ("CloudWatch Logs", "logs"),
-        ("DynamoDB", "dynamodb"),
-        ("EC2", "ec2"),
-        ("Elastic Load Balancing", "elasticloadbalancing"),
-        ("IAM", "iam"),
-        ("Lambda", "lambda"),
-        ("Rekognition", "rekognition"),
-        ("S3", "s3"),
-        ("STS", "sts"),
-    ];
-
-    #[test]
-    fn the_readme_lists_what_is_answered_and_nothing_else() {
-        let rows = include_str!("../README.md").lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
-        let mut listed = BTreeSet::new();
-        for (name, rest) in rows {
-            let Some((_, service)) = NAMES.iter().find(|(known, _)| *known == name) else { continue };
-            let operations = rest.split(" | ").next().unwrap_or_default().split_whitespace();
-            listed.extend(operations.map(|name| (*service, name.trim_matches('`'))));
-        }
-        let answered: BTreeSet<_> = operations().into_iter().collect();
-        assert_eq!(answered.difference(&listed).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not listed");
-        assert_eq!(listed.difference(&answered).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "not answered");
-    }
-}
+mod tests;

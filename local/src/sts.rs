@@ -4,71 +4,72 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::ACCOUNT;
-use crate::answer::{Protocol, Refusal, Response, escape, not_implemented, query_result};
-use crate::call::Request;
+use crate::answer::{Protocol, Refusal, Response, escape, query_result};
+use crate::call::{Call, Effect, Form, Need, Needs, Operation, Rows};
 use crate::credentials::{Access, Identity, Issued};
 use crate::iam::Iam;
-use crate::permissions::Need;
-use crate::taken::{self, Takes};
+use crate::taken;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// What is answered, with the parameters that have an effect; everything else is refused by name.
-pub(crate) const OPERATIONS: &[(&str, Takes)] = &[
-    ("AssumeRole", "DurationSeconds ExternalId RoleArn RoleSessionName"),
-    ("GetCallerIdentity", ""),
-    ("GetSessionToken", "DurationSeconds"),
+const OPERATIONS: &[Operation<Run>] = &[
+    Operation::new(
+        "AssumeRole",
+        Effect::Reads,
+        Needs::On("{RoleArn}"),
+        None,
+        "DurationSeconds ExternalId RoleArn RoleSessionName",
+        assume_role,
+    ),
+    // Everybody may ask who he is (docs/aws.md §3.1).
+    Operation::new("GetCallerIdentity", Effect::Reads, Needs::Nothing, None, "", identity),
+    Operation::new("GetSessionToken", Effect::Reads, Needs::Nothing, None, "DurationSeconds", session_token),
 ];
 
-/// Answers `operation` of `caller`.
-pub(crate) fn answer(
-    operation: &str,
-    request: &Request,
-    access: &Access,
-    iam: &Iam,
-    caller: &Identity,
-    region: &str,
-) -> Response {
-    let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == operation) else {
-        return not_implemented(Protocol::Query, "sts", operation);
-    };
-    if let Err(text) = taken::check_form(takes, &request.form()) {
-        return taken::refusal(text).answer(Protocol::Query);
-    }
-    let answer = match operation {
-        "GetCallerIdentity" => Ok(query_result(operation, NAMESPACE, &identity(caller))),
-        "GetSessionToken" => session_token(request, access, caller),
-        _ => assume_role(request, access, iam, caller, region),
-    };
-    answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
+type Run = fn(&Form, &Desk) -> Result<Response, Refusal>;
+
+/// Who asks, where, and who knows what is answered.
+pub(crate) struct Desk<'a> {
+    pub access: &'a Access,
+    pub iam: &'a Iam,
+    pub caller: &'a Identity,
+    pub region: &'a str,
 }
 
-fn identity(caller: &Identity) -> String {
-    format!(
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+/// Answers a call; nothing means that there is no such operation.
+pub(crate) fn answer(call: &Call, desk: &Desk) -> Option<Response> {
+    let operation = Operation::find(OPERATIONS, &call.operation)?;
+    let form = call.input.form();
+    let answer = taken::check_form(operation.takes, form).map_err(taken::refusal);
+    let answer = answer.and_then(|()| (operation.run)(form, desk));
+    Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query)))
+}
+
+fn identity(_form: &Form, Desk { caller, .. }: &Desk) -> Result<Response, Refusal> {
+    let identity = format!(
         "<Arn>{}</Arn><UserId>{}</UserId><Account>{ACCOUNT}</Account>",
         escape(&caller.arn()),
         escape(&caller.user_id())
-    )
+    );
+    Ok(query_result("GetCallerIdentity", NAMESPACE, &identity))
 }
 
-fn session_token(request: &Request, access: &Access, caller: &Identity) -> Result<Response, Refusal> {
+fn session_token(form: &Form, Desk { access, caller, .. }: &Desk) -> Result<Response, Refusal> {
     if caller.session.is_some() {
         return Err(Refusal::new(403, "AccessDenied", "Cannot call GetSessionToken with session credentials"));
     }
-    let life = Duration::seconds(seconds(request, 43_200, 129_600)?);
+    let life = Duration::seconds(seconds(form, 43_200, 129_600)?);
     let issued = access.issue_to_user(life).map_err(unwritten)?;
     Ok(query_result("GetSessionToken", NAMESPACE, &credentials(&issued)))
 }
 
 /// Only principals that the role trusts may assume it, the account's owner included.
-fn assume_role(
-    request: &Request,
-    access: &Access,
-    iam: &Iam,
-    caller: &Identity,
-    region: &str,
-) -> Result<Response, Refusal> {
-    let form = request.form();
+fn assume_role(form: &Form, Desk { access, iam, caller, region }: &Desk) -> Result<Response, Refusal> {
     let missing = |name: &str| Refusal::new(400, "ValidationError", format!("{name} is missing"));
     let role = form.get("RoleArn").ok_or_else(|| missing("RoleArn"))?;
     let session = form.get("RoleSessionName").ok_or_else(|| missing("RoleSessionName"))?;
@@ -79,7 +80,7 @@ fn assume_role(
         );
         return Err(Refusal::new(400, "ValidationError", text));
     }
-    let seconds = seconds(request, 3600, 43_200)?;
+    let seconds = seconds(form, 3600, 43_200)?;
     let principal = caller.role().map_or_else(|| caller.arn(), |name| iam.role_arn(name).unwrap_or_default());
     let need = Need::new("sts:AssumeRole", role).knowing("sts:RoleSessionName", Some(session.clone()));
     let need = need.knowing("sts:ExternalId", form.get("ExternalId").cloned());
@@ -115,8 +116,7 @@ fn moment(time: OffsetDateTime) -> String {
 }
 
 /// How long a session is to be.
-fn seconds(request: &Request, default: i64, most: i64) -> Result<i64, Refusal> {
-    let form = request.form();
+fn seconds(form: &Form, default: i64, most: i64) -> Result<i64, Refusal> {
     let Some(text) = form.get("DurationSeconds") else { return Ok(default) };
     let bound = match text.parse::<i64>() {
         Ok(seconds) if seconds < 900 => "greater than or equal to 900".to_owned(),
@@ -150,14 +150,8 @@ mod tests {
     use super::*;
     use crate::credentials::Access;
 
-    fn asking(seconds: &str) -> Request {
-        Request {
-            method: http::Method::POST,
-            path: "/".to_owned(),
-            query: String::new(),
-            headers: http::HeaderMap::new(),
-            body: format!("Action=AssumeRole&DurationSeconds={seconds}").into(),
-        }
+    fn asking(seconds: &str) -> Form {
+        [("DurationSeconds".to_owned(), seconds.to_owned())].into()
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::answer::Refusal;
 /// `Tags.Key`. `Tags.*` stands for everything below `Tags`, and `Type=a|b` for these two values only.
 pub(crate) type Takes = &'static str;
 
+/// Any parameter: the operation itself refuses what it does not carry out.
+pub(crate) const ANYTHING: Takes = "*";
+
 /// The code under which is refused what only AWS has.
 pub(crate) const NOT_IMPLEMENTED: &str = "NotImplementedException";
 
@@ -74,6 +77,9 @@ fn path_of(name: &str) -> String {
 }
 
 fn is_taken(taken: &str, path: &str, value: &str) -> bool {
+    if taken == ANYTHING {
+        return true;
+    }
     if let Some(above) = taken.strip_suffix(".*") {
         return path.strip_prefix(above).is_some_and(|below| below.starts_with('.'));
     }

@@ -118,6 +118,19 @@ async fn every_service_denies_with_its_own_code_and_get_caller_identity_is_alway
         refusal(aws_sdk_cloudwatchlogs::Client::new(web).describe_log_groups().send().await),
         refusal(aws_sdk_rekognition::Client::new(web).detect_labels().image(picture()).send().await),
     ];
+    for ((_, message), action) in refused.iter().zip([
+        "s3:ListBucket",
+        "iam:ListRoles",
+        "ec2:DescribeVpcs",
+        "autoscaling:DescribeAutoScalingGroups",
+        "elasticloadbalancing:DescribeLoadBalancers",
+        "dynamodb:ListTables",
+        "lambda:ListFunctions",
+        "logs:DescribeLogGroups",
+        "rekognition:DetectLabels",
+    ]) {
+        assert!(message.contains(&format!("is not authorized to perform: {action} ")), "{action}: {message}");
+    }
     let codes: Vec<&str> = refused.iter().map(|(code, _)| code.as_str()).collect();
     const DENIED: &str = "AccessDenied";
     const EXCEPTION: &str = "AccessDeniedException";

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Compute;
-use super::elb::{Reachability, checked_at, target_status};
+use super::elb::{Reachability, TargetStatus, checked_at};
 use super::state::{Health, HealthCheck};
 
 /// Even at local speed a target is not asked more often, unless it is new.
@@ -83,12 +83,8 @@ fn question(compute: &Compute, group: &str, target: &str) -> Option<Option<Quest
     compute.read(|state| {
         let group = state.target_groups.get(group)?;
         let target = group.targets.get(target)?;
-        let status = target_status(state, &compute.site, group, target);
-        let asked = match status.0 {
-            "healthy" | "unhealthy" => true,
-            "initial" => status.1.as_deref() == Some("Elb.InitialHealthChecking"),
-            _ => false,
-        };
+        let status = TargetStatus::of(state, &compute.site, group, target);
+        let asked = matches!(status, TargetStatus::Healthy | TargetStatus::Unhealthy { .. } | TargetStatus::Checking);
         let place = checked_at(state, group, target).filter(|_| asked);
         Some(place.map(|place| Question { check: group.check.clone(), place, health: target.health.clone() }))
     })

@@ -35,9 +35,10 @@ use tokio_util::task::TaskTracker;
 use balancer::{Requests, Tally};
 use instance::Machine;
 use ports::Ports;
-use state::{Health, State};
+use state::State;
 use wire::{Answer, ApiError, Envelope, NOT_IMPLEMENTED, Params};
 
+use crate::call::{Effect, Needs, Operation, Page, Rows};
 use crate::taken::{self, Takes};
 use crate::warden::Warden;
 use crate::{Chaos, Speed};
@@ -172,14 +173,21 @@ impl Site {
 }
 
 /// The function behind an operation. One that reads cannot change anything.
-#[derive(Clone, Copy)]
-enum Operation {
+#[derive(Debug, Clone, Copy)]
+enum Run {
     Reads(fn(&State, &Site, &Params) -> Answer),
     Writes(fn(&mut State, &Site, &Params) -> Answer),
 }
 
-/// An operation's name, its function, and the parameters that have an effect.
-type Row = (&'static str, Operation, Takes);
+type Row = Operation<Run>;
+
+const fn row(name: &'static str, run: Run, needs: Needs, page: Option<Page>, takes: Takes) -> Row {
+    let effect = match run {
+        Run::Reads(_) => Effect::Reads,
+        Run::Writes(_) => Effect::Writes,
+    };
+    Operation::new(name, effect, needs, page, takes, run)
+}
 
 /// A service with its operations and the document around their answers.
 type Service = (&'static str, &'static [Row], Envelope);
@@ -196,14 +204,19 @@ fn tried(answer: Answer) -> Answer {
     Err(ApiError::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."))
 }
 
-/// Every operation with its service.
-#[cfg(test)]
-pub(crate) fn operations() -> Vec<(&'static str, &'static str)> {
-    let of = |(service, operations, _): &Service| {
-        let service = *service;
-        operations.iter().map(move |(name, _, _)| (service, *name))
-    };
-    SERVICES.iter().flat_map(of).collect()
+/// The operations of EC2.
+pub(crate) fn ec2_rows() -> Rows {
+    Operation::rows(ec2::OPERATIONS)
+}
+
+/// The operations of Auto Scaling.
+pub(crate) fn autoscaling_rows() -> Rows {
+    Operation::rows(autoscaling::OPERATIONS)
+}
+
+/// The operations of Elastic Load Balancing.
+pub(crate) fn elb_rows() -> Rows {
+    Operation::rows(elb::OPERATIONS)
 }
 
 /// Running compute: its state, its instances, its load balancers.
@@ -278,28 +291,25 @@ impl Compute {
     /// Answers a call of `ec2`, `autoscaling` or `elasticloadbalancing`; nothing means that there is no such operation.
     pub async fn handle(&self, service: &str, form: &BTreeMap<String, String>) -> Option<http::Response<Bytes>> {
         let (_, operations, envelope) = SERVICES.iter().find(|(name, _, _)| *name == service)?;
-        let name = form.get("Action")?;
-        let (name, operation, takes) = operations.iter().find(|(known, _, _)| known == name)?;
-        let answer = match taken::check_form(takes, form) {
-            Ok(()) => self.carry_out(name, *operation, &Params::parse(form)).await,
+        let operation = Operation::find(operations, form.get("Action")?)?;
+        let answer = match taken::check_form(operation.takes, form) {
+            Ok(()) => self.carry_out(operation, &Params::parse(form)).await,
             Err(text) => Err(ApiError::new(NOT_IMPLEMENTED, text)),
         };
-        Some(envelope.seal(name, answer))
+        Some(envelope.seal(operation.row.name, answer))
     }
 
-    async fn carry_out(&self, name: &str, operation: Operation, params: &Params) -> Answer {
-        if let Some(fault) = self.refusal(name, params).await {
+    async fn carry_out(&self, operation: &Row, params: &Params) -> Answer {
+        if let Some(fault) = self.refusal(operation.row.name, params).await {
             return Err(fault);
         }
-        match operation {
-            Operation::Reads(call) if params.flag("DryRun") => {
-                self.read(|state| tried(call(state, &self.site, params)))
-            }
-            Operation::Writes(call) if params.flag("DryRun") => {
+        match operation.run {
+            Run::Reads(call) if params.flag("DryRun") => self.read(|state| tried(call(state, &self.site, params))),
+            Run::Writes(call) if params.flag("DryRun") => {
                 self.read(|state| tried(call(&mut state.clone(), &self.site, params)))
             }
-            Operation::Reads(call) => self.read(|state| call(state, &self.site, params)),
-            Operation::Writes(call) => {
+            Run::Reads(call) => self.read(|state| call(state, &self.site, params)),
+            Run::Writes(call) => {
                 let answer = self.try_change(|state, site| call(state, site, params));
                 self.wake.notify_one();
                 answer
@@ -362,7 +372,7 @@ impl Compute {
                 .values()
                 .flat_map(|group| group.targets.values().map(move |target| (group, target)))
                 .map(|(group, target)| {
-                    let (status, reason, _) = elb::target_status(state, &self.site, group, target);
+                    let (status, reason, _) = elb::TargetStatus::of(state, &self.site, group, target).api();
                     let open = self.requests.of(&group.arn, &elb::target_key(&target.id, target.port)).open();
                     json!({ "group": group.name, "id": target.id, "port": target.port, "state": status, "reason": reason, "open_requests": open })
                 })
@@ -428,7 +438,7 @@ impl Compute {
     }
 }
 
-/// Makes a state of before one to go on with: ports are taken again, and what was healthy has to show it anew.
+/// Makes a state of before one to go on with: ports are taken again.
 fn restore(state: &mut State, site: &Site) {
     ec2::ensure_default_security_group(state);
     for one in state.load_balancers.values_mut() {
@@ -442,9 +452,6 @@ fn restore(state: &mut State, site: &Site) {
     let main_ports: BTreeSet<u16> = state.load_balancers.values().map(|one| one.port).collect();
     for listener in state.listeners.values_mut().filter(|listener| !main_ports.contains(&listener.local_port)) {
         listener.local_port = site.ports.reserve(Some(listener.local_port)).unwrap_or(listener.local_port);
-    }
-    for target in state.target_groups.values_mut().flat_map(|group| group.targets.values_mut()) {
-        target.health = Health::Initial;
     }
     // What was being born or was alive is started anew; until its processes run it has the time of a new one.
     for one in state.instances.values_mut().filter(|one| one.is_alive()) {

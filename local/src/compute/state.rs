@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Profile;
 use super::clock::Moment;
+use super::wire::ApiError;
 
 /// Keys and values on a resource.
 pub type Tags = BTreeMap<String, String>;
@@ -70,6 +71,52 @@ impl State {
         }
     }
 
+    /// The Auto Scaling group of a name.
+    pub fn group(&self, name: &str) -> Result<&Group, ApiError> {
+        self.groups.get(name).ok_or_else(|| unknown_group(name))
+    }
+
+    /// The group of a name, to be changed; one that is being deleted may not be.
+    pub fn group_mut(&mut self, name: &str) -> Result<&mut Group, ApiError> {
+        match self.groups.get_mut(name) {
+            Some(group) if group.deleting => {
+                let text = "The AutoScaling group may not be modified while it is pending delete";
+                Err(ApiError::new("ValidationError", text))
+            }
+            Some(group) => Ok(group),
+            None => Err(unknown_group(name)),
+        }
+    }
+
+    /// The load balancer of an ARN.
+    pub fn load_balancer(&self, arn: &str) -> Result<&LoadBalancer, ApiError> {
+        of_kind(arn, "loadbalancer", "load balancer")?;
+        self.load_balancers.get(arn).ok_or_else(|| unknown_load_balancer(arn))
+    }
+
+    /// The same, to be changed.
+    pub fn load_balancer_mut(&mut self, arn: &str) -> Result<&mut LoadBalancer, ApiError> {
+        of_kind(arn, "loadbalancer", "load balancer")?;
+        self.load_balancers.get_mut(arn).ok_or_else(|| unknown_load_balancer(arn))
+    }
+
+    /// The target group of an ARN.
+    pub fn target_group(&self, arn: &str) -> Result<&TargetGroup, ApiError> {
+        of_kind(arn, "targetgroup", "target group")?;
+        self.target_groups.get(arn).ok_or_else(unknown_target_group)
+    }
+
+    /// The same, to be changed.
+    pub fn target_group_mut(&mut self, arn: &str) -> Result<&mut TargetGroup, ApiError> {
+        of_kind(arn, "targetgroup", "target group")?;
+        self.target_groups.get_mut(arn).ok_or_else(unknown_target_group)
+    }
+
+    /// The listener of an ARN.
+    pub fn listener(&self, arn: &str) -> Result<&Listener, ApiError> {
+        self.listeners.get(arn).ok_or_else(|| ApiError::new("ListenerNotFound", "One or more listeners not found"))
+    }
+
     /// A group's instances, the oldest first.
     pub fn members(&self, group: &str) -> Vec<&Instance> {
         let mut members: Vec<&Instance> = self.instances.values().filter(|one| one.is_member_of(group)).collect();
@@ -86,6 +133,27 @@ impl State {
     pub fn balancers_of(&self, target_group: &str) -> BTreeSet<&str> {
         let forwards = |listener: &&Listener| listener.actions.iter().any(|action| action.names(target_group));
         self.listeners.values().filter(forwards).map(|listener| listener.load_balancer.as_str()).collect()
+    }
+}
+
+/// The refusal of a call about a group that is not there.
+pub fn unknown_group(name: &str) -> ApiError {
+    ApiError::new("ValidationError", format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
+}
+
+fn unknown_target_group() -> ApiError {
+    ApiError::new("TargetGroupNotFound", "One or more target groups not found")
+}
+
+fn unknown_load_balancer(arn: &str) -> ApiError {
+    ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"))
+}
+
+/// Refuses what is no ARN of this kind.
+fn of_kind(arn: &str, kind: &str, words: &str) -> Result<(), ApiError> {
+    match arn.contains(&format!(":{kind}/")) {
+        true => Ok(()),
+        false => Err(ApiError::new("ValidationError", format!("'{arn}' is not a valid {words} ARN"))),
     }
 }
 
@@ -598,16 +666,22 @@ pub struct HealthCheck {
 pub struct Target {
     pub id: String,
     pub port: u16,
+    /// Not kept on disk: after a restart it has to be shown anew.
+    #[serde(skip)]
     pub health: Health,
     pub draining: Option<Moment>,
 }
 
 /// What the health checks of a target say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Health {
+    #[default]
     Initial,
     Healthy,
-    Unhealthy { reason: String, description: String },
+    Unhealthy {
+        reason: String,
+        description: String,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::{Asked, DynamoDb, invalid, sizes};
+use super::{Document, DynamoDb, invalid, sizes};
 use crate::ACCOUNT;
 use crate::answer::{Protocol, Refusal, Response, json_answer};
+use crate::call::{Effect, Row};
 
 /// The most tags of one page of `ListTagsOfResource` (`API:dynamodb.ListTagsOfResource`); a table has up to fifty
 /// (docs/aws.md §2.5).
@@ -14,11 +15,8 @@ const PAGE: usize = 10;
 
 impl DynamoDb {
     /// dynoxide lists all tags at once, and takes some that AWS does not.
-    pub(super) async fn on_tags(
-        &self,
-        operation: &'static str,
-        Asked { input, body }: Asked,
-    ) -> Result<Response, Refusal> {
+    pub(super) async fn on_tags(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let (operation, Document { input, body }) = (row.name, document);
         let arn = input["ResourceArn"].as_str().unwrap_or_default();
         if arn.starts_with("arn:aws:dynamodb:") && !arn.starts_with(&self.arn("table/")) {
             let text = format!(
@@ -27,14 +25,14 @@ impl DynamoDb {
             return Err(Refusal::new(400, "AccessDeniedException", text));
         }
         if operation == "UntagResource" {
-            return self.pass(operation, body).await;
+            return self.pass(operation, row.effect, body).await;
         }
-        let listed = self.pass("ListTagsOfResource", json!({ "ResourceArn": arn }).to_string()).await?;
+        let listed = self.pass("ListTagsOfResource", Effect::Reads, json!({ "ResourceArn": arn }).to_string()).await?;
         let found: Value = serde_json::from_slice(listed.body()).unwrap_or_default();
         let there = found["Tags"].as_array().cloned().unwrap_or_default();
         if operation == "TagResource" {
             sizes::check_tags(&input["Tags"], &there)?;
-            return self.pass(operation, body).await;
+            return self.pass(operation, row.effect, body).await;
         }
         if !listed.status().is_success() {
             return Ok(listed);
@@ -48,7 +46,7 @@ fn key(tag: &Value) -> &str {
 }
 
 /// The page that was asked for. Its token is the last key of the page before, so that no tag is missed or told twice
-/// while others come and go. `Limit` is not AWS's: shorter pages are asked for with it, see `pages.rs`.
+/// while others come and go. `Limit` is not AWS's: shorter pages are asked for with it, see `Page::Own`.
 fn page(mut tags: Vec<Value>, input: &Value) -> Result<Value, Refusal> {
     let limit = input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).clamp(1, PAGE);
     let after = match input["NextToken"].as_str() {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::rule::Known;
-use crate::answer::Protocol;
 use crate::call::Call;
 
 /// Which bad sides are on, and the seed that decides when they show.
@@ -197,8 +196,7 @@ pub(super) enum Mishap {
 
 /// How long the nth change of something in IAM takes to be seen everywhere.
 pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
-    let call = Call { service: "iam".to_owned(), operation: name.to_owned(), protocol: Protocol::Query };
-    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, &call, count))
+    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, "iam", name, count))
 }
 
 const SHORTEST_LAG: Duration = Duration::from_millis(300);
@@ -216,9 +214,10 @@ impl Dice {
         if chaos.kinds.is_empty() {
             return None;
         }
-        let count = self.counts.entry((call.service.clone(), call.operation.clone())).or_default();
+        let Call { service, operation, .. } = call;
+        let count = self.counts.entry((service.clone(), operation.clone())).or_default();
         *count += 1;
-        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, call, *count)))
+        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, service, operation, *count)))
     }
 
     /// After how long the next event of an object is delivered, once for each time it is.
@@ -256,8 +255,8 @@ fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
 }
 
 /// A number from 0 to 1 that depends on these things only.
-fn share(seed: u64, kind: Kind, call: &Call, count: u64) -> f64 {
-    drawn(&format!("{seed} {} {} {} {count}", kind.name(), call.service, call.operation))
+fn share(seed: u64, kind: Kind, service: &str, operation: &str, count: u64) -> f64 {
+    drawn(&format!("{seed} {} {service} {operation} {count}", kind.name()))
 }
 
 fn drawn(text: &str) -> f64 {

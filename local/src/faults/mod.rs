@@ -284,7 +284,7 @@ mod tests {
     use crate::answer::Protocol;
 
     fn call(operation: &str) -> Call {
-        Call { service: "dynamodb".into(), operation: operation.into(), protocol: Protocol::Json10 }
+        Call::writing("dynamodb", operation, Protocol::Json10)
     }
 
     fn request(body: &str) -> Request {

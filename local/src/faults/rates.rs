@@ -85,11 +85,7 @@ mod tests {
     #[test]
     fn a_bucket_empties_and_fills_again_and_each_has_its_own() {
         let mut buckets = Buckets::default();
-        let call = |service: &str, operation: &str| Call {
-            service: service.into(),
-            operation: operation.into(),
-            protocol: Protocol::RestJson,
-        };
+        let call = |service: &str, operation: &str| Call::bare(service, operation, Protocol::RestJson);
         let begin = Instant::now();
         let mut taken = |operation: &str, count: usize, at_ms: u64| {
             let at = begin + Duration::from_millis(at_ms);

@@ -25,8 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::credentials::{Access, Issued, session_arn, session_id};
 use crate::iam::Iam;
-use crate::logs::Logs;
-use crate::permissions::{to_make_logs, to_write_logs};
+use crate::logs::{self, Logs};
 use crate::warden::Warden;
 use environment::Environment;
 
@@ -393,10 +392,10 @@ impl Site {
         let role = function.role.rsplit('/').next().unwrap_or(&function.role);
         let arn = session_arn(role, &function.name);
         let caller = self.iam.in_role(role, arn, session_id(&function.name), &self.region);
-        let needs = to_write_logs(&self.region, &function.log_group, stream);
-        let mut needs = needs
-            .into_iter()
-            .chain(self.logs.lacks(&function.log_group).then(|| to_make_logs(&self.region, &function.log_group)));
+        let needs = logs::to_write(&self.region, &function.log_group, stream);
+        let mut needs = needs.into_iter().chain(
+            self.logs.lacks(&function.log_group).then(|| logs::to_make_group(&self.region, &function.log_group)),
+        );
         needs.all(|need| caller.may(&need).is_ok())
     }
 

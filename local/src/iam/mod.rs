@@ -11,17 +11,19 @@ use std::sync::Arc;
 use parking_lot::{RwLock, RwLockReadGuard};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use winterbaume_iam::IamService;
-use winterbaume_iam::views::{IamStateView, RoleView};
+use winterbaume_iam::views::IamStateView;
 
-use crate::answer::{Protocol, Refusal, Response, escape, not_implemented};
+use crate::ACCOUNT;
+use crate::answer::{Protocol, Refusal, Response, escape};
 use crate::backend::{Backend, straight};
-use crate::call::{Call, Request};
+use crate::call::Effect::{Reads, Writes};
+use crate::call::{Asked, Call, Form, Need, Needs, Operation, Page, Request, Rows, Style};
 use crate::compute;
 use crate::credentials::{Identity, user_arn};
 use crate::faults::Faults;
 use crate::pages;
 use crate::permissions::{Caller, Grants, Keys, ResourcePolicies};
-use crate::taken::{self, Takes};
+use crate::taken;
 use seen::{Role, Seen};
 
 /// The roles and what hangs on them.
@@ -51,27 +53,26 @@ impl Iam {
         Ok(iam)
     }
 
-    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
-        let Some((_, takes)) = OPERATIONS.iter().find(|(name, _)| *name == call.operation) else {
-            return not_implemented(Protocol::Query, "iam", &call.operation);
-        };
-        let answer = match taken::check_form(takes, &request.form()) {
-            Ok(()) => self.act(call, request).await,
+    /// Answers a call; nothing means that there is no such operation.
+    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let form = call.input.form();
+        let answer = match taken::check_form(operation.takes, form) {
+            Ok(()) => self.act(operation, form, request).await,
             Err(text) => Err(taken::refusal(text)),
         };
-        answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query))
+        Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Query)))
     }
 
-    async fn act(&self, call: &Call, request: &Request) -> Result<Response, Refusal> {
-        let form = request.form();
-        rules::check(&call.operation, &form)?;
-        if !call.mutating() {
+    async fn act(&self, operation: &Operation<Run>, form: &Form, request: &Request) -> Result<Response, Refusal> {
+        rules::check(operation.row.name, form)?;
+        if operation.row.effect == Reads {
             let _unchanged = self.changing.read().await;
-            return self.pass(call, request, form).await;
+            return self.pass(operation, form.clone(), request).await;
         }
         let _alone = self.changing.write().await;
         let before = self.backend.view().await;
-        let mut answer = self.pass(call, request, form).await?;
+        let mut answer = self.pass(operation, form.clone(), request).await?;
         if answer.status().is_success() {
             self.respell_ids(&mut answer).await?;
             self.keep(before).await?;
@@ -117,24 +118,16 @@ impl Iam {
     /// Hands the call to winterbaume, and makes of its answer the one that AWS gives.
     async fn pass(
         &self,
-        call: &Call,
+        Operation { row, run, .. }: &Operation<Run>,
+        mut form: Form,
         request: &Request,
-        mut form: BTreeMap<String, String>,
     ) -> Result<Response, Refusal> {
         let view = self.backend.view().await;
         // Names are unique without regard to case (docs/aws.md §1).
         respell(&mut form, "RoleName", view.roles.keys());
         respell(&mut form, "InstanceProfileName", view.instance_profiles.keys());
-        rules::check_limits(&call.operation, &form, &view)?;
-        if matches!(call.operation.as_str(), "CreateRole" | "UpdateAssumeRolePolicy") {
-            rules::check_principals(&form, |arn| self.knows(arn))?;
-        }
-        if call.operation == "AttachRolePolicy"
-            && let Some(policy) = form.get("PolicyArn").and_then(|arn| managed::policy(arn))
-            && !view.policies.contains_key(&policy.arn)
-        {
-            let mut view = view.clone();
-            view.policies.insert(policy.arn.clone(), policy);
+        rules::check_limits(row.name, &form, &view)?;
+        if let Some(view) = (run.before)(self, &form, &view)? {
             self.backend.replace(view).await.map_err(failed)?;
         }
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form).finish();
@@ -145,20 +138,7 @@ impl Iam {
         } else {
             reword(&mut answer);
         }
-        if call.operation == "ListPolicies" {
-            let asked =
-                |field: &str, value: &str| form.get(field).is_some_and(|given| given.eq_ignore_ascii_case(value));
-            let (ours, attached) = (asked("Scope", "Local"), asked("OnlyAttached", "true"));
-            pages::retain(&mut answer, "Policies", |policy| {
-                (!ours || !policy.contains("<Arn>arn:aws:iam::aws:"))
-                    && (!attached || !policy.contains("<AttachmentCount>0<"))
-            });
-        }
-        if let Some(role) = form.get("RoleName").and_then(|name| view.roles.get(name))
-            && call.operation == "GetRole"
-        {
-            complete(&mut answer, role);
-        }
+        (run.after)(&mut answer, &form, &view);
         Ok(answer)
     }
 
@@ -287,8 +267,34 @@ fn reword(answer: &mut Response) {
     *answer.body_mut() = body.into();
 }
 
+/// A trust policy names only who is there.
+fn check_principals(iam: &Iam, form: &Form, _view: &IamStateView) -> Result<Option<IamStateView>, Refusal> {
+    rules::check_principals(form, |arn| iam.knows(arn))?;
+    Ok(None)
+}
+
+/// A policy of AWS's own is there once it is attached.
+fn bring_managed(_iam: &Iam, form: &Form, view: &IamStateView) -> Result<Option<IamStateView>, Refusal> {
+    let policy = form.get("PolicyArn").and_then(|arn| managed::policy(arn));
+    Ok(policy.filter(|policy| !view.policies.contains_key(&policy.arn)).map(|policy| {
+        let mut view = view.clone();
+        view.policies.insert(policy.arn.clone(), policy);
+        view
+    }))
+}
+
+/// winterbaume lists every policy.
+fn filter(answer: &mut Response, form: &Form, _view: &IamStateView) {
+    let asked = |field: &str, value: &str| form.get(field).is_some_and(|given| given.eq_ignore_ascii_case(value));
+    let (ours, attached) = (asked("Scope", "Local"), asked("OnlyAttached", "true"));
+    pages::retain(answer, "Policies", |policy| {
+        (!ours || !policy.contains("<Arn>arn:aws:iam::aws:")) && (!attached || !policy.contains("<AttachmentCount>0<"))
+    });
+}
+
 /// winterbaume leaves a role's description and tags out.
-fn complete(answer: &mut Response, role: &RoleView) {
+fn complete(answer: &mut Response, form: &Form, view: &IamStateView) {
+    let Some(role) = form.get("RoleName").and_then(|name| view.roles.get(name)) else { return };
     let tags: BTreeMap<&String, &String> = role.tags.iter().collect();
     let tags: String = tags
         .into_iter()
@@ -308,7 +314,7 @@ fn complete(answer: &mut Response, role: &RoleView) {
 }
 
 /// Gives a name the spelling under which it exists.
-fn respell<'a>(form: &mut BTreeMap<String, String>, field: &str, existing: impl Iterator<Item = &'a String>) {
+fn respell<'a>(form: &mut Form, field: &str, existing: impl Iterator<Item = &'a String>) {
     if let Some(name) = form.get_mut(field)
         && let Some(known) = existing.into_iter().find(|known| known.eq_ignore_ascii_case(name))
     {
@@ -338,44 +344,167 @@ fn encode_element(body: &str, name: &str) -> String {
     encoded
 }
 
-/// What is answered, with the parameters that have an effect; everything else is refused by name.
-pub(crate) const OPERATIONS: &[(&str, Takes)] = &[
-    ("AddRoleToInstanceProfile", "InstanceProfileName RoleName"),
-    ("AttachRolePolicy", "PolicyArn RoleName"),
-    ("CreateInstanceProfile", "InstanceProfileName Path Tags.*"),
-    ("CreatePolicy", "Description Path PolicyDocument PolicyName Tags.*"),
-    ("CreateRole", "AssumeRolePolicyDocument Description MaxSessionDuration Path PermissionsBoundary RoleName Tags.*"),
-    ("CreateServiceLinkedRole", "AWSServiceName Description"),
-    ("DeleteInstanceProfile", "InstanceProfileName"),
-    ("DeletePolicy", "PolicyArn"),
-    ("DeleteRole", "RoleName"),
-    ("DeleteRolePolicy", "PolicyName RoleName"),
-    ("DetachRolePolicy", "PolicyArn RoleName"),
-    ("GetAccountSummary", ""),
-    ("GetInstanceProfile", "InstanceProfileName"),
-    ("GetPolicy", "PolicyArn"),
-    ("GetPolicyVersion", "PolicyArn VersionId"),
-    ("GetRole", "RoleName"),
-    ("GetRolePolicy", "PolicyName RoleName"),
-    ("ListAccountAliases", "Marker MaxItems"),
-    ("ListAttachedRolePolicies", "Marker MaxItems RoleName"),
-    ("ListInstanceProfileTags", "InstanceProfileName Marker MaxItems"),
-    ("ListInstanceProfiles", "Marker MaxItems PathPrefix"),
-    ("ListInstanceProfilesForRole", "Marker MaxItems RoleName"),
-    ("ListPolicies", "Marker MaxItems OnlyAttached PathPrefix PolicyUsageFilter=PermissionsPolicy Scope=All|Local"),
-    ("ListPolicyVersions", "Marker MaxItems PolicyArn"),
-    ("ListRolePolicies", "Marker MaxItems RoleName"),
-    ("ListRoleTags", "Marker MaxItems RoleName"),
-    ("ListRoles", "Marker MaxItems PathPrefix"),
-    ("PutRolePolicy", "PolicyDocument PolicyName RoleName"),
-    ("RemoveRoleFromInstanceProfile", "InstanceProfileName RoleName"),
-    ("TagInstanceProfile", "InstanceProfileName Tags.*"),
-    ("TagRole", "RoleName Tags.*"),
-    ("UntagInstanceProfile", "InstanceProfileName TagKeys"),
-    ("UntagRole", "RoleName TagKeys"),
-    ("UpdateAssumeRolePolicy", "PolicyDocument RoleName"),
-    ("UpdateRole", "Description MaxSessionDuration RoleName"),
-    ("UpdateRoleDescription", "Description RoleName"),
+/// What an operation does beside what winterbaume does.
+#[derive(Clone, Copy)]
+struct Run {
+    /// Looks at what there is, which another state may replace first.
+    before: fn(&Iam, &Form, &IamStateView) -> Result<Option<IamStateView>, Refusal>,
+    /// Completes the answer.
+    after: fn(&mut Response, &Form, &IamStateView),
+}
+
+impl Run {
+    const PLAIN: Run = Run { before: |_, _, _| Ok(None), after: |_, _, _| () };
+
+    const fn before(before: fn(&Iam, &Form, &IamStateView) -> Result<Option<IamStateView>, Refusal>) -> Run {
+        Run { before, after: Run::PLAIN.after }
+    }
+
+    const fn after(after: fn(&mut Response, &Form, &IamStateView)) -> Run {
+        Run { before: Run::PLAIN.before, after }
+    }
+}
+
+const ROLE: Needs = Needs::Of(|asked| vec![asked.own(role_of(asked))]);
+const PROFILE: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, "instance-profile", "InstanceProfileName"))]);
+const POLICY: Needs = Needs::On("{PolicyArn}");
+const NEW_POLICY: Needs = Needs::Of(|asked| vec![asked.own(arn_of(asked, "policy", "PolicyName"))]);
+const ROLES: Needs = Needs::On("arn:aws:iam::{account}:role/");
+const PROFILES: Needs = Needs::On("arn:aws:iam::{account}:instance-profile/");
+const POLICIES: Needs = Needs::On("arn:aws:iam::{account}:policy/");
+
+/// The ARN of what a parameter names, with the path that it has or is to have.
+fn arn_of(asked: &Asked, kind: &str, name: &str) -> String {
+    let path = asked.call.input.text("Path").unwrap_or("/");
+    match asked.call.input.text(name) {
+        Some(name) => format!("arn:aws:iam::{ACCOUNT}:{kind}{path}{name}"),
+        None => "*".to_owned(),
+    }
+}
+
+fn role_of(asked: &Asked) -> String {
+    let known = asked.call.input.text("RoleName").and_then(|name| (asked.role_arn)(name));
+    known.unwrap_or_else(|| arn_of(asked, "role", "RoleName"))
+}
+
+/// Whoever puts a role into a profile hands it to instances.
+fn pass_role(asked: &Asked) -> Vec<Need> {
+    let profile = arn_of(asked, "instance-profile", "InstanceProfileName");
+    vec![asked.own(profile), Need::new("iam:PassRole", role_of(asked))]
+}
+
+static PAGES: Style =
+    Style { size: "MaxItems", from: "Marker", next: "Marker", usual: 100, most: 1000, bad_token: "ValidationError" };
+
+const fn list(items: &'static str) -> Option<Page> {
+    Some(Page::Cut(&PAGES, items))
+}
+
+pub(crate) fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+/// What is answered; everything else is refused by name.
+const OPERATIONS: &[Operation<Run>] = &[
+    Operation::new(
+        "AddRoleToInstanceProfile",
+        Writes,
+        Needs::Of(pass_role),
+        None,
+        "InstanceProfileName RoleName",
+        Run::PLAIN,
+    ),
+    Operation::new("AttachRolePolicy", Writes, ROLE, None, "PolicyArn RoleName", Run::before(bring_managed)),
+    Operation::new("CreateInstanceProfile", Writes, PROFILE, None, "InstanceProfileName Path Tags.*", Run::PLAIN),
+    Operation::new(
+        "CreatePolicy",
+        Writes,
+        NEW_POLICY,
+        None,
+        "Description Path PolicyDocument PolicyName Tags.*",
+        Run::PLAIN,
+    ),
+    Operation::new(
+        "CreateRole",
+        Writes,
+        ROLE,
+        None,
+        "AssumeRolePolicyDocument Description MaxSessionDuration Path PermissionsBoundary RoleName Tags.*",
+        Run::before(check_principals),
+    ),
+    Operation::new("CreateServiceLinkedRole", Writes, Needs::Own, None, "AWSServiceName Description", Run::PLAIN),
+    Operation::new("DeleteInstanceProfile", Writes, PROFILE, None, "InstanceProfileName", Run::PLAIN),
+    Operation::new("DeletePolicy", Writes, POLICY, None, "PolicyArn", Run::PLAIN),
+    Operation::new("DeleteRole", Writes, ROLE, None, "RoleName", Run::PLAIN),
+    Operation::new("DeleteRolePolicy", Writes, ROLE, None, "PolicyName RoleName", Run::PLAIN),
+    Operation::new("DetachRolePolicy", Writes, ROLE, None, "PolicyArn RoleName", Run::PLAIN),
+    Operation::new("GetAccountSummary", Reads, Needs::Own, None, "", Run::PLAIN),
+    Operation::new("GetInstanceProfile", Reads, PROFILE, None, "InstanceProfileName", Run::PLAIN),
+    Operation::new("GetPolicy", Reads, POLICY, None, "PolicyArn", Run::PLAIN),
+    Operation::new("GetPolicyVersion", Reads, POLICY, None, "PolicyArn VersionId", Run::PLAIN),
+    Operation::new("GetRole", Reads, ROLE, None, "RoleName", Run::after(complete)),
+    Operation::new("GetRolePolicy", Reads, ROLE, None, "PolicyName RoleName", Run::PLAIN),
+    Operation::new("ListAccountAliases", Reads, Needs::Own, None, "Marker MaxItems", Run::PLAIN),
+    Operation::new(
+        "ListAttachedRolePolicies",
+        Reads,
+        ROLE,
+        list("AttachedPolicies"),
+        "Marker MaxItems RoleName",
+        Run::PLAIN,
+    ),
+    Operation::new(
+        "ListInstanceProfileTags",
+        Reads,
+        PROFILE,
+        list("Tags"),
+        "InstanceProfileName Marker MaxItems",
+        Run::PLAIN,
+    ),
+    Operation::new(
+        "ListInstanceProfiles",
+        Reads,
+        PROFILES,
+        list("InstanceProfiles"),
+        "Marker MaxItems PathPrefix",
+        Run::PLAIN,
+    ),
+    Operation::new(
+        "ListInstanceProfilesForRole",
+        Reads,
+        ROLE,
+        list("InstanceProfiles"),
+        "Marker MaxItems RoleName",
+        Run::PLAIN,
+    ),
+    Operation::new(
+        "ListPolicies",
+        Reads,
+        POLICIES,
+        list("Policies"),
+        "Marker MaxItems OnlyAttached PathPrefix PolicyUsageFilter=PermissionsPolicy Scope=All|Local",
+        Run::after(filter),
+    ),
+    Operation::new("ListPolicyVersions", Reads, POLICY, list("Versions"), "Marker MaxItems PolicyArn", Run::PLAIN),
+    Operation::new("ListRolePolicies", Reads, ROLE, list("PolicyNames"), "Marker MaxItems RoleName", Run::PLAIN),
+    Operation::new("ListRoleTags", Reads, ROLE, list("Tags"), "Marker MaxItems RoleName", Run::PLAIN),
+    Operation::new("ListRoles", Reads, ROLES, list("Roles"), "Marker MaxItems PathPrefix", Run::PLAIN),
+    Operation::new("PutRolePolicy", Writes, ROLE, None, "PolicyDocument PolicyName RoleName", Run::PLAIN),
+    Operation::new("RemoveRoleFromInstanceProfile", Writes, PROFILE, None, "InstanceProfileName RoleName", Run::PLAIN),
+    Operation::new("TagInstanceProfile", Writes, PROFILE, None, "InstanceProfileName Tags.*", Run::PLAIN),
+    Operation::new("TagRole", Writes, ROLE, None, "RoleName Tags.*", Run::PLAIN),
+    Operation::new("UntagInstanceProfile", Writes, PROFILE, None, "InstanceProfileName TagKeys", Run::PLAIN),
+    Operation::new("UntagRole", Writes, ROLE, None, "RoleName TagKeys", Run::PLAIN),
+    Operation::new(
+        "UpdateAssumeRolePolicy",
+        Writes,
+        ROLE,
+        None,
+        "PolicyDocument RoleName",
+        Run::before(check_principals),
+    ),
+    Operation::new("UpdateRole", Writes, ROLE, None, "Description MaxSessionDuration RoleName", Run::PLAIN),
+    Operation::new("UpdateRoleDescription", Writes, ROLE, None, "Description RoleName", Run::PLAIN),
 ];
 
 #[cfg(test)]

@@ -1,15 +1,12 @@
 //! What IAM refuses outright: names, lengths, documents (docs/aws.md §1 and §6).
 
-use std::collections::BTreeMap;
-
 use winterbaume_iam::views::IamStateView;
 
 use crate::answer::Refusal;
 use crate::backend::straight;
+use crate::call::Form;
 use crate::permissions::{Policy, Trust};
 use crate::tags::{Flaw, Rules, STRICT};
-
-type Form = BTreeMap<String, String>;
 
 /// A field with its longest value and the letters it may have beside those of ASCII and digits.
 const NAMES: &[(&str, usize)] = &[("RoleName", 64), ("InstanceProfileName", 128), ("PolicyName", 128)];

@@ -13,7 +13,7 @@ use super::settings::check_tags;
 use super::{Function, Lambda, plain_name, shown, strings};
 use crate::ACCOUNT;
 use crate::answer::{Refusal, Response, empty};
-use crate::call::Request;
+use crate::call::Rest;
 use crate::functions::parameter;
 
 /// The largest zip in a call (docs/aws.md §7.1).
@@ -105,11 +105,11 @@ impl Lambda {
         Ok(shown(200, &answer))
     }
 
-    pub(super) fn list(&self, request: &Request) -> Result<Response, Refusal> {
-        let after = request.parameter("Marker").unwrap_or_default();
-        let limit = page_size(request)?;
+    pub(super) fn list(&self, rest: &Rest) -> Result<Response, Refusal> {
+        let after = rest.parameter("Marker").unwrap_or_default();
+        let limit = page_size(rest)?;
         let functions = self.functions();
-        let mut found = functions.values().filter(|function| function.name > after);
+        let mut found = functions.values().filter(|function| function.name.as_str() > after);
         let page: Vec<&Function> = found.by_ref().take(limit).collect();
         let mut answer = json!({ "Functions": page.iter().map(|function| self.show(function)).collect::<Vec<_>>() });
         if let (Some(last), Some(_)) = (page.last(), found.next()) {
@@ -187,9 +187,9 @@ impl Lambda {
 }
 
 /// How many functions a page of `ListFunctions` has: fifty at most, whatever the call wants.
-fn page_size(request: &Request) -> Result<usize, Refusal> {
+fn page_size(rest: &Rest) -> Result<usize, Refusal> {
     const MOST: usize = 50;
-    let Some(asked) = request.parameter("MaxItems") else { return Ok(MOST) };
+    let Some(asked) = rest.parameter("MaxItems") else { return Ok(MOST) };
     match asked.parse::<usize>() {
         Ok(size) if (1..=10_000).contains(&size) => Ok(size.min(MOST)),
         _ => {
@@ -227,6 +227,8 @@ fn exists(name: &str) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Protocol;
+    use crate::call::{Input, Request};
 
     #[test]
     fn a_page_of_functions_has_fifty_at_most_and_one_at_least() {
@@ -238,14 +240,9 @@ mod tests {
             ("MaxItems=10001", None),
             ("MaxItems=x", None),
         ] {
-            let request = Request {
-                method: http::Method::GET,
-                path: "/2015-03-31/functions".to_owned(),
-                query: query.to_owned(),
-                headers: http::HeaderMap::new(),
-                body: Bytes::new(),
-            };
-            assert_eq!(page_size(&request).ok(), expected, "{query}");
+            let request = Request { query: query.to_owned(), ..Request::default() };
+            let input = Input::of(Protocol::RestJson, &request);
+            assert_eq!(page_size(input.rest()).ok(), expected, "{query}");
         }
     }
 }

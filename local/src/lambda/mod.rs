@@ -3,9 +3,9 @@
 mod download;
 mod invoke;
 mod manage;
+mod operation;
 mod policy;
 mod settings;
-mod taken;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Protocol, Refusal, Response, empty, json_answer, not_implemented};
-use crate::call::{Call, Request};
+use crate::answer::{Protocol, Refusal, Response, json_answer};
+use crate::call::{Call, Operation, Request};
 use crate::credentials::Access;
 use crate::functions::{Function, Functions, Registry};
 use crate::iam::Iam;
-use crate::lambda_route as route;
-#[cfg(test)]
-pub(crate) use crate::lambda_route::operations;
-pub(crate) use crate::lambda_route::plain_name;
 use crate::logs::Logs;
 use crate::permissions::function_policy;
 use crate::speed::Speed;
-use crate::{ACCOUNT, store};
-use settings::concurrency;
+use crate::{ACCOUNT, store, taken};
+use operation::{Ask, NO_BODY, Run, plain_name};
+pub(crate) use operation::{identify, rows};
+
+/// Headers that ask for what is not here.
+const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
 
 /// Objects in buckets, from which `CreateFunction` can take a function's code.
 #[async_trait]
@@ -129,13 +129,11 @@ impl Lambda {
         Ok(())
     }
 
-    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Response {
-        let done = self.act(&call.operation, request).await;
-        match done {
-            Ok(Some(answer)) => answer,
-            Ok(None) => not_implemented(Protocol::RestJson, "lambda", &call.operation),
-            Err(refusal) => refusal.answer(Protocol::RestJson),
-        }
+    /// Answers a call; nothing means that there is no such operation.
+    pub(crate) async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
+        let operation = operation::find(&call.operation)?;
+        let done = self.act(operation, &Ask::of(call, request)).await;
+        Some(done.unwrap_or_else(|refusal| refusal.answer(Protocol::RestJson)))
     }
 
     /// What exists and what of it runs.
@@ -153,86 +151,17 @@ impl Lambda {
         self.running.stop().await;
     }
 
-    async fn act(&self, operation: &str, request: &Request) -> Result<Option<Response>, Refusal> {
-        let (name, detail) = route::names(&request.path);
-        let name = name.as_str();
-        self.check_taken(operation, request)?;
-        if let Some(version) = request.parameter("Qualifier").filter(|name| !name.is_empty() && name != "$LATEST") {
-            return self.about_version(operation, name, &version).map(Some);
+    async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        if operation.takes != NO_BODY {
+            taken::check_json(operation.takes, ask.body()?).map_err(taken::refusal)?;
         }
-        let answer = match operation {
-            "CreateFunction" => self.create(&body(request)?).await?,
-            "GetFunction" => self.get(name)?,
-            "GetFunctionConfiguration" => shown(200, &self.show(&self.find(name)?)),
-            "ListFunctions" => self.list(request)?,
-            "ListVersionsByFunction" => self.list_versions(name)?,
-            "PublishVersion" => self.publish(name, &body(request)?)?,
-            "DeleteFunction" => self.delete(name)?,
-            "UpdateFunctionConfiguration" => self.update_configuration(name, &body(request)?).await?,
-            "UpdateFunctionCode" => self.update_code(name, &body(request)?).await?,
-            "Invoke" => self.invoke(name, request).await?,
-            "AddPermission" => self.add_permission(name, &body(request)?).await?,
-            "GetPolicy" => self.policy(name)?,
-            "RemovePermission" => self.remove_permission(name, &detail).await?,
-            "ListTags" => shown(200, &json!({ "Tags": self.find(name)?.tags })),
-            "TagResource" => self.tag(name, &body(request)?)?,
-            "UntagResource" => self.untag(name, request)?,
-            "PutFunctionEventInvokeConfig" => self.put_on_event(name, &body(request)?, None)?,
-            "UpdateFunctionEventInvokeConfig" => {
-                let before = self.find(name)?.on_event.ok_or_else(|| no_on_event(name))?;
-                self.put_on_event(name, &body(request)?, Some(before))?
-            }
-            "GetFunctionEventInvokeConfig" => {
-                shown(200, &self.find(name)?.on_event_json().ok_or_else(|| no_on_event(name))?)
-            }
-            "DeleteFunctionEventInvokeConfig" => self.delete_on_event(name)?,
-            "PutFunctionConcurrency" => self.reserve(name, &body(request)?)?,
-            "GetFunctionConcurrency" => shown(200, &concurrency(&self.find(name)?)),
-            "DeleteFunctionConcurrency" => {
-                self.change(name, |function| function.reserved = None)?;
-                self.running.retire(plain_name(name));
-                empty(204)
-            }
-            "GetAccountSettings" => self.account(),
-            "GetFunctionRecursionConfig" => {
-                self.find(name)?;
-                shown(200, &json!({ "RecursiveLoop": "Terminate" }))
-            }
-            "GetFunctionUrlConfig" => {
-                self.find(name)?;
-                let text = "The resource you requested does not exist.";
-                return Err(Refusal::new(404, "ResourceNotFoundException", text));
-            }
-            "GetRuntimeManagementConfig" => shown(
-                200,
-                &json!({ "UpdateRuntimeOn": "Auto", "FunctionArn": self.find(name)?.arn, "RuntimeVersionArn": null }),
-            ),
-            // There are neither aliases nor addresses, and nothing but S3 sends events.
-            "ListAliases" => {
-                self.find(name)?;
-                shown(200, &json!({ "Aliases": [] }))
-            }
-            "ListEventSourceMappings" => {
-                if let Some(function) = request.parameter("FunctionName") {
-                    self.find(&function)?;
-                }
-                shown(200, &json!({ "EventSourceMappings": [] }))
-            }
-            "ListFunctionEventInvokeConfigs" => {
-                let config = self.find(name)?.on_event_json();
-                shown(200, &json!({ "FunctionEventInvokeConfigs": config.into_iter().collect::<Vec<_>>() }))
-            }
-            "ListFunctionUrlConfigs" => {
-                self.find(name)?;
-                shown(200, &json!({ "FunctionUrlConfigs": [] }))
-            }
-            // Nothing is signed here.
-            "GetFunctionCodeSigningConfig" => {
-                shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name }))
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(answer))
+        if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
+            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
+        }
+        match ask.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
+            Some(version) => self.about_version(operation.row.name, &ask.name, version),
+            None => (operation.run)(self, ask).await,
+        }
     }
 
     /// A copy of the function named by name or ARN.
@@ -291,11 +220,6 @@ impl Lambda {
 fn no_on_event(name: &str) -> Refusal {
     let text = format!("The function {name} doesn't have an EventInvokeConfig");
     Refusal::new(404, "ResourceNotFoundException", text)
-}
-
-fn body(request: &Request) -> Result<Value, Refusal> {
-    serde_json::from_slice(&request.body)
-        .map_err(|_| Refusal::new(400, "InvalidRequestContentException", "Could not parse request body into json"))
 }
 
 fn strings(value: &Value) -> BTreeMap<String, String> {

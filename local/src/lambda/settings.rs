@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
 use crate::answer::{Refusal, Response, empty};
-use crate::call::Request;
+use crate::call::Rest;
 use crate::functions::CONCURRENCY;
 use crate::functions::{OnEvent, parameter};
 use crate::tags::{Flaw, STRICT};
@@ -23,10 +23,13 @@ impl Lambda {
         Ok(empty(204))
     }
 
-    pub(super) fn untag(&self, name: &str, request: &Request) -> Result<Response, Refusal> {
-        let keys: Vec<String> =
-            crate::call::pairs(&request.query).filter(|(key, _)| key == "tagKeys").map(|(_, value)| value).collect();
-        self.change(name, |function| function.tags.retain(|key, _| !keys.contains(key)))?;
+    pub(super) fn tags(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &json!({ "Tags": self.find(name)?.tags })))
+    }
+
+    pub(super) fn untag(&self, name: &str, rest: &Rest) -> Result<Response, Refusal> {
+        let keys: Vec<&str> = rest.all("tagKeys").collect();
+        self.change(name, |function| function.tags.retain(|key, _| !keys.contains(&key.as_str())))?;
         Ok(empty(204))
     }
 
@@ -49,6 +52,20 @@ impl Lambda {
         Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
     }
 
+    pub(super) fn update_on_event(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let before = self.find(name)?.on_event.ok_or_else(|| no_on_event(name))?;
+        self.put_on_event(name, input, Some(before))
+    }
+
+    pub(super) fn on_event(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &self.find(name)?.on_event_json().ok_or_else(|| no_on_event(name))?))
+    }
+
+    pub(super) fn on_events(&self, name: &str) -> Result<Response, Refusal> {
+        let config = self.find(name)?.on_event_json();
+        Ok(shown(200, &json!({ "FunctionEventInvokeConfigs": config.into_iter().collect::<Vec<_>>() })))
+    }
+
     pub(super) fn delete_on_event(&self, name: &str) -> Result<Response, Refusal> {
         self.try_change(name, |function| function.on_event.take().map(|_| ()).ok_or_else(|| no_on_event(name)))?;
         Ok(empty(204))
@@ -62,6 +79,49 @@ impl Lambda {
         self.change(name, |function| function.reserved = Some(number as usize))?;
         self.running.retire(plain_name(name));
         Ok(shown(200, &concurrency(&self.find(name)?)))
+    }
+
+    pub(super) fn reserved(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &concurrency(&self.find(name)?)))
+    }
+
+    /// Takes back what a function has reserved.
+    pub(super) fn free(&self, name: &str) -> Result<Response, Refusal> {
+        self.change(name, |function| function.reserved = None)?;
+        self.running.retire(plain_name(name));
+        Ok(empty(204))
+    }
+
+    pub(super) fn recursion(&self, name: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Ok(shown(200, &json!({ "RecursiveLoop": "Terminate" })))
+    }
+
+    pub(super) fn url(&self, name: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Err(Refusal::new(404, "ResourceNotFoundException", "The resource you requested does not exist."))
+    }
+
+    pub(super) fn runtime(&self, name: &str) -> Result<Response, Refusal> {
+        let arn = self.find(name)?.arn;
+        Ok(shown(200, &json!({ "UpdateRuntimeOn": "Auto", "FunctionArn": arn, "RuntimeVersionArn": null })))
+    }
+
+    pub(super) fn signing(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name })))
+    }
+
+    /// The empty list of what no function has here.
+    pub(super) fn none_of(&self, name: &str, list: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Ok(shown(200, &json!({ list: [] })))
+    }
+
+    pub(super) fn sources(&self, rest: &Rest) -> Result<Response, Refusal> {
+        if let Some(function) = rest.parameter("FunctionName") {
+            self.find(function)?;
+        }
+        Ok(shown(200, &json!({ "EventSourceMappings": [] })))
     }
 
     pub(super) fn account(&self) -> Response {
@@ -100,7 +160,7 @@ fn check_reserved(number: u64) -> Result<(), Refusal> {
     )))
 }
 
-pub(super) fn concurrency(function: &Function) -> Value {
+fn concurrency(function: &Function) -> Value {
     match function.reserved {
         Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
         None => json!({}),

@@ -5,7 +5,6 @@
 pub(crate) mod bucket_policy;
 mod condition;
 pub(crate) mod function_policy;
-mod needs;
 mod pattern;
 mod policy;
 mod resource_policy;
@@ -20,33 +19,13 @@ use time::format_description::well_known::Rfc3339;
 use crate::ACCOUNT;
 use crate::answer::{Denied, Protocol, Refusal, Response};
 use crate::call::Call;
-pub(crate) use needs::{Scope, needs, object_need, to_make_logs, to_write_logs};
+pub(crate) use crate::call::Need;
 pub(crate) use pattern::Pattern;
 pub(crate) use policy::Policy;
 use policy::{Verdict, judge};
 use resource_policy::Principal;
 pub(crate) use resource_policy::{ResourcePolicies, ResourcePolicy};
 pub(crate) use trust::Trust;
-
-/// An action on a resource, which is `*` where the action knows none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Need {
-    pub action: String,
-    pub resource: String,
-    /// What conditions may ask beside what every call says of itself.
-    keys: Vec<(&'static str, String)>,
-}
-
-impl Need {
-    pub(crate) fn new(action: impl Into<String>, resource: impl Into<String>) -> Need {
-        Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
-    }
-
-    pub(crate) fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
-        self.keys.extend(value.map(|value| (key, value)));
-        self
-    }
-}
 
 /// What a call says of itself, for conditions and variables. Names are alike in either case.
 #[derive(Debug, Clone, Default)]
@@ -331,7 +310,7 @@ mod tests {
         let nothing = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"a:b","Resource":"*"}}"#;
         let deny = r#"{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}"#;
         let put = Need::new("dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:000000000000:table/posts");
-        let call = |service: &str, protocol| Call { service: service.into(), operation: "x".into(), protocol };
+        let call = |service: &str, protocol| Call::bare(service, "x", protocol);
         let denied = denial(nothing, &put);
         assert_eq!(
             denied.text(),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
 use super::{Keys, Need};
-use crate::{ACCOUNT, lambda_route};
+use crate::ACCOUNT;
 
 /// How the ARNs of buckets begin, and of what is in them.
 pub(super) const BUCKETS: &str = "arn:aws:s3:::";
@@ -33,8 +33,9 @@ impl ResourcePolicies {
         if let Some(rest) = resource.strip_prefix(BUCKETS) {
             return self.buckets.get(rest.split('/').next()?);
         }
-        let is_function = resource.starts_with(FUNCTIONS) && resource.contains(":function:");
-        is_function.then(|| self.functions.get(lambda_route::plain_name(resource)))?
+        let (_, name) = resource.strip_prefix(FUNCTIONS)?.split_once(":function:")?;
+        // A version may follow.
+        self.functions.get(name.split(':').next()?)
     }
 }
 

@@ -14,6 +14,7 @@ mod lifecycle;
 mod listing;
 mod lock;
 mod multipart;
+mod needs;
 mod not_yet;
 mod notification;
 mod object;
@@ -45,10 +46,9 @@ use crate::permissions::{Caller, Need};
 pub(crate) use crate::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
 use ask::Ask;
 use freed::Freed;
+pub(crate) use needs::object_need;
 use not_yet::NotYet;
-pub(crate) use operation::operation;
-#[cfg(test)]
-pub(crate) use operation::operations;
+pub(crate) use operation::{identify, rows};
 use store::Store;
 pub(crate) use strangers::{Strangers, moved};
 
@@ -142,7 +142,7 @@ impl S3 {
             let text = "The specified method is not allowed against this resource.";
             return Err(Refusal::new(405, "MethodNotAllowed", text));
         };
-        let Some(run) = row.run else {
+        let Some(answered) = &row.answered else {
             return Ok(not_implemented(Protocol::RestXml, "s3", operation));
         };
         if percent_decode_str(&request.path).decode_utf8().is_err() {
@@ -150,7 +150,7 @@ impl S3 {
         }
         let request = body::whole(operation, request)?;
         let ask = Ask::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
-        run(self, &ask).await
+        (answered.run)(self, &ask).await
     }
 
     /// Tells the functions that wait for it about an object, at least once each.

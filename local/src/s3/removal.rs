@@ -9,9 +9,8 @@ use super::object::{VERSION, mark};
 use super::precondition::{Precondition, bare, of_write};
 use super::store::{Bucket, Change, Ids, NULL, Version, Versioning, now};
 use super::xml::{self, Element, element, malformed, wrap};
-use super::{S3, about, object_arn};
+use super::{S3, about, object_arn, object_need};
 use crate::answer::{Refusal, Response, empty};
-use crate::permissions::object_need;
 
 /// The tag of no bytes at all, which is what a delete marker has.
 const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";

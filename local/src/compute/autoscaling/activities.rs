@@ -1,6 +1,5 @@
 //! Scaling activities: what a group did and why (docs/aws.md §10.4).
 
-use super::groups;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Activity, Group, Instance, State};
@@ -91,7 +90,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let name = params.text("AutoScalingGroupName");
     let deleted_too = params.flag("IncludeDeletedGroups");
     if let (Some(name), false) = (name, deleted_too) {
-        groups::by_name(state, name)?;
+        state.group(name)?;
     }
     let ids = params.texts("ActivityIds");
     let chosen = |one: &&Activity| {

@@ -7,31 +7,11 @@ use super::{activities, tags, termination};
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
-use crate::compute::state::{Group, GroupTag, Instance, State, TemplateSpec};
+use crate::compute::state::{Group, GroupTag, Instance, State, TemplateSpec, unknown_group};
 use crate::compute::wire::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
 
 fn refuse(message: impl Into<String>) -> ApiError {
     ApiError::new("ValidationError", message)
-}
-
-/// The group of a name.
-pub fn by_name<'a>(state: &'a State, name: &str) -> Result<&'a Group, ApiError> {
-    state.groups.get(name).ok_or_else(|| unknown(name))
-}
-
-/// The group of a name, to be changed; one that is being deleted may not be.
-pub fn by_name_mut<'a>(state: &'a mut State, name: &str) -> Result<&'a mut Group, ApiError> {
-    match state.groups.get_mut(name) {
-        Some(group) if group.deleting => {
-            Err(refuse("The AutoScaling group may not be modified while it is pending delete"))
-        }
-        Some(group) => Ok(group),
-        None => Err(unknown(name)),
-    }
-}
-
-fn unknown(name: &str) -> ApiError {
-    refuse(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
 
 /// The instance profile that a call wants instances to have; IAM has to say whether it exists.
@@ -254,7 +234,7 @@ pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
     }
     check_service_role(site, params)?;
     let (subnets, check_type, policies) = (subnets(site, params)?, health_check_type(params)?, policies(params)?);
-    let group = by_name_mut(state, name)?;
+    let group = state.group_mut(name)?;
     let min = params.parsed("MinSize")?.unwrap_or(group.min);
     let max = params.parsed("MaxSize")?.unwrap_or(group.max);
     // Without a wish of its own the desired capacity only follows the bounds.
@@ -301,7 +281,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let force = params.flag("ForceDelete");
     let members = state.members(name);
     let (has_members, has_serving) = (!members.is_empty(), members.iter().any(|one| one.serves()));
-    let group = state.groups.get_mut(name).ok_or_else(|| unknown(name))?;
+    let group = state.groups.get_mut(name).ok_or_else(|| unknown_group(name))?;
     let protected = match group.deletion_protection.as_deref() {
         Some("prevent-all-deletion") => true,
         Some("prevent-force-deletion") => force,
@@ -422,7 +402,7 @@ pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answe
 }
 
 pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     let desired: u32 = params.parsed("DesiredCapacity")?.ok_or_else(|| refuse("DesiredCapacity is required"))?;
     if desired > group.max {
         return Err(refuse(format!(
@@ -454,7 +434,7 @@ pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> 
 pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
     let name = member(state, id)?;
-    let group = by_name_mut(state, &name)?;
+    let group = state.group_mut(&name)?;
     if params.flag("ShouldDecrementDesiredCapacity") {
         if group.desired <= group.min {
             return Err(refuse(
@@ -481,7 +461,7 @@ fn member(state: &State, id: &str) -> Result<String, ApiError> {
 
 pub fn set_instance_health(state: &mut State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
-    let group = by_name(state, &member(state, id)?)?;
+    let group = state.group(&member(state, id)?)?;
     let grace = site.speed.lasts(group.grace_s);
     let unhealthy = match params.required("HealthStatus")? {
         "Healthy" => None,
@@ -514,13 +494,13 @@ const PROCESSES: &[&str] = &[
 
 pub fn suspend(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let chosen = processes(params)?;
-    by_name_mut(state, params.required("AutoScalingGroupName")?)?.suspended.extend(chosen);
+    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.extend(chosen);
     Ok(Xml::new())
 }
 
 pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let chosen = processes(params)?;
-    by_name_mut(state, params.required("AutoScalingGroupName")?)?.suspended.retain(|one| !chosen.contains(one));
+    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.retain(|one| !chosen.contains(one));
     Ok(Xml::new())
 }
 
@@ -537,7 +517,7 @@ fn processes(params: &Params) -> Result<Vec<String>, ApiError> {
 
 pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arns = target_groups(state, params)?;
-    let group = by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     not_while_refreshing(group)?;
     for arn in arns {
         if !group.target_groups.contains(&arn) {
@@ -552,7 +532,7 @@ pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) ->
     let arns = params.texts("TargetGroupARNs");
     check_number(&arns)?;
     let name = params.required("AutoScalingGroupName")?;
-    let group = by_name_mut(state, name)?;
+    let group = state.group_mut(name)?;
     not_while_refreshing(group)?;
     group.target_groups.retain(|arn| !arns.contains(arn));
     group.adding.retain(|arn| !arns.contains(arn));
@@ -582,7 +562,7 @@ fn not_while_refreshing(group: &Group) -> Result<(), ApiError> {
 }
 
 pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
-    let group = by_name(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
     let members = state.members(&group.name);
     let mut xml = Xml::new();
     xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
@@ -603,7 +583,7 @@ fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static st
 
 /// The same under the newer name; there is no other kind of source.
 pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) -> Answer {
-    let group = by_name(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
     let members = state.members(&group.name);
     let kind = params.text("TrafficSourceType");
     let shown = group.target_groups.iter().filter(|_| kind.is_none_or(|kind| kind == "elbv2"));
@@ -617,7 +597,7 @@ pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) ->
 
 /// A group has no hooks here, and so it never waits for one.
 pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
-    by_name(state, params.required("AutoScalingGroupName")?)?;
+    state.group(params.required("AutoScalingGroupName")?)?;
     let mut xml = Xml::new();
     xml.members("LifecycleHooks", None::<()>, |_, ()| ());
     Ok(xml)
@@ -626,7 +606,7 @@ pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
 /// Groups send no notifications.
 pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> Answer {
     for name in params.texts("AutoScalingGroupNames") {
-        by_name(state, &name)?;
+        state.group(&name)?;
     }
     let mut xml = Xml::new();
     xml.members("NotificationConfigurations", None::<()>, |_, ()| ());
@@ -635,7 +615,7 @@ pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> A
 
 /// No metrics are collected, so that none have to be stopped.
 pub fn disable_metrics(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    state.group_mut(params.required("AutoScalingGroupName")?)?;
     Ok(Xml::new())
 }
 

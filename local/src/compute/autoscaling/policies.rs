@@ -13,7 +13,7 @@ const METRICS: &[&str] =
     &["ASGAverageCPUUtilization", "ASGAverageNetworkIn", "ASGAverageNetworkOut", "ALBRequestCountPerTarget"];
 
 pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
     let (group_name, before) = (group.name.clone(), group.policies.get(params.required("PolicyName")?).cloned());
     let name = params.required("PolicyName")?;
     groups::check_name_of("policyName", name)?;
@@ -42,7 +42,7 @@ pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.text("PolicyARN", &policy.arn);
     write_alarms(&mut xml, site, &group_name, &policy);
-    groups::by_name_mut(state, &group_name)?.policies.insert(name.to_owned(), policy);
+    state.group_mut(&group_name)?.policies.insert(name.to_owned(), policy);
     Ok(xml)
 }
 
@@ -174,7 +174,7 @@ pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let wanted = params.required("PolicyName")?;
     let named = params.text("AutoScalingGroupName");
     if let Some(name) = named {
-        groups::by_name(state, name)?;
+        state.group(name)?;
     }
     let mut gone = 0;
     for group in state.groups.values_mut().filter(|group| named.is_none_or(|name| group.name == name)) {

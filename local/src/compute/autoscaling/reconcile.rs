@@ -10,7 +10,10 @@ use super::termination::first_to_go;
 use crate::Speed;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
-use crate::compute::state::{Group, Instance, InstanceState, Protected, RefreshStatus, State, TemplateSpec};
+use crate::compute::elb::TargetStatus;
+use crate::compute::state::{
+    Group, Instance, InstanceState, Protected, RefreshStatus, State, TargetGroup, TemplateSpec,
+};
 use crate::compute::{ec2, elb};
 
 /// A refresh without any progress fails after an hour of AWS.
@@ -163,7 +166,7 @@ fn note_added(state: &mut State, site: &Site, group: &Group) {
     let is_added = |arn: &&String| {
         let there = state.target_groups.get(*arn);
         there.is_some_and(|there| {
-            there.targets.values().any(|target| elb::target_status(state, site, there, target).0 == "healthy")
+            there.targets.values().any(|target| TargetStatus::of(state, site, there, target) == TargetStatus::Healthy)
         })
     };
     let added: Vec<String> = group.adding.iter().filter(is_added).cloned().collect();
@@ -206,21 +209,21 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
 fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
     let past_grace = one.in_service.is_some_and(|since| since.age() >= site.speed.lasts(group.grace_s));
     let counting = group.target_groups.iter().filter(|arn| !group.adding.contains(*arn));
-    past_grace && one.unhealthy.is_none() && statuses(state, site, counting, one).contains(&"unhealthy")
+    past_grace && one.unhealthy.is_none() && statuses(state, site, counting, one).iter().any(TargetStatus::is_unhealthy)
 }
 
 /// What target groups say about an instance.
 fn statuses<'a>(
-    state: &State,
+    state: &'a State,
     site: &Site,
     target_groups: impl Iterator<Item = &'a String>,
     one: &Instance,
-) -> Vec<&'static str> {
+) -> Vec<TargetStatus<'a>> {
     let groups = target_groups.filter_map(|arn| state.target_groups.get(arn));
     let status = |group| {
-        let group: &crate::compute::state::TargetGroup = group;
+        let group: &'a TargetGroup = group;
         let mine = group.targets.values().find(|target| target.id == one.id);
-        mine.map_or("unused", |target| elb::target_status(state, site, group, target).0)
+        mine.map_or(TargetStatus::NotRegistered, |target| TargetStatus::of(state, site, group, target))
     };
     groups.map(status).collect()
 }
@@ -335,7 +338,7 @@ pub fn is_ready(state: &State, site: &Site, group: &Group, one: &Instance, since
     let answers = !group.health_check_type.contains("ELB")
         || statuses(state, site, group.target_groups.iter(), one)
             .iter()
-            .all(|status| matches!(*status, "healthy" | "unused"));
+            .all(|status| *status == TargetStatus::Healthy || status.is_unused());
     warm && answers && one.unhealthy.is_none()
 }
 

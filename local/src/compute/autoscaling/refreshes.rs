@@ -36,7 +36,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
     };
     let auto_rollback = preferences.flag("AutoRollback");
     let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
-    let group = groups::by_name_mut(state, name)?;
+    let group = state.group_mut(name)?;
     if auto_rollback && (!numbered || group.template.version.starts_with('$')) {
         return refuse("AutoRollback requires a desired configuration and numbered launch template versions");
     }
@@ -71,7 +71,7 @@ pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
         let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
         return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
@@ -83,7 +83,7 @@ pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
 }
 
 pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     let moves_on = group.template.version.starts_with('$');
     let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
         let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
@@ -102,7 +102,7 @@ pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
 }
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
     let ids = params.texts("InstanceRefreshIds");
     let chosen = |one: &&Refresh| ids.is_empty() || ids.contains(&one.id);
     let newest_first: Vec<&Refresh> = group.refreshes.iter().rev().filter(chosen).collect();

@@ -19,7 +19,7 @@ fn refuse(message: impl Into<String>) -> ApiError {
 }
 
 pub fn put(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     put_one(group, site, params)?;
     Ok(Xml::new())
 }
@@ -139,7 +139,7 @@ fn act(group: &mut Group, name: &str, schedule: &Schedule) {
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let wanted = params.text("AutoScalingGroupName");
     if let Some(name) = wanted {
-        groups::by_name(state, name)?;
+        state.group(name)?;
     }
     let names = params.texts("ScheduledActionNames");
     let (from, to) = (moment(params, "StartTime")?, moment(params, "EndTime")?);
@@ -165,7 +165,7 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
 }
 
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     delete_one(group, params.required("ScheduledActionName")?)?;
     Ok(Xml::new())
 }
@@ -180,7 +180,7 @@ fn delete_one(group: &mut Group, name: &str) -> Result<(), ApiError> {
 }
 
 pub fn put_batch(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     let mut failed = Vec::new();
     for item in params.items("ScheduledUpdateGroupActions") {
         if let Err(fault) = put_one(group, site, item) {
@@ -191,7 +191,7 @@ pub fn put_batch(state: &mut State, site: &Site, params: &Params) -> Answer {
 }
 
 pub fn delete_batch(state: &mut State, _site: &Site, params: &Params) -> Answer {
-    let group = groups::by_name_mut(state, params.required("AutoScalingGroupName")?)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
     let mut failed = Vec::new();
     for name in params.texts("ScheduledActionNames") {
         if let Err(fault) = delete_one(group, &name) {

@@ -1,8 +1,8 @@
 //! Tags of Auto Scaling groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::groups;
+use crate::call::{Asked, Need};
 use crate::compute::Site;
 use crate::compute::state::{Group, GroupTag, State};
 use crate::compute::wire::{Answer, ApiError, Params, Xml};
@@ -49,34 +49,40 @@ fn read(params: &Params) -> Vec<(String, GroupTag)> {
     params.items("Tags").into_iter().map(tag).collect()
 }
 
+/// Tags need the action on each of their groups.
+pub fn needs(asked: &Asked) -> Vec<Need> {
+    let is_group = |field: &str| field.starts_with("Tags.member.") && field.ends_with(".ResourceId");
+    let names = asked.call.input.form().iter().filter(|(field, _)| is_group(field)).map(|(_, name)| name);
+    let names: BTreeSet<&String> = names.collect();
+    let arn = |name: &String| asked.arn(&format!("autoScalingGroup:*:autoScalingGroupName/{name}"));
+    let needs: Vec<Need> = names.into_iter().map(|name| asked.own(arn(name))).collect();
+    if needs.is_empty() { vec![asked.own("*")] } else { needs }
+}
+
 pub fn create_or_update(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let names = named(state, params)?;
     check_each(params)?;
     let added = read(params);
     for name in &names {
         let theirs = names.iter().zip(&added).filter(|(other, _)| *other == name).map(|(_, (key, _))| key);
-        check_all(groups::by_name(state, name)?.tags.keys().chain(theirs))?;
+        check_all(state.group(name)?.tags.keys().chain(theirs))?;
     }
     for (item, (key, tag)) in names.into_iter().zip(added) {
-        groups::by_name_mut(state, &item)?.tags.insert(key, tag);
+        state.group_mut(&item)?.tags.insert(key, tag);
     }
     Ok(Xml::new())
 }
 
 pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
     for (item, (key, _)) in named(state, params)?.into_iter().zip(read(params)) {
-        groups::by_name_mut(state, &item)?.tags.remove(&key);
+        state.group_mut(&item)?.tags.remove(&key);
     }
     Ok(Xml::new())
 }
 
 /// The group of each tag of a call, which all have to be there.
 fn named(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
-    params
-        .items("Tags")
-        .into_iter()
-        .map(|item| Ok(groups::by_name(state, item.required("ResourceId")?)?.name.clone()))
-        .collect()
+    params.items("Tags").into_iter().map(|item| Ok(state.group(item.required("ResourceId")?)?.name.clone())).collect()
 }
 
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {

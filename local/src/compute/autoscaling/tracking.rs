@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::groups;
 use crate::Speed;
 use crate::compute::clock::Moment;
 use crate::compute::state::{Group, State, Tracking, Verdict};
@@ -67,7 +66,7 @@ pub fn track(
             "a monitor alarm TargetTracking-{}-{side}-{} in state ALARM triggered policy {} changing the desired capacity from {} to {desired}",
             group.name, policy.alarm, policy.name, group.desired
         );
-        if let Ok(group) = groups::by_name_mut(state, &group.name) {
+        if let Ok(group) = state.group_mut(&group.name) {
             (group.desired, group.cause, group.scaled) = (desired, cause, Some(Moment::now()));
         }
     }

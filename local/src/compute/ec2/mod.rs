@@ -12,8 +12,9 @@ mod tags;
 mod types;
 mod volumes;
 
-use super::Operation::{Reads, Writes};
-use super::Row;
+use super::Run::{Reads, Writes};
+use super::{Row, row};
+use crate::call::{Needs, Page, Style};
 
 pub use super::state::Settings;
 pub use images::find as find_image;
@@ -80,111 +81,224 @@ macro_rules! data {
     };
 }
 
-/// Every operation, its function, and the parameters that have an effect.
+const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
+const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");
+const TEMPLATE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:launch-template/{LaunchTemplateId}");
+
+static PAGES: Style = Style {
+    size: "MaxResults",
+    from: "NextToken",
+    next: "nextToken",
+    usual: 1000,
+    most: 1000,
+    bad_token: "InvalidParameterValue",
+};
+
+const fn list(items: &'static str) -> Option<Page> {
+    Some(Page::Cut(&PAGES, items))
+}
+
+/// Every operation.
 pub const OPERATIONS: &[Row] = &[
-    ("AuthorizeSecurityGroupEgress", Writes(security_groups::authorize_egress), concat!(rules!(), " ", tags!())),
-    (
+    row(
+        "AuthorizeSecurityGroupEgress",
+        Writes(security_groups::authorize_egress),
+        GROUP,
+        None,
+        concat!(rules!(), " ", tags!()),
+    ),
+    row(
         "AuthorizeSecurityGroupIngress",
         Writes(security_groups::authorize_ingress),
+        GROUP,
+        None,
         concat!("GroupName ", rules!(), " ", tags!()),
     ),
-    (
+    row(
         "CreateLaunchTemplate",
         Writes(launch_templates::create),
+        TEMPLATE,
+        None,
         concat!("ClientToken LaunchTemplateName VersionDescription", " ", data!(), " ", tags!()),
     ),
-    (
+    row(
         "CreateLaunchTemplateVersion",
         Writes(launch_templates::create_version),
+        TEMPLATE,
+        None,
         concat!(
             "ClientToken LaunchTemplateId LaunchTemplateName ResolveAlias SourceVersion VersionDescription",
             " ",
             data!()
         ),
     ),
-    ("CreateSecurityGroup", Writes(security_groups::create), concat!("GroupName GroupDescription VpcId", " ", tags!())),
-    ("CreateTags", Writes(tags::create), "ResourceId Tag.*"),
-    ("DeleteLaunchTemplate", Writes(launch_templates::delete), "LaunchTemplateId LaunchTemplateName"),
-    (
+    row(
+        "CreateSecurityGroup",
+        Writes(security_groups::create),
+        GROUP,
+        None,
+        concat!("GroupName GroupDescription VpcId", " ", tags!()),
+    ),
+    row("CreateTags", Writes(tags::create), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row(
+        "DeleteLaunchTemplate",
+        Writes(launch_templates::delete),
+        TEMPLATE,
+        None,
+        "LaunchTemplateId LaunchTemplateName",
+    ),
+    row(
         "DeleteLaunchTemplateVersions",
         Writes(launch_templates::delete_versions),
+        TEMPLATE,
+        None,
         "LaunchTemplateId LaunchTemplateName LaunchTemplateVersion",
     ),
-    ("DeleteSecurityGroup", Writes(security_groups::delete), "GroupId GroupName"),
-    ("DeleteTags", Writes(tags::delete), "ResourceId Tag.*"),
-    (
+    row("DeleteSecurityGroup", Writes(security_groups::delete), GROUP, None, "GroupId GroupName"),
+    row("DeleteTags", Writes(tags::delete), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row(
         "DescribeAvailabilityZones",
         Reads(network::describe_zones),
+        Needs::Own,
+        None,
         "AllAvailabilityZones ZoneName ZoneId Filter.Name Filter.Value",
     ),
-    (
+    row(
         "DescribeImages",
         Reads(images::describe),
+        Needs::Own,
+        list("imagesSet"),
         concat!("ExecutableBy=all ImageId IncludeDeprecated IncludeDisabled Owner", " ", list!()),
     ),
-    ("DescribeInstanceAttribute", Reads(instances::describe_attribute), "Attribute InstanceId"),
-    (
+    row("DescribeInstanceAttribute", Reads(instances::describe_attribute), Needs::Own, None, "Attribute InstanceId"),
+    row(
         "DescribeInstanceStatus",
         Reads(instances::describe_status),
+        Needs::Own,
+        list("instanceStatusSet"),
         concat!("IncludeAllInstances IncludeManagedResources InstanceId", " ", list!()),
     ),
-    ("DescribeInstanceTypeOfferings", Reads(types::describe_offerings), concat!("LocationType", " ", list!())),
-    (
+    row(
+        "DescribeInstanceTypeOfferings",
+        Reads(types::describe_offerings),
+        Needs::Own,
+        list("instanceTypeOfferingSet"),
+        concat!("LocationType", " ", list!()),
+    ),
+    row(
         "DescribeInstanceTypes",
         Reads(types::describe),
+        Needs::Own,
+        list("instanceTypeSet"),
         concat!("IncludeUnsupportedInRegion=false InstanceType", " ", list!()),
     ),
-    ("DescribeInstances", Reads(instances::describe), concat!("IncludeManagedResources InstanceId", " ", list!())),
-    (
+    row(
+        "DescribeInstances",
+        Reads(instances::describe),
+        Needs::Own,
+        list("reservationSet"),
+        concat!("IncludeManagedResources InstanceId", " ", list!()),
+    ),
+    row(
         "DescribeLaunchTemplateVersions",
         Reads(launch_templates::describe_versions),
+        Needs::Own,
+        list("launchTemplateVersionSet"),
         concat!(
             "IncludeManagedResources LaunchTemplateId LaunchTemplateName LaunchTemplateVersion MaxVersion MinVersion ResolveAlias",
             " ",
             list!()
         ),
     ),
-    (
+    row(
         "DescribeLaunchTemplates",
         Reads(launch_templates::describe),
+        Needs::Own,
+        list("launchTemplates"),
         concat!("IncludeManagedResources LaunchTemplateId LaunchTemplateName", " ", list!()),
     ),
-    (
+    row(
         "DescribeNetworkInterfaces",
         Reads(interfaces::describe),
+        Needs::Own,
+        list("networkInterfaceSet"),
         concat!("IncludeManagedResources NetworkInterfaceId", " ", list!()),
     ),
-    ("DescribeRegions", Reads(network::describe_regions), "AllRegions RegionName Filter.Name Filter.Value"),
-    ("DescribeRouteTables", Reads(network::describe_route_tables), concat!("RouteTableId", " ", list!())),
-    (
+    row(
+        "DescribeRegions",
+        Reads(network::describe_regions),
+        Needs::Own,
+        None,
+        "AllRegions RegionName Filter.Name Filter.Value",
+    ),
+    row(
+        "DescribeRouteTables",
+        Reads(network::describe_route_tables),
+        Needs::Own,
+        list("routeTableSet"),
+        concat!("RouteTableId", " ", list!()),
+    ),
+    row(
         "DescribeSecurityGroupRules",
         Reads(security_groups::describe_rules),
+        Needs::Own,
+        list("securityGroupRuleSet"),
         concat!("SecurityGroupRuleId", " ", list!()),
     ),
-    ("DescribeSecurityGroups", Reads(security_groups::describe), concat!("GroupId GroupName", " ", list!())),
-    ("DescribeSubnets", Reads(network::describe_subnets), concat!("SubnetId", " ", list!())),
-    ("DescribeTags", Reads(tags::describe), list!()),
-    ("DescribeVolumes", Reads(volumes::describe), concat!("VolumeId", " ", list!())),
-    ("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), "Attribute VpcId"),
-    ("DescribeVpcs", Reads(network::describe_vpcs), concat!("VpcId", " ", list!())),
-    ("GetConsoleOutput", Reads(instances::console_output), "InstanceId Latest"),
-    (
+    row(
+        "DescribeSecurityGroups",
+        Reads(security_groups::describe),
+        Needs::Own,
+        list("securityGroupInfo"),
+        concat!("GroupId GroupName", " ", list!()),
+    ),
+    row(
+        "DescribeSubnets",
+        Reads(network::describe_subnets),
+        Needs::Own,
+        list("subnetSet"),
+        concat!("SubnetId", " ", list!()),
+    ),
+    row("DescribeTags", Reads(tags::describe), Needs::Own, list("tagSet"), list!()),
+    row("DescribeVolumes", Reads(volumes::describe), Needs::Own, list("volumeSet"), concat!("VolumeId", " ", list!())),
+    row("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), Needs::Own, None, "Attribute VpcId"),
+    row("DescribeVpcs", Reads(network::describe_vpcs), Needs::Own, list("vpcSet"), concat!("VpcId", " ", list!())),
+    row("GetConsoleOutput", Reads(instances::console_output), INSTANCE, None, "InstanceId Latest"),
+    row(
         "ModifyLaunchTemplate",
         Writes(launch_templates::modify),
+        TEMPLATE,
+        None,
         "ClientToken LaunchTemplateId LaunchTemplateName SetDefaultVersion",
     ),
-    ("RebootInstances", Writes(instances::reboot), "InstanceId"),
-    (
+    row("RebootInstances", Writes(instances::reboot), INSTANCE, None, "InstanceId"),
+    row(
         "RevokeSecurityGroupEgress",
         Writes(security_groups::revoke_egress),
+        GROUP,
+        None,
         concat!("SecurityGroupRuleId", " ", rules!()),
     ),
-    (
+    row(
         "RevokeSecurityGroupIngress",
         Writes(security_groups::revoke_ingress),
+        GROUP,
+        None,
         concat!("GroupName ", "SecurityGroupRuleId", " ", rules!()),
     ),
-    ("StartInstances", Writes(instances::start), "InstanceId"),
-    ("StopInstances", Writes(instances::stop), "Force=false Hibernate=false InstanceId SkipOsShutdown=false"),
-    ("TerminateInstances", Writes(instances::terminate_by_id), "Force=false InstanceId SkipOsShutdown=false"),
+    row("StartInstances", Writes(instances::start), INSTANCE, None, "InstanceId"),
+    row(
+        "StopInstances",
+        Writes(instances::stop),
+        INSTANCE,
+        None,
+        "Force=false Hibernate=false InstanceId SkipOsShutdown=false",
+    ),
+    row(
+        "TerminateInstances",
+        Writes(instances::terminate_by_id),
+        INSTANCE,
+        None,
+        "Force=false InstanceId SkipOsShutdown=false",
+    ),
 ];

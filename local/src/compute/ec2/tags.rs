@@ -1,5 +1,6 @@
 //! Tags of EC2's resources.
 
+use crate::call::{Asked, Need};
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
 use crate::compute::wire::{Answer, ApiError, Filters, Params, Xml, fact};
@@ -36,6 +37,14 @@ fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -
             ApiError::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
         }
     })
+}
+
+/// Tags need the action on each resource, whose kind its id tells.
+pub fn needs(asked: &Asked) -> Vec<Need> {
+    let ids = asked.call.input.texts("ResourceId");
+    let needs: Vec<Need> =
+        ids.iter().map(|id| asked.own(asked.arn(&format!("{}/{id}", kind_of(id).unwrap_or("*"))))).collect();
+    if needs.is_empty() { vec![asked.own("*")] } else { needs }
 }
 
 pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::listeners::by_arn as listener;
-use super::load_balancers::by_arn as load_balancer;
-use super::target_groups::by_arn as target_group;
 use crate::compute::Site;
 use crate::compute::state::{LoadBalancer, State, TargetGroup};
 use crate::compute::wire::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
@@ -98,22 +95,22 @@ fn number(attributes: &BTreeMap<String, String>, key: &str) -> Option<u64> {
 }
 
 pub fn describe_load_balancer(state: &State, _site: &Site, params: &Params) -> Answer {
-    Ok(shown(&load_balancer(state, params.required("LoadBalancerArn")?)?.attributes))
+    Ok(shown(&state.load_balancer(params.required("LoadBalancerArn")?)?.attributes))
 }
 
 pub fn describe_target_group(state: &State, _site: &Site, params: &Params) -> Answer {
-    Ok(shown(&target_group(state, params.required("TargetGroupArn")?)?.attributes))
+    Ok(shown(&state.target_group(params.required("TargetGroupArn")?)?.attributes))
 }
 
 /// A listener of ours has what every new one has: nothing of it can be changed here.
 pub fn describe_listener(state: &State, _site: &Site, params: &Params) -> Answer {
-    listener(state, params.required("ListenerArn")?)?;
+    state.listener(params.required("ListenerArn")?)?;
     Ok(shown(&BTreeMap::from([("routing.http.response.server.enabled".to_owned(), "true".to_owned())])))
 }
 
 /// No capacity is reserved here.
 pub fn describe_capacity(state: &State, _site: &Site, params: &Params) -> Answer {
-    load_balancer(state, params.required("LoadBalancerArn")?)?;
+    state.load_balancer(params.required("LoadBalancerArn")?)?;
     let mut xml = Xml::new();
     xml.members("CapacityReservationState", None::<()>, |_, ()| ());
     Ok(xml)
@@ -121,7 +118,7 @@ pub fn describe_capacity(state: &State, _site: &Site, params: &Params) -> Answer
 
 pub fn modify_load_balancer(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    load_balancer(state, arn)?;
+    state.load_balancer(arn)?;
     let changes = checked(params, LOAD_BALANCER, "Load balancer")?;
     let one = state.load_balancers.get_mut(arn).expect("the lookup above found it");
     one.attributes.extend(changes);
@@ -130,7 +127,7 @@ pub fn modify_load_balancer(state: &mut State, _site: &Site, params: &Params) ->
 
 pub fn modify_target_group(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
-    target_group(state, arn)?;
+    state.target_group(arn)?;
     let changes = checked(params, TARGET_GROUP, "Target group")?;
     let group = state.target_groups.get_mut(arn).expect("the lookup above found it");
     group.attributes.extend(changes);

@@ -1,12 +1,12 @@
 //! Listeners: a port of a load balancer, and what happens to its requests (docs/aws.md §9.5).
 
-use super::{load_balancers, tags, target_groups};
+use super::tags;
 use crate::compute::Site;
 use crate::compute::state::{Action, Listener, State, new_hex};
 use crate::compute::wire::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
 
 pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
-    let balancer = load_balancers::by_arn(state, params.required("LoadBalancerArn")?)?;
+    let balancer = state.load_balancer(params.required("LoadBalancerArn")?)?;
     let (arn, main_port) = (balancer.arn.clone(), balancer.port);
     let port: u16 =
         params.parsed("Port")?.ok_or_else(|| ApiError::new("ValidationError", "A listener port must be specified"))?;
@@ -68,7 +68,7 @@ fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
     let groups =
         actions.iter().filter_map(|action| if let Action::Forward(groups) = action { Some(groups) } else { None });
     for (arn, _) in groups.flatten() {
-        target_groups::by_arn(state, arn)?;
+        state.target_group(arn)?;
     }
     Ok(actions)
 }
@@ -169,7 +169,7 @@ pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
             let text = "You cannot specify both listener ARN and rule ARNs";
             return Err(ApiError::new("ValidationError", text));
         }
-        Some(arn) => vec![by_arn(state, arn)?],
+        Some(arn) => vec![state.listener(arn)?],
         None if arns.is_empty() => {
             return Err(ApiError::new(
                 "ValidationError",
@@ -204,11 +204,11 @@ pub fn rule_arn(listener: &Listener) -> String {
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let arns = params.texts("ListenerArns");
     for arn in &arns {
-        by_arn(state, arn)?;
+        state.listener(arn)?;
     }
     let balancer = params.text("LoadBalancerArn");
     if let Some(arn) = balancer {
-        load_balancers::by_arn(state, arn)?;
+        state.load_balancer(arn)?;
     } else if arns.is_empty() {
         return Err(ApiError::new("ValidationError", "You must specify either listener ARNs or a load balancer ARN"));
     }
@@ -219,14 +219,9 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(shown(state.listeners.values().filter(chosen)))
 }
 
-/// The listener of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a Listener, ApiError> {
-    state.listeners.get(arn).ok_or_else(|| ApiError::new("ListenerNotFound", "One or more listeners not found"))
-}
-
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("ListenerArn")?;
-    let before = by_arn(state, arn)?.clone();
+    let before = state.listener(arn)?.clone();
     let port = checked_port(params.parsed("Port")?.unwrap_or(before.port))?;
     let taken = |other: &Listener| other.arn != arn && other.port == port;
     if state.listeners_of(&before.load_balancer).any(taken) {
@@ -245,7 +240,7 @@ pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
 
 pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("ListenerArn")?.to_owned();
-    by_arn(state, &arn)?;
+    state.listener(&arn)?;
     remove(state, site, &arn);
     Ok(Xml::new())
 }

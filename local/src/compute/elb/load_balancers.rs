@@ -140,7 +140,7 @@ fn place_interfaces(state: &mut State, site: &Site, arn: &str) {
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let (arns, names) = (params.texts("LoadBalancerArns"), params.texts("Names"));
     for arn in &arns {
-        by_arn(state, arn)?;
+        state.load_balancer(arn)?;
     }
     if let Some(name) = names.iter().find(|name| !state.load_balancers.values().any(|one| one.name == **name)) {
         return Err(ApiError::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")));
@@ -148,15 +148,6 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
     let all = arns.is_empty() && names.is_empty();
     let chosen = |one: &&LoadBalancer| all || arns.contains(&one.arn) || names.contains(&one.name);
     Ok(shown(site, state.load_balancers.values().filter(chosen)))
-}
-
-/// The load balancer of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a LoadBalancer, ApiError> {
-    if !arn.contains(":loadbalancer/") {
-        return Err(ApiError::new("ValidationError", format!("'{arn}' is not a valid load balancer ARN")));
-    }
-    let missing = || ApiError::new("LoadBalancerNotFound", format!("Load balancer '{arn}' not found"));
-    state.load_balancers.get(arn).ok_or_else(missing)
 }
 
 pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
@@ -185,9 +176,9 @@ pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
 
 pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    by_arn(state, arn)?;
+    state.load_balancer(arn)?;
     let groups = chosen_security_groups(state, params)?;
-    state.load_balancers.get_mut(arn).expect("by_arn() found it").security_groups.clone_from(&groups);
+    state.load_balancer_mut(arn)?.security_groups.clone_from(&groups);
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
     xml.names("SecurityGroupIds", groups);
@@ -196,9 +187,9 @@ pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> A
 
 pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
     let arn = params.required("LoadBalancerArn")?;
-    by_arn(state, arn)?;
+    state.load_balancer(arn)?;
     let subnets = chosen_subnets(site, params)?;
-    state.load_balancers.get_mut(arn).expect("by_arn() found it").subnets = subnets;
+    state.load_balancer_mut(arn)?.subnets = subnets;
     place_interfaces(state, site, arn);
     let mut xml = Xml::new();
     write_zones(&mut xml, site, &state.load_balancers[arn]);

@@ -1,6 +1,5 @@
 //! Tags of load balancers, target groups and listeners.
 
-use super::{listeners, load_balancers, target_groups};
 use crate::compute::Site;
 use crate::compute::state::{State, Tags};
 use crate::compute::wire::{Answer, ApiError, Params, Xml};
@@ -67,9 +66,9 @@ fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
     }
     for arn in &arns {
         match arn {
-            arn if arn.contains(":targetgroup/") => drop(target_groups::by_arn(state, arn)?),
-            arn if arn.contains(":listener/") => drop(listeners::by_arn(state, arn)?),
-            arn => drop(load_balancers::by_arn(state, arn)?),
+            arn if arn.contains(":targetgroup/") => drop(state.target_group(arn)?),
+            arn if arn.contains(":listener/") => drop(state.listener(arn)?),
+            arn => drop(state.load_balancer(arn)?),
         }
     }
     Ok(arns)

@@ -138,14 +138,14 @@ impl HealthCheck {
 pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     let (arns, names) = (params.texts("TargetGroupArns"), params.texts("Names"));
     for arn in &arns {
-        by_arn(state, arn)?;
+        state.target_group(arn)?;
     }
     if !names.iter().all(|name| state.target_groups.values().any(|one| one.name == *name)) {
         return Err(ApiError::new("TargetGroupNotFound", "One or more target groups not found"));
     }
     let balancer = params.text("LoadBalancerArn");
     if let Some(arn) = balancer {
-        super::load_balancers::by_arn(state, arn)?;
+        state.load_balancer(arn)?;
     }
     let all = arns.is_empty() && names.is_empty();
     let chosen = |one: &&TargetGroup| {
@@ -155,19 +155,10 @@ pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
     Ok(shown(state, state.target_groups.values().filter(chosen)))
 }
 
-/// The target group of an ARN.
-pub fn by_arn<'a>(state: &'a State, arn: &str) -> Result<&'a TargetGroup, ApiError> {
-    if !arn.contains(":targetgroup/") {
-        return Err(ApiError::new("ValidationError", format!("'{arn}' is not a valid target group ARN")));
-    }
-    let missing = || ApiError::new("TargetGroupNotFound", "One or more target groups not found");
-    state.target_groups.get(arn).ok_or_else(missing)
-}
-
 pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
-    let check = checked(params, &by_arn(state, arn)?.check)?;
-    state.target_groups.get_mut(arn).expect("by_arn() found it").check = check;
+    let check = checked(params, &state.target_group(arn)?.check)?;
+    state.target_group_mut(arn)?.check = check;
     Ok(shown(state, [&state.target_groups[arn]]))
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::target_groups::by_arn;
 use crate::compute::Site;
 use crate::compute::clock::Moment;
 use crate::compute::ec2;
@@ -72,63 +71,111 @@ fn seen_at(state: &State, group: &TargetGroup, target: &Target, port: u16) -> Op
 
 /// The targets that may get a request. If all are unhealthy they all do, since the checks may be what is wrong.
 pub fn routable<'a>(state: &'a State, site: &Site, group: &'a TargetGroup) -> Vec<&'a Target> {
-    let with = |wanted: &str| -> Vec<&'a Target> {
-        group.targets.values().filter(|target| status(state, site, group, target).0 == wanted).collect()
+    let all: Vec<(&Target, Status)> =
+        group.targets.values().map(|target| (target, Status::of(state, site, group, target))).collect();
+    let with = |wanted: fn(&Status) -> bool| -> Vec<&'a Target> {
+        all.iter().filter(|(_, status)| wanted(status)).map(|(target, _)| *target).collect()
     };
-    let (healthy, unchecked) = (with("healthy"), with("unavailable"));
+    let (healthy, unchecked) = (with(|one| *one == Status::Healthy), with(|one| *one == Status::Unchecked));
     match (healthy.is_empty(), unchecked.is_empty()) {
         (false, _) => healthy,
         (true, false) => unchecked,
-        (true, true) => with("unhealthy"),
+        (true, true) => with(|one| one.is_unhealthy()),
     }
 }
 
-/// State, reason and description.
-pub type Status = (&'static str, Option<String>, Option<String>);
+/// What load balancing says of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status<'a> {
+    Draining,
+    /// Nothing sends requests to its group.
+    NotInUse,
+    NotRegistered,
+    Stopped,
+    Terminated,
+    /// The load balancer is not in the zone of the target.
+    ZoneNotEnabled,
+    /// The load balancer is not there yet.
+    Registering,
+    /// Nothing is known yet.
+    Checking,
+    /// Nobody asks for its health.
+    Unchecked,
+    Healthy,
+    Unhealthy {
+        reason: &'a str,
+        description: &'a str,
+    },
+}
 
-/// What the API says about a target.
-pub fn status(state: &State, site: &Site, group: &TargetGroup, target: &Target) -> Status {
-    let told = |state: &'static str, reason: &str, description: &str| -> Status {
-        (state, Some(reason.to_owned()), Some(description.to_owned()))
-    };
-    if target.draining.is_some() {
-        return told("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress");
+impl<'a> Status<'a> {
+    /// The status of a target of a group.
+    pub fn of(state: &State, site: &Site, group: &TargetGroup, target: &'a Target) -> Status<'a> {
+        if target.draining.is_some() {
+            return Status::Draining;
+        }
+        let balancers = state.balancers_of(&group.arn);
+        if balancers.is_empty() {
+            return Status::NotInUse;
+        }
+        let instance = match state.instances.get(&target.id) {
+            Some(instance) if instance.is_alive() => instance,
+            Some(Instance { state: InstanceState::Stopping | InstanceState::Stopped, .. }) => return Status::Stopped,
+            _ => return Status::Terminated,
+        };
+        let balancers = || balancers.iter().filter_map(|arn| state.load_balancers.get(*arn));
+        let is_enabled = |subnet: &String| zone_of(site, subnet).as_ref() == Some(&instance.zone);
+        if !balancers().any(|one| one.subnets.iter().any(is_enabled)) {
+            return Status::ZoneNotEnabled;
+        }
+        if !balancers().any(|one| one.active) {
+            return Status::Registering;
+        }
+        if !group.check.enabled {
+            return Status::Unchecked;
+        }
+        match &target.health {
+            Health::Initial => Status::Checking,
+            Health::Healthy => Status::Healthy,
+            Health::Unhealthy { reason, description } => Status::Unhealthy { reason, description },
+        }
     }
-    let balancers = state.balancers_of(&group.arn);
-    let enabled = |instance: &Instance| {
-        let mut used = balancers.iter().filter_map(|arn| state.load_balancers.get(*arn));
-        used.any(|one| one.subnets.iter().any(|subnet| zone_of(site, subnet).as_ref() == Some(&instance.zone)))
-    };
-    match state.instances.get(&target.id) {
-        _ if balancers.is_empty() => told(
-            "unused",
-            "Target.NotInUse",
-            "Target group is not configured to receive traffic from the load balancer",
-        ),
-        Some(instance) if !instance.is_alive() => {
-            let description = match instance.state {
-                InstanceState::Stopping | InstanceState::Stopped => "Target is in the stopped state",
-                _ => "Target is in the terminated state",
-            };
-            told("unused", "Target.InvalidState", description)
-        }
-        None => told("unused", "Target.InvalidState", "Target is in the terminated state"),
-        Some(instance) if !enabled(instance) => told(
-            "unused",
-            "Target.NotInUse",
-            "Target is in an Availability Zone that is not enabled for the load balancer",
-        ),
-        Some(_) if !balancers.iter().any(|arn| state.load_balancers.get(*arn).is_some_and(|one| one.active)) => {
-            told("initial", "Elb.RegistrationInProgress", "Target registration is in progress")
-        }
-        Some(_) if !group.check.enabled => {
-            told("unavailable", "Target.HealthCheckDisabled", "Health checks are disabled for this target group")
-        }
-        Some(_) => match &target.health {
-            Health::Initial => told("initial", "Elb.InitialHealthChecking", "Initial health checks in progress"),
-            Health::Healthy => ("healthy", None, None),
-            Health::Unhealthy { reason, description } => told("unhealthy", reason, description),
-        },
+
+    pub fn is_unhealthy(&self) -> bool {
+        matches!(self, Status::Unhealthy { .. })
+    }
+
+    /// State, reason and description, as the API has them.
+    pub fn api(&self) -> (&'static str, Option<&'a str>, Option<&'a str>) {
+        let (state, reason, description) = match self {
+            Status::Draining => ("draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"),
+            Status::NotInUse => (
+                "unused",
+                "Target.NotInUse",
+                "Target group is not configured to receive traffic from the load balancer",
+            ),
+            Status::NotRegistered => ("unused", "Target.NotRegistered", "Target is not registered to the target group"),
+            Status::Stopped => ("unused", "Target.InvalidState", "Target is in the stopped state"),
+            Status::Terminated => ("unused", "Target.InvalidState", "Target is in the terminated state"),
+            Status::ZoneNotEnabled => (
+                "unused",
+                "Target.NotInUse",
+                "Target is in an Availability Zone that is not enabled for the load balancer",
+            ),
+            Status::Registering => ("initial", "Elb.RegistrationInProgress", "Target registration is in progress"),
+            Status::Checking => ("initial", "Elb.InitialHealthChecking", "Initial health checks in progress"),
+            Status::Unchecked => {
+                ("unavailable", "Target.HealthCheckDisabled", "Health checks are disabled for this target group")
+            }
+            Status::Healthy => return ("healthy", None, None),
+            Status::Unhealthy { reason, description } => ("unhealthy", *reason, *description),
+        };
+        (state, Some(reason), Some(description))
+    }
+
+    /// Whether nobody sends requests to the target.
+    pub fn is_unused(&self) -> bool {
+        self.api().0 == "unused"
     }
 }
 
@@ -138,7 +185,7 @@ fn zone_of(site: &Site, subnet: &str) -> Option<String> {
 
 pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
-    by_arn(state, arn)?;
+    state.target_group(arn)?;
     let targets = named(params)?;
     for (id, _) in &targets {
         match state.instances.get(id) {
@@ -164,7 +211,7 @@ pub fn register_by_id(state: &mut State, _site: &Site, params: &Params) -> Answe
 
 pub fn deregister_by_id(state: &mut State, _site: &Site, params: &Params) -> Answer {
     let arn = params.required("TargetGroupArn")?;
-    by_arn(state, arn)?;
+    state.target_group(arn)?;
     for (id, port) in named(params)? {
         deregister(state, arn, &id, port);
     }
@@ -176,21 +223,17 @@ fn named(params: &Params) -> Result<Vec<(String, Option<u16>)>, ApiError> {
 }
 
 pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
-    let group = by_arn(state, params.required("TargetGroupArn")?)?;
+    let group = state.target_group(params.required("TargetGroupArn")?)?;
     let asked = named(params)?;
     let mut rows: Vec<(String, u16, Status)> = Vec::new();
     if asked.is_empty() {
-        rows.extend(group.targets.values().map(|one| (one.id.clone(), one.port, status(state, site, group, one))));
+        rows.extend(group.targets.values().map(|one| (one.id.clone(), one.port, Status::of(state, site, group, one))));
     }
     for (id, port) in asked {
         let port = port.unwrap_or(group.port);
         let status = match group.targets.get(&target_key(&id, port)) {
-            Some(target) => status(state, site, group, target),
-            None => (
-                "unused",
-                Some("Target.NotRegistered".to_owned()),
-                Some("Target is not registered to the target group".to_owned()),
-            ),
+            Some(target) => Status::of(state, site, group, target),
+            None => Status::NotRegistered,
         };
         rows.push((id, port, status));
     }
@@ -198,11 +241,12 @@ pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
         if group.check.port == "traffic-port" { port.to_string() } else { group.check.port.clone() }
     };
     let mut xml = Xml::new();
-    xml.members("TargetHealthDescriptions", rows, |xml, (id, port, (state, reason, description))| {
+    xml.members("TargetHealthDescriptions", rows, |xml, (id, port, status)| {
         xml.within("Target", |xml| {
             xml.text("Id", &id).text("Port", port);
         });
         xml.text("HealthCheckPort", check_port(port));
+        let (state, reason, description) = status.api();
         xml.within("TargetHealth", |xml| {
             xml.text("State", state).maybe("Reason", reason).maybe("Description", description);
         });
