@@ -1,14 +1,16 @@
 //! Identifies the call: its service, its operation, and whether it changes anything.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Protocol;
+use crate::upload::Upload;
 
-/// One request, read whole.
+/// One request, which has arrived whole.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub method: Method,
@@ -18,6 +20,8 @@ pub(crate) struct Request {
     pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The body of a large upload, which is on disk; then the other one is empty.
+    pub upload: Option<Arc<Upload>>,
 }
 
 impl Request {

@@ -40,6 +40,7 @@ mod store;
 mod sts;
 mod tags;
 mod taken;
+mod upload;
 mod warden;
 
 use std::fs::{File, TryLockError};

@@ -273,6 +273,7 @@ mod tests {
             query: String::new(),
             headers: Default::default(),
             body: Bytes::copy_from_slice(body.as_bytes()),
+            upload: None,
         };
         let answer = cut(&call, &request, xml(200, ROLES.to_owned()), short);
         let text = String::from_utf8_lossy(answer.body()).into_owned();
@@ -352,6 +353,7 @@ mod tests {
                 query: String::new(),
                 headers: Default::default(),
                 body: Bytes::from_static(b"{}"),
+                upload: None,
             };
             let call = Call { service: service.into(), operation: operation.into(), protocol: Protocol::Query };
             let styled = STYLES.iter().filter(|style| style.service == service);
@@ -376,6 +378,7 @@ mod tests {
                 query: String::new(),
                 headers: Default::default(),
                 body: Bytes::new(),
+                upload: None,
             };
             let whole = xml(200, format!("<R><{list}>{members}</{list}></R>"));
             let answer = cut(&call, &request, whole, false);

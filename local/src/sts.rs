@@ -157,6 +157,7 @@ mod tests {
             query: String::new(),
             headers: http::HeaderMap::new(),
             body: format!("Action=AssumeRole&DurationSeconds={seconds}").into(),
+            upload: None,
         }
     }
 

@@ -244,6 +244,7 @@ mod tests {
                 query: query.to_owned(),
                 headers: http::HeaderMap::new(),
                 body: Bytes::new(),
+                upload: None,
             };
             assert_eq!(page_size(&request).ok(), expected, "{query}");
         }

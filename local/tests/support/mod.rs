@@ -26,6 +26,7 @@ impl World {
     }
 
     /// The same directory under a new server.
+    #[allow(dead_code)] // each test binary uses its part
     pub async fn restarted(self) -> World {
         self.cloud.stop().await;
         World::in_dir(self.dir).await

@@ -61,6 +61,14 @@ impl Server {
         self.process.wait().expect("it ends");
     }
 
+    /// The most memory that it has had, in kilobytes.
+    #[allow(dead_code)] // each test binary uses its part
+    pub fn peak_memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the system says it");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
     /// Clients that try once: whoever tries again does not know what has happened.
     pub async fn config(&self) -> SdkConfig {
         let config = config_at(&self.endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await;
