@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, UriPathNormalizationMode,
     sign,
@@ -30,9 +30,9 @@ use tokio::net::TcpStream;
 
 const BUCKET: &str = "large-objects";
 /// A size that no machine notices on its disk, and that would show in the memory of a server that holds it.
-const LARGE: u64 = 300 << 20;
+const LARGE: u64 = 200 << 20;
 /// What the server may have had in memory at most, in kilobytes.
-const MEMORY_KB: u64 = 150 << 10;
+const MEMORY_KB: u64 = 120 << 10;
 const PIECE: usize = 1 << 20;
 
 /// The bytes of an object of any size, each piece of them different, without the object.
@@ -398,7 +398,7 @@ async fn however_large_objects_are_the_server_stays_small() {
 async fn in_parts(server: &Server, s3: &aws_sdk_s3::Client, bytes: &mut Bytes) {
     let upload = s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
     let id = upload.upload_id().unwrap();
-    let mut first = Bytes::new(60 << 20);
+    let mut first = Bytes::new(40 << 20);
     let mut parts = Vec::new();
     for number in 1..=2 {
         let path = format!("/{BUCKET}/parts?partNumber={number}&uploadId={id}");
@@ -481,6 +481,28 @@ async fn a_large_upload_that_is_refused_leaves_nothing_behind() {
         let got = s3.get_object().bucket(BUCKET).key("key").send().await.unwrap();
         compare(got.body, &mut bytes, "the object").await;
         assert_eq!(bytes_on_disk(world.dir.path()).len(), 1, "{mode:?}");
+    }
+    world.cloud.stop().await;
+}
+
+#[tokio::test]
+async fn what_comes_without_a_checksum_gets_the_one_that_a_small_upload_gets() {
+    let world = World::new().await;
+    let (s3, endpoint) = (world.s3(), world.cloud.endpoint());
+    s3.create_bucket().bucket(BUCKET).send().await.unwrap();
+    let mut bytes = Bytes::new((2 << 20) + 5);
+    let begin = s3.create_multipart_upload().bucket(BUCKET).key("parts").checksum_algorithm(ChecksumAlgorithm::Crc32);
+    let begun = begin.checksum_type(ChecksumType::FullObject).send().await.unwrap();
+    let part = format!("/{BUCKET}/parts?partNumber=1&uploadId={}", begun.upload_id().unwrap());
+    for (path, header) in [(part, "x-amz-checksum-crc32"), (format!("/{BUCKET}/key"), "x-amz-checksum-crc64nvme")] {
+        let put = Put { endpoint: &endpoint, path: &path, mode: Mode::Unsigned, wrong: Wrong::Nothing, headers: &[] };
+        let large = put.alone(&mut bytes).await;
+        assert_eq!(large.status, 200, "{}", large.body);
+        let sum = large.headers[header].clone();
+        assert!(header != "x-amz-checksum-crc32" || sum == bytes.crc32(), "{sum}");
+        // A client that sends it, too, is not refused.
+        let put = Put { headers: &[(header, sum.as_str())], ..put };
+        assert_eq!(put.alone(&mut bytes).await.status, 200, "{header}");
     }
     world.cloud.stop().await;
 }

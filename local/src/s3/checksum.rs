@@ -93,8 +93,8 @@ impl Algorithm {
     }
 
     /// Those of which an upload will need the sum: what its head announces, itself or as a trailer. Where it announces
-    /// none, S3 chooses among those that can be put together.
-    pub(super) fn wanted(head: &Request) -> Vec<Algorithm> {
+    /// none, an object has S3's own, and a part that of its multipart upload.
+    pub(super) fn wanted(head: &Request, is_part: bool) -> Vec<Algorithm> {
         let trailers = head.header("x-amz-trailer").unwrap_or_default();
         let is_announced = |algorithm: &Algorithm| {
             let name = algorithm.header();
@@ -102,9 +102,11 @@ impl Algorithm {
             in_trailer || head.header(name).is_some() || head.has(name)
         };
         let announced: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(is_announced).collect();
-        match announced.is_empty() {
-            true => vec![Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme],
-            false => announced,
+        match (announced.is_empty(), is_part) {
+            (false, _) => announced,
+            (true, false) => vec![Algorithm::Crc64Nvme],
+            // The others are refused without a value.
+            (true, true) => vec![Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme],
         }
     }
 }

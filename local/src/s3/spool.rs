@@ -68,7 +68,7 @@ impl Spool {
             return Err(Refusal::new(400, "EntityTooLarge", text));
         }
         let writer = Writer::create(&self.0).map_err(|fault| unwritten(&fault.to_string()))?;
-        let digests = Digests::of(Algorithm::wanted(head));
+        let digests = Digests::of(Algorithm::wanted(head, call.operation == "UploadPart"));
         let work = Ok(Box::new(Work { payload, size, written: 0, writer, digests }));
         Ok(Some(Incoming { waiting: Vec::new(), work }))
     }
