@@ -1,11 +1,47 @@
 //! Answers and errors in the wire format of each service's protocol.
 
+use std::io;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
 use http::{StatusCode, header};
+use parking_lot::Mutex;
 use serde_json::json;
 
 /// What every part of the server answers with.
 pub(crate) type Response = http::Response<Bytes>;
+
+/// A body that is read from the disk while it is sent. It goes with its answer as an extension, and the answer's own body
+/// is empty.
+#[derive(Clone)]
+pub(crate) struct Streamed {
+    pub length: u64,
+    bytes: Arc<Mutex<Option<Pieces>>>,
+}
+
+/// The pieces of a body, one after another.
+pub(crate) type Pieces = BoxStream<'static, io::Result<Bytes>>;
+
+impl Streamed {
+    pub(crate) fn new(length: u64, bytes: Pieces) -> Streamed {
+        Streamed { length, bytes: Arc::new(Mutex::new(Some(bytes))) }
+    }
+
+    pub(crate) fn put_in(self, answer: &mut Response) {
+        answer.extensions_mut().insert(self);
+    }
+
+    /// The pieces, which can be had once.
+    pub(crate) fn pieces(self) -> Pieces {
+        self.bytes.lock().take().unwrap_or_else(|| stream::empty().boxed())
+    }
+}
+
+/// How many bytes the body of an answer has.
+pub(crate) fn length(answer: &Response) -> u64 {
+    answer.extensions().get().map_or(answer.body().len() as u64, |streamed: &Streamed| streamed.length)
+}
 
 /// What a client gets to see of an answer.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! A request, and the call that it is: the operation of a service, with its row and its input.
 
+use std::sync::Arc;
+
 mod input;
 mod operation;
 
@@ -8,10 +10,11 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::Protocol;
+use crate::upload::Upload;
 pub(crate) use input::{Form, Input, Json, Rest, Unreadable};
 pub(crate) use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Style};
 
-/// One request, read whole.
+/// One request, which has arrived whole.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub method: Method,
@@ -21,6 +24,8 @@ pub(crate) struct Request {
     pub query: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The body of a large upload, which is on disk; then the other one is empty.
+    pub upload: Option<Arc<Upload>>,
 }
 
 impl Request {

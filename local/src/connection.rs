@@ -8,10 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::answer::{Pieces, Response, Streamed};
 
 /// How long half a body has to leave before its connection is closed.
 const LEAVE: Duration = Duration::from_millis(50);
@@ -90,19 +93,25 @@ impl AsyncWrite for Line {
 /// An answer's body: all of it, or the half that arrives before the line breaks.
 pub(crate) enum Content {
     Whole(Option<Bytes>),
-    Half { announced: u64, half: Option<Bytes>, leaving: Pin<Box<Sleep>> },
+    Streamed { left: u64, pieces: Pieces },
+    Half { announced: u64, left: u64, pieces: Pieces, leaving: Option<Pin<Box<Sleep>>> },
 }
 
 impl Content {
-    pub(crate) fn whole(bytes: Bytes) -> Content {
-        Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    pub(crate) fn whole(mut answer: Response) -> http::Response<Content> {
+        match answer.extensions_mut().remove::<Streamed>() {
+            Some(streamed) => answer.map(|_| Content::Streamed { left: streamed.length, pieces: streamed.pieces() }),
+            None => answer.map(|bytes| Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))),
+        }
     }
 
     /// Announces everything and brings half.
-    pub(crate) fn half(mut bytes: Bytes) -> Content {
-        let announced = bytes.len() as u64;
-        bytes.truncate(bytes.len() / 2);
-        Content::Half { announced, half: Some(bytes), leaving: Box::pin(tokio::time::sleep(LEAVE)) }
+    pub(crate) fn half(mut answer: Response) -> http::Response<Content> {
+        let half = |announced: u64, pieces| Content::Half { announced, left: announced / 2, pieces, leaving: None };
+        match answer.extensions_mut().remove::<Streamed>() {
+            Some(streamed) => answer.map(|_| half(streamed.length, streamed.pieces())),
+            None => answer.map(|bytes| half(bytes.len() as u64, stream::iter([Ok(bytes)]).boxed())),
+        }
     }
 }
 
@@ -111,23 +120,30 @@ impl Body for Content {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut *self {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Half { half, leaving, .. } => match half.take() {
-                Some(half) if !half.is_empty() => Poll::Ready(Some(Ok(Frame::data(half)))),
+        let (left, pieces) = match &mut *self {
+            Content::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Half { left: 0, leaving, .. } => {
                 // What was written leaves while this waits.
-                _ => leaving.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into()))),
-            },
-        }
+                let leaving = leaving.get_or_insert_with(|| Box::pin(tokio::time::sleep(LEAVE)));
+                return leaving.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into())));
+            }
+            Content::Streamed { left, pieces } | Content::Half { left, pieces, .. } => (left, pieces),
+        };
+        pieces.as_mut().poll_next(cx).map_ok(|mut bytes| {
+            bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= bytes.len() as u64;
+            Frame::data(bytes)
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Content::Whole(None))
+        matches!(self, Content::Whole(None) | Content::Streamed { left: 0, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(match self {
             Content::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Content::Streamed { left, .. } => *left,
             Content::Half { announced, .. } => *announced,
         })
     }

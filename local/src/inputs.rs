@@ -175,7 +175,7 @@ fn request(text: &[u8]) -> Option<Request> {
         headers.append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
     }
     let (path, query) = (target.path().to_owned(), target.query().unwrap_or_default().to_owned());
-    Some(with_scope(Request { method, path, query, headers, body: Bytes::copy_from_slice(body) }))
+    Some(with_scope(Request { method, path, query, headers, body: Bytes::copy_from_slice(body), upload: None }))
 }
 
 /// `service: dynamodb` stands for a whole signature of that service, which no fuzzer finds and nobody wants to read.

@@ -1,4 +1,5 @@
-//! Reads requests: the head first, the body only if the head is acceptable. All bodies share one memory bound.
+//! Reads requests: the head first, the body only if the head is acceptable. Large uploads go to the disk as they arrive;
+//! all other bodies share one memory bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +7,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Incoming as Arriving};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::answer::{Protocol, Refusal};
 use crate::call::{Call, Request};
+use crate::s3::Incoming;
+use crate::upload::Upload;
 
-/// What all bodies under way may have together, in kilobytes. One that is larger than this has it all.
+/// What all bodies under way may have together, in kilobytes.
 const ROOM_KB: u32 = 256 << 10;
+/// What an upload has of that while it goes to the disk, whatever its size.
+const UPLOAD: u64 = 2 << 20;
 /// Bodies this small are always read: a refusal then reaches a client that sends before it listens.
 const SMALL: u64 = 64 << 10;
 /// The most that is read of a body of unknown length.
@@ -35,7 +40,16 @@ pub(crate) struct Intake(Arc<Semaphore>);
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    /// An upload that is on disk; then there are no bytes.
+    pub upload: Option<Arc<Upload>>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a body that may be read goes.
+enum Way {
+    /// Into memory, up to so many bytes.
+    Memory(u64),
+    Disk(Incoming),
 }
 
 impl Default for Intake {
@@ -50,11 +64,12 @@ impl Intake {
         &self,
         head: &Request,
         call: &Call,
-        body: Incoming,
-        admit: impl FnOnce() -> Result<(), Refusal>,
+        body: Arriving,
+        admit: impl FnOnce(u64) -> Result<Option<Incoming>, Refusal>,
     ) -> Result<Taken, Refusal> {
         match self.check(head, call, &body, admit) {
-            Ok(length) => self.take(length, body, call.protocol).await,
+            Ok(Way::Memory(most)) => self.take(most, body, call.protocol).await,
+            Ok(Way::Disk(incoming)) => self.store(incoming, body, call.protocol).await,
             Err(refusal) => {
                 // Whoever asks first whether to send has not begun, and reading would be the invitation.
                 if !head.headers.contains_key(header::EXPECT) {
@@ -65,14 +80,13 @@ impl Intake {
         }
     }
 
-    /// How long the body will be at most, if it may be read.
     fn check(
         &self,
         head: &Request,
         call: &Call,
-        body: &Incoming,
-        admit: impl FnOnce() -> Result<(), Refusal>,
-    ) -> Result<u64, Refusal> {
+        body: &Arriving,
+        admit: impl FnOnce(u64) -> Result<Option<Incoming>, Refusal>,
+    ) -> Result<Way, Refusal> {
         let announced = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
         let length = match announced {
             Some(length) => length,
@@ -89,42 +103,61 @@ impl Intake {
         if length > 0 {
             check_origin(head, call)?;
         }
-        if length > SMALL {
-            admit()?;
+        if length > SMALL
+            && let Some(incoming) = admit(length)?
+        {
+            return Ok(Way::Disk(incoming));
         }
         let most = most(head, call);
         match announced {
             Some(length) if length > most => Err(too_large(head, call)),
-            _ => Ok(length.min(most)),
+            _ => Ok(Way::Memory(length.min(most))),
         }
     }
 
-    async fn take(&self, most: u64, mut body: Incoming, protocol: Protocol) -> Result<Taken, Refusal> {
-        let kilobytes = most.div_ceil(1024).min(ROOM_KB.into()) as u32;
-        let room = timeout(PATIENCE, self.0.clone().acquire_many_owned(kilobytes)).await;
-        let Ok(Ok(room)) = room else { return Err(busy(protocol)) };
+    async fn take(&self, most: u64, mut body: Arriving, protocol: Protocol) -> Result<Taken, Refusal> {
+        let room = self.room(most, protocol).await?;
         // The system gives memory when it is written to, and not before.
         let mut bytes = BytesMut::with_capacity(most as usize);
-        loop {
-            let frame = timeout(SILENCE, body.frame()).await.map_err(|_| silent())?;
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|_| cut_off())?;
-            if let Some(part) = frame.data_ref() {
-                if (bytes.len() + part.len()) as u64 > most {
-                    return Err(Refusal::new(413, "RequestEntityTooLarge", "The body is larger than it may be"));
-                }
-                bytes.extend_from_slice(part);
+        while let Some(part) = part(&mut body).await? {
+            if (bytes.len() + part.len()) as u64 > most {
+                return Err(Refusal::new(413, "RequestEntityTooLarge", "The body is larger than it may be"));
             }
+            bytes.extend_from_slice(&part);
         }
-        Ok(Taken { bytes: bytes.freeze(), _room: room })
+        Ok(Taken { bytes: bytes.freeze(), upload: None, _room: Some(room) })
+    }
+
+    async fn store(&self, mut incoming: Incoming, mut body: Arriving, protocol: Protocol) -> Result<Taken, Refusal> {
+        let _room = self.room(UPLOAD, protocol).await?;
+        while let Some(part) = part(&mut body).await? {
+            incoming.take(&part).await;
+        }
+        let upload = Some(Arc::new(incoming.end().await?));
+        Ok(Taken { bytes: Bytes::new(), upload, _room: None })
+    }
+
+    async fn room(&self, bytes: u64, protocol: Protocol) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kilobytes = bytes.div_ceil(1024).min(ROOM_KB.into()) as u32;
+        let room = timeout(PATIENCE, self.0.clone().acquire_many_owned(kilobytes)).await;
+        room.ok().and_then(Result::ok).ok_or_else(|| busy(protocol))
     }
 }
 
-/// The largest bodies: AWS's own limits where they are known, and never more than this machine should hold.
+/// The next bytes of a body.
+async fn part(body: &mut Arriving) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let frame = timeout(SILENCE, body.frame()).await.map_err(|_| silent())?;
+        let Some(frame) = frame else { return Ok(None) };
+        // Trailers of HTTP say nothing here.
+        if let Ok(part) = frame.map_err(|_| cut_off())?.into_data() {
+            return Ok(Some(part));
+        }
+    }
+}
+
+/// The largest bodies in memory: AWS's own limits where they are known, and never more than this machine should hold.
 const MOST: &[(&str, &str, u64)] = &[
-    // AWS takes 5 GiB (S3 user guide, "Uploading objects").
-    ("s3", "PutObject", 1 << 30),
-    ("s3", "UploadPart", 1 << 30),
     // A form in a page of somebody's: its policy, which says more, is in the body itself.
     ("s3", "PostObject", 64 << 20),
     ("s3", "", 4 << 20),
@@ -168,9 +201,6 @@ fn check_origin(head: &Request, call: &Call) -> Result<(), Refusal> {
 fn too_large(head: &Request, call: &Call) -> Refusal {
     let most = most(head, call);
     match (call.service.as_str(), call.operation.as_str()) {
-        ("s3", "PutObject" | "UploadPart") => {
-            Refusal::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
-        }
         ("s3", _) if is_form(head, call) => {
             Refusal::new(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
         }
@@ -200,7 +230,7 @@ fn cut_off() -> Refusal {
     Refusal::new(400, "IncompleteBody", "The request body terminated unexpectedly")
 }
 
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: Arriving) {
     let mut left = LEFTOVER;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, |part| part.len() as u64);
@@ -224,5 +254,6 @@ pub(crate) fn head(parts: http::request::Parts) -> Request {
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers,
         body: Bytes::new(),
+        upload: None,
     }
 }

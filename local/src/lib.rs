@@ -39,6 +39,7 @@ mod store;
 mod sts;
 mod tags;
 mod taken;
+mod upload;
 mod warden;
 
 use std::fs::{File, TryLockError};

@@ -267,7 +267,7 @@ struct ObjectsOf(Arc<S3>);
 #[async_trait]
 impl compute::Objects for ObjectsOf {
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
-        let found = self.0.object(bucket, key).await;
+        let found = self.0.object(bucket, key, s3::IN_MEMORY).await;
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use crate::answer::{Protocol, Refusal, Response, json_answer};
 use crate::call::{Call, Effect, Needs, Operation, Rows};
 use crate::permissions::{Caller, Denial};
-use crate::s3::{self, S3};
+use crate::s3::{self, S3, TOO_LARGE};
 use crate::taken::ANYTHING;
 
 /// The limits of the real API.
@@ -100,8 +100,8 @@ async fn picture(image: &Value, s3: &S3) -> Result<Bytes, Refusal> {
     let (Some(bucket), Some(key)) = (object["Bucket"].as_str(), object["Name"].as_str()) else {
         return Err(Refusal::new(400, "InvalidParameterException", "Request has invalid parameters"));
     };
-    let bytes = s3.object(bucket, key).await.map_err(|_| unreadable())?;
-    if bytes.len() > LARGEST_OBJECT { Err(too_large(LARGEST_OBJECT)) } else { Ok(bytes) }
+    let read = s3.object(bucket, key, LARGEST_OBJECT as u64).await;
+    read.map_err(|refusal| if refusal.code == TOO_LARGE { too_large(LARGEST_OBJECT) } else { unreadable() })
 }
 
 /// The one answer for what is not there and what may not be read.

@@ -128,6 +128,7 @@ mod tests {
             query: query.to_owned(),
             headers: headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect(),
             body: Bytes::copy_from_slice(body.as_bytes()),
+            upload: None,
         }
     }
 

@@ -70,8 +70,8 @@ async fn connection(
         let (services, about, intake, cut) = (services.clone(), about.clone(), intake.clone(), cut.clone());
         async move {
             match respond(request, services, &about, &intake).await {
-                Reply::Whole(answer) => Ok(answer.map(Content::whole)),
-                Reply::Half(answer) => Ok(answer.map(Content::half)),
+                Reply::Whole(answer) => Ok(Content::whole(answer)),
+                Reply::Half(answer) => Ok(Content::half(answer)),
                 Reply::Nothing => {
                     cut.now();
                     Err("cut on purpose")
@@ -117,7 +117,7 @@ async fn respond(request: http::Request<Incoming>, services: Arc<Services>, abou
 /// Answers a call, whose body is read if its head may have one.
 async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: &Intake) -> Reply {
     let call = routing::identify(&head);
-    match intake.read(&head, &call, body, || services.admit(&call, &head)).await {
+    match intake.read(&head, &call, body, |length| services.admit(&call, &head, length)).await {
         Ok(taken) => run(head, taken, services).await,
         Err(refusal) => Reply::Whole(services.turn_away(&refusal, &call, &head).await),
     }
@@ -126,7 +126,7 @@ async fn answer(head: Request, body: Incoming, services: Arc<Services>, intake: 
 /// A call that has arrived is carried out, whether or not its caller stays to hear the answer. One that only computes
 /// ends with its caller.
 async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
-    let request = Request { body: body.bytes.clone(), ..head };
+    let request = Request { body: body.bytes.clone(), upload: body.upload.clone(), ..head };
     let call = routing::identify(&request);
     let alone = call.ends_with_its_caller();
     let task = tokio::spawn(async move {
@@ -148,7 +148,7 @@ async fn run(head: Request, body: Taken, services: Arc<Services>) -> Reply {
 /// Answers a page of the server's own.
 async fn own(head: Request, body: Incoming, services: &Services, about: &Value, intake: &Intake) -> Response {
     let call = Call::of("local", "", Protocol::RestJson, Input::of(Protocol::RestJson, &head));
-    match intake.read(&head, &call, body, || Ok(())).await {
+    match intake.read(&head, &call, body, |_| Ok(None)).await {
         Ok(taken) => own_page(&Request { body: taken.bytes.clone(), ..head }, services, about),
         Err(refusal) => refusal.answer(Protocol::RestJson),
     }

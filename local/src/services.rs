@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::answer::{Refusal, Reply, Response, not_implemented};
+use crate::answer::{self, Refusal, Reply, Response, not_implemented};
 use crate::call::{self, Asked, Call, Request};
 use crate::compute::Compute;
 use crate::credentials::{Access, Identity, user_arn};
@@ -14,7 +14,7 @@ use crate::journal::Journal;
 use crate::permissions::{Caller, Denial};
 use crate::region_names::{GLOBAL, REGIONS};
 use crate::regions::{Common, Region, Regions};
-use crate::s3::{self, Strangers};
+use crate::s3::{self, Incoming, Spool, Strangers};
 use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
 
 /// What answers calls.
@@ -25,6 +25,7 @@ pub(crate) struct Services {
     access: Arc<Access>,
     iam: Arc<Iam>,
     regions: Regions,
+    spool: Spool,
 }
 
 impl Services {
@@ -38,6 +39,7 @@ impl Services {
         let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
         let iam = Arc::new(Iam::open(&state, GLOBAL, faults.clone()).await?);
         let strangers = Arc::new(Strangers::open(&state)?);
+        let spool = Spool::open(&state)?;
         let common = Common {
             dir: dir.clone(),
             endpoint: endpoint.to_owned(),
@@ -48,16 +50,19 @@ impl Services {
             strangers: strangers.clone(),
         };
         let regions = Regions::open(common, region).await?;
-        Ok(Services { journal: Journal::default(), faults, strangers, access, iam, regions })
+        Ok(Services { journal: Journal::default(), faults, strangers, access, iam, regions, spool })
     }
 
-    /// Refuses a request whose head shows that its body need not be read.
-    pub(crate) fn admit(&self, call: &Call, head: &Request) -> Result<(), Refusal> {
+    /// Refuses a request whose head shows that its body of `length` bytes need not be read, and says where the body of
+    /// an upload goes.
+    pub(crate) fn admit(&self, call: &Call, head: &Request, length: u64) -> Result<Option<Incoming>, Refusal> {
         // The policy of a form is in the form.
-        match intake::is_form(head, call) {
-            true => Ok(()),
-            false => signature::check_head(head, call, &self.access, &self.regions.of_bucket(head).name, self.now()),
+        if intake::is_form(head, call) {
+            return Ok(None);
         }
+        let region = self.regions.of_bucket(head);
+        let payload = signature::check_head(head, call, &self.access, &region.name, self.now())?;
+        self.spool.receive(call, head, length, payload)
     }
 
     /// The answer to a request whose body was not read.
@@ -111,7 +116,7 @@ impl Services {
             }
             Some(Act::Truncate) => match effect().await {
                 // Of nothing there is no half.
-                answer if answer.body().is_empty() => Reply::Nothing,
+                answer if answer::length(&answer) == 0 => Reply::Nothing,
                 answer => Reply::Half(answer),
             },
             Some(Act::HoldBefore(released)) => match self.faults.hold(&released).await {

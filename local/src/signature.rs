@@ -1,6 +1,7 @@
 //! Verifies Signature Version 4: who signed a request, and whether it is what was signed.
 
 mod chain;
+mod payload;
 mod v2;
 
 use hmac::{Hmac, Mac};
@@ -11,10 +12,9 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::answer::{Protocol, Refusal, expired_token};
 use crate::call::{Call, Request, pairs};
-use crate::chunked::Chunked;
 use crate::credentials::{Access, Identity};
 use crate::region_names::{GLOBAL, REGIONS};
-use chain::Chain;
+pub(crate) use payload::{Payload, is_chunked};
 
 /// Signatures are over what RFC 3986 calls unreserved, and everything else encoded.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -44,13 +44,17 @@ pub(crate) fn verify(
         return Err(words.mismatch());
     }
     signed.check_headers(request, &words)?;
-    if words.s3 {
-        signed.check_body(request, &key, &words)?;
+    // A body on disk was verified as it arrived.
+    if words.s3 && request.upload.is_none() {
+        let mut payload = Payload::of(request, &signed, key, words)?;
+        payload.take(&request.body, |_| Ok(()))?;
+        payload.end()?;
     }
     Ok(identity)
 }
 
-/// Refuses a request that its head alone shows to be nobody's. Its body is not there yet.
+/// Refuses a request that its head alone shows to be nobody's. Its body is not there yet, and of S3 can be verified as it
+/// arrives.
 ///
 /// Of S3 the whole head is signed; elsewhere the signature is over the body as well, and is verified with it.
 pub(crate) fn check_head(
@@ -59,17 +63,19 @@ pub(crate) fn check_head(
     access: &Access,
     region: &str,
     now: OffsetDateTime,
-) -> Result<(), Refusal> {
+) -> Result<Payload, Refusal> {
     let words = Words { protocol: call.protocol, s3: call.service == "s3" };
     if words.s3 && v2::is_signed(head) {
-        return v2::verify(head, access, region, &words, now).map(drop);
+        v2::verify(head, access, region, &words, now)?;
+        return Ok(Payload::unsigned(head));
     }
     let (signed, identity) = claimed(head, &words, access, now)?;
     let key = signing_key(&identity.secret_key, &signed.scope);
     if words.s3 && signed.expected(head, &key, true) != signed.signature {
         return Err(words.mismatch());
     }
-    signed.check_headers(head, &words)
+    signed.check_headers(head, &words)?;
+    if words.s3 { Payload::of(head, &signed, key, words) } else { Ok(Payload::unsigned(head)) }
 }
 
 /// Who a request says it is from, at a time and for a place where that may be.
@@ -234,33 +240,6 @@ impl Signed {
         Ok(())
     }
 
-    /// S3 has the hash of the body announced, and that was signed; the body must have it.
-    fn check_body(&self, request: &Request, key: &[u8], words: &Words) -> Result<(), Refusal> {
-        let Some(announced) = request.header("x-amz-content-sha256") else {
-            return Ok(());
-        };
-        match announced {
-            "UNSIGNED-PAYLOAD" | "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(()),
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => self.check_chunks(request, key, false, words),
-            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => self.check_chunks(request, key, true, words),
-            hash if hash == hex::encode(Sha256::digest(&request.body)) => Ok(()),
-            hash if hash.len() == 64 => Err(wrong_body()),
-            other => Err(Refusal::new(
-                400,
-                "InvalidArgument",
-                format!(
-                    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value, not {other}."
-                ),
-            )),
-        }
-    }
-
-    fn check_chunks(&self, request: &Request, key: &[u8], trailers: bool, words: &Words) -> Result<(), Refusal> {
-        let body = Chunked::read(&request.body)?;
-        let chain = Chain { key, date: &self.date, scope: &self.scope, last: self.signature.clone() };
-        if chain.holds(&body, trailers) { Ok(()) } else { Err(words.mismatch()) }
-    }
-
     /// The signature the owner of the signing key would have made.
     fn expected(&self, request: &Request, key: &[u8], s3: bool) -> String {
         let canonical = self.canonical(request, s3);
@@ -311,11 +290,6 @@ fn signing_key(secret_key: &str, scope: &str) -> Vec<u8> {
     scope.split('/').fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()))
 }
 
-fn wrong_body() -> Refusal {
-    let text = "The provided 'x-amz-content-sha256' header does not match what was computed.";
-    Refusal::new(400, "XAmzContentSHA256Mismatch", text)
-}
-
 fn header_text(request: &Request, name: &str) -> String {
     let values = request.headers.get_all(name).iter().map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -335,6 +309,7 @@ fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 /// The same refusals have another code in each protocol.
+#[derive(Clone, Copy)]
 struct Words {
     protocol: Protocol,
     s3: bool,
@@ -554,6 +529,7 @@ mod tests {
                 query: built.uri().query().unwrap_or_default().to_owned(),
                 headers: built.headers().clone(),
                 body: Bytes::new(),
+                upload: None,
             };
             (request, signature)
         }
@@ -668,6 +644,7 @@ mod tests {
         let head = |request: &Request| {
             let head = Request { body: Bytes::new(), ..request.clone() };
             check_head(&head, &identify(&head), &access, GLOBAL, OffsetDateTime::now_utc())
+                .map(drop)
                 .map_err(|refusal| refusal.code)
         };
         for service in ["s3", "dynamodb"] {

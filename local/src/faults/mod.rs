@@ -294,6 +294,7 @@ mod tests {
             query: String::new(),
             headers: http::HeaderMap::new(),
             body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+            upload: None,
         }
     }
 

@@ -70,6 +70,7 @@ pub(super) struct Match {
     mutating: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<String>,
+    /// Text in the path, the query or the body; not in that of a large upload, which is on disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     contains: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

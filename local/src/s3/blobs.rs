@@ -1,21 +1,31 @@
 //! The bytes of objects: a file for each upload or part, with checksums that are verified on every read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::{BoxStream, try_unfold};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::checksum::{Algorithm, Digests};
+use super::spool::upload;
 use crate::store;
+use crate::upload::{Temporary, Upload};
 
 /// What has a checksum of its own, so that a range is checked without the rest of the object.
 const BLOCK: u64 = 1 << 20;
+/// How much is written at once.
+const BUFFER: usize = 128 << 10;
 
 /// Some bytes on disk. The state of the store names every one there must be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +41,16 @@ pub(super) struct Blob {
 #[derive(Debug, Clone)]
 pub(super) struct Blobs {
     dir: PathBuf,
+    /// Those that are being read, by their ids.
+    read: Arc<Mutex<BTreeMap<String, Readers>>>,
+}
+
+/// Who reads a blob.
+#[derive(Debug, Default)]
+struct Readers {
+    count: usize,
+    /// Nothing else refers to the blob: it goes with the last of them.
+    is_gone: bool,
 }
 
 /// Why bytes cannot be read.
@@ -41,6 +61,8 @@ pub(super) enum Trouble {
     /// The file does not hold what was written to it.
     Damaged(PathBuf),
     Failed(PathBuf, io::Error),
+    /// They can be read, but not written again.
+    Unwritten(io::Error),
 }
 
 impl fmt::Display for Trouble {
@@ -49,13 +71,14 @@ impl fmt::Display for Trouble {
             Trouble::Missing(file) => write!(f, "{} is missing", file.display()),
             Trouble::Damaged(file) => write!(f, "{} is damaged: it does not have its checksum", file.display()),
             Trouble::Failed(file, fault) => write!(f, "{}: {fault}", file.display()),
+            Trouble::Unwritten(fault) => fault.fmt(f),
         }
     }
 }
 
 impl Blobs {
     pub(super) fn new(dir: PathBuf) -> Blobs {
-        Blobs { dir }
+        Blobs { dir, read: Arc::default() }
     }
 
     /// Looks whether everything is there with its size, and removes what nothing refers to: a server was killed before it
@@ -103,62 +126,147 @@ impl Blobs {
         Ok(blob)
     }
 
-    /// Reads a range of the bytes that some blobs hold one after another.
-    pub(super) async fn read(&self, from: Vec<Blob>, range: Range<u64>) -> Result<Bytes, Trouble> {
-        let blobs = self.clone();
-        let dir = self.dir.clone();
-        let read = blocking(move || blobs.read_now(&from, range)).await;
-        read.map_err(|fault| Trouble::Failed(dir, fault))?
+    /// Makes an upload a blob, unreferenced until the store names it.
+    pub(super) fn keep(&self, upload: &Upload) -> io::Result<Blob> {
+        let Upload { file, size, blocks, .. } = upload;
+        if *size == 0 {
+            return Ok(Blob { id: String::new(), size: 0, sums: Vec::new() });
+        }
+        let blob = Blob { id: Uuid::new_v4().simple().to_string(), size: *size, sums: blocks.clone() };
+        std::fs::create_dir_all(&self.dir)?;
+        file.keep(&self.file(&blob))?;
+        Ok(blob)
     }
 
-    fn read_now(&self, from: &[Blob], range: Range<u64>) -> Result<Bytes, Trouble> {
-        let mut bytes = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or_default());
+    /// Reads a range of the bytes that some blobs hold one after another.
+    pub(super) async fn read(&self, from: Vec<Blob>, range: Range<u64>) -> Result<Bytes, Trouble> {
+        self.work(move |blobs| {
+            let size = usize::try_from(range.end - range.start).unwrap_or_default();
+            let mut reader = blobs.open(from, range)?;
+            let first = reader.next()?.unwrap_or_default();
+            if first.len() == size {
+                return Ok(first);
+            }
+            let mut bytes = BytesMut::with_capacity(size);
+            bytes.extend_from_slice(&first);
+            while let Some(more) = reader.next()? {
+                bytes.extend_from_slice(&more);
+            }
+            Ok(bytes.freeze())
+        })
+        .await
+    }
+
+    /// The same in pieces, for a reader that takes its time. Damage that is found after the first piece is the error of a
+    /// later one.
+    pub(super) async fn stream(
+        &self,
+        from: Vec<Blob>,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, Trouble> {
+        let open = move |blobs: &Blobs| {
+            let mut reader = blobs.open(from, range)?;
+            Ok((reader.next()?, reader))
+        };
+        let (first, reader) = self.work(open).await?;
+        let rest = try_unfold(reader, |mut reader| async move {
+            let (read, reader) = blocking(move || (reader.next(), reader)).await?;
+            let read = read.map_err(|trouble| {
+                tracing::error!("an object cannot be read to its end: {trouble}");
+                io::Error::other(trouble.to_string())
+            });
+            Ok(read?.map(|bytes| (bytes, reader)))
+        });
+        Ok(futures::stream::iter(first.map(Ok)).chain(rest).boxed())
+    }
+
+    /// Writes a range once more.
+    pub(super) async fn copy(
+        &self,
+        from: Vec<Blob>,
+        range: Range<u64>,
+        algorithms: Vec<Algorithm>,
+    ) -> Result<Upload, Trouble> {
+        self.work(move |blobs| {
+            let mut reader = blobs.open(from, range)?;
+            let mut writer = Writer::create(&blobs.dir).map_err(Trouble::Unwritten)?;
+            let mut digests = Digests::of(algorithms);
+            while let Some(bytes) = reader.next()? {
+                digests.take(&bytes);
+                writer.take(&bytes).map_err(Trouble::Unwritten)?;
+            }
+            upload(writer, digests, Vec::new()).map_err(Trouble::Unwritten)
+        })
+        .await
+    }
+
+    /// The checksum of all bytes of some blobs.
+    pub(super) async fn checksum(&self, from: Vec<Blob>, algorithm: Algorithm) -> Result<Vec<u8>, Trouble> {
+        self.work(move |blobs| {
+            let size = from.iter().map(|blob| blob.size).sum();
+            let mut reader = blobs.open(from, 0..size)?;
+            let mut hasher = algorithm.hasher();
+            while let Some(bytes) = reader.next()? {
+                hasher.take(&bytes);
+            }
+            Ok(hasher.end())
+        })
+        .await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Blobs) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let blobs = self.clone();
+        let done = blocking(move || work(&blobs)).await;
+        done.map_err(|fault| Trouble::Failed(self.dir.clone(), fault))?
+    }
+
+    /// Opens a range of some blobs. They stay until they are read, whatever becomes of them meanwhile.
+    ///
+    /// Errors: one of them is missing, or does not have its size.
+    fn open(&self, from: Vec<Blob>, range: Range<u64>) -> Result<Reader, Trouble> {
+        let mut left = VecDeque::new();
         let mut begin = 0;
         for blob in from {
             let (start, end) = (range.start.max(begin), range.end.min(begin + blob.size));
-            if start < end {
-                self.read_part(blob, start - begin..end - begin, &mut bytes)?;
-            }
+            let before = begin;
             begin += blob.size;
-        }
-        Ok(bytes.into())
-    }
-
-    /// Reads every block that the range touches, and keeps what is in the range.
-    fn read_part(&self, blob: &Blob, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<(), Trouble> {
-        let path = self.file(blob);
-        let failed = |fault: io::Error| match fault.kind() {
-            ErrorKind::NotFound => Trouble::Missing(path.clone()),
-            ErrorKind::UnexpectedEof => Trouble::Damaged(path.clone()),
-            _ => Trouble::Failed(path.clone(), fault),
-        };
-        let mut file = File::open(&path).map_err(failed)?;
-        if file.metadata().map_err(failed)?.len() != blob.size {
-            return Err(Trouble::Damaged(path));
-        }
-        let first = range.start / BLOCK;
-        file.seek(SeekFrom::Start(first * BLOCK)).map_err(failed)?;
-        let mut block = Vec::new();
-        for at in first..range.end.div_ceil(BLOCK) {
-            let begin = at * BLOCK;
-            let size = BLOCK.min(blob.size - begin);
-            block.resize(size as usize, 0);
-            file.read_exact(&mut block).map_err(failed)?;
-            if blob.sums.get(at as usize) != Some(&crc32fast::hash(&block)) {
-                return Err(Trouble::Damaged(path));
+            if start < end {
+                left.push_back((blob, start - before..end - before));
             }
-            let (start, end) = (range.start.max(begin) - begin, range.end.min(begin + size) - begin);
-            bytes.extend_from_slice(&block[start as usize..end as usize]);
         }
-        Ok(())
+        let ids: Vec<String> = left.iter().map(|(blob, _)| blob.id.clone()).collect();
+        let mut read = self.read.lock();
+        ids.iter().for_each(|id| read.entry(id.clone()).or_default().count += 1);
+        drop(read);
+        let reader = Reader { blobs: self.clone(), ids, left, file: None };
+        // What was gone before is found out now.
+        for (blob, _) in &reader.left {
+            let path = self.file(blob);
+            match std::fs::metadata(&path) {
+                Ok(there) if there.len() == blob.size => (),
+                Ok(_) => return Err(Trouble::Damaged(path)),
+                Err(fault) => return Err(Trouble::of(path, fault)),
+            }
+        }
+        Ok(reader)
     }
 
     /// Removes unreferenced bytes. What cannot be removed is removed by the next server.
     pub(super) fn remove<'a>(&self, gone: impl IntoIterator<Item = &'a Blob>) {
         for blob in gone.into_iter().filter(|blob| blob.size > 0) {
-            if let Err(fault) = std::fs::remove_file(self.file(blob)) {
-                tracing::warn!(%fault, blob.id, "bytes that nothing refers to could not be removed");
+            match self.read.lock().get_mut(&blob.id) {
+                Some(readers) => readers.is_gone = true,
+                None => self.remove_now(&blob.id),
             }
+        }
+    }
+
+    fn remove_now(&self, id: &str) {
+        if let Err(fault) = std::fs::remove_file(self.dir.join(id)) {
+            tracing::warn!(%fault, id, "bytes that nothing refers to could not be removed");
         }
     }
 
@@ -167,8 +275,121 @@ impl Blobs {
     }
 }
 
+impl Trouble {
+    fn of(path: PathBuf, fault: io::Error) -> Trouble {
+        match fault.kind() {
+            ErrorKind::NotFound => Trouble::Missing(path),
+            ErrorKind::UnexpectedEof => Trouble::Damaged(path),
+            _ => Trouble::Failed(path, fault),
+        }
+    }
+}
+
+/// Reads a range of some blobs, one block after another.
+struct Reader {
+    blobs: Blobs,
+    ids: Vec<String>,
+    /// What is left to read of each blob.
+    left: VecDeque<(Blob, Range<u64>)>,
+    /// The first of them, if its reading has begun.
+    file: Option<File>,
+}
+
+impl Reader {
+    /// What the range has of the next block.
+    fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
+        let Some((blob, range)) = self.left.front_mut() else { return Ok(None) };
+        let path = self.blobs.file(blob);
+        let failed = |fault| Trouble::of(path.clone(), fault);
+        let at = range.start / BLOCK;
+        let begin = at * BLOCK;
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let mut file = File::open(&path).map_err(failed)?;
+                file.seek(SeekFrom::Start(begin)).map_err(failed)?;
+                self.file.insert(file)
+            }
+        };
+        let size = BLOCK.min(blob.size - begin);
+        let mut block = vec![0; size as usize];
+        file.read_exact(&mut block).map_err(failed)?;
+        if blob.sums.get(at as usize) != Some(&crc32fast::hash(&block)) {
+            return Err(Trouble::Damaged(path));
+        }
+        let (start, end) = (range.start - begin, range.end.min(begin + size) - begin);
+        range.start = begin + end;
+        if range.is_empty() {
+            self.left.pop_front();
+            self.file = None;
+        }
+        Ok(Some(Bytes::from(block).slice(start as usize..end as usize)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut read = self.blobs.read.lock();
+        for id in &self.ids {
+            let Some(readers) = read.get_mut(id) else { continue };
+            readers.count -= 1;
+            if readers.count == 0 {
+                let is_gone = readers.is_gone;
+                read.remove(id);
+                if is_gone {
+                    self.blobs.remove_now(id);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a file, which is nobody's yet, with the checksums of its blocks.
+pub(super) struct Writer {
+    file: BufWriter<File>,
+    temporary: Temporary,
+    size: u64,
+    blocks: Vec<u32>,
+    /// Of the block under way.
+    sum: crc32fast::Hasher,
+}
+
+impl Writer {
+    /// A new file in `dir`.
+    pub(super) fn create(dir: &Path) -> io::Result<Writer> {
+        std::fs::create_dir_all(dir)?;
+        let path = dir.join(Uuid::new_v4().simple().to_string());
+        let file = BufWriter::with_capacity(BUFFER, File::create_new(&path)?);
+        Ok(Writer { file, temporary: Temporary::new(path), size: 0, blocks: Vec::new(), sum: Default::default() })
+    }
+
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = (BLOCK - self.size % BLOCK) as usize;
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.file.write_all(now)?;
+            self.sum.update(now);
+            self.size += now.len() as u64;
+            if self.size.is_multiple_of(BLOCK) {
+                self.blocks.push(mem::take(&mut self.sum).finalize());
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// The file, its size, and the checksums of its blocks.
+    pub(super) fn end(mut self) -> io::Result<(Temporary, u64, Vec<u32>)> {
+        self.file.flush()?;
+        if !self.size.is_multiple_of(BLOCK) {
+            self.blocks.push(self.sum.finalize());
+        }
+        Ok((self.temporary, self.size, self.blocks))
+    }
+}
+
 /// Work on files, which may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
 }
 
@@ -189,6 +410,10 @@ mod tests {
             let read = blobs.read(whole.clone(), range.start as u64..range.end as u64).await.unwrap();
             assert_eq!(read, all[range.clone()], "{range:?}");
         }
+        let copy = blobs.copy(whole.clone(), 3..all.len() as u64 - 3, Vec::new()).await.unwrap();
+        let copy = blobs.keep(&copy).unwrap();
+        assert_eq!(blobs.read(vec![copy.clone()], 0..copy.size).await.unwrap(), all[3..all.len() - 3]);
+        assert_eq!(copy.sums.len(), 3);
         let file = blobs.file(&one);
         let good = std::fs::read(&file).unwrap();
         let mut flipped = good.clone();

@@ -1,12 +1,62 @@
 //! The body of a request, decoded and verified.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue};
+use md5::{Digest, Md5};
 
-use super::checksum::{Checksum, check_md5, without_checksum};
+use super::checksum::{Algorithm, Checksum, Sum, check_md5, without_checksum};
+use super::spool::decoded_length;
 use crate::answer::Refusal;
 use crate::call::Request;
-use crate::chunked::{Chunked, TRAILER_SIGNATURE, incomplete};
+use crate::chunked::{Decoder, Piece, TRAILER_SIGNATURE, Trailers, incomplete};
+use crate::signature::is_chunked;
+use crate::upload::Upload;
+
+/// Bytes that are to be kept, wherever they are.
+pub(super) enum Body {
+    Memory(Bytes),
+    Disk(Arc<Upload>),
+}
+
+impl Body {
+    pub(super) fn of(request: &Request) -> Body {
+        request.upload.clone().map_or_else(|| Body::Memory(request.body.clone()), Body::Disk)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Body::Memory(bytes) => bytes.len() as u64,
+            Body::Disk(upload) => upload.size,
+        }
+    }
+
+    pub(super) fn md5(&self) -> Vec<u8> {
+        match self {
+            Body::Memory(bytes) => Md5::digest(bytes).to_vec(),
+            Body::Disk(upload) => upload.md5.clone(),
+        }
+    }
+
+    /// A checksum of these bytes. Of those on disk, one that was wanted when they were written.
+    pub(super) fn checksum(&self, algorithm: Algorithm) -> Result<Vec<u8>, Refusal> {
+        let upload = match self {
+            Body::Memory(bytes) => return Ok(algorithm.of(bytes)),
+            Body::Disk(upload) => upload,
+        };
+        let found = upload.checksums.iter().find(|(header, _)| *header == algorithm.header());
+        let absent = || {
+            let text = format!("the {} of this upload was not computed", algorithm.name());
+            Refusal::new(500, "InternalError", text)
+        };
+        found.map(|(_, sum)| sum.clone()).ok_or_else(absent)
+    }
+
+    pub(super) fn sum(&self, algorithm: Algorithm) -> Result<Sum, Refusal> {
+        Ok(Sum::new(algorithm, &self.checksum(algorithm)?))
+    }
+}
 
 /// Operations whose documents S3 takes only with `Content-MD5` or another checksum (docs/aws.md §4.3).
 const CHECKSUM_REQUIRED: &[&str] = &[
@@ -23,9 +73,13 @@ const CHECKSUM_REQUIRED: &[&str] = &[
 
 /// The request without `aws-chunked`: its trailers are headers. Announced lengths and checksums are those of the body.
 pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refusal> {
-    let chunked = request.header("x-amz-content-sha256").is_some_and(|announced| announced.starts_with("STREAMING-"));
-    let whole = if chunked { unchunk(request)? } else { request.clone() };
-    check_md5(&whole, &whole.body)?;
+    let whole = match (&request.upload, is_chunked(request)) {
+        (_, false) => request.clone(),
+        (Some(upload), true) => with_trailers(request.clone(), &upload.trailers)?,
+        (None, true) => unchunk(request)?,
+    };
+    let body = Body::of(&whole);
+    check_md5(&whole, &body)?;
     if CHECKSUM_REQUIRED.contains(&operation) && whole.header("content-md5").is_none() {
         Checksum::announced(&whole)?.ok_or_else(without_checksum)?;
     }
@@ -33,42 +87,38 @@ pub(super) fn whole(operation: &str, request: &Request) -> Result<Request, Refus
     if operation != "CompleteMultipartUpload"
         && let Some(checksum) = Checksum::announced(&whole)?
     {
-        checksum.check(&whole.body)?;
+        checksum.check(&body.checksum(checksum.algorithm)?)?;
     }
     Ok(whole)
 }
 
 fn unchunk(request: &Request) -> Result<Request, Refusal> {
-    let read = Chunked::read(&request.body)?;
-    let Some(length) = request.header("x-amz-decoded-content-length") else {
-        return Err(Refusal::new(411, "MissingContentLength", "You must provide the Content-Length HTTP header."));
-    };
-    if length.parse() != Ok(read.length()) {
+    let (mut decoder, mut body) = (Decoder::default(), BytesMut::with_capacity(request.body.len()));
+    decoder.take(&request.body, |piece| {
+        if let Piece::Bytes(bytes) = piece {
+            body.extend_from_slice(bytes);
+        }
+        Ok(())
+    })?;
+    let trailers = decoder.end()?;
+    if decoded_length(request)? != body.len() as u64 {
         return Err(incomplete());
     }
-    let mut whole = Request { body: joined(&read), ..request.clone() };
-    add_trailers(&mut whole, &read.trailers)?;
-    Ok(whole)
+    with_trailers(Request { body: body.freeze(), ..request.clone() }, &trailers)
 }
 
-fn joined(read: &Chunked) -> Bytes {
-    let mut body = BytesMut::with_capacity(read.length());
-    read.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk.bytes));
-    body.freeze()
-}
-
-/// The trailers that a header announces, all of them and no others.
-fn add_trailers(whole: &mut Request, trailers: &[(&str, &str)]) -> Result<(), Refusal> {
+/// The request with the trailers that a header announces, all of them and no others.
+fn with_trailers(mut whole: Request, trailers: &Trailers) -> Result<Request, Refusal> {
     let announced = whole.header("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
     let mut missing: Vec<&str> = announced.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     for (name, value) in trailers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(TRAILER_SIGNATURE)) {
-        let name = HeaderName::try_from(*name).map_err(|_| malformed_trailer())?;
+        let name = HeaderName::try_from(name).map_err(|_| malformed_trailer())?;
         let at = missing.iter().position(|missing| *missing == name.as_str()).ok_or_else(malformed_trailer)?;
         missing.swap_remove(at);
         let value = HeaderValue::from_str(value).map_err(|_| malformed_trailer())?;
         whole.headers.insert(name, value);
     }
-    if missing.is_empty() { Ok(()) } else { Err(malformed_trailer()) }
+    if missing.is_empty() { Ok(whole) } else { Err(malformed_trailer()) }
 }
 
 fn malformed_trailer() -> Refusal {
@@ -101,7 +151,7 @@ mod tests {
             map.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Request { method: Method::PUT, path: "/b/k".into(), query: query.into(), headers: map, body }
+        Request { method: Method::PUT, path: "/b/k".into(), query: query.into(), headers: map, body, upload: None }
     }
 
     fn code(request: &Request) -> String {

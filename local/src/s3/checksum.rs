@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
+use super::body::Body;
 use super::xml::element;
 use crate::answer::Refusal;
 use crate::call::Request;
@@ -75,15 +76,88 @@ impl Algorithm {
         Some(sum[8 - one.len()..].to_vec())
     }
 
-    fn of(self, bytes: &[u8]) -> Vec<u8> {
-        // A sum of 32 bits is the lower half of what the crate gives.
+    pub(super) fn of(self, bytes: &[u8]) -> Vec<u8> {
+        let mut hasher = self.hasher();
+        hasher.take(bytes);
+        hasher.end()
+    }
+
+    pub(super) fn hasher(self) -> Hasher {
         match self {
-            Algorithm::Crc32 => crc_fast::checksum(Crc32IsoHdlc, bytes).to_be_bytes()[4..].to_vec(),
-            Algorithm::Crc32c => crc_fast::checksum(Crc32Iscsi, bytes).to_be_bytes()[4..].to_vec(),
-            Algorithm::Crc64Nvme => crc_fast::checksum(Crc64Nvme, bytes).to_be_bytes().to_vec(),
-            Algorithm::Sha1 => Sha1::digest(bytes).to_vec(),
-            Algorithm::Sha256 => Sha256::digest(bytes).to_vec(),
+            Algorithm::Crc32 => Hasher::Crc(Box::new(crc_fast::Digest::new(Crc32IsoHdlc)), 4),
+            Algorithm::Crc32c => Hasher::Crc(Box::new(crc_fast::Digest::new(Crc32Iscsi)), 4),
+            Algorithm::Crc64Nvme => Hasher::Crc(Box::new(crc_fast::Digest::new(Crc64Nvme)), 8),
+            Algorithm::Sha1 => Hasher::Sha1(Sha1::new()),
+            Algorithm::Sha256 => Hasher::Sha256(Sha256::new()),
         }
+    }
+
+    /// Those of which an upload will need the sum: what its head announces, itself or as a trailer. Where it announces
+    /// none, an object has S3's own, and a part that of its multipart upload.
+    pub(super) fn wanted(head: &Request, is_part: bool) -> Vec<Algorithm> {
+        let trailers = head.header("x-amz-trailer").unwrap_or_default();
+        let is_announced = |algorithm: &Algorithm| {
+            let name = algorithm.header();
+            let in_trailer = trailers.split(',').any(|trailer| trailer.trim().eq_ignore_ascii_case(name));
+            in_trailer || head.header(name).is_some() || head.has(name)
+        };
+        let announced: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(is_announced).collect();
+        match (announced.is_empty(), is_part) {
+            (false, _) => announced,
+            (true, false) => vec![Algorithm::Crc64Nvme],
+            // The others are refused without a value.
+            (true, true) => vec![Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme],
+        }
+    }
+}
+
+/// A checksum that is being computed.
+pub(super) enum Hasher {
+    /// The crate gives 64 bits, of which so many bytes at the end are the sum.
+    Crc(Box<crc_fast::Digest>, usize),
+    Sha1(Sha1),
+    Sha256(Sha256),
+}
+
+impl Hasher {
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        match self {
+            Hasher::Crc(digest, _) => digest.update(bytes),
+            Hasher::Sha1(digest) => digest.update(bytes),
+            Hasher::Sha256(digest) => digest.update(bytes),
+        }
+    }
+
+    pub(super) fn end(self) -> Vec<u8> {
+        match self {
+            Hasher::Crc(digest, size) => digest.finalize().to_be_bytes()[8 - size..].to_vec(),
+            Hasher::Sha1(digest) => digest.finalize().to_vec(),
+            Hasher::Sha256(digest) => digest.finalize().to_vec(),
+        }
+    }
+}
+
+/// The MD5 and some checksums of bytes that go by.
+pub(super) struct Digests {
+    md5: Md5,
+    checksums: Vec<(Algorithm, Hasher)>,
+}
+
+impl Digests {
+    pub(super) fn of(algorithms: Vec<Algorithm>) -> Digests {
+        let checksums = algorithms.into_iter().map(|algorithm| (algorithm, algorithm.hasher())).collect();
+        Digests { md5: Md5::new(), checksums }
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.checksums.iter_mut().for_each(|(_, hasher)| hasher.take(bytes));
+    }
+
+    /// The MD5, and the checksums by their headers.
+    pub(super) fn end(self) -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
+        let checksums = self.checksums.into_iter().map(|(algorithm, hasher)| (algorithm.header(), hasher.end()));
+        (self.md5.finalize().to_vec(), checksums.collect())
     }
 }
 
@@ -96,8 +170,14 @@ pub(super) struct Sum {
 }
 
 impl Sum {
+    /// The sum with these bytes.
+    pub(super) fn new(algorithm: Algorithm, sum: &[u8]) -> Sum {
+        Sum { algorithm, value: BASE64_STANDARD.encode(sum) }
+    }
+
+    #[cfg(test)]
     pub(super) fn of(algorithm: Algorithm, bytes: &[u8]) -> Sum {
-        Sum { algorithm, value: algorithm.text_of(bytes) }
+        Sum::new(algorithm, &algorithm.of(bytes))
     }
 
     /// The sum of the sums of parts.
@@ -113,7 +193,7 @@ impl Sum {
         for (part, size) in parts {
             sum = algorithm.combined(&sum, &part.bytes(algorithm)?, *size)?;
         }
-        Some(Sum { algorithm, value: BASE64_STANDARD.encode(sum) })
+        Some(Sum::new(algorithm, &sum))
     }
 
     fn bytes(&self, algorithm: Algorithm) -> Option<Vec<u8>> {
@@ -181,12 +261,12 @@ impl Checksum {
     }
 
     pub(super) fn sum(&self) -> Sum {
-        Sum { algorithm: self.algorithm, value: BASE64_STANDARD.encode(&self.value) }
+        Sum::new(self.algorithm, &self.value)
     }
 
-    /// Refuses other bytes than those it was computed of.
-    pub(super) fn check(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        if self.algorithm.of(bytes) == self.value {
+    /// Refuses other bytes than those it was computed of; `found` is what they give.
+    pub(super) fn check(&self, found: &[u8]) -> Result<(), Refusal> {
+        if found == self.value {
             return Ok(());
         }
         let text = format!("The {} you specified did not match the calculated checksum.", self.algorithm.name());
@@ -204,12 +284,12 @@ pub(super) fn without_checksum() -> Refusal {
 }
 
 /// The older way: `Content-MD5`.
-pub(super) fn check_md5(request: &Request, bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_md5(request: &Request, body: &Body) -> Result<(), Refusal> {
     let Some(announced) = request.header("content-md5") else {
         return Ok(());
     };
     match BASE64_STANDARD.decode(announced) {
-        Ok(md5) if md5 == Md5::digest(bytes).as_slice() => Ok(()),
+        Ok(md5) if md5 == body.md5() => Ok(()),
         Ok(md5) if md5.len() == 16 => {
             Err(Refusal::new(400, "BadDigest", "The Content-MD5 you specified did not match what we received."))
         }

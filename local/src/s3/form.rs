@@ -189,7 +189,7 @@ impl Form {
                 headers.insert(name, value);
             }
         }
-        Request { method: Method::POST, path, query: String::new(), headers, body: self.file.clone() }
+        Request { method: Method::POST, path, query: String::new(), headers, body: self.file.clone(), upload: None }
     }
 
     /// Tags come as a document; what is none is left for the operation to refuse.

@@ -23,6 +23,7 @@ mod policy;
 mod precondition;
 mod removal;
 mod settings;
+mod spool;
 mod store;
 mod strangers;
 mod tags;
@@ -48,10 +49,14 @@ use ask::Ask;
 use freed::Freed;
 pub(crate) use needs::object_need;
 use not_yet::NotYet;
+pub(crate) use object::TOO_LARGE;
 pub(crate) use operation::{identify, rows};
+pub(crate) use spool::{Incoming, Spool};
 use store::Store;
 pub(crate) use strangers::{Strangers, moved};
 
+/// The largest object that functions and instances may be made of: far more than AWS lets them have.
+pub(crate) const IN_MEMORY: u64 = 1 << 30;
 const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// The buckets.
@@ -193,7 +198,7 @@ pub(crate) fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) 
 #[async_trait]
 impl CodeObjects for S3 {
     async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
-        self.object(bucket, key).await
+        self.object(bucket, key, IN_MEMORY).await
     }
 }
 
@@ -216,7 +221,7 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
 #[cfg(test)]
 fn bare(method: Method) -> Request {
     let (path, query) = ("/".to_owned(), String::new());
-    Request { method, path, query, headers: http::HeaderMap::new(), body: Bytes::new() }
+    Request { method, path, query, headers: http::HeaderMap::new(), body: Bytes::new(), upload: None }
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use md5::{Digest, Md5};
 use uuid::Uuid;
 
 use super::S3;
 use super::about::{check_acl, set};
 use super::ask::Ask;
+use super::blobs::Blob;
+use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
 use super::listing::{self, Names, moment};
-use super::object::{Draft, Made, VERSION};
+use super::object::{Draft, Made, VERSION, unread};
 use super::precondition;
 use super::store::{About, Change, Content, Kind, Object, Part, State, Upload, now};
 use super::xml::{self, Element, element, malformed, unserved, wrap};
@@ -84,7 +85,7 @@ impl S3 {
 
     pub(super) async fn put_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         let announced = Checksum::announced(&ask.request)?.map(|checksum| checksum.sum());
-        let part = self.keep_part(ask, ask.request.body.clone(), announced).await?;
+        let part = self.keep_part(ask, &Body::of(&ask.request), announced).await?;
         let mut answer = empty(200);
         let headers = answer.headers_mut();
         set(headers, "etag", &format!("\"{}\"", part.etag));
@@ -96,12 +97,12 @@ impl S3 {
     }
 
     /// Writes a part; an older one of its number goes when this is there.
-    async fn keep_part(&self, ask: &Ask<'_>, bytes: Bytes, announced: Option<Sum>) -> Result<Part, Refusal> {
+    async fn keep_part(&self, ask: &Ask<'_>, body: &Body, announced: Option<Sum>) -> Result<Part, Refusal> {
         let number = number(ask)?;
         let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
-        let sum = sum_of_part(algorithm, announced, &bytes, ask.row.name)?;
-        let etag = hex::encode(Md5::digest(&bytes));
-        let blob = self.write(bytes).await?;
+        let sum = sum_of_part(algorithm, announced, body, ask.row.name)?;
+        let etag = hex::encode(body.md5());
+        let blob = self.keep(body).await?;
         let part = Part { number, written: now(), etag, sum, blob: blob.clone() };
         let kept = self.store.change(|state, _| {
             let (id, _) = state.upload(ask)?;
@@ -112,9 +113,10 @@ impl S3 {
     }
 
     pub(super) async fn copy_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
-        self.store.read(|state| state.upload(ask).map(drop))?;
-        let (found, bytes) = self.source(ask, |object| range(ask, object)).await?;
-        let part = self.keep_part(ask, bytes, None).await?;
+        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
+        let algorithm = algorithm.map_or(Algorithm::Crc64Nvme, |(algorithm, _)| algorithm);
+        let (found, body) = self.source(ask, |object| Ok((range(ask, object)?, algorithm))).await?;
+        let part = self.keep_part(ask, &body, None).await?;
         let facts = element("LastModified", &moment(part.written))
             + &element("ETag", &format!("\"{}\"", part.etag))
             + &part.sum.as_ref().map(Sum::xml).unwrap_or_default();
@@ -266,18 +268,13 @@ impl S3 {
     async fn check_part(&self, part: &Part, said: &Sum) -> Result<(), Refusal> {
         let is_it = match &part.sum {
             Some(sum) if sum.algorithm == said.algorithm => sum == said,
-            _ => Sum::of(said.algorithm, &self.part_bytes(part).await?) == *said,
+            _ => Sum::new(said.algorithm, &self.checksum(vec![part.blob.clone()], said.algorithm).await?) == *said,
         };
         if is_it { Ok(()) } else { Err(no_part()) }
     }
 
-    async fn part_bytes(&self, part: &Part) -> Result<Bytes, Refusal> {
-        let read = self.store.blobs.read(vec![part.blob.clone()], 0..part.blob.size).await;
-        read.map_err(|trouble| {
-            tracing::error!("a part cannot be read: {trouble}");
-            let text = format!("We encountered an internal error. Please try again. ({trouble})");
-            Refusal::new(500, "InternalError", text)
-        })
+    async fn checksum(&self, of: Vec<Blob>, algorithm: Algorithm) -> Result<Vec<u8>, Refusal> {
+        self.store.blobs.checksum(of, algorithm).await.map_err(|trouble| unread(&trouble))
     }
 
     /// Compares the checksum that comes with the request that completes an upload.
@@ -297,11 +294,8 @@ impl S3 {
                 if *sum == checksum.sum() { Ok(()) } else { Err(bad_digest(checksum.algorithm)) }
             }
             _ => {
-                let mut whole = Vec::new();
-                for part in parts {
-                    whole.extend_from_slice(&self.part_bytes(part).await?);
-                }
-                checksum.check(&whole)
+                let blobs = parts.iter().map(|part| part.blob.clone()).collect();
+                checksum.check(&self.checksum(blobs, checksum.algorithm).await?)
             }
         }
     }
@@ -349,16 +343,19 @@ fn bad_digest(algorithm: Algorithm) -> Refusal {
 fn sum_of_part(
     algorithm: Option<(Algorithm, Kind)>,
     announced: Option<Sum>,
-    bytes: &[u8],
+    body: &Body,
     operation: &str,
 ) -> Result<Option<Sum>, Refusal> {
     let Some((expected, kind)) = algorithm else {
-        return Ok(Some(announced.unwrap_or_else(|| Sum::of(Algorithm::Crc64Nvme, bytes))));
+        return Ok(Some(match announced {
+            Some(announced) => announced,
+            None => body.sum(Algorithm::Crc64Nvme)?,
+        }));
     };
     match announced {
         Some(sum) if sum.algorithm == expected => Ok(Some(sum)),
         // Copies come without, and S3 computes theirs.
-        None if kind == Kind::FullObject || operation == "UploadPartCopy" => Ok(Some(Sum::of(expected, bytes))),
+        None if kind == Kind::FullObject || operation == "UploadPartCopy" => Ok(Some(body.sum(expected)?)),
         other => {
             let name = |algorithm: Algorithm| algorithm.name().to_ascii_lowercase();
             let actual = other.map_or_else(|| "null".to_owned(), |sum| name(sum.algorithm));
@@ -524,7 +521,9 @@ mod tests {
 
     #[test]
     fn the_checksum_of_a_part_is_of_its_uploads_algorithm() {
-        let of = |upload, announced| sum_of_part(upload, announced, b"1", "UploadPart").map_err(|refusal| refusal.code);
+        let body = Body::Memory("1".into());
+        let of =
+            |upload, announced| sum_of_part(upload, announced, &body, "UploadPart").map_err(|refusal| refusal.code);
         let (crc, sha) = (Algorithm::Crc32, Algorithm::Sha256);
         assert_eq!(of(None, Some(sum(crc))), Ok(Some(sum(crc))));
         assert_eq!(of(None, None), Ok(Some(sum(Algorithm::Crc64Nvme))));

@@ -1,23 +1,30 @@
 //! Writes, reads and copies objects, and announces them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
 use super::about::{self, REDIRECT, check_acl, set};
 use super::ask::Ask;
 use super::blobs::{Blob, Trouble};
+use super::body::Body;
 use super::checksum::{Algorithm, Checksum, Sum};
 use super::lock::Retention;
 use super::precondition::{self, Outcome, Precondition, http_date};
+use super::spool::LARGEST;
 use super::store::{About, Bucket, Change, Content, NULL, Object, State, Version, now, unwritten};
 use super::xml::{self, element, wrap};
 use super::{S3, copied, listing, object_arn, refused, tags};
-use crate::answer::{Refusal, Response, empty};
+use crate::answer::{Refusal, Response, Streamed, empty};
 use crate::permissions::Need;
+
+/// The most that is read before its answer begins, so that damage anywhere in it is answered with 500.
+const AT_ONCE: u64 = 4 << 20;
+/// The code of objects that are too large for their use.
+pub(crate) const TOO_LARGE: &str = "EntityTooLarge";
 
 /// A requested version.
 #[derive(Debug, Clone)]
@@ -118,36 +125,23 @@ impl S3 {
         self.store.read(|state| Ok(find(state.bucket(&ask.bucket)?, &ask.key, id.as_deref())))
     }
 
-    /// The whole of an object.
-    pub(crate) async fn object(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
-        let look = |state: &State| find(state.bucket(bucket)?, key, None).map_err(|absence| absence.refusal());
-        let (_, bytes) = self.bytes(|| self.store.read(look), |object| Ok(0..object.size)).await?;
-        Ok(bytes)
-    }
-
-    /// Finds an object and reads a range of it. One that is replaced meanwhile is looked for again.
+    /// The whole of an object of at most `most` bytes.
     ///
-    /// Errors: damaged bytes are never served; the error names the file.
-    async fn bytes(
-        &self,
-        find: impl Fn() -> Result<Found, Refusal>,
-        range: impl Fn(&Object) -> Result<Range<u64>, Refusal>,
-    ) -> Result<(Found, Bytes), Refusal> {
+    /// Errors: a larger one is `EntityTooLarge`.
+    pub(crate) async fn object(&self, bucket: &str, key: &str, most: u64) -> Result<Bytes, Refusal> {
+        let look = |state: &State| find(state.bucket(bucket)?, key, None).map_err(|absence| absence.refusal());
+        let find = || self.store.read(look);
         let mut found = find()?;
         loop {
-            let range = range(&found.object)?;
-            let trouble = match self.store.blobs.read(found.object.content.blobs(), range).await {
-                Ok(bytes) => return Ok((found, bytes)),
-                Err(trouble) => trouble,
-            };
-            let again = find()?;
-            let is_same = again.object.content.blobs() == found.object.content.blobs();
-            if is_same || !matches!(trouble, Trouble::Missing(_)) {
-                tracing::error!("an object cannot be read: {trouble}");
-                let text = format!("We encountered an internal error. Please try again. ({trouble})");
-                return Err(Refusal::new(500, "InternalError", text));
+            let size = found.object.size;
+            if size > most {
+                let text = format!("The object has {size} bytes, and {most} are the most that can be used");
+                return Err(Refusal::new(400, TOO_LARGE, text));
             }
-            found = again;
+            match self.store.blobs.read(found.object.content.blobs(), 0..size).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(trouble) => found = found_again(&found, trouble, find)?,
+            }
         }
     }
 
@@ -167,14 +161,16 @@ impl S3 {
         let precondition = precondition::of_write(ask)?;
         let announced = Checksum::announced(&ask.request)?;
         self.check_lock_is_sure(ask, &about, announced.is_some())?;
-        let body = ask.request.body.clone();
-        let sum = announced.map_or_else(|| Sum::of(Algorithm::Crc64Nvme, &body), |announced| announced.sum());
-        let blob = self.write(body.clone()).await?;
+        let body = Body::of(&ask.request);
+        let sum = match announced {
+            Some(announced) => announced.sum(),
+            None => body.sum(Algorithm::Crc64Nvme)?,
+        };
         let draft = Draft {
-            etag: hex::encode(Md5::digest(&body)),
-            size: body.len() as u64,
+            etag: hex::encode(body.md5()),
+            size: body.size(),
             sum: Some(sum),
-            content: Content::Whole(blob),
+            content: Content::Whole(self.keep(&body).await?),
         };
         let mut answer = empty(200);
         draft.tell(answer.headers_mut());
@@ -195,8 +191,13 @@ impl S3 {
         Err(Refusal::new(400, "InvalidRequest", text))
     }
 
-    pub(super) async fn write(&self, bytes: Bytes) -> Result<Blob, Refusal> {
-        self.store.blobs.write(bytes).await.map_err(|fault| unwritten(&fault.to_string()))
+    /// Makes bytes a blob of their own.
+    pub(super) async fn keep(&self, body: &Body) -> Result<Blob, Refusal> {
+        let kept = match body {
+            Body::Memory(bytes) => self.store.blobs.write(bytes.clone()).await,
+            Body::Disk(upload) => self.store.blobs.keep(upload),
+        };
+        kept.map_err(|fault| unwritten(&fault.to_string()))
     }
 
     /// Makes a draft the newest version of its key, and notifies functions of it.
@@ -273,10 +274,35 @@ impl S3 {
         if let Err(refusal) = wanted(ask, &found.object) {
             return Ok(refused_range(ask, &found.object, &refusal));
         }
+        self.read_object(ask, found).await
+    }
+
+    /// Reads what is wanted of an object. One that is replaced meanwhile is looked for again.
+    ///
+    /// Errors: damaged bytes are never served; the error names the file.
+    async fn read_object(&self, ask: &Ask<'_>, mut found: Found) -> Result<Response, Refusal> {
         let find = || self.find(ask)?.map_err(|absence| absence.refusal());
-        let (found, bytes) = self.bytes(find, |object| Ok(wanted(ask, object)?.range)).await?;
-        let wanted = wanted(ask, &found.object)?;
-        Ok(self.show(ask, &found, &wanted, bytes))
+        loop {
+            let wanted = wanted(ask, &found.object)?;
+            let (blobs, range) = (found.object.content.blobs(), wanted.range.clone());
+            let length = range.end - range.start;
+            let trouble = if length <= AT_ONCE {
+                match self.store.blobs.read(blobs, range).await {
+                    Ok(bytes) => return Ok(self.show(ask, &found, &wanted, bytes)),
+                    Err(trouble) => trouble,
+                }
+            } else {
+                match self.store.blobs.stream(blobs, range).await {
+                    Ok(bytes) => {
+                        let mut answer = self.show(ask, &found, &wanted, Bytes::new());
+                        Streamed::new(length, bytes).put_in(&mut answer);
+                        return Ok(answer);
+                    }
+                    Err(trouble) => trouble,
+                }
+            };
+            found = found_again(&found, trouble, find)?;
+        }
     }
 
     fn show(&self, ask: &Ask, found: &Found, wanted: &Wanted, bytes: Bytes) -> Response {
@@ -337,19 +363,23 @@ impl S3 {
     pub(super) async fn copy_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
         self.check_default_encryption(ask)?;
         let directives = Directives::of(ask)?;
-        let (found, bytes) = self.source(ask, |object| Ok(0..object.size)).await?;
-        let about = directives.about(ask, &found.object)?;
-        let precondition = precondition::of_write(ask)?;
-        let algorithm = match ask.header("x-amz-checksum-algorithm") {
-            Some(name) => Algorithm::named(name).ok_or_else(|| super::multipart::unknown_algorithm(name))?,
-            None => found.object.sum.as_ref().map_or(Algorithm::Crc64Nvme, |sum| sum.algorithm),
+        let algorithm = |object: &Object| match ask.header("x-amz-checksum-algorithm") {
+            Some(name) => Algorithm::named(name).ok_or_else(|| super::multipart::unknown_algorithm(name)),
+            None => Ok(object.sum.as_ref().map_or(Algorithm::Crc64Nvme, |sum| sum.algorithm)),
         };
-        let sum = Sum::of(algorithm, &bytes);
+        let precondition = precondition::of_write(ask);
+        let wanted = |object: &Object| {
+            directives.about(ask, object)?;
+            Ok((0..object.size, algorithm(object)?))
+        };
+        let (found, body) = self.source(ask, wanted).await?;
+        let (about, precondition) = (directives.about(ask, &found.object)?, precondition?);
+        let sum = body.sum(algorithm(&found.object)?)?;
         let draft = Draft {
-            etag: hex::encode(Md5::digest(&bytes)),
-            size: bytes.len() as u64,
+            etag: hex::encode(body.md5()),
+            size: body.size(),
             sum: Some(sum.clone()),
-            content: Content::Whole(self.write(bytes).await?),
+            content: Content::Whole(self.keep(&body).await?),
         };
         let etag = format!("\"{}\"", draft.etag);
         let made = self.put(ask, about, draft, &precondition).await?;
@@ -363,12 +393,12 @@ impl S3 {
         Ok(answer)
     }
 
-    /// What a copy is made of, if its conditions hold.
+    /// A copy of what `wanted` wants of its source, if its conditions hold, with the checksum that it wants.
     pub(super) async fn source(
         &self,
         ask: &Ask<'_>,
-        range: impl Fn(&Object) -> Result<Range<u64>, Refusal>,
-    ) -> Result<(Found, Bytes), Refusal> {
+        wanted: impl Fn(&Object) -> Result<(Range<u64>, Algorithm), Refusal>,
+    ) -> Result<(Found, Body), Refusal> {
         if ask.header("x-amz-source-expected-bucket-owner").is_some_and(|owner| owner != crate::ACCOUNT) {
             return Err(Refusal::new(403, "AccessDenied", "Access Denied"));
         }
@@ -384,12 +414,26 @@ impl S3 {
                 absence => absence.refusal(),
             })
         };
-        let found = find()?;
+        let mut found = find()?;
         match precondition::of_read(ask, "x-amz-copy-source-", &found.object.etag, found.version.modified) {
-            Outcome::Read => self.bytes(find, range).await,
+            Outcome::Read => (),
             Outcome::NotModified | Outcome::Failed => {
                 let text = "At least one of the pre-conditions you specified did not hold";
-                Err(Refusal::new(412, "PreconditionFailed", text))
+                return Err(Refusal::new(412, "PreconditionFailed", text));
+            }
+        }
+        loop {
+            let (range, algorithm) = wanted(&found.object)?;
+            // docs/aws.md §4.3.
+            if range.end - range.start > LARGEST {
+                let text = format!(
+                    "The specified copy source is larger than the maximum allowable size for a copy source: {LARGEST}"
+                );
+                return Err(Refusal::new(400, "InvalidRequest", text));
+            }
+            match self.store.blobs.copy(found.object.content.blobs(), range, vec![algorithm]).await {
+                Ok(copy) => return Ok((found, Body::Disk(Arc::new(copy)))),
+                Err(trouble) => found = found_again(&found, trouble, find)?,
             }
         }
     }
@@ -523,6 +567,25 @@ impl Made {
             set(headers, VERSION, &self.id);
         }
     }
+}
+
+/// An object that could not be read, as it is now: it may have been replaced meanwhile.
+///
+/// Errors: that is not why.
+fn found_again(found: &Found, trouble: Trouble, find: impl Fn() -> Result<Found, Refusal>) -> Result<Found, Refusal> {
+    let again = find()?;
+    let is_same = again.object.content.blobs() == found.object.content.blobs();
+    if is_same || !matches!(trouble, Trouble::Missing(_)) { Err(unread(&trouble)) } else { Ok(again) }
+}
+
+/// The refusal to serve what cannot be read, or not copied.
+pub(super) fn unread(trouble: &Trouble) -> Refusal {
+    if let Trouble::Unwritten(fault) = trouble {
+        return unwritten(&fault.to_string());
+    }
+    tracing::error!("an object cannot be read: {trouble}");
+    let text = format!("We encountered an internal error. Please try again. ({trouble})");
+    Refusal::new(500, "InternalError", text)
 }
 
 /// What of an object a reader wants.

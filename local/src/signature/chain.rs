@@ -3,30 +3,36 @@
 use sha2::{Digest, Sha256};
 
 use super::hmac;
-use crate::chunked::{Chunked, TRAILER_SIGNATURE};
+use crate::chunked::{TRAILER_SIGNATURE, Trailers};
 
 /// What has been signed up to now.
-pub(super) struct Chain<'a> {
-    pub key: &'a [u8],
-    pub date: &'a str,
-    pub scope: &'a str,
+#[derive(Clone)]
+pub(super) struct Chain {
+    pub key: Vec<u8>,
+    pub date: String,
+    pub scope: String,
     /// The signature that the next one follows.
     pub last: String,
+    /// What there is of the chunk under way.
+    pub chunk: Sha256,
 }
 
-impl Chain<'_> {
-    /// Whether the owner of the key signed every chunk, and the trailers where they are `signed`, too.
-    pub(super) fn holds(mut self, body: &Chunked, signed_trailers: bool) -> bool {
-        let chunks = body.chunks.iter().all(|chunk| {
-            let signed = format!("{}\n{}", hash(b""), hash(chunk.bytes));
-            self.goes_on("AWS4-HMAC-SHA256-PAYLOAD", &signed, chunk.signature)
-        });
-        chunks && (!signed_trailers || self.ends_with(&body.trailers))
+impl Chain {
+    /// Takes bytes of a chunk.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.chunk.update(bytes);
     }
 
-    fn ends_with(mut self, trailers: &[(&str, &str)]) -> bool {
+    /// Whether the owner of the key signed the chunk that ends here.
+    pub(super) fn holds(&mut self, signature: Option<&str>) -> bool {
+        let signed = format!("{}\n{}", hash(b""), hex::encode(self.chunk.finalize_reset()));
+        self.goes_on("AWS4-HMAC-SHA256-PAYLOAD", &signed, signature)
+    }
+
+    /// Whether the owner of the key signed the trailers.
+    pub(super) fn ends_with(mut self, trailers: &Trailers) -> bool {
         let named = |name: &str| name.eq_ignore_ascii_case(TRAILER_SIGNATURE);
-        let signature = trailers.iter().find(|(name, _)| named(name)).map(|(_, value)| *value);
+        let signature = trailers.iter().find(|(name, _)| named(name)).map(|(_, value)| value.as_str());
         let mut signed: Vec<String> = trailers
             .iter()
             .filter(|(name, _)| !named(name))
@@ -38,7 +44,7 @@ impl Chain<'_> {
 
     fn goes_on(&mut self, algorithm: &str, signed: &str, signature: Option<&str>) -> bool {
         let text = format!("{algorithm}\n{}\n{}\n{}\n{signed}", self.date, self.scope, self.last);
-        self.last = hex::encode(hmac(self.key, text.as_bytes()));
+        self.last = hex::encode(hmac(&self.key, text.as_bytes()));
         signature == Some(self.last.as_str())
     }
 }
@@ -50,6 +56,7 @@ fn hash(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunked::{Decoder, Piece};
     use crate::signature::signing_key;
 
     const SCOPE: &str = "20130524/us-east-1/s3/aws4_request";
@@ -61,8 +68,27 @@ mod tests {
         let body = format!(
             "10000;chunk-signature={first}\r\n{long}\r\n400;chunk-signature={second}\r\n{short}\r\n0;chunk-signature={end}\r\n{trailers}\r\n"
         );
-        let chain = Chain { key: &key, date: "20130524T000000Z", scope: SCOPE, last: last.to_owned() };
-        chain.holds(&Chunked::read(body.as_bytes()).unwrap(), signed)
+        let mut chain = Chain {
+            key,
+            date: "20130524T000000Z".to_owned(),
+            scope: SCOPE.to_owned(),
+            last: last.to_owned(),
+            chunk: Sha256::new(),
+        };
+        let (mut decoder, mut all) = (Decoder::default(), true);
+        // As it may arrive.
+        for part in body.as_bytes().chunks(1000) {
+            let each = |piece: Piece| {
+                match piece {
+                    Piece::Bytes(bytes) => chain.take(bytes),
+                    Piece::End(signature) => all &= chain.holds(signature),
+                }
+                Ok(())
+            };
+            decoder.take(part, each).unwrap();
+        }
+        let trailers = decoder.end().unwrap();
+        all && (!signed || chain.ends_with(&trailers))
     }
 
     #[test]

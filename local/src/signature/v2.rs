@@ -218,6 +218,7 @@ mod tests {
             query: query.into(),
             headers: headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
             body: bytes::Bytes::new(),
+            upload: None,
         };
         let get = request("GET", "/awsexamplebucket1/photos/puppy.jpg", "", &[]);
         let text = string_to_sign(&get, "Tue, 27 Mar 2007 19:36:42 +0000");

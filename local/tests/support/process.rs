@@ -59,6 +59,13 @@ impl Server {
         self.process.wait().expect("it ends");
     }
 
+    /// The most memory that it has used, in kilobytes.
+    pub fn peak_memory_kb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches("kB").trim().parse().expect("a number")
+    }
+
     /// Clients without retries: after a retry, a test would not know which calls took effect.
     pub async fn config(&self) -> SdkConfig {
         clients::without_retries(&clients::config(&self.endpoint).await)
