@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::answer::Response;
-use crate::call::Request;
-use crate::functions::runtime_api::Rehearsal;
 use crate::routing;
 use crate::services::Services;
-use crate::{ACCESS_KEY, Conditions, Options, compute, server};
+use crate::{Conditions, Options, server};
+use functions::runtime_api::Rehearsal;
+use kit::ACCESS_KEY;
+use kit::answer::Response;
+use kit::call::Request;
 
 /// What stands between two requests of one text.
 const BETWEEN: &[u8] = b"\n%%\n";
@@ -42,7 +43,6 @@ enum Door {
 impl Doors {
     /// A local AWS that keeps its state in `dir`.
     pub async fn open(dir: &Path) -> anyhow::Result<Doors> {
-        winterbaume_core::set_default_account_id(crate::ACCOUNT);
         let options = Options { dir: dir.to_owned(), port: 0, region: "us-east-1".to_owned() };
         let services = Services::open(&options, Conditions::default(), "http://127.0.0.1:9").await?;
         Ok(Doors { services, runtime: Rehearsal::of(KNOWN).await })

@@ -11,10 +11,10 @@ use hyper::body::{Body as _, Incoming as Arriving};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::answer::{Protocol, Refusal};
-use crate::call::{Call, Request};
-use crate::s3::Incoming;
-use crate::upload::Upload;
+use kit::answer::{Protocol, Refusal};
+use kit::call::{Call, Request};
+use kit::upload::Upload;
+use s3::Incoming;
 
 /// What all bodies under way may have together, in kilobytes.
 const ROOM_KB: u32 = 256 << 10;

@@ -3,44 +3,13 @@
 //! One server on the loopback interface answers for every service. Instances, load balancers and functions are
 //! processes. Any AWS client with this crate's key can use it.
 
-mod answer;
-mod backend;
-mod call;
-mod chronicle;
-mod chunked;
-mod cloudwatch;
-pub mod compute;
-mod connection;
-mod credentials;
-mod dynamodb;
-mod faults;
-mod functions;
-mod iam;
 #[doc(hidden)]
 pub mod inputs;
 mod intake;
-mod journal;
-mod lambda;
-mod logs;
-mod pages;
-mod permissions;
-mod program;
-mod region_names;
 mod regions;
-mod rekognition;
 mod routing;
-mod s3;
-mod s3_address;
 mod server;
 mod services;
-mod signature;
-mod speed;
-mod store;
-mod sts;
-mod tags;
-mod taken;
-mod upload;
-mod warden;
 
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -55,17 +24,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-pub use faults::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
-pub use region_names::REGIONS;
+pub use chaos::{Chaos, Kind as ChaosKind, UnknownKind as UnknownChaos};
+pub use compute;
+pub use kit::region_names::REGIONS;
+pub use kit::speed::{NoSpeed, Speed};
+pub use kit::{ACCESS_KEY, ACCOUNT, SECRET_KEY};
 use services::Services;
-pub use speed::{NoSpeed, Speed};
-
-/// The only account there is.
-pub const ACCOUNT: &str = "000000000000";
-/// The user's access key id.
-pub const ACCESS_KEY: &str = "LOCALACCESSKEY000000";
-/// The user's secret access key, which protects nothing: the server listens on the loopback only.
-pub const SECRET_KEY: &str = "local";
 
 /// How to start a local AWS.
 #[derive(Debug, Clone)]
@@ -114,7 +78,6 @@ impl Cloud {
 
     /// The same on a bad day, or on a slow one.
     pub async fn start_with(options: Options, conditions: impl Into<Conditions>) -> anyhow::Result<Cloud> {
-        winterbaume_core::set_default_account_id(ACCOUNT);
         make_private(&options.dir).with_context(|| format!("failed to make {}", options.dir.display()))?;
         let dir = options.dir.canonicalize()?;
         let lock = take(&dir).await?;
@@ -212,7 +175,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// Errors: another one has it.
 pub async fn take(dir: &Path) -> anyhow::Result<File> {
     let file = dir.join("lock");
-    store::check_regular(&file)?;
+    kit::store::check_regular(&file)?;
     let lock = File::create(&file).with_context(|| format!("failed to open {}", file.display()))?;
     let begun = Instant::now();
     loop {

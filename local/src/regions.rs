@@ -14,20 +14,21 @@ use serde_json::Value;
 use time::Duration;
 use tokio::sync::Mutex;
 
-use crate::answer::{Refusal, Response, not_implemented};
-use crate::call::{Call, Request};
-use crate::compute::{self, Compute};
-use crate::credentials::{Access, session_arn, session_id, user_arn};
-use crate::dynamodb::DynamoDb;
-use crate::faults::Faults;
-use crate::iam::Iam;
-use crate::lambda::{CodeObjects, Lambda};
-use crate::logs::Logs;
-use crate::permissions::Caller;
-use crate::region_names::{GLOBAL, REGIONS};
-use crate::s3::{self, S3, Strangers};
-use crate::speed::Speed;
-use crate::{ACCOUNT, store};
+use chaos::Faults;
+use compute::Compute;
+use functions::lambda::{CodeObjects, Lambda};
+use identity::credentials::{Access, session_arn, session_id, user_arn};
+use identity::iam::Iam;
+use identity::permissions::Caller;
+use kit::ACCOUNT;
+use kit::answer::{Refusal, Response, not_implemented};
+use kit::call::{Call, Request};
+use kit::region_names::{GLOBAL, REGIONS};
+use kit::speed::Speed;
+use kit::store;
+use logs::Logs;
+use s3::{S3, Strangers};
+use tables::DynamoDb;
 
 /// What exists once for each region.
 pub(crate) struct Region {
@@ -284,7 +285,8 @@ struct RolesOf {
 #[async_trait]
 impl compute::Roles for RolesOf {
     async fn profile(&self, profile: &str) -> Option<compute::Profile> {
-        self.iam.profile(profile)
+        let identity::iam::Profile { arn, id } = self.iam.profile(profile)?;
+        Some(compute::Profile { arn, id })
     }
 
     async fn role_of_profile(&self, profile: &str) -> Option<String> {

@@ -2,9 +2,12 @@
 
 use http::Method;
 
-use crate::answer::Protocol;
-use crate::call::{Call, Input, Request, Rows, credential};
-use crate::{cloudwatch, compute, dynamodb, iam, lambda, logs, rekognition, s3, sts};
+use compute::cloudwatch;
+use functions::lambda;
+use identity::iam;
+use identity::sts;
+use kit::answer::Protocol;
+use kit::call::{Call, Input, Request, Rows, credential};
 
 /// A service, as signatures and this server's README name it.
 pub(crate) struct Service {
@@ -17,7 +20,7 @@ pub(crate) struct Service {
 /// Every service; whatever has no row here is refused with 501.
 pub(crate) const SERVICES: &[Service] = &[
     Service { name: "autoscaling", title: "Auto Scaling", rows: compute::autoscaling_rows },
-    Service { name: "dynamodb", title: "DynamoDB", rows: dynamodb::rows },
+    Service { name: "dynamodb", title: "DynamoDB", rows: tables::rows },
     Service { name: "ec2", title: "EC2", rows: compute::ec2_rows },
     Service { name: "elasticloadbalancing", title: "Elastic Load Balancing", rows: compute::elb_rows },
     Service { name: "iam", title: "IAM", rows: iam::rows },

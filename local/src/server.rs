@@ -19,13 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use crate::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
-use crate::call::{Call, Input, Request};
-use crate::connection::{Content, Cut, Line};
-use crate::faults::{Chaos, Kind};
 use crate::intake::{self, Intake, Taken};
 use crate::routing;
 use crate::services::Services;
+use chaos::{Chaos, Kind};
+use kit::answer::{Protocol, Refusal, Reply, Response, empty, json_answer, request_id};
+use kit::call::{Call, Input, Request};
+use kit::connection::{Content, Cut, Line};
 
 /// How long answers under way may take when the server stops.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -4,18 +4,23 @@ use std::sync::Arc;
 
 use time::{Duration, OffsetDateTime};
 
-use crate::answer::{self, Refusal, Reply, Response, not_implemented};
-use crate::call::{self, Asked, Call, Request};
-use crate::compute::Compute;
-use crate::credentials::{Access, Identity, user_arn};
-use crate::faults::{Act, Fate, Faults, Kind};
-use crate::iam::Iam;
-use crate::journal::Journal;
-use crate::permissions::{Caller, Denial};
-use crate::region_names::{GLOBAL, REGIONS};
 use crate::regions::{Common, Region, Regions};
-use crate::s3::{self, Incoming, Spool, Strangers};
-use crate::{ACCESS_KEY, Conditions, Options, cloudwatch, intake, pages, rekognition, signature, sts};
+use crate::{Conditions, Options, intake};
+use chaos::{Act, Fate, Faults, Kind};
+use compute::Compute;
+use compute::cloudwatch;
+use identity::credentials::{Access, Identity, user_arn};
+use identity::iam::Iam;
+use identity::permissions::{Caller, Denial};
+use identity::signature;
+use identity::sts;
+use kit::ACCESS_KEY;
+use kit::answer::{self, Refusal, Reply, Response, not_implemented};
+use kit::call::{self, Asked, Call, Request};
+use kit::journal::Journal;
+use kit::pages;
+use kit::region_names::{GLOBAL, REGIONS};
+use s3::{Incoming, Spool, Strangers};
 
 /// What answers calls.
 pub(crate) struct Services {
@@ -37,7 +42,7 @@ impl Services {
         let state = dir.join("state");
         std::fs::create_dir_all(&state)?;
         let access = Arc::new(Access::open(state.join("credentials.json"), faults.clone())?);
-        let iam = Arc::new(Iam::open(&state, GLOBAL, faults.clone()).await?);
+        let iam = Arc::new(Iam::open(&state, faults.clone())?);
         let strangers = Arc::new(Strangers::open(&state)?);
         let spool = Spool::open(&state)?;
         let common = Common {
@@ -266,7 +271,7 @@ impl Services {
             // It has words of its own for what it does not know.
             "s3" => return self.regions.answer_s3(region, call, request, caller).await,
             "dynamodb" => region.dynamodb.answer(call, request).await,
-            "iam" => self.iam.answer(call, request).await,
+            "iam" => self.iam.answer(call).await,
             "sts" => {
                 let desk = sts::Desk { access: &self.access, iam: &self.iam, caller: identity, region: &region.name };
                 sts::answer(call, &desk)

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use expect_test::expect_file;
 use http::Method;
 
-use crate::answer::Protocol;
-use crate::call::{Asked, Call, Effect, Input, Needs, Request, Row};
-use crate::permissions::Caller;
 use crate::routing::{self, SERVICES};
+use identity::permissions::Caller;
+use kit::answer::Protocol;
+use kit::call::{Asked, Call, Effect, Input, Needs, Request, Row};
 
 /// Every operation that is answered, with its service.
 fn operations() -> Vec<(&'static str, &'static Row)> {

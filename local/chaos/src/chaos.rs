@@ -1,0 +1,281 @@
+//! Chaos: AWS's bad days by name, decided by a seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::rule::Known;
+use kit::call::Call;
+
+/// Which bad sides are on, and the seed that decides when they show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chaos {
+    /// What may happen.
+    #[serde(default)]
+    pub kinds: BTreeSet<Kind>,
+    /// The same seed and calls give the same faults.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// One bad side of AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Calls are too many.
+    Throttle,
+    /// Services fail.
+    Errors,
+    /// Connections are cut.
+    Reset,
+    /// Calls take their time.
+    Slow,
+    /// Sessions end in the middle of the work.
+    ExpiredCredentials,
+    /// This machine's clock is wrong.
+    ClockSkew,
+    /// Lists come in many pages.
+    ShortPages,
+    /// Calls are too many, if they are.
+    Rates,
+    /// Upload events come late, twice, and in any order.
+    S3NotifyLag,
+    /// Roles are known late.
+    IamLag,
+    /// Credentials of roles end soon.
+    ShortSessions,
+    /// A zone has no room.
+    Capacity,
+    /// Instances do not come up.
+    BootFail,
+    /// Services die at once.
+    CrashLoop,
+    /// Network interfaces stay.
+    EniLinger,
+    /// Only a few types may be launched.
+    FreePlan,
+    /// Hardly anything may be launched.
+    VcpuLimit,
+}
+
+impl Kind {
+    /// Every kind with what it does here and which behaviour of AWS it imitates.
+    pub const ALL: &[(Kind, &str, &str)] = &[
+        (
+            Kind::Throttle,
+            "throttle",
+            "a tenth of all calls is refused with the service's own throttling code, as an account does that others use too (docs/aws.md §2.2, §14)",
+        ),
+        (
+            Kind::Errors,
+            "errors",
+            "a tenth of all calls answers 500 or 503; of the 500s every other one has had its effect, as AWS promises nothing about a call that failed (docs/aws.md §2.2)",
+        ),
+        (
+            Kind::Reset,
+            "reset",
+            "a tenth of all connections is cut: half of them before the call has its effect, half after it, when only the answer is lost (docs/aws.md §2.2)",
+        ),
+        (Kind::Slow, "slow", "a fifth of all calls takes 0.2 to 2 seconds longer, as on a bad line"),
+        (
+            Kind::ExpiredCredentials,
+            "expired-credentials",
+            "a fiftieth of all calls is refused because the session is over, as in a lab whose time ends (docs/aws.md §3.1, §3.4)",
+        ),
+        (
+            Kind::ClockSkew,
+            "clock-skew",
+            "AWS's clock is twenty minutes ahead of this machine's: signatures are refused as too old (docs/aws.md §3.1)",
+        ),
+        (
+            Kind::ShortPages,
+            "short-pages",
+            "every list comes in pages of one item, as AWS may at any time give less than was asked for (docs/aws.md §19)",
+        ),
+        (
+            Kind::Rates,
+            "rates",
+            "calls above the rates that AWS publishes are refused, as in an account of its own (docs/aws.md §14)",
+        ),
+        (
+            Kind::S3NotifyLag,
+            "s3-notify-lag",
+            "functions hear of uploads and deletions up to three seconds late, of every third one twice, and in any order, as S3 promises to tell them at least once and not when (docs/aws.md §4.6)",
+        ),
+        (
+            Kind::IamLag,
+            "iam-lag",
+            "new and changed roles, policies and instance profiles are known to Lambda, EC2 and Auto Scaling only after 0.3 to 1.5 seconds, as after some seconds on AWS (docs/aws.md §2.3, §6.3)",
+        ),
+        (
+            Kind::ShortSessions,
+            "short-sessions",
+            "the credentials of instances and functions end after 20 seconds instead of hours, so that programs are seen to renew them as they must every few hours on AWS (docs/aws.md §4.4)",
+        ),
+        (
+            Kind::Capacity,
+            "capacity",
+            "one zone has no room for new instances: a scaling activity says so, and the group goes to another zone if it may (docs/aws.md §3.3)",
+        ),
+        (
+            Kind::BootFail,
+            "boot-fail",
+            "half of all new instances fail in their user data and never become healthy, as without a way to what they download; the group replaces them after its grace period (docs/aws.md §10.3)",
+        ),
+        (
+            Kind::CrashLoop,
+            "crash-loop",
+            "on half of all new instances the service dies whenever it is started: systemd starts it again as its unit says, and the load balancer never sees it healthy (docs/aws.md §9.4, §10.3)",
+        ),
+        (
+            Kind::EniLinger,
+            "eni-linger",
+            "a load balancer's network interfaces outlive it by half an hour of AWS instead of a minute, and its security group cannot be deleted until then (docs/aws.md §9.6)",
+        ),
+        (
+            Kind::FreePlan,
+            "free-plan",
+            "the account may only launch the instance types of the free plan; a scaling activity refuses every other (docs/aws.md §3.3)",
+        ),
+        (
+            Kind::VcpuLimit,
+            "vcpu-limit",
+            "the account may run one vCPU instead of 32, as some new ones; a scaling activity refuses what is beyond (docs/aws.md §3.3)",
+        ),
+    ];
+
+    /// Its name in lists.
+    pub fn name(self) -> &'static str {
+        Kind::ALL.iter().find(|(kind, _, _)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+}
+
+/// How late functions hear of an upload at most. AWS may take a minute; a laptop's user does not wait that long.
+const LATEST: Duration = Duration::from_secs(3);
+
+impl Chaos {
+    /// What is drawn for a thing that this kind may befall: a number from 0 to 1, or nothing while the kind is off.
+    pub fn lot(&self, kind: Kind, thing: &str) -> Option<f64> {
+        self.kinds.contains(&kind).then(|| drawn(&format!("{} {} {thing}", self.seed, kind.name())))
+    }
+}
+
+/// A kind of chaos that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKind(String);
+
+impl fmt::Display for UnknownKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = Kind::ALL.iter().map(|(_, name, _)| *name).collect();
+        write!(f, "there is no chaos {:?}; there are {}", self.0, names.join(", "))
+    }
+}
+
+impl std::error::Error for UnknownKind {}
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Kind, UnknownKind> {
+        let found = Kind::ALL.iter().find(|(_, name, _)| *name == text);
+        found.map(|(kind, _, _)| *kind).ok_or_else(|| UnknownKind(text.to_owned()))
+    }
+}
+
+/// A mishap that chaos has chosen for a call.
+#[derive(Debug)]
+pub(super) enum Mishap {
+    Known(Known),
+    Slow(Duration),
+}
+
+/// How long the nth change of something in IAM takes to be seen everywhere.
+pub(super) fn lag(seed: u64, name: &str, count: u64) -> Duration {
+    SHORTEST_LAG + LAG_RANGE.mul_f64(share(seed, Kind::IamLag, "iam", name, count))
+}
+
+const SHORTEST_LAG: Duration = Duration::from_millis(300);
+const LAG_RANGE: Duration = Duration::from_millis(1200);
+
+/// Counts the calls of each operation, so that the nth has its own fate whatever else is called in between.
+#[derive(Debug, Default)]
+pub(super) struct Dice {
+    counts: BTreeMap<(String, String), u64>,
+}
+
+impl Dice {
+    /// The fate of the next call of an operation.
+    pub(super) fn throw(&mut self, chaos: &Chaos, call: &Call) -> Option<Mishap> {
+        if chaos.kinds.is_empty() {
+            return None;
+        }
+        let Call { service, operation, .. } = call;
+        let count = self.counts.entry((service.clone(), operation.clone())).or_default();
+        *count += 1;
+        chaos.kinds.iter().find_map(|kind| mishap(*kind, share(chaos.seed, *kind, service, operation, *count)))
+    }
+
+    /// After how long the next event of an object is delivered, once for each time it is.
+    pub(super) fn deliveries(&mut self, chaos: &Chaos, bucket: &str, key: &str) -> Vec<Duration> {
+        if !chaos.kinds.contains(&Kind::S3NotifyLag) {
+            return vec![Duration::ZERO];
+        }
+        let count = self.counts.entry((bucket.to_owned(), key.to_owned())).or_default();
+        *count += 1;
+        let share = |what: &str| drawn(&format!("{} {what} {bucket} {key} {count}", chaos.seed));
+        let mut deliveries = vec![LATEST.mul_f64(share("first"))];
+        if share("twice") < 1.0 / 3.0 {
+            deliveries.push(LATEST.mul_f64(share("again")));
+        }
+        deliveries
+    }
+}
+
+/// What a kind makes of a number from 0 to 1.
+fn mishap(kind: Kind, share: f64) -> Option<Mishap> {
+    let known = match kind {
+        Kind::Throttle if share < 0.10 => Known::Throttle,
+        Kind::Errors if share < 0.03 => Known::Internal,
+        Kind::Errors if share < 0.06 => Known::InternalAfter,
+        Kind::Errors if share < 0.10 => Known::Unavailable,
+        Kind::Reset if share < 0.05 => Known::ResetBefore,
+        Kind::Reset if share < 0.10 => Known::ResetAfter,
+        Kind::ExpiredCredentials if share < 0.02 => Known::ExpiredCredentials,
+        Kind::Slow if share < 0.20 => {
+            return Some(Mishap::Slow(Duration::from_millis(200) + Duration::from_secs(9).mul_f64(share)));
+        }
+        _ => return None,
+    };
+    Some(Mishap::Known(known))
+}
+
+/// A number from 0 to 1 that depends on these things only.
+fn share(seed: u64, kind: Kind, service: &str, operation: &str, count: u64) -> f64 {
+    drawn(&format!("{seed} {} {service} {operation} {count}", kind.name()))
+}
+
+fn drawn(text: &str) -> f64 {
+    let digest = Sha256::digest(text.as_bytes());
+    let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    number as f64 / u64::MAX as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_chaos_is_parsed_and_serialized_by_its_name() {
+        for (kind, name, told) in Kind::ALL {
+            assert_eq!(name.parse(), Ok(*kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), *name);
+            assert!(told.len() > 20, "{name}");
+        }
+        assert!("gremlins".parse::<Kind>().unwrap_err().to_string().contains("there are throttle, errors"));
+    }
+}

@@ -1,0 +1,436 @@
+//! Fault injection, before or after a call takes effect.
+//!
+//! Rules say precisely which call fails and how, for tests; chaos makes a share of all calls fail, for people. Both are
+//! deterministic: a rule counts the calls it matches, and chaos decides the fate of the nth call of an operation by its
+//! seed.
+
+mod answers;
+mod chaos;
+mod rates;
+mod rule;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use chaos::{Chaos, Kind, UnknownKind};
+use chaos::{Dice, Mishap};
+use kit::answer::Refusal;
+use kit::call::{Call, Request};
+use rates::Buckets;
+use rule::{Injected, Known, Rule};
+
+/// What a call meets on its way.
+#[derive(Debug, Default)]
+pub struct Fate {
+    /// How long it is held up first.
+    pub latency: Duration,
+    /// What happens to it, if anything does.
+    pub act: Option<Act>,
+}
+
+/// Something that happens to a call.
+#[derive(Debug)]
+pub enum Act {
+    /// It is refused and has no effect.
+    Refuse(Refusal),
+    /// It has its effect, and is answered as if it had failed.
+    RefuseAfter(Refusal),
+    /// The connection is cut, and it has no effect.
+    ResetBefore,
+    /// It has its effect, and the connection is cut instead of an answer.
+    ResetAfter,
+    /// Half of the answer's body arrives.
+    Truncate,
+    /// It waits for a release before its effect.
+    HoldBefore(CancellationToken),
+    /// It has its effect, and the answer waits for a release.
+    HoldAfter(CancellationToken),
+}
+
+impl Act {
+    /// What it is called where calls are listed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Act::Refuse(_) => "refused",
+            Act::RefuseAfter(_) => "refused-after",
+            Act::ResetBefore => "reset-before",
+            Act::ResetAfter => "reset-after",
+            Act::Truncate => "truncate",
+            Act::HoldBefore(_) => "hold-before",
+            Act::HoldAfter(_) => "hold-after",
+        }
+    }
+}
+
+/// The faults of one server.
+#[derive(Debug, Default)]
+pub struct Faults {
+    inner: Mutex<Inner>,
+    /// For those whose bad sides are no answers to calls.
+    chaos: watch::Sender<Chaos>,
+    closing: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rules: Vec<ActiveRule>,
+    last_id: u64,
+    chaos: Chaos,
+    dice: Dice,
+    rates: Buckets,
+    /// How often each role and profile has changed.
+    changes: BTreeMap<String, u64>,
+}
+
+/// A rule and what it has seen.
+#[derive(Debug)]
+struct ActiveRule {
+    id: u64,
+    rule: Rule,
+    matched: u64,
+    fired: u64,
+    /// Cancelled when the rule goes: what it holds is let go.
+    released: CancellationToken,
+}
+
+impl Faults {
+    pub fn new(chaos: Chaos) -> Faults {
+        let faults = Faults::default();
+        faults.set_chaos(chaos);
+        faults
+    }
+
+    /// What happens to this call. Each question counts, so it is asked once for each call.
+    pub fn judge(&self, call: &Call, caller: &str, request: &Request) -> Fate {
+        let mut inner = self.inner();
+        let mut fate = Fate::default();
+        for kept in &mut inner.rules {
+            if kept.meets(call, caller, request) {
+                fate.latency += kept.rule.latency();
+                fate.act = fate.act.or_else(|| kept.act(call));
+            }
+        }
+        // A browser's question about origins is no call of an API.
+        if fate.act.is_none() && call.operation != "Preflight" {
+            let Inner { chaos, dice, rates, .. } = &mut *inner;
+            if chaos.kinds.contains(&Kind::Rates) && !rates.take(call, Instant::now()) {
+                fate.act = act(&Known::Throttle, call, None);
+                return fate;
+            }
+            match dice.throw(chaos, call) {
+                Some(Mishap::Known(known)) => fate.act = act(&known, call, None),
+                Some(Mishap::Slow(time)) => fate.latency += time,
+                None => (),
+            }
+        }
+        fate
+    }
+
+    /// After how long an event of an object is delivered, once for each time it is.
+    pub fn deliveries(&self, bucket: &str, key: &str) -> Vec<Duration> {
+        let Inner { chaos, dice, .. } = &mut *self.inner();
+        dice.deliveries(chaos, bucket, key)
+    }
+
+    /// How long a change of a role or profile takes to be seen by other services.
+    pub fn iam_lag(&self, name: &str) -> Duration {
+        let mut inner = self.inner();
+        if !inner.chaos.kinds.contains(&Kind::IamLag) {
+            return Duration::ZERO;
+        }
+        let count = inner.changes.entry(name.to_owned()).or_default();
+        *count += 1;
+        let count = *count;
+        chaos::lag(inner.chaos.seed, name, count)
+    }
+
+    /// Whether this kind of chaos is on.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.inner().chaos.kinds.contains(&kind)
+    }
+
+    /// The chaos as it is at any time.
+    pub fn chaos(&self) -> watch::Receiver<Chaos> {
+        self.chaos.subscribe()
+    }
+
+    /// Adds one rule or a list of them, all or none, and says their numbers.
+    pub fn add(&self, rules: &Value) -> Result<Value, String> {
+        let list = match rules {
+            Value::Array(list) => list.clone(),
+            one => vec![one.clone()],
+        };
+        let read = |rule| serde_json::from_value::<Rule>(rule).map_err(|fault| fault.to_string());
+        let list: Vec<Rule> = list.into_iter().map(read).collect::<Result<_, _>>()?;
+        let mut inner = self.inner();
+        let ids: Vec<u64> = list.into_iter().map(|rule| inner.push(rule)).collect();
+        Ok(json!({ "ids": ids }))
+    }
+
+    /// Takes a rule away and lets go what it holds; whether it was there.
+    pub fn remove(&self, id: u64) -> bool {
+        let mut inner = self.inner();
+        let Some(at) = inner.rules.iter().position(|kept| kept.id == id) else {
+            return false;
+        };
+        inner.rules.remove(at).released.cancel();
+        true
+    }
+
+    /// Takes every rule away and lets go what they hold. Chaos stays.
+    pub fn clear(&self) {
+        for kept in self.inner().rules.drain(..) {
+            kept.released.cancel();
+        }
+    }
+
+    /// Replaces the chaos there was; its counting starts anew.
+    pub fn set_chaos(&self, chaos: Chaos) {
+        let mut inner = self.inner();
+        self.chaos.send_replace(chaos.clone());
+        inner.chaos = chaos;
+        inner.dice = Dice::default();
+        inner.rates = Buckets::default();
+        inner.changes.clear();
+    }
+
+    /// Rules with what they have seen, and the chaos.
+    pub fn show(&self) -> Value {
+        let inner = self.inner();
+        let rules: Vec<Value> = inner.rules.iter().map(ActiveRule::show).collect();
+        json!({ "rules": rules, "chaos": inner.chaos, "over_rate": inner.rates.refused })
+    }
+
+    /// Ends every wait: whatever is held is cut.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Waits until the rule that holds a call is taken away. Returns whether the call may go on.
+    pub async fn hold(&self, released: &CancellationToken) -> bool {
+        tokio::select! {
+            () = released.cancelled() => true,
+            () = self.closing.cancelled() => false,
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+}
+
+impl Inner {
+    fn push(&mut self, rule: Rule) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.rules.push(ActiveRule { id, rule, matched: 0, fired: 0, released: CancellationToken::new() });
+        id
+    }
+}
+
+impl ActiveRule {
+    /// Counts the call if it is one of the rule's, and says whether it is hit.
+    fn meets(&mut self, call: &Call, caller: &str, request: &Request) -> bool {
+        if !self.rule.matching.fits(call, caller, request) {
+            return false;
+        }
+        self.matched += 1;
+        let hit = self.rule.matching.hits(self.matched);
+        self.fired += u64::from(hit);
+        hit
+    }
+
+    fn act(&self, call: &Call) -> Option<Act> {
+        match self.rule.fault.as_ref()? {
+            Injected::Known(known) => act(known, call, Some(&self.released)),
+            Injected::Custom(refusal) => Some(Act::Refuse(refusal.clone())),
+        }
+    }
+
+    fn show(&self) -> Value {
+        let mut shown = json!(self.rule);
+        shown["id"] = json!(self.id);
+        shown["matched"] = json!(self.matched);
+        shown["fired"] = json!(self.fired);
+        shown
+    }
+}
+
+fn act(known: &Known, call: &Call, released: Option<&CancellationToken>) -> Option<Act> {
+    let released = || released.cloned().unwrap_or_default();
+    Some(match known {
+        Known::Throttle => Act::Refuse(answers::throttled(call)),
+        Known::Internal => Act::Refuse(answers::internal(call)),
+        Known::InternalAfter => Act::RefuseAfter(answers::internal(call)),
+        Known::Unavailable => Act::Refuse(answers::unavailable(call)),
+        Known::ExpiredCredentials => Act::Refuse(answers::expired(call)),
+        Known::ResetBefore => Act::ResetBefore,
+        Known::ResetAfter => Act::ResetAfter,
+        Known::Truncate => Act::Truncate,
+        Known::HoldBefore => Act::HoldBefore(released()),
+        Known::HoldAfter => Act::HoldAfter(released()),
+        Known::Slow => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kit::answer::Protocol;
+
+    fn call(operation: &str) -> Call {
+        Call::writing("dynamodb", operation, Protocol::Json10)
+    }
+
+    fn request(body: &str) -> Request {
+        Request {
+            method: http::Method::POST,
+            path: "/".into(),
+            query: String::new(),
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::copy_from_slice(body.as_bytes()),
+            upload: None,
+        }
+    }
+
+    /// Which of ten calls of an operation are hit.
+    fn hits(faults: &Faults, operation: &str) -> Vec<u32> {
+        let hit = |_: &u32| faults.judge(&call(operation), "account", &request("")).act.is_some();
+        (1..=10).filter(hit).collect()
+    }
+
+    #[test]
+    fn a_rule_hits_from_its_nth_call_as_often_as_it_says() {
+        for (matching, expected) in [
+            (json!({ "operation": "PutItem", "nth_call": 3 }), vec![3]),
+            (json!({ "operation": "Put*", "nth_call": 3, "times": 2 }), vec![3, 4]),
+            (json!({ "service": "dynamodb", "times": 2 }), vec![1, 2]),
+            (json!({ "mutating": true }), (1..=10).collect()),
+            (json!({ "mutating": false }), vec![]),
+            (json!({ "service": "s3" }), vec![]),
+            (json!({ "caller": "account", "nth_call": 10 }), vec![10]),
+            (json!({ "caller": "web" }), vec![]),
+            (json!({ "contains": "ada" }), vec![]),
+        ] {
+            let faults = Faults::default();
+            faults.add(&json!({ "match": matching, "fault": "throttle" })).unwrap();
+            assert_eq!(hits(&faults, "PutItem"), expected, "{matching}");
+        }
+    }
+
+    #[test]
+    fn latencies_add_up_and_the_first_fault_wins() {
+        let faults = Faults::default();
+        let rules = json!([
+            { "latency_ms": 20 },
+            { "fault": "reset-before", "latency_ms": 10 },
+            { "match": { "contains": "USER#ada" }, "fault": { "status": 400, "code": "ValidationException", "message": "no" } },
+        ]);
+        assert_eq!(faults.add(&rules).unwrap(), json!({ "ids": [1, 2, 3] }));
+        let fate = faults.judge(&call("PutItem"), "account", &request("a USER#ada b"));
+        assert_eq!(fate.latency, Duration::from_millis(30));
+        assert!(matches!(fate.act, Some(Act::ResetBefore)));
+        assert!(faults.remove(2) && !faults.remove(2));
+        let fate = faults.judge(&call("PutItem"), "account", &request("a USER#ada b"));
+        assert!(matches!(fate.act, Some(Act::Refuse(refusal)) if refusal.code == "ValidationException"));
+        assert_eq!(faults.show()["rules"][1]["fired"], 2);
+        faults.clear();
+        assert_eq!(faults.show()["rules"], json!([]));
+    }
+
+    #[test]
+    fn invalid_rules_are_refused_as_a_whole_with_the_known_names() {
+        let faults = Faults::default();
+        let told = faults.add(&json!([{ "fault": "500" }, { "fault": "explode" }])).unwrap_err();
+        assert!(told.contains("no fault \"explode\"") && told.contains("reset-before"), "{told}");
+        let told = faults.add(&json!({ "match": { "verb": "x" } })).unwrap_err();
+        assert!(told.contains("unknown field `verb`"), "{told}");
+        let told = faults.add(&json!({ "match": { "nth_call": 0 }, "fault": "500" })).unwrap_err();
+        assert!(told.contains("counts from 1"), "{told}");
+        assert!(faults.add(&json!({ "match": { "service": "s3" } })).is_err(), "a rule that does nothing");
+        assert_eq!(faults.show()["rules"], json!([]));
+    }
+
+    #[tokio::test]
+    async fn a_held_call_continues_when_its_rule_is_removed_and_is_cut_at_the_end() {
+        let faults = Faults::default();
+        faults.add(&json!({ "fault": "hold-before" })).unwrap();
+        let held = |fate: Fate| match fate.act {
+            Some(Act::HoldBefore(token)) => token,
+            other => panic!("{other:?}"),
+        };
+        let first = held(faults.judge(&call("PutItem"), "account", &request("")));
+        faults.remove(1);
+        assert!(faults.hold(&first).await);
+        faults.add(&json!({ "fault": "hold-before" })).unwrap();
+        let second = held(faults.judge(&call("PutItem"), "account", &request("")));
+        faults.close();
+        assert!(!faults.hold(&second).await);
+    }
+
+    #[test]
+    fn chaos_is_determined_by_its_seed() {
+        let fates = |seed: u64| {
+            let faults = Faults::new(Chaos { kinds: [Kind::Throttle, Kind::Reset].into(), seed });
+            let fate = |_| format!("{:?}", faults.judge(&call("PutItem"), "account", &request("")).act);
+            (0..200).map(fate).collect::<Vec<_>>()
+        };
+        assert_eq!(fates(1), fates(1));
+        assert_ne!(fates(1), fates(2));
+        let hit = fates(1).iter().filter(|fate| *fate != "None").count();
+        assert!((20..=60).contains(&hit), "{hit} of 200");
+    }
+
+    #[test]
+    fn slow_throttle_and_expiry_chaos_hit_calls() {
+        let fates = |kind: Option<Kind>| -> Vec<Fate> {
+            let faults = Faults::new(Chaos { kinds: kind.into_iter().collect(), seed: 1 });
+            (0..400).map(|_| faults.judge(&call("TagResource"), "account", &request(""))).collect()
+        };
+        let hit = |fates: Vec<Fate>, is_hit: fn(&Fate) -> bool| fates.iter().filter(|fate| is_hit(fate)).count();
+        let slow: fn(&Fate) -> bool = |fate| fate.act.is_none() && fate.latency >= Duration::from_millis(200);
+        let refused: fn(&Fate) -> bool = |fate| matches!(fate.act, Some(Act::Refuse(_)));
+        let expired: fn(&Fate) -> bool =
+            |fate| matches!(&fate.act, Some(Act::Refuse(refusal)) if refusal.code.starts_with("ExpiredToken"));
+        for (kind, is_hit, expected) in [
+            (Kind::Slow, slow, 40..=120),
+            // The rate is of five a second: what one moment brings is too much for it.
+            (Kind::Rates, refused, 200..=399),
+            (Kind::ExpiredCredentials, expired, 1..=30),
+        ] {
+            let number = hit(fates(Some(kind)), is_hit);
+            assert!(expected.contains(&number), "{kind:?}: {number} of 400");
+            assert_eq!(hit(fates(None), is_hit), 0, "{kind:?} on a good day");
+        }
+    }
+
+    #[test]
+    fn events_are_delivered_at_once_or_with_notify_lag_late_and_twice() {
+        assert_eq!(Faults::default().deliveries("images", "a"), [Duration::ZERO]);
+        let delays = |seed: u64| {
+            let faults = Faults::new(Chaos { kinds: [Kind::S3NotifyLag].into(), seed });
+            (0..100).map(|number| faults.deliveries("images", &number.to_string())).collect::<Vec<_>>()
+        };
+        assert_eq!(delays(1), delays(1));
+        assert_ne!(delays(1), delays(2));
+        let twice = delays(1).iter().filter(|delays| delays.len() == 2).count();
+        assert!((15..=55).contains(&twice), "{twice} of 100");
+        assert!(!delays(1).iter().map(|delays| delays[0]).is_sorted());
+    }
+
+    #[test]
+    fn other_operations_do_not_change_the_fate_of_the_nth_call() {
+        let chaos = || Chaos { kinds: [Kind::Errors].into(), seed: 7 };
+        let (alone, mixed) = (Faults::new(chaos()), Faults::new(chaos()));
+        for _ in 0..100 {
+            mixed.judge(&call("Query"), "account", &request(""));
+            let one = format!("{:?}", alone.judge(&call("PutItem"), "account", &request("")).act);
+            assert_eq!(one, format!("{:?}", mixed.judge(&call("PutItem"), "account", &request("")).act));
+        }
+    }
+}

@@ -1,0 +1,628 @@
+//! Auto Scaling groups as the API sees them (docs/aws.md §10.1).
+
+use uuid::Uuid;
+
+use super::launch::check;
+use super::{activities, tags, termination};
+use crate::Site;
+use crate::clock::Moment;
+use crate::ec2;
+use crate::state::{Group, GroupTag, Instance, State, TemplateSpec, unknown_group};
+use kit::query::{Answer, ApiError, Filters, NOT_IMPLEMENTED, Params, Xml, fact, page};
+
+fn refuse(message: impl Into<String>) -> ApiError {
+    ApiError::new("ValidationError", message)
+}
+
+/// The instance profile that a call wants instances to have; IAM has to say whether it exists.
+pub fn profile_wanted(state: &State, params: &Params) -> Option<String> {
+    let spec = template(state, params.at("LaunchTemplate")).ok()??;
+    let (_, data) = ec2::resolve_template(state, &spec).ok()?;
+    data.profile().map(str::to_owned)
+}
+
+/// The launch template of a call.
+pub fn template(state: &State, params: &Params) -> Result<Option<TemplateSpec>, ApiError> {
+    let (id, name) = (params.text("LaunchTemplateId"), params.text("LaunchTemplateName"));
+    if id.is_none() && name.is_none() {
+        return Ok(None);
+    }
+    let invalid =
+        |fault: ApiError| refuse(format!("You must use a valid fully-formed launch template. {}", fault.message));
+    let found = ec2::find_template(state, id, name).map_err(invalid)?;
+    let version = params.text("Version").unwrap_or("$Default").to_owned();
+    let spec = TemplateSpec { id: found.id.clone(), name: found.name.clone(), version };
+    ec2::resolve_template(state, &spec).map_err(invalid)?;
+    Ok(Some(spec))
+}
+
+/// Refuses a template that EC2 would refuse.
+pub fn check_template(state: &State, site: &Site, spec: &TemplateSpec) -> Result<(), ApiError> {
+    let data = ec2::resolve_template(state, spec)?.1;
+    check(state, site, data)
+        .map(drop)
+        .map_err(|why| refuse(format!("You must use a valid fully-formed launch template. {why}")))
+}
+
+/// The role that Auto Scaling acts in.
+fn service_role(site: &Site) -> String {
+    let name = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling";
+    format!("arn:aws:iam::{}:role/{name}", site.account)
+}
+
+/// Nobody looks at what another service-linked role may do, so there is none but the usual one.
+fn check_service_role(site: &Site, params: &Params) -> Result<(), ApiError> {
+    match params.text("ServiceLinkedRoleARN").filter(|arn| *arn != service_role(site)) {
+        Some(arn) => {
+            let text = format!("the local AWS does not carry out the parameter ServiceLinkedRoleARN={arn}");
+            Err(ApiError::new(NOT_IMPLEMENTED, text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The most instances that a group may have.
+const MOST: u32 = 10_000;
+
+/// Names are 1 to 255 printable characters of ASCII without a colon (docs/aws.md §1).
+fn check_name(name: &str) -> Result<(), ApiError> {
+    check_name_of("autoScalingGroupName", name)
+}
+
+/// The same of what belongs to a group.
+pub fn check_name_of(field: &str, name: &str) -> Result<(), ApiError> {
+    let constraint = match () {
+        () if name.len() > 255 => "Member must have length less than or equal to 255",
+        () if !name.bytes().all(|c| c.is_ascii_graphic() && c != b':') => {
+            "Member must satisfy regular expression pattern: [^:\\x00-\\x20\\x7f-\\uffff]+"
+        }
+        () => return Ok(()),
+    };
+    Err(refuse(format!(
+        "1 validation error detected: Value '{name}' at '{field}' failed to satisfy constraint: {constraint}"
+    )))
+}
+
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    check_name(name)?;
+    match state.groups.get(name) {
+        Some(group) if group.deleting => {
+            let message = "AutoScalingGroup by this name already exists and is pending delete. Please wait until Autoscaling completes the deletion process before creating a group with the same name.";
+            return Err(ApiError::new("AlreadyExists", message));
+        }
+        Some(_) => {
+            let message =
+                format!("AutoScalingGroup by this name already exists - A group with the name {name} already exists");
+            return Err(ApiError::new("AlreadyExists", message));
+        }
+        None => (),
+    }
+    let spec = template(state, params.at("LaunchTemplate"))?
+        .ok_or_else(|| refuse("Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or MixedInstancesPolicy parameter."))?;
+    check_template(state, site, &spec)?;
+    check_service_role(site, params)?;
+    let min = params.parsed("MinSize")?.ok_or_else(|| refuse("MinSize is required"))?;
+    let max = params.parsed("MaxSize")?.ok_or_else(|| refuse("MaxSize is required"))?;
+    let desired = params.parsed("DesiredCapacity")?.unwrap_or(min);
+    check_bounds(min, max, desired)?;
+    let arn = format!(
+        "arn:aws:autoscaling:{}:{}:autoScalingGroup:{}:autoScalingGroupName/{name}",
+        site.region,
+        site.account,
+        Uuid::new_v4()
+    );
+    let group = Group {
+        name: name.to_owned(),
+        arn,
+        created: Moment::now(),
+        template: spec,
+        min,
+        max,
+        desired,
+        cooldown_s: params.parsed("DefaultCooldown")?.unwrap_or(300),
+        subnets: subnets(site, params)?
+            .ok_or_else(|| refuse("At least one Availability Zone or VPC Subnet is required."))?,
+        health_check_type: health_check_type(params)?.unwrap_or_else(|| "EC2".to_owned()),
+        grace_s: params.parsed("HealthCheckGracePeriod")?.unwrap_or(0),
+        warmup_s: params.parsed("DefaultInstanceWarmup")?,
+        target_groups: target_groups(state, params)?,
+        termination_policies: policies(params)?.unwrap_or_else(|| vec!["Default".to_owned()]),
+        protect_new: params.flag("NewInstancesProtectedFromScaleIn"),
+        tags: tags::wanted(params)?,
+        suspended: Default::default(),
+        deletion_protection: params.text("DeletionProtection").map(str::to_owned),
+        deleting: false,
+        policies: Default::default(),
+        refreshes: Vec::new(),
+        cause: format!("a user request created an AutoScalingGroup changing the desired capacity from 0 to {desired}"),
+        failures: 0,
+        retry_after: None,
+        scaled: None,
+        launches: 0,
+        schedules: Default::default(),
+        adding: Default::default(),
+        rebalancing: None,
+    };
+    state.groups.insert(name.to_owned(), group);
+    Ok(Xml::new())
+}
+
+fn check_bounds(min: u32, max: u32, desired: u32) -> Result<(), ApiError> {
+    if max > MOST {
+        return Err(refuse(format!("Max bound, {max}, must be less than or equal to {MOST}")));
+    }
+    if min > max {
+        return Err(refuse(format!("Max bound, {max}, must be greater than or equal to min bound, {min}")));
+    }
+    if !(min..=max).contains(&desired) {
+        return Err(refuse(format!(
+            "Desired capacity:{desired} must be between the specified min size:{min} and max size:{max}"
+        )));
+    }
+    Ok(())
+}
+
+/// The subnets of a call, given themselves or by their zones.
+fn subnets(site: &Site, params: &Params) -> Result<Option<Vec<String>>, ApiError> {
+    let all = ec2::subnets(site);
+    if let Some(list) = params.text("VPCZoneIdentifier") {
+        let ids: Vec<String> = list.split(',').map(|id| id.trim().to_owned()).collect();
+        return match ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
+            Some(unknown) => Err(refuse(format!("The subnet ID '{unknown}' does not exist"))),
+            None => Ok(Some(ids)),
+        };
+    }
+    let mut zones = params.texts("AvailabilityZones");
+    for id in params.texts("AvailabilityZoneIds") {
+        let zone = all.iter().map(|subnet| &subnet.zone).find(|zone| ec2::zone_id(zone) == id);
+        zones.push(zone.ok_or_else(|| refuse(format!("Invalid availability zone ids: [{id}]")))?.clone());
+    }
+    if zones.is_empty() {
+        return Ok(None);
+    }
+    match zones.iter().find(|zone| !all.iter().any(|subnet| subnet.zone == **zone)) {
+        Some(unknown) => Err(refuse(format!("Invalid availability zones: [{unknown}]"))),
+        None => Ok(Some(all.into_iter().filter(|one| zones.contains(&one.zone)).map(|one| one.id).collect())),
+    }
+}
+
+fn health_check_type(params: &Params) -> Result<Option<String>, ApiError> {
+    let Some(given) = params.text("HealthCheckType") else {
+        return Ok(None);
+    };
+    match given.split(',').find(|kind| !matches!(*kind, "EC2" | "ELB")) {
+        Some(unknown) => Err(refuse(format!("Invalid health check type: {unknown}"))),
+        None => Ok(Some(given.to_owned())),
+    }
+}
+
+/// A call names ten target groups at most (docs/aws.md §15).
+fn check_number(arns: &[String]) -> Result<(), ApiError> {
+    if arns.len() <= 10 {
+        return Ok(());
+    }
+    Err(refuse(
+        "1 validation error detected: Value at 'targetGroupARNs' failed to satisfy constraint: Member must have length less than or equal to 10",
+    ))
+}
+
+fn target_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+    let mut arns = params.texts("TargetGroupARNs");
+    let sources = params.items("TrafficSources").into_iter();
+    arns.extend(sources.map(|source| source.at("Identifier").value().to_owned()));
+    check_number(&arns)?;
+    match arns.iter().all(|arn| state.target_groups.contains_key(arn)) {
+        true => Ok(arns),
+        false => Err(refuse("Provided Target Groups may not be valid. Please ensure they exist and try again.")),
+    }
+}
+
+fn policies(params: &Params) -> Result<Option<Vec<String>>, ApiError> {
+    let named = params.texts("TerminationPolicies");
+    match named.iter().find(|name| !termination::POLICIES.contains(&name.as_str())) {
+        Some(unknown) => Err(refuse(format!("Invalid termination policy: {unknown}"))),
+        None => Ok(Some(named).filter(|named| !named.is_empty())),
+    }
+}
+
+pub fn update(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    let spec = template(state, params.at("LaunchTemplate"))?;
+    if let Some(spec) = &spec {
+        check_template(state, site, spec)?;
+    }
+    check_service_role(site, params)?;
+    let (subnets, check_type, policies) = (subnets(site, params)?, health_check_type(params)?, policies(params)?);
+    let group = state.group_mut(name)?;
+    let min = params.parsed("MinSize")?.unwrap_or(group.min);
+    let max = params.parsed("MaxSize")?.unwrap_or(group.max);
+    // Without a wish of its own the desired capacity only follows the bounds.
+    let desired = match params.parsed("DesiredCapacity")? {
+        Some(desired) => desired,
+        None => group.desired.clamp(min.min(max), max),
+    };
+    check_bounds(min, max, desired)?;
+    let grace_s = params.parsed("HealthCheckGracePeriod")?.unwrap_or(group.grace_s);
+    let cooldown_s = params.parsed("DefaultCooldown")?.unwrap_or(group.cooldown_s);
+    let warmup_s = params.parsed("DefaultInstanceWarmup")?.or(group.warmup_s);
+    if desired != group.desired {
+        group.cause = format!(
+            "a user request update of AutoScalingGroup constraints to min: {min}, max: {max}, desired: {desired} changing the desired capacity from {} to {desired}",
+            group.desired
+        );
+    }
+    (group.min, group.max, group.desired) = (min, max, desired);
+    (group.grace_s, group.cooldown_s, group.warmup_s) = (grace_s, cooldown_s, warmup_s);
+    if let Some(spec) = spec {
+        group.template = spec;
+        (group.failures, group.retry_after) = (0, None);
+    }
+    if let Some(subnets) = subnets {
+        group.subnets = subnets;
+    }
+    if let Some(check_type) = check_type {
+        group.health_check_type = check_type;
+    }
+    if let Some(policies) = policies {
+        group.termination_policies = policies;
+    }
+    if params.has("NewInstancesProtectedFromScaleIn") {
+        group.protect_new = params.flag("NewInstancesProtectedFromScaleIn");
+    }
+    if let Some(protection) = params.text("DeletionProtection") {
+        group.deletion_protection = Some(protection.to_owned());
+    }
+    Ok(Xml::new())
+}
+
+pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    let force = params.flag("ForceDelete");
+    let members = state.members(name);
+    let (has_members, has_serving) = (!members.is_empty(), members.iter().any(|one| one.serves()));
+    let group = state.groups.get_mut(name).ok_or_else(|| unknown_group(name))?;
+    let protected = match group.deletion_protection.as_deref() {
+        Some("prevent-all-deletion") => true,
+        Some("prevent-force-deletion") => force,
+        _ => false,
+    };
+    if protected {
+        return Err(refuse(format!("The AutoScalingGroup '{name}' is protected against deletion")));
+    }
+    if has_members && !has_serving && !force {
+        let message =
+            "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.";
+        return Err(ApiError::new("ScalingActivityInProgress", message));
+    }
+    if has_members && !force {
+        let message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group.";
+        return Err(ApiError::new("ResourceInUse", message));
+    }
+    if !group.deleting {
+        group.cause = format!(
+            "a user request force deleted AutoScalingGroup changing the desired capacity from {} to 0",
+            group.desired
+        );
+    }
+    group.deleting = true;
+    (group.min, group.desired) = (0, 0);
+    Ok(Xml::new())
+}
+
+pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
+    let names = params.texts("AutoScalingGroupNames");
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for group in state.groups.values() {
+        let tags = group.plain_tags();
+        let passes = filters.pass(&tags, |name| match name {
+            "tag-value" => Some(tags.values().cloned().collect()),
+            "auto-scaling-group" => fact(&group.name),
+            _ => None,
+        })?;
+        if passes && (names.is_empty() || names.contains(&group.name)) {
+            found.push(group);
+        }
+    }
+    let (shown, next) = page(&found, params, 50)?;
+    let mut xml = Xml::new();
+    let with_instances = params.parsed("IncludeInstances")?.unwrap_or(true);
+    xml.members("AutoScalingGroups", shown, |xml, group| {
+        write(xml, site, group);
+        if with_instances {
+            xml.members("Instances", state.members(&group.name), write_instance);
+        }
+    });
+    xml.maybe("NextToken", next);
+    Ok(xml)
+}
+
+fn write(xml: &mut Xml, site: &Site, group: &Group) {
+    xml.text("AutoScalingGroupName", &group.name).text("AutoScalingGroupARN", &group.arn);
+    xml.within("LaunchTemplate", |xml| write_template(xml, &group.template));
+    xml.text("MinSize", group.min).text("MaxSize", group.max).text("DesiredCapacity", group.desired);
+    xml.text("DefaultCooldown", group.cooldown_s);
+    let zones = ec2::subnets(site).into_iter().filter(|subnet| group.subnets.contains(&subnet.id));
+    xml.names("AvailabilityZones", zones.map(|subnet| subnet.zone)).within("LoadBalancerNames", |_| ());
+    xml.names("TargetGroupARNs", &group.target_groups).text("HealthCheckType", &group.health_check_type);
+    xml.text("HealthCheckGracePeriod", group.grace_s).maybe("DefaultInstanceWarmup", group.warmup_s);
+    xml.text("CreatedTime", group.created);
+    xml.members("SuspendedProcesses", &group.suspended, |xml, process| {
+        xml.text("ProcessName", process).text("SuspensionReason", "User suspended");
+    });
+    xml.text("VPCZoneIdentifier", group.subnets.join(",")).within("EnabledMetrics", |_| ());
+    xml.members("Tags", &group.tags, |xml, (key, tag): (&String, &GroupTag)| tags::write(xml, group, key, tag));
+    xml.names("TerminationPolicies", &group.termination_policies);
+    xml.text("NewInstancesProtectedFromScaleIn", group.protect_new);
+    xml.text("ServiceLinkedRoleARN", service_role(site));
+    xml.members("TrafficSources", &group.target_groups, |xml, arn| {
+        xml.text("Identifier", arn).text("Type", "elbv2");
+    });
+    for (part, field, value) in [
+        ("AvailabilityZoneDistribution", "CapacityDistributionStrategy", "balanced-best-effort"),
+        ("CapacityReservationSpecification", "CapacityReservationPreference", "default"),
+    ] {
+        xml.within(part, |xml| {
+            xml.text(field, value);
+        });
+    }
+    xml.maybe("DeletionProtection", group.deletion_protection.as_ref());
+    xml.maybe("Status", group.deleting.then_some("Delete in progress"));
+}
+
+/// Writes a launch template and its version.
+pub fn write_template(xml: &mut Xml, spec: &TemplateSpec) {
+    xml.text("LaunchTemplateId", &spec.id).text("LaunchTemplateName", &spec.name).text("Version", &spec.version);
+}
+
+fn write_instance(xml: &mut Xml, one: &Instance) {
+    xml.text("InstanceId", &one.id).text("InstanceType", &one.kind).text("AvailabilityZone", &one.zone);
+    xml.text("LifecycleState", one.lifecycle()).text("HealthStatus", one.health());
+    xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
+    xml.text("ProtectedFromScaleIn", one.protected);
+}
+
+pub fn describe_instances(state: &State, _site: &Site, params: &Params) -> Answer {
+    let ids = params.texts("InstanceIds");
+    let shown = |one: &&Instance| one.group.as_deref().is_some_and(|group| one.is_member_of(group));
+    let found = state.instances.values().filter(shown).filter(|one| ids.is_empty() || ids.contains(&one.id));
+    let mut xml = Xml::new();
+    xml.members("AutoScalingInstances", found, |xml, one| {
+        // In this one answer health is written in capitals.
+        let health = one.health().to_uppercase();
+        xml.text("InstanceId", &one.id)
+            .text("InstanceType", &one.kind)
+            .maybe("AutoScalingGroupName", one.group.as_ref());
+        xml.text("AvailabilityZone", &one.zone).text("LifecycleState", one.lifecycle()).text("HealthStatus", health);
+        xml.within("LaunchTemplate", |xml| write_template(xml, &one.template));
+        xml.text("ProtectedFromScaleIn", one.protected);
+    });
+    Ok(xml)
+}
+
+pub fn set_desired_capacity(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
+    let desired: u32 = params.parsed("DesiredCapacity")?.ok_or_else(|| refuse("DesiredCapacity is required"))?;
+    if desired > group.max {
+        return Err(refuse(format!(
+            "New SetDesiredCapacity value {desired} is above max value {} for the AutoScalingGroup.",
+            group.max
+        )));
+    }
+    if desired < group.min {
+        return Err(refuse(format!(
+            "New SetDesiredCapacity value {desired} is below min value {} for the AutoScalingGroup.",
+            group.min
+        )));
+    }
+    let pause = site.speed.lasts(group.cooldown_s);
+    if params.flag("HonorCooldown") && group.scaled.is_some_and(|since| since.age() < pause) {
+        let text = format!("Scaling activity is in cooldown for the AutoScalingGroup {}", group.name);
+        return Err(ApiError::new("ScalingActivityInProgress", text));
+    }
+    if desired != group.desired {
+        group.cause = format!(
+            "a user request explicitly set group desired capacity changing the desired capacity from {} to {desired}",
+            group.desired
+        );
+    }
+    group.desired = desired;
+    Ok(Xml::new())
+}
+
+pub fn terminate_instance(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("InstanceId")?;
+    let name = member(state, id)?;
+    let group = state.group_mut(&name)?;
+    if params.flag("ShouldDecrementDesiredCapacity") {
+        if group.desired <= group.min {
+            return Err(refuse(
+                "Currently, desiredSize equals minSize. Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
+            ));
+        }
+        group.desired -= 1;
+    }
+    let now = Moment::now().seconds();
+    let cause = format!("At {now} instance {id} was taken out of service in response to a user request.");
+    super::reconcile::release(state, site, id, cause);
+    let mut xml = Xml::new();
+    if let Some(activity) = state.activities.last() {
+        xml.within("Activity", |xml| activities::write(xml, activity));
+    }
+    Ok(xml)
+}
+
+/// The group that an instance belongs to.
+fn member(state: &State, id: &str) -> Result<String, ApiError> {
+    let group = state.instances.get(id).filter(|one| one.is_alive()).and_then(|one| one.group.clone());
+    group.ok_or_else(|| refuse(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
+}
+
+pub fn set_instance_health(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = params.required("InstanceId")?;
+    let group = state.group(&member(state, id)?)?;
+    let grace = site.speed.lasts(group.grace_s);
+    let unhealthy = match params.required("HealthStatus")? {
+        "Healthy" => None,
+        "Unhealthy" => Some("a user health-check".to_owned()),
+        other => {
+            return Err(refuse(format!("Valid instance health states are: [Healthy, Unhealthy], not {other}")));
+        }
+    };
+    let respects_grace = params.parsed("ShouldRespectGracePeriod")?.unwrap_or(true);
+    if let Some(one) = state.instances.get_mut(id) {
+        let in_grace = one.in_service.is_none_or(|since| since.age() < grace);
+        if unhealthy.is_none() || !(in_grace && respects_grace) {
+            one.unhealthy = unhealthy;
+        }
+    }
+    Ok(Xml::new())
+}
+
+const PROCESSES: &[&str] = &[
+    "Launch",
+    "Terminate",
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "AZRebalance",
+    "HealthCheck",
+    "InstanceRefresh",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+];
+
+pub fn suspend(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let chosen = processes(params)?;
+    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.extend(chosen);
+    Ok(Xml::new())
+}
+
+pub fn resume(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let chosen = processes(params)?;
+    state.group_mut(params.required("AutoScalingGroupName")?)?.suspended.retain(|one| !chosen.contains(one));
+    Ok(Xml::new())
+}
+
+fn processes(params: &Params) -> Result<Vec<String>, ApiError> {
+    let named = params.texts("ScalingProcesses");
+    if named.is_empty() {
+        return Ok(PROCESSES.iter().map(|one| (*one).to_owned()).collect());
+    }
+    match named.iter().find(|one| !PROCESSES.contains(&one.as_str())) {
+        Some(unknown) => Err(refuse(format!("{unknown} is not a scaling process"))),
+        None => Ok(named),
+    }
+}
+
+pub fn attach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arns = target_groups(state, params)?;
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
+    not_while_refreshing(group)?;
+    for arn in arns {
+        if !group.target_groups.contains(&arn) {
+            group.adding.insert(arn.clone());
+            group.target_groups.push(arn);
+        }
+    }
+    Ok(Xml::new())
+}
+
+pub fn detach_target_groups(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arns = params.texts("TargetGroupARNs");
+    check_number(&arns)?;
+    let name = params.required("AutoScalingGroupName")?;
+    let group = state.group_mut(name)?;
+    not_while_refreshing(group)?;
+    group.target_groups.retain(|arn| !arns.contains(arn));
+    group.adding.retain(|arn| !arns.contains(arn));
+    let members: Vec<String> = state.members(name).into_iter().map(|one| one.id.clone()).collect();
+    for arn in &arns {
+        for id in &members {
+            crate::elb::deregister(state, arn, id, None);
+        }
+    }
+    // Attached again, it registers them again.
+    for id in &members {
+        if let Some(one) = state.instances.get_mut(id) {
+            one.registered.retain(|arn| !arns.contains(arn));
+        }
+    }
+    Ok(Xml::new())
+}
+
+fn not_while_refreshing(group: &Group) -> Result<(), ApiError> {
+    match group.refresh() {
+        Some(_) => Err(ApiError::new(
+            "InstanceRefreshInProgress",
+            "An Instance Refresh is in progress for this Auto Scaling group",
+        )),
+        None => Ok(()),
+    }
+}
+
+pub fn describe_target_groups(state: &State, _site: &Site, params: &Params) -> Answer {
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
+    let members = state.members(&group.name);
+    let mut xml = Xml::new();
+    xml.members("LoadBalancerTargetGroups", &group.target_groups, |xml, arn| {
+        xml.text("LoadBalancerTargetGroupARN", arn).text("State", attachment(group, &members, arn));
+    });
+    Ok(xml)
+}
+
+/// How far a target group is attached.
+fn attachment(group: &Group, members: &[&Instance], arn: &String) -> &'static str {
+    let is_there = |one: &&Instance| one.serves() && one.registered.contains(arn);
+    match group.adding.contains(arn) {
+        false => "InService",
+        true if members.iter().all(is_there) => "Added",
+        true => "Adding",
+    }
+}
+
+/// The same under the newer name; there is no other kind of source.
+pub fn describe_traffic_sources(state: &State, _site: &Site, params: &Params) -> Answer {
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
+    let members = state.members(&group.name);
+    let kind = params.text("TrafficSourceType");
+    let shown = group.target_groups.iter().filter(|_| kind.is_none_or(|kind| kind == "elbv2"));
+    let mut xml = Xml::new();
+    xml.members("TrafficSources", shown, |xml, arn| {
+        xml.text("Identifier", arn).text("TrafficSource", arn).text("Type", "elbv2");
+        xml.text("State", attachment(group, &members, arn));
+    });
+    Ok(xml)
+}
+
+/// A group has no hooks here, and so it never waits for one.
+pub fn describe_hooks(state: &State, _site: &Site, params: &Params) -> Answer {
+    state.group(params.required("AutoScalingGroupName")?)?;
+    let mut xml = Xml::new();
+    xml.members("LifecycleHooks", None::<()>, |_, ()| ());
+    Ok(xml)
+}
+
+/// Groups send no notifications.
+pub fn describe_notifications(state: &State, _site: &Site, params: &Params) -> Answer {
+    for name in params.texts("AutoScalingGroupNames") {
+        state.group(&name)?;
+    }
+    let mut xml = Xml::new();
+    xml.members("NotificationConfigurations", None::<()>, |_, ()| ());
+    Ok(xml)
+}
+
+/// No metrics are collected, so that none have to be stopped.
+pub fn disable_metrics(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    state.group_mut(params.required("AutoScalingGroupName")?)?;
+    Ok(Xml::new())
+}
+
+/// What an account may have (docs/aws.md §15).
+pub fn describe_limits(state: &State, _site: &Site, _params: &Params) -> Answer {
+    let mut xml = Xml::new();
+    xml.text("MaxNumberOfAutoScalingGroups", 500).text("MaxNumberOfLaunchConfigurations", 200);
+    xml.text("NumberOfAutoScalingGroups", state.groups.len()).text("NumberOfLaunchConfigurations", 0);
+    Ok(xml)
+}

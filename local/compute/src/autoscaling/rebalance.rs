@@ -1,0 +1,167 @@
+//! Rebalances zones: first launches in the emptier zone, then terminates in the fuller one (EC2 Auto Scaling user
+//! guide, "Rebalancing activities").
+//!
+//! One instance at a time, so a group never exceeds its maximum by more than one, as AWS allows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::launch::{Profiles, takes};
+use super::reconcile::{is_pausing, is_ready, launch_somewhere, note_launch, refresh_template, release, serving};
+use super::termination::first_to_go;
+use crate::Site;
+use crate::clock::Moment;
+use crate::ec2;
+use crate::state::{Group, Instance, State};
+
+/// Moves the rebalancing on, and says how many instances the group should have meanwhile.
+pub fn rebalance(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
+    match group.rebalancing.as_ref().and_then(|id| state.instances.get(id)).cloned() {
+        Some(newcomer) => go_on(state, site, group, expected, &newcomer),
+        None => begin(state, site, group, expected, profiles),
+    }
+}
+
+/// Whether a group may be about to launch an instance for its balance.
+pub fn is_due(state: &State, group: &Group) -> bool {
+    group.rebalancing.is_none() && is_lopsided(&counts(state, group)) && !is_suspended(group)
+}
+
+fn begin(state: &mut State, site: &Site, group: &Group, expected: usize, profiles: &Profiles) -> usize {
+    if !is_due(state, group) || !is_calm(state, group, expected) || is_pausing(site, group) {
+        return expected;
+    }
+    let counts = counts(state, group);
+    let template = refresh_template(group);
+    let Some(target) = emptier(&counts, |subnet| takes(state, site, group, &template, subnet)) else {
+        return expected;
+    };
+    let zone_of = |id: &str| ec2::subnets(site).into_iter().find(|subnet| subnet.id == id).map(|subnet| subnet.zone);
+    let others = counts.keys().filter(|id| **id != target).filter_map(|id| zone_of(id)).collect();
+    let why = balancing(Moment::now(), &zone_of(&target).unwrap_or_default());
+    let launched = launch_somewhere(state, site, group, &why, profiles, others);
+    note_launch(state, group, launched.is_some());
+    let extra = usize::from(launched.is_some());
+    remember(state, group, launched);
+    expected + extra
+}
+
+/// Until the newcomer serves there is one more; then one of the fullest zone goes.
+fn go_on(state: &mut State, site: &Site, group: &Group, expected: usize, newcomer: &Instance) -> usize {
+    let serving = serving(state, group);
+    if !newcomer.serves() || serving.len() != expected + 1 || group.refresh().is_some() {
+        remember(state, group, None);
+        return expected;
+    }
+    let is_ready = is_ready(state, site, group, newcomer, newcomer.launched, Duration::ZERO);
+    if !is_ready || group.suspended.contains("Terminate") {
+        return expected + 1;
+    }
+    let chosen = first_to_go(&serving, &group.termination_policies, Moment::now()).map(|one| one.id.clone());
+    remember(state, group, None);
+    if let Some(id) = chosen {
+        let now = Moment::now().seconds();
+        let cause = format!(
+            "{}  At {now} an instance was taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from {} to {expected}.  At {now} instance {id} was selected for termination.",
+            balancing(newcomer.launched, &newcomer.zone),
+            expected + 1
+        );
+        release(state, site, &id, cause);
+    }
+    expected
+}
+
+fn balancing(at: Moment, zone: &str) -> String {
+    format!(
+        "At {} instances were launched to balance instances in zones {zone} with other zones resulting in more than desired number of instances in the group.",
+        at.seconds()
+    )
+}
+
+fn remember(state: &mut State, group: &Group, newcomer: Option<String>) {
+    if let Some(group) = state.groups.get_mut(&group.name) {
+        group.rebalancing = newcomer;
+    }
+}
+
+fn is_suspended(group: &Group) -> bool {
+    ["AZRebalance", "Launch"].iter().any(|process| group.suspended.contains(*process))
+}
+
+/// Whether nothing else is going on in the group, and an instance of the fullest zone may go.
+fn is_calm(state: &State, group: &Group, expected: usize) -> bool {
+    let serving = serving(state, group);
+    let settled = |one: &&Instance| one.in_service.is_some() && one.unhealthy.is_none() && one.is_alive();
+    let counts = counts(state, group);
+    let fullest =
+        |one: &&Instance| counts.get(one.subnet.as_str()).is_some_and(|count| counts.values().max() == Some(count));
+    group.refresh().is_none()
+        && serving.len() == expected
+        && serving.iter().all(settled)
+        && serving.iter().any(|one| fullest(one) && !one.protected)
+}
+
+/// How many instances each subnet of a group has; every zone has one.
+fn counts(state: &State, group: &Group) -> BTreeMap<String, usize> {
+    let mut counts: BTreeMap<String, usize> = group.subnets.iter().map(|subnet| (subnet.clone(), 0)).collect();
+    for one in serving(state, group) {
+        if let Some(count) = counts.get_mut(&one.subnet) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// Whether moving one would make the difference smaller.
+fn is_lopsided(counts: &BTreeMap<String, usize>) -> bool {
+    let (least, most) = (counts.values().min(), counts.values().max());
+    least.zip(most).is_some_and(|(least, most)| most - least > 1)
+}
+
+/// The emptiest of those that take an instance, if one would make it more equal: where there is no room nothing is
+/// missing.
+fn emptier(counts: &BTreeMap<String, usize>, takes: impl Fn(&str) -> bool) -> Option<String> {
+    let most = counts.values().max()?;
+    let mut candidates: Vec<(&usize, &String)> =
+        counts.iter().filter(|(_, count)| *count + 1 < *most).map(|(subnet, count)| (count, subnet)).collect();
+    candidates.sort();
+    candidates.into_iter().map(|(_, subnet)| subnet).find(|subnet| takes(subnet)).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emptiest(counts: &[(&str, usize)], full: &str) -> Option<String> {
+        let counts = counts.iter().map(|(subnet, count)| ((*subnet).to_owned(), *count)).collect();
+        assert!(is_lopsided(&counts) || emptier(&counts, |_| true).is_none());
+        emptier(&counts, |subnet| subnet != full)
+    }
+
+    #[test]
+    fn rebalancing_launches_where_there_is_capacity_and_balance_improves() {
+        for (counts, full, expected) in [
+            ([("a", 2), ("b", 0), ("c", 1)], "", Some("b")),
+            ([("a", 2), ("b", 0), ("c", 1)], "b", None),
+            ([("a", 3), ("b", 0), ("c", 1)], "b", Some("c")),
+            ([("a", 1), ("b", 0), ("c", 1)], "", None),
+            ([("a", 2), ("b", 1), ("c", 1)], "", None),
+            ([("a", 0), ("b", 0), ("c", 0)], "", None),
+        ] {
+            assert_eq!(emptiest(&counts, full).as_deref(), expected, "{counts:?} without {full:?}");
+        }
+        assert_eq!(emptiest(&[], ""), None);
+    }
+
+    #[test]
+    fn nothing_is_launched_while_the_process_is_suspended() {
+        let mut group = crate::autoscaling::tracking::tests::group(2);
+        assert!(!is_suspended(&group));
+        for process in ["AZRebalance", "Launch"] {
+            group.suspended = [process.to_owned()].into();
+            assert!(is_suspended(&group), "{process}");
+        }
+        group.suspended = ["Terminate".to_owned()].into();
+        assert!(!is_suspended(&group));
+    }
+}

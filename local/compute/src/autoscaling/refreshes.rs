@@ -1,0 +1,139 @@
+//! Instance refreshes: all instances of a group replaced, a few at a time (docs/aws.md §10.5).
+
+use uuid::Uuid;
+
+use super::groups;
+use crate::Site;
+use crate::clock::Moment;
+use crate::state::{Protected, Refresh, RefreshStatus, State};
+use kit::query::{Answer, ApiError, Params, Xml, page};
+
+pub fn start(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("AutoScalingGroupName")?;
+    let refuse = |message: &str| Err(ApiError::new("ValidationError", message));
+    if params.text("Strategy").is_some_and(|strategy| strategy != "Rolling") {
+        return refuse("Only the strategy Rolling is supported here");
+    }
+    let desired = groups::template(state, params.at("DesiredConfiguration.LaunchTemplate"))?;
+    if let Some(spec) = &desired {
+        groups::check_template(state, site, spec)?;
+    }
+    let preferences = params.at("Preferences");
+    let min: Option<u32> = preferences.parsed("MinHealthyPercentage")?;
+    let max: Option<u32> = preferences.parsed("MaxHealthyPercentage")?;
+    let (min_healthy, max_healthy) = (min.unwrap_or(90), max.unwrap_or(100));
+    if min_healthy > 100 || !(100..=200).contains(&max_healthy) || max_healthy - min_healthy > 100 {
+        return refuse(
+            "MinHealthyPercentage must be between 0 and 100, MaxHealthyPercentage between 100 and 200, and their difference at most 100",
+        );
+    }
+    if max.is_some() && min.is_none() {
+        return refuse("You must specify MinHealthyPercentage together with MaxHealthyPercentage");
+    }
+    let wanted = preferences.text("ScaleInProtectedInstances").unwrap_or("Wait");
+    let Some((_, protected)) = Protected::NAMES.into_iter().find(|(name, _)| *name == wanted) else {
+        return refuse("ScaleInProtectedInstances must be Wait, Ignore or Refresh");
+    };
+    let auto_rollback = preferences.flag("AutoRollback");
+    let numbered = desired.as_ref().is_some_and(|spec| !spec.version.starts_with('$'));
+    let group = state.group_mut(name)?;
+    if auto_rollback && (!numbered || group.template.version.starts_with('$')) {
+        return refuse("AutoRollback requires a desired configuration and numbered launch template versions");
+    }
+    if let Some(running) = group.refresh() {
+        let message = format!(
+            "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh. (Instance Refresh: {})",
+            running.id
+        );
+        return Err(ApiError::new("InstanceRefreshInProgress", message));
+    }
+    let refresh = Refresh {
+        id: Uuid::new_v4().to_string(),
+        status: RefreshStatus::Pending,
+        reason: None,
+        started: Moment::now(),
+        ended: None,
+        min_healthy,
+        max_healthy,
+        warmup_s: preferences.parsed("InstanceWarmup")?,
+        skip_matching: preferences.flag("SkipMatching"),
+        auto_rollback,
+        protected,
+        desired,
+        total: 0,
+        left: 0,
+        progressed: Moment::now(),
+    };
+    let mut xml = Xml::new();
+    xml.text("InstanceRefreshId", &refresh.id);
+    group.refreshes.push(refresh);
+    Ok(xml)
+}
+
+pub fn cancel(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
+    let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
+        let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
+        return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
+    };
+    refresh.status = RefreshStatus::Cancelling;
+    let mut xml = Xml::new();
+    xml.text("InstanceRefreshId", &refresh.id);
+    Ok(xml)
+}
+
+pub fn roll_back(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let group = state.group_mut(params.required("AutoScalingGroupName")?)?;
+    let moves_on = group.template.version.starts_with('$');
+    let Some(refresh) = group.refreshes.last_mut().filter(|refresh| refresh.is_open()) else {
+        let message = "No in progress or pending Instance Refresh found for this Auto Scaling group";
+        return Err(ApiError::new("ActiveInstanceRefreshNotFound", message));
+    };
+    // Only a number says where to go back to.
+    if refresh.desired.is_none() || moves_on {
+        let message = "The instance refresh cannot be rolled back: it has no desired configuration, or the group's launch template has no numbered version";
+        return Err(ApiError::new("IrreversibleInstanceRefresh", message));
+    }
+    refresh.status = RefreshStatus::RollbackInProgress;
+    (refresh.reason, refresh.progressed) = (Some("Rolled back by user.".to_owned()), Moment::now());
+    let mut xml = Xml::new();
+    xml.text("InstanceRefreshId", &refresh.id);
+    Ok(xml)
+}
+
+pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
+    let group = state.group(params.required("AutoScalingGroupName")?)?;
+    let ids = params.texts("InstanceRefreshIds");
+    let chosen = |one: &&Refresh| ids.is_empty() || ids.contains(&one.id);
+    let newest_first: Vec<&Refresh> = group.refreshes.iter().rev().filter(chosen).collect();
+    let (shown, next) = page(&newest_first, params, 50)?;
+    let mut xml = Xml::new();
+    xml.members("InstanceRefreshes", shown, |xml, one| {
+        xml.text("InstanceRefreshId", &one.id).text("AutoScalingGroupName", &group.name);
+        xml.text("Status", format!("{:?}", one.status)).maybe("StatusReason", one.reason.as_ref());
+        xml.text("StartTime", one.started).maybe("EndTime", one.ended);
+        xml.text("PercentageComplete", percent(one)).text("InstancesToUpdate", one.left).text("Strategy", "Rolling");
+        xml.within("Preferences", |xml| {
+            xml.text("MinHealthyPercentage", one.min_healthy).text("MaxHealthyPercentage", one.max_healthy);
+            xml.maybe("InstanceWarmup", one.warmup_s).text("SkipMatching", one.skip_matching);
+            xml.text("AutoRollback", one.auto_rollback);
+            let protected = Protected::NAMES.into_iter().find(|(_, known)| *known == one.protected);
+            xml.maybe("ScaleInProtectedInstances", protected.map(|(name, _)| name));
+        });
+        if let Some(spec) = &one.desired {
+            xml.within("DesiredConfiguration", |xml| {
+                xml.within("LaunchTemplate", |xml| groups::write_template(xml, spec));
+            });
+        }
+    });
+    xml.maybe("NextToken", next);
+    Ok(xml)
+}
+
+fn percent(refresh: &Refresh) -> usize {
+    match (refresh.status, refresh.total) {
+        (RefreshStatus::Successful | RefreshStatus::RollbackSuccessful, _) => 100,
+        (_, 0) => 0,
+        (_, total) => total.saturating_sub(refresh.left) * 100 / total,
+    }
+}

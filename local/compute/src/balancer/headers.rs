@@ -1,0 +1,201 @@
+//! How the load balancer rewrites the head of a request, and what it refuses.
+
+use std::net::SocketAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+
+use crate::clock::Moment;
+use crate::elb::attribute;
+use crate::state::LoadBalancer;
+
+/// What concerns one connection only and is not passed on.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "expect",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The most bytes of a request line and of one header, of all headers of a request, and of those of an answer.
+const LONGEST_LINE: usize = 16 * 1024;
+const MOST_ASKED: usize = 64 * 1024;
+pub const MOST_ANSWERED: usize = 32 * 1024;
+
+/// Why the load balancer does not pass a request on, if it does not.
+pub fn refused(head: &Parts) -> Option<StatusCode> {
+    let hosts = head.headers.get_all(header::HOST).iter().count();
+    let longest = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).max();
+    match () {
+        () if head.method == Method::TRACE => Some(StatusCode::METHOD_NOT_ALLOWED),
+        () if head.uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_LINE) => {
+            Some(StatusCode::URI_TOO_LONG)
+        }
+        () if longest.is_some_and(|longest| longest > LONGEST_LINE) => Some(StatusCode::BAD_REQUEST),
+        () if length(&head.headers) > MOST_ASKED => Some(StatusCode::BAD_REQUEST),
+        () if hosts > 1 || hosts == 0 && head.version == Version::HTTP_11 => Some(StatusCode::BAD_REQUEST),
+        () => None,
+    }
+}
+
+/// How many bytes headers are.
+pub fn length(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// What becomes of `X-Forwarded-For`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardedFor {
+    #[default]
+    Append,
+    Preserve,
+    Remove,
+}
+
+impl ForwardedFor {
+    /// What a load balancer's attribute says.
+    pub fn of(one: &LoadBalancer) -> ForwardedFor {
+        match attribute(&one.attributes, "routing.http.xff_header_processing.mode") {
+            "preserve" => ForwardedFor::Preserve,
+            "remove" => ForwardedFor::Remove,
+            _ => ForwardedFor::Append,
+        }
+    }
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+/// What the load balancer adds to a request and takes from it.
+pub fn forward(headers: &mut HeaderMap, peer: SocketAddr, port: u16, mode: ForwardedFor) {
+    strip(headers);
+    let before = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let chain = match (mode, before(FORWARDED_FOR)) {
+        (ForwardedFor::Append, Some(before)) => Some(format!("{before}, {}", peer.ip())),
+        (ForwardedFor::Append, None) => Some(peer.ip().to_string()),
+        (ForwardedFor::Preserve, before) => before.map(str::to_owned),
+        (ForwardedFor::Remove, _) => None,
+    };
+    let root = format!("1-{:08x}-{:016x}{:08x}", Moment::now().unix_seconds(), fastrand::u64(..), fastrand::u32(..));
+    let trace = match before(TRACE_ID) {
+        Some(before) => format!("Self={root};{before}"),
+        None => format!("Root={root}"),
+    };
+    let port = HeaderValue::from(port);
+    set(headers, FORWARDED_FOR, chain.and_then(|chain| HeaderValue::try_from(chain).ok()));
+    set(headers, FORWARDED_PROTO, Some(HeaderValue::from_static("http")));
+    set(headers, FORWARDED_PORT, Some(port));
+    set(headers, TRACE_ID, HeaderValue::try_from(trace).ok());
+}
+
+/// Takes headers away whose names are more than letters, digits and hyphens.
+pub fn drop_invalid(headers: &mut HeaderMap) {
+    let is_valid = |name: &HeaderName| name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let invalid: Vec<HeaderName> = headers.keys().filter(|name| !is_valid(name)).cloned().collect();
+    for name in invalid {
+        headers.remove(name);
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    match value {
+        Some(value) => drop(headers.insert(name, value)),
+        None => drop(headers.remove(name)),
+    }
+}
+
+/// The protocol a client asks to go over to.
+pub fn wanted_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = headers.get(header::CONNECTION)?.to_str().ok()?;
+    let asks = asks.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
+    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Takes away what concerns one connection only, and what `Connection` names as such.
+pub fn strip(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(*name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn forwarded(mode: ForwardedFor) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Mine"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("authorization", "ada"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        forward(&mut headers, SocketAddr::from(([127, 0, 0, 1], 5000)), 8080, mode);
+        headers
+    }
+
+    #[test]
+    fn a_request_gets_forwarding_headers_and_loses_hop_by_hop_headers() {
+        let headers = forwarded(ForwardedFor::Append);
+        let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        for gone in ["connection", "x-mine", "transfer-encoding"] {
+            assert!(!names.contains(&gone), "{gone} is still there");
+        }
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 127.0.0.1");
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-port"]),
+            (&HeaderValue::from_static("http"), &HeaderValue::from_static("8080"))
+        );
+        assert_eq!(headers["authorization"], "ada");
+        let trace = headers["x-amzn-trace-id"].to_str().unwrap();
+        let parts: Vec<&str> = trace.strip_prefix("Root=").unwrap().split('-').collect();
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [1, 8, 24], "{trace}");
+    }
+
+    #[test]
+    fn forwarding_headers_follow_their_attribute() {
+        assert_eq!(forwarded(ForwardedFor::Preserve)["x-forwarded-for"], "10.0.0.1");
+        assert!(!forwarded(ForwardedFor::Remove).contains_key("x-forwarded-for"));
+    }
+
+    #[test]
+    fn requests_that_are_too_long_or_have_no_host_are_refused() {
+        let check = |build: &dyn Fn(http::request::Builder) -> http::request::Builder, expected: Option<u16>| {
+            let request = build(Request::builder().header("host", "web")).body(()).unwrap();
+            assert_eq!(refused(&request.into_parts().0).map(|status| status.as_u16()), expected);
+        };
+        check(&|request| request, None);
+        check(&|request| request.method("TRACE"), Some(405));
+        check(&|request| request.uri(format!("/{}", "x".repeat(LONGEST_LINE))), Some(414));
+        check(&|request| request.header("a", "x".repeat(LONGEST_LINE)), Some(400));
+        check(&|request| (0..5).fold(request, |request, _| request.header("a", "x".repeat(15_000))), Some(400));
+        check(&|request| request.header("host", "another"), Some(400));
+        let (old, _) = Request::builder().version(Version::HTTP_10).body(()).unwrap().into_parts();
+        assert_eq!(refused(&old), None);
+        let (nameless, _) = Request::new(()).into_parts();
+        assert_eq!(refused(&nameless), Some(StatusCode::BAD_REQUEST));
+    }
+}

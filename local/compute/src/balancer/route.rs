@@ -1,0 +1,199 @@
+//! Routes of a listener, computed when the state changes rather than for every request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Authority;
+
+use super::headers::ForwardedFor;
+use super::requests::Count;
+use crate::elb::{Reachability, attribute, idle_timeout_s, routable, seen_by, target_key};
+use crate::state::{Action, State, Target, TargetGroup};
+use crate::{Compute, Site};
+
+/// What a listener does with a request.
+pub struct Route {
+    /// Of the state it was worked out from.
+    pub generation: u64,
+    /// Of the load balancer.
+    pub balancer: String,
+    /// How long either side may be silent.
+    pub patience: Duration,
+    pub forwarded_for: ForwardedFor,
+    /// Whether headers with other names than letters, digits and hyphens are taken away.
+    pub drops_invalid: bool,
+    pub next: Next,
+}
+
+/// What comes next for a request.
+pub enum Next {
+    /// One of these groups, by their weights.
+    Groups(Vec<Group>),
+    /// The load balancer answers itself.
+    Own(Action),
+    Nowhere,
+}
+
+/// A target group that requests go to.
+pub struct Group {
+    weight: u32,
+    algorithm: Algorithm,
+    targets: Vec<Goal>,
+}
+
+/// A target that requests go to.
+pub struct Goal {
+    pub at: At,
+    pub count: Arc<Count>,
+}
+
+/// What is where a target should be.
+#[derive(Clone)]
+pub enum At {
+    Process(Authority),
+    Blocked,
+    Closed,
+}
+
+/// How a target is chosen.
+#[derive(Clone, Copy)]
+enum Algorithm {
+    RoundRobin,
+    LeastOutstanding,
+    Random,
+}
+
+impl Route {
+    /// The route of a listener as the state wants it.
+    pub fn of(compute: &Compute, state: &State, generation: u64, listener: &str) -> Route {
+        let listener = state.listeners.get(listener);
+        let balancer = listener.and_then(|listener| state.load_balancers.get(&listener.load_balancer));
+        let next = match listener.and_then(|listener| listener.actions.last()) {
+            Some(Action::Forward(groups)) => {
+                let known = groups.iter().filter_map(|(arn, weight)| Some((state.target_groups.get(arn)?, *weight)));
+                Next::Groups(known.map(|(group, weight)| Group::of(compute, state, group, weight)).collect())
+            }
+            Some(own) => Next::Own(own.clone()),
+            None => Next::Nowhere,
+        };
+        Route {
+            generation,
+            balancer: balancer.map(|one| one.arn.clone()).unwrap_or_default(),
+            patience: Duration::from_secs(balancer.map_or(60, idle_timeout_s)),
+            drops_invalid: balancer.is_some_and(|one| {
+                attribute(&one.attributes, "routing.http.drop_invalid_header_fields.enabled") == "true"
+            }),
+            forwarded_for: balancer.map(ForwardedFor::of).unwrap_or_default(),
+            next,
+        }
+    }
+}
+
+impl Group {
+    fn of(compute: &Compute, state: &State, group: &TargetGroup, weight: u32) -> Group {
+        let algorithm = match attribute(&group.attributes, "load_balancing.algorithm.type") {
+            "least_outstanding_requests" => Algorithm::LeastOutstanding,
+            "weighted_random" => Algorithm::Random,
+            _ => Algorithm::RoundRobin,
+        };
+        let site: &Site = &compute.site;
+        let goal = |target: &Target| {
+            let at = match seen_by(state, group, target) {
+                Some(Reachability::At(address)) => authority(address).map_or(At::Closed, At::Process),
+                Some(Reachability::Blocked) => At::Blocked,
+                Some(Reachability::Closed) | None => At::Closed,
+            };
+            Goal { at, count: compute.requests.of(&group.arn, &target_key(&target.id, target.port)) }
+        };
+        Group { weight, algorithm, targets: routable(state, site, group).into_iter().map(goal).collect() }
+    }
+
+    /// Whether there is anybody to ask.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The place of the target whose turn it is, of those that have not been tried.
+    pub fn choose(&self, turn: usize, tried: &[usize]) -> Option<usize> {
+        let left: Vec<usize> = (0..self.targets.len()).filter(|at| !tried.contains(at)).collect();
+        let from = match self.algorithm {
+            Algorithm::RoundRobin => turn,
+            Algorithm::Random => fastrand::usize(..),
+            Algorithm::LeastOutstanding => {
+                let open = |at: &&usize| self.targets[**at].count.open();
+                let least = left.iter().map(|at| open(&at)).min()?;
+                let idlest: Vec<usize> = left.iter().filter(|at| open(at) == least).copied().collect();
+                return idlest.get(turn % idlest.len()).copied();
+            }
+        };
+        left.get(from.checked_rem(left.len())?).copied()
+    }
+
+    /// The target at a place that `choose` has given.
+    pub fn target(&self, at: usize) -> Option<&Goal> {
+        self.targets.get(at)
+    }
+}
+
+fn authority(address: SocketAddr) -> Option<Authority> {
+    address.to_string().parse().ok()
+}
+
+/// The group whose turn it is.
+pub fn by_weight(groups: &[Group], turn: usize) -> Option<&Group> {
+    let total: usize = groups.iter().map(|group| group.weight as usize).sum();
+    let mut place = turn.checked_rem(total)?;
+    for group in groups {
+        match place.checked_sub(group.weight as usize) {
+            Some(rest) => place = rest,
+            None => return Some(group),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::requests::Open;
+    use super::*;
+
+    fn group(weight: u32, algorithm: Algorithm, open: &[usize]) -> (Group, Vec<Open>) {
+        let mut held = Vec::new();
+        let mut goal = |open: &usize| {
+            let count = Arc::new(Count::default());
+            held.extend((0..*open).map(|_| count.begin()));
+            Goal { at: At::Closed, count }
+        };
+        let targets = open.iter().map(&mut goal).collect();
+        (Group { weight, algorithm, targets }, held)
+    }
+
+    #[test]
+    fn target_groups_are_chosen_by_their_weights() {
+        let groups: Vec<Group> =
+            [2, 1, 0].into_iter().map(|weight| group(weight, Algorithm::RoundRobin, &[]).0).collect();
+        let order: Vec<u32> = (0..6).filter_map(|turn| by_weight(&groups, turn)).map(|group| group.weight).collect();
+        assert_eq!(order, [2, 2, 1, 2, 2, 1]);
+        assert!(by_weight(&[], 0).is_none());
+    }
+
+    #[test]
+    fn targets_take_turns_and_one_that_was_tried_is_passed_over() {
+        let (three, _held) = group(1, Algorithm::RoundRobin, &[0, 0, 0]);
+        let order: Vec<usize> = (0..4).filter_map(|turn| three.choose(turn, &[])).collect();
+        assert_eq!(order, [0, 1, 2, 0]);
+        assert_eq!(three.choose(1, &[0, 1]), Some(2));
+        assert_eq!(three.choose(0, &[0, 1, 2]), None);
+    }
+
+    #[test]
+    fn the_target_with_the_fewest_open_requests_comes_first() {
+        let (three, _held) = group(1, Algorithm::LeastOutstanding, &[2, 1, 1]);
+        assert_eq!((three.choose(0, &[]), three.choose(1, &[])), (Some(1), Some(2)));
+        assert_eq!(three.choose(0, &[1, 2]), Some(0));
+        assert_eq!(group(1, Algorithm::LeastOutstanding, &[]).0.choose(0, &[]), None);
+        let (random, _held) = group(1, Algorithm::Random, &[0, 0]);
+        assert!((0..50).all(|turn| random.choose(turn, &[0]) == Some(1)));
+    }
+}

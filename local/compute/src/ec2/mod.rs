@@ -1,0 +1,304 @@
+//! EC2, as far as a stack uses it.
+
+mod images;
+mod instances;
+mod interfaces;
+mod launch_templates;
+mod network;
+mod quotas;
+mod security_groups;
+mod settings;
+mod tags;
+mod types;
+mod volumes;
+
+use super::Run::{Reads, Writes};
+use super::{Row, row};
+use kit::call::{Needs, Page, Style};
+
+pub use super::state::Settings;
+pub use images::find as find_image;
+pub use instances::terminate;
+pub use interfaces::of_instance as interface_of;
+pub use launch_templates::{Data, find as find_template, resolve as resolve_template};
+pub use network::{Subnet, subnets, vpc_id, zone_id};
+pub use quotas::check as check_quota;
+pub use security_groups::{admits, ensure_default as ensure_default_security_group};
+pub use types::{Kind, find as find_type};
+pub use volumes::of as volumes_of;
+
+/// What most lists take.
+macro_rules! list {
+    () => {
+        "Filter.Name Filter.Value MaxResults NextToken"
+    };
+}
+
+/// What is said of rules.
+macro_rules! rules {
+    () => {
+        "GroupId IpPermissions.IpProtocol IpPermissions.FromPort IpPermissions.ToPort \
+     IpPermissions.IpRanges.* IpPermissions.Ipv6Ranges.* IpPermissions.Groups.GroupId \
+     IpPermissions.Groups.GroupName IpPermissions.Groups.UserId IpPermissions.Groups.Description \
+     IpProtocol FromPort ToPort CidrIp SourceSecurityGroupName"
+    };
+}
+
+/// The tags of what is made.
+macro_rules! tags {
+    () => {
+        "TagSpecification.ResourceType TagSpecification.Tag.*"
+    };
+}
+
+/// What is said of a template's instances; the rest would only be shown.
+macro_rules! data {
+    () => {
+        "LaunchTemplateData.ImageId LaunchTemplateData.InstanceType LaunchTemplateData.KeyName \
+     LaunchTemplateData.UserData LaunchTemplateData.SecurityGroupId \
+     LaunchTemplateData.IamInstanceProfile.Name LaunchTemplateData.IamInstanceProfile.Arn \
+     LaunchTemplateData.TagSpecification.ResourceType LaunchTemplateData.TagSpecification.Tag.* \
+     LaunchTemplateData.BlockDeviceMapping.DeviceName \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.DeleteOnTermination \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.Encrypted LaunchTemplateData.BlockDeviceMapping.Ebs.Iops \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.Throughput \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.VolumeSize \
+     LaunchTemplateData.BlockDeviceMapping.Ebs.VolumeType \
+     LaunchTemplateData.CreditSpecification.CpuCredits=unlimited LaunchTemplateData.DisableApiStop \
+     LaunchTemplateData.DisableApiTermination LaunchTemplateData.EbsOptimized \
+     LaunchTemplateData.EnclaveOptions.Enabled=false \
+     LaunchTemplateData.HibernationOptions.Configured=false \
+     LaunchTemplateData.InstanceInitiatedShutdownBehavior LaunchTemplateData.Monitoring.Enabled \
+     LaunchTemplateData.MetadataOptions.HttpEndpoint \
+     LaunchTemplateData.MetadataOptions.HttpProtocolIpv6=disabled \
+     LaunchTemplateData.MetadataOptions.HttpPutResponseHopLimit \
+     LaunchTemplateData.MetadataOptions.HttpTokens \
+     LaunchTemplateData.MetadataOptions.InstanceMetadataTags=disabled \
+     LaunchTemplateData.NetworkInterface.AssociatePublicIpAddress \
+     LaunchTemplateData.NetworkInterface.DeleteOnTermination=true \
+     LaunchTemplateData.NetworkInterface.Description LaunchTemplateData.NetworkInterface.DeviceIndex=0 \
+     LaunchTemplateData.NetworkInterface.SecurityGroupId LaunchTemplateData.Placement.Tenancy=default"
+    };
+}
+
+const GROUP: Needs = Needs::On("arn:aws:ec2:{region}:{account}:security-group/{GroupId}");
+const INSTANCE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:instance/{InstanceId}");
+const TEMPLATE: Needs = Needs::On("arn:aws:ec2:{region}:{account}:launch-template/{LaunchTemplateId}");
+
+static PAGES: Style = Style {
+    size: "MaxResults",
+    from: "NextToken",
+    next: "nextToken",
+    usual: 1000,
+    most: 1000,
+    bad_token: "InvalidParameterValue",
+};
+
+const fn list(items: &'static str) -> Option<Page> {
+    Some(Page::Cut(&PAGES, items))
+}
+
+/// Every operation.
+pub const OPERATIONS: &[Row] = &[
+    row(
+        "AuthorizeSecurityGroupEgress",
+        Writes(security_groups::authorize_egress),
+        GROUP,
+        None,
+        concat!(rules!(), " ", tags!()),
+    ),
+    row(
+        "AuthorizeSecurityGroupIngress",
+        Writes(security_groups::authorize_ingress),
+        GROUP,
+        None,
+        concat!("GroupName ", rules!(), " ", tags!()),
+    ),
+    row(
+        "CreateLaunchTemplate",
+        Writes(launch_templates::create),
+        TEMPLATE,
+        None,
+        concat!("ClientToken LaunchTemplateName VersionDescription", " ", data!(), " ", tags!()),
+    ),
+    row(
+        "CreateLaunchTemplateVersion",
+        Writes(launch_templates::create_version),
+        TEMPLATE,
+        None,
+        concat!(
+            "ClientToken LaunchTemplateId LaunchTemplateName ResolveAlias SourceVersion VersionDescription",
+            " ",
+            data!()
+        ),
+    ),
+    row(
+        "CreateSecurityGroup",
+        Writes(security_groups::create),
+        GROUP,
+        None,
+        concat!("GroupName GroupDescription VpcId", " ", tags!()),
+    ),
+    row("CreateTags", Writes(tags::create), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row(
+        "DeleteLaunchTemplate",
+        Writes(launch_templates::delete),
+        TEMPLATE,
+        None,
+        "LaunchTemplateId LaunchTemplateName",
+    ),
+    row(
+        "DeleteLaunchTemplateVersions",
+        Writes(launch_templates::delete_versions),
+        TEMPLATE,
+        None,
+        "LaunchTemplateId LaunchTemplateName LaunchTemplateVersion",
+    ),
+    row("DeleteSecurityGroup", Writes(security_groups::delete), GROUP, None, "GroupId GroupName"),
+    row("DeleteTags", Writes(tags::delete), Needs::Of(tags::needs), None, "ResourceId Tag.*"),
+    row(
+        "DescribeAvailabilityZones",
+        Reads(network::describe_zones),
+        Needs::Own,
+        None,
+        "AllAvailabilityZones ZoneName ZoneId Filter.Name Filter.Value",
+    ),
+    row(
+        "DescribeImages",
+        Reads(images::describe),
+        Needs::Own,
+        list("imagesSet"),
+        concat!("ExecutableBy=all ImageId IncludeDeprecated IncludeDisabled Owner", " ", list!()),
+    ),
+    row("DescribeInstanceAttribute", Reads(instances::describe_attribute), Needs::Own, None, "Attribute InstanceId"),
+    row(
+        "DescribeInstanceStatus",
+        Reads(instances::describe_status),
+        Needs::Own,
+        list("instanceStatusSet"),
+        concat!("IncludeAllInstances IncludeManagedResources InstanceId", " ", list!()),
+    ),
+    row(
+        "DescribeInstanceTypeOfferings",
+        Reads(types::describe_offerings),
+        Needs::Own,
+        list("instanceTypeOfferingSet"),
+        concat!("LocationType", " ", list!()),
+    ),
+    row(
+        "DescribeInstanceTypes",
+        Reads(types::describe),
+        Needs::Own,
+        list("instanceTypeSet"),
+        concat!("IncludeUnsupportedInRegion=false InstanceType", " ", list!()),
+    ),
+    row(
+        "DescribeInstances",
+        Reads(instances::describe),
+        Needs::Own,
+        list("reservationSet"),
+        concat!("IncludeManagedResources InstanceId", " ", list!()),
+    ),
+    row(
+        "DescribeLaunchTemplateVersions",
+        Reads(launch_templates::describe_versions),
+        Needs::Own,
+        list("launchTemplateVersionSet"),
+        concat!(
+            "IncludeManagedResources LaunchTemplateId LaunchTemplateName LaunchTemplateVersion MaxVersion MinVersion ResolveAlias",
+            " ",
+            list!()
+        ),
+    ),
+    row(
+        "DescribeLaunchTemplates",
+        Reads(launch_templates::describe),
+        Needs::Own,
+        list("launchTemplates"),
+        concat!("IncludeManagedResources LaunchTemplateId LaunchTemplateName", " ", list!()),
+    ),
+    row(
+        "DescribeNetworkInterfaces",
+        Reads(interfaces::describe),
+        Needs::Own,
+        list("networkInterfaceSet"),
+        concat!("IncludeManagedResources NetworkInterfaceId", " ", list!()),
+    ),
+    row(
+        "DescribeRegions",
+        Reads(network::describe_regions),
+        Needs::Own,
+        None,
+        "AllRegions RegionName Filter.Name Filter.Value",
+    ),
+    row(
+        "DescribeRouteTables",
+        Reads(network::describe_route_tables),
+        Needs::Own,
+        list("routeTableSet"),
+        concat!("RouteTableId", " ", list!()),
+    ),
+    row(
+        "DescribeSecurityGroupRules",
+        Reads(security_groups::describe_rules),
+        Needs::Own,
+        list("securityGroupRuleSet"),
+        concat!("SecurityGroupRuleId", " ", list!()),
+    ),
+    row(
+        "DescribeSecurityGroups",
+        Reads(security_groups::describe),
+        Needs::Own,
+        list("securityGroupInfo"),
+        concat!("GroupId GroupName", " ", list!()),
+    ),
+    row(
+        "DescribeSubnets",
+        Reads(network::describe_subnets),
+        Needs::Own,
+        list("subnetSet"),
+        concat!("SubnetId", " ", list!()),
+    ),
+    row("DescribeTags", Reads(tags::describe), Needs::Own, list("tagSet"), list!()),
+    row("DescribeVolumes", Reads(volumes::describe), Needs::Own, list("volumeSet"), concat!("VolumeId", " ", list!())),
+    row("DescribeVpcAttribute", Reads(network::describe_vpc_attribute), Needs::Own, None, "Attribute VpcId"),
+    row("DescribeVpcs", Reads(network::describe_vpcs), Needs::Own, list("vpcSet"), concat!("VpcId", " ", list!())),
+    row("GetConsoleOutput", Reads(instances::console_output), INSTANCE, None, "InstanceId Latest"),
+    row(
+        "ModifyLaunchTemplate",
+        Writes(launch_templates::modify),
+        TEMPLATE,
+        None,
+        "ClientToken LaunchTemplateId LaunchTemplateName SetDefaultVersion",
+    ),
+    row("RebootInstances", Writes(instances::reboot), INSTANCE, None, "InstanceId"),
+    row(
+        "RevokeSecurityGroupEgress",
+        Writes(security_groups::revoke_egress),
+        GROUP,
+        None,
+        concat!("SecurityGroupRuleId", " ", rules!()),
+    ),
+    row(
+        "RevokeSecurityGroupIngress",
+        Writes(security_groups::revoke_ingress),
+        GROUP,
+        None,
+        concat!("GroupName ", "SecurityGroupRuleId", " ", rules!()),
+    ),
+    row("StartInstances", Writes(instances::start), INSTANCE, None, "InstanceId"),
+    row(
+        "StopInstances",
+        Writes(instances::stop),
+        INSTANCE,
+        None,
+        "Force=false Hibernate=false InstanceId SkipOsShutdown=false",
+    ),
+    row(
+        "TerminateInstances",
+        Writes(instances::terminate_by_id),
+        INSTANCE,
+        None,
+        "Force=false InstanceId SkipOsShutdown=false",
+    ),
+];

@@ -1,0 +1,515 @@
+//! Security groups and their rules, which really decide what the load balancer reaches (docs/aws.md §8.2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use super::network::vpc_id;
+use super::tags;
+use crate::Site;
+use crate::state::{Peer, Rule, SecurityGroup, State, Traffic, new_id};
+use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
+
+/// Sees to the group that every VPC has.
+pub fn ensure_default(state: &mut State) {
+    if state.security_groups.values().any(|group| group.name == "default") {
+        return;
+    }
+    let id = new_id("sg");
+    let inside = Rule {
+        id: new_id("sgr"),
+        egress: false,
+        traffic: Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Group(id.clone()) },
+        description: None,
+    };
+    let group = SecurityGroup {
+        id: id.clone(),
+        name: "default".to_owned(),
+        description: "default VPC security group".to_owned(),
+        rules: vec![inside, everything_out()],
+    };
+    state.security_groups.insert(id, group);
+}
+
+fn everything_out() -> Rule {
+    let traffic = Traffic { protocol: "-1".to_owned(), ports: None, peer: Peer::Cidr("0.0.0.0/0".to_owned()) };
+    Rule { id: new_id("sgr"), egress: true, traffic, description: None }
+}
+
+/// Whether one of these groups lets a member of the `from` groups, whose address is inside the VPC, in on a TCP port.
+pub fn admits(state: &State, groups: &[String], port: u16, from: &[String]) -> bool {
+    let known = groups.iter().filter_map(|id| state.security_groups.get(id));
+    known.flat_map(|group| &group.rules).filter(|rule| !rule.egress).any(|rule| {
+        let Traffic { protocol, ports, peer } = &rule.traffic;
+        let carried = matches!(protocol.as_str(), "tcp" | "-1");
+        let open = ports.is_none_or(|(low, high)| (low..=high).contains(&i32::from(port)));
+        let welcome = match peer {
+            Peer::Group(id) => from.contains(id),
+            Peer::Cidr(cidr) => reaches_into_vpc(cidr),
+            Peer::Cidr6(_) => false,
+        };
+        carried && open && welcome
+    })
+}
+
+fn reaches_into_vpc(cidr: &str) -> bool {
+    let Some((address, bits)) = parse_cidr(cidr) else {
+        return false;
+    };
+    let bits = bits.min(16);
+    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+    u32::from(address) & mask == u32::from(Ipv4Addr::new(172, 31, 0, 0)) & mask
+}
+
+fn parse_cidr(cidr: &str) -> Option<(Ipv4Addr, u32)> {
+    let (address, bits) = cidr.split_once('/')?;
+    let bits: u32 = bits.parse().ok().filter(|bits| *bits <= 32)?;
+    Some((address.parse().ok()?, bits))
+}
+
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("GroupName")?;
+    let description = params.required("GroupDescription")?;
+    let vpc = vpc_id(site);
+    match params.text("VpcId") {
+        Some(id) if id != vpc => {
+            return Err(ApiError::new("InvalidVpcID.NotFound", format!("The vpc ID '{id}' does not exist")));
+        }
+        _ => (),
+    }
+    if name.starts_with("sg-") {
+        return Err(ApiError::new(
+            "InvalidParameterValue",
+            format!("Value ({name}) for parameter GroupName is invalid. Group names may not be in the format sg-*."),
+        ));
+    }
+    check_text("GroupName", name)?;
+    check_text("GroupDescription", description)?;
+    if state.security_groups.values().any(|group| group.name.eq_ignore_ascii_case(name)) {
+        let message = format!("The security group '{name}' already exists for VPC '{vpc}'");
+        return Err(ApiError::new("InvalidGroup.Duplicate", message));
+    }
+    let tags = tags::specified(params, "security-group")?;
+    let id = new_id("sg");
+    let group = SecurityGroup {
+        id: id.clone(),
+        name: name.to_owned(),
+        description: description.to_owned(),
+        rules: vec![everything_out()],
+    };
+    state.security_groups.insert(id.clone(), group);
+    state.tag(&id, tags);
+    let mut xml = Xml::new();
+    xml.text("return", true).text("groupId", &id).text("securityGroupArn", arn(site, &id)).tag_set(state.tags_of(&id));
+    Ok(xml)
+}
+
+/// Names and descriptions are up to 255 of these characters (docs/aws.md §1).
+fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
+    let refuse = |why: &str| {
+        Err(ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {what} is invalid. {why}")))
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+    match () {
+        () if !text.is_ascii() => refuse("Character sets beyond ASCII are not supported."),
+        () if !text.chars().all(fits) => {
+            refuse("Valid characters are a-z, A-Z, 0-9, spaces, and ._-:/()#,@[]+=&;{}!$*")
+        }
+        () if text.len() > 255 => refuse("It must not be longer than 255 characters."),
+        () => Ok(()),
+    }
+}
+
+fn arn(site: &Site, id: &str) -> String {
+    format!("arn:aws:ec2:{}:{}:security-group/{id}", site.region, site.account)
+}
+
+pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
+    let ids = params.texts("GroupId");
+    for id in &ids {
+        by_id(state, id)?;
+    }
+    let names = params.texts("GroupName");
+    for name in &names {
+        by_name(state, site, name)?;
+    }
+    let vpc = vpc_id(site);
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for group in state.security_groups.values() {
+        let passes = filters.pass(state.tags_of(&group.id), |name| match name {
+            "vpc-id" => fact(&vpc),
+            "group-name" => fact(&group.name),
+            "group-id" => fact(&group.id),
+            "description" => fact(&group.description),
+            "owner-id" => fact(&site.account),
+            "ip-permission.group-id" => Some(named_by(group, false)),
+            "egress.ip-permission.group-id" => Some(named_by(group, true)),
+            "ip-permission.cidr" => Some(cidrs(group)),
+            _ => None,
+        })?;
+        let chosen = ids.is_empty() && names.is_empty() || ids.contains(&group.id) || names.contains(&group.name);
+        if passes && chosen {
+            found.push(group);
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("securityGroupInfo", found, |xml, group| {
+        xml.text("ownerId", &site.account).text("groupName", &group.name).text("groupId", &group.id);
+        xml.text("groupDescription", &group.description).text("vpcId", &vpc);
+        xml.text("securityGroupArn", arn(site, &group.id));
+        write_permissions(xml, "ipPermissions", group, false, &site.account);
+        write_permissions(xml, "ipPermissionsEgress", group, true, &site.account);
+        xml.tag_set(state.tags_of(&group.id));
+    });
+    Ok(xml)
+}
+
+fn named_by(group: &SecurityGroup, egress: bool) -> Vec<String> {
+    let peer = |rule: &Rule| match &rule.traffic.peer {
+        Peer::Group(id) if rule.egress == egress => Some(id.clone()),
+        _ => None,
+    };
+    group.rules.iter().filter_map(peer).collect()
+}
+
+fn cidrs(group: &SecurityGroup) -> Vec<String> {
+    let peer = |rule: &Rule| match &rule.traffic.peer {
+        Peer::Cidr(cidr) if !rule.egress => Some(cidr.clone()),
+        _ => None,
+    };
+    group.rules.iter().filter_map(peer).collect()
+}
+
+fn write_permissions(xml: &mut Xml, name: &str, group: &SecurityGroup, egress: bool, account: &str) {
+    let mut permissions: BTreeMap<_, Vec<&Rule>> = BTreeMap::new();
+    for rule in group.rules.iter().filter(|rule| rule.egress == egress) {
+        permissions.entry((rule.traffic.protocol.as_str(), rule.traffic.ports)).or_default().push(rule);
+    }
+    xml.set(name, permissions, |xml, ((protocol, ports), rules)| {
+        xml.text("ipProtocol", protocol);
+        if let Some((from, to)) = ports {
+            xml.text("fromPort", from).text("toPort", to);
+        }
+        let each = |kind: fn(&Peer) -> Option<&str>| {
+            rules.iter().filter_map(move |rule| Some((kind(&rule.traffic.peer)?, &rule.description)))
+        };
+        xml.set("groups", each(|peer| if let Peer::Group(id) = peer { Some(id) } else { None }), |xml, (id, about)| {
+            xml.text("userId", account).text("groupId", id).maybe("description", about.as_ref());
+        });
+        xml.set(
+            "ipRanges",
+            each(|peer| if let Peer::Cidr(cidr) = peer { Some(cidr) } else { None }),
+            |xml, (cidr, about)| {
+                xml.text("cidrIp", cidr).maybe("description", about.as_ref());
+            },
+        );
+        xml.set(
+            "ipv6Ranges",
+            each(|peer| if let Peer::Cidr6(cidr) = peer { Some(cidr) } else { None }),
+            |xml, (cidr, about)| {
+                xml.text("cidrIpv6", cidr).maybe("description", about.as_ref());
+            },
+        );
+        xml.within("prefixListIds", |_| ());
+    });
+}
+
+pub fn describe_rules(state: &State, site: &Site, params: &Params) -> Answer {
+    let wanted = params.texts("SecurityGroupRuleId");
+    let all: Vec<(&SecurityGroup, &Rule)> =
+        state.security_groups.values().flat_map(|group| group.rules.iter().map(move |rule| (group, rule))).collect();
+    if let Some(id) = wanted.iter().find(|id| !all.iter().any(|(_, rule)| rule.id == **id)) {
+        return Err(unknown_rule(id));
+    }
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for (group, rule) in all {
+        let passes = filters.pass(state.tags_of(&rule.id), |name| match name {
+            "group-id" => fact(&group.id),
+            "security-group-rule-id" => fact(&rule.id),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(&rule.id)) {
+            found.push((group, rule));
+        }
+    }
+    let mut xml = Xml::new();
+    write_rules(&mut xml, state, site, found);
+    Ok(xml)
+}
+
+fn write_rules<'a>(
+    xml: &mut Xml,
+    state: &State,
+    site: &Site,
+    rules: impl IntoIterator<Item = (&'a SecurityGroup, &'a Rule)>,
+) {
+    xml.set("securityGroupRuleSet", rules, |xml, (group, rule)| {
+        let Traffic { protocol, ports, peer } = &rule.traffic;
+        let (from, to) = ports.unwrap_or((-1, -1));
+        xml.text("securityGroupRuleId", &rule.id).text("groupId", &group.id).text("groupOwnerId", &site.account);
+        xml.text("isEgress", rule.egress).text("ipProtocol", protocol).text("fromPort", from).text("toPort", to);
+        match peer {
+            Peer::Cidr(cidr) => xml.text("cidrIpv4", cidr),
+            Peer::Cidr6(cidr) => xml.text("cidrIpv6", cidr),
+            Peer::Group(id) => xml.within("referencedGroupInfo", |xml| {
+                xml.text("groupId", id).text("userId", &site.account).text("vpcId", vpc_id(site));
+            }),
+        };
+        let arn = format!("arn:aws:ec2:{}:{}:security-group-rule/{}", site.region, site.account, rule.id);
+        xml.text("securityGroupRuleArn", arn);
+        xml.maybe("description", rule.description.as_ref()).tag_set(state.tags_of(&rule.id));
+    });
+}
+
+pub fn authorize_ingress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    authorize(state, site, params, false)
+}
+
+pub fn authorize_egress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    authorize(state, site, params, true)
+}
+
+fn authorize(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answer {
+    let id = chosen(state, site, params)?;
+    let wanted = traffic(state, site, params)?;
+    if wanted.is_empty() {
+        return Err(ApiError::new("MissingParameter", "The request must contain the parameter ipPermissions"));
+    }
+    let group = &state.security_groups[&id];
+    for (at, (traffic, _)) in wanted.iter().enumerate() {
+        if wanted[..at].iter().any(|(earlier, _)| earlier == traffic) {
+            return Err(ApiError::new("InvalidParameterValue", "The same permission must not appear multiple times"));
+        }
+        if group.rules.iter().any(|rule| rule.egress == egress && rule.traffic == *traffic) {
+            let message = format!("the specified rule \"{}\" already exists", spoken(traffic));
+            return Err(ApiError::new("InvalidPermission.Duplicate", message));
+        }
+    }
+    let rules: Vec<Rule> = wanted
+        .into_iter()
+        .map(|(traffic, description)| Rule { id: new_id("sgr"), egress, traffic, description })
+        .collect();
+    let tags = tags::specified(params, "security-group-rule")?;
+    for rule in &rules {
+        state.tag(&rule.id, tags.clone());
+    }
+    let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
+    group.rules.extend(rules.iter().cloned());
+    let group = &state.security_groups[&id];
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    write_rules(&mut xml, state, site, rules.iter().map(|rule| (group, rule)));
+    Ok(xml)
+}
+
+/// A rule in the words of the API's errors.
+fn spoken(traffic: &Traffic) -> String {
+    let peer = match &traffic.peer {
+        Peer::Cidr(peer) | Peer::Cidr6(peer) | Peer::Group(peer) => peer,
+    };
+    match (traffic.protocol.as_str(), traffic.ports) {
+        ("-1", _) | (_, None) => format!("peer: {peer}, ALL, ALLOW"),
+        (protocol, Some((from, to))) => {
+            format!("peer: {peer}, {}, from port: {from}, to port: {to}, ALLOW", protocol.to_uppercase())
+        }
+    }
+}
+
+pub fn revoke_ingress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    revoke(state, site, params, false)
+}
+
+pub fn revoke_egress(state: &mut State, site: &Site, params: &Params) -> Answer {
+    revoke(state, site, params, true)
+}
+
+fn revoke(state: &mut State, site: &Site, params: &Params, egress: bool) -> Answer {
+    let id = chosen(state, site, params)?;
+    let ids = params.texts("SecurityGroupRuleId");
+    let group = &state.security_groups[&id];
+    let there = |id: &&String| group.rules.iter().any(|rule| rule.id == **id && rule.egress == egress);
+    if let Some(id) = ids.iter().find(|id| !there(id)) {
+        return Err(unknown_rule(id));
+    }
+    let wanted: BTreeSet<Traffic> = traffic(state, site, params)?.into_iter().map(|(traffic, _)| traffic).collect();
+    let goes = |rule: &Rule| rule.egress == egress && (ids.contains(&rule.id) || wanted.contains(&rule.traffic));
+    let group = state.security_groups.get_mut(&id).expect("chosen() found the group");
+    let (gone, kept): (Vec<Rule>, Vec<Rule>) = std::mem::take(&mut group.rules).into_iter().partition(goes);
+    group.rules = kept;
+    for rule in &gone {
+        state.tags.remove(&rule.id);
+    }
+    // In the default VPC rules that are not there are listed, not refused.
+    let unknown = wanted.iter().filter(|traffic| !gone.iter().any(|rule| rule.traffic == **traffic));
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml.set("unknownIpPermissionSet", unknown, |xml, traffic| {
+        xml.text("ipProtocol", &traffic.protocol);
+        if let Some((from, to)) = traffic.ports {
+            xml.text("fromPort", from).text("toPort", to);
+        }
+    });
+    Ok(xml)
+}
+
+fn unknown_rule(id: &str) -> ApiError {
+    ApiError::new("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{id}' does not exist"))
+}
+
+/// The rules that a call speaks of.
+fn traffic(state: &State, site: &Site, params: &Params) -> Result<Vec<(Traffic, Option<String>)>, ApiError> {
+    let mut rules = Vec::new();
+    for permission in params.items("IpPermissions") {
+        let about = |item: &Params| item.text("Description").map(str::to_owned);
+        for range in permission.items("IpRanges") {
+            rules.push((one(permission, Peer::Cidr(canonical(range.required("CidrIp")?)?))?, about(range)));
+        }
+        for range in permission.items("Ipv6Ranges") {
+            rules.push((one(permission, Peer::Cidr6(range.required("CidrIpv6")?.to_lowercase()))?, about(range)));
+        }
+        for pair in permission.items("Groups") {
+            if let Some(other) = pair.text("UserId").filter(|account| *account != site.account) {
+                let text = format!("You have specified two resources that belong to different accounts: {other}");
+                return Err(ApiError::new("InvalidGroup.NotFound", text));
+            }
+            let id = match (pair.text("GroupId"), pair.text("GroupName")) {
+                (Some(id), _) => by_id(state, id)?.id.clone(),
+                (None, Some(name)) => by_name(state, site, name)?.id.clone(),
+                (None, None) => {
+                    return Err(ApiError::new(
+                        "MissingParameter",
+                        "Missing source specification: include source security group or CIDR information",
+                    ));
+                }
+            };
+            rules.push((one(permission, Peer::Group(id))?, about(pair)));
+        }
+    }
+    if let Some(cidr) = params.text("CidrIp") {
+        rules.push((one(params, Peer::Cidr(canonical(cidr)?))?, None));
+    }
+    if let Some(name) = params.text("SourceSecurityGroupName") {
+        rules.push((one(params, Peer::Group(by_name(state, site, name)?.id.clone()))?, None));
+    }
+    Ok(rules)
+}
+
+fn one(params: &Params, peer: Peer) -> Result<Traffic, ApiError> {
+    let protocol = match params.required("IpProtocol")? {
+        "6" => "tcp".to_owned(),
+        "17" => "udp".to_owned(),
+        "1" => "icmp".to_owned(),
+        "all" => "-1".to_owned(),
+        other => other.to_lowercase(),
+    };
+    if protocol == "-1" {
+        return Ok(Traffic { protocol, ports: None, peer });
+    }
+    let (from, to) = (params.parsed::<i32>("FromPort")?, params.parsed::<i32>("ToPort")?);
+    match (from, to) {
+        (Some(from), Some(to)) if protocol == "icmp" || (0 <= from && from <= to && to <= 65535) => {
+            Ok(Traffic { protocol, ports: Some((from, to)), peer })
+        }
+        (Some(from), Some(to)) => {
+            Err(ApiError::new("InvalidParameterValue", format!("Invalid port range: from {from} to {to}")))
+        }
+        _ => Err(ApiError::new(
+            "InvalidParameterValue",
+            "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
+        )),
+    }
+}
+
+/// A range without the bits outside of its mask, as AWS stores it.
+fn canonical(cidr: &str) -> Result<String, ApiError> {
+    let (address, bits) = parse_cidr(cidr)
+        .ok_or_else(|| ApiError::new("InvalidParameterValue", format!("CIDR block {cidr} is malformed")))?;
+    let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+    Ok(format!("{}/{bits}", Ipv4Addr::from(u32::from(address) & mask)))
+}
+
+pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let id = chosen(state, site, params)?;
+    let name = &state.security_groups[&id].name;
+    if name == "default" {
+        let message = format!("the specified group: \"{id}\" name: \"default\" cannot be deleted by a user");
+        return Err(ApiError::new("CannotDelete", message));
+    }
+    if is_used(state, &id) {
+        return Err(ApiError::new("DependencyViolation", format!("resource {id} has a dependent object")));
+    }
+    let group = state.security_groups.remove(&id).expect("chosen() found the group");
+    for resource in group.rules.iter().map(|rule| &rule.id).chain([&id]) {
+        state.tags.remove(resource);
+    }
+    let mut xml = Xml::new();
+    xml.text("return", true).text("groupId", id);
+    Ok(xml)
+}
+
+fn is_used(state: &State, id: &String) -> bool {
+    let by_instance = state.instances.values().any(|one| one.ended.is_none() && one.security_groups.contains(id));
+    let by_interface = state.interfaces.values().any(|one| one.security_groups.contains(id));
+    let names = |group: &SecurityGroup| group.rules.iter().any(|rule| rule.traffic.peer == Peer::Group(id.clone()));
+    let by_rule = state.security_groups.values().any(|group| group.id != *id && names(group));
+    by_instance || by_interface || by_rule
+}
+
+/// The id of the group a call is about.
+fn chosen(state: &State, site: &Site, params: &Params) -> Result<String, ApiError> {
+    match (params.text("GroupId"), params.text("GroupName")) {
+        (Some(id), _) => Ok(by_id(state, id)?.id.clone()),
+        (None, Some(name)) => Ok(by_name(state, site, name)?.id.clone()),
+        (None, None) => {
+            Err(ApiError::new("MissingParameter", "The request must contain the parameter groupName or groupId"))
+        }
+    }
+}
+
+fn by_id<'a>(state: &'a State, id: &str) -> Result<&'a SecurityGroup, ApiError> {
+    if !id.starts_with("sg-") {
+        return Err(ApiError::new("InvalidGroupId.Malformed", format!("Invalid id: \"{id}\" (expecting \"sg-...\")")));
+    }
+    state
+        .security_groups
+        .get(id)
+        .ok_or_else(|| ApiError::new("InvalidGroup.NotFound", format!("The security group '{id}' does not exist")))
+}
+
+fn by_name<'a>(state: &'a State, site: &Site, name: &str) -> Result<&'a SecurityGroup, ApiError> {
+    state.security_groups.values().find(|group| group.name == name).ok_or_else(|| {
+        let message = format!("The security group '{name}' does not exist in default VPC '{}'", vpc_id(site));
+        ApiError::new("InvalidGroup.NotFound", message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_lose_the_bits_outside_of_their_mask() {
+        assert_eq!(canonical("10.1.2.3/8").unwrap(), "10.0.0.0/8");
+        assert_eq!(canonical("1.2.3.4/0").unwrap(), "0.0.0.0/0");
+        assert_eq!(canonical("1.2.3.4/33").unwrap_err().code, "InvalidParameterValue");
+    }
+
+    #[test]
+    fn the_load_balancer_gets_in_where_a_rule_names_its_group_or_a_range_around_it() {
+        let check = |peer: Peer, ports, expected: bool| {
+            let traffic = Traffic { protocol: "tcp".to_owned(), ports, peer };
+            let rule = Rule { id: "sgr-1".to_owned(), egress: false, traffic, description: None };
+            let (name, description) = (String::new(), String::new());
+            let group = SecurityGroup { id: "sg-web".to_owned(), name, description, rules: vec![rule] };
+            let state = State { security_groups: BTreeMap::from([("sg-web".to_owned(), group)]), ..State::default() };
+            assert_eq!(admits(&state, &["sg-web".to_owned()], 8080, &["sg-alb".to_owned()]), expected);
+        };
+        check(Peer::Group("sg-alb".to_owned()), Some((8080, 8080)), true);
+        check(Peer::Group("sg-alb".to_owned()), Some((80, 80)), false);
+        check(Peer::Group("sg-other".to_owned()), Some((8080, 8080)), false);
+        check(Peer::Cidr("0.0.0.0/0".to_owned()), None, true);
+        check(Peer::Cidr("172.31.16.0/20".to_owned()), None, true);
+        check(Peer::Cidr("10.0.0.0/8".to_owned()), None, false);
+    }
+}

@@ -1,0 +1,158 @@
+//! Tags of EC2's resources.
+
+use crate::Site;
+use crate::state::{State, Tags};
+use kit::call::{Asked, Need};
+use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
+use kit::tags::{Bound, Flaw, USUAL};
+
+/// The tags a creating call gives to one kind of resource.
+pub fn specified(params: &Params, resource_type: &str) -> Result<Tags, ApiError> {
+    let specifications = params.items("TagSpecification");
+    if let Some(other) = specifications.iter().find(|spec| spec.text("ResourceType") != Some(resource_type)) {
+        let kind = other.at("ResourceType").value();
+        let text = format!("'{kind}' is not a valid taggable resource type for this operation.");
+        return Err(ApiError::new("InvalidParameterValue", text));
+    }
+    let pairs = || specifications.iter().flat_map(|spec| spec.pairs("Tag"));
+    check(pairs(), &Tags::new())?;
+    Ok(pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+}
+
+/// Whether these tags can be added to `there`. The code for too many is that of EC2's list of error codes; the other
+/// texts were seen in answers of AWS, but for the lengths, whose text is made after theirs.
+fn check<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>, there: &Tags) -> Result<(), ApiError> {
+    let invalid = |field: &str, text: &str, why: &str| {
+        ApiError::new("InvalidParameterValue", format!("Value ( {text} ) for parameter {field} is invalid. {why}"))
+    };
+    USUAL.check(tags, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::Reserved(key) => invalid("key", &key, "Tag keys starting with 'aws:' are reserved for internal use"),
+        Flaw::Key(_, key, Bound::Least) => invalid("key", &key, "Tag key must not be empty"),
+        Flaw::Key(_, key, _) => invalid("key", &key, "Tag key exceeds the maximum length of 128 characters"),
+        Flaw::Value(_, _, value, _) => {
+            invalid("value", &value, "Tag value exceeds the maximum length of 256 characters")
+        }
+        Flaw::Twice(key) => ApiError::new("InvalidParameterValue", format!("Duplicate tag key '{key}' specified.")),
+        Flaw::TooMany => {
+            ApiError::new("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
+        }
+    })
+}
+
+/// Tags need the action on each resource, whose kind its id tells.
+pub fn needs(asked: &Asked) -> Vec<Need> {
+    let ids = asked.call.input.texts("ResourceId");
+    let needs: Vec<Need> =
+        ids.iter().map(|id| asked.own(asked.arn(&format!("{}/{id}", kind_of(id).unwrap_or("*"))))).collect();
+    if needs.is_empty() { vec![asked.own("*")] } else { needs }
+}
+
+pub fn create(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let tags = params.tags("Tag");
+    check(params.pairs("Tag"), &Tags::new())?;
+    let resources = existing(state, params)?;
+    for resource in &resources {
+        check(params.pairs("Tag"), state.tags_of(resource))?;
+    }
+    for resource in resources {
+        state.tag(&resource, tags.clone());
+    }
+    Ok(done())
+}
+
+pub fn delete(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let resources = existing(state, params)?;
+    let wanted = params.items("Tag");
+    for resource in resources {
+        let Some(tags) = state.tags.get_mut(&resource) else {
+            continue;
+        };
+        let goes = |key: &str, value: &str| {
+            wanted
+                .iter()
+                .any(|tag| tag.text("Key") == Some(key) && (!tag.has("Value") || tag.at("Value").value() == value))
+        };
+        tags.retain(|key, value| !(goes(key, value) || wanted.is_empty() && !key.starts_with("aws:")));
+    }
+    Ok(done())
+}
+
+pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for (resource, tags) in &state.tags {
+        let Some(kind) = kind_of(resource) else {
+            continue;
+        };
+        for (key, value) in tags {
+            let passes = filters.pass(tags, |name| match name {
+                "resource-id" => fact(resource),
+                "resource-type" => fact(kind),
+                "key" => fact(key),
+                "value" => fact(value),
+                _ => None,
+            })?;
+            if passes {
+                found.push((resource, kind, key, value));
+            }
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("tagSet", found, |xml, (resource, kind, key, value)| {
+        xml.text("resourceId", resource).text("resourceType", kind).text("key", key).text("value", value);
+    });
+    Ok(xml)
+}
+
+fn done() -> Xml {
+    let mut xml = Xml::new();
+    xml.text("return", true);
+    xml
+}
+
+/// The resources of a call, which all have to be there.
+fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+    let resources = params.texts("ResourceId");
+    match resources.iter().find_map(|id| missing(state, id)) {
+        Some(fault) => Err(fault),
+        None => Ok(resources),
+    }
+}
+
+fn missing(state: &State, id: &str) -> Option<ApiError> {
+    let (there, code, what) = match kind_of(id) {
+        Some("security-group") => (state.security_groups.contains_key(id), "InvalidGroup.NotFound", "security group"),
+        Some("launch-template") => {
+            (state.launch_templates.contains_key(id), "InvalidLaunchTemplateId.NotFound", "launch template")
+        }
+        Some("instance") => (state.instances.contains_key(id), "InvalidInstanceID.NotFound", "instance ID"),
+        Some("volume") => {
+            let there = state.instances.values().any(|one| one.volumes.iter().any(|volume| volume.id == id));
+            (there, "InvalidVolume.NotFound", "volume")
+        }
+        Some("network-interface") => {
+            let there = state.interfaces.contains_key(id)
+                || state.instances.keys().any(|instance| super::interfaces::of_instance(instance) == id);
+            (there, "InvalidNetworkInterfaceID.NotFound", "networkInterface ID")
+        }
+        Some("security-group-rule") => {
+            let there = state.security_groups.values().any(|group| group.rules.iter().any(|rule| rule.id == id));
+            (there, "InvalidSecurityGroupRuleId.NotFound", "security group rule ID")
+        }
+        _ => (false, "InvalidID", "ID"),
+    };
+    (!there).then(|| ApiError::new(code, format!("The {what} '{id}' does not exist")))
+}
+
+/// The type of resource an id belongs to; load balancing names its resources by ARN.
+fn kind_of(id: &str) -> Option<&'static str> {
+    Some(match id.split_once('-')?.0 {
+        "sg" => "security-group",
+        "sgr" => "security-group-rule",
+        "lt" => "launch-template",
+        "i" => "instance",
+        "eni" => "network-interface",
+        "vol" => "volume",
+        _ => return None,
+    })
+}

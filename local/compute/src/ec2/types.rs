@@ -1,0 +1,217 @@
+//! Instance types and their properties.
+
+use super::network::{self, subnets};
+use crate::Site;
+use crate::state::{State, Tags};
+use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
+
+/// An instance type.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    family: &'static Family,
+    size: &'static Size,
+}
+
+impl Kind {
+    /// Such as `t3.micro`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.family.0, self.size.0)
+    }
+
+    /// `x86_64` or `arm64`.
+    pub fn architecture(&self) -> &'static str {
+        self.family.1
+    }
+
+    /// Its virtual processors.
+    pub fn processors(&self) -> u32 {
+        self.size.1
+    }
+
+    /// Its memory in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.size.2
+    }
+
+    /// Whether an account on the free plan may launch it (docs/aws.md §3.3).
+    pub fn is_free(&self) -> bool {
+        let names = ["t3.micro", "t3.small", "t4g.micro", "t4g.small", "c7i-flex.large", "m7i-flex.large"];
+        names.contains(&self.name().as_str())
+    }
+
+    /// Whether a zone has it. As on AWS not every zone has the newest types.
+    pub fn is_offered_in(&self, zone: &str) -> bool {
+        !(zone.ends_with('c') && self.family.0.starts_with(['c', 'm', 'r']) && self.family.0.contains('7'))
+    }
+}
+
+/// Name, virtual processors, memory in MiB.
+type Size = (&'static str, u32, u32);
+/// Name, architecture, whether it earns credits, sizes.
+type Family = (&'static str, &'static str, bool, &'static [Size]);
+
+const T2: &[Size] = &[
+    ("nano", 1, 512),
+    ("micro", 1, 1024),
+    ("small", 1, 2048),
+    ("medium", 2, 4096),
+    ("large", 2, 8192),
+    ("xlarge", 4, 16384),
+    ("2xlarge", 8, 32768),
+];
+const BURSTABLE: &[Size] = &[
+    ("nano", 2, 512),
+    ("micro", 2, 1024),
+    ("small", 2, 2048),
+    ("medium", 2, 4096),
+    ("large", 2, 8192),
+    ("xlarge", 4, 16384),
+    ("2xlarge", 8, 32768),
+];
+const GENERAL: &[Size] = &[
+    ("large", 2, 8192),
+    ("xlarge", 4, 16384),
+    ("2xlarge", 8, 32768),
+    ("4xlarge", 16, 65536),
+    ("8xlarge", 32, 131_072),
+];
+const COMPUTE: &[Size] =
+    &[("large", 2, 4096), ("xlarge", 4, 8192), ("2xlarge", 8, 16384), ("4xlarge", 16, 32768), ("8xlarge", 32, 65536)];
+const MEMORY: &[Size] = &[
+    ("large", 2, 16384),
+    ("xlarge", 4, 32768),
+    ("2xlarge", 8, 65536),
+    ("4xlarge", 16, 131_072),
+    ("8xlarge", 32, 262_144),
+];
+
+const FAMILIES: &[Family] = &[
+    ("t2", "x86_64", true, T2),
+    ("t3", "x86_64", true, BURSTABLE),
+    ("t3a", "x86_64", true, BURSTABLE),
+    ("t4g", "arm64", true, BURSTABLE),
+    ("m5", "x86_64", false, GENERAL),
+    ("m6i", "x86_64", false, GENERAL),
+    ("m6a", "x86_64", false, GENERAL),
+    ("m6g", "arm64", false, GENERAL),
+    ("m7i", "x86_64", false, GENERAL),
+    ("m7g", "arm64", false, GENERAL),
+    ("m7i-flex", "x86_64", false, GENERAL),
+    ("c5", "x86_64", false, COMPUTE),
+    ("c6i", "x86_64", false, COMPUTE),
+    ("c6g", "arm64", false, COMPUTE),
+    ("c7g", "arm64", false, COMPUTE),
+    ("c7i-flex", "x86_64", false, COMPUTE),
+    ("r5", "x86_64", false, MEMORY),
+    ("r6i", "x86_64", false, MEMORY),
+    ("r6g", "arm64", false, MEMORY),
+    ("r7g", "arm64", false, MEMORY),
+];
+
+/// The type of a name.
+pub fn find(name: &str) -> Option<Kind> {
+    all().into_iter().find(|kind| kind.name() == name)
+}
+
+fn all() -> Vec<Kind> {
+    FAMILIES.iter().flat_map(|family| family.3.iter().map(move |size| Kind { family, size })).collect()
+}
+
+pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
+    let wanted = params.texts("InstanceType");
+    if let Some(unknown) = wanted.iter().find(|name| find(name).is_none()) {
+        let message = format!("The following supplied instance types do not exist: [{unknown}]");
+        return Err(ApiError::new("InvalidInstanceType", message));
+    }
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    for kind in all() {
+        let passes = filters.pass(&Tags::new(), |name| match name {
+            "instance-type" => fact(kind.name()),
+            "processor-info.supported-architecture" => fact(kind.architecture()),
+            "current-generation" => fact(kind.family.0 != "t2"),
+            "burstable-performance-supported" => fact(kind.family.2),
+            "free-tier-eligible" => fact(kind.is_free()),
+            "vcpu-info.default-vcpus" => fact(kind.processors()),
+            "memory-info.size-in-mib" => fact(kind.memory_mib()),
+            "bare-metal" | "instance-storage-supported" => fact(false),
+            "hypervisor" => fact("nitro"),
+            "supported-usage-class" => fact("on-demand"),
+            "supported-root-device-type" => fact("ebs"),
+            "supported-virtualization-type" => fact("hvm"),
+            _ => None,
+        })?;
+        if passes && (wanted.is_empty() || wanted.contains(&kind.name())) {
+            found.push(kind);
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("instanceTypeSet", found, |xml, kind| write(xml, &kind));
+    Ok(xml)
+}
+
+fn write(xml: &mut Xml, kind: &Kind) {
+    xml.text("instanceType", kind.name()).text("currentGeneration", kind.family.0 != "t2");
+    xml.text("freeTierEligible", kind.is_free()).text("bareMetal", false).text("hypervisor", "nitro");
+    xml.within("supportedUsageClasses", |xml| {
+        xml.text("item", "on-demand").text("item", "spot");
+    });
+    xml.within("supportedRootDeviceTypes", |xml| {
+        xml.text("item", "ebs");
+    });
+    xml.within("supportedVirtualizationTypes", |xml| {
+        xml.text("item", "hvm");
+    });
+    xml.within("processorInfo", |xml| {
+        xml.within("supportedArchitectures", |xml| {
+            xml.text("item", kind.architecture());
+        });
+        xml.text("sustainedClockSpeedInGhz", "2.5");
+    });
+    xml.within("vCpuInfo", |xml| {
+        xml.text("defaultVCpus", kind.processors()).text("defaultCores", kind.processors().div_ceil(2));
+        xml.text("defaultThreadsPerCore", 2);
+    });
+    xml.within("memoryInfo", |xml| {
+        xml.text("sizeInMiB", kind.memory_mib());
+    });
+    xml.text("instanceStorageSupported", false).text("burstablePerformanceSupported", kind.family.2);
+    xml.text("hibernationSupported", false).text("dedicatedHostsSupported", false).text("autoRecoverySupported", true);
+}
+
+pub fn describe_offerings(_state: &State, site: &Site, params: &Params) -> Answer {
+    let location = params.text("LocationType").unwrap_or("region");
+    let zones = subnets(site);
+    let places: Vec<String> = match location {
+        "region" => vec![site.region.clone()],
+        "availability-zone" => zones.iter().map(|subnet| subnet.zone.clone()).collect(),
+        "availability-zone-id" => zones.iter().map(|subnet| network::zone_id(&subnet.zone)).collect(),
+        other => {
+            let message = format!("Value ({other}) for parameter LocationType is invalid.");
+            return Err(ApiError::new("InvalidParameterValue", message));
+        }
+    };
+    let filters = Filters::of(params);
+    let mut found = Vec::new();
+    let offered = |kind: &Kind, place: &str| match zones.iter().find(|zone| network::zone_id(&zone.zone) == place) {
+        Some(zone) => kind.is_offered_in(&zone.zone),
+        None => location == "region" || kind.is_offered_in(place),
+    };
+    for kind in all() {
+        for place in places.iter().filter(|place| offered(&kind, place)) {
+            let passes = filters.pass(&Tags::new(), |name| match name {
+                "instance-type" => fact(kind.name()),
+                "location" => fact(place),
+                _ => None,
+            })?;
+            if passes {
+                found.push((kind, place));
+            }
+        }
+    }
+    let mut xml = Xml::new();
+    xml.set("instanceTypeOfferingSet", found, |xml, (kind, place)| {
+        xml.text("instanceType", kind.name()).text("locationType", location).text("location", place);
+    });
+    Ok(xml)
+}

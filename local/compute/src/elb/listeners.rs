@@ -1,0 +1,309 @@
+//! Listeners: a port of a load balancer, and what happens to its requests (docs/aws.md §9.5).
+
+use super::tags;
+use crate::Site;
+use crate::state::{Action, Listener, State, new_hex};
+use kit::query::{Answer, ApiError, NOT_IMPLEMENTED, Params, Xml};
+
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let balancer = state.load_balancer(params.required("LoadBalancerArn")?)?;
+    let (arn, main_port) = (balancer.arn.clone(), balancer.port);
+    let port: u16 =
+        params.parsed("Port")?.ok_or_else(|| ApiError::new("ValidationError", "A listener port must be specified"))?;
+    let port = checked_port(port)?;
+    let protocol =
+        protocol(params)?.ok_or_else(|| ApiError::new("ValidationError", "A listener protocol must be specified"))?;
+    let actions = actions(state, params)?;
+    check_alone(state, &arn, &actions)?;
+    let tags = tags::wanted(params)?;
+    if let Some(taken) = state.listeners_of(&arn).find(|listener| listener.port == port) {
+        if taken.protocol != protocol || taken.actions != actions {
+            let message = "A listener already exists on this port for this load balancer";
+            return Err(ApiError::new("DuplicateListener", message));
+        }
+        return Ok(shown([taken]));
+    }
+    let main_is_free = !state.listeners_of(&arn).any(|listener| listener.local_port == main_port);
+    let local_port = if main_is_free { Some(main_port) } else { site.ports.reserve(None) };
+    let local_port = local_port.ok_or_else(|| ApiError::new("InternalFailure", "no port is free on this machine"))?;
+    let listener = Listener {
+        arn: format!("{}/{}", arn.replacen(":loadbalancer/", ":listener/", 1), new_hex()),
+        load_balancer: arn,
+        port,
+        protocol,
+        actions,
+        local_port,
+    };
+    state.tag(&listener.arn, tags);
+    state.listeners.insert(listener.arn.clone(), listener.clone());
+    Ok(shown([&listener]))
+}
+
+fn protocol(params: &Params) -> Result<Option<String>, ApiError> {
+    match params.text("Protocol") {
+        Some("HTTP") => Ok(Some("HTTP".to_owned())),
+        // With certificates the call is refused before: there is no TLS here.
+        Some("HTTPS") => Err(ApiError::new("ValidationError", "A certificate must be specified for HTTPS listeners")),
+        Some(other) => {
+            Err(ApiError::new("ValidationError", format!("Protocol '{other}' must be one of 'HTTP, HTTPS'")))
+        }
+        None => Ok(None),
+    }
+}
+
+fn checked_port(port: u16) -> Result<u16, ApiError> {
+    match port {
+        0 => Err(ApiError::new("ValidationError", "Listener port '0' must be between 1 and 65535")),
+        port => Ok(port),
+    }
+}
+
+fn actions(state: &State, params: &Params) -> Result<Vec<Action>, ApiError> {
+    let mut items = params.items("DefaultActions");
+    if items.is_empty() {
+        return Err(ApiError::new("ValidationError", "A default action must be specified"));
+    }
+    items.sort_by_key(|item| item.parsed::<u32>("Order").ok().flatten().unwrap_or(0));
+    let actions: Vec<Action> = items.into_iter().map(action).collect::<Result<_, ApiError>>()?;
+    let groups =
+        actions.iter().filter_map(|action| if let Action::Forward(groups) = action { Some(groups) } else { None });
+    for (arn, _) in groups.flatten() {
+        state.target_group(arn)?;
+    }
+    Ok(actions)
+}
+
+/// A target group belongs to one load balancer.
+fn check_alone(state: &State, load_balancer: &str, actions: &[Action]) -> Result<(), ApiError> {
+    let groups = actions.iter().flat_map(|action| match action {
+        Action::Forward(groups) => groups.as_slice(),
+        _ => &[],
+    });
+    for (arn, _) in groups {
+        if state.balancers_of(arn).into_iter().any(|other| other != load_balancer) {
+            let message =
+                format!("The following target groups cannot be associated with more than one load balancer: {arn}");
+            return Err(ApiError::new("TargetGroupAssociationLimit", message));
+        }
+    }
+    Ok(())
+}
+
+fn action(item: &Params) -> Result<Action, ApiError> {
+    match item.required("Type")? {
+        "forward" => {
+            let mut groups = Vec::new();
+            for group in item.items("ForwardConfig.TargetGroups") {
+                groups.push((group.required("TargetGroupArn")?.to_owned(), group.parsed("Weight")?.unwrap_or(1)));
+            }
+            if let (Some(arn), true) = (item.text("TargetGroupArn"), groups.is_empty()) {
+                groups.push((arn.to_owned(), 1));
+            }
+            if groups.is_empty() {
+                return Err(ApiError::new("ValidationError", "A target group ARN must be specified"));
+            }
+            if groups.len() > 5 || groups.iter().any(|(_, weight)| *weight > 999) {
+                let text = "An action forwards to five target groups at most, with weights between 0 and 999";
+                return Err(ApiError::new("ValidationError", text));
+            }
+            Ok(Action::Forward(groups))
+        }
+        "redirect" => {
+            let part =
+                |name: &str, default: &str| item.text(&format!("RedirectConfig.{name}")).unwrap_or(default).to_owned();
+            let status = item.required("RedirectConfig.StatusCode")?;
+            one_of("RedirectConfig.StatusCode", status, &["HTTP_301", "HTTP_302"])?;
+            let protocol = part("Protocol", "#{protocol}");
+            one_of("RedirectConfig.Protocol", &protocol, &["HTTP", "HTTPS", "#{protocol}"])?;
+            Ok(Action::Redirect {
+                protocol,
+                host: part("Host", "#{host}"),
+                port: part("Port", "#{port}"),
+                path: part("Path", "/#{path}"),
+                query: part("Query", "#{query}"),
+                status: status.to_owned(),
+            })
+        }
+        "fixed-response" => {
+            let status = item.required("FixedResponseConfig.StatusCode")?;
+            let is_status = status.len() == 3 && status.parse::<u16>().is_ok() && status.starts_with(['2', '4', '5']);
+            let (kind, body) =
+                (item.text("FixedResponseConfig.ContentType"), item.text("FixedResponseConfig.MessageBody"));
+            if !is_status || body.is_some_and(|body| body.len() > 1024) {
+                let text = "A fixed response has a status of 2XX, 4XX or 5XX and a body of 1024 bytes at most";
+                return Err(ApiError::new("ValidationError", text));
+            }
+            if let Some(kind) = kind {
+                one_of("FixedResponseConfig.ContentType", kind, CONTENT_TYPES)?;
+            }
+            Ok(Action::Fixed {
+                status: status.to_owned(),
+                content_type: kind.map(str::to_owned),
+                body: body.map(str::to_owned),
+            })
+        }
+        kind @ ("authenticate-cognito" | "authenticate-oidc" | "jwt-validation") => {
+            Err(ApiError::new(NOT_IMPLEMENTED, format!("the local AWS has no actions of the type {kind}")))
+        }
+        other => Err(ApiError::new("ValidationError", format!("Action type '{other}' is not supported"))),
+    }
+}
+
+const CONTENT_TYPES: &[&str] = &["application/javascript", "application/json", "text/css", "text/html", "text/plain"];
+
+fn one_of(what: &str, value: &str, known: &[&str]) -> Result<(), ApiError> {
+    match known.contains(&value) {
+        true => Ok(()),
+        false => Err(ApiError::new(
+            "ValidationError",
+            format!("'{value}' is not valid for {what}: it is one of {}", known.join(", ")),
+        )),
+    }
+}
+
+/// A listener's default actions are its only rule.
+pub fn describe_rules(state: &State, _site: &Site, params: &Params) -> Answer {
+    let (listener, arns) = (params.text("ListenerArn"), params.texts("RuleArns"));
+    let found: Vec<&Listener> = match listener {
+        Some(_) if !arns.is_empty() => {
+            let text = "You cannot specify both listener ARN and rule ARNs";
+            return Err(ApiError::new("ValidationError", text));
+        }
+        Some(arn) => vec![state.listener(arn)?],
+        None if arns.is_empty() => {
+            return Err(ApiError::new(
+                "ValidationError",
+                "You must specify either listener rule ARNs or a listener ARN",
+            ));
+        }
+        None => {
+            let by_rule = |arn: &String| state.listeners.values().find(|one| rule_arn(one) == *arn);
+            let found = arns
+                .iter()
+                .map(|arn| by_rule(arn).ok_or_else(|| ApiError::new("RuleNotFound", "One or more rules not found")));
+            found.collect::<Result<_, ApiError>>()?
+        }
+    };
+    let mut xml = Xml::new();
+    xml.members("Rules", found, |xml, one| {
+        xml.text("RuleArn", rule_arn(one)).text("Priority", "default").text("IsDefault", true);
+        xml.members("Conditions", None::<()>, |_, ()| ());
+        write_actions(xml, "Actions", &one.actions);
+        xml.members("Transforms", None::<()>, |_, ()| ());
+    });
+    Ok(xml)
+}
+
+/// The ARN of a listener's default rule.
+pub fn rule_arn(listener: &Listener) -> String {
+    let arn = listener.arn.replacen(":listener/", ":listener-rule/", 1);
+    let id = arn.rsplit('/').next().unwrap_or_default().chars().rev().collect::<String>();
+    format!("{arn}/{id}")
+}
+
+pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
+    let arns = params.texts("ListenerArns");
+    for arn in &arns {
+        state.listener(arn)?;
+    }
+    let balancer = params.text("LoadBalancerArn");
+    if let Some(arn) = balancer {
+        state.load_balancer(arn)?;
+    } else if arns.is_empty() {
+        return Err(ApiError::new("ValidationError", "You must specify either listener ARNs or a load balancer ARN"));
+    }
+    let chosen = |one: &&Listener| match balancer {
+        Some(arn) => one.load_balancer == arn,
+        None => arns.contains(&one.arn),
+    };
+    Ok(shown(state.listeners.values().filter(chosen)))
+}
+
+pub fn modify(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arn = params.required("ListenerArn")?;
+    let before = state.listener(arn)?.clone();
+    let port = checked_port(params.parsed("Port")?.unwrap_or(before.port))?;
+    let taken = |other: &Listener| other.arn != arn && other.port == port;
+    if state.listeners_of(&before.load_balancer).any(taken) {
+        return Err(ApiError::new(
+            "DuplicateListener",
+            "A listener already exists on this port for this load balancer",
+        ));
+    }
+    let protocol = protocol(params)?.unwrap_or(before.protocol.clone());
+    let actions = if params.has("DefaultActions") { actions(state, params)? } else { before.actions.clone() };
+    check_alone(state, &before.load_balancer, &actions)?;
+    let listener = Listener { port, protocol, actions, ..before };
+    state.listeners.insert(arn.to_owned(), listener.clone());
+    Ok(shown([&listener]))
+}
+
+pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let arn = params.required("ListenerArn")?.to_owned();
+    state.listener(&arn)?;
+    remove(state, site, &arn);
+    Ok(Xml::new())
+}
+
+/// Takes a listener away; its load balancer keeps its own port.
+pub fn remove(state: &mut State, site: &Site, arn: &str) {
+    let Some(listener) = state.listeners.remove(arn) else {
+        return;
+    };
+    state.tags.remove(arn);
+    let main = state.load_balancers.get(&listener.load_balancer).map(|one| one.port);
+    if main != Some(listener.local_port) {
+        site.ports.release(listener.local_port);
+    }
+}
+
+fn shown<'a>(found: impl IntoIterator<Item = &'a Listener>) -> Xml {
+    let mut xml = Xml::new();
+    xml.members("Listeners", found, |xml, one| {
+        xml.text("ListenerArn", &one.arn).text("LoadBalancerArn", &one.load_balancer);
+        xml.text("Port", one.port).text("Protocol", &one.protocol);
+        write_actions(xml, "DefaultActions", &one.actions);
+    });
+    xml
+}
+
+fn write_actions(xml: &mut Xml, list: &str, actions: &[Action]) {
+    xml.members(list, actions.iter().enumerate(), |xml, (at, action)| {
+        write_action(xml, action);
+        if actions.len() > 1 {
+            xml.text("Order", at + 1);
+        }
+    });
+}
+
+fn write_action(xml: &mut Xml, action: &Action) {
+    match action {
+        Action::Forward(groups) => {
+            xml.text("Type", "forward");
+            if let [(arn, _)] = groups.as_slice() {
+                xml.text("TargetGroupArn", arn);
+            }
+            xml.within("ForwardConfig", |xml| {
+                xml.members("TargetGroups", groups, |xml, (arn, weight)| {
+                    xml.text("TargetGroupArn", arn).text("Weight", weight);
+                });
+                xml.within("TargetGroupStickinessConfig", |xml| {
+                    xml.text("Enabled", false);
+                });
+            });
+        }
+        Action::Redirect { protocol, host, port, path, query, status } => {
+            xml.text("Type", "redirect").within("RedirectConfig", |xml| {
+                xml.text("Protocol", protocol).text("Host", host).text("Port", port);
+                xml.text("Path", path).text("Query", query).text("StatusCode", status);
+            });
+        }
+        Action::Fixed { status, content_type, body } => {
+            xml.text("Type", "fixed-response").within("FixedResponseConfig", |xml| {
+                xml.text("StatusCode", status)
+                    .maybe("ContentType", content_type.as_ref())
+                    .maybe("MessageBody", body.as_ref());
+            });
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Load balancers (docs/aws.md §9.1, §9.2, §9.6).
+
+use std::collections::BTreeSet;
+
+use super::{attributes, tags};
+use crate::Site;
+use crate::clock::Moment;
+use crate::ec2::{self, Subnet, vpc_id};
+use crate::state::{Interface, LoadBalancer, State, new_hex, new_id};
+use kit::query::{Answer, ApiError, Params, Xml};
+
+pub fn create(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let name = params.required("Name")?;
+    check_name(name)?;
+    if params.text("Type").is_some_and(|kind| kind != "application") {
+        return Err(ApiError::new("InvalidConfigurationRequest", "Only application load balancers exist here"));
+    }
+    let wanted = LoadBalancer {
+        arn: format!(
+            "arn:aws:elasticloadbalancing:{}:{}:loadbalancer/app/{name}/{}",
+            site.region,
+            site.account,
+            new_hex()
+        ),
+        name: name.to_owned(),
+        scheme: params.text("Scheme").unwrap_or("internet-facing").to_owned(),
+        ip_address_type: params.text("IpAddressType").unwrap_or("ipv4").to_owned(),
+        subnets: chosen_subnets(site, params)?,
+        security_groups: chosen_security_groups(state, params)?,
+        created: Moment::now(),
+        active: false,
+        port: 0,
+        attributes: attributes::of_load_balancer(),
+    };
+    let tags = tags::wanted(params)?;
+    if let Some(existing) = state.load_balancers.values().find(|one| one.name == name) {
+        if !is_same(existing, &wanted) {
+            let message = format!("A load balancer with the same name '{name}' exists, but with different settings");
+            return Err(ApiError::new("DuplicateLoadBalancerName", message));
+        }
+        return Ok(shown(site, [existing]));
+    }
+    let port =
+        site.ports.reserve(None).ok_or_else(|| ApiError::new("InternalFailure", "no port is free on this machine"))?;
+    let one = LoadBalancer { port, ..wanted };
+    state.tag(&one.arn, tags);
+    state.load_balancers.insert(one.arn.clone(), one.clone());
+    place_interfaces(state, site, &one.arn);
+    Ok(shown(site, [&one]))
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let refusal = match () {
+        () if name.len() > 32 => {
+            format!("Load balancer name '{name}' cannot be longer than '32' characters")
+        }
+        () if !plain => format!(
+            "Load balancer name '{name}' can only contain characters that are alphanumeric characters and hyphens(-)"
+        ),
+        () if name.starts_with('-') || name.ends_with('-') => {
+            format!("Load balancer name '{name}' cannot begin or end with a hyphen(-)")
+        }
+        () if name.starts_with("internal-") => {
+            format!("Load balancer name '{name}' cannot begin with 'internal-'")
+        }
+        () => return Ok(()),
+    };
+    Err(ApiError::new("ValidationError", refusal))
+}
+
+fn is_same(one: &LoadBalancer, other: &LoadBalancer) -> bool {
+    let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<String>>();
+    one.scheme == other.scheme
+        && one.ip_address_type == other.ip_address_type
+        && set(&one.subnets) == set(&other.subnets)
+        && set(&one.security_groups) == set(&other.security_groups)
+}
+
+/// The subnets of a call, which have to lie in two zones.
+fn chosen_subnets(site: &Site, params: &Params) -> Result<Vec<String>, ApiError> {
+    let mut ids = params.texts("Subnets");
+    ids.extend(params.items("SubnetMappings").into_iter().filter_map(|one| one.text("SubnetId").map(str::to_owned)));
+    let all = ec2::subnets(site);
+    if let Some(unknown) = ids.iter().find(|id| !all.iter().any(|subnet| subnet.id == **id)) {
+        return Err(ApiError::new("SubnetNotFound", format!("The subnet ID '{unknown}' does not exist")));
+    }
+    let distinct: BTreeSet<&String> = ids.iter().collect();
+    if distinct.len() < ids.len() {
+        let message = "A load balancer cannot be attached to multiple subnets in the same Availability Zone";
+        return Err(ApiError::new("InvalidConfigurationRequest", message));
+    }
+    if ids.len() < 2 {
+        let message = "At least two subnets in two different Availability Zones must be specified";
+        return Err(ApiError::new("ValidationError", message));
+    }
+    Ok(ids)
+}
+
+/// The security groups of a call; without any it is the VPC's default group.
+fn chosen_security_groups(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+    let ids = params.texts("SecurityGroups");
+    if let Some(unknown) = ids.iter().find(|id| !state.security_groups.contains_key(*id)) {
+        return Err(ApiError::new("InvalidSecurityGroup", format!("The security group '{unknown}' does not exist")));
+    }
+    if ids.is_empty() {
+        let default = state.security_groups.values().filter(|group| group.name == "default");
+        return Ok(default.map(|group| group.id.clone()).collect());
+    }
+    Ok(ids)
+}
+
+/// Gives a load balancer one interface in each of its subnets, with its security groups.
+fn place_interfaces(state: &mut State, site: &Site, arn: &str) {
+    let one = state.load_balancers[arn].clone();
+    let subnets: Vec<Subnet> =
+        ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id)).collect();
+    let stays = |interface: &Interface| interface.load_balancer != arn || one.subnets.contains(&interface.subnet);
+    state.interfaces.retain(|_, interface| stays(interface));
+    for subnet in subnets {
+        let there = |interface: &&mut Interface| interface.load_balancer == arn && interface.subnet == subnet.id;
+        if let Some(interface) = state.interfaces.values_mut().find(there) {
+            interface.security_groups.clone_from(&one.security_groups);
+            continue;
+        }
+        let id = new_id("eni");
+        let interface = Interface {
+            id: id.clone(),
+            description: format!("ELB {}", one.path()),
+            address: subnet.address_for(&id),
+            subnet: subnet.id,
+            security_groups: one.security_groups.clone(),
+            load_balancer: arn.to_owned(),
+            orphaned: None,
+        };
+        state.interfaces.insert(id, interface);
+    }
+}
+
+pub fn describe(state: &State, site: &Site, params: &Params) -> Answer {
+    let (arns, names) = (params.texts("LoadBalancerArns"), params.texts("Names"));
+    for arn in &arns {
+        state.load_balancer(arn)?;
+    }
+    if let Some(name) = names.iter().find(|name| !state.load_balancers.values().any(|one| one.name == **name)) {
+        return Err(ApiError::new("LoadBalancerNotFound", format!("Load balancers '[{name}]' not found")));
+    }
+    let all = arns.is_empty() && names.is_empty();
+    let chosen = |one: &&LoadBalancer| all || arns.contains(&one.arn) || names.contains(&one.name);
+    Ok(shown(site, state.load_balancers.values().filter(chosen)))
+}
+
+pub fn delete(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let arn = params.required("LoadBalancerArn")?;
+    // A load balancer that is not there is as good as deleted.
+    let Some(one) = state.load_balancers.get(arn) else {
+        return Ok(Xml::new());
+    };
+    if one.attributes.get("deletion_protection.enabled").is_some_and(|value| value == "true") {
+        let message = format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled");
+        return Err(ApiError::new("OperationNotPermitted", message));
+    }
+    let listeners: Vec<String> = state.listeners_of(arn).map(|listener| listener.arn.clone()).collect();
+    for listener in listeners {
+        super::listeners::remove(state, site, &listener);
+    }
+    if let Some(one) = state.load_balancers.remove(arn) {
+        site.ports.release(one.port);
+    }
+    state.tags.remove(arn);
+    for interface in state.interfaces.values_mut().filter(|interface| interface.load_balancer == arn) {
+        interface.orphaned = Some(Moment::now());
+    }
+    Ok(Xml::new())
+}
+
+pub fn set_security_groups(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let arn = params.required("LoadBalancerArn")?;
+    state.load_balancer(arn)?;
+    let groups = chosen_security_groups(state, params)?;
+    state.load_balancer_mut(arn)?.security_groups.clone_from(&groups);
+    place_interfaces(state, site, arn);
+    let mut xml = Xml::new();
+    xml.names("SecurityGroupIds", groups);
+    Ok(xml)
+}
+
+pub fn set_subnets(state: &mut State, site: &Site, params: &Params) -> Answer {
+    let arn = params.required("LoadBalancerArn")?;
+    state.load_balancer(arn)?;
+    let subnets = chosen_subnets(site, params)?;
+    state.load_balancer_mut(arn)?.subnets = subnets;
+    place_interfaces(state, site, arn);
+    let mut xml = Xml::new();
+    write_zones(&mut xml, site, &state.load_balancers[arn]);
+    xml.text("IpAddressType", &state.load_balancers[arn].ip_address_type);
+    Ok(xml)
+}
+
+fn shown<'a>(site: &Site, found: impl IntoIterator<Item = &'a LoadBalancer>) -> Xml {
+    let mut xml = Xml::new();
+    xml.members("LoadBalancers", found, |xml, one| {
+        xml.text("LoadBalancerArn", &one.arn).text("LoadBalancerName", &one.name).text("DNSName", one.dns_name());
+        xml.text("CanonicalHostedZoneId", "Z35SXDOTRQ7X7K").text("CreatedTime", one.created);
+        xml.text("Scheme", &one.scheme).text("VpcId", vpc_id(site)).text("Type", "application");
+        xml.within("State", |xml| {
+            xml.text("Code", if one.active { "active" } else { "provisioning" });
+        });
+        write_zones(xml, site, one);
+        xml.names("SecurityGroups", &one.security_groups).text("IpAddressType", &one.ip_address_type);
+    });
+    xml
+}
+
+fn write_zones(xml: &mut Xml, site: &Site, one: &LoadBalancer) {
+    let subnets = ec2::subnets(site).into_iter().filter(|subnet| one.subnets.contains(&subnet.id));
+    xml.members("AvailabilityZones", subnets, |xml, subnet| {
+        xml.text("ZoneName", subnet.zone).text("SubnetId", subnet.id).within("LoadBalancerAddresses", |_| ());
+    });
+}

@@ -1,0 +1,208 @@
+//! Elastic Load Balancing v2: load balancers, target groups, listeners.
+
+mod attributes;
+mod limits;
+mod listeners;
+mod load_balancers;
+mod tags;
+mod target_groups;
+mod targets;
+
+use super::Run::{Reads, Writes};
+use super::{Row, row};
+use kit::call::{Needs, Page, Style};
+
+pub use attributes::{deregistration_delay_s, idle_timeout_s, text as attribute};
+pub use targets::{
+    Reachability, Status as TargetStatus, checked_at, deregister, register, routable, seen_by, target_key,
+};
+
+/// The name space of the answers.
+pub const NAME_SPACE: &str = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/";
+
+/// What is said of the actions at a place.
+macro_rules! actions {
+    ($place:literal) => {
+        concat!(
+            $place,
+            ".Type ",
+            $place,
+            ".Order ",
+            $place,
+            ".TargetGroupArn ",
+            $place,
+            ".ForwardConfig.TargetGroups.TargetGroupArn ",
+            $place,
+            ".ForwardConfig.TargetGroups.Weight ",
+            $place,
+            ".ForwardConfig.TargetGroupStickinessConfig.Enabled=false ",
+            $place,
+            ".RedirectConfig.Protocol ",
+            $place,
+            ".RedirectConfig.Port ",
+            $place,
+            ".RedirectConfig.Host ",
+            $place,
+            ".RedirectConfig.Path ",
+            $place,
+            ".RedirectConfig.Query ",
+            $place,
+            ".RedirectConfig.StatusCode ",
+            $place,
+            ".FixedResponseConfig.StatusCode ",
+            $place,
+            ".FixedResponseConfig.ContentType ",
+            $place,
+            ".FixedResponseConfig.MessageBody "
+        )
+    };
+}
+
+const LISTENER: Needs = Needs::On("{ListenerArn}");
+const LOAD_BALANCER: Needs = Needs::On("{LoadBalancerArn}");
+const TARGET_GROUP: Needs = Needs::On("{TargetGroupArn}");
+const TAGGED: Needs = Needs::On("{ResourceArns}");
+/// The unique part of a new ARN is not known yet.
+const NEW_LOAD_BALANCER: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:loadbalancer/app/{Name}/*");
+const NEW_TARGET_GROUP: Needs = Needs::On("arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{Name}/*");
+
+static PAGES: Style =
+    Style { size: "PageSize", from: "Marker", next: "NextMarker", usual: 400, most: 400, bad_token: "ValidationError" };
+
+const fn list(items: &'static str) -> Option<Page> {
+    Some(Page::Cut(&PAGES, items))
+}
+
+/// Every operation.
+pub const OPERATIONS: &[Row] = &[
+    row("AddTags", Writes(tags::add), TAGGED, None, "ResourceArns Tags.*"),
+    row(
+        "CreateListener",
+        Writes(listeners::create),
+        LOAD_BALANCER,
+        None,
+        concat!("LoadBalancerArn Port Protocol Tags.* ", actions!("DefaultActions")),
+    ),
+    row(
+        "CreateLoadBalancer",
+        Writes(load_balancers::create),
+        NEW_LOAD_BALANCER,
+        None,
+        "Name Subnets SubnetMappings.SubnetId SecurityGroups Scheme Tags.* Type IpAddressType=ipv4",
+    ),
+    row(
+        "CreateTargetGroup",
+        Writes(target_groups::create),
+        NEW_TARGET_GROUP,
+        None,
+        "Name Protocol ProtocolVersion=HTTP1 Port VpcId TargetType IpAddressType=ipv4 Tags.* HealthCheckEnabled HealthCheckIntervalSeconds HealthCheckPath HealthCheckPort HealthCheckProtocol HealthCheckTimeoutSeconds HealthyThresholdCount Matcher.HttpCode UnhealthyThresholdCount",
+    ),
+    row("DeleteListener", Writes(listeners::delete), LISTENER, None, "ListenerArn"),
+    row("DeleteLoadBalancer", Writes(load_balancers::delete), LOAD_BALANCER, None, "LoadBalancerArn"),
+    row("DeleteTargetGroup", Writes(target_groups::delete), TARGET_GROUP, None, "TargetGroupArn"),
+    row(
+        "DeregisterTargets",
+        Writes(targets::deregister_by_id),
+        TARGET_GROUP,
+        None,
+        "TargetGroupArn Targets.Id Targets.Port",
+    ),
+    row("DescribeAccountLimits", Reads(limits::describe), Needs::Own, None, "Marker PageSize"),
+    row("DescribeCapacityReservation", Reads(attributes::describe_capacity), Needs::Own, None, "LoadBalancerArn"),
+    row("DescribeListenerAttributes", Reads(attributes::describe_listener), Needs::Own, None, "ListenerArn"),
+    row(
+        "DescribeListeners",
+        Reads(listeners::describe),
+        Needs::Own,
+        list("Listeners"),
+        "ListenerArns LoadBalancerArn Marker PageSize",
+    ),
+    row(
+        "DescribeLoadBalancerAttributes",
+        Reads(attributes::describe_load_balancer),
+        Needs::Own,
+        None,
+        "LoadBalancerArn",
+    ),
+    row(
+        "DescribeLoadBalancers",
+        Reads(load_balancers::describe),
+        Needs::Own,
+        list("LoadBalancers"),
+        "LoadBalancerArns Names Marker PageSize",
+    ),
+    row(
+        "DescribeRules",
+        Reads(listeners::describe_rules),
+        Needs::Own,
+        list("Rules"),
+        "ListenerArn Marker PageSize RuleArns",
+    ),
+    row(
+        "DescribeSSLPolicies",
+        Reads(limits::describe_policies),
+        Needs::Own,
+        list("SslPolicies"),
+        "LoadBalancerType=application Marker Names PageSize",
+    ),
+    row("DescribeTags", Reads(tags::describe), Needs::Own, None, "ResourceArns"),
+    row("DescribeTargetGroupAttributes", Reads(attributes::describe_target_group), Needs::Own, None, "TargetGroupArn"),
+    row(
+        "DescribeTargetGroups",
+        Reads(target_groups::describe),
+        Needs::Own,
+        list("TargetGroups"),
+        "LoadBalancerArn Names TargetGroupArns Marker PageSize",
+    ),
+    row("DescribeTargetHealth", Reads(targets::describe), Needs::Own, None, "TargetGroupArn Targets.Id Targets.Port"),
+    row(
+        "ModifyListener",
+        Writes(listeners::modify),
+        LISTENER,
+        None,
+        concat!("ListenerArn Port Protocol ", actions!("DefaultActions")),
+    ),
+    row(
+        "ModifyLoadBalancerAttributes",
+        Writes(attributes::modify_load_balancer),
+        LOAD_BALANCER,
+        None,
+        "LoadBalancerArn Attributes.Key Attributes.Value",
+    ),
+    row(
+        "ModifyTargetGroup",
+        Writes(target_groups::modify),
+        TARGET_GROUP,
+        None,
+        "TargetGroupArn HealthCheckEnabled HealthCheckIntervalSeconds HealthCheckPath HealthCheckPort HealthCheckProtocol HealthCheckTimeoutSeconds HealthyThresholdCount Matcher.HttpCode UnhealthyThresholdCount",
+    ),
+    row(
+        "ModifyTargetGroupAttributes",
+        Writes(attributes::modify_target_group),
+        TARGET_GROUP,
+        None,
+        "TargetGroupArn Attributes.Key Attributes.Value",
+    ),
+    row(
+        "RegisterTargets",
+        Writes(targets::register_by_id),
+        TARGET_GROUP,
+        None,
+        "TargetGroupArn Targets.Id Targets.Port",
+    ),
+    row("RemoveTags", Writes(tags::remove), TAGGED, None, "ResourceArns TagKeys"),
+    row(
+        "SetSecurityGroups",
+        Writes(load_balancers::set_security_groups),
+        LOAD_BALANCER,
+        None,
+        "LoadBalancerArn SecurityGroups",
+    ),
+    row(
+        "SetSubnets",
+        Writes(load_balancers::set_subnets),
+        LOAD_BALANCER,
+        None,
+        "IpAddressType=ipv4 LoadBalancerArn Subnets SubnetMappings.SubnetId",
+    ),
+];

@@ -1,0 +1,75 @@
+//! Tags of load balancers, target groups and listeners.
+
+use crate::Site;
+use crate::state::{State, Tags};
+use kit::query::{Answer, ApiError, Params, Xml};
+use kit::tags::{Flaw, USUAL};
+
+pub fn add(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let arns = existing(state, params)?;
+    let wanted = params.tags("Tags");
+    for arn in &arns {
+        check(params, state.tags_of(arn))?;
+    }
+    for arn in arns {
+        state.tag(&arn, wanted.clone());
+    }
+    Ok(Xml::new())
+}
+
+/// The tags of a creating call.
+pub fn wanted(params: &Params) -> Result<Tags, ApiError> {
+    check(params, &Tags::new())?;
+    Ok(params.tags("Tags"))
+}
+
+/// Whether a call's tags can be added to `there`, in the words of load balancing (`API:elbv2.AddTags`; those about twice
+/// the same key and about reserved keys were seen in answers of AWS).
+fn check(params: &Params, there: &Tags) -> Result<(), ApiError> {
+    let checked = USUAL.check(params.pairs("Tags"), there.keys().map(String::as_str));
+    checked.map_err(|flaw| match flaw {
+        Flaw::Twice(_) => {
+            let text = "Duplicate Tag Keys found in the request. Tag keys should be unique.";
+            ApiError::new("DuplicateTagKeys", text)
+        }
+        Flaw::TooMany => ApiError::new("TooManyTags", "You've reached the limit on the number of tags per resource"),
+        Flaw::Reserved(key) => ApiError::new("ValidationError", format!("Tag key '{key}' cannot start with 'aws:'")),
+        flaw => ApiError::new("ValidationError", flaw.in_list("tags").unwrap_or_default()),
+    })
+}
+
+pub fn remove(state: &mut State, _site: &Site, params: &Params) -> Answer {
+    let keys = params.texts("TagKeys");
+    for arn in existing(state, params)? {
+        if let Some(tags) = state.tags.get_mut(&arn) {
+            tags.retain(|key, _| !keys.contains(key));
+        }
+    }
+    Ok(Xml::new())
+}
+
+pub fn describe(state: &State, _site: &Site, params: &Params) -> Answer {
+    let arns = existing(state, params)?;
+    let mut xml = Xml::new();
+    xml.members("TagDescriptions", arns, |xml, arn| {
+        xml.text("ResourceArn", &arn).members("Tags", state.tags_of(&arn), |xml, (key, value)| {
+            xml.text("Key", key).text("Value", value);
+        });
+    });
+    Ok(xml)
+}
+
+fn existing(state: &State, params: &Params) -> Result<Vec<String>, ApiError> {
+    let arns = params.texts("ResourceArns");
+    if arns.is_empty() || arns.len() > 20 {
+        return Err(ApiError::new("ValidationError", "Between 1 and 20 resource ARNs must be specified"));
+    }
+    for arn in &arns {
+        match arn {
+            arn if arn.contains(":targetgroup/") => drop(state.target_group(arn)?),
+            arn if arn.contains(":listener/") => drop(state.listener(arn)?),
+            arn => drop(state.load_balancer(arn)?),
+        }
+    }
+    Ok(arns)
+}

@@ -1,0 +1,440 @@
+//! One execution environment: a function's process, warm between invocations.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::Function;
+use super::memory::Meter;
+use super::runtime_api::{self, Desk, Job, Reply};
+use super::{CREDENTIALS, Outcome, Site, code};
+use kit::process;
+use kit::program;
+use kit::store;
+
+/// How long a process may take before it asks for work, if its timeout is not longer.
+const INIT: Duration = Duration::from_secs(10);
+/// How long a process that is asked to end may take.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// How long the last lines of an invocation may take to arrive after its answer.
+const LAST_LINES: Duration = Duration::from_millis(20);
+/// Lines of the log that `Invoke` shows.
+const TAIL: usize = 40;
+
+/// A process and the way to its work.
+pub(super) struct Environment {
+    /// Of the function when it was started: another revision needs another process.
+    pub revision: String,
+    /// Its credentials live longer than that, so that no invocation outlives them.
+    pub good_until: Instant,
+    pub idle_since: Instant,
+    jobs: mpsc::Sender<Job>,
+    desk: Arc<Desk>,
+    /// Why the process ended, once it has.
+    ended: watch::Receiver<Option<String>>,
+    stop: CancellationToken,
+    keeper: JoinHandle<()>,
+    log: Log,
+    meter: Option<Meter>,
+    fresh: bool,
+}
+
+/// What is written down about a process, to find it again after a crash of the server.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    pid: u32,
+    started: String,
+}
+
+impl Environment {
+    /// Starts a process of `function`.
+    pub(super) async fn start(function: &Function, site: &Arc<Site>) -> io::Result<Environment> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let log_stream = log_stream();
+        let place = code::place(&site.dir, function);
+        program::check(&place.join("bootstrap"), &function.architecture)?;
+        let life = site.access.life(CREDENTIALS);
+        let credentials = site.access.issue(&function.role, &function.name, life)?;
+        let mut command = Command::new(place.join("bootstrap"));
+        command
+            .env_clear()
+            .envs(&function.variables)
+            .envs(site.variables(function, credentials, &place, &log_stream, &listener.local_addr()?.to_string()))
+            .current_dir(&place)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = spawn(&mut command).await?;
+        let pid = child.id();
+        let record = pid.map(|pid| remember(&site.dir, pid));
+        if let Some(pid) = pid {
+            site.warden.watch(pid);
+        }
+        let log = Log::new(site, function, &log_stream);
+        copy_lines(child.stdout.take(), log.clone());
+        copy_lines(child.stderr.take(), log.clone());
+
+        let (jobs, waiting) = mpsc::channel(1);
+        let desk = Arc::new(Desk::new(waiting));
+        let stop = site.stop.child_token();
+        let meter = pid.map(|pid| Meter::start(pid, function.memory_mb, stop.clone()));
+        tokio::spawn(runtime_api::serve(listener, desk.clone(), stop.clone()));
+        let (end, ended) = watch::channel(None);
+        let keeper = tokio::spawn(keep(child, pid, record, end, site.clone(), stop.clone()));
+        Ok(Environment {
+            revision: function.revision.clone(),
+            good_until: Instant::now() + life.unsigned_abs() / 2,
+            idle_since: Instant::now(),
+            jobs,
+            desk,
+            ended,
+            stop,
+            keeper,
+            log,
+            meter,
+            fresh: true,
+        })
+    }
+
+    /// Whether it can take another invocation.
+    pub(super) fn lives(&self) -> bool {
+        self.ended.borrow().is_none() && !self.stop.is_cancelled()
+    }
+
+    /// Gives it one invocation. What comes back also says whether the process can go on.
+    pub(super) async fn run(
+        &mut self,
+        function: &Function,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> (Outcome, bool) {
+        let id = Uuid::new_v4().to_string();
+        let log = self.log.clone();
+        self.set_working(true);
+        let begun = Instant::now();
+        let initialised = self.init(function, &id).await;
+        let init = std::mem::take(&mut self.fresh).then(|| begun.elapsed());
+        log.write(&format!("START RequestId: {id} Version: $LATEST"));
+        let begun = Instant::now();
+        let reply = match initialised {
+            Ok(()) => self.exchange(function, &id, payload, client_context).await,
+            Err(end) => Err(end),
+        };
+        let spent = begun.elapsed();
+        self.set_working(false);
+        // Output and answer come on different ways; usually this is enough for the output to be first in the log.
+        tokio::time::sleep(LAST_LINES).await;
+        let (payload, kind) = match reply {
+            Ok(Reply::Response(payload)) => (payload, None),
+            Ok(Reply::Error(payload)) => (payload, Some(None)),
+            Err(End { kind, text }) => {
+                log.write(&text);
+                let error = json!({ "errorType": kind, "errorMessage": text });
+                (Bytes::from(error.to_string()), Some(Some(kind)))
+            }
+        };
+        let (failed, ended) = (kind.is_some(), kind.flatten());
+        let goes_on = ended.is_none();
+        log.write(&format!("END RequestId: {id}"));
+        let peak_mb = self.meter.as_ref().map_or(0, Meter::peak_mb);
+        log.write(&(report(&id, function, spent, init, peak_mb) + &status(ended)));
+        let tail = log.tail();
+        (Outcome { payload, failed, tail }, goes_on && self.lives())
+    }
+
+    fn set_working(&self, working: bool) {
+        if let Some(meter) = &self.meter {
+            meter.set_working(working);
+        }
+    }
+
+    /// Waits until the process asks for its first invocation.
+    async fn init(&mut self, function: &Function, id: &str) -> Result<(), End> {
+        let mut ready = self.desk.ready();
+        let mut init_error = self.desk.init_error();
+        let limit = INIT.max(Duration::from_secs(function.timeout_s));
+        tokio::select! {
+            biased;
+            _ = ready.wait_for(|ready| *ready) => Ok(()),
+            error = init_error.wait_for(Option::is_some) => {
+                let text = error.ok().and_then(|text| text.as_deref().map(|text| String::from_utf8_lossy(text).into_owned()));
+                Err(End { kind: "Runtime.InitError", text: text.unwrap_or_default() })
+            }
+            reason = ended(&mut self.ended) => Err(exited(id, &reason)),
+            () = tokio::time::sleep(limit) => Err(timed_out(id, limit)),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        function: &Function,
+        id: &str,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Result<Reply, End> {
+        let timeout = Duration::from_secs(function.timeout_s);
+        let (reply, answered) = oneshot::channel();
+        let arn = function.arn.clone();
+        let job = Job { id: id.to_owned(), payload, arn, timeout, client_context, reply };
+        // The channel holds one, and there is never more: the process is ours until it has answered.
+        let _ = self.jobs.try_send(job);
+        tokio::select! {
+            biased;
+            Ok(reply) = answered => Ok(reply),
+            reason = ended(&mut self.ended) => Err(exited(id, &reason)),
+            () = tokio::time::sleep(timeout) => Err(timed_out(id, timeout)),
+        }
+    }
+
+    /// Ends the process and everything it started.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        let _ = self.keeper.await;
+    }
+}
+
+/// Why a process gave no answer.
+struct End {
+    kind: &'static str,
+    text: String,
+}
+
+const TIMED_OUT: &str = "Sandbox.Timedout";
+
+fn exited(id: &str, reason: &str) -> End {
+    End { kind: "Runtime.ExitError", text: format!("RequestId: {id} Error: Runtime exited with error: {reason}") }
+}
+
+fn timed_out(id: &str, limit: Duration) -> End {
+    let text = format!("RequestId: {id} Error: Task timed out after {:.2} seconds", limit.as_secs_f64());
+    End { kind: TIMED_OUT, text }
+}
+
+async fn ended(end: &mut watch::Receiver<Option<String>>) -> String {
+    let reason = end.wait_for(Option::is_some).await;
+    reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| KILLED.to_owned())
+}
+
+/// How Lambda calls the end of a process that had more memory than its function, or was stopped otherwise.
+const KILLED: &str = "signal: killed";
+
+/// The end of a process in Lambda's words, which are those of Go's `os.ProcessState`.
+fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(9)) => KILLED.to_owned(),
+        (None, Some(6)) => "signal: aborted".to_owned(),
+        (None, Some(11)) => "signal: segmentation fault".to_owned(),
+        (None, Some(15)) => "signal: terminated".to_owned(),
+        (None, signal) => format!("signal: signal {}", signal.unwrap_or_default()),
+    }
+}
+
+/// Another thread that forks at the wrong moment keeps a freshly written program open for an instant.
+async fn spawn(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..50 {
+        match command.spawn() {
+            Err(fault) if fault.kind() == io::ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            spawned => return spawned,
+        }
+    }
+    command.spawn()
+}
+
+/// Waits for the process or ends it, and then ends whatever of its group is left.
+async fn keep(
+    mut child: Child,
+    group: Option<u32>,
+    record: Option<PathBuf>,
+    end: watch::Sender<Option<String>>,
+    site: Arc<Site>,
+    stop: CancellationToken,
+) {
+    let reason = tokio::select! {
+        status = child.wait() => status.map_or_else(|fault| fault.to_string(), how_it_ended),
+        () = stop.cancelled() => KILLED.to_owned(),
+    };
+    end.send_replace(Some(reason));
+    if let Some(group) = group {
+        // The child is reaped at the same time, so that its group is seen to be gone.
+        let _ = tokio::join!(process::end_group(group, PATIENCE), child.wait());
+        site.warden.release(group);
+    }
+    if let Some(record) = record {
+        let _ = std::fs::remove_file(record);
+    }
+}
+
+fn records(dir: &Path) -> PathBuf {
+    dir.join("processes")
+}
+
+fn remember(dir: &Path, pid: u32) -> PathBuf {
+    let file = records(dir).join(format!("{pid}.json"));
+    let known = Known { pid, started: process::started(pid).unwrap_or_default() };
+    if let Err(fault) = store::write_json(&file, &known) {
+        tracing::warn!(%fault, pid, "a function's process could not be written down");
+    }
+    file
+}
+
+/// Ends the processes of a server that crashed. A process that merely has the same id is left alone.
+pub(super) async fn end_orphans(dir: &Path) {
+    let Ok(files) = std::fs::read_dir(records(dir)) else {
+        return;
+    };
+    for file in files.flatten().map(|file| file.path()) {
+        if let Ok(Some(Known { pid, started })) = store::read_json::<Known>(&file)
+            && process::started(pid).is_some_and(|now| now == started)
+            // In a copy of a directory these are the processes of another server.
+            && process::is_below(pid, dir) != Some(false)
+        {
+            process::end_group(pid, PATIENCE).await;
+        }
+        let _ = std::fs::remove_file(file);
+    }
+    // A server killed right after it had started a process has not written it down.
+    for group in process::groups_below(dir) {
+        process::end_group(group, PATIENCE).await;
+    }
+}
+
+/// A stream of a log group.
+#[derive(Clone)]
+struct Log {
+    site: Arc<Site>,
+    function: Arc<Function>,
+    stream: String,
+    /// What a caller may ask for is shown whether or not it is kept.
+    last: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Log {
+    fn new(site: &Arc<Site>, function: &Function, stream: &str) -> Log {
+        Log {
+            site: site.clone(),
+            function: Arc::new(function.clone()),
+            stream: stream.to_owned(),
+            last: Arc::default(),
+        }
+    }
+
+    fn write(&self, line: &str) {
+        if self.site.may_log(&self.function, &self.stream) {
+            self.site.logs.write(&self.function.log_group, &self.stream, line);
+        }
+        let mut last = self.last();
+        if last.len() == TAIL {
+            last.pop_front();
+        }
+        last.push_back(line.to_owned());
+    }
+
+    fn tail(&self) -> String {
+        self.last().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn last(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.last.lock()
+    }
+}
+
+fn copy_lines(output: Option<impl AsyncRead + Unpin + Send + 'static>, log: Log) {
+    let Some(output) = output else { return };
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(output);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+            log.write(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
+            line.clear();
+        }
+    });
+}
+
+/// `2026/01/31/[$LATEST]0123…`, as Lambda names streams.
+pub(super) fn log_stream() -> String {
+    let format = format_description!("[year]/[month]/[day]");
+    let day = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
+    format!("{day}/[$LATEST]{}", Uuid::new_v4().simple())
+}
+
+fn report(id: &str, function: &Function, spent: Duration, init: Option<Duration>, peak_mb: u64) -> String {
+    let millis = spent.as_secs_f64() * 1000.0;
+    let mut report = format!(
+        "REPORT RequestId: {id}\tDuration: {millis:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
+        millis.ceil(),
+        function.memory_mb,
+        // What was beyond the limit between two looks, no function on AWS would have had.
+        peak_mb.min(function.memory_mb)
+    );
+    if let Some(init) = init {
+        report += &format!("\tInit Duration: {:.2} ms", init.as_secs_f64() * 1000.0);
+    }
+    report
+}
+
+/// What a report says at its end about an invocation that its process did not live to answer.
+fn status(ended: Option<&str>) -> String {
+    match ended {
+        None => String::new(),
+        Some(TIMED_OUT) => "\tStatus: timeout".to_owned(),
+        Some(kind) => format!("\tStatus: error\tError Type: {kind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+
+    fn sleeper(dir: &Path) -> std::process::Child {
+        std::process::Command::new("sleep").arg("600").current_dir(dir).process_group(0).spawn().unwrap()
+    }
+
+    #[tokio::test]
+    async fn processes_of_a_crashed_server_are_ended_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (mut orphan, mut other) = (sleeper(dir.path()), sleeper(dir.path()));
+        let mut original = sleeper(elsewhere.path());
+        remember(dir.path(), orphan.id());
+        // As in a copy of the directory that this one belongs to.
+        remember(dir.path(), original.id());
+        let file = remember(dir.path(), other.id());
+        let reused = Known { pid: other.id(), started: "long ago".to_owned() };
+        store::write_json(&file, &reused).unwrap();
+
+        let reaped = tokio::task::spawn_blocking(move || orphan.wait().unwrap());
+        end_orphans(dir.path()).await;
+        assert!(!reaped.await.unwrap().success());
+        assert!(other.try_wait().unwrap().is_none());
+        assert_eq!(std::fs::read_dir(records(dir.path())).unwrap().count(), 0);
+        assert!(original.try_wait().unwrap().is_none());
+        for child in [&mut other, &mut original] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}

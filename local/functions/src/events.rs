@@ -1,0 +1,109 @@
+//! The queue of asynchronous events, on disk until they are handled: an accepted event is delivered at least once.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use kit::store;
+
+/// An accepted event and the file it is in.
+#[derive(Debug)]
+pub struct Event {
+    /// The function's name.
+    pub function: String,
+    pub payload: Bytes,
+    accepted: OffsetDateTime,
+    due: OffsetDateTime,
+    file: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEvent {
+    function: String,
+    payload: String,
+    accepted_ms: i64,
+    /// When it is delivered; without it at once.
+    #[serde(default)]
+    due_ms: i64,
+}
+
+impl Event {
+    /// Accepts an event that is to be delivered after `delay`: it is on disk when this returns.
+    pub(super) fn accept(dir: &Path, function: &str, payload: Bytes, delay: Duration) -> io::Result<Event> {
+        let accepted = OffsetDateTime::now_utc();
+        let due = accepted + delay;
+        let (accepted_ms, due_ms) = (millis(accepted), millis(due));
+        // By name the oldest comes first.
+        let file = place(dir).join(format!("{accepted_ms:015}-{}.json", Uuid::new_v4().simple()));
+        let text = String::from_utf8_lossy(&payload).into_owned();
+        store::write_json(&file, &StoredEvent { function: function.to_owned(), payload: text, accepted_ms, due_ms })?;
+        Ok(Event { function: function.to_owned(), payload, accepted, due, file })
+    }
+
+    /// What an earlier server had accepted and not yet seen handled, the oldest first.
+    pub(super) fn left(dir: &Path) -> anyhow::Result<Vec<Event>> {
+        let place = place(dir);
+        store::remove_unfinished(&place)?;
+        let mut files = match std::fs::read_dir(&place) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listing => listing?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?,
+        };
+        files.sort();
+        let mut left = Vec::new();
+        for file in files {
+            if let Some(StoredEvent { function, payload, accepted_ms, due_ms }) = store::read_json(&file)? {
+                let moment = |ms: i64| OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+                let (accepted, due) = (moment(accepted_ms)?, moment(due_ms)?);
+                left.push(Event { function, payload: payload.into(), accepted, due, file });
+            }
+        }
+        Ok(left)
+    }
+
+    /// How long it is until it is due.
+    pub(super) fn wait(&self) -> Duration {
+        (self.due - OffsetDateTime::now_utc()).try_into().unwrap_or_default()
+    }
+
+    /// How long it has been waiting.
+    pub(super) fn age(&self) -> Duration {
+        (OffsetDateTime::now_utc() - self.accepted).try_into().unwrap_or_default()
+    }
+
+    /// It was handled, or given up.
+    pub fn forget(self) {
+        if let Err(fault) = std::fs::remove_file(&self.file) {
+            tracing::warn!(%fault, "a handled event could not be removed; it will be delivered once more");
+        }
+    }
+}
+
+fn millis(at: OffsetDateTime) -> i64 {
+    (at.unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+fn place(dir: &Path) -> PathBuf {
+    dir.join("events")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_kept_until_it_is_handled() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Event::left(dir.path()).unwrap().is_empty());
+        Event::accept(dir.path(), "labeler", Bytes::from("{\"n\":1}"), Duration::from_secs(60)).unwrap();
+        let mut left = Event::left(dir.path()).unwrap();
+        assert_eq!((left[0].function.as_str(), &left[0].payload[..]), ("labeler", &b"{\"n\":1}"[..]));
+        assert!(left[0].wait() > Duration::from_secs(50));
+        left.remove(0).forget();
+        assert!(Event::left(dir.path()).unwrap().is_empty());
+    }
+}

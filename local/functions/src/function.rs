@@ -1,0 +1,308 @@
+//! A function's configuration.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use uuid::Uuid;
+
+use super::Version;
+use kit::answer::Refusal;
+
+/// Names of variables that Lambda keeps to itself, beside all that begin with `AWS_LAMBDA_`.
+const RESERVED: &[&str] = &[
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// Everything about a function but its code's bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Function {
+    pub name: String,
+    pub arn: String,
+    pub role: String,
+    pub runtime: String,
+    pub handler: String,
+    pub architecture: String,
+    pub description: String,
+    pub timeout_s: u64,
+    pub memory_mb: u64,
+    pub variables: BTreeMap<String, String>,
+    pub log_group: String,
+    pub log_format: String,
+    pub storage_mb: u64,
+    pub tracing: String,
+    /// SHA-256 of the zip, in base64 as AWS shows it.
+    pub code_sha256: String,
+    pub code_bytes: usize,
+    pub last_modified: String,
+    pub revision: String,
+    pub tags: BTreeMap<String, String>,
+    pub statements: Vec<Value>,
+    pub policy_revision: String,
+    pub on_event: Option<OnEvent>,
+    pub reserved: Option<usize>,
+    #[serde(default)]
+    pub published: Vec<Version>,
+    /// How many versions there have been: numbers are not given again.
+    #[serde(default)]
+    pub published_count: u64,
+}
+
+/// How asynchronous invocations are retried (docs/aws.md §7.5).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OnEvent {
+    pub retries: Option<u64>,
+    pub age_s: Option<u64>,
+    pub modified: f64,
+}
+
+fn check_length(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
+    if text.chars().count() <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "1 validation error detected: Value '{text}' at '{field}' failed to satisfy constraint: Member must have length less than or equal to {most}"
+    );
+    Err(Refusal::new(400, "ValidationException", text))
+}
+
+impl Function {
+    /// A function with AWS's defaults.
+    pub fn new(name: &str, arn: String) -> Function {
+        Function {
+            name: name.to_owned(),
+            arn,
+            role: String::new(),
+            runtime: String::new(),
+            handler: String::new(),
+            architecture: "x86_64".to_owned(),
+            description: String::new(),
+            timeout_s: 3,
+            memory_mb: 128,
+            variables: BTreeMap::new(),
+            log_group: format!("/aws/lambda/{name}"),
+            log_format: "Text".to_owned(),
+            storage_mb: 512,
+            tracing: "PassThrough".to_owned(),
+            code_sha256: String::new(),
+            code_bytes: 0,
+            last_modified: String::new(),
+            revision: String::new(),
+            tags: BTreeMap::new(),
+            statements: Vec::new(),
+            policy_revision: String::new(),
+            on_event: None,
+            reserved: None,
+            published: Vec::new(),
+            published_count: 0,
+        }
+    }
+
+    /// Takes over what a call says; what it leaves out stays.
+    pub fn configure(&mut self, input: &Value) -> Result<(), Refusal> {
+        let text = |value: &Value, place: &mut String| {
+            if let Some(text) = value.as_str() {
+                text.clone_into(place);
+            }
+        };
+        text(&input["Role"], &mut self.role);
+        text(&input["Runtime"], &mut self.runtime);
+        text(&input["Handler"], &mut self.handler);
+        text(&input["Description"], &mut self.description);
+        text(&input["LoggingConfig"]["LogGroup"], &mut self.log_group);
+        text(&input["LoggingConfig"]["LogFormat"], &mut self.log_format);
+        text(&input["TracingConfig"]["Mode"], &mut self.tracing);
+        text(&input["Architectures"][0], &mut self.architecture);
+        number(input, "Timeout", 1..=900, &mut self.timeout_s)?;
+        number(input, "MemorySize", 128..=10_240, &mut self.memory_mb)?;
+        number(&input["EphemeralStorage"], "Size", 512..=10_240, &mut self.storage_mb)?;
+        if let Some(variables) = input["Environment"]["Variables"].as_object() {
+            self.variables = variables
+                .iter()
+                .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+                .collect();
+        }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        if !self.runtime.starts_with("provided") {
+            let text = format!("the local Lambda runs provided.al2023 only, not {:?}", self.runtime);
+            return Err(parameter(&text));
+        }
+        check_length("handler", &self.handler, 128)?;
+        check_length("description", &self.description, 256)?;
+        if self.handler.is_empty() || self.handler.contains(char::is_whitespace) {
+            return Err(parameter("the handler must be a name without blanks"));
+        }
+        if !matches!(self.architecture.as_str(), "x86_64" | "arm64") {
+            return Err(parameter("the architecture must be x86_64 or arm64"));
+        }
+        let is_name = |name: &str| {
+            name.len() > 1
+                && name.starts_with(|letter: char| letter.is_ascii_alphabetic())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        let reserved = |name: &&String| name.starts_with("AWS_LAMBDA_") || RESERVED.contains(&name.as_str());
+        if let Some(name) = self.variables.keys().find(|name| !reserved(name) && !is_name(name)) {
+            let text = format!(
+                "1 validation error detected: Value '{name}' at 'environment.variables' failed to satisfy constraint: Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]"
+            );
+            return Err(Refusal::new(400, "ValidationException", text));
+        }
+        if let Some(name) = self.variables.keys().find(reserved) {
+            let text = format!(
+                "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"
+            );
+            return Err(parameter(&text));
+        }
+        let size: usize = self.variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > 4096 {
+            let text = "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit.";
+            return Err(parameter(text));
+        }
+        Ok(())
+    }
+
+    /// Marks a change: another revision, another time.
+    pub fn touch(&mut self) {
+        let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]+0000");
+        self.revision = Uuid::new_v4().to_string();
+        self.last_modified = OffsetDateTime::now_utc().format(format).expect("every date of today has these parts");
+    }
+
+    /// `FunctionConfiguration` as the API shows it.
+    pub fn json(&self) -> Value {
+        let mut shown = json!({
+            "FunctionName": self.name,
+            "FunctionArn": self.arn,
+            "Runtime": self.runtime,
+            "Role": self.role,
+            "Handler": self.handler,
+            "CodeSize": self.code_bytes,
+            "Description": self.description,
+            "Timeout": self.timeout_s,
+            "MemorySize": self.memory_mb,
+            "LastModified": self.last_modified,
+            "CodeSha256": self.code_sha256,
+            "Version": "$LATEST",
+            "TracingConfig": { "Mode": self.tracing },
+            "RevisionId": self.revision,
+            "State": "Active",
+            "LastUpdateStatus": "Successful",
+            "PackageType": "Zip",
+            "Architectures": [self.architecture],
+            "EphemeralStorage": { "Size": self.storage_mb },
+            "SnapStart": { "ApplyOn": "None", "OptimizationStatus": "Off" },
+            "LoggingConfig": { "LogFormat": self.log_format, "LogGroup": self.log_group },
+        });
+        if !self.variables.is_empty() {
+            shown["Environment"] = json!({ "Variables": self.variables });
+        }
+        shown
+    }
+
+    /// The event invoke configuration as the API shows it.
+    pub fn on_event_json(&self) -> Option<Value> {
+        let OnEvent { retries, age_s, modified } = self.on_event.as_ref()?;
+        let mut shown = json!({
+            "FunctionArn": format!("{}:$LATEST", self.arn),
+            "LastModified": modified,
+            "DestinationConfig": { "OnSuccess": {}, "OnFailure": {} },
+        });
+        if let Some(retries) = retries {
+            shown["MaximumRetryAttempts"] = json!(retries);
+        }
+        if let Some(age_s) = age_s {
+            shown["MaximumEventAgeInSeconds"] = json!(age_s);
+        }
+        Some(shown)
+    }
+}
+
+/// A refusal of a value.
+pub fn parameter(text: &str) -> Refusal {
+    Refusal::new(400, "InvalidParameterValueException", text)
+}
+
+fn number(input: &Value, name: &str, allowed: std::ops::RangeInclusive<u64>, place: &mut u64) -> Result<(), Refusal> {
+    match &input[name] {
+        Value::Null => Ok(()),
+        value => match value.as_u64().filter(|number| allowed.contains(number)) {
+            Some(number) => {
+                *place = number;
+                Ok(())
+            }
+            None => Err(parameter(&format!(
+                "Value {value} at '{name}' failed to satisfy constraint: Member must have value between {} and {}",
+                allowed.start(),
+                allowed.end()
+            ))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(input: Value) -> Result<Function, Refusal> {
+        let mut function = Function::new("f", "arn:f".to_owned());
+        function.configure(&json!({ "Runtime": "provided.al2023", "Handler": "bootstrap" }))?;
+        function.configure(&input)?;
+        Ok(function)
+    }
+
+    #[test]
+    fn the_environment_is_replaced_as_a_whole_and_the_rest_is_kept() {
+        let mut function =
+            configured(json!({ "Timeout": 10, "Environment": { "Variables": { "ONE": "1" } } })).unwrap();
+        function.configure(&json!({ "Environment": { "Variables": { "TWO": "2" } } })).unwrap();
+        assert_eq!(function.timeout_s, 10);
+        assert_eq!(function.variables.keys().collect::<Vec<_>>(), ["TWO"]);
+    }
+
+    #[test]
+    fn the_names_of_variables_are_checked() {
+        for name in ["a", "1A", "A-B", "É1"] {
+            let refused = configured(json!({ "Environment": { "Variables": { name: "x" } } })).unwrap_err();
+            assert_eq!(refused.code, "ValidationException", "{name}");
+        }
+    }
+
+    #[test]
+    fn values_outside_their_limits_are_refused() {
+        for input in [
+            json!({ "Timeout": 901 }),
+            json!({ "MemorySize": 64 }),
+            json!({ "Runtime": "python3.12" }),
+            json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }),
+            json!({ "Environment": { "Variables": { "LONG": "x".repeat(5000) } } }),
+        ] {
+            assert_eq!(configured(input).unwrap_err().code, "InvalidParameterValueException");
+        }
+    }
+
+    #[test]
+    fn handlers_and_descriptions_have_a_longest_length() {
+        for (handler, description, accepted) in [(128, 256, true), (129, 0, false), (1, 257, false)] {
+            let mut function = Function::new("f", String::new());
+            let input = json!({
+                "Runtime": "provided.al2023", "Handler": "h".repeat(handler), "Description": "é".repeat(description),
+            });
+            assert_eq!(function.configure(&input).is_ok(), accepted, "{handler}, {description}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Creates, describes, updates and deletes functions.
+
+use std::collections::BTreeMap;
+use std::sync::Weak;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::settings::check_tags;
+use super::{Function, Lambda, plain_name, shown, strings};
+use crate::parameter;
+use kit::ACCOUNT;
+use kit::answer::{Refusal, Response, empty};
+use kit::call::Rest;
+
+/// The largest zip in a call (docs/aws.md §7.1).
+const LARGEST_ZIP: usize = 50 << 20;
+
+impl Lambda {
+    pub(super) async fn create(&self, input: &Value) -> Result<Response, Refusal> {
+        let name = input["FunctionName"].as_str().map(plain_name).unwrap_or_default();
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(letters) {
+            return Err(Refusal::new(400, "ValidationException", "the function's name is not valid"));
+        }
+        if self.functions().contains_key(name) {
+            return Err(exists(name));
+        }
+        let arn = format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", self.region);
+        let mut function = Function::new(name, arn);
+        function.configure(input)?;
+        function.tags = strings(&input["Tags"]);
+        check_tags(&function.tags, &BTreeMap::new())?;
+        self.check_role(&function.role)?;
+        self.place_code(&mut function, &input["Code"]).await?;
+        function.touch();
+        let published = (input["Publish"] == true).then(|| function.publish(None));
+        let mut functions = self.functions();
+        // Somebody else may have made it while the code was unpacked.
+        if functions.contains_key(name) {
+            return Err(exists(name));
+        }
+        let before = functions.clone();
+        functions.insert(name.to_owned(), function.clone());
+        self.save(&mut functions, before)?;
+        self.registry.states.created(name);
+        let mut answer = self.show(&function);
+        number(&mut answer, published);
+        Ok(shown(201, &answer))
+    }
+
+    /// The first of the errors a fresh role meets (docs/aws.md §2.3).
+    fn check_role(&self, role: &str) -> Result<(), Refusal> {
+        if self.iam.trusts(role, "lambda.amazonaws.com") {
+            return Ok(());
+        }
+        Err(parameter("The role defined for the function cannot be assumed by Lambda."))
+    }
+
+    async fn place_code(&self, function: &mut Function, code: &Value) -> Result<(), Refusal> {
+        let zip = self.code(code).await?;
+        function.code_bytes = zip.len();
+        function.code_sha256 = BASE64_STANDARD.encode(Sha256::digest(&zip));
+        self.zips.keep(&function.code_sha256, &zip).map_err(|fault| {
+            Refusal::new(500, "ServiceException", format!("the local AWS cannot keep the code: {fault}"))
+        })?;
+        self.running.unpack(function, zip).await.map_err(|text| parameter(&text))
+    }
+
+    async fn code(&self, code: &Value) -> Result<Bytes, Refusal> {
+        if let Some(text) = code["ZipFile"].as_str() {
+            let zip = BASE64_STANDARD.decode(text).map_err(|_| parameter("ZipFile is no base64"))?;
+            if zip.len() > LARGEST_ZIP {
+                let text = format!("Request must be smaller than {LARGEST_ZIP} bytes for the zip of a function");
+                return Err(Refusal::new(413, "RequestEntityTooLargeException", text));
+            }
+            return Ok(Bytes::from(zip));
+        }
+        let (Some(bucket), Some(key)) = (code["S3Bucket"].as_str(), code["S3Key"].as_str()) else {
+            return Err(parameter("Please provide a source for function code."));
+        };
+        let objects = self.objects.get().and_then(Weak::upgrade);
+        let objects = objects.ok_or_else(|| Refusal::new(500, "ServiceException", "the server is stopping"))?;
+        objects.code(bucket, key).await.map_err(|refusal| {
+            let Refusal { code, message, status: _ } = refusal;
+            parameter(&format!("Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"))
+        })
+    }
+
+    pub(super) fn get(&self, name: &str) -> Result<Response, Refusal> {
+        let function = self.find(name)?;
+        let mut answer = json!({
+            "Configuration": self.show(&function),
+            "Code": { "RepositoryType": "S3", "Location": self.location(&function.code_sha256) },
+        });
+        if !function.tags.is_empty() {
+            answer["Tags"] = json!(function.tags);
+        }
+        if let Some(reserved) = function.reserved {
+            answer["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
+        }
+        Ok(shown(200, &answer))
+    }
+
+    pub(super) fn list(&self, rest: &Rest) -> Result<Response, Refusal> {
+        let after = rest.parameter("Marker").unwrap_or_default();
+        let limit = page_size(rest)?;
+        let functions = self.functions();
+        let mut found = functions.values().filter(|function| function.name.as_str() > after);
+        let page: Vec<&Function> = found.by_ref().take(limit).collect();
+        let mut answer = json!({ "Functions": page.iter().map(|function| self.show(function)).collect::<Vec<_>>() });
+        if let (Some(last), Some(_)) = (page.last(), found.next()) {
+            answer["NextMarker"] = json!(last.name);
+        }
+        Ok(shown(200, &answer))
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<Response, Refusal> {
+        let name = plain_name(name);
+        let mut functions = self.functions();
+        let before = functions.clone();
+        functions.remove(name).ok_or_else(|| self.absent(name))?;
+        self.save(&mut functions, before)?;
+        drop(functions);
+        self.registry.states.forget(name);
+        self.running.forget(name);
+        Ok(empty(204))
+    }
+
+    pub(super) async fn update_configuration(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
+        check_revision(&changed, input)?;
+        changed.configure(input)?;
+        if !input["Role"].is_null() {
+            self.check_role(&changed.role)?;
+        }
+        self.put(changed, false)
+    }
+
+    pub(super) async fn update_code(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let mut changed = self.find(name)?;
+        self.registry.states.refuse_change(&changed)?;
+        check_revision(&changed, input)?;
+        changed.configure(&json!({ "Architectures": input["Architectures"] }))?;
+        self.place_code(&mut changed, input).await?;
+        if input["DryRun"] == true {
+            return Ok(shown(200, &self.show(&changed)));
+        }
+        self.put(changed, input["Publish"] == true)
+    }
+
+    /// Replaces a function. Its warm processes belong to the old one, which answers until the change is done.
+    fn put(&self, mut changed: Function, publishes: bool) -> Result<Response, Refusal> {
+        changed.touch();
+        let name = changed.name.clone();
+        let mut functions = self.functions();
+        let all_before = functions.clone();
+        let before = functions.get(&name).cloned().ok_or_else(|| self.absent(&name))?;
+        // Another change may have begun while the code of this one was unpacked.
+        self.registry.states.refuse_change(&before)?;
+        // Policy and tags may have changed in the meantime; they belong to other calls.
+        changed.statements.clone_from(&before.statements);
+        changed.policy_revision.clone_from(&before.policy_revision);
+        changed.tags.clone_from(&before.tags);
+        (changed.published, changed.published_count) = (before.published.clone(), before.published_count);
+        let published = publishes.then(|| changed.publish(None));
+        functions.insert(name.clone(), changed.clone());
+        self.save(&mut functions, all_before)?;
+        self.registry.states.updated(before, &changed.revision);
+        drop(functions);
+        self.running.take_over(changed.clone(), self.registry.states.changing());
+        let mut answer = self.show(&changed);
+        number(&mut answer, published);
+        Ok(shown(200, &answer))
+    }
+
+    /// `FunctionConfiguration`, with what the function is doing.
+    pub(super) fn show(&self, function: &Function) -> Value {
+        let mut shown = function.json();
+        self.registry.states.show(&function.name, &mut shown);
+        shown
+    }
+}
+
+/// How many functions a page of `ListFunctions` has: fifty at most, whatever the call wants.
+fn page_size(rest: &Rest) -> Result<usize, Refusal> {
+    const MOST: usize = 50;
+    let Some(asked) = rest.parameter("MaxItems") else { return Ok(MOST) };
+    match asked.parse::<usize>() {
+        Ok(size) if (1..=10_000).contains(&size) => Ok(size.min(MOST)),
+        _ => {
+            let text = format!(
+                "1 validation error detected: Value '{asked}' at 'maxItems' failed to satisfy constraint: Member must have value between 1 and 10000"
+            );
+            Err(Refusal::new(400, "ValidationException", text))
+        }
+    }
+}
+
+/// A call that has published as well answers with the number of the version.
+fn number(answer: &mut Value, published: Option<Value>) {
+    if let Some(mut published) = published {
+        answer["Version"] = published["Version"].take();
+        answer["FunctionArn"] = published["FunctionArn"].take();
+    }
+}
+
+pub(super) fn check_revision(function: &Function, input: &Value) -> Result<(), Refusal> {
+    match input["RevisionId"].as_str() {
+        Some(revision) if revision != function.revision => Err(Refusal::new(
+            412,
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn exists(name: &str) -> Refusal {
+    Refusal::new(409, "ResourceConflictException", format!("Function already exist: {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kit::answer::Protocol;
+    use kit::call::{Input, Request};
+
+    #[test]
+    fn a_page_of_functions_has_fifty_at_most_and_one_at_least() {
+        for (query, expected) in [
+            ("", Some(50)),
+            ("MaxItems=1", Some(1)),
+            ("MaxItems=10000", Some(50)),
+            ("MaxItems=0", None),
+            ("MaxItems=10001", None),
+            ("MaxItems=x", None),
+        ] {
+            let request = Request { query: query.to_owned(), ..Request::default() };
+            let input = Input::of(Protocol::RestJson, &request);
+            assert_eq!(page_size(input.rest()).ok(), expected, "{query}");
+        }
+    }
+}

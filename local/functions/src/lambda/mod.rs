@@ -1,0 +1,251 @@
+//! Lambda's control plane: functions, their permissions, and invocation. `functions` runs them.
+
+mod download;
+mod invoke;
+mod manage;
+mod operation;
+mod policy;
+mod settings;
+mod versions;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::MutexGuard;
+use serde_json::{Map, Value, json};
+
+use crate::{Function, Functions, Registry};
+use identity::credentials::Access;
+use identity::iam::Iam;
+use identity::permissions::function_policy;
+use kit::ACCOUNT;
+use kit::answer::{Protocol, Refusal, Response, json_answer};
+use kit::call::{Call, Operation, Request};
+use kit::speed::Speed;
+use kit::store;
+use kit::taken;
+use logs::Logs;
+use operation::{Ask, NO_BODY, Run, plain_name};
+pub use operation::{identify, rows};
+
+/// Headers that ask for what is not here.
+const HEADERS: &[&str] = &["x-amz-durable-execution-name", "x-amz-tenant-id"];
+
+/// Objects in buckets, from which `CreateFunction` can take a function's code.
+#[async_trait]
+pub trait CodeObjects: Send + Sync {
+    /// The bytes of an object.
+    async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal>;
+}
+
+/// The functions of the region.
+pub struct Lambda {
+    region: String,
+    file: PathBuf,
+    registry: Arc<Registry>,
+    running: Arc<Functions>,
+    iam: Arc<Iam>,
+    zips: download::Zips,
+    /// Weak, because S3 holds the functions that it notifies of uploads.
+    objects: OnceLock<Weak<dyn CodeObjects>>,
+}
+
+impl Lambda {
+    /// Reads the functions and ends what a crashed server left running.
+    pub async fn open(
+        dir: &Path,
+        region: &str,
+        endpoint: &str,
+        access: Arc<Access>,
+        iam: Arc<Iam>,
+        logs: Arc<Logs>,
+        speed: Speed,
+    ) -> anyhow::Result<Arc<Lambda>> {
+        let file = dir.join("state/lambda.json");
+        let registry = Arc::new(Registry::new(store::read_json(&file)?.unwrap_or_default(), speed));
+        let running =
+            Functions::open(dir.join("functions"), region, endpoint, access, iam.clone(), logs, registry.clone());
+        let running = running.await?;
+        let zips = download::Zips::new(dir.join("state/lambda-code"), endpoint);
+        let lambda = Lambda { region: region.to_owned(), file, registry, running, iam, zips, objects: OnceLock::new() };
+        lambda.put_policies_in_force(&lambda.functions());
+        lambda.zips.retain(lambda.functions().values());
+        Ok(Arc::new(lambda))
+    }
+
+    /// How fast everything goes.
+    pub fn speed(&self) -> Speed {
+        self.registry.speed()
+    }
+
+    /// Sets where code given by bucket and key is read.
+    pub fn connect(&self, objects: Weak<dyn CodeObjects>) {
+        let _ = self.objects.set(objects);
+    }
+
+    /// Whether the function is here and its policy lets `service` invoke it for `source`.
+    pub async fn permits(&self, function: &str, service: &str, source: &str) -> bool {
+        if !function.starts_with(&format!("arn:aws:lambda:{}:{ACCOUNT}:function:", self.region)) {
+            return false;
+        }
+        self.find(function).is_ok_and(|found| policy::permits(&found.statements, service, source))
+    }
+
+    /// Invokes a function later, once for each of `delays`, if its policy still lets `service` do so. Permitted events
+    /// are on disk when this returns.
+    pub async fn send_event(
+        &self,
+        function: &str,
+        service: &str,
+        source: &str,
+        event: Value,
+        delays: &[Duration],
+    ) -> Result<(), Refusal> {
+        if !self.permits(function, service, source).await {
+            tracing::warn!(function, source, "an event was dropped: the function's policy does not permit it");
+            return Ok(());
+        }
+        let payload = Bytes::from(event.to_string());
+        for delay in delays {
+            self.accept(plain_name(function), payload.clone(), *delay)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&self, name: &str, payload: Bytes, delay: Duration) -> Result<(), Refusal> {
+        self.running.send(name, payload, delay).map_err(|fault| {
+            tracing::error!(%fault, "an event could not be kept");
+            Refusal::new(500, "ServiceException", fault.to_string())
+        })
+    }
+
+    /// Goes on with the events that an earlier server had accepted; those of functions that are gone are dropped.
+    ///
+    /// Assumes that everything functions call is there to answer.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.running.events_left()?.into_iter().for_each(|event| self.running.handle(event));
+        Ok(())
+    }
+
+    /// Answers a call; nothing means that there is no such operation.
+    pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
+        let operation = operation::find(&call.operation)?;
+        let done = self.act(operation, &Ask::of(call, request)).await;
+        Some(done.unwrap_or_else(|refusal| refusal.answer(Protocol::RestJson)))
+    }
+
+    /// What exists and what of it runs.
+    pub fn status(&self) -> Value {
+        let running = self.running.count();
+        let functions = self.functions();
+        let shown = functions.values().map(|function| {
+            json!({ "name": function.name, "environments": running.get(&function.name).copied().unwrap_or(0) })
+        });
+        shown.collect()
+    }
+
+    /// Ends every process.
+    pub async fn stop(&self) {
+        self.running.stop().await;
+    }
+
+    async fn act(&self, operation: &Operation<Run>, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        if operation.takes != NO_BODY {
+            taken::check_json(operation.takes, ask.body()?).map_err(taken::refusal)?;
+        }
+        if let Some(header) = HEADERS.iter().find(|header| ask.request.header(header).is_some()) {
+            return Err(taken::refusal(format!("the local AWS does not carry out the header {header}")));
+        }
+        match ask.rest.parameter("Qualifier").filter(|name| !name.is_empty() && *name != "$LATEST") {
+            Some(version) => self.about_version(operation.row.name, &ask.name, version),
+            None => (operation.run)(self, ask).await,
+        }
+    }
+
+    /// A copy of the function named by name or ARN.
+    fn find(&self, name: &str) -> Result<Function, Refusal> {
+        let name = plain_name(name);
+        self.functions().get(name).cloned().ok_or_else(|| self.absent(name))
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Function)) -> Result<(), Refusal> {
+        self.try_change(name, |function| {
+            change(function);
+            Ok(())
+        })
+    }
+
+    fn try_change(&self, name: &str, change: impl FnOnce(&mut Function) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        let name = plain_name(name);
+        let mut functions = self.functions();
+        let before = functions.clone();
+        change(functions.get_mut(name).ok_or_else(|| self.absent(name))?)?;
+        self.save(&mut functions, before)
+    }
+
+    /// Writes the functions down. Where that fails they are what they were `before`.
+    fn save(
+        &self,
+        functions: &mut BTreeMap<String, Function>,
+        before: BTreeMap<String, Function>,
+    ) -> Result<(), Refusal> {
+        store::write_json(&self.file, functions).map_err(|fault| {
+            *functions = before;
+            let text = format!("the local AWS cannot write its functions: {fault}");
+            Refusal::new(500, "ServiceException", text)
+        })?;
+        self.put_policies_in_force(functions);
+        Ok(())
+    }
+
+    /// Lets the functions' policies be judged for roles from now on.
+    fn put_policies_in_force(&self, functions: &BTreeMap<String, Function>) {
+        let with_policy = functions.values().filter(|function| !function.statements.is_empty());
+        let policies = with_policy.map(|function| (function.name.clone(), function_policy::of(&function.statements)));
+        self.iam.resource_policies(&self.region).functions.replace(policies);
+    }
+
+    fn absent(&self, name: &str) -> Refusal {
+        let text = format!("Function not found: arn:aws:lambda:{}:{ACCOUNT}:function:{name}", self.region);
+        Refusal::new(404, "ResourceNotFoundException", text)
+    }
+
+    fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
+        self.registry.functions()
+    }
+}
+
+fn no_on_event(name: &str) -> Refusal {
+    let text = format!("The function {name} doesn't have an EventInvokeConfig");
+    Refusal::new(404, "ResourceNotFoundException", text)
+}
+
+fn strings(value: &Value) -> BTreeMap<String, String> {
+    let entries = value.as_object().into_iter().flat_map(Map::iter);
+    entries.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+}
+
+fn shown(status: u16, value: &Value) -> Response {
+    json_answer(status, Protocol::RestJson, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_in_four_ways() {
+        for name in [
+            "labeler",
+            "labeler:$LATEST",
+            "arn:aws:lambda:us-east-1:000000000000:function:labeler",
+            "000000000000:function:labeler:1",
+        ] {
+            assert_eq!(plain_name(name), "labeler");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Every operation of Lambda: the path that names it, what it needs and takes, and what answers it.
+
+use futures::future::BoxFuture;
+use http::Method;
+use serde_json::Value;
+
+use super::{Lambda, shown};
+use kit::answer::{Refusal, Response};
+use kit::call::Effect::{Reads, Writes};
+use kit::call::{Asked, Call, Need, Needs, Operation, Page, Request, Rest, Row, Rows};
+use kit::taken::{ANYTHING, Takes};
+
+/// A request as its operation reads it.
+pub(super) struct Ask<'a> {
+    /// The function or resource that the path names.
+    pub name: String,
+    /// What stands two parts further: a statement's id.
+    pub detail: String,
+    pub rest: &'a Rest,
+    pub request: &'a Request,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn of(call: &'a Call, request: &'a Request) -> Ask<'a> {
+        let rest = call.input.rest();
+        let part = |at: usize| rest.path.get(at).cloned().unwrap_or_default();
+        Ask { name: part(2), detail: part(4), rest, request }
+    }
+
+    /// The document in the body.
+    pub(super) fn body(&self) -> Result<&'a Value, Refusal> {
+        self.rest
+            .body
+            .read()
+            .map_err(|_| Refusal::new(400, "InvalidRequestContentException", "Could not parse request body into json"))
+    }
+}
+
+pub(super) type Run = for<'a> fn(&'a Lambda, &'a Ask<'a>) -> BoxFuture<'a, Result<Response, Refusal>>;
+
+/// An operation, or its name where it is refused by that, and the path that calls it.
+struct Route {
+    method: Method,
+    since: &'static str,
+    /// What follows the version; `*` is a name.
+    path: &'static [&'static str],
+    operation: Result<Operation<Run>, &'static str>,
+}
+
+const fn route(method: Method, since: &'static str, path: &'static [&'static str], operation: Operation<Run>) -> Route {
+    Route { method, since, path, operation: Ok(operation) }
+}
+
+macro_rules! run {
+    (|$lambda:ident, $ask:ident| $answer:expr) => {
+        |$lambda, $ask| Box::pin(async move { $answer })
+    };
+}
+
+/// What is said of a function's configuration; the rest would only be shown.
+macro_rules! configuration {
+    () => {
+        "Description Environment.Variables.* EphemeralStorage.Size Handler LoggingConfig.LogFormat=Text \
+         LoggingConfig.LogGroup MemorySize Role Runtime SnapStart.ApplyOn=None Timeout TracingConfig.Mode=PassThrough "
+    };
+}
+
+/// The body of a call that has none is not looked at.
+pub(super) const NO_BODY: Takes = ANYTHING;
+
+/// The function that the path names.
+const FUNCTION: Needs = Needs::Of(|asked| vec![asked.own(function_of(asked))]);
+
+#[rustfmt::skip]
+const TABLE: &[Route] = &[
+    route(Method::GET, "2015-03-31", &["functions"], Operation::new("ListFunctions", Reads, Needs::Own, Some(Page::Own("MaxItems")), NO_BODY, run!(|lambda, ask| lambda.list(ask.rest)))),
+    route(Method::POST, "2015-03-31", &["functions"], Operation::new("CreateFunction", Writes, Needs::Of(new_function), None, concat!(
+            configuration!(),
+            "Architectures Code.S3Bucket Code.S3Key Code.ZipFile FunctionName PackageType=Zip Publish Tags.*"
+        ), run!(|lambda, ask| lambda.create(ask.body()?).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*"], Operation::new("GetFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.get(&ask.name)))),
+    route(Method::DELETE, "2015-03-31", &["functions", "*"], Operation::new("DeleteFunction", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete(&ask.name)))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "configuration"], Operation::new("GetFunctionConfiguration", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| Ok(shown(200, &lambda.show(&lambda.find(&ask.name)?)))))),
+    route(Method::PUT, "2015-03-31", &["functions", "*", "configuration"], Operation::new("UpdateFunctionConfiguration", Writes, Needs::Of(changed_function), None, concat!(configuration!(), "RevisionId"), run!(|lambda, ask| lambda.update_configuration(&ask.name, ask.body()?).await))),
+    route(Method::PUT, "2015-03-31", &["functions", "*", "code"], Operation::new("UpdateFunctionCode", Writes, FUNCTION, None, "Architectures DryRun Publish RevisionId S3Bucket S3Key ZipFile", run!(|lambda, ask| lambda.update_code(&ask.name, ask.body()?).await))),
+    // What a function changes it changes by calls of its own.
+    route(Method::POST, "2015-03-31", &["functions", "*", "invocations"], Operation::new("Invoke", Reads, Needs::Of(invoked), None, NO_BODY, run!(|lambda, ask| lambda.invoke(&ask.name, ask.request).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "policy"], Operation::new("GetPolicy", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.policy(&ask.name)))),
+    route(Method::POST, "2015-03-31", &["functions", "*", "policy"], Operation::new("AddPermission", Writes, FUNCTION, None, "Action Principal RevisionId SourceAccount SourceArn StatementId", run!(|lambda, ask| lambda.add_permission(&ask.name, ask.body()?).await))),
+    route(Method::DELETE, "2015-03-31", &["functions", "*", "policy", "*"], Operation::new("RemovePermission", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.remove_permission(&ask.name, &ask.detail).await))),
+    route(Method::GET, "2015-03-31", &["functions", "*", "versions"], Operation::new("ListVersionsByFunction", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.list_versions(&ask.name)))),
+    route(Method::POST, "2015-03-31", &["functions", "*", "versions"], Operation::new("PublishVersion", Writes, FUNCTION, None, "CodeSha256 Description RevisionId", run!(|lambda, ask| lambda.publish(&ask.name, ask.body()?)))),
+    // There are neither aliases nor addresses, and nothing but S3 sends events.
+    route(Method::GET, "2015-03-31", &["functions", "*", "aliases"], Operation::new("ListAliases", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "Aliases")))),
+    Route { method: Method::POST, since: "2015-03-31", path: &["functions", "*", "aliases"], operation: Err("CreateAlias") },
+    route(Method::GET, "2015-03-31", &["event-source-mappings"], Operation::new("ListEventSourceMappings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, ask| lambda.sources(ask.rest)))),
+    Route { method: Method::POST, since: "2015-03-31", path: &["event-source-mappings"], operation: Err("CreateEventSourceMapping") },
+    route(Method::GET, "2016-08-19", &["account-settings"], Operation::new("GetAccountSettings", Reads, Needs::Own, None, NO_BODY, run!(|lambda, _ask| Ok(lambda.account())))),
+    route(Method::GET, "2017-03-31", &["tags", "*"], Operation::new("ListTags", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.tags(&ask.name)))),
+    route(Method::POST, "2017-03-31", &["tags", "*"], Operation::new("TagResource", Writes, FUNCTION, None, "Tags.*", run!(|lambda, ask| lambda.tag(&ask.name, ask.body()?)))),
+    route(Method::DELETE, "2017-03-31", &["tags", "*"], Operation::new("UntagResource", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.untag(&ask.name, ask.rest)))),
+    route(Method::PUT, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("PutFunctionConcurrency", Writes, FUNCTION, None, "ReservedConcurrentExecutions", run!(|lambda, ask| lambda.reserve(&ask.name, ask.body()?)))),
+    route(Method::DELETE, "2017-10-31", &["functions", "*", "concurrency"], Operation::new("DeleteFunctionConcurrency", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.free(&ask.name)))),
+    route(Method::GET, "2019-09-30", &["functions", "*", "concurrency"], Operation::new("GetFunctionConcurrency", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.reserved(&ask.name)))),
+    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config", "list"], Operation::new("ListFunctionEventInvokeConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_events(&ask.name)))),
+    route(Method::GET, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("GetFunctionEventInvokeConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.on_event(&ask.name)))),
+    route(Method::PUT, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("PutFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.put_on_event(&ask.name, ask.body()?, None)))),
+    route(Method::POST, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("UpdateFunctionEventInvokeConfig", Writes, FUNCTION, None, "MaximumEventAgeInSeconds MaximumRetryAttempts", run!(|lambda, ask| lambda.update_on_event(&ask.name, ask.body()?)))),
+    route(Method::DELETE, "2019-09-25", &["functions", "*", "event-invoke-config"], Operation::new("DeleteFunctionEventInvokeConfig", Writes, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.delete_on_event(&ask.name)))),
+    // Nothing is signed here.
+    route(Method::GET, "2020-06-30", &["functions", "*", "code-signing-config"], Operation::new("GetFunctionCodeSigningConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.signing(&ask.name)))),
+    Route { method: Method::POST, since: "2021-10-31", path: &["functions", "*", "url"], operation: Err("CreateFunctionUrlConfig") },
+    route(Method::GET, "2021-10-31", &["functions", "*", "url"], Operation::new("GetFunctionUrlConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.url(&ask.name)))),
+    route(Method::GET, "2021-10-31", &["functions", "*", "urls"], Operation::new("ListFunctionUrlConfigs", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.none_of(&ask.name, "FunctionUrlConfigs")))),
+    route(Method::GET, "2021-07-20", &["functions", "*", "runtime-management-config"], Operation::new("GetRuntimeManagementConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.runtime(&ask.name)))),
+    route(Method::GET, "2024-08-31", &["functions", "*", "recursion-config"], Operation::new("GetFunctionRecursionConfig", Reads, FUNCTION, None, NO_BODY, run!(|lambda, ask| lambda.recursion(&ask.name)))),
+];
+
+fn function_of(asked: &Asked) -> String {
+    let name = asked.call.input.rest().path.get(2).map_or("", String::as_str);
+    asked.arn(&format!("function:{}", plain_name(name)))
+}
+
+fn invoked(asked: &Asked) -> Vec<Need> {
+    vec![Need::new("lambda:InvokeFunction", function_of(asked))]
+}
+
+fn new_function(asked: &Asked) -> Vec<Need> {
+    let name = asked.call.input.json().value()["FunctionName"].as_str().unwrap_or_default();
+    with_role(asked, asked.own(asked.arn(&format!("function:{}", plain_name(name)))))
+}
+
+fn changed_function(asked: &Asked) -> Vec<Need> {
+    with_role(asked, asked.own(function_of(asked)))
+}
+
+/// Whoever gives a function a role hands it on.
+fn with_role(asked: &Asked, need: Need) -> Vec<Need> {
+    let role = asked.call.input.json().value()["Role"].as_str();
+    let pass = role.map(|role| {
+        Need::new("iam:PassRole", role).knowing("iam:PassedToService", Some("lambda.amazonaws.com".to_owned()))
+    });
+    [need].into_iter().chain(pass).collect()
+}
+
+/// The rows of what is answered.
+pub fn rows() -> Rows {
+    Box::new(TABLE.iter().filter_map(|route| route.operation.as_ref().ok()).map(|operation| &operation.row))
+}
+
+/// The operation with this name, if it is answered.
+pub(super) fn find(name: &str) -> Option<&'static Operation<Run>> {
+    TABLE.iter().filter_map(|route| route.operation.as_ref().ok()).find(|operation| operation.row.name == name)
+}
+
+/// The name of the operation that a request calls, and its row if it is answered.
+pub fn identify(method: &Method, rest: &Rest) -> (&'static str, Option<&'static Row>) {
+    let fits = |route: &&Route| {
+        rest.path.split_first().is_some_and(|(since, path)| {
+            route.method == *method
+                && route.since == since
+                && route.path.len() == path.len()
+                && route.path.iter().zip(path).all(|(wanted, part)| *wanted == "*" || wanted == part)
+        })
+    };
+    match TABLE.iter().find(fits).map(|route| &route.operation) {
+        Some(Ok(operation)) => (operation.row.name, Some(&operation.row)),
+        Some(Err(name)) => (name, None),
+        None => ("UnknownOperation", None),
+    }
+}
+
+/// The name in a name, an ARN or a partial ARN, without version.
+pub fn plain_name(name: &str) -> &str {
+    let name = match name.split_once(":function:") {
+        Some((_, name)) => name,
+        None => name.strip_prefix("function:").unwrap_or(name),
+    };
+    name.split(':').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kit::answer::Protocol;
+    use kit::call::Input;
+
+    #[test]
+    fn paths_name_operations_and_functions() {
+        let asked = |method: Method, path: &str| {
+            let request = Request { method, path: path.to_owned(), ..Request::default() };
+            let call = Call::of("lambda", "", Protocol::RestJson, Input::of(Protocol::RestJson, &request));
+            let ask = Ask::of(&call, &request);
+            (identify(&request.method, ask.rest).0, ask.name, ask.detail)
+        };
+        assert_eq!(asked(Method::POST, "/2015-03-31/functions/labeler/invocations").0, "Invoke");
+        assert_eq!(asked(Method::GET, "/2015-03-31/functions/").0, "ListFunctions");
+        assert_eq!(asked(Method::POST, "/2015-03-31/functions/labeler/aliases").0, "CreateAlias");
+        assert_eq!(asked(Method::GET, "/2099-01-01/else").0, "UnknownOperation");
+        let (_, name, detail) = asked(Method::DELETE, "/2015-03-31/functions/labeler/policy/s3%20one");
+        assert_eq!((name.as_str(), detail.as_str()), ("labeler", "s3 one"));
+        let path = "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A0%3Afunction%3Alabeler";
+        assert_eq!(asked(Method::GET, path).1, "arn:aws:lambda:us-east-1:0:function:labeler");
+    }
+}

@@ -1,0 +1,168 @@
+//! Settings of a function beside its configuration: tags, asynchronous invocation, concurrency.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::{Function, Lambda, no_on_event, plain_name, shown, strings};
+use crate::CONCURRENCY;
+use crate::{OnEvent, parameter};
+use kit::answer::{Refusal, Response, empty};
+use kit::call::Rest;
+use kit::tags::{Flaw, STRICT};
+
+impl Lambda {
+    pub(super) fn tag(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        self.try_change(name, |function| {
+            let added = strings(&input["Tags"]);
+            check_tags(&added, &function.tags)?;
+            function.tags.extend(added);
+            Ok(())
+        })?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn tags(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &json!({ "Tags": self.find(name)?.tags })))
+    }
+
+    pub(super) fn untag(&self, name: &str, rest: &Rest) -> Result<Response, Refusal> {
+        let keys: Vec<&str> = rest.all("tagKeys").collect();
+        self.change(name, |function| function.tags.retain(|key, _| !keys.contains(&key.as_str())))?;
+        Ok(empty(204))
+    }
+
+    /// Overwrites the configuration; only an update keeps what the call leaves out (docs/aws.md §7.5).
+    pub(super) fn put_on_event(&self, name: &str, input: &Value, before: Option<OnEvent>) -> Result<Response, Refusal> {
+        let number = |key: &str, allowed: std::ops::RangeInclusive<u64>, old: Option<u64>| match &input[key] {
+            Value::Null => Ok(old),
+            value => match value.as_u64().filter(|number| allowed.contains(number)) {
+                Some(number) => Ok(Some(number)),
+                None => Err(parameter(&format!("Value {value} at '{key}' is out of range"))),
+            },
+        };
+        let old = before.as_ref();
+        let on_event = OnEvent {
+            retries: number("MaximumRetryAttempts", 0..=2, old.and_then(|old| old.retries))?,
+            age_s: number("MaximumEventAgeInSeconds", 60..=21_600, old.and_then(|old| old.age_s))?,
+            modified: OffsetDateTime::now_utc().unix_timestamp() as f64,
+        };
+        self.change(name, |function| function.on_event = Some(on_event))?;
+        Ok(shown(200, &self.find(name)?.on_event_json().unwrap_or_default()))
+    }
+
+    pub(super) fn update_on_event(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let before = self.find(name)?.on_event.ok_or_else(|| no_on_event(name))?;
+        self.put_on_event(name, input, Some(before))
+    }
+
+    pub(super) fn on_event(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &self.find(name)?.on_event_json().ok_or_else(|| no_on_event(name))?))
+    }
+
+    pub(super) fn on_events(&self, name: &str) -> Result<Response, Refusal> {
+        let config = self.find(name)?.on_event_json();
+        Ok(shown(200, &json!({ "FunctionEventInvokeConfigs": config.into_iter().collect::<Vec<_>>() })))
+    }
+
+    pub(super) fn delete_on_event(&self, name: &str) -> Result<Response, Refusal> {
+        self.try_change(name, |function| function.on_event.take().map(|_| ()).ok_or_else(|| no_on_event(name)))?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn reserve(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let number = input["ReservedConcurrentExecutions"].as_u64();
+        let number = number.ok_or_else(|| parameter("ReservedConcurrentExecutions is missing"))?;
+        self.find(name)?;
+        check_reserved(number)?;
+        self.change(name, |function| function.reserved = Some(number as usize))?;
+        self.running.retire(plain_name(name));
+        Ok(shown(200, &concurrency(&self.find(name)?)))
+    }
+
+    pub(super) fn reserved(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &concurrency(&self.find(name)?)))
+    }
+
+    /// Takes back what a function has reserved.
+    pub(super) fn free(&self, name: &str) -> Result<Response, Refusal> {
+        self.change(name, |function| function.reserved = None)?;
+        self.running.retire(plain_name(name));
+        Ok(empty(204))
+    }
+
+    pub(super) fn recursion(&self, name: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Ok(shown(200, &json!({ "RecursiveLoop": "Terminate" })))
+    }
+
+    pub(super) fn url(&self, name: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Err(Refusal::new(404, "ResourceNotFoundException", "The resource you requested does not exist."))
+    }
+
+    pub(super) fn runtime(&self, name: &str) -> Result<Response, Refusal> {
+        let arn = self.find(name)?.arn;
+        Ok(shown(200, &json!({ "UpdateRuntimeOn": "Auto", "FunctionArn": arn, "RuntimeVersionArn": null })))
+    }
+
+    pub(super) fn signing(&self, name: &str) -> Result<Response, Refusal> {
+        Ok(shown(200, &json!({ "CodeSigningConfigArn": "", "FunctionName": self.find(name)?.name })))
+    }
+
+    /// The empty list of what no function has here.
+    pub(super) fn none_of(&self, name: &str, list: &str) -> Result<Response, Refusal> {
+        self.find(name)?;
+        Ok(shown(200, &json!({ list: [] })))
+    }
+
+    pub(super) fn sources(&self, rest: &Rest) -> Result<Response, Refusal> {
+        if let Some(function) = rest.parameter("FunctionName") {
+            self.find(function)?;
+        }
+        Ok(shown(200, &json!({ "EventSourceMappings": [] })))
+    }
+
+    pub(super) fn account(&self) -> Response {
+        let functions = self.functions();
+        let code: usize = functions.values().map(|function| function.code_bytes).sum();
+        let answer = json!({
+            "AccountLimit": {
+                "TotalCodeSize": 80_530_636_800_u64, "CodeSizeUnzipped": 262_144_000, "CodeSizeZipped": 52_428_800,
+                "ConcurrentExecutions": CONCURRENCY, "UnreservedConcurrentExecutions": CONCURRENCY,
+            },
+            "AccountUsage": { "TotalCodeSize": code, "FunctionCount": functions.len() },
+        });
+        shown(200, &answer)
+    }
+}
+
+/// Whether tags can be added to those that are `there`, in the words of Lambda; none are published for reserved keys.
+pub(super) fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::TooMany => parameter("Number of tags exceeds resource tag limit."),
+        Flaw::Reserved(key) => parameter(&format!("Tag keys that begin with aws: are reserved: {key}")),
+        flaw => Refusal::new(400, "ValidationException", flaw.in_map().unwrap_or_default()),
+    })
+}
+
+/// What is left must be enough for the functions that reserve nothing: a new account has less than that from the
+/// beginning, so it can only forbid a function to run (docs/aws.md §3.3).
+fn check_reserved(number: u64) -> Result<(), Refusal> {
+    const LEAST: u64 = 50;
+    if number == 0 || (CONCURRENCY as u64).checked_sub(number).is_some_and(|left| left >= LEAST) {
+        return Ok(());
+    }
+    Err(parameter(&format!(
+        "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{LEAST}]."
+    )))
+}
+
+fn concurrency(function: &Function) -> Value {
+    match function.reserved {
+        Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
+        None => json!({}),
+    }
+}

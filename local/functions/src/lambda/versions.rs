@@ -1,0 +1,58 @@
+//! Calls about published versions.
+//!
+//! They can be described, listed and downloaded; only the newest code runs.
+
+use serde_json::{Value, json};
+
+use super::manage::check_revision;
+use super::{Lambda, shown};
+use crate::parameter;
+use kit::answer::{Refusal, Response, empty};
+use kit::taken;
+
+impl Lambda {
+    pub(super) fn publish(&self, name: &str, input: &Value) -> Result<Response, Refusal> {
+        let mut published = Value::Null;
+        self.try_change(name, |function| {
+            check_revision(function, input)?;
+            if input["CodeSha256"].as_str().is_some_and(|sha256| sha256 != function.code_sha256) {
+                let text = format!(
+                    "CodeSHA256 ({}) is different from current CodeSHA256 in $LATEST ({}). Please try again with the CodeSHA256 in $LATEST.",
+                    input["CodeSha256"].as_str().unwrap_or_default(),
+                    function.code_sha256
+                );
+                return Err(parameter(&text));
+            }
+            published = function.publish(input["Description"].as_str());
+            Ok(())
+        })?;
+        Ok(shown(201, &published))
+    }
+
+    pub(super) fn list_versions(&self, name: &str) -> Result<Response, Refusal> {
+        let function = self.find(name)?;
+        let mut versions = vec![self.show(&function)];
+        versions.extend(function.published.iter().map(|version| version.config.clone()));
+        Ok(shown(200, &json!({ "Versions": versions })))
+    }
+
+    /// The answer to a call that names a version.
+    pub(super) fn about_version(&self, operation: &str, name: &str, version: &str) -> Result<Response, Refusal> {
+        let function = self.find(name)?;
+        let found = function.version(version).ok_or_else(|| self.absent(&format!("{}:{version}", function.name)))?;
+        match operation {
+            "GetFunctionConfiguration" => Ok(shown(200, &found.config)),
+            "GetFunction" => {
+                let code = json!({ "RepositoryType": "S3", "Location": self.location(found.code_sha256()) });
+                Ok(shown(200, &json!({ "Configuration": found.config, "Code": code })))
+            }
+            "DeleteFunction" => {
+                self.change(name, |function| function.published.retain(|one| one.number != found.number))?;
+                Ok(empty(204))
+            }
+            operation => {
+                Err(taken::refusal(format!("the local AWS does not carry out {operation} for the version {version}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Credentials: the fixed key of the account, and temporary ones issued to roles.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use chaos::{Faults, Kind};
+use kit::ACCESS_KEY;
+use kit::ACCOUNT;
+use kit::SECRET_KEY;
+use kit::store;
+
+/// Temporary credentials of a role.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Issued {
+    pub access_key: String,
+    pub secret_key: String,
+    pub token: String,
+    #[serde(with = "stamp")]
+    pub expires: OffsetDateTime,
+    /// Who acts: `arn:aws:sts::…:assumed-role/<role>/<session>`.
+    pub arn: String,
+    /// `AROA…:<session>`, as `GetCallerIdentity` shows it.
+    pub user_id: String,
+}
+
+/// The identity behind an access key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Identity {
+    pub secret_key: String,
+    /// Set for temporary credentials, whose requests must carry it.
+    pub session: Option<Issued>,
+}
+
+impl Identity {
+    /// The caller's ARN.
+    pub fn arn(&self) -> String {
+        match &self.session {
+            Some(issued) => issued.arn.clone(),
+            None => user_arn(),
+        }
+    }
+
+    /// The role behind temporary credentials.
+    pub fn role(&self) -> Option<&str> {
+        let (_, session) = self.session.as_ref()?.arn.split_once(":assumed-role/")?;
+        session.split('/').next()
+    }
+
+    /// The caller's unique id.
+    pub fn user_id(&self) -> String {
+        match &self.session {
+            Some(issued) => issued.user_id.clone(),
+            None => USER_ID.to_owned(),
+        }
+    }
+}
+
+/// The one user there is, who owns the account.
+pub fn user_arn() -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/local")
+}
+
+const USER_ID: &str = "AIDALOCAL00000000000";
+
+/// Every key this server knows; what it issued survives a restart.
+#[derive(Debug)]
+pub struct Access {
+    file: PathBuf,
+    faults: Arc<Faults>,
+    issued: Mutex<BTreeMap<String, Issued>>,
+}
+
+/// How long the credentials of roles live under `short-sessions`.
+const SHORT: Duration = Duration::seconds(20);
+
+impl Access {
+    pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
+        let issued = store::read_json(&file)?.unwrap_or_default();
+        Ok(Access { file, faults, issued: Mutex::new(issued) })
+    }
+
+    /// How long the credentials of a role that usually live this long live today.
+    pub fn life(&self, usual: Duration) -> Duration {
+        if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
+    }
+
+    /// Who owns `access_key`, whether or not its time is over.
+    pub fn identity(&self, access_key: &str) -> Option<Identity> {
+        if access_key == ACCESS_KEY {
+            return Some(Identity { secret_key: SECRET_KEY.to_owned(), session: None });
+        }
+        let issued = self.issued.lock();
+        let session = issued.get(access_key)?.clone();
+        Some(Identity { secret_key: session.secret_key.clone(), session: Some(session) })
+    }
+
+    /// New credentials for `role`, given by name or ARN.
+    ///
+    /// Errors: they could not be stored, and are not valid.
+    pub fn issue(&self, role: &str, session: &str, life: Duration) -> io::Result<Issued> {
+        self.new_session(session_arn(role, session), session_id(session), life)
+    }
+
+    /// Temporary credentials of the user.
+    pub fn issue_to_user(&self, life: Duration) -> io::Result<Issued> {
+        self.new_session(user_arn(), USER_ID.to_owned(), life)
+    }
+
+    fn new_session(&self, arn: String, user_id: String, life: Duration) -> io::Result<Issued> {
+        let fresh = Issued {
+            access_key: format!("ASIA{}", &letters()[..16]),
+            secret_key: letters().chars().take(40).collect(),
+            token: format!("{}{}", letters(), letters()),
+            expires: OffsetDateTime::now_utc() + life,
+            arn,
+            user_id,
+        };
+        self.remember(fresh.clone())?;
+        Ok(fresh)
+    }
+
+    fn remember(&self, fresh: Issued) -> io::Result<()> {
+        let mut issued = self.issued.lock();
+        // Kept for a day after their end, so that late users read "expired" rather than "unknown".
+        let forgotten = OffsetDateTime::now_utc() - Duration::days(1);
+        issued.retain(|_, old| old.expires > forgotten);
+        let key = fresh.access_key.clone();
+        issued.insert(key.clone(), fresh);
+        store::write_json(&self.file, &*issued).inspect_err(|_| drop(issued.remove(&key)))
+    }
+}
+
+/// The identity of a session of a role given by name or ARN.
+pub fn session_arn(role: &str, session: &str) -> String {
+    let name = role.rsplit('/').next().unwrap_or(role);
+    format!("arn:aws:sts::{ACCOUNT}:assumed-role/{name}/{session}")
+}
+
+/// The unique id of a session.
+pub fn session_id(session: &str) -> String {
+    format!("AROALOCAL00000000000:{session}")
+}
+
+/// Forty-eight random capital letters and digits.
+fn letters() -> String {
+    let random = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    random.iter().flat_map(|id| id.simple().to_string().to_uppercase()[..16].chars().collect::<Vec<_>>()).collect()
+}
+
+/// Seconds since 1970: the crate's own way needs a feature that nothing else here uses.
+mod stamp {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use time::OffsetDateTime;
+
+    pub(super) fn serialize<S: Serializer>(time: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(time.unix_timestamp())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
+        OffsetDateTime::from_unix_timestamp(i64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issued_credentials_are_known_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("credentials.json");
+        let issued = Access::open(file.clone(), Arc::default())
+            .unwrap()
+            .issue("role/path/web", "i-1", Duration::hours(1))
+            .unwrap();
+        let identity = Access::open(file, Arc::default()).unwrap().identity(&issued.access_key).unwrap();
+        assert_eq!(identity.secret_key, issued.secret_key);
+        assert_eq!(identity.arn(), "arn:aws:sts::000000000000:assumed-role/web/i-1");
+        assert_eq!(identity.role(), Some("web"));
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_stored_are_not_issued() {
+        let dir = tempfile::tempdir().unwrap();
+        // Where a directory stands no file can be.
+        std::fs::create_dir_all(dir.path().join("credentials.json/in the way")).unwrap();
+        let access =
+            Access { file: dir.path().join("credentials.json"), faults: Arc::default(), issued: Mutex::default() };
+        assert!(access.issue("web", "i-1", Duration::hours(1)).is_err());
+        assert!(access.issued.lock().is_empty());
+    }
+
+    #[test]
+    fn only_known_keys_have_an_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let access = Access::open(dir.path().join("credentials.json"), Arc::default()).unwrap();
+        assert_eq!(access.identity(ACCESS_KEY).unwrap().secret_key, SECRET_KEY);
+        assert_eq!(access.identity("AKIAUNKNOWN"), None);
+    }
+}

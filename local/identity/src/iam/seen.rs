@@ -1,0 +1,196 @@
+//! Roles and profiles as the other services see them, which lags behind IAM on a bad day (docs/aws.md §2.3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::state::{self, InstanceProfile, State};
+use crate::permissions::{Grants, Policy, Trust};
+
+/// Roles and instance profiles, by the lower-case names under which they are unique.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    roles: BTreeMap<String, Late<RoleFacts, Role>>,
+    profiles: BTreeMap<String, Late<Profile, ()>>,
+}
+
+/// A role, read.
+#[derive(Debug)]
+pub(super) struct Role {
+    pub trust: Trust,
+    pub grants: Arc<Grants>,
+    /// How long its sessions may be, in seconds.
+    pub longest_session: i64,
+}
+
+/// What makes a role another one when it changes.
+#[derive(Debug, PartialEq)]
+struct RoleFacts {
+    arn: String,
+    trust: String,
+    policies: Vec<String>,
+    tags: BTreeMap<String, String>,
+    longest_session: i64,
+}
+
+/// An instance profile.
+#[derive(Debug, PartialEq)]
+pub(super) struct Profile {
+    pub arn: String,
+    pub id: String,
+    pub role: Option<String>,
+}
+
+impl Seen {
+    pub(super) fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.get(&name.to_ascii_lowercase())?.now().map(|(_, role)| role)
+    }
+
+    pub(super) fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(&name.to_ascii_lowercase())?.now().map(|(profile, ())| profile)
+    }
+
+    /// Learns what there is; `lag` says for a name how long its change takes to be seen.
+    pub(super) fn learn(&mut self, state: &State, mut lag: impl FnMut(&str) -> Duration) {
+        let roles = state.roles.iter().map(|(key, role)| (key.clone(), facts(role, state)));
+        learn(&mut self.roles, roles.collect(), Role::read, &mut lag);
+        let profile = |it: &InstanceProfile| Profile {
+            arn: it.arn.clone(),
+            id: it.instance_profile_id.clone(),
+            role: it.roles.first().cloned(),
+        };
+        let profiles = state.instance_profiles.iter().map(|(key, it)| (key.clone(), profile(it)));
+        learn(&mut self.profiles, profiles.collect(), |_| (), &mut lag);
+    }
+}
+
+fn facts(role: &state::Role, state: &State) -> RoleFacts {
+    let inline = role.inline_policies.iter().map(|policy| policy.policy_document.clone());
+    let attached = role.attached_policies.iter().filter_map(|policy| state.policy(&policy.policy_arn));
+    RoleFacts {
+        arn: role.arn.clone(),
+        trust: role.assume_role_policy_document.clone(),
+        policies: inline.chain(attached.map(|policy| policy.document)).collect(),
+        tags: role.tags.clone(),
+        longest_session: i64::from(role.max_session_duration),
+    }
+}
+
+impl Role {
+    /// What was stored before documents were checked may be none: it allows nothing.
+    fn read(facts: &RoleFacts) -> Role {
+        let policies = facts.policies.iter().filter_map(|text| match Policy::parse(text) {
+            Ok(policy) => Some(policy),
+            Err(why) => {
+                tracing::warn!(role = facts.arn, why, "a policy is not understood");
+                None
+            }
+        });
+        let grants = Grants { role_arn: facts.arn.clone(), tags: facts.tags.clone(), policies: policies.collect() };
+        let trust = Trust::parse(&facts.trust).unwrap_or_default();
+        Role { trust, grants: Arc::new(grants), longest_session: facts.longest_session }
+    }
+}
+
+fn learn<F: PartialEq, T>(
+    known: &mut BTreeMap<String, Late<F, T>>,
+    mut there: BTreeMap<String, F>,
+    read: impl Fn(&F) -> T,
+    lag: &mut impl FnMut(&str) -> Duration,
+) {
+    for (name, late) in known.iter_mut() {
+        let facts = there.remove(name);
+        if late.last() != facts.as_ref() {
+            late.change(facts, &read, lag(name));
+        }
+    }
+    for (name, facts) in there {
+        let wait = lag(&name);
+        known.entry(name).or_default().change(Some(facts), &read, wait);
+    }
+    known.retain(|_, late| !late.is_over());
+}
+
+/// Something that changes, as those see it who hear of it late: its versions in their order, each from when it counts.
+#[derive(Debug)]
+struct Late<F, T>(Vec<Version<F, T>>);
+
+#[derive(Debug)]
+struct Version<F, T> {
+    from: Instant,
+    /// Nothing while it is gone.
+    content: Option<(F, T)>,
+}
+
+impl<F, T> Default for Late<F, T> {
+    fn default() -> Late<F, T> {
+        Late(Vec::new())
+    }
+}
+
+impl<F, T> Late<F, T> {
+    fn now(&self) -> Option<&(F, T)> {
+        let now = Instant::now();
+        self.0.iter().rfind(|version| version.from <= now)?.content.as_ref()
+    }
+
+    fn last(&self) -> Option<&F> {
+        self.0.last()?.content.as_ref().map(|(facts, _)| facts)
+    }
+
+    fn change(&mut self, facts: Option<F>, read: impl Fn(&F) -> T, lag: Duration) {
+        let now = Instant::now();
+        // What counted before the version that counts now does not any more.
+        let current = self.0.iter().rposition(|version| version.from <= now).unwrap_or(0);
+        self.0.drain(..current);
+        // Nobody sees changes in another order than they were made.
+        let earliest = self.0.last().map_or(now, |last| last.from.max(now));
+        let content = facts.map(|facts| {
+            let read = read(&facts);
+            (facts, read)
+        });
+        self.0.push(Version { from: earliest.max(now + lag), content });
+    }
+
+    /// Whether it is gone, and everybody knows.
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        self.0.last().is_none_or(|last| last.content.is_none() && last.from <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn known(late: &Late<u8, ()>) -> Option<u8> {
+        late.now().map(|(facts, ())| *facts)
+    }
+
+    #[test]
+    fn changes_are_seen_late_and_in_order() {
+        let mut late = Late::default();
+        late.change(Some(1), |_| (), Duration::ZERO);
+        assert_eq!(known(&late), Some(1));
+        late.change(Some(2), |_| (), LONG);
+        late.change(Some(3), |_| (), Duration::ZERO);
+        assert_eq!((known(&late), late.last()), (Some(1), Some(&3)));
+        late.change(None, |_| (), Duration::ZERO);
+        assert!(known(&late) == Some(1) && !late.is_over());
+    }
+
+    #[test]
+    fn seen_names_are_added_changed_and_removed() {
+        let mut names = BTreeMap::new();
+        let mut now = |there: &[(&str, u8)]| {
+            let there = there.iter().map(|(name, facts)| ((*name).to_owned(), *facts)).collect();
+            learn(&mut names, there, |_| (), &mut |_| Duration::ZERO);
+            names.iter().map(|(name, late)| (name.clone(), known(late))).collect::<Vec<_>>()
+        };
+        assert_eq!(now(&[("a", 1), ("b", 1)]), [("a".to_owned(), Some(1)), ("b".to_owned(), Some(1))]);
+        assert_eq!(now(&[("b", 2)]), [("b".to_owned(), Some(2))]);
+        assert_eq!(now(&[]), []);
+    }
+}

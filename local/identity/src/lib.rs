@@ -1,0 +1,9 @@
+//! Who calls, and what they may do: signatures, credentials, policies, and the APIs of IAM and STS.
+//!
+//! Nothing in here knows another service.
+
+pub mod credentials;
+pub mod iam;
+pub mod permissions;
+pub mod signature;
+pub mod sts;

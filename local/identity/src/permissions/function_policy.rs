@@ -1,0 +1,62 @@
+//! Resource policies of functions: the statements that `AddPermission` makes.
+
+use serde_json::Value;
+
+use super::condition::Condition;
+use super::policy::{Effect, Listed, Statement, texts};
+use super::resource_policy::{ResourcePolicy, Rule, principals};
+
+/// The policy that these statements are, as Lambda keeps them. One that cannot be read speaks of nobody.
+pub fn of(statements: &[Value]) -> ResourcePolicy {
+    ResourcePolicy { is_current: true, rules: statements.iter().filter_map(rule).collect() }
+}
+
+/// `AddPermission` only allows.
+fn rule(written: &Value) -> Option<Rule> {
+    let actions = Listed::These(texts(&written["Action"])?);
+    let resources = Listed::These(texts(&written["Resource"])?);
+    let conditions = Condition::all(written.get("Condition"))?;
+    let principals = Listed::These(principals(&written["Principal"])?);
+    Some(Rule { principals, statement: Statement::new(Effect::Allow, actions, resources, conditions) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::policy::Verdict;
+    use super::super::resource_policy::Principal;
+    use super::super::{Keys, Need};
+    use super::*;
+
+    const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:labeler";
+
+    fn verdict(principal: Value, action: &str, condition: Option<Value>) -> Verdict {
+        let mut statement =
+            json!({ "Sid": "x", "Effect": "Allow", "Principal": principal, "Action": action, "Resource": FUNCTION });
+        if let Some(condition) = condition {
+            statement["Condition"] = condition;
+        }
+        let role = "arn:aws:iam::000000000000:role/web";
+        let who = Principal { role, session: "arn:aws:sts::000000000000:assumed-role/web/me" };
+        of(&[statement]).judge(&Need::new("lambda:InvokeFunction", FUNCTION), &Keys::default(), who)
+    }
+
+    #[test]
+    fn roles_and_everyone_are_allowed_and_services_and_the_account_are_not() {
+        const INVOKE: &str = "lambda:InvokeFunction";
+        for (principal, expected) in [
+            (json!({ "AWS": "arn:aws:iam::000000000000:role/web" }), Verdict::Allowed),
+            (json!("*"), Verdict::Allowed),
+            (json!({ "AWS": "arn:aws:iam::000000000000:role/other" }), Verdict::Unmentioned),
+            (json!({ "AWS": "arn:aws:iam::000000000000:root" }), Verdict::Unmentioned),
+            (json!({ "Service": "s3.amazonaws.com" }), Verdict::Unmentioned),
+        ] {
+            assert_eq!(verdict(principal.clone(), INVOKE, None), expected, "{principal}");
+        }
+        assert_eq!(verdict(json!("*"), "lambda:*", None), Verdict::Allowed);
+        assert_eq!(verdict(json!("*"), "lambda:GetFunction", None), Verdict::Unmentioned);
+        let source = json!({ "ArnLike": { "AWS:SourceArn": "arn:aws:s3:::images" } });
+        assert_eq!(verdict(json!("*"), INVOKE, Some(source)), Verdict::Unmentioned, "a role has no source");
+    }
+}

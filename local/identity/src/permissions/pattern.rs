@@ -1,0 +1,128 @@
+//! Wildcards of policies: `*` matches any run of characters, `?` one.
+
+/// A pattern, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Piece>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Run,
+    Any,
+    One(char),
+}
+
+impl Pattern {
+    /// Reads a pattern without variables.
+    pub fn new(text: &str) -> Pattern {
+        Pattern(text.chars().map(Piece::of).collect())
+    }
+
+    /// Reads a pattern in which `${key}` stands for what the call says of itself, letter for letter, and `${*}`,
+    /// `${?}` and `${$}` for these letters. A variable without a value and a default makes a pattern that fits nothing.
+    pub(super) fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Option<Pattern> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (variable, behind) = after.split_once('}')?;
+            pieces.extend(before.chars().map(Piece::of));
+            pieces.extend(variable_value(variable, &value)?.chars().map(Piece::One));
+            rest = behind;
+        }
+        pieces.extend(rest.chars().map(Piece::of));
+        Some(Pattern(pieces))
+    }
+
+    /// The same pattern for names that are alike in either case.
+    pub(super) fn lower_case(text: &str) -> Pattern {
+        Pattern::new(&text.to_ascii_lowercase())
+    }
+
+    /// Whether the whole text is of this kind.
+    pub fn fits(&self, text: &str) -> bool {
+        let (pieces, letters) = (&self.0, text.chars().collect::<Vec<char>>());
+        let (mut piece, mut letter) = (0, 0);
+        // Where the last run begins, and up to where it reaches for now: it is the only one that has to give way.
+        let mut run: Option<(usize, usize)> = None;
+        while letter < letters.len() {
+            match pieces.get(piece) {
+                Some(Piece::Run) => {
+                    run = Some((piece, letter));
+                    piece += 1;
+                }
+                Some(Piece::Any) => (piece, letter) = (piece + 1, letter + 1),
+                Some(Piece::One(wanted)) if *wanted == letters[letter] => (piece, letter) = (piece + 1, letter + 1),
+                _ => match run {
+                    Some((start, end)) => {
+                        run = Some((start, end + 1));
+                        (piece, letter) = (start + 1, end + 1);
+                    }
+                    None => return false,
+                },
+            }
+        }
+        pieces[piece..].iter().all(|piece| *piece == Piece::Run)
+    }
+}
+
+/// What the inside of a `${…}` stands for: a value of the call, or the default behind a comma.
+pub(super) fn variable_value(variable: &str, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let (key, default) = match variable.split_once(',') {
+        Some((key, default)) => (key.trim(), Some(default.trim().trim_matches('\''))),
+        None => (variable, None),
+    };
+    match key {
+        "*" | "?" | "$" => Some(key.to_owned()),
+        key => value(key).or_else(|| default.map(str::to_owned)),
+    }
+}
+
+impl Piece {
+    fn of(letter: char) -> Piece {
+        match letter {
+            '*' => Piece::Run,
+            '?' => Piece::Any,
+            letter => Piece::One(letter),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_match_runs_and_single_characters() {
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "abbbc", true),
+            ("a*b*c", "abcX", false),
+            ("*ab", "aab", true),
+            ("?", "é", true),
+            ("a?c", "ac", false),
+            ("arn:aws:s3:::images/*", "arn:aws:s3:::images/a/b", true),
+            ("arn:aws:s3:::images/*", "arn:aws:s3:::images", false),
+        ] {
+            assert_eq!(Pattern::new(pattern).fits(text), fits, "{pattern} {text}");
+        }
+        // Where each run is tried with each end, this one takes longer than anybody waits.
+        assert!(!Pattern::new(&"*a".repeat(60)).fits(&"a".repeat(50_000)[..59]));
+    }
+
+    #[test]
+    fn variables_are_their_values_letter_for_letter() {
+        let value = |key: &str| match key {
+            "aws:userid" => Some("AROA:i-*".to_owned()),
+            _ => None,
+        };
+        let pattern = |text: &str| Pattern::with_variables(text, value);
+        let home = pattern("home/${aws:userid}/*").unwrap();
+        assert!(home.fits("home/AROA:i-*/a") && !home.fits("home/AROA:i-1/a"));
+        assert!(pattern("a${*}${?}${$}").unwrap().fits("a*?$"));
+        assert!(pattern("${aws:username, 'nobody'}").unwrap().fits("nobody"));
+        assert_eq!(pattern("${aws:username}"), None);
+        assert_eq!(pattern("${aws:userid"), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! Resource policies: what the owner of a bucket or function allows or denies others.
+//!
+//! Within an account, they allow as much as the caller's own policies, and a denial in either wins (IAM user guide,
+//! "Policy evaluation logic").
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use serde_json::Value;
+
+use super::policy::{Effect, Listed, Statement, Verdict, strings, texts};
+use super::{Keys, Need};
+use kit::ACCOUNT;
+
+/// How the ARNs of buckets begin, and of what is in them.
+pub(super) const BUCKETS: &str = "arn:aws:s3:::";
+/// How the ARNs of functions begin.
+const FUNCTIONS: &str = "arn:aws:lambda:";
+
+/// The policies of everything that has one.
+#[derive(Debug, Default)]
+pub struct ResourcePolicies {
+    /// By the bucket's name.
+    pub buckets: Policies,
+    /// By the function's name.
+    pub functions: Policies,
+}
+
+impl ResourcePolicies {
+    /// The policy of a function, or of the bucket that a resource is, or is in.
+    pub(super) fn of(&self, resource: &str) -> Option<Arc<ResourcePolicy>> {
+        if let Some(rest) = resource.strip_prefix(BUCKETS) {
+            return self.buckets.get(rest.split('/').next()?);
+        }
+        let (_, name) = resource.strip_prefix(FUNCTIONS)?.split_once(":function:")?;
+        // A version may follow.
+        self.functions.get(name.split(':').next()?)
+    }
+}
+
+/// The policies of one kind of resource, by name.
+#[derive(Debug, Default)]
+pub struct Policies(RwLock<BTreeMap<String, Arc<ResourcePolicy>>>);
+
+impl Policies {
+    /// Gives a resource a policy in place of the one it has, or takes that away.
+    pub fn set(&self, name: &str, policy: Option<ResourcePolicy>) {
+        let mut policies = self.0.write();
+        match policy {
+            Some(policy) => policies.insert(name.to_owned(), Arc::new(policy)),
+            None => policies.remove(name),
+        };
+    }
+
+    /// Forgets all for these.
+    pub fn replace(&self, all: impl IntoIterator<Item = (String, ResourcePolicy)>) {
+        let all = all.into_iter().map(|(name, policy)| (name, Arc::new(policy))).collect();
+        *self.0.write() = all;
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<ResourcePolicy>> {
+        self.0.read().get(name).cloned()
+    }
+}
+
+/// A policy of one resource.
+#[derive(Debug, Clone, Default)]
+pub struct ResourcePolicy {
+    pub(super) is_current: bool,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// What is said, and to whom: accounts and ARNs, or `*`.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    pub principals: Listed<String>,
+    pub statement: Statement,
+}
+
+/// Somebody as policies name principals.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Principal<'a> {
+    pub role: &'a str,
+    pub session: &'a str,
+}
+
+impl ResourcePolicy {
+    /// The users and roles of this account that it names, by ARN.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let ours = format!("arn:aws:iam::{ACCOUNT}:");
+        let named = self.rules.iter().flat_map(|rule| strings(&rule.principals)).map(String::as_str);
+        named.filter(move |arn| arn.starts_with(&ours) && !arn.ends_with(":root"))
+    }
+
+    /// Its verdict about a caller's need.
+    pub(super) fn judge(&self, need: &Need, keys: &Keys, who: Principal) -> Verdict {
+        let action = need.action.to_ascii_lowercase();
+        let mut verdict = Verdict::Unmentioned;
+        for Rule { principals, statement } in &self.rules {
+            let speaks = is_named(principals, statement.effect, who)
+                && statement.speaks_of(&action, &need.resource, keys, self.is_current);
+            match statement.effect {
+                Effect::Deny if speaks => return Verdict::Denied,
+                Effect::Allow if speaks => verdict = Verdict::Allowed,
+                _ => (),
+            }
+        }
+        verdict
+    }
+}
+
+/// An account stands for everybody in it where it is kept out. Where it is let in, its own policies still have to say
+/// whom they let.
+fn is_named(principals: &Listed<String>, effect: Effect, who: Principal) -> bool {
+    let is = |named: &String| named == "*" || named == who.role || named == who.session;
+    match principals {
+        Listed::These(named) => named.iter().any(|named| is(named) || (effect == Effect::Deny && is_account(named))),
+        Listed::AllBut(named) => !named.iter().any(is),
+    }
+}
+
+fn is_account(named: &str) -> bool {
+    named == ACCOUNT || named.strip_prefix("arn:aws:iam::").and_then(|rest| rest.strip_suffix(":root")) == Some(ACCOUNT)
+}
+
+/// The callers that a `Principal` names; services do not call here.
+pub(super) fn principals(written: &Value) -> Option<Vec<String>> {
+    let kinds = match written {
+        Value::String(all) if all == "*" => return Some(vec!["*".to_owned()]),
+        Value::Object(kinds) => kinds,
+        _ => return None,
+    };
+    let mut all = Vec::new();
+    for (kind, named) in kinds {
+        let named = texts(named)?;
+        match kind.as_str() {
+            "AWS" if named.iter().all(|named| is_principal(named)) => all.extend(named),
+            "Service" | "Federated" | "CanonicalUser" => (),
+            _ => return None,
+        }
+    }
+    Some(all)
+}
+
+fn is_principal(named: &str) -> bool {
+    let is_id = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let arn = named.strip_prefix("arn:aws:iam::").or_else(|| named.strip_prefix("arn:aws:sts::"));
+    let has_name = arn.and_then(|rest| rest.split_once(':')).is_some_and(|(id, name)| is_id(id) && !name.is_empty());
+    named == "*" || is_id(named) || has_name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bucket_policy;
+    use super::*;
+
+    const WEB: Principal = Principal {
+        role: "arn:aws:iam::000000000000:role/web",
+        session: "arn:aws:sts::000000000000:assumed-role/web/me",
+    };
+
+    fn verdict(effect: &str, principal: &str) -> Verdict {
+        let rest = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::images/*""#;
+        let policy =
+            bucket_policy::parse(&format!(r#"{{"Statement":{{"Effect":"{effect}",{principal},{rest}}}}}"#), "images")
+                .unwrap();
+        policy.judge(&Need::new("s3:GetObject", "arn:aws:s3:::images/a"), &Keys::default(), WEB)
+    }
+
+    #[test]
+    fn principals_are_roles_sessions_everyone_or_in_denials_the_account() {
+        for (principal, allow, deny) in [
+            (r#""Principal":"*""#, Verdict::Allowed, Verdict::Denied),
+            (r#""Principal":{"AWS":"*"}"#, Verdict::Allowed, Verdict::Denied),
+            (r#""Principal":{"AWS":["arn:aws:iam::000000000000:role/web"]}"#, Verdict::Allowed, Verdict::Denied),
+            (
+                r#""Principal":{"AWS":"arn:aws:sts::000000000000:assumed-role/web/me"}"#,
+                Verdict::Allowed,
+                Verdict::Denied,
+            ),
+            (r#""Principal":{"AWS":"000000000000"}"#, Verdict::Unmentioned, Verdict::Denied),
+            (r#""Principal":{"AWS":"arn:aws:iam::000000000000:root"}"#, Verdict::Unmentioned, Verdict::Denied),
+            (
+                r#""Principal":{"AWS":"arn:aws:iam::000000000000:role/other"}"#,
+                Verdict::Unmentioned,
+                Verdict::Unmentioned,
+            ),
+            (r#""Principal":{"Service":"s3.amazonaws.com"}"#, Verdict::Unmentioned, Verdict::Unmentioned),
+            (
+                r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000000:role/web"}"#,
+                Verdict::Unmentioned,
+                Verdict::Unmentioned,
+            ),
+            (r#""NotPrincipal":{"AWS":"arn:aws:iam::000000000000:role/other"}"#, Verdict::Allowed, Verdict::Denied),
+        ] {
+            assert_eq!((verdict("Allow", principal), verdict("Deny", principal)), (allow, deny), "{principal}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_found_by_its_resource() {
+        let policies = ResourcePolicies::default();
+        policies.buckets.set("images", Some(ResourcePolicy::default()));
+        policies.functions.set("labeler", Some(ResourcePolicy::default()));
+        let is_there = |resource: &str| policies.of(resource).is_some();
+        assert!(is_there("arn:aws:s3:::images") && is_there("arn:aws:s3:::images/a/b"));
+        assert!(!is_there("arn:aws:s3:::images2") && !is_there("arn:aws:s3:::labeler") && !is_there("*"));
+        let function = |name: &str| format!("arn:aws:lambda:us-east-1:000000000000:function:{name}");
+        assert!(is_there(&function("labeler")) && !is_there(&function("images")));
+        policies.buckets.replace([("other".to_owned(), ResourcePolicy::default())]);
+        assert!(!is_there("arn:aws:s3:::images") && is_there("arn:aws:s3:::other") && is_there(&function("labeler")));
+        policies.buckets.set("other", None);
+        assert!(!is_there("arn:aws:s3:::other"));
+    }
+}

@@ -1,0 +1,129 @@
+//! A request, and the call that it is: the operation of a service, with its row and its input.
+
+use std::sync::Arc;
+
+mod input;
+mod operation;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+
+use crate::answer::Protocol;
+use crate::upload::Upload;
+pub use input::{Form, Input, Json, Rest, Unreadable};
+pub use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Style};
+
+/// One request, which has arrived whole.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    pub method: Method,
+    /// As sent: still percent-encoded, because signatures are computed over it.
+    pub path: String,
+    /// As sent, without the question mark.
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The body of a large upload, which is on disk; then the other one is empty.
+    pub upload: Option<Arc<Upload>>,
+}
+
+impl Request {
+    /// A header's text, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The decoded value of a query parameter; `?flag` has the empty one.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        pairs(&self.query).find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Whether a query parameter is there at all.
+    pub fn has(&self, name: &str) -> bool {
+        pairs(&self.query).any(|(key, _)| key == name)
+    }
+
+    /// The fields of a Query protocol call.
+    pub fn form(&self) -> Form {
+        let in_query = url::form_urlencoded::parse(self.query.as_bytes());
+        in_query
+            .chain(url::form_urlencoded::parse(&self.body))
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect()
+    }
+}
+
+/// The decoded pairs of a query string, where `+` is a plus sign as in every signed AWS request.
+pub fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key), decode(value))
+    })
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// A call of a service's operation.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub service: String,
+    pub operation: String,
+    pub protocol: Protocol,
+    /// Nothing where nobody here answers such a call.
+    pub row: Option<&'static Row>,
+    pub input: Input,
+}
+
+impl Call {
+    /// A call that nobody answers.
+    pub fn of(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
+        Call { service: service.to_owned(), operation: operation.to_owned(), protocol, row: None, input }
+    }
+
+    /// Whether the call is pointless once its caller has left: it only computes.
+    pub fn ends_with_its_caller(&self) -> bool {
+        self.service == "rekognition"
+    }
+
+    /// Whether the call may change something, which one that nobody answers cannot.
+    pub fn mutating(&self) -> bool {
+        self.row.is_some_and(|row| row.effect == Effect::Writes)
+    }
+
+    /// A call without input.
+    #[cfg(test)]
+    pub fn bare(service: &str, operation: &str, protocol: Protocol) -> Call {
+        Call::of(service, operation, protocol, Input::Form(Form::new()))
+    }
+
+    /// The same of a call that changes something.
+    #[cfg(test)]
+    pub fn writing(service: &str, operation: &str, protocol: Protocol) -> Call {
+        static ROW: Row = Row { name: "", effect: Effect::Writes, needs: Needs::Own, page: None };
+        Call { row: Some(&ROW), ..Call::bare(service, operation, protocol) }
+    }
+}
+
+/// The access key a request says it is signed with, whether or not it is.
+pub fn claimed_key(request: &Request) -> Option<String> {
+    credential(request)?.split('/').next().map(str::to_owned)
+}
+
+/// The key and its scope: `key/date/region/service/aws4_request`.
+pub fn credential(request: &Request) -> Option<String> {
+    match request.header("authorization") {
+        Some(authorization) => {
+            let (_, rest) = authorization.split_once("Credential=")?;
+            Some(rest.split(',').next()?.trim().to_owned())
+        }
+        None => request.parameter("X-Amz-Credential"),
+    }
+}
+
+/// The region that a request is signed for, whether or not it is.
+pub fn claimed_region(request: &Request) -> Option<String> {
+    credential(request)?.rsplit('/').nth(2).map(str::to_owned)
+}

@@ -1,0 +1,364 @@
+//! Durable state that changes often: a snapshot, and a log of the changes since.
+//!
+//! A change is handed to the operating system before it is acknowledged. It survives a kill of the process at any
+//! moment, but not a power cut, for which every change would have to wait for the disk. A local AWS is often killed and
+//! hardly ever loses power.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::store;
+
+/// A log shorter than this is not worth a new snapshot.
+const SHORT: u64 = 1 << 20;
+
+/// The files of one state: `NAME.json`, `NAME-GENERATION.log` with what came after it, and `NAME.mark`, which says how
+/// much of the log has been acknowledged: what is missing of that is damage, and what is cut off behind it is not.
+///
+/// A new snapshot begins a new generation with a log of its own, so that no change is ever applied twice.
+#[derive(Debug)]
+pub struct Chronicle {
+    dir: PathBuf,
+    name: &'static str,
+    generation: u64,
+    log: Option<File>,
+    mark: Option<File>,
+    /// How much of the log is whole.
+    length: u64,
+    snapshot_length: u64,
+    /// The checksum of the last change, over which that of the next one goes on: no line can be missing unnoticed.
+    checksum: u32,
+    /// Whether the log's end may be in disorder, so that nothing can be added to it.
+    broken: bool,
+}
+
+/// What the files tell of the past.
+#[derive(Debug, Default)]
+pub struct Past {
+    pub snapshot: Option<Value>,
+    /// In the order in which they were made.
+    pub changes: Vec<Vec<u8>>,
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a, T> {
+    generation: u64,
+    #[serde(flatten)]
+    state: &'a T,
+}
+
+impl Chronicle {
+    /// Reads what there is. A last change that was cut off in the middle was never acknowledged and is dropped.
+    ///
+    /// Errors: a file is damaged, which is said with the place of the damage.
+    pub fn open(dir: &Path, name: &'static str) -> anyhow::Result<(Chronicle, Past)> {
+        let mut chronicle = Chronicle {
+            dir: dir.to_owned(),
+            name,
+            generation: 0,
+            log: None,
+            mark: None,
+            length: 0,
+            snapshot_length: 0,
+            checksum: 0,
+            broken: false,
+        };
+        let mut snapshot: Option<Value> = store::read_json(&chronicle.snapshot_file())?;
+        if let Some(state) = snapshot.as_mut().and_then(Value::as_object_mut) {
+            chronicle.generation = state.remove("generation").and_then(|number| number.as_u64()).unwrap_or(0);
+            chronicle.snapshot_length = std::fs::metadata(chronicle.snapshot_file())?.len();
+        }
+        if snapshot.is_none() {
+            chronicle.refuse_orphans()?;
+        }
+        let changes = chronicle.read_log()?;
+        chronicle.remove_old_logs()?;
+        Ok((chronicle, Past { snapshot, changes }))
+    }
+
+    /// Adds a change, which must be text without line breaks. When this returns, killing the process cannot undo it.
+    ///
+    /// Errors: nothing has been added.
+    pub fn append(&mut self, change: &[u8]) -> io::Result<()> {
+        debug_assert!(!change.contains(&b'\n'), "a change is one line");
+        if self.broken {
+            return Err(io::Error::other("an earlier change was cut off in the middle"));
+        }
+        let checksum = checksum_after(self.checksum, change);
+        let mut line = format!("{checksum:08x} ").into_bytes();
+        line.extend_from_slice(change);
+        line.push(b'\n');
+        let file = self.log_file();
+        let log = match &mut self.log {
+            Some(log) => log,
+            none => none.insert(File::options().create(true).append(true).open(file)?),
+        };
+        let length = self.length + line.len() as u64;
+        let written = log.write_all(&line).and_then(|()| self.set_mark(length));
+        if let Err(fault) = written {
+            // Half a line in the middle of the log would be damage.
+            self.broken = self.log.as_ref().is_none_or(|log| log.set_len(self.length).is_err());
+            return Err(fault);
+        }
+        self.length = length;
+        self.checksum = checksum;
+        Ok(())
+    }
+
+    /// Notes how much of the log is acknowledged. The text has always the same length, so that it is replaced at once.
+    fn set_mark(&mut self, length: u64) -> io::Result<()> {
+        let file = self.mark_file();
+        let mark = match &mut self.mark {
+            Some(mark) => mark,
+            none => none.insert(File::options().create(true).write(true).truncate(false).open(file)?),
+        };
+        mark.write_all_at(format!("{:020} {length:020}\n", self.generation).as_bytes(), 0)
+    }
+
+    /// How much of the log of this generation has been acknowledged, as far as that is known.
+    fn marked(&self) -> anyhow::Result<u64> {
+        let path = self.mark_file();
+        let text = match std::fs::read_to_string(&path) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
+            text => text.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        let numbers = text.trim_end().split_once(' ').filter(|_| text.len() == 42);
+        let numbers = numbers.and_then(|(one, two)| Some((one.parse::<u64>().ok()?, two.parse().ok()?)));
+        match numbers {
+            Some((generation, length)) if generation == self.generation => Ok(length),
+            // Of a log that a newer snapshot has replaced.
+            Some((generation, _)) if generation < self.generation => Ok(0),
+            Some(_) => bail!("{} is older than its log", self.snapshot_file().display()),
+            None => bail!("{} is damaged: it does not say how long a log is", path.display()),
+        }
+    }
+
+    /// Whether reading the log would take longer than reading a new snapshot.
+    pub fn is_long(&self) -> bool {
+        self.broken || self.length > SHORT.max(2 * self.snapshot_length)
+    }
+
+    /// Replaces snapshot and log by the state as it is now.
+    pub fn rewrite(&mut self, state: &impl Serialize) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let text = serde_json::to_vec(&Snapshot { generation, state }).map_err(io::Error::other)?;
+        store::write(&self.snapshot_file(), &text)?;
+        let old = self.log_file();
+        (self.generation, self.log, self.length, self.checksum, self.broken) = (generation, None, 0, 0, false);
+        self.snapshot_length = text.len() as u64;
+        match std::fs::remove_file(old) {
+            Err(fault) if fault.kind() != ErrorKind::NotFound => {
+                tracing::warn!(%fault, "an old log could not be removed");
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn read_log(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let path = self.log_file();
+        let marked = self.marked()?;
+        let text = match store::read(&path) {
+            Err(fault) if fault.kind() == ErrorKind::NotFound && marked == 0 => return Ok(Vec::new()),
+            text => text.with_context(|| format!("failed to read {}", path.display()))?,
+        };
+        if (text.len() as u64) < marked {
+            bail!("{} is damaged: it has {} bytes, and had {marked}", path.display(), text.len());
+        }
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let mut changes = Vec::new();
+        for (at, line) in text[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let Some((checksum, change)) = change_in(self.checksum, &line[..line.len() - 1]) else {
+                bail!("{} is damaged: line {} does not have the checksum it begins with", path.display(), at + 1);
+            };
+            self.checksum = checksum;
+            changes.push(change.to_owned());
+        }
+        if whole < text.len() {
+            tracing::info!(file = %path.display(), "the last change was not finished, and is dropped");
+            File::options().write(true).open(&path)?.set_len(whole as u64)?;
+        }
+        self.length = whole as u64;
+        Ok(changes)
+    }
+
+    /// Logs of later generations continue a snapshot that has been removed.
+    fn refuse_orphans(&self) -> anyhow::Result<()> {
+        match self.logs()?.into_iter().find(|(number, _)| *number > 0) {
+            Some((_, log)) => bail!("{} is missing, which {} continues", self.snapshot_file().display(), log.display()),
+            None => Ok(()),
+        }
+    }
+
+    /// A kill between writing a snapshot and removing the log before it leaves that log.
+    fn remove_old_logs(&self) -> anyhow::Result<()> {
+        for (_, path) in self.logs()?.into_iter().filter(|(number, _)| *number != self.generation) {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    /// All logs there are, with their generations.
+    fn logs(&self) -> anyhow::Result<Vec<(u64, PathBuf)>> {
+        let mut logs = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten() {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let number = name.strip_prefix(self.name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".log"));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                logs.push((number, path));
+            }
+        }
+        Ok(logs)
+    }
+
+    fn mark_file(&self) -> PathBuf {
+        self.dir.join(format!("{}.mark", self.name))
+    }
+
+    fn snapshot_file(&self) -> PathBuf {
+        self.dir.join(format!("{}.json", self.name))
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.join(format!("{}-{}.log", self.name, self.generation))
+    }
+}
+
+/// `CHECKSUM CHANGE`, if they fit together and to the checksum before them.
+fn change_in(before: u32, line: &[u8]) -> Option<(u32, &[u8])> {
+    let (checksum, change) = line.split_at_checked(9)?;
+    let checksum = std::str::from_utf8(checksum).ok()?.strip_suffix(' ')?;
+    let checksum = u32::from_str_radix(checksum, 16).ok()?;
+    (checksum == checksum_after(before, change)).then_some((checksum, change))
+}
+
+fn checksum_after(before: u32, change: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(change);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn changes(dir: &Path) -> Vec<String> {
+        let (_, past) = Chronicle::open(dir, "tables").unwrap();
+        past.changes.into_iter().map(|change| String::from_utf8(change).unwrap()).collect()
+    }
+
+    #[test]
+    fn changes_come_back_in_order_and_a_snapshot_replaces_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, past) = Chronicle::open(dir.path(), "tables").unwrap();
+        assert!(past.snapshot.is_none() && past.changes.is_empty());
+        for change in ["one", "two é"] {
+            chronicle.append(change.as_bytes()).unwrap();
+        }
+        assert_eq!(changes(dir.path()), ["one", "two é"]);
+        chronicle.rewrite(&json!({ "tables": { "a": 1 } })).unwrap();
+        chronicle.append(b"three").unwrap();
+        let (chronicle, past) = Chronicle::open(dir.path(), "tables").unwrap();
+        assert_eq!(past.snapshot, Some(json!({ "tables": { "a": 1 } })));
+        assert_eq!((past.changes, chronicle.generation), (vec![b"three".to_vec()], 1));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_kill_after_the_snapshot_applies_no_change_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+        chronicle.append(b"add 1").unwrap();
+        let log = std::fs::read(dir.path().join("tables-0.log")).unwrap();
+        chronicle.rewrite(&json!({ "sum": 1 })).unwrap();
+        std::fs::write(dir.path().join("tables-0.log"), log).unwrap();
+        assert!(changes(dir.path()).is_empty());
+        assert!(!dir.path().join("tables-0.log").exists());
+    }
+
+    #[test]
+    fn half_a_change_at_the_end_was_never_acknowledged_and_anything_else_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+        chronicle.append(b"one").unwrap();
+        let (file, mark) = (dir.path().join("tables-0.log"), dir.path().join("tables.mark"));
+        let acknowledged = std::fs::read(&file).unwrap().len();
+        let marked = std::fs::read(&mark).unwrap();
+        chronicle.append(b"two").unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&file, &whole[..cut]).unwrap();
+            // Killed before it was noted that the second change was written.
+            std::fs::write(&mark, &marked).unwrap();
+            let opened = Chronicle::open(dir.path(), "tables");
+            if cut < acknowledged {
+                let fault = opened.unwrap_err().to_string();
+                assert!(fault.contains("tables-0.log is damaged: it has "), "cut after {cut}: {fault}");
+                continue;
+            }
+            let (mut chronicle, past) = opened.unwrap();
+            assert_eq!(past.changes, [b"one"], "cut after {cut}");
+            chronicle.append(b"more").unwrap();
+            assert_eq!(changes(dir.path()), ["one", "more"]);
+        }
+        std::fs::remove_file(&file).unwrap();
+        let fault = format!("{:#}", Chronicle::open(dir.path(), "tables").unwrap_err());
+        assert!(fault.contains("tables-0.log"), "a log that is gone is missed: {fault}");
+        std::fs::write(&mark, &marked).unwrap();
+        std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err();
+        assert!(fault.to_string().contains("tables-0.log is damaged: "), "the first change is missing: {fault}");
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x01;
+            std::fs::write(&file, &damaged).unwrap();
+            let read = Chronicle::open(dir.path(), "tables").map(|(_, past)| past.changes.len());
+            match read {
+                // A line break more or less at the very end is the end of a change that was cut off.
+                Ok(count) => assert!(at + 1 == whole.len() && count == 1, "{at}: {count}"),
+                Err(fault) => assert!(fault.to_string().contains("tables-0.log is damaged: line "), "{fault}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_gone_is_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+        chronicle.rewrite(&json!({ "sum": 1 })).unwrap();
+        chronicle.append(b"add 1").unwrap();
+        std::fs::remove_file(dir.path().join("tables.json")).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err().to_string();
+        assert!(fault.contains("tables.json is missing"), "{fault}");
+        std::fs::write(dir.path().join("tables.json"), r#"{"generation":0}"#).unwrap();
+        let fault = Chronicle::open(dir.path(), "tables").unwrap_err().to_string();
+        assert!(fault.contains("tables.json is older than its log"), "{fault}");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_that_takes_nothing_away() {
+        let Ok(full) = File::options().append(true).open("/dev/full") else {
+            // Only Linux has a disk that is always full.
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (mut chronicle, _) = Chronicle::open(dir.path(), "tables").unwrap();
+        chronicle.append(b"one").unwrap();
+        let kept = chronicle.log.replace(full);
+        assert!(chronicle.append(b"two").is_err());
+        assert!(chronicle.is_long(), "what cannot be shortened is written anew");
+        assert!(chronicle.append(b"three").is_err(), "nothing is added behind a line that may be cut off");
+        chronicle.log = kept;
+        chronicle.rewrite(&json!({ "all": ["one"] })).unwrap();
+        chronicle.append(b"four").unwrap();
+        assert_eq!(changes(dir.path()), ["four"]);
+    }
+}

@@ -1,0 +1,77 @@
+//! The last API calls, for tests and for the curious.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::call::Call;
+
+/// How many calls are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// One call that was answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// Counts from one for the life of the server.
+    pub n: u64,
+    pub service: String,
+    pub operation: String,
+    pub mutating: bool,
+    /// 0 when the connection was cut before there was an answer.
+    pub status: u16,
+    /// What was done to it on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'static str>,
+    /// What its caller was not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<String>,
+}
+
+/// A bounded list of calls, newest last.
+#[derive(Debug, Default)]
+pub struct Journal {
+    entries: Mutex<VecDeque<Entry>>,
+}
+
+impl Journal {
+    pub fn note(&self, call: &Call, status: u16, fault: Option<&'static str>, denied: Option<String>) {
+        let mut entries = self.entries.lock();
+        let n = entries.back().map_or(1, |last| last.n + 1);
+        if entries.len() == REMEMBERED {
+            entries.pop_front();
+        }
+        entries.push_back(Entry {
+            n,
+            service: call.service.clone(),
+            operation: call.operation.clone(),
+            mutating: call.mutating(),
+            status,
+            fault,
+            denied,
+        });
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Protocol;
+
+    #[test]
+    fn the_oldest_calls_are_forgotten_and_numbers_go_on() {
+        let journal = Journal::default();
+        let call = Call::writing("s3", "PutObject", Protocol::RestXml);
+        for _ in 0..REMEMBERED + 5 {
+            journal.note(&call, 200, None, None);
+        }
+        let entries = journal.entries();
+        assert_eq!(entries.len(), REMEMBERED);
+        assert_eq!((entries[0].n, entries[REMEMBERED - 1].n), (6, REMEMBERED as u64 + 5));
+        assert!(entries[0].mutating);
+    }
+}

@@ -1,0 +1,473 @@
+//! The Query protocol and EC2's: form parameters in, XML out.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use uuid::Uuid;
+
+use crate::answer::Refusal;
+pub use crate::taken::NOT_IMPLEMENTED;
+
+/// A refused call, as the API words it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// The machine-readable code.
+    pub code: &'static str,
+    /// The text for people.
+    pub message: String,
+}
+
+impl ApiError {
+    /// A refusal with this code and text.
+    pub fn new(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError { code, message: message.into() }
+    }
+}
+
+impl From<ApiError> for Refusal {
+    fn from(fault: ApiError) -> Refusal {
+        Refusal::new(status_of(fault.code).as_u16(), fault.code, fault.message)
+    }
+}
+
+/// What a call answers: the inside of its XML document.
+pub type Answer = Result<Xml, ApiError>;
+
+/// One level of a call's parameters: `Filter.1.Name` is `Filter` → `1` → `Name`.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Params {
+    text: Option<String>,
+    inner: BTreeMap<String, Params>,
+}
+
+/// More steps than any parameter of any operation has.
+const MOST_STEPS: usize = 16;
+
+static NOTHING: Params = Params { text: None, inner: BTreeMap::new() };
+
+impl Params {
+    /// The parameters of a form.
+    pub fn parse(form: &BTreeMap<String, String>) -> Params {
+        let mut root = Params::default();
+        let known = |path: &str| path.split('.').take(MOST_STEPS + 1).count() <= MOST_STEPS;
+        for (path, value) in form.iter().filter(|(path, _)| known(path)) {
+            let mut at = &mut root;
+            for step in path.split('.') {
+                at = at.inner.entry(step.to_owned()).or_default();
+            }
+            at.text = Some(value.clone());
+        }
+        root
+    }
+
+    /// What stands at a dotted path; nothing is an empty level.
+    pub fn at(&self, path: &str) -> &Params {
+        path.split('.').try_fold(self, |at, step| at.inner.get(step)).unwrap_or(&NOTHING)
+    }
+
+    /// The text at a path, if it was given and is not empty.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.at(path).text.as_deref().filter(|text| !text.is_empty())
+    }
+
+    /// The text at a path, empty or not.
+    pub fn value(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    /// The text at a path, which must be there.
+    pub fn required(&self, path: &str) -> Result<&str, ApiError> {
+        self.text(path)
+            .ok_or_else(|| ApiError::new("MissingParameter", format!("The request must contain the parameter {path}")))
+    }
+
+    /// The number or the `true`/`false` at a path.
+    pub fn parsed<T: FromStr>(&self, path: &str) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(path) else {
+            return Ok(None);
+        };
+        let value = text.parse().map_err(|_| {
+            ApiError::new("InvalidParameterValue", format!("Value ({text}) for parameter {path} is invalid."))
+        })?;
+        Ok(Some(value))
+    }
+
+    /// Whether the flag at a path is set.
+    pub fn flag(&self, path: &str) -> bool {
+        self.text(path).is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// Whether anything was given at a path, be it empty.
+    pub fn has(&self, path: &str) -> bool {
+        *self.at(path) != NOTHING
+    }
+
+    /// The elements of a list in their order; the Query protocol puts them below `member`.
+    pub fn items(&self, path: &str) -> Vec<&Params> {
+        let list = self.at(path);
+        let list = list.inner.get("member").unwrap_or(list);
+        let mut items: Vec<(u32, &Params)> =
+            list.inner.iter().filter_map(|(step, item)| Some((step.parse().ok()?, item))).collect();
+        items.sort_by_key(|(number, _)| *number);
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    /// The texts of a list.
+    pub fn texts(&self, path: &str) -> Vec<String> {
+        self.items(path).into_iter().map(|item| item.value().to_owned()).collect()
+    }
+
+    /// The tags of a list of keys and values.
+    pub fn tags(&self, path: &str) -> BTreeMap<String, String> {
+        let pair = |tag: &Params| (tag.at("Key").value().to_owned(), tag.at("Value").value().to_owned());
+        self.items(path).into_iter().map(pair).collect()
+    }
+
+    /// The keys and values of a list of tags, as they were given.
+    pub fn pairs(&self, path: &str) -> Vec<(&str, &str)> {
+        self.items(path).into_iter().map(|tag| (tag.at("Key").value(), tag.at("Value").value())).collect()
+    }
+
+    /// The named things inside this level.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Params)> {
+        self.inner.iter().map(|(name, inner)| (name.as_str(), inner))
+    }
+}
+
+/// The `Filter.n` (EC2) or `Filters.member.n` (Auto Scaling) of a describe call.
+pub struct Filters(Vec<(String, Vec<String>)>);
+
+impl Filters {
+    /// The filters of a call.
+    pub fn of(params: &Params) -> Filters {
+        let read = |list: &str, values: &str| -> Vec<(String, Vec<String>)> {
+            let one = |filter: &Params| (filter.at("Name").value().to_owned(), filter.texts(values));
+            params.items(list).into_iter().map(one).collect()
+        };
+        let mut filters = read("Filter", "Value");
+        filters.extend(read("Filters", "Values"));
+        Filters(filters)
+    }
+
+    /// Whether a thing passes. `fact` gives a thing's values under a filter's name, or nothing for a name it does not know.
+    pub fn pass(
+        &self,
+        tags: &BTreeMap<String, String>,
+        fact: impl Fn(&str) -> Option<Vec<String>>,
+    ) -> Result<bool, ApiError> {
+        for (name, wanted) in &self.0 {
+            let values = match name.split_once(':') {
+                Some(("tag", key)) => tags.get(key).into_iter().cloned().collect(),
+                _ if name == "tag-key" => tags.keys().cloned().collect(),
+                _ => fact(name)
+                    .ok_or_else(|| ApiError::new("InvalidParameterValue", format!("The filter '{name}' is invalid")))?,
+            };
+            if !wanted.iter().any(|pattern| values.iter().any(|value| glob(pattern, value))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// One value for a filter's fact.
+pub fn fact(value: impl Display) -> Option<Vec<String>> {
+    Some(vec![value.to_string()])
+}
+
+/// Whether a text fits a pattern in which `*` is any text and `?` any character.
+pub fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&wanted) if wanted == '?' || wanted == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|&rest| rest == '*')
+}
+
+/// One page of a list, and the token of the next. The token is the number of elements already given.
+///
+/// It has the `usual` number of elements unless the call says otherwise.
+pub fn page<'a, T>(items: &'a [T], params: &Params, usual: usize) -> Result<(&'a [T], Option<String>), ApiError> {
+    const MOST: usize = 100;
+    let start: usize = params.parsed("NextToken")?.unwrap_or(0);
+    let size = params.parsed("MaxRecords")?.unwrap_or(usual).clamp(1, MOST);
+    let rest = items.get(start..).unwrap_or_default();
+    let next = (rest.len() > size).then(|| (start + size).to_string());
+    Ok((&rest[..rest.len().min(size)], next))
+}
+
+/// XML being written.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Xml(String);
+
+impl Xml {
+    /// An empty document.
+    pub fn new() -> Xml {
+        Xml::default()
+    }
+
+    /// `<name>value</name>`.
+    pub fn text(&mut self, name: &str, value: impl Display) -> &mut Xml {
+        let value = value.to_string();
+        let plain: String = value.chars().filter(|&c| c >= ' ' || matches!(c, '\n' | '\t' | '\r')).collect();
+        self.0 += &format!("<{name}>{}</{name}>", quick_xml::escape::escape(&plain));
+        self
+    }
+
+    /// `<name>value</name>`, or nothing without a value.
+    pub fn maybe(&mut self, name: &str, value: Option<impl Display>) -> &mut Xml {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+        self
+    }
+
+    /// `<name>…</name>`.
+    pub fn within(&mut self, name: &str, write: impl FnOnce(&mut Xml)) -> &mut Xml {
+        self.0 += &format!("<{name}>");
+        write(self);
+        self.0 += &format!("</{name}>");
+        self
+    }
+
+    /// A list in the way of EC2: `<name><item>…</item></name>`.
+    pub fn set<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, write: impl Fn(&mut Xml, T)) -> &mut Xml {
+        self.list(name, "item", items, write)
+    }
+
+    /// A list in the way of the Query protocol: `<name><member>…</member></name>`.
+    pub fn members<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        write: impl Fn(&mut Xml, T),
+    ) -> &mut Xml {
+        self.list(name, "member", items, write)
+    }
+
+    /// A list of plain texts in the way of the Query protocol.
+    pub fn names<T: Display>(&mut self, name: &str, items: impl IntoIterator<Item = T>) -> &mut Xml {
+        self.within(name, |xml| {
+            for item in items {
+                xml.text("member", item);
+            }
+        })
+    }
+
+    /// Tags in the way of EC2.
+    pub fn tag_set(&mut self, tags: &BTreeMap<String, String>) -> &mut Xml {
+        self.set("tagSet", tags, |xml, (key, value)| {
+            xml.text("key", key).text("value", value);
+        })
+    }
+
+    fn list<T>(
+        &mut self,
+        name: &str,
+        element: &str,
+        items: impl IntoIterator<Item = T>,
+        write: impl Fn(&mut Xml, T),
+    ) -> &mut Xml {
+        self.within(name, |xml| {
+            for item in items {
+                xml.within(element, |xml| write(xml, item));
+            }
+        })
+    }
+}
+
+/// The document around answers and refusals, which differs by service.
+#[derive(Debug, Clone, Copy)]
+pub enum Envelope {
+    /// EC2's own.
+    Ec2,
+    /// The Query protocol's, with the name space of the service.
+    Query(&'static str),
+}
+
+impl Envelope {
+    /// The HTTP answer to an operation.
+    pub fn seal(self, operation: &str, answer: Answer) -> Response<Bytes> {
+        let request = Uuid::new_v4();
+        let (status, body) = match answer {
+            Ok(Xml(inside)) => (StatusCode::OK, self.success(operation, &inside, request)),
+            Err(fault) => (status_of(fault.code), self.failure(&fault, request)),
+        };
+        let mut response = Response::new(Bytes::from(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}")));
+        *response.status_mut() = status;
+        let xml = header::HeaderValue::from_static("text/xml;charset=UTF-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, xml);
+        let id = header::HeaderValue::from_str(&request.to_string()).expect("a UUID is a header value");
+        response.headers_mut().insert("x-amzn-requestid", id);
+        response
+    }
+
+    fn success(self, operation: &str, inside: &str, request: Uuid) -> String {
+        match self {
+            Envelope::Ec2 => format!(
+                "<{operation}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>{request}</requestId>{inside}</{operation}Response>"
+            ),
+            Envelope::Query(space) => format!(
+                "<{operation}Response xmlns=\"{space}\"><{operation}Result>{inside}</{operation}Result><ResponseMetadata><RequestId>{request}</RequestId></ResponseMetadata></{operation}Response>"
+            ),
+        }
+    }
+
+    fn failure(self, fault: &ApiError, request: Uuid) -> String {
+        let mut error = Xml::new();
+        match self {
+            Envelope::Ec2 => error.within("Response", |xml| {
+                xml.within("Errors", |xml| {
+                    xml.within("Error", |xml| {
+                        xml.text("Code", fault.code).text("Message", &fault.message);
+                    });
+                });
+                xml.text("RequestID", request);
+            }),
+            Envelope::Query(space) => {
+                error.within("ErrorResponse", |xml| {
+                    xml.within("Error", |xml| {
+                        xml.text("Type", "Sender").text("Code", fault.code).text("Message", &fault.message);
+                    });
+                    xml.text("RequestId", request);
+                });
+                error.0 = error.0.replacen("<ErrorResponse>", &format!("<ErrorResponse xmlns=\"{space}\">"), 1);
+                &mut error
+            }
+        };
+        error.0
+    }
+}
+
+fn status_of(code: &str) -> StatusCode {
+    match code {
+        "InternalFailure" => StatusCode::INTERNAL_SERVER_ERROR,
+        NOT_IMPLEMENTED => StatusCode::NOT_IMPLEMENTED,
+        "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    fn params(form: &[(&str, &str)]) -> Params {
+        Params::parse(&form.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    #[test]
+    fn lists_come_in_the_order_of_their_numbers_in_both_protocols() {
+        let ec2 = params(&[("GroupId.10", "c"), ("GroupId.2", "b"), ("GroupId.1", "a")]);
+        assert_eq!(ec2.texts("GroupId"), ["a", "b", "c"]);
+        let query = params(&[("Names.member.2", "b"), ("Names.member.1", "a")]);
+        assert_eq!(query.texts("Names"), ["a", "b"]);
+        assert!(params(&[("Names", "")]).items("Names").is_empty());
+    }
+
+    #[test]
+    fn a_filter_passes_items_with_any_of_its_values() {
+        let tags = BTreeMap::from([("deployer:stack".to_owned(), "postagram".to_owned())]);
+        let check = |name: &str, value: &str| {
+            let params = params(&[("Filter.1.Name", name), ("Filter.1.Value.1", "other"), ("Filter.1.Value.2", value)]);
+            Filters::of(&params).pass(&tags, |name| (name == "vpc-id").then(|| vec!["vpc-1".to_owned()]))
+        };
+        assert_eq!(check("vpc-id", "vpc-1"), Ok(true));
+        assert_eq!(check("vpc-id", "vpc-2"), Ok(false));
+        assert_eq!(check("tag:deployer:stack", "post*"), Ok(true));
+        assert_eq!(check("tag-key", "deployer:stack"), Ok(true));
+        assert_eq!(check("tag:missing", "x"), Ok(false));
+        assert_eq!(check("colour", "red").unwrap_err().message, "The filter 'colour' is invalid");
+    }
+
+    #[test]
+    fn patterns_know_stars_and_question_marks() {
+        for (pattern, text, fits) in [
+            ("al2023-ami-2023.*-x86_64", "al2023-ami-2023.9.1-kernel-6.1-x86_64", true),
+            ("al2023-ami-2023.*-x86_64", "al2023-ami-minimal-2023.9.1-kernel-6.1-x86_64", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*", "", true),
+            ("*a*b", "xaybzb", true),
+        ] {
+            assert_eq!(glob(pattern, text), fits, "{pattern} against {text}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_the_token_of_the_next() {
+        let first = page(&[1, 2, 3], &params(&[("MaxRecords", "2")]), 100).unwrap();
+        assert_eq!(first, (&[1, 2][..], Some("2".to_owned())));
+        let last = page(&[1, 2, 3], &params(&[("MaxRecords", "2"), ("NextToken", "2")]), 100).unwrap();
+        assert_eq!(last, (&[3][..], None));
+        let many = [0; 120];
+        assert_eq!(page(&many, &params(&[]), 50).unwrap().0.len(), 50);
+        assert_eq!(page(&many, &params(&[("MaxRecords", "120")]), 50).unwrap().0.len(), 100);
+    }
+
+    fn check_document(envelope: Envelope, answer: Answer, expected: Expect) {
+        let response = envelope.seal("DoIt", answer);
+        let id = response.headers()["x-amzn-requestid"].to_str().unwrap().to_owned();
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        expected.assert_eq(&format!("{} {}", response.status().as_u16(), body.replace(&id, "ID").replace('\n', "")));
+    }
+
+    #[test]
+    fn answers_and_refusals_have_the_documents_of_their_protocol() {
+        let mut xml = Xml::new();
+        xml.text("name", "a<b\u{1}").set("things", [1, 2], |xml, n| {
+            xml.text("n", n);
+        });
+        check_document(
+            Envelope::Ec2,
+            Ok(xml.clone()),
+            expect![[
+                r#"200 <?xml version="1.0" encoding="UTF-8"?><DoItResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>ID</requestId><name>a&lt;b</name><things><item><n>1</n></item><item><n>2</n></item></things></DoItResponse>"#
+            ]],
+        );
+        check_document(
+            Envelope::Query("space"),
+            Ok(xml),
+            expect![[
+                r#"200 <?xml version="1.0" encoding="UTF-8"?><DoItResponse xmlns="space"><DoItResult><name>a&lt;b</name><things><item><n>1</n></item><item><n>2</n></item></things></DoItResult><ResponseMetadata><RequestId>ID</RequestId></ResponseMetadata></DoItResponse>"#
+            ]],
+        );
+        check_document(
+            Envelope::Ec2,
+            Err(ApiError::new("InvalidGroup.Duplicate", "it's there")),
+            expect![[
+                r#"400 <?xml version="1.0" encoding="UTF-8"?><Response><Errors><Error><Code>InvalidGroup.Duplicate</Code><Message>it&apos;s there</Message></Error></Errors><RequestID>ID</RequestID></Response>"#
+            ]],
+        );
+        check_document(
+            Envelope::Query("space"),
+            Err(ApiError::new("ValidationError", "no")),
+            expect![[
+                r#"400 <?xml version="1.0" encoding="UTF-8"?><ErrorResponse xmlns="space"><Error><Type>Sender</Type><Code>ValidationError</Code><Message>no</Message></Error><RequestId>ID</RequestId></ErrorResponse>"#
+            ]],
+        );
+    }
+}

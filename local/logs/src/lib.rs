@@ -1,0 +1,801 @@
+//! CloudWatch Logs: log groups, their streams and their events.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use anyhow::Context;
+use parking_lot::{Mutex, MutexGuard};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
+
+use kit::ACCOUNT;
+use kit::answer::{Protocol, Refusal, Response, json_answer};
+use kit::call::Effect::{Reads, Writes};
+use kit::call::{Asked, Call, Need, Needs, Operation, Page, Rows};
+use kit::chronicle::{Chronicle, Past};
+use kit::tags::{Flaw, STRICT};
+use kit::taken;
+
+/// How many lines a stream keeps.
+const KEPT_LINES: usize = 2_000;
+/// How many streams a group keeps: every process of a function has one.
+const KEPT_STREAMS: usize = 100;
+/// The most events in one answer.
+const PAGE: usize = 10_000;
+/// The retentions AWS knows, in days (docs/aws.md §7.6).
+const RETENTIONS: &[u64] =
+    &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+/// The groups of the region.
+///
+/// Guarantees: what was answered, and every line that a function has written, survives the kill of the server.
+#[derive(Debug)]
+pub struct Logs {
+    region: String,
+    kept: Mutex<LogGroups>,
+}
+
+/// The groups, and what of them is on disk: lines are logged, all other changes are rare and make a new snapshot.
+#[derive(Debug)]
+struct LogGroups {
+    groups: BTreeMap<String, Group>,
+    chronicle: Chronicle,
+}
+
+#[derive(Serialize)]
+struct Snapshot<'a> {
+    groups: &'a BTreeMap<String, Group>,
+}
+
+/// One line in the log.
+#[derive(Clone, Serialize, Deserialize)]
+struct Written<'a> {
+    group: Cow<'a, str>,
+    stream: Cow<'a, str>,
+    at: i64,
+    text: Cow<'a, str>,
+}
+
+/// What the log has of one call: a line, or several that were written together.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    One(Written<'a>),
+    Several(Vec<Written<'a>>),
+}
+
+impl LogGroups {
+    /// Adds lines. They are in the log as one entry, so that there will never be only some of them.
+    ///
+    /// Errors: nothing has been added.
+    fn write(&mut self, lines: Vec<Written>) -> io::Result<()> {
+        if self.chronicle.is_long()
+            && let Err(fault) = self.save()
+        {
+            // Nothing is lost: the log has it all, it only grows.
+            tracing::warn!(%fault, "failed to write a snapshot of the logs");
+        }
+        self.chronicle.append(&serde_json::to_vec(&lines).map_err(io::Error::other)?)?;
+        for line in lines {
+            add(&mut self.groups, line);
+        }
+        Ok(())
+    }
+
+    /// Lets a call change one group, which is as it was before if that cannot be written down.
+    fn change<T>(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut BTreeMap<String, Group>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let before = self.groups.get(name).cloned();
+        let done = change(&mut self.groups)?;
+        self.save().map_err(|fault| {
+            match before {
+                Some(before) => drop(self.groups.insert(name.to_owned(), before)),
+                None => drop(self.groups.remove(name)),
+            }
+            unwritten(fault)
+        })?;
+        Ok(done)
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        self.chronicle.rewrite(&Snapshot { groups: &self.groups })
+    }
+}
+
+/// Its group is made if the user has not done so, as Lambda does.
+fn add(groups: &mut BTreeMap<String, Group>, line: Written) {
+    let Written { group, stream, at, text } = line;
+    let group = groups.entry(group.into_owned()).or_insert_with(|| Group { created: at, ..Group::default() });
+    group.make_room(&stream);
+    let stream =
+        group.streams.entry(stream.into_owned()).or_insert_with(|| Stream { created: at, ..Stream::default() });
+    if stream.lines.len() == KEPT_LINES {
+        stream.lines.pop_front();
+    }
+    stream.lines.push_back(Line { at, text: text.into_owned() });
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Group {
+    created: i64,
+    retention_days: Option<u64>,
+    tags: BTreeMap<String, String>,
+    streams: BTreeMap<String, Stream>,
+}
+
+impl Group {
+    /// Forgets the oldest stream when `stream` is one too many.
+    fn make_room(&mut self, stream: &str) {
+        if self.streams.len() < KEPT_STREAMS || self.streams.contains_key(stream) {
+            return;
+        }
+        let oldest = self.streams.iter().min_by_key(|(_, stream)| stream.created);
+        if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            self.streams.remove(&oldest);
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Stream {
+    created: i64,
+    lines: VecDeque<Line>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Line {
+    at: i64,
+    text: String,
+}
+
+impl Logs {
+    pub fn open(dir: &Path, region: &str) -> anyhow::Result<Logs> {
+        let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "log-groups")?;
+        let damaged = || format!("{} does not hold log groups", dir.join("log-groups.json").display());
+        let mut groups = match snapshot {
+            Some(mut state) => serde_json::from_value(state["groups"].take()).with_context(damaged)?,
+            None => BTreeMap::new(),
+        };
+        for change in &changes {
+            match serde_json::from_slice(change).context("a logged line of a function is no JSON")? {
+                Entry::One(line) => add(&mut groups, line),
+                Entry::Several(lines) => lines.into_iter().for_each(|line| add(&mut groups, line)),
+            }
+        }
+        Ok(Logs { region: region.to_owned(), kept: Mutex::new(LogGroups { groups, chronicle }) })
+    }
+
+    /// A function writes a line.
+    pub fn write(&self, group: &str, stream: &str, text: &str) {
+        let line = Written { group: group.into(), stream: stream.into(), at: now(), text: text.into() };
+        let mut kept = self.kept();
+        if let Err(fault) = kept.write(vec![line.clone()]) {
+            // The function cannot be notified; readers of the logs still see the line.
+            tracing::error!(%fault, "a line of a function could not be kept");
+            add(&mut kept.groups, line);
+        }
+    }
+
+    /// Whether there is no such group.
+    pub fn lacks(&self, group: &str) -> bool {
+        !self.kept().groups.contains_key(group)
+    }
+
+    /// Answers a call; nothing means that there is no such operation.
+    pub fn answer(&self, call: &Call) -> Option<Response> {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let input = Input(call.input.json().value());
+        let answer = taken::check_json(operation.takes, input.0).map_err(taken::refusal);
+        Some(match answer.and_then(|()| (operation.run)(self, input)) {
+            Ok(answer) => json_answer(200, Protocol::Json11, &answer),
+            Err(refusal) => refusal.answer(Protocol::Json11),
+        })
+    }
+
+    fn create_group(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logGroupName")?;
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/#".contains(&byte);
+        if name.is_empty() || name.len() > 512 || !name.bytes().all(letters) || name.starts_with("aws/") {
+            return Err(invalid("the name of the log group is not valid"));
+        }
+        let tags = input.tags();
+        check_tags(&tags, &BTreeMap::new())?;
+        self.kept().change(name, |groups| {
+            if groups.contains_key(name) {
+                let text = "The specified log group already exists";
+                return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
+            }
+            let group = Group { created: now(), tags, ..Group::default() };
+            groups.insert(name.to_owned(), group);
+            Ok(json!({}))
+        })
+    }
+
+    fn delete_group(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logGroupName")?;
+        self.kept().change(name, |groups| groups.remove(name).map(|_| json!({})).ok_or_else(no_group))
+    }
+
+    fn put_retention(&self, input: Input) -> Result<Value, Refusal> {
+        let days = input.0["retentionInDays"].as_u64().filter(|days| RETENTIONS.contains(days));
+        let days = days.ok_or_else(|| invalid("retentionInDays is none of the allowed values"))?;
+        self.set_retention(input, Some(days))
+    }
+
+    fn delete_retention(&self, input: Input) -> Result<Value, Refusal> {
+        self.set_retention(input, None)
+    }
+
+    fn set_retention(&self, input: Input, days: Option<u64>) -> Result<Value, Refusal> {
+        self.change_group(input.required("logGroupName")?, |group| {
+            group.retention_days = days;
+            Ok(json!({}))
+        })
+    }
+
+    fn change_group(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Group) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        self.kept().change(name, |groups| change(groups.get_mut(name).ok_or_else(no_group)?))
+    }
+
+    fn describe_groups(&self, input: Input) -> Result<Value, Refusal> {
+        let prefix = input.text("logGroupNamePrefix").unwrap_or_default();
+        let pattern = input.text("logGroupNamePattern").unwrap_or_default();
+        let after = input.text("nextToken");
+        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let kept = self.kept();
+        let groups = &kept.groups;
+        let mut found: Vec<(&String, &Group)> = groups
+            .iter()
+            .filter(|(name, _)| name.starts_with(prefix) && name.contains(pattern))
+            .filter(|(name, _)| after.is_none_or(|after| name.as_str() > after))
+            .collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let mut answer = json!({
+            "logGroups": found.iter().map(|(name, group)| self.describe(name, group)).collect::<Vec<_>>(),
+        });
+        if let Some((last, _)) = found.last().filter(|_| more) {
+            answer["nextToken"] = json!(last);
+        }
+        Ok(answer)
+    }
+
+    fn describe(&self, name: &str, group: &Group) -> Value {
+        let arn = self.arn(name);
+        let mut described = json!({
+            "logGroupName": name,
+            "creationTime": group.created,
+            "metricFilterCount": 0,
+            "arn": format!("{arn}:*"),
+            "logGroupArn": arn,
+            "logGroupClass": "STANDARD",
+            "storedBytes": 0,
+        });
+        if let Some(days) = group.retention_days {
+            described["retentionInDays"] = days.into();
+        }
+        described
+    }
+
+    fn arn(&self, name: &str) -> String {
+        format!("arn:aws:logs:{}:{ACCOUNT}:log-group:{name}", self.region)
+    }
+
+    fn create_stream(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logStreamName")?;
+        self.change_group(input.required("logGroupName")?, |group| {
+            if group.streams.contains_key(name) {
+                let text = "The specified log stream already exists";
+                return Err(Refusal::new(400, "ResourceAlreadyExistsException", text));
+            }
+            group.streams.insert(name.to_owned(), Stream { created: now(), ..Stream::default() });
+            Ok(json!({}))
+        })
+    }
+
+    fn put_events(&self, input: Input) -> Result<Value, Refusal> {
+        let group = input.required("logGroupName")?;
+        let stream = input.required("logStreamName")?;
+        self.in_group(input, |group| group.streams.get(stream).map(|_| ()).ok_or_else(no_stream))?;
+        let events = input.0["logEvents"].as_array().into_iter().flatten();
+        let lines = events.map(|event| Written {
+            group: group.into(),
+            stream: stream.into(),
+            at: event["timestamp"].as_i64().unwrap_or_else(now),
+            text: event["message"].as_str().unwrap_or_default().into(),
+        });
+        self.kept().write(lines.collect()).map_err(unwritten)?;
+        Ok(json!({}))
+    }
+
+    fn describe_streams(&self, input: Input) -> Result<Value, Refusal> {
+        let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
+        let by_time = input.text("orderBy") == Some("LastEventTime");
+        if by_time && !prefix.is_empty() {
+            return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
+        }
+        let limit = input.0["limit"].as_u64().unwrap_or(50).clamp(1, 50) as usize;
+        let skipped = input.skipped()?;
+        self.in_group(input, |group| {
+            let mut streams: Vec<_> = group.streams.iter().filter(|(name, _)| name.starts_with(prefix)).collect();
+            if by_time {
+                streams.sort_by_key(|(_, stream)| stream.lines.back().map_or(0, |line| line.at));
+            }
+            if input.0["descending"].as_bool().unwrap_or(false) {
+                streams.reverse();
+            }
+            let page = streams.iter().skip(skipped).take(limit);
+            let page: Vec<Value> = page.map(|(name, stream)| describe_stream(name, stream)).collect();
+            let end = skipped + page.len();
+            let mut answer = json!({ "logStreams": page });
+            if end < streams.len() {
+                answer["nextToken"] = json!(end.to_string());
+            }
+            Ok(answer)
+        })
+    }
+
+    /// The newest page unless the oldest is wanted; at either end the token is the one that was given.
+    fn get_events(&self, input: Input) -> Result<Value, Refusal> {
+        let name = input.required("logStreamName")?;
+        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let at = |token: &str| token.parse::<usize>().map_err(|_| invalid("The specified nextToken is invalid."));
+        self.in_group(input, |group| {
+            let stream = group.streams.get(name).ok_or_else(no_stream)?;
+            let lines: Vec<&Line> = stream.lines.iter().filter(|line| input.in_time(line.at)).collect();
+            let token = input.text("nextToken").map(|token| token.split_once('/').unwrap_or(("", token)));
+            let (start, end) = match token {
+                Some(("f", token)) => (at(token)?, at(token)?.saturating_add(limit)),
+                Some(("b", token)) => (at(token)?.saturating_sub(limit), at(token)?),
+                Some((_, _)) => return Err(invalid("The specified nextToken is invalid.")),
+                None if input.0["startFromHead"] == true => (0, limit),
+                None => (lines.len().saturating_sub(limit), lines.len()),
+            };
+            let end = end.min(lines.len());
+            let start = start.min(end);
+            let shown = |line: &&Line| json!({ "timestamp": line.at, "ingestionTime": line.at, "message": line.text });
+            Ok(json!({
+                "events": lines[start..end].iter().map(shown).collect::<Vec<_>>(),
+                "nextForwardToken": format!("f/{end}"),
+                "nextBackwardToken": format!("b/{start}"),
+            }))
+        })
+    }
+
+    fn filter_events(&self, input: Input) -> Result<Value, Refusal> {
+        let prefix = input.text("logStreamNamePrefix").unwrap_or_default();
+        let names = input.list("logStreamNames");
+        let pattern = input.text("filterPattern").unwrap_or_default();
+        let is_regex = pattern.len() > 1 && pattern.starts_with('%') && pattern.ends_with('%');
+        if is_regex || pattern.trim_start().starts_with(['{', '[']) {
+            let text = format!("the local AWS has no patterns of fields and no regular expressions: {pattern}");
+            return Err(taken::refusal(text));
+        }
+        let pattern = Pattern::read(pattern);
+        let limit = input.0["limit"].as_u64().map_or(PAGE, |limit| limit as usize).clamp(1, PAGE);
+        let skipped = input.skipped()?;
+        self.in_group(input, |group| {
+            let mut found: Vec<(&String, &Line)> = group
+                .streams
+                .iter()
+                .filter(|(name, _)| name.starts_with(prefix) && (names.is_empty() || names.contains(&name.as_str())))
+                .flat_map(|(name, stream)| stream.lines.iter().map(move |line| (name, line)))
+                .filter(|(_, line)| input.in_time(line.at) && pattern.fits(&line.text))
+                .collect();
+            // Stable: lines of one moment stay in the order they were written.
+            found.sort_by_key(|(_, line)| line.at);
+            let total = found.len();
+            let page = found.into_iter().enumerate().skip(skipped).take(limit);
+            let events: Vec<Value> = page
+                .map(|(at, (stream, line))| {
+                    json!({
+                        "logStreamName": stream, "timestamp": line.at, "ingestionTime": line.at,
+                        "message": line.text, "eventId": format!("{}{at:08}", line.at),
+                    })
+                })
+                .collect();
+            let end = skipped + events.len();
+            let mut answer = json!({ "events": events, "searchedLogStreams": [] });
+            if end < total {
+                answer["nextToken"] = json!(end.to_string());
+            }
+            Ok(answer)
+        })
+    }
+
+    fn list_tags(&self, input: Input) -> Result<Value, Refusal> {
+        self.tags_of(name_in(input.required("resourceArn")?))
+    }
+
+    /// The same as AWS had it before everything was named by its ARN.
+    fn list_tags_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.tags_of(input.required("logGroupName")?)
+    }
+
+    fn tags_of(&self, name: &str) -> Result<Value, Refusal> {
+        self.kept().groups.get(name).map(|group| json!({ "tags": group.tags })).ok_or_else(no_group)
+    }
+
+    fn tag(&self, input: Input) -> Result<Value, Refusal> {
+        self.add_tags(name_in(input.required("resourceArn")?), input)
+    }
+
+    fn tag_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.add_tags(input.required("logGroupName")?, input)
+    }
+
+    fn add_tags(&self, name: &str, input: Input) -> Result<Value, Refusal> {
+        self.change_group(name, |group| {
+            let added = input.tags();
+            check_tags(&added, &group.tags)?;
+            group.tags.extend(added);
+            Ok(json!({}))
+        })
+    }
+
+    fn untag(&self, input: Input) -> Result<Value, Refusal> {
+        self.remove_tags(name_in(input.required("resourceArn")?), &input.list("tagKeys"))
+    }
+
+    fn untag_by_name(&self, input: Input) -> Result<Value, Refusal> {
+        self.remove_tags(input.required("logGroupName")?, &input.list("tags"))
+    }
+
+    fn remove_tags(&self, name: &str, keys: &[&str]) -> Result<Value, Refusal> {
+        self.change_group(name, |group| {
+            group.tags.retain(|key, _| !keys.contains(&key.as_str()));
+            Ok(json!({}))
+        })
+    }
+
+    /// Nothing is counted in logs here.
+    fn describe_metric_filters(&self, input: Input) -> Result<Value, Refusal> {
+        match input.text("logGroupName") {
+            Some(_) => self.in_group(input, |_| Ok(json!({ "metricFilters": [] }))),
+            None => Ok(json!({ "metricFilters": [] })),
+        }
+    }
+
+    /// Nothing is passed on from logs here.
+    fn describe_subscription_filters(&self, input: Input) -> Result<Value, Refusal> {
+        self.in_group(input, |_| Ok(json!({ "subscriptionFilters": [] })))
+    }
+
+    fn in_group<T>(&self, input: Input, act: impl FnOnce(&Group) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let name = match input.text("logGroupName") {
+            Some(name) => name,
+            None => name_in(input.required("logGroupIdentifier")?),
+        };
+        act(self.kept().groups.get(name).ok_or_else(no_group)?)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, LogGroups> {
+        self.kept.lock()
+    }
+}
+
+type Run = fn(&Logs, Input) -> Result<Value, Refusal>;
+
+const OF_GROUP: Needs = Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), ""))]);
+const OF_STREAM: Needs =
+    Needs::Of(|asked| vec![asked.own(stream_arn(asked.region, group_of(asked), asked.text("logStreamName")))]);
+const BY_ARN: Needs = Needs::Of(|asked| vec![asked.own(asked.text("resourceArn").trim_end_matches(":*"))]);
+
+const PAGED: Option<Page> = Some(Page::Own("limit"));
+
+/// The group that a call names.
+fn group_of<'a>(asked: &'a Asked) -> &'a str {
+    let input = Input(asked.call.input.json().value());
+    let name = input.text("logGroupName").or_else(|| input.text("logGroupIdentifier").map(name_in));
+    name.unwrap_or_default().trim_end_matches(":*")
+}
+
+/// Groups stand in policies with what follows them: `log-group:NAME:log-stream:STREAM` (docs/aws.md §7.6).
+fn stream_arn(region: &str, group: &str, stream: &str) -> String {
+    format!("arn:aws:logs:{region}:{ACCOUNT}:log-group:{group}:log-stream:{stream}")
+}
+
+/// What a function's runtime needs to write a line: its stream, once, and then the line.
+pub fn to_write(region: &str, group: &str, stream: &str) -> [Need; 2] {
+    [
+        Need::new("logs:CreateLogStream", stream_arn(region, group, "")),
+        Need::new("logs:PutLogEvents", stream_arn(region, group, stream)),
+    ]
+}
+
+/// What it needs first, where the group does not exist.
+pub fn to_make_group(region: &str, group: &str) -> Need {
+    Need::new("logs:CreateLogGroup", stream_arn(region, group, ""))
+}
+
+/// What is answered; everything else is refused by name.
+pub const OPERATIONS: &[Operation<Run>] = &[
+    Operation::new(
+        "CreateLogGroup",
+        Writes,
+        OF_GROUP,
+        None,
+        "deletionProtectionEnabled=false logGroupClass=STANDARD logGroupName tags.*",
+        Logs::create_group,
+    ),
+    Operation::new("CreateLogStream", Writes, OF_GROUP, None, "logGroupName logStreamName", Logs::create_stream),
+    Operation::new("DeleteLogGroup", Writes, OF_GROUP, None, "logGroupName", Logs::delete_group),
+    Operation::new("DeleteRetentionPolicy", Writes, OF_GROUP, None, "logGroupName", Logs::delete_retention),
+    Operation::new(
+        "DescribeLogGroups",
+        Reads,
+        OF_GROUP,
+        PAGED,
+        "includeLinkedAccounts=false limit logGroupClass=STANDARD logGroupNamePattern logGroupNamePrefix nextToken",
+        Logs::describe_groups,
+    ),
+    Operation::new(
+        "DescribeLogStreams",
+        Reads,
+        OF_GROUP,
+        PAGED,
+        "descending limit logGroupIdentifier logGroupName logStreamNamePrefix nextToken orderBy",
+        Logs::describe_streams,
+    ),
+    Operation::new(
+        "FilterLogEvents",
+        Reads,
+        OF_GROUP,
+        PAGED,
+        "endTime filterPattern interleaved limit logGroupIdentifier logGroupName logStreamNamePrefix logStreamNames nextToken startFromHead=true startTime unmask=false",
+        Logs::filter_events,
+    ),
+    Operation::new(
+        "GetLogEvents",
+        Reads,
+        OF_STREAM,
+        PAGED,
+        "endTime limit logGroupIdentifier logGroupName logStreamName nextToken startFromHead startTime unmask=false",
+        Logs::get_events,
+    ),
+    Operation::new(
+        "DescribeMetricFilters",
+        Reads,
+        OF_GROUP,
+        None,
+        "limit logGroupName nextToken",
+        Logs::describe_metric_filters,
+    ),
+    Operation::new(
+        "DescribeSubscriptionFilters",
+        Reads,
+        OF_GROUP,
+        None,
+        "limit logGroupName nextToken",
+        Logs::describe_subscription_filters,
+    ),
+    Operation::new("ListTagsForResource", Reads, BY_ARN, None, "resourceArn", Logs::list_tags),
+    Operation::new("ListTagsLogGroup", Reads, OF_GROUP, None, "logGroupName", Logs::list_tags_by_name),
+    Operation::new(
+        "PutLogEvents",
+        Writes,
+        OF_STREAM,
+        None,
+        "logEvents.message logEvents.timestamp logGroupName logStreamName sequenceToken",
+        Logs::put_events,
+    ),
+    Operation::new("PutRetentionPolicy", Writes, OF_GROUP, None, "logGroupName retentionInDays", Logs::put_retention),
+    Operation::new("TagLogGroup", Writes, OF_GROUP, None, "logGroupName tags.*", Logs::tag_by_name),
+    Operation::new("TagResource", Writes, BY_ARN, None, "resourceArn tags.*", Logs::tag),
+    Operation::new("UntagLogGroup", Writes, OF_GROUP, None, "logGroupName tags", Logs::untag_by_name),
+    Operation::new("UntagResource", Writes, BY_ARN, None, "resourceArn tagKeys", Logs::untag),
+];
+
+fn unwritten(fault: io::Error) -> Refusal {
+    Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
+}
+
+pub fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+/// The fields of a call.
+#[derive(Clone, Copy)]
+pub struct Input<'a>(&'a Value);
+
+impl<'a> Input<'a> {
+    fn text(self, name: &str) -> Option<&'a str> {
+        self.0[name].as_str()
+    }
+
+    fn required(self, name: &str) -> Result<&'a str, Refusal> {
+        self.text(name).ok_or_else(|| invalid(&format!("{name} is missing")))
+    }
+
+    /// How many items the pages before have shown.
+    fn skipped(self) -> Result<usize, Refusal> {
+        let token = self.text("nextToken").filter(|token| !token.is_empty());
+        token.map_or(Ok(0), |token| token.parse().map_err(|_| invalid("The specified nextToken is invalid.")))
+    }
+
+    fn list(self, name: &str) -> Vec<&'a str> {
+        self.0[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    fn tags(self) -> BTreeMap<String, String> {
+        let tags = self.0["tags"].as_object().into_iter().flat_map(Map::iter);
+        tags.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+    }
+
+    fn in_time(self, at: i64) -> bool {
+        let bound = |name: &str| self.0[name].as_i64();
+        bound("startTime").is_none_or(|start| at >= start) && bound("endTime").is_none_or(|end| at < end)
+    }
+}
+
+/// Whether tags can be added to those that are `there`, with the codes of `API:logs.TagResource`.
+fn check_tags(added: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let pairs = added.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    STRICT.check(pairs, there.keys().map(String::as_str)).map_err(|flaw| match flaw {
+        Flaw::TooMany => Refusal::new(400, "TooManyTagsException", "A resource can have no more than 50 tags."),
+        Flaw::Reserved(key) => invalid(&format!("Tag keys that begin with aws: are reserved: {key}")),
+        flaw => invalid(&flaw.in_map().unwrap_or_default()),
+    })
+}
+
+/// A filter of plain terms: all of them, or with `?` any of them; `-` excludes.
+struct Pattern {
+    all: Vec<String>,
+    any: Vec<String>,
+    none: Vec<String>,
+}
+
+impl Pattern {
+    fn read(text: &str) -> Pattern {
+        let mut pattern = Pattern { all: Vec::new(), any: Vec::new(), none: Vec::new() };
+        for term in terms(text) {
+            match (term.strip_prefix('?'), term.strip_prefix('-')) {
+                (Some(term), _) => pattern.any.push(term.trim_matches('"').to_owned()),
+                (_, Some(term)) => pattern.none.push(term.trim_matches('"').to_owned()),
+                _ => pattern.all.push(term.trim_matches('"').to_owned()),
+            }
+        }
+        pattern
+    }
+
+    fn fits(&self, text: &str) -> bool {
+        let found = |term: &String| text.contains(term.as_str());
+        self.all.iter().all(found)
+            && (self.any.is_empty() || self.any.iter().any(found))
+            && !self.none.iter().any(found)
+    }
+}
+
+/// Words, where quotes keep blanks.
+fn terms(text: &str) -> Vec<String> {
+    let mut terms = vec![String::new()];
+    let mut quoted = false;
+    for letter in text.chars() {
+        quoted ^= letter == '"';
+        match terms.last_mut() {
+            Some(term) if quoted || !letter.is_whitespace() => term.push(letter),
+            _ => terms.push(String::new()),
+        }
+    }
+    terms.retain(|term| !term.is_empty());
+    terms
+}
+
+fn describe_stream(name: &str, stream: &Stream) -> Value {
+    let mut described = json!({ "logStreamName": name, "creationTime": stream.created, "storedBytes": 0 });
+    if let (Some(first), Some(last)) = (stream.lines.front(), stream.lines.back()) {
+        described["firstEventTimestamp"] = first.at.into();
+        described["lastEventTimestamp"] = last.at.into();
+        described["lastIngestionTime"] = last.at.into();
+    }
+    described
+}
+
+/// The name in a group's ARN, which may end in `:*`.
+fn name_in(arn: &str) -> &str {
+    let name = arn.split_once(":log-group:").map_or(arn, |(_, name)| name);
+    name.strip_suffix(":*").unwrap_or(name)
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::new(400, "InvalidParameterException", text)
+}
+
+fn no_group() -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", "The specified log group does not exist.")
+}
+
+fn no_stream() -> Refusal {
+    Refusal::new(400, "ResourceNotFoundException", "The specified log stream does not exist.")
+}
+
+fn now() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_are_joined_by_and_or_and_not() {
+        let fits = |pattern: &str, text: &str| Pattern::read(pattern).fits(text);
+        assert!(fits("", "anything"));
+        assert!(fits("\"two words\" three", "three, two words"));
+        assert!(!fits("one two", "one"));
+        assert!(fits("?one ?two", "two"));
+        assert!(!fits("one -two", "one two"));
+    }
+
+    #[test]
+    fn the_events_of_a_call_are_kept_together_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |logs: &Logs, texts: &[&str]| {
+            let events: Vec<Value> = texts.iter().map(|text| json!({ "timestamp": 1, "message": text })).collect();
+            let input = json!({ "logGroupName": "group", "logStreamName": "stream", "logEvents": events });
+            logs.put_events(Input(&input))
+        };
+        let lines = |logs: &Logs| -> Vec<String> {
+            logs.kept().groups["group"].streams["stream"].lines.iter().map(|line| line.text.clone()).collect()
+        };
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        logs.create_group(Input(&json!({ "logGroupName": "group" }))).unwrap();
+        logs.create_stream(Input(&json!({ "logGroupName": "group", "logStreamName": "stream" }))).unwrap();
+        put(&logs, &["a", "b"]).unwrap();
+        drop(logs);
+        let is_log = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "log");
+        let file = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).find(is_log).unwrap();
+        let first = std::fs::metadata(&file).unwrap().len();
+        put(&Logs::open(dir.path(), "us-east-1").unwrap(), &["c", "d", "e"]).unwrap();
+        let whole = std::fs::read(&file).unwrap();
+        assert!(first > 0 && whole.len() as u64 > first);
+        // A server may be killed after any byte of what it writes, and before it notes that it has written it.
+        std::fs::remove_file(dir.path().join("log-groups.mark")).unwrap();
+        for length in first as usize..=whole.len() {
+            std::fs::write(&file, &whole[..length]).unwrap();
+            let kept = lines(&Logs::open(dir.path(), "us-east-1").unwrap());
+            let expected = if length == whole.len() { vec!["a", "b", "c", "d", "e"] } else { vec!["a", "b"] };
+            assert_eq!(kept, expected, "{length} bytes");
+        }
+        // A refused call has left nothing behind: a retry writes its events once.
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert_eq!(put(&logs, &["f", "g"]).unwrap_err().status, 500);
+        assert_eq!(lines(&logs).len(), 5);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, &whole).unwrap();
+        put(&logs, &["f", "g"]).unwrap();
+        drop(logs);
+        assert_eq!(lines(&Logs::open(dir.path(), "us-east-1").unwrap()), ["a", "b", "c", "d", "e", "f", "g"]);
+    }
+
+    #[test]
+    fn old_streams_make_room_for_new_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::open(dir.path(), "us-east-1").unwrap();
+        for number in 0..KEPT_STREAMS + 5 {
+            logs.write("group", &format!("stream {number}"), "line");
+        }
+        assert_eq!(logs.kept().groups["group"].streams.len(), KEPT_STREAMS);
+    }
+
+    #[test]
+    fn a_group_is_named_by_its_arn_with_and_without_a_star() {
+        for arn in
+            ["arn:aws:logs:us-east-1:0:log-group:/aws/lambda/f", "arn:aws:logs:us-east-1:0:log-group:/aws/lambda/f:*"]
+        {
+            assert_eq!(name_in(arn), "/aws/lambda/f");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Names of deleted buckets, which AWS does not make available again at once (docs/aws.md §4.1).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use kit::answer::Refusal;
+use kit::speed::Speed;
+
+/// How long a name is blocked, in seconds: AWS's minutes at their shortest.
+const BLOCKED_S: u64 = 120;
+/// The least that it takes here, at any speed, so that no client can count on the name.
+const LEAST: Duration = Duration::from_millis(300);
+
+/// The names that are not free yet. A restart frees them all.
+#[derive(Debug)]
+pub(super) struct Freed {
+    time: Duration,
+    until: Mutex<BTreeMap<String, Instant>>,
+}
+
+impl Freed {
+    pub(super) fn at(speed: Speed) -> Freed {
+        Freed { time: speed.takes(BLOCKED_S).max(LEAST), until: Mutex::default() }
+    }
+
+    /// A bucket was deleted.
+    pub(super) fn give_up(&self, bucket: &str) {
+        let mut until = self.until.lock();
+        until.insert(bucket.to_owned(), Instant::now() + self.time);
+    }
+
+    /// Refuses a name that is not free again.
+    pub(super) fn refuse(&self, bucket: &str) -> Result<(), Refusal> {
+        let mut until = self.until.lock();
+        let now = Instant::now();
+        until.retain(|_, end| *end > now);
+        if !until.contains_key(bucket) {
+            return Ok(());
+        }
+        let text =
+            "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+        Err(Refusal::new(409, "OperationAborted", text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_free_again_after_a_while() {
+        for (speed, time) in [(Speed::REAL, Duration::from_secs(BLOCKED_S)), (Speed::FAST, LEAST)] {
+            let freed = Freed::at(speed);
+            assert!(freed.refuse("images").is_ok());
+            freed.give_up("images");
+            assert_eq!(freed.refuse("images").unwrap_err().code, "OperationAborted");
+            assert!(freed.refuse("other").is_ok());
+            tokio::time::advance(time).await;
+            assert!(freed.refuse("images").is_ok());
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! S3: buckets, objects and their versions, on disk, with CORS and event notifications.
+
+mod about;
+mod ask;
+mod blobs;
+mod body;
+mod bucket;
+mod checksum;
+mod cors;
+mod events;
+pub mod form;
+mod freed;
+mod lifecycle;
+mod listing;
+mod lock;
+mod multipart;
+mod needs;
+mod not_yet;
+mod notification;
+mod object;
+mod operation;
+mod policy;
+mod precondition;
+mod removal;
+mod settings;
+mod spool;
+mod store;
+mod strangers;
+mod tags;
+mod xml;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use ask::Ask;
+use chaos::Faults;
+use freed::Freed;
+use functions::lambda::{CodeObjects, Lambda};
+use identity::iam::Iam;
+use identity::permissions::{Caller, Need};
+use kit::answer::{Protocol, Refusal, Response, empty, not_implemented};
+use kit::call::Request;
+pub use kit::s3_address::{bucket_arn, copied, is_named_by_host, object_arn, target};
+pub use needs::object_need;
+use not_yet::NotYet;
+pub use object::TOO_LARGE;
+pub use operation::{identify, rows};
+pub use spool::{Incoming, Spool};
+use store::Store;
+pub use strangers::{Strangers, moved};
+
+/// The largest object that functions and instances may be made of: far more than AWS lets them have.
+pub const IN_MEMORY: u64 = 1 << 30;
+const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// The buckets.
+///
+/// Guarantees: what was answered with success is in the hands of the operating system, so killing the server loses
+/// nothing of it; only the machine itself may, when its power goes. What could not be written is answered with 500 and
+/// has not happened. Bytes that are not what was written are never answered.
+pub struct S3 {
+    store: Store,
+    region: String,
+    lambda: Arc<Lambda>,
+    iam: Arc<Iam>,
+    faults: Arc<Faults>,
+    /// Whose buckets are not ours.
+    strangers: Arc<Strangers>,
+    freed: Freed,
+    not_yet: NotYet,
+}
+
+impl S3 {
+    /// Finds again what an earlier server stored below `dir`.
+    pub fn open(
+        dir: &Path,
+        region: &str,
+        lambda: Arc<Lambda>,
+        iam: Arc<Iam>,
+        faults: Arc<Faults>,
+        strangers: Arc<Strangers>,
+    ) -> anyhow::Result<S3> {
+        let speed = lambda.speed();
+        let store = Store::open(dir)?;
+        iam.resource_policies(region).buckets.replace(store.read(policy::of));
+        Ok(S3 {
+            store,
+            region: region.to_owned(),
+            lambda,
+            iam,
+            faults,
+            strangers,
+            freed: Freed::at(speed),
+            not_yet: NotYet::at(speed),
+        })
+    }
+
+    /// Answers a request whose sender is known; `operation` is its name.
+    pub async fn answer(&self, operation: &str, request: &Request, caller: &Caller) -> Response {
+        let mut answer = match self.act(operation, request, caller).await {
+            Ok(answer) => answer,
+            Err(refusal) => refused(&refusal, request),
+        };
+        if is_missing(operation, &answer)
+            && let (Some(bucket), Some(_)) = target(request)
+            && let Err(denial) = caller.may(&Need::new("s3:ListBucket", bucket_arn(&bucket)))
+            && self.store.read(|state| state.buckets.contains_key(&bucket))
+        {
+            // A caller that may not list a bucket does not learn what is missing in it.
+            let refusal = Refusal::new(403, "AccessDenied", denial.text());
+            answer = refused(&refusal, request);
+            denial.mark(&mut answer);
+        }
+        self.let_page_read(request, &mut answer);
+        answer
+    }
+
+    /// A refusal that a page of an allowed origin can read.
+    pub fn refuse(&self, refusal: &Refusal, request: &Request) -> Response {
+        let mut answer = refused(refusal, request);
+        self.let_page_read(request, &mut answer);
+        answer
+    }
+
+    /// Refuses the name of a bucket that was deleted a moment ago.
+    pub fn refuse_freed(&self, bucket: &str) -> Result<(), Refusal> {
+        self.freed.refuse(bucket)
+    }
+
+    async fn act(&self, operation: &str, request: &Request, caller: &Caller) -> Result<Response, Refusal> {
+        let (bucket, key) = target(request);
+        if let Some(bucket) = &bucket
+            && let Some(answer) = self.strangers.refuse(bucket, operation, request, &self.region)
+        {
+            return Ok(answer);
+        }
+        if operation == "Preflight" {
+            return Ok(cors::preflight(request, &self.cors_rules(bucket.as_deref().unwrap_or_default())));
+        }
+        let Some(row) = operation::named(operation) else {
+            let text = "The specified method is not allowed against this resource.";
+            return Err(Refusal::new(405, "MethodNotAllowed", text));
+        };
+        let Some(answered) = &row.answered else {
+            return Ok(not_implemented(Protocol::RestXml, "s3", operation));
+        };
+        if percent_decode_str(&request.path).decode_utf8().is_err() {
+            return Err(Refusal::new(400, "InvalidURI", "Couldn't parse the specified URI."));
+        }
+        let request = body::whole(operation, request)?;
+        let ask = Ask::of(row, request, (bucket.unwrap_or_default(), key.unwrap_or_default()), caller)?;
+        (answered.run)(self, &ask).await
+    }
+
+    /// Tells the functions that wait for it about an object, at least once each.
+    async fn announce(&self, event: &str, bucket: &str, key: &str, facts: &Value) -> Result<(), Refusal> {
+        let told = self.store.read(|state| state.buckets.get(bucket).map(|found| found.settings.notifications()));
+        let in_force = self.not_yet.in_force(bucket, told.unwrap_or_default());
+        for notification in in_force.iter().filter(|one| one.wants(event, key)) {
+            let document = events::document(event, &notification.id, bucket, key, facts, &self.region);
+            let source = bucket_arn(bucket);
+            let delays = self.faults.deliveries(bucket, key);
+            self.lambda.send_event(&notification.function, "s3.amazonaws.com", &source, document, &delays).await?;
+        }
+        Ok(())
+    }
+
+    fn let_page_read(&self, request: &Request, answer: &mut Response) {
+        if let (Some(bucket), true) = (target(request).0, request.headers.contains_key("origin")) {
+            cors::allow(request, &self.cors_rules(&bucket), answer);
+        }
+    }
+
+    fn cors_rules(&self, bucket: &str) -> Vec<cors::Rule> {
+        self.store.read(|state| state.buckets.get(bucket).map(|found| cors::of(&found.settings))).unwrap_or_default()
+    }
+}
+
+/// Whether an answer says that an object does not exist.
+fn is_missing(operation: &str, answer: &Response) -> bool {
+    answer.status() == 404
+        && matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "CopyObject")
+}
+
+/// `ListBuckets` of these regions.
+pub fn list_buckets(request: &Request, caller: &Caller, regions: &[&S3]) -> Response {
+    let row = operation::named("ListBuckets").expect("it is served");
+    let listed = Ask::of(row, request.clone(), Default::default(), caller);
+    listed.and_then(|ask| listing::buckets(&ask, regions)).unwrap_or_else(|refusal| refused(&refusal, request))
+}
+
+#[async_trait]
+impl CodeObjects for S3 {
+    async fn code(&self, bucket: &str, key: &str) -> Result<Bytes, Refusal> {
+        self.object(bucket, key, IN_MEMORY).await
+    }
+}
+
+/// A refusal as S3 writes it; `HEAD` has no body to write it in.
+fn refused(refusal: &Refusal, request: &Request) -> Response {
+    if request.method == Method::HEAD {
+        return empty(refusal.status);
+    }
+    let mut answer = refusal.answer(Protocol::RestXml);
+    let resource = format!("{}</Error>", xml::element("Resource", &request.path));
+    let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
+    // Whoever reports a refusal finds the same id in its headers.
+    let id = body.split_once("<RequestId>").and_then(|(_, rest)| rest.split_once('<'));
+    about::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
+    *answer.body_mut() = Bytes::from(body);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer
+}
+
+#[cfg(test)]
+fn bare(method: Method) -> Request {
+    let (path, query) = ("/".to_owned(), String::new());
+    Request { method, path, query, headers: http::HeaderMap::new(), body: Bytes::new(), upload: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_named_by_the_path_or_by_the_host() {
+        let named = |host: &str, path: &str| {
+            let mut request = Request { path: path.to_owned(), ..bare(Method::GET) };
+            request.headers.insert("host", host.parse().unwrap());
+            target(&request)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(named("127.0.0.1:4566", "/b/a%2Fb/c"), (some("b"), some("a/b/c")));
+        assert_eq!(named("b.localhost:4566", "/a/b"), (some("b"), some("a/b")));
+        assert_eq!(named("localhost", "/b/"), (some("b"), None));
+        assert_eq!(named("localhost", "/"), (None, None));
+    }
+}

@@ -1,0 +1,537 @@
+//! Multipart uploads, durable from their first part on: no restart interrupts them.
+
+use std::ops::Range;
+
+use md5::{Digest, Md5};
+use uuid::Uuid;
+
+use super::S3;
+use super::about::{check_acl, set};
+use super::ask::Ask;
+use super::blobs::Blob;
+use super::body::Body;
+use super::checksum::{Algorithm, Checksum, Sum};
+use super::listing::{self, Names, moment};
+use super::object::{Draft, Made, VERSION, unread};
+use super::precondition;
+use super::store::{About, Change, Content, Kind, Object, Part, State, Upload, now};
+use super::xml::{self, Element, element, malformed, unserved, wrap};
+use kit::ACCOUNT;
+use kit::answer::{Refusal, Response, empty};
+
+/// Every part but the last has at least this size (docs/aws.md name no limit; S3's quota page does).
+const SMALLEST: u64 = 5 << 20;
+const PAGE: usize = 1000;
+
+const ALGORITHM: &str = "x-amz-checksum-algorithm";
+const CHECKSUM_TYPE: &str = "x-amz-checksum-type";
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Composite => "COMPOSITE",
+            Kind::FullObject => "FULL_OBJECT",
+        }
+    }
+}
+
+impl Upload {
+    /// What a list says about its checksums.
+    fn checksums(&self) -> String {
+        self.algorithm.map_or_else(String::new, |(algorithm, kind)| {
+            element("ChecksumAlgorithm", algorithm.name()) + &element("ChecksumType", kind.name())
+        })
+    }
+}
+
+impl State {
+    fn upload(&self, ask: &Ask) -> Result<(String, &Upload), Refusal> {
+        self.bucket(&ask.bucket)?;
+        let id = ask.text("uploadId");
+        let found = self.uploads.get(&id).filter(|upload| upload.bucket == ask.bucket && upload.key == ask.key);
+        let absent = || {
+            let text = "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+            Refusal::new(404, "NoSuchUpload", text)
+        };
+        Ok((id, found.ok_or_else(absent)?))
+    }
+}
+
+impl S3 {
+    pub(super) fn begin_upload(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let about = About::of(ask)?;
+        let algorithm = checksums_of(ask)?;
+        let id = self.store.change(|state, ids| {
+            let settings = &state.bucket(&ask.bucket)?.settings;
+            check_acl(settings, ask.header("x-amz-acl"))?;
+            settings.check_default_encryption(ask.header(super::about::ENCRYPTION))?;
+            settings.locked(about.clone())?;
+            let (bucket, key, parts) = (ask.bucket.clone(), ask.key.clone(), Default::default());
+            let upload = Upload { bucket, key, begun: now(), about, algorithm, parts };
+            // Ids are in the order in which they are given: a list can go on behind an upload that is gone.
+            let id = format!("{}{}", ids.next(), Uuid::new_v4().simple());
+            Ok((vec![Change::Begin { id: id.clone(), upload }], id))
+        })?;
+        let names = element("Bucket", &ask.bucket) + &element("Key", &ask.key) + &element("UploadId", &id);
+        let mut answer = xml::document("InitiateMultipartUploadResult", &names);
+        let headers = answer.headers_mut();
+        set(headers, super::about::ENCRYPTION, "AES256");
+        if let Some((algorithm, kind)) = algorithm {
+            set(headers, ALGORITHM, algorithm.name());
+            set(headers, CHECKSUM_TYPE, kind.name());
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn put_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let announced = Checksum::announced(&ask.request)?.map(|checksum| checksum.sum());
+        let part = self.keep_part(ask, &Body::of(&ask.request), announced).await?;
+        let mut answer = empty(200);
+        let headers = answer.headers_mut();
+        set(headers, "etag", &format!("\"{}\"", part.etag));
+        set(headers, super::about::ENCRYPTION, "AES256");
+        if let Some(sum) = &part.sum {
+            sum.write(headers);
+        }
+        Ok(answer)
+    }
+
+    /// Writes a part; an older one of its number goes when this is there.
+    async fn keep_part(&self, ask: &Ask<'_>, body: &Body, announced: Option<Sum>) -> Result<Part, Refusal> {
+        let number = number(ask)?;
+        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
+        let sum = sum_of_part(algorithm, announced, body, ask.row.name)?;
+        let etag = hex::encode(body.md5());
+        let blob = self.keep(body).await?;
+        let part = Part { number, written: now(), etag, sum, blob: blob.clone() };
+        let kept = self.store.change(|state, _| {
+            let (id, _) = state.upload(ask)?;
+            Ok((vec![Change::Part { id, part: part.clone() }], ()))
+        });
+        kept.inspect_err(|_| self.store.blobs.remove([&blob]))?;
+        Ok(part)
+    }
+
+    pub(super) async fn copy_part(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let algorithm = self.store.read(|state| Ok::<_, Refusal>(state.upload(ask)?.1.algorithm))?;
+        let algorithm = algorithm.map_or(Algorithm::Crc64Nvme, |(algorithm, _)| algorithm);
+        let (found, body) = self.source(ask, |object| Ok((range(ask, object)?, algorithm))).await?;
+        let part = self.keep_part(ask, &body, None).await?;
+        let facts = element("LastModified", &moment(part.written))
+            + &element("ETag", &format!("\"{}\"", part.etag))
+            + &part.sum.as_ref().map(Sum::xml).unwrap_or_default();
+        let mut answer = xml::document("CopyPartResult", &facts);
+        if found.is_versioned {
+            set(answer.headers_mut(), "x-amz-copy-source-version-id", &found.version.id);
+        }
+        set(answer.headers_mut(), super::about::ENCRYPTION, "AES256");
+        Ok(answer)
+    }
+
+    pub(super) fn abort_upload(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.store.change(|state, _| {
+            let (id, _) = state.upload(ask)?;
+            Ok((vec![Change::End { id }], ()))
+        })?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn list_parts(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let (after, limit) = (ask.count("part-number-marker")?.unwrap_or(0), ask.size("max-parts", PAGE)?);
+        self.store.read(|state| {
+            let (id, upload) = state.upload(ask)?;
+            let mut left = upload.parts.values().filter(|part| part.number as usize > after);
+            let page: Vec<&Part> = left.by_ref().take(limit).collect();
+            let owner = element("ID", ACCOUNT);
+            let mut body = element("Bucket", &upload.bucket) + &element("Key", &upload.key) + &element("UploadId", &id);
+            body += &(wrap("Initiator", &owner) + &wrap("Owner", &owner));
+            body += &element("StorageClass", &upload.about.class.0);
+            body += &element("PartNumberMarker", &after.to_string());
+            if let Some(last) = page.last() {
+                body += &element("NextPartNumberMarker", &last.number.to_string());
+            }
+            let more = limit > 0 && left.next().is_some();
+            body += &(element("MaxParts", &limit.to_string()) + &element("IsTruncated", &more.to_string()));
+            body += &upload.checksums();
+            for part in page {
+                let facts = element("PartNumber", &part.number.to_string())
+                    + &element("LastModified", &moment(part.written))
+                    + &element("ETag", &format!("\"{}\"", part.etag))
+                    + &element("Size", &part.blob.size.to_string())
+                    + &part.sum.as_ref().map(Sum::xml).unwrap_or_default();
+                body += &wrap("Part", &facts);
+            }
+            Ok(xml::document("ListPartsResult", &body))
+        })
+    }
+
+    /// `ListMultipartUploads` of one bucket.
+    pub(super) fn list_uploads(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let names = Names::of(ask)?;
+        let (after, after_id) = (ask.text("key-marker"), ask.text("upload-id-marker"));
+        let limit = ask.size("max-uploads", PAGE)?;
+        self.store.read(|state| {
+            state.bucket(&ask.bucket)?;
+            let ours = state.uploads.iter().filter(|(_, upload)| upload.bucket == ask.bucket);
+            let mut found: Vec<(&str, &str, &Upload)> =
+                ours.map(|(id, upload)| (upload.key.as_str(), id.as_str(), upload)).collect();
+            found.sort_by_key(|(key, id, _)| (*key, *id));
+            found.retain(|(key, id, _)| match after_id.as_str() {
+                _ if after.is_empty() => true,
+                "" => *key > after.as_str(),
+                after_id => (*key, *id) > (after.as_str(), after_id),
+            });
+            let (body, next) = uploads_page(&found, &names, &after, limit);
+            let mut head = element("Bucket", &ask.bucket) + &names.show("KeyMarker", &after);
+            head += &element("UploadIdMarker", &after_id);
+            if let Some((key, id)) = &next {
+                head += &(names.show("NextKeyMarker", key) + &element("NextUploadIdMarker", id));
+            }
+            head += &names.head();
+            head += &(element("MaxUploads", &limit.to_string()) + &element("IsTruncated", &next.is_some().to_string()));
+            Ok(xml::document("ListMultipartUploadsResult", &(head + &body)))
+        })
+    }
+
+    /// Puts the parts together. Until this has answered the upload is there and can be completed again.
+    pub(super) async fn complete_upload(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let (id, upload) = self.store.read(|state| {
+            let (id, upload) = state.upload(ask)?;
+            Ok::<_, Refusal>((id, upload.clone()))
+        })?;
+        let parts = self.wanted_parts(&upload, ask).await?;
+        let precondition = precondition::of_write(ask)?;
+        let size: u64 = parts.iter().map(|part| part.blob.size).sum();
+        if ask.header("x-amz-mp-object-size").is_some_and(|said| said.parse() != Ok(size)) {
+            let text = "The provided 'x-amz-mp-object-size' header value does not match what was computed.";
+            return Err(Refusal::new(400, "InvalidRequest", text));
+        }
+        let sum = sum_of_whole(&upload, &parts);
+        self.check_whole(&parts, sum.as_ref(), ask).await?;
+        let tags: Vec<u8> = parts.iter().flat_map(|part| hex::decode(&part.etag).unwrap_or_default()).collect();
+        let etag = format!("{}-{}", hex::encode(Md5::digest(&tags)), parts.len());
+        let draft = Draft { etag: etag.clone(), size, sum: sum.clone(), content: Content::Parts(parts) };
+        let facts = draft.facts();
+        let made: Made = self.put_with(ask, upload.about, draft, &precondition, vec![Change::End { id }])?;
+        self.announce_made(ask, &made, facts).await?;
+        let host = ask.header("host").unwrap_or("localhost");
+        let path = listing::url(&ask.key);
+        let facts = element("Location", &format!("http://{host}/{}/{path}", ask.bucket))
+            + &element("Bucket", &ask.bucket)
+            + &element("Key", &ask.key)
+            + &element("ETag", &format!("\"{etag}\""))
+            + &sum.as_ref().map(Sum::xml_of_object).unwrap_or_default();
+        let mut answer = xml::document("CompleteMultipartUploadResult", &facts);
+        made.tell(answer.headers_mut());
+        if !made.is_versioned {
+            answer.headers_mut().remove(VERSION);
+        }
+        Ok(answer)
+    }
+
+    /// The parts the request lists, if they are there and may be put together.
+    async fn wanted_parts(&self, upload: &Upload, ask: &Ask<'_>) -> Result<Vec<Part>, Refusal> {
+        let document = Element::read(&ask.request.body, "CompleteMultipartUpload")?;
+        document.expect(&["Part*"], &[])?;
+        let listed: Vec<Wanted> = document.children.iter().map(Wanted::of).collect::<Result<_, _>>()?;
+        if listed.is_empty() {
+            return Err(malformed());
+        }
+        if !listed.is_sorted_by(|one, next| one.number < next.number) {
+            let text = "The list of parts was not in ascending order. Parts must be ordered by part number.";
+            return Err(Refusal::new(400, "InvalidPartOrder", text));
+        }
+        let mut wanted = Vec::with_capacity(listed.len());
+        for one in &listed {
+            if let Some((algorithm, Kind::Composite)) = upload.algorithm
+                && !one.sums.iter().any(|sum| sum.algorithm == algorithm)
+            {
+                return Err(without_checksum(algorithm, one.number));
+            }
+            let part = upload.parts.get(&one.number).filter(|part| part.etag == precondition::bare(&one.etag));
+            let part = part.ok_or_else(no_part)?;
+            for sum in &one.sums {
+                self.check_part(part, sum).await?;
+            }
+            wanted.push(part.clone());
+        }
+        let all_but_last = wanted.split_last().map(|(_, rest)| rest).unwrap_or_default();
+        if all_but_last.iter().any(|part| part.blob.size < SMALLEST) {
+            let text = "Your proposed upload is smaller than the minimum allowed size";
+            return Err(Refusal::new(400, "EntityTooSmall", text));
+        }
+        Ok(wanted)
+    }
+
+    /// Whether the part is the one that is meant. One that is not cannot be told from one that is not there
+    /// (`API:s3.CompleteMultipartUpload`, `InvalidPart`).
+    async fn check_part(&self, part: &Part, said: &Sum) -> Result<(), Refusal> {
+        let is_it = match &part.sum {
+            Some(sum) if sum.algorithm == said.algorithm => sum == said,
+            _ => Sum::new(said.algorithm, &self.checksum(vec![part.blob.clone()], said.algorithm).await?) == *said,
+        };
+        if is_it { Ok(()) } else { Err(no_part()) }
+    }
+
+    async fn checksum(&self, of: Vec<Blob>, algorithm: Algorithm) -> Result<Vec<u8>, Refusal> {
+        self.store.blobs.checksum(of, algorithm).await.map_err(|trouble| unread(&trouble))
+    }
+
+    /// Compares the checksum that comes with the request that completes an upload.
+    async fn check_whole(&self, parts: &[Part], sum: Option<&Sum>, ask: &Ask<'_>) -> Result<(), Refusal> {
+        // Of the checksums of parts the value has their number behind it.
+        let said = Algorithm::ALL.into_iter().find_map(|one| Some((one, ask.header(one.header())?)));
+        let is_composite = |said: &str| said.contains('-') || ask.header(CHECKSUM_TYPE) == Some("COMPOSITE");
+        if let Some((algorithm, said)) = said.filter(|(_, said)| is_composite(said)) {
+            let is_it = sum.is_some_and(|sum| {
+                sum.algorithm == algorithm && (sum.value == said || sum.value.split('-').next() == Some(said))
+            });
+            return if is_it { Ok(()) } else { Err(bad_digest(algorithm)) };
+        }
+        let Some(checksum) = Checksum::announced(&ask.request)? else { return Ok(()) };
+        match sum {
+            Some(sum) if sum.algorithm == checksum.algorithm && sum.kind() == "FULL_OBJECT" => {
+                if *sum == checksum.sum() { Ok(()) } else { Err(bad_digest(checksum.algorithm)) }
+            }
+            _ => {
+                let blobs = parts.iter().map(|part| part.blob.clone()).collect();
+                checksum.check(&self.checksum(blobs, checksum.algorithm).await?)
+            }
+        }
+    }
+}
+
+/// A part that is said to be one of the object's.
+struct Wanted {
+    number: u32,
+    etag: String,
+    sums: Vec<Sum>,
+}
+
+impl Wanted {
+    fn of(part: &Element) -> Result<Wanted, Refusal> {
+        let names = Algorithm::ALL.map(Algorithm::element);
+        let mut known: Vec<&str> = names.iter().map(String::as_str).collect();
+        known.extend(["PartNumber", "ETag"]);
+        const OTHERS: &[&str] =
+            &["ChecksumSHA512", "ChecksumMD5", "ChecksumXXHASH64", "ChecksumXXHASH3", "ChecksumXXHASH128"];
+        part.expect(&known, OTHERS)?;
+        let sums = Algorithm::ALL.into_iter().filter_map(|algorithm| {
+            let value = part.get(&algorithm.element())?.trim().to_owned();
+            Some(Sum { algorithm, value })
+        });
+        let number = part.number("PartNumber")?.and_then(|number| u32::try_from(number).ok());
+        Ok(Wanted {
+            number: number.ok_or_else(malformed)?,
+            etag: part.need("ETag")?.trim().to_owned(),
+            sums: sums.collect(),
+        })
+    }
+}
+
+fn no_part() -> Refusal {
+    let text = "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    Refusal::new(400, "InvalidPart", text)
+}
+
+fn bad_digest(algorithm: Algorithm) -> Refusal {
+    let text = format!("The {} you specified did not match the calculated checksum.", algorithm.name());
+    Refusal::new(400, "BadDigest", text)
+}
+
+/// The checksum of a part is of the algorithm of its upload; an upload without one takes any.
+fn sum_of_part(
+    algorithm: Option<(Algorithm, Kind)>,
+    announced: Option<Sum>,
+    body: &Body,
+    operation: &str,
+) -> Result<Option<Sum>, Refusal> {
+    let Some((expected, kind)) = algorithm else {
+        return Ok(Some(match announced {
+            Some(announced) => announced,
+            None => body.sum(Algorithm::Crc64Nvme)?,
+        }));
+    };
+    match announced {
+        Some(sum) if sum.algorithm == expected => Ok(Some(sum)),
+        // Copies come without, and S3 computes theirs.
+        None if kind == Kind::FullObject || operation == "UploadPartCopy" => Ok(Some(body.sum(expected)?)),
+        other => {
+            let name = |algorithm: Algorithm| algorithm.name().to_ascii_lowercase();
+            let actual = other.map_or_else(|| "null".to_owned(), |sum| name(sum.algorithm));
+            let text = format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {actual}",
+                name(expected)
+            );
+            Err(Refusal::new(400, "InvalidRequest", text))
+        }
+    }
+}
+
+/// The checksum of an object in parts, where it follows from those of the parts.
+fn sum_of_whole(upload: &Upload, parts: &[Part]) -> Option<Sum> {
+    let sums: Vec<&Sum> = parts.iter().map(|part| part.sum.as_ref()).collect::<Option<_>>()?;
+    let sized = || sums.iter().zip(parts).map(|(sum, part)| (*sum, part.blob.size)).collect::<Vec<_>>();
+    match upload.algorithm {
+        Some((algorithm, Kind::Composite)) => Sum::composite(algorithm, &sums),
+        Some((algorithm, Kind::FullObject)) => Sum::whole(algorithm, &sized()),
+        None => Sum::whole(sums.first()?.algorithm, &sized()),
+    }
+}
+
+/// By which checksums an upload will be known, if its first request says so, and whether they are of its parts or of the
+/// whole: CRC64NVME is of the whole only, SHA-1 and SHA-256 of parts only, the others of parts unless it is said
+/// otherwise (S3 user guide, "Checking object integrity for data uploads").
+fn checksums_of(ask: &Ask) -> Result<Option<(Algorithm, Kind)>, Refusal> {
+    let Some(name) = ask.header(ALGORITHM) else {
+        return match ask.header(CHECKSUM_TYPE) {
+            Some(_) => Err(invalid(
+                "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.".to_owned(),
+            )),
+            None => Ok(None),
+        };
+    };
+    let algorithm = Algorithm::named(name).ok_or_else(|| unknown_algorithm(name))?;
+    let usual = if algorithm == Algorithm::Crc64Nvme { Kind::FullObject } else { Kind::Composite };
+    let kind = match ask.header(CHECKSUM_TYPE) {
+        None => usual,
+        Some(kind) if kind == usual.name() => usual,
+        Some("FULL_OBJECT") if matches!(algorithm, Algorithm::Crc32 | Algorithm::Crc32c) => Kind::FullObject,
+        Some(kind) => {
+            let name = algorithm.name().to_ascii_lowercase();
+            let text = format!("The {kind} checksum type cannot be used with the {name} checksum algorithm.");
+            return Err(invalid(text));
+        }
+    };
+    Ok(Some((algorithm, kind)))
+}
+
+/// S3 has more algorithms than are computed here.
+pub(super) fn unknown_algorithm(name: &str) -> Refusal {
+    const OTHERS: &[&str] = &["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"];
+    if OTHERS.contains(&name) {
+        return unserved(&format!("the checksum algorithm {name}"));
+    }
+    let text = "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]";
+    invalid(text.to_owned())
+}
+
+fn invalid(text: String) -> Refusal {
+    Refusal::new(400, "InvalidRequest", text)
+}
+
+/// As it was seen in an answer of S3 (`ISS:apache/opendal#4580`).
+fn without_checksum(algorithm: Algorithm, number: u32) -> Refusal {
+    let name = algorithm.name().to_ascii_lowercase();
+    invalid(format!(
+        "The upload was created using a {name} checksum. The complete request must include the checksum for each part. It was missing for part {number} in the request."
+    ))
+}
+
+fn number(ask: &Ask) -> Result<u32, Refusal> {
+    let number = ask.parameter("partNumber").and_then(|number| number.parse().ok());
+    number.filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
+        Refusal::new(400, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
+    })
+}
+
+/// What of its source a part is made of: both ends are named, and there.
+fn range(ask: &Ask, object: &Object) -> Result<Range<u64>, Refusal> {
+    let Some(text) = ask.header("x-amz-copy-source-range") else { return Ok(0..object.size) };
+    let invalid = |text: String| Refusal::new(400, "InvalidArgument", text);
+    let ends = text.strip_prefix("bytes=").and_then(|text| text.split_once('-'));
+    let ends = ends.and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
+    let Some((first, last)) = ends.filter(|(first, last)| first <= last) else {
+        return Err(invalid("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy".to_owned()));
+    };
+    if last >= object.size {
+        return Err(invalid(format!("Range specified is not valid for source object of size: {}", object.size)));
+    }
+    Ok(first..last + 1)
+}
+
+/// The uploads of a page, with those below a common prefix folded into one; and where the next page begins.
+fn uploads_page(
+    found: &[(&str, &str, &Upload)],
+    names: &Names,
+    after: &str,
+    limit: usize,
+) -> (String, Option<(String, String)>) {
+    let (mut body, mut count, mut next) = (String::new(), 0, None);
+    let mut last = (String::new(), String::new());
+    for (key, id, upload) in found.iter().filter(|(key, ..)| key.starts_with(&names.prefix)) {
+        let common = names.common_prefix(key);
+        if common.is_some_and(|common| last.0 == common || (!after.is_empty() && after.starts_with(common))) {
+            continue;
+        }
+        if count == limit {
+            next = (limit > 0).then_some(last);
+            break;
+        }
+        count += 1;
+        let Some(common) = common else {
+            let owner = element("ID", ACCOUNT);
+            let facts = names.show("Key", key)
+                + &element("UploadId", id)
+                + &(wrap("Initiator", &owner) + &wrap("Owner", &owner))
+                + &element("StorageClass", &upload.about.class.0)
+                + &element("Initiated", &moment(upload.begun))
+                + &upload.checksums();
+            body += &wrap("Upload", &facts);
+            last = ((*key).to_owned(), (*id).to_owned());
+            continue;
+        };
+        body += &wrap("CommonPrefixes", &names.show("Prefix", common));
+        last = (common.to_owned(), String::new());
+    }
+    (body, next)
+}
+
+/// What is told of the parts of an object: all of them only where they have checksums of their own.
+pub(super) fn attributes(ask: &Ask, content: &Content) -> Result<String, Refusal> {
+    let Content::Parts(parts) = content else { return Ok(String::new()) };
+    let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());
+    let (after, limit) =
+        (count("x-amz-part-number-marker").unwrap_or(0), count("x-amz-max-parts").unwrap_or(PAGE).min(PAGE));
+    let mut left = parts.iter().filter(|part| part.number as usize > after);
+    let page: Vec<&Part> = left.by_ref().take(limit).collect();
+    let mut inside = element("PartsCount", &parts.len().to_string());
+    inside += &element("PartNumberMarker", &after.to_string());
+    if let Some(last) = page.last() {
+        inside += &element("NextPartNumberMarker", &last.number.to_string());
+    }
+    inside += &element("MaxParts", &limit.to_string());
+    inside += &element("IsTruncated", &left.next().is_some().to_string());
+    for part in page {
+        let facts = element("PartNumber", &part.number.to_string())
+            + &element("Size", &part.blob.size.to_string())
+            + &part.sum.as_ref().map(Sum::xml).unwrap_or_default();
+        inside += &wrap("Part", &facts);
+    }
+    Ok(wrap("ObjectParts", &inside))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(algorithm: Algorithm) -> Sum {
+        Sum::of(algorithm, b"1")
+    }
+
+    #[test]
+    fn the_checksum_of_a_part_is_of_its_uploads_algorithm() {
+        let body = Body::Memory("1".into());
+        let of =
+            |upload, announced| sum_of_part(upload, announced, &body, "UploadPart").map_err(|refusal| refusal.code);
+        let (crc, sha) = (Algorithm::Crc32, Algorithm::Sha256);
+        assert_eq!(of(None, Some(sum(crc))), Ok(Some(sum(crc))));
+        assert_eq!(of(None, None), Ok(Some(sum(Algorithm::Crc64Nvme))));
+        assert_eq!(of(Some((sha, Kind::Composite)), Some(sum(sha))), Ok(Some(sum(sha))));
+        assert_eq!(of(Some((sha, Kind::Composite)), Some(sum(crc))).unwrap_err(), "InvalidRequest");
+        assert_eq!(of(Some((sha, Kind::Composite)), None).unwrap_err(), "InvalidRequest");
+        assert_eq!(of(Some((crc, Kind::FullObject)), None), Ok(Some(sum(crc))));
+        assert_eq!(unknown_algorithm("MD5").code, "NotImplemented");
+        assert_eq!(unknown_algorithm("ROT13").code, "InvalidRequest");
+    }
+}

@@ -1,0 +1,116 @@
+//! The actions that calls about buckets and objects need.
+
+use super::{bucket_arn, copied, object_arn, target};
+use kit::call::{Asked, Need, Needs, Request};
+
+/// The action of its own name on the bucket, or on the object.
+pub(super) const BUCKET: Needs = Needs::Of(|asked| on_bucket(asked, &asked.call.operation));
+pub(super) const OBJECT: Needs = Needs::Of(|asked| on_object(asked, &asked.call.operation));
+pub(super) const ALL_BUCKETS: Needs = Needs::Of(|_| vec![Need::new("s3:ListAllMyBuckets", "arn:aws:s3:::*")]);
+pub(super) const NEW_BUCKET: Needs = Needs::Of(new_bucket);
+pub(super) const WRITE: Needs = Needs::Of(write);
+pub(super) const COPY: Needs = Needs::Of(copy);
+pub(super) const ATTRIBUTES: Needs = Needs::Of(attributes);
+
+/// Actions that have a sister for one version of an object.
+const OF_VERSIONS: &[(&str, &str)] = &[
+    ("DeleteObject", "DeleteObjectVersion"),
+    ("DeleteObjectTagging", "DeleteObjectVersionTagging"),
+    ("GetObject", "GetObjectVersion"),
+    ("GetObjectAcl", "GetObjectVersionAcl"),
+    ("GetObjectAttributes", "GetObjectVersionAttributes"),
+    ("GetObjectTagging", "GetObjectVersionTagging"),
+    ("PutObjectAcl", "PutObjectVersionAcl"),
+    ("PutObjectTagging", "PutObjectVersionTagging"),
+];
+
+/// What a new bucket needs beside its own action, by the header that asks for it.
+const WITH_BUCKET: &[(&str, &str)] = &[
+    ("x-amz-acl", "s3:PutBucketAcl"),
+    ("x-amz-bucket-object-lock-enabled", "s3:PutBucketObjectLockConfiguration"),
+    ("x-amz-bucket-object-lock-enabled", "s3:PutBucketVersioning"),
+    ("x-amz-object-ownership", "s3:PutBucketOwnershipControls"),
+];
+
+/// The same for a new object. A conditional write reveals what exists.
+const WITH_OBJECT: &[(&str, &str)] = &[
+    ("if-match", "s3:GetObject"),
+    ("x-amz-acl", "s3:PutObjectAcl"),
+    ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
+    ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+    ("x-amz-tagging", "s3:PutObjectTagging"),
+];
+
+/// What is presigned may have its headers in its query.
+fn header(request: &Request, name: &str) -> Option<String> {
+    request.header(name).map(str::to_owned).or_else(|| request.parameter(name))
+}
+
+fn with(request: &Request, and: &[(&str, &str)], resource: &str) -> Vec<Need> {
+    let and = and.iter().filter(|(name, _)| header(request, name).is_some());
+    and.map(|(_, action)| Need::new(*action, resource)).collect()
+}
+
+/// An action on the bucket of a request.
+pub(super) fn on_bucket(asked: &Asked, action: &str) -> Vec<Need> {
+    let request = asked.request;
+    let parameter = |name: &str| request.parameter(name);
+    let need = Need::new(format!("s3:{action}"), bucket_arn(&target(request).0.unwrap_or_default()));
+    vec![
+        need.knowing("s3:x-amz-acl", header(request, "x-amz-acl"))
+            .knowing("s3:prefix", parameter("prefix"))
+            .knowing("s3:delimiter", parameter("delimiter"))
+            .knowing("s3:max-keys", parameter("max-keys")),
+    ]
+}
+
+fn new_bucket(asked: &Asked) -> Vec<Need> {
+    let mut needs = on_bucket(asked, "CreateBucket");
+    needs.extend(with(asked.request, WITH_BUCKET, &bucket_arn(&target(asked.request).0.unwrap_or_default())));
+    needs
+}
+
+fn object_of(request: &Request) -> String {
+    let (bucket, key) = target(request);
+    object_arn(&bucket.unwrap_or_default(), &key.unwrap_or_default())
+}
+
+/// An action on the object of a request.
+pub(super) fn on_object(asked: &Asked, action: &str) -> Vec<Need> {
+    let request = asked.request;
+    let known = |name: &str| header(request, name);
+    vec![
+        object_need(action, &object_of(request), request.parameter("versionId"))
+            .knowing("s3:x-amz-acl", known("x-amz-acl"))
+            .knowing("s3:x-amz-storage-class", known("x-amz-storage-class"))
+            .knowing("s3:x-amz-server-side-encryption", known("x-amz-server-side-encryption")),
+    ]
+}
+
+fn write(asked: &Asked) -> Vec<Need> {
+    let mut needs = on_object(asked, "PutObject");
+    needs.extend(with(asked.request, WITH_OBJECT, &object_of(asked.request)));
+    needs
+}
+
+/// A copy reads what it copies. A source that cannot be understood is refused for that.
+fn copy(asked: &Asked) -> Vec<Need> {
+    let source = copied(asked.request).ok();
+    let read = source.map(|(bucket, key, version)| object_need("GetObject", &object_arn(&bucket, &key), version));
+    write(asked).into_iter().chain(read).collect()
+}
+
+fn attributes(asked: &Asked) -> Vec<Need> {
+    let mut needs = on_object(asked, "GetObjectAttributes");
+    needs.extend(on_object(asked, "GetObject"));
+    needs
+}
+
+/// What an action on one object, or one version of it, needs.
+pub fn object_need(action: &str, arn: &str, version: Option<String>) -> Need {
+    let of_version = OF_VERSIONS.iter().find(|(name, _)| *name == action).map_or(action, |(_, action)| action);
+    match version {
+        Some(version) => Need::new(format!("s3:{of_version}"), arn).knowing("s3:VersionId", Some(version)),
+        None => Need::new(format!("s3:{action}"), arn),
+    }
+}

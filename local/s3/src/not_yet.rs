@@ -1,0 +1,93 @@
+//! Recently changed notifications: S3 applies a change only after some minutes (docs/aws.md §4.6).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::notification::Notification;
+use kit::speed::Speed;
+
+/// How long a change takes to be in force, in seconds.
+const CHANGE_S: u64 = 300;
+
+/// What was said before the changes that are not in force yet. A restart puts them all in force.
+#[derive(Debug)]
+pub(super) struct NotYet {
+    time: Duration,
+    /// By bucket, in the order of the changes.
+    before: Mutex<BTreeMap<String, Vec<Before>>>,
+}
+
+/// The configuration before a change, and until when it is in force.
+#[derive(Debug)]
+struct Before {
+    until: Instant,
+    told: Vec<Notification>,
+}
+
+impl NotYet {
+    pub(super) fn at(speed: Speed) -> NotYet {
+        NotYet { time: speed.takes(CHANGE_S), before: Mutex::default() }
+    }
+
+    /// A bucket gets another configuration than `before`.
+    pub(super) fn changed(&self, bucket: &str, before: Vec<Notification>) {
+        let now = Instant::now();
+        let mut all = self.before();
+        let changes = all.entry(bucket.to_owned()).or_default();
+        changes.retain(|change| change.until > now);
+        changes.push(Before { until: now + self.time, told: before });
+    }
+
+    /// What is in force while a bucket was told `latest` at last: what was said before the first change that is not.
+    pub(super) fn in_force(&self, bucket: &str, latest: Vec<Notification>) -> Vec<Notification> {
+        let now = Instant::now();
+        let all = self.before();
+        let mut changes = all.get(bucket).into_iter().flatten();
+        changes.find(|change| change.until > now).map_or(latest, |change| change.told.clone())
+    }
+
+    /// The bucket is gone.
+    pub(super) fn forget(&self, bucket: &str) {
+        self.before().remove(bucket);
+    }
+
+    fn before(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Before>>> {
+        self.before.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(function: &str) -> Vec<Notification> {
+        let function = function.to_owned();
+        vec![Notification { id: String::new(), function, events: Vec::new(), filter: None }]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_old_configuration_is_in_force_until_a_change_takes_effect() {
+        for (speed, time) in [(Speed::REAL, Duration::from_secs(300)), (Speed::FAST, Duration::from_millis(600))] {
+            let not_yet = NotYet::at(speed);
+            let moment = Duration::from_millis(1);
+            let in_force = |latest: &str| not_yet.in_force("images", to(latest));
+            assert_eq!(in_force("a"), to("a"));
+            not_yet.changed("images", Vec::new());
+            tokio::time::advance(time / 2).await;
+            not_yet.changed("images", to("a"));
+            assert_eq!(in_force("b"), []);
+            assert_eq!(not_yet.in_force("other", to("c")), to("c"));
+            tokio::time::advance(time / 2 + moment).await;
+            assert_eq!(in_force("b"), to("a"));
+            tokio::time::advance(time / 2).await;
+            assert_eq!(in_force("b"), to("b"));
+            not_yet.changed("images", to("b"));
+            assert_eq!(in_force("c"), to("b"));
+            not_yet.forget("images");
+            assert_eq!(in_force("c"), to("c"));
+        }
+    }
+}

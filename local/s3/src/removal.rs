@@ -1,0 +1,253 @@
+//! Deletes objects, one by one and in batches (docs/aws.md §4.5), and announces it.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::ask::Ask;
+use super::object::{VERSION, mark};
+use super::precondition::{Precondition, bare, of_write};
+use super::store::{Bucket, Change, Ids, NULL, Version, Versioning, now};
+use super::xml::{self, Element, element, malformed, wrap};
+use super::{S3, about, object_arn, object_need};
+use kit::answer::{Refusal, Response, empty};
+
+/// The tag of no bytes at all, which is what a delete marker has.
+const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
+/// The most objects that one request deletes.
+const MOST: usize = 1000;
+
+/// What a deletion has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Removed {
+    /// There was nothing to delete.
+    Nothing,
+    /// An object is gone, or the version with this id.
+    Object(Option<String>),
+    /// The delete marker with this id is gone.
+    Marker(String),
+    /// A delete marker with this id hides what was there.
+    Hidden(String),
+}
+
+/// What is to be deleted.
+struct Doomed {
+    key: String,
+    version: Option<String>,
+    expected: Precondition,
+}
+
+/// Deletes, as the user guide has it ("How S3 Versioning works", "Working with objects in a versioning-suspended bucket").
+fn remove(
+    bucket: &Bucket,
+    name: &str,
+    one: &Doomed,
+    bypass: bool,
+    ids: &Ids,
+) -> Result<(Vec<Change>, Removed), Refusal> {
+    let Doomed { key, version, expected } = one;
+    expected.check(bucket.current(key).map(|(_, there)| there.etag.as_str()))?;
+    let gone = |id: &str| Change::Remove { bucket: name.to_owned(), key: key.clone(), id: id.to_owned() };
+    let versioning = bucket.settings.versioning;
+    if let Some(versioning) = versioning.filter(|_| version.is_none()) {
+        let id = match versioning {
+            Versioning::Enabled => bucket.next_id(ids),
+            Versioning::Suspended => NULL.to_owned(),
+        };
+        if let Some(replaced) = bucket.version(key, &id) {
+            replaced.check_unlocked(bypass)?;
+        }
+        let marker = Version { id: id.clone(), modified: now(), object: None };
+        let put = Change::Put { bucket: name.to_owned(), key: key.clone(), version: marker };
+        return Ok((vec![put], Removed::Hidden(id)));
+    }
+    let id = version.as_deref().unwrap_or(NULL);
+    let Some(found) = bucket.version(key, id) else { return Ok((Vec::new(), Removed::Nothing)) };
+    found.check_unlocked(bypass)?;
+    let removed = match &found.object {
+        Some(_) => Removed::Object(versioning.map(|_| id.to_owned())),
+        None => Removed::Marker(id.to_owned()),
+    };
+    Ok((vec![gone(id)], removed))
+}
+
+impl S3 {
+    /// `DeleteObject`.
+    pub(super) async fn delete_object(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let doomed = Doomed { key: ask.key.clone(), version: ask.version()?, expected: of_write(ask)? };
+        let bypass = ask.bypasses(&ask.key);
+        let removed =
+            self.store.change(|state, ids| remove(state.bucket(&ask.bucket)?, &ask.bucket, &doomed, bypass, ids))?;
+        self.announce_removal(&ask.bucket, &ask.key, &removed).await?;
+        let mut answer = empty(204);
+        match &removed {
+            Removed::Object(Some(id)) => about::set(answer.headers_mut(), VERSION, id),
+            Removed::Marker(id) | Removed::Hidden(id) => mark(answer.headers_mut(), id),
+            Removed::Object(None) | Removed::Nothing => (),
+        }
+        Ok(answer)
+    }
+
+    /// `DeleteObjects`: each object has its own answer, and so may be refused while others go.
+    pub(super) async fn delete_objects(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let document = Element::read(&ask.request.body, "Delete")?;
+        document.expect(&["Object*", "Quiet"], &[])?;
+        let is_quiet = document.flag("Quiet")?.unwrap_or(false);
+        let doomed: Vec<Doomed> = document.all("Object").map(Doomed::of).collect::<Result<_, _>>()?;
+        if doomed.is_empty() || doomed.len() > MOST {
+            return Err(malformed());
+        }
+        let mut first_denial = None;
+        let allowed = doomed.iter().map(|one| {
+            let need = object_need("DeleteObject", &object_arn(&ask.bucket, &one.key), one.version.clone());
+            ask.caller.may(&need).map_err(|denial| {
+                let refusal = Refusal::new(403, "AccessDenied", denial.text());
+                first_denial.get_or_insert(denial);
+                refusal
+            })
+        });
+        let allowed: Vec<Result<(), Refusal>> = allowed.collect();
+        let bypasses: Vec<bool> = doomed.iter().map(|one| ask.bypasses(&one.key)).collect();
+        let outcomes = self.store.change(|state, ids| {
+            let bucket = state.bucket(&ask.bucket)?;
+            let (mut changes, mut gone) = (Vec::new(), BTreeSet::new());
+            let outcomes = doomed.iter().zip(allowed).zip(bypasses).map(|((one, allowed), bypass)| {
+                allowed?;
+                let (change, removed) = remove(bucket, &ask.bucket, one, bypass, ids)?;
+                // What comes twice is there once.
+                let again = !matches!(removed, Removed::Hidden(_)) && !gone.insert((&one.key, one.version.as_deref()));
+                if again {
+                    return Ok(Removed::Nothing);
+                }
+                changes.extend(change);
+                Ok(removed)
+            });
+            let outcomes: Vec<Result<Removed, Refusal>> = outcomes.collect();
+            Ok((changes, outcomes))
+        })?;
+        let mut told = String::new();
+        for (one, outcome) in doomed.iter().zip(&outcomes) {
+            match outcome {
+                Ok(removed) => {
+                    self.announce_removal(&ask.bucket, &one.key, removed).await?;
+                    if !is_quiet {
+                        told += &deleted(one, removed);
+                    }
+                }
+                Err(refusal) => told += &error(one, refusal),
+            }
+        }
+        let mut answer = xml::document("DeleteResult", &told);
+        if let Some(denial) = first_denial {
+            denial.mark(&mut answer);
+        }
+        Ok(answer)
+    }
+
+    /// Nobody hears of what was not there, and of delete markers only that they came ("Supported event types").
+    async fn announce_removal(&self, bucket: &str, key: &str, removed: &Removed) -> Result<(), Refusal> {
+        let (event, facts) = match removed {
+            Removed::Nothing | Removed::Marker(_) => return Ok(()),
+            Removed::Object(None) => ("ObjectRemoved:Delete", json!({})),
+            Removed::Object(Some(id)) => ("ObjectRemoved:Delete", json!({ "versionId": id })),
+            Removed::Hidden(id) => {
+                ("ObjectRemoved:DeleteMarkerCreated", json!({ "eTag": ETAG_OF_NOTHING, "versionId": id }))
+            }
+        };
+        self.announce(event, bucket, key, &facts).await
+    }
+}
+
+impl Doomed {
+    /// No object has the empty key. Of the members the last two are of directory buckets.
+    fn of(object: &Element) -> Result<Doomed, Refusal> {
+        object.expect(&["Key", "VersionId", "ETag"], &["LastModifiedTime", "Size"])?;
+        let key = object.need("Key")?;
+        if key.is_empty() {
+            return Err(malformed());
+        }
+        if key.len() > 1024 {
+            return Err(Refusal::new(400, "KeyTooLongError", "Your key is too long"));
+        }
+        let expected = object.get("ETag").map_or(Precondition::Nothing, |tag| Precondition::Is(bare(tag).to_owned()));
+        let version = object.get("VersionId").filter(|version| !version.is_empty()).map(str::to_owned);
+        Ok(Doomed { key: key.to_owned(), version, expected })
+    }
+}
+
+/// The answer about an object that is deleted, or did not exist.
+fn deleted(one: &Doomed, removed: &Removed) -> String {
+    let version = one.version.as_ref().map(|id| element("VersionId", id)).unwrap_or_default();
+    let marker = match removed {
+        Removed::Marker(id) | Removed::Hidden(id) => {
+            element("DeleteMarker", "true") + &element("DeleteMarkerVersionId", id)
+        }
+        Removed::Nothing | Removed::Object(_) => String::new(),
+    };
+    wrap("Deleted", &(element("Key", &one.key) + &version + &marker))
+}
+
+fn error(one: &Doomed, refusal: &Refusal) -> String {
+    let version = one.version.as_ref().map(|id| element("VersionId", id)).unwrap_or_default();
+    let why = element("Code", &refusal.code) + &element("Message", &refusal.message);
+    wrap("Error", &(element("Key", &one.key) + &version + &why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Object;
+
+    fn doomed(version: Option<&str>) -> Doomed {
+        Doomed { key: "a&b".into(), version: version.map(str::to_owned), expected: Precondition::Nothing }
+    }
+
+    #[test]
+    fn a_deletion_is_answered_with_its_versions() {
+        for (asked, removed, told) in [
+            (None, Removed::Object(None), ""),
+            (Some("v"), Removed::Object(Some("v".into())), "<VersionId>v</VersionId>"),
+            (Some("v"), Removed::Nothing, "<VersionId>v</VersionId>"),
+            (
+                None,
+                Removed::Hidden("m".into()),
+                "<DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>m</DeleteMarkerVersionId>",
+            ),
+            (
+                Some("m"),
+                Removed::Marker("m".into()),
+                "<VersionId>m</VersionId><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>m</DeleteMarkerVersionId>",
+            ),
+        ] {
+            assert_eq!(deleted(&doomed(asked), &removed), format!("<Deleted><Key>a&amp;b</Key>{told}</Deleted>"));
+        }
+    }
+
+    #[test]
+    fn versions_and_markers_are_deleted_as_the_user_guide_says() {
+        let version = |id: &str, object: bool| Version {
+            id: id.into(),
+            modified: 0,
+            object: object.then(|| Box::new(Object::default())),
+        };
+        let bucket = |versioning, versions: Vec<Version>| {
+            let mut bucket = Bucket { keys: [("a&b".to_owned(), versions)].into(), ..Bucket::default() };
+            bucket.settings.versioning = versioning;
+            bucket
+        };
+        let removed = |bucket: &Bucket, id: Option<&str>| {
+            let (changes, removed) = remove(bucket, "b", &doomed(id), false, &Ids::default()).unwrap();
+            (changes.len(), removed)
+        };
+        let plain = bucket(None, vec![version(NULL, true)]);
+        assert_eq!(removed(&plain, None), (1, Removed::Object(None)));
+        assert_eq!(removed(&plain, Some(NULL)), (1, Removed::Object(None)));
+        assert_eq!(removed(&plain, Some("other")), (0, Removed::Nothing));
+        let on = bucket(Some(Versioning::Enabled), vec![version("1", true), version("2", false)]);
+        assert!(matches!(removed(&on, None), (1, Removed::Hidden(id)) if id != NULL));
+        assert_eq!(removed(&on, Some("1")), (1, Removed::Object(Some("1".into()))));
+        assert_eq!(removed(&on, Some("2")), (1, Removed::Marker("2".into())));
+        let off = bucket(Some(Versioning::Suspended), vec![version("1", true), version(NULL, true)]);
+        assert_eq!(removed(&off, None), (1, Removed::Hidden(NULL.into())));
+    }
+}

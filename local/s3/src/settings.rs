@@ -1,0 +1,386 @@
+//! The settings of a bucket that have no file of their own: a table of documents, validated before they are stored.
+
+use super::about::{check_encryption, set};
+use super::ask::Ask;
+use super::notification;
+use super::store::{Change, Settings, Versioning};
+use super::xml::{self, Element, element, malformed, unserved};
+use super::{S3, cors, lifecycle, tags};
+use kit::answer::{Refusal, Response, empty, xml as answer};
+
+pub(super) const OWNERSHIP: &str = "ownershipControls";
+pub(super) const OWNERSHIPS: &[&str] = &["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"];
+pub(super) const TAGGING: &str = "tagging";
+pub(super) const BLOCKS: &[&str] =
+    &["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+const NOTIFICATION: &str = "notification";
+
+/// A setting that is a document.
+struct Setting {
+    /// The parameter that names it.
+    name: &'static str,
+    root: &'static str,
+    /// Refuses a document that is none, or that asks for what is not done here.
+    check: fn(&Element) -> Result<(), Refusal>,
+    absent: Absent,
+}
+
+/// What is answered where nothing was put.
+enum Absent {
+    Refused(&'static str, &'static str),
+    /// A document with this inside.
+    Default(&'static str),
+}
+
+use Absent::{Default as Usual, Refused};
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "accelerate",
+        root: "AccelerateConfiguration",
+        check: |document| only(document, "Status", "Suspended", "Enabled"),
+        absent: Usual(""),
+    },
+    Setting {
+        name: "cors",
+        root: "CORSConfiguration",
+        check: |document| cors::rules(document).map(drop),
+        absent: Refused("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    },
+    // Every bucket encrypts, asked or not (docs/aws.md §4.1).
+    Setting {
+        name: "encryption",
+        root: "ServerSideEncryptionConfiguration",
+        check: encryption,
+        absent: Usual(
+            "<Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled></Rule>",
+        ),
+    },
+    Setting {
+        name: "lifecycle",
+        root: "LifecycleConfiguration",
+        check: |document| lifecycle::rules(document).map(drop),
+        absent: Refused("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist"),
+    },
+    Setting {
+        name: "logging",
+        root: "BucketLoggingStatus",
+        check: |document| document.expect(&[], &["LoggingEnabled"]).map(drop),
+        absent: Usual(""),
+    },
+    Setting {
+        name: OWNERSHIP,
+        root: "OwnershipControls",
+        check: ownership,
+        absent: Refused("OwnershipControlsNotFoundError", "The bucket ownership controls were not found"),
+    },
+    Setting {
+        name: "publicAccessBlock",
+        root: "PublicAccessBlockConfiguration",
+        check: blocks,
+        absent: Refused("NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found"),
+    },
+    Setting {
+        name: "replication",
+        root: "ReplicationConfiguration",
+        check: |_| Err(unserved("replication")),
+        absent: Refused("ReplicationConfigurationNotFoundError", "The replication configuration was not found"),
+    },
+    Setting {
+        name: "requestPayment",
+        root: "RequestPaymentConfiguration",
+        check: |document| only(document, "Payer", "BucketOwner", "Requester"),
+        absent: Usual("<Payer>BucketOwner</Payer>"),
+    },
+    Setting {
+        name: TAGGING,
+        root: "Tagging",
+        check: |document| {
+            let set = document.expect(&["TagSet"], &[])?.child("TagSet").ok_or_else(malformed)?;
+            tags::read(set, tags::Of::Bucket).map(drop)
+        },
+        absent: Refused("NoSuchTagSet", "The TagSet does not exist"),
+    },
+    Setting {
+        name: "website",
+        root: "WebsiteConfiguration",
+        check: |_| Err(unserved("a website")),
+        absent: Refused("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    },
+];
+
+/// Reports that no bucket can be given here, with the document that lists them.
+const REPORTS: &[(&str, &str)] = &[
+    ("analytics", "ListBucketAnalyticsConfigurationResult"),
+    ("intelligent-tiering", "ListBucketIntelligentTieringConfigurationsOutput"),
+    ("inventory", "ListInventoryConfigurationsResult"),
+    ("metrics", "ListMetricsConfigurationsResult"),
+];
+
+fn setting(ask: &Ask) -> Result<&'static Setting, Refusal> {
+    SETTINGS.iter().find(|setting| setting.name == ask.row.flag).ok_or_else(|| unserved(ask.row.flag))
+}
+
+/// A document with one member, of which one value changes nothing and another is not served.
+fn only(document: &Element, member: &str, nothing: &str, unknown: &str) -> Result<(), Refusal> {
+    match document.expect(&[member], &[])?.need(member)? {
+        value if value == nothing => Ok(()),
+        value if value == unknown => Err(unserved(&format!("{member} {value}"))),
+        _ => Err(malformed()),
+    }
+}
+
+fn encryption(document: &Element) -> Result<(), Refusal> {
+    let rule = document.expect(&["Rule"], &[])?.child("Rule").ok_or_else(malformed)?;
+    rule.expect(&["ApplyServerSideEncryptionByDefault", "BucketKeyEnabled"], &["BlockedEncryptionTypes"])?;
+    rule.flag("BucketKeyEnabled")?;
+    let default = rule.child("ApplyServerSideEncryptionByDefault").ok_or_else(malformed)?;
+    let algorithm = default.expect(&["SSEAlgorithm", "KMSMasterKeyID"], &[])?.need("SSEAlgorithm")?;
+    let is_kms = KMS.contains(&algorithm);
+    if !is_kms {
+        check_encryption(Some(algorithm)).map_err(|_| malformed())?;
+    }
+    match default.child("KMSMasterKeyID") {
+        Some(_) if is_kms => Err(unserved("a KMSMasterKeyID")),
+        Some(_) => {
+            let text = "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
+            Err(Refusal::new(400, "InvalidArgument", text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Algorithms whose keys KMS keeps. A bucket may have them as its default; then nothing can be written that does not ask
+/// for another, since there is no KMS here.
+const KMS: &[&str] = &["aws:kms", "aws:kms:dsse"];
+
+fn ownership(document: &Element) -> Result<(), Refusal> {
+    let rule = document.expect(&["Rule"], &[])?.child("Rule").ok_or_else(malformed)?;
+    rule.expect(&["ObjectOwnership"], &[])?.one_of("ObjectOwnership", OWNERSHIPS)?.ok_or_else(malformed)?;
+    Ok(())
+}
+
+fn blocks(document: &Element) -> Result<(), Refusal> {
+    document.expect(BLOCKS, &[])?;
+    BLOCKS.iter().try_for_each(|name| document.flag(name).map(drop))
+}
+
+impl Settings {
+    pub(super) fn is_owner_enforced(&self) -> bool {
+        self.documents.get(OWNERSHIP).is_some_and(|text| text.contains(">BucketOwnerEnforced<"))
+    }
+
+    /// Refuses a write that says nothing of its encryption where the default would need a key of KMS.
+    pub(super) fn check_default_encryption(&self, asked: Option<&str>) -> Result<(), Refusal> {
+        let default = self.documents.get("encryption").filter(|_| asked.is_none());
+        match KMS.iter().find(|name| default.is_some_and(|text| text.contains(&format!(">{name}<")))) {
+            Some(name) => Err(unserved(&format!("the bucket's default encryption {name}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether public access is blocked in this way.
+    pub(super) fn blocks(&self, way: &str) -> bool {
+        let text = self.documents.get("publicAccessBlock");
+        let document = text.and_then(|text| Element::read(text.as_bytes(), "PublicAccessBlockConfiguration").ok());
+        document.and_then(|document| document.flag(way).ok().flatten()).unwrap_or(false)
+    }
+
+    pub(super) fn notifications(&self) -> Vec<notification::Notification> {
+        let text = self.documents.get(NOTIFICATION).map(String::as_bytes).unwrap_or_default();
+        let document = Element::read(text, "NotificationConfiguration");
+        document.and_then(|document| notification::read(&document)).unwrap_or_default()
+    }
+}
+
+/// At which sizes lifecycles begin by themselves.
+const SIZES: &str = "x-amz-transition-default-minimum-object-size";
+const DEFAULT_SIZES: &str = "all_storage_classes_128K";
+
+impl S3 {
+    /// Tells a bucket something else.
+    pub(super) fn settle(
+        &self,
+        ask: &Ask,
+        change: impl FnOnce(&mut Settings) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        self.store.change(|state, _| {
+            let mut settings = state.bucket(&ask.bucket)?.settings.clone();
+            change(&mut settings)?;
+            Ok((vec![Change::Settings { bucket: ask.bucket.clone(), settings }], ()))
+        })
+    }
+
+    pub(super) fn put_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let setting = setting(ask)?;
+        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+        if let Some(sizes) = ask.header(SIZES).filter(|sizes| *sizes != DEFAULT_SIZES) {
+            return Err(unserved(&format!("{SIZES}: {sizes}")));
+        }
+        let document = Element::read(&ask.request.body, setting.root)?;
+        (setting.check)(&document)?;
+        let document = match setting.name {
+            "lifecycle" => lifecycle::with_ids(document),
+            _ => document,
+        };
+        // Without tags there is no set of them.
+        let is_empty = setting.name == TAGGING && document.children.iter().all(|set| set.children.is_empty());
+        self.settle(ask, |settings| {
+            match is_empty {
+                true => settings.documents.remove(setting.name),
+                false => settings.documents.insert(setting.name.to_owned(), document.document()),
+            };
+            Ok(())
+        })?;
+        let mut told = empty(if setting.name == TAGGING { 204 } else { 200 });
+        if setting.name == "lifecycle" {
+            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+        }
+        Ok(told)
+    }
+
+    pub(super) fn get_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let setting = setting(ask)?;
+        let kept = |state: &super::store::State| {
+            Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.documents.get(setting.name).cloned())
+        };
+        let mut told = match (self.store.read(kept)?, &setting.absent) {
+            (Some(text), _) => answer(200, text),
+            (None, Usual(inside)) => xml::document(setting.root, inside),
+            (None, Refused(code, text)) => return Err(Refusal::new(404, code, *text)),
+        };
+        if setting.name == "lifecycle" {
+            set(told.headers_mut(), SIZES, DEFAULT_SIZES);
+        }
+        Ok(told)
+    }
+
+    /// One report, by its id, or all of them: there are none.
+    pub(super) fn get_report(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+        if ask.parameter("id").is_some() {
+            return Err(Refusal::new(404, "NoSuchConfiguration", "The specified configuration does not exist."));
+        }
+        let list = REPORTS.iter().find(|(flag, _)| *flag == ask.row.flag).map(|(_, list)| *list);
+        let list = list.ok_or_else(|| unserved(ask.row.flag))?;
+        Ok(xml::document(list, &element("IsTruncated", "false")))
+    }
+
+    pub(super) fn delete_setting(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let setting = setting(ask)?;
+        self.settle(ask, |settings| {
+            settings.documents.remove(setting.name);
+            Ok(())
+        })?;
+        Ok(empty(204))
+    }
+
+    pub(super) fn put_versioning(&self, ask: &Ask) -> Result<Response, Refusal> {
+        self.store.read(|state| state.bucket(&ask.bucket).map(drop))?;
+        let document = Element::read(&ask.request.body, "VersioningConfiguration")?;
+        document.expect(&["Status", "MfaDelete"], &[])?;
+        if document.one_of("MfaDelete", &["Enabled", "Disabled"])? == Some("Enabled") {
+            return Err(unserved("MfaDelete"));
+        }
+        let illegal = || {
+            let text = "The Versioning element must be specified";
+            Refusal::new(400, "IllegalVersioningConfigurationException", text)
+        };
+        let wanted = match document.get("Status").ok_or_else(illegal)? {
+            "Enabled" => Versioning::Enabled,
+            "Suspended" => Versioning::Suspended,
+            _ => return Err(malformed()),
+        };
+        self.settle(ask, |settings| {
+            if settings.lock.is_some() && wanted == Versioning::Suspended {
+                let text = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+                return Err(Refusal::new(409, "InvalidBucketState", text));
+            }
+            settings.versioning = Some(wanted);
+            Ok(())
+        })?;
+        Ok(empty(200))
+    }
+
+    pub(super) fn get_versioning(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let versioning = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.versioning))?;
+        let status = versioning.map(|versioning| match versioning {
+            Versioning::Enabled => element("Status", "Enabled"),
+            Versioning::Suspended => element("Status", "Suspended"),
+        });
+        Ok(xml::document("VersioningConfiguration", &status.unwrap_or_default()))
+    }
+
+    pub(super) async fn put_notifications(&self, ask: &Ask<'_>) -> Result<Response, Refusal> {
+        let before = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.notifications()))?;
+        let wanted = notification::read(&Element::read(&ask.request.body, "NotificationConfiguration")?)?;
+        notification::check(&wanted)?;
+        if ask.header("x-amz-skip-destination-validation") != Some("true") {
+            let source = super::bucket_arn(&ask.bucket);
+            for one in &wanted {
+                if !self.lambda.permits(&one.function, "s3.amazonaws.com", &source).await {
+                    let text = "Unable to validate the following destination configurations";
+                    return Err(Refusal::new(400, "InvalidArgument", text));
+                }
+            }
+        }
+        self.not_yet.changed(&ask.bucket, before);
+        self.settle(ask, |settings| {
+            settings.documents.insert(NOTIFICATION.to_owned(), notification::write(&wanted));
+            Ok(())
+        })?;
+        Ok(empty(200))
+    }
+
+    pub(super) fn get_notifications(&self, ask: &Ask) -> Result<Response, Refusal> {
+        let told = self.store.read(|state| Ok::<_, Refusal>(state.bucket(&ask.bucket)?.settings.notifications()))?;
+        Ok(answer(200, notification::write(&told)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xml::wrap;
+
+    fn code(name: &str, inside: &str) -> Option<String> {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
+        let text = wrap(setting.root, inside);
+        let read = Element::read(text.as_bytes(), setting.root).and_then(|document| (setting.check)(&document));
+        read.err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_document_is_carried_out_or_refused() {
+        let sse =
+            |name: &str| wrap("Rule", &wrap("ApplyServerSideEncryptionByDefault", &element("SSEAlgorithm", name)));
+        for (name, inside, expected) in [
+            ("accelerate", "<Status>Suspended</Status>", None),
+            ("accelerate", "<Status>Enabled</Status>", Some("NotImplemented")),
+            ("accelerate", "<Status>On</Status>", Some("MalformedXML")),
+            ("encryption", &sse("AES256"), None),
+            ("encryption", &sse("aws:kms"), None),
+            (
+                "encryption",
+                &sse("aws:kms").replace("</A", "<KMSMasterKeyID>k</KMSMasterKeyID></A"),
+                Some("NotImplemented"),
+            ),
+            ("encryption", &sse("ROT13"), Some("MalformedXML")),
+            ("logging", "", None),
+            ("logging", "<LoggingEnabled/>", Some("NotImplemented")),
+            ("ownershipControls", "<Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule>", None),
+            ("ownershipControls", "<Rule><ObjectOwnership>Nobody</ObjectOwnership></Rule>", Some("MalformedXML")),
+            ("publicAccessBlock", "<BlockPublicAcls>true</BlockPublicAcls>", None),
+            ("publicAccessBlock", "<BlockPublicAcls>yes</BlockPublicAcls>", Some("MalformedXML")),
+            ("publicAccessBlock", "<BlockAll>true</BlockAll>", Some("MalformedXML")),
+            ("replication", "", Some("NotImplemented")),
+            ("requestPayment", "<Payer>BucketOwner</Payer>", None),
+            ("requestPayment", "<Payer>Requester</Payer>", Some("NotImplemented")),
+            ("tagging", "<TagSet/>", None),
+            ("tagging", "", Some("MalformedXML")),
+            ("website", "<IndexDocument/>", Some("NotImplemented")),
+        ] {
+            assert_eq!(code(name, inside).as_deref(), expected, "{name}: {inside}");
+        }
+    }
+}

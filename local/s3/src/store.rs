@@ -1,0 +1,483 @@
+//! The state of S3: buckets, their keys, the versions of each key, and uploads in progress.
+//!
+//! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
+//! and applied atomically: nobody sees half of it, and a change that cannot be logged does not happen.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use parking_lot::{RwLock, RwLockReadGuard};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::blobs::{Blob, Blobs};
+use super::checksum::{Algorithm, Sum};
+use super::lock::{Lock, Retention};
+use kit::answer::Refusal;
+use kit::chronicle::{Chronicle, Past};
+
+/// The id of what was written or deleted before versioning was enabled, or while it was suspended.
+pub(super) const NULL: &str = "null";
+
+/// Everything there is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    pub buckets: BTreeMap<String, Bucket>,
+    /// By id.
+    pub uploads: BTreeMap<String, Upload>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Bucket {
+    /// In milliseconds, as all times here.
+    pub created: i64,
+    pub settings: Settings,
+    /// The versions of each key, the newest last. No key is without any; at most one version has the null id.
+    pub keys: BTreeMap<String, Vec<Version>>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Settings {
+    /// The state of a bucket whose versioning was never set.
+    pub versioning: Option<Versioning>,
+    /// Whether versions can be locked, and for how long they are unless it is said otherwise.
+    pub lock: Option<Lock>,
+    /// The documents of the other settings, by the name of their subresource.
+    pub documents: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Versioning {
+    /// Whatever is written or deleted leaves what was there.
+    Enabled,
+    /// What is written or deleted replaces the null version and leaves the others.
+    Suspended,
+}
+
+/// A version of a key: an object, or a delete marker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Version {
+    pub id: String,
+    pub modified: i64,
+    pub object: Option<Box<Object>>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Object {
+    pub about: About,
+    /// Without its quotes.
+    pub etag: String,
+    pub size: u64,
+    pub sum: Option<Sum>,
+    pub content: Content,
+}
+
+/// What an upload says of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct About {
+    /// Headers that every reader gets, by their names, those of the user's metadata among them.
+    pub headers: BTreeMap<String, String>,
+    pub tags: Vec<(String, String)>,
+    pub class: Class,
+    pub retention: Option<Retention>,
+    pub is_held: bool,
+}
+
+/// The name of a storage class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Class(pub String);
+
+impl Default for Class {
+    fn default() -> Class {
+        Class("STANDARD".to_owned())
+    }
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Content {
+    Whole(Blob),
+    Parts(Vec<Part>),
+}
+
+impl Default for Content {
+    fn default() -> Content {
+        Content::Parts(Vec::new())
+    }
+}
+
+impl Content {
+    pub(super) fn blobs(&self) -> Vec<Blob> {
+        self.iter().cloned().collect()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Blob> {
+        let (whole, parts) = match self {
+            Content::Whole(blob) => (Some(blob), &[][..]),
+            Content::Parts(parts) => (None, parts.as_slice()),
+        };
+        whole.into_iter().chain(parts.iter().map(|part| &part.blob))
+    }
+}
+
+/// A part of an upload, and of the object that it became.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub number: u32,
+    pub written: i64,
+    pub etag: String,
+    pub sum: Option<Sum>,
+    pub blob: Blob,
+}
+
+/// An upload in parts that is under way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Upload {
+    pub bucket: String,
+    pub key: String,
+    pub begun: i64,
+    pub about: About,
+    /// By which checksum its parts or the whole will be known.
+    pub algorithm: Option<(Algorithm, Kind)>,
+    pub parts: BTreeMap<u32, Part>,
+}
+
+/// What the checksum of an object in parts is computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    /// The checksums of its parts.
+    Composite,
+    /// All bytes.
+    FullObject,
+}
+
+/// One thing that becomes different.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Change {
+    NewBucket {
+        bucket: String,
+        created: i64,
+        settings: Settings,
+    },
+    Settings {
+        bucket: String,
+        settings: Settings,
+    },
+    NoBucket {
+        bucket: String,
+    },
+    /// A new version of a key; another one with the null id goes if this has it, too.
+    Put {
+        bucket: String,
+        key: String,
+        version: Version,
+    },
+    /// Something else is said of a version.
+    Retell {
+        bucket: String,
+        key: String,
+        id: String,
+        about: About,
+    },
+    Remove {
+        bucket: String,
+        key: String,
+        id: String,
+    },
+    Begin {
+        id: String,
+        upload: Upload,
+    },
+    Part {
+        id: String,
+        part: Part,
+    },
+    /// An upload has come to its end, one way or the other.
+    End {
+        id: String,
+    },
+}
+
+impl State {
+    pub(super) fn bucket(&self, name: &str) -> Result<&Bucket, Refusal> {
+        let absent = || Refusal::new(404, "NoSuchBucket", "The specified bucket does not exist");
+        self.buckets.get(name).ok_or_else(absent)
+    }
+
+    /// Makes a change, and returns the bytes that it leaves unreferenced.
+    fn apply(&mut self, change: Change, freed: &mut Vec<Blob>) {
+        match change {
+            Change::NewBucket { bucket, created, settings } => {
+                self.buckets.insert(bucket, Bucket { created, settings, keys: BTreeMap::new() });
+            }
+            Change::Settings { bucket, settings } => {
+                self.buckets.entry(bucket).and_modify(|found| found.settings = settings);
+            }
+            Change::NoBucket { bucket } => {
+                self.buckets.remove(&bucket);
+            }
+            Change::Put { bucket, key, version } => {
+                let Some(found) = self.buckets.get_mut(&bucket) else { return };
+                let versions = found.keys.entry(key).or_default();
+                if version.id == NULL {
+                    take(versions, NULL, freed);
+                }
+                versions.push(version);
+            }
+            Change::Retell { bucket, key, id, about } => {
+                let versions = self.buckets.get_mut(&bucket).and_then(|found| found.keys.get_mut(&key));
+                let version = versions.into_iter().flatten().find(|version| version.id == id);
+                if let Some(object) = version.and_then(|version| version.object.as_mut()) {
+                    object.about = about;
+                }
+            }
+            Change::Remove { bucket, key, id } => {
+                let Some(found) = self.buckets.get_mut(&bucket) else { return };
+                let Some(versions) = found.keys.get_mut(&key) else { return };
+                take(versions, &id, freed);
+                if versions.is_empty() {
+                    found.keys.remove(&key);
+                }
+            }
+            Change::Begin { id, upload } => {
+                self.uploads.insert(id, upload);
+            }
+            Change::Part { id, part } => {
+                if let Some(upload) = self.uploads.get_mut(&id) {
+                    freed.extend(upload.parts.insert(part.number, part).map(|old| old.blob));
+                }
+            }
+            Change::End { id } => {
+                let parts = self.uploads.remove(&id).into_iter().flat_map(|upload| upload.parts.into_values());
+                freed.extend(parts.map(|part| part.blob));
+            }
+        }
+    }
+
+    fn blobs(&self) -> impl Iterator<Item = &Blob> {
+        let versions = self.buckets.values().flat_map(|bucket| bucket.keys.values().flatten());
+        let objects = versions.filter_map(|version| version.object.as_ref());
+        let parts = self.uploads.values().flat_map(|upload| upload.parts.values());
+        objects.flat_map(|object| object.content.iter()).chain(parts.map(|part| &part.blob))
+    }
+}
+
+fn take(versions: &mut Vec<Version>, id: &str, freed: &mut Vec<Blob>) {
+    if let Some(at) = versions.iter().position(|version| version.id == id)
+        && let Some(object) = versions.remove(at).object
+    {
+        freed.extend(object.content.iter().cloned());
+    }
+}
+
+impl Bucket {
+    /// The versions of a key, the newest last.
+    pub(super) fn versions(&self, key: &str) -> &[Version] {
+        self.keys.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What a reader who names no version gets.
+    pub(super) fn current(&self, key: &str) -> Option<(&Version, &Object)> {
+        let version = self.versions(key).last()?;
+        Some((version, version.object.as_deref()?))
+    }
+
+    pub(super) fn version(&self, key: &str, id: &str) -> Option<&Version> {
+        self.versions(key).iter().rev().find(|version| version.id == id)
+    }
+
+    /// The id of what is written now.
+    pub(super) fn next_id(&self, ids: &Ids) -> String {
+        match self.settings.versioning {
+            Some(Versioning::Enabled) => ids.next(),
+            None | Some(Versioning::Suspended) => NULL.to_owned(),
+        }
+    }
+}
+
+/// Ids of versions, each greater than all before it: a list can go on behind a version that is gone.
+#[derive(Debug, Default)]
+pub(super) struct Ids(std::sync::atomic::AtomicU64);
+
+impl Ids {
+    pub(super) fn next(&self) -> String {
+        use std::sync::atomic::Ordering::Relaxed;
+        let now = u64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos()).unwrap_or_default();
+        let before = self.0.fetch_update(Relaxed, Relaxed, |last| Some(now.max(last + 1))).unwrap_or_default();
+        format!("{:016x}{:016x}", now.max(before + 1), fastrand::u64(..))
+    }
+
+    fn seen(&self, id: &str) {
+        self.0.fetch_max(place(id).unwrap_or_default(), std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Where an id stands in the order of all; the null id stands nowhere.
+pub(super) fn place(id: &str) -> Option<u64> {
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { u64::from_str_radix(&id[..16], 16).ok() } else { None }
+}
+
+/// Now, in milliseconds.
+pub(super) fn now() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
+}
+
+/// The state, and where it is kept.
+pub(super) struct Store {
+    inner: RwLock<Inner>,
+    pub blobs: Blobs,
+    pub ids: Ids,
+}
+
+struct Inner {
+    state: State,
+    chronicle: Chronicle,
+}
+
+impl Store {
+    /// Reads what an earlier server left in `dir`.
+    ///
+    /// Errors: a file is damaged or missing, and named.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Store> {
+        refuse_older(dir)?;
+        let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "s3")?;
+        let mut state: State = match snapshot {
+            Some(snapshot) => serde_json::from_value(snapshot)
+                .with_context(|| format!("{} is damaged", dir.join("s3.json").display()))?,
+            None => State::default(),
+        };
+        let mut freed = Vec::new();
+        for line in changes {
+            let changes: Vec<Change> = serde_json::from_slice(&line)
+                .with_context(|| format!("the log of {} is damaged", dir.join("s3.json").display()))?;
+            changes.into_iter().for_each(|change| state.apply(change, &mut freed));
+        }
+        let blobs = Blobs::new(dir.join("objects"));
+        blobs.check(state.blobs())?;
+        let ids = Ids::default();
+        let versions = state.buckets.values().flat_map(|bucket| bucket.keys.values().flatten());
+        versions.for_each(|version| ids.seen(&version.id));
+        Ok(Store { inner: RwLock::new(Inner { state, chronicle }), blobs, ids })
+    }
+
+    pub(super) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.inner().state)
+    }
+
+    fn inner(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read()
+    }
+
+    /// Decides on changes by what there is, and makes them: all of them or, when they cannot be written, none.
+    pub(super) fn change<T>(
+        &self,
+        decide: impl FnOnce(&State, &Ids) -> Result<(Vec<Change>, T), Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut guard = self.inner.write();
+        let Inner { state, chronicle } = &mut *guard;
+        let (changes, decided) = decide(state, &self.ids)?;
+        if changes.is_empty() {
+            return Ok(decided);
+        }
+        let line = serde_json::to_vec(&changes).map_err(|fault| unwritten(&fault.to_string()))?;
+        chronicle.append(&line).map_err(|fault| unwritten(&fault.to_string()))?;
+        let kept: Vec<Blob> = changes.iter().flat_map(named).cloned().collect();
+        let mut freed = Vec::new();
+        changes.into_iter().for_each(|change| state.apply(change, &mut freed));
+        if chronicle.is_long()
+            && let Err(fault) = chronicle.rewrite(state)
+        {
+            tracing::warn!(%fault, "the log of the buckets could not be made shorter");
+        }
+        drop(guard);
+        freed.retain(|blob| !kept.iter().any(|kept| kept.id == blob.id));
+        self.blobs.remove(&freed);
+        Ok(decided)
+    }
+}
+
+/// The bytes that a change references.
+fn named(change: &Change) -> Vec<&Blob> {
+    match change {
+        Change::Put { version, .. } => version.object.iter().flat_map(|object| object.content.iter()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The refusal of what is not on disk, and has not happened.
+pub(super) fn unwritten(why: &str) -> Refusal {
+    tracing::error!("the local AWS cannot write its objects: {why}");
+    let text =
+        format!("We encountered an internal error. Please try again. (the local AWS cannot write its objects: {why})");
+    Refusal::new(500, "InternalError", text)
+}
+
+/// An earlier version kept its objects in another way.
+fn refuse_older(dir: &Path) -> anyhow::Result<()> {
+    let old = dir.join("s3");
+    if !old.is_dir() {
+        return Ok(());
+    }
+    anyhow::bail!(
+        "{} holds the objects of an earlier version, which this one cannot read: `deployer local reset` removes them with everything else of this local AWS",
+        old.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(id: &str, blob: Blob) -> Version {
+        let object = Object { size: blob.size, content: Content::Whole(blob), ..Object::default() };
+        Version { id: id.to_owned(), modified: now(), object: Some(Box::new(object)) }
+    }
+
+    fn put(store: &Store, id: &str, blob: &Blob) -> Result<(), Refusal> {
+        let version = version(id, blob.clone());
+        store.change(|_, _| Ok((vec![Change::Put { bucket: "b".into(), key: "k".into(), version }], ())))
+    }
+
+    fn ids(store: &Store) -> Vec<String> {
+        store.read(|state| state.buckets["b"].versions("k").iter().map(|version| version.id.clone()).collect())
+    }
+
+    #[tokio::test]
+    async fn changes_are_read_back_and_orphaned_bytes_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let settings = Settings::default();
+        let new = Change::NewBucket { bucket: "b".into(), created: 1, settings };
+        store.change(|_, _| Ok((vec![new], ()))).unwrap();
+        let mut blobs = Vec::new();
+        for text in ["one", "two", "three"] {
+            blobs.push(store.blobs.write(text.into()).await.unwrap());
+        }
+        put(&store, NULL, &blobs[0]).unwrap();
+        put(&store, "a", &blobs[1]).unwrap();
+        put(&store, NULL, &blobs[2]).unwrap();
+        assert_eq!(ids(&store), ["a", NULL]);
+        assert!(store.blobs.read(vec![blobs[0].clone()], 0..1).await.is_err());
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(ids(&store), ["a", NULL]);
+        let remove = Change::Remove { bucket: "b".into(), key: "k".into(), id: "a".into() };
+        store.change(|_, _| Ok((vec![remove], ()))).unwrap();
+        assert!(store.blobs.read(vec![blobs[1].clone()], 0..1).await.is_err());
+        std::fs::remove_file(dir.path().join("objects").join(&blobs[2].id)).unwrap();
+        let fault = Store::open(dir.path()).err().map(|fault| format!("{fault:#}")).unwrap();
+        assert!(fault.contains(&blobs[2].id) && fault.contains("is missing"), "{fault}");
+    }
+
+    #[test]
+    fn ids_grow_and_an_older_directory_is_refused_with_a_remedy() {
+        let ids = Ids::default();
+        let (one, two) = (ids.next(), ids.next());
+        assert!(place(&one) < place(&two) && place(NULL).is_none());
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("s3")).unwrap();
+        let fault = Store::open(dir.path()).err().unwrap().to_string();
+        assert!(fault.contains("deployer local reset"), "{fault}");
+    }
+}

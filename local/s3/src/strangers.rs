@@ -1,0 +1,106 @@
+//! Buckets of other accounts: bucket names are global, and on a laptop there is no other account. Tests create them on
+//! demand (docs/aws.md §4.1).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use http::{HeaderValue, Method};
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
+
+use kit::answer::{Protocol, Refusal, Response, empty, escape, xml};
+use kit::call::Request;
+use kit::store;
+
+/// The names that strangers have, each with the region of its bucket. They keep them through a restart.
+#[derive(Debug)]
+pub struct Strangers {
+    file: PathBuf,
+    buckets: Mutex<BTreeMap<String, String>>,
+}
+
+impl Strangers {
+    /// Finds again whom an earlier server had put there, in a file of `dir`.
+    pub fn open(dir: &Path) -> anyhow::Result<Strangers> {
+        let file = dir.join("strangers.json");
+        let buckets = store::read_json(&file)?.unwrap_or_default();
+        Ok(Strangers { file, buckets: Mutex::new(buckets) })
+    }
+
+    /// From now on the name is a stranger's.
+    ///
+    /// Errors: that cannot be written down, and is not so.
+    pub fn take(&self, bucket: &str, region: &str) -> io::Result<()> {
+        let mut buckets = self.buckets();
+        let mut changed = buckets.clone();
+        changed.insert(bucket.to_owned(), region.to_owned());
+        store::write_json(&self.file, &changed)?;
+        *buckets = changed;
+        Ok(())
+    }
+
+    /// The stranger has given the name up. Returns whether there was one.
+    ///
+    /// Errors: that cannot be written down, and the name is still the stranger's.
+    pub fn leave(&self, bucket: &str) -> io::Result<bool> {
+        let mut buckets = self.buckets();
+        let mut changed = buckets.clone();
+        if changed.remove(bucket).is_none() {
+            return Ok(false);
+        }
+        store::write_json(&self.file, &changed)?;
+        *buckets = changed;
+        Ok(true)
+    }
+
+    /// Who has what, for people and tests.
+    pub fn show(&self) -> Value {
+        json!({ "buckets": *self.buckets() })
+    }
+
+    /// How a request about a stranger's bucket is refused by a server of `region`; nothing where there is no stranger.
+    pub(super) fn refuse(&self, bucket: &str, operation: &str, request: &Request, region: &str) -> Option<Response> {
+        let theirs = self.buckets().get(bucket).cloned()?;
+        let refused = |refusal: Refusal| match request.method {
+            Method::HEAD => empty(refusal.status),
+            _ => refusal.answer(Protocol::RestXml),
+        };
+        if operation == "CreateBucket" {
+            let text = "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+            return Some(refused(Refusal::new(409, "BucketAlreadyExists", text)));
+        }
+        Some(match theirs == region {
+            true => in_region(refused(Refusal::new(403, "AccessDenied", "Access Denied")), &theirs),
+            false => moved(bucket, &theirs, request),
+        })
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.buckets.lock()
+    }
+}
+
+/// The answer to a request about a bucket that is in another region.
+pub fn moved(bucket: &str, region: &str, request: &Request) -> Response {
+    let answer = match request.method {
+        Method::HEAD => empty(301),
+        _ => xml(301, redirect(bucket, region)),
+    };
+    in_region(answer, region)
+}
+
+fn in_region(mut answer: Response, region: &str) -> Response {
+    if let Ok(region) = HeaderValue::from_str(region) {
+        answer.headers_mut().insert("x-amz-bucket-region", region);
+    }
+    answer
+}
+
+fn redirect(bucket: &str, region: &str) -> String {
+    format!(
+        "<Error><Code>PermanentRedirect</Code><Message>The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.</Message><Endpoint>s3.{0}.amazonaws.com</Endpoint><Bucket>{1}</Bucket></Error>",
+        escape(region),
+        escape(bucket)
+    )
+}

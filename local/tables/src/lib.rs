@@ -1,0 +1,516 @@
+//! DynamoDB: dynoxide's tables, with the delays of AWS, paged tags, and backups.
+
+mod calls;
+mod database;
+mod engine;
+mod manifest;
+mod needs;
+mod sizes;
+mod states;
+mod sums;
+mod tags;
+mod unserved;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dynoxide::DynoxideError;
+use futures::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::{Value, json};
+
+use database::{Database, Recovery, seconds_now};
+use engine::Engine;
+use kit::ACCOUNT;
+use kit::answer::{Protocol, Refusal, Response, json_answer, json_text, not_implemented};
+use kit::call::Effect::{Reads, Writes};
+use kit::call::{Call, Effect, Json, Needs, Operation, Page, Request, Row, Rows, Unreadable};
+use kit::speed::Speed;
+use kit::taken::ANYTHING;
+use states::States;
+
+/// The tables.
+pub struct DynamoDb {
+    engine: Arc<Engine>,
+    region: String,
+    /// Tables whose backups are not ready yet, with how often they will still say so.
+    unready: Mutex<BTreeMap<String, u8>>,
+    states: States,
+}
+
+/// A new table always refuses its first requests for point-in-time recovery (docs/aws.md §2.3).
+const REFUSALS_OF_BACKUPS: u8 = 2;
+/// How far backups go back unless a call says otherwise, and the longest.
+const RECOVERY_DAYS: u32 = 35;
+/// How old the newest backup is, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html>.
+const NEWEST_BACKUP_S: f64 = 300.0;
+
+/// Which calls describe tables, so that their answers name the region.
+const DESCRIBING: &[&str] =
+    &["CreateTable", "DeleteTable", "DescribeStream", "DescribeTable", "GetRecords", "ListStreams", "UpdateTable"];
+
+impl DynamoDb {
+    /// Errors: a file is damaged or missing, or of an earlier version; it is named.
+    pub async fn open(dir: &Path, region: &str, speed: Speed) -> anyhow::Result<DynamoDb> {
+        manifest::refuse_former(dir)?;
+        let engine = Arc::new(Engine::open(dir.join("dynamodb")).await?);
+        Ok(DynamoDb { engine, region: region.to_owned(), unready: Mutex::default(), states: States::at(speed) })
+    }
+
+    /// Returns when the files are closed; nothing is answered after that.
+    pub async fn close(&self) {
+        let engine = self.engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.close()).await;
+    }
+
+    /// Answers a call; nothing means that there is no such operation.
+    pub async fn answer(&self, call: &Call, request: &Request) -> Option<Response> {
+        let operation = Operation::find(OPERATIONS, &call.operation)?;
+        let name = operation.row.name;
+        let answer = match self.read(call.input.json()) {
+            Ok(document) => match unserved::member(name, &document.input) {
+                Some(member) => {
+                    let asked = format!("{name} with {member}");
+                    return Some(not_implemented(Protocol::Json10, "dynamodb", &asked));
+                }
+                None => self.act(operation, document, request).await,
+            },
+            Err(refusal) => Err(refusal),
+        };
+        Some(answer.unwrap_or_else(|refusal| refusal.answer(Protocol::Json10)))
+    }
+
+    /// The input of a call; tables in it that are named by their ARN have their plain names.
+    fn read<'a>(&self, json: &'a Json) -> Result<Document<'a>, Refusal> {
+        let unreadable = || Refusal::new(400, "SerializationException", "");
+        let body = String::from_utf8(json.text().to_vec()).map_err(|_| unreadable())?;
+        let input = json.read().map_err(|why| match why {
+            // What is nested too deep to be read is no input of any call.
+            Unreadable::TooDeep => invalid("Nesting Levels have exceeded supported limits"),
+            Unreadable::Malformed => unreadable(),
+        })?;
+        if !input.is_object() {
+            return Err(unreadable());
+        }
+        let tables = self.arn("table/");
+        if body.contains(&tables) {
+            let mut plain = input.clone();
+            if name_plainly(&mut plain, &tables) {
+                let body = plain.to_string();
+                return Ok(Document { input: Cow::Owned(plain), body });
+            }
+        }
+        Ok(Document { input: Cow::Borrowed(input), body })
+    }
+
+    async fn act(
+        &self,
+        Operation { row, run, .. }: &'static Operation<Run>,
+        document: Document<'_>,
+        request: &Request,
+    ) -> Result<Response, Refusal> {
+        for table in tables_of_items(row.name, &document.input) {
+            self.states.refuse_items(table)?;
+        }
+        run(self, row, document, request).await
+    }
+
+    /// What dynoxide alone knows.
+    async fn pass_on(&self, row: &'static Row, Document { body, .. }: Document<'_>) -> Result<Response, Refusal> {
+        self.pass(row.name, row.effect, body).await
+    }
+
+    async fn update_time_to_live(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        self.states.refuse_change(table_of(&document.input))?;
+        self.pass_on(row, document).await
+    }
+    /// Lets dynoxide answer.
+    async fn pass(&self, operation: &'static str, effect: Effect, body: String) -> Result<Response, Refusal> {
+        let reads = effect == Reads;
+        let act = move |database: &mut Database| match reads {
+            true => database.look(operation, &body),
+            false => database.change(operation, &body),
+        };
+        let answer = self.engine.run(act).await.ok_or_else(stopped)?;
+        let (status, text) = match answer {
+            Ok(text) => (200, text),
+            Err(fault) => {
+                let fault = calls::as_of(operation, fault);
+                let refusal = if reads { unread(&fault) } else { unwritten(&fault) };
+                if let Some(refusal) = refusal {
+                    return Err(refusal);
+                }
+                (fault.status_code(), fault.to_json())
+            }
+        };
+        let text = if DESCRIBING.contains(&operation) { self.localized(operation, text) } else { text };
+        Ok(json_text(status, Protocol::Json10, text))
+    }
+
+    /// Asks the database something beside dynoxide.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Database) -> Result<T, DynoxideError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let answer = self.engine.run(ask).await.ok_or_else(stopped)?;
+        answer.map_err(|fault| unwritten(&fault).unwrap_or_else(|| invalid(&fault.to_string())))
+    }
+
+    /// dynoxide has a region of its own.
+    fn localized(&self, operation: &str, text: String) -> String {
+        if operation == "GetRecords" {
+            return text.replace(r#""awsRegion":"dynoxide""#, &format!(r#""awsRegion":"{}""#, self.region));
+        }
+        let there = |service: &str| format!("arn:aws:{service}:dynoxide:000000000000:");
+        let kms = format!("arn:aws:kms:{}:{ACCOUNT}:", self.region);
+        text.replace(&there("dynamodb"), &self.arn("")).replace(&there("kms"), &kms)
+    }
+
+    fn arn(&self, resource: &str) -> String {
+        format!("arn:aws:dynamodb:{}:{ACCOUNT}:{resource}", self.region)
+    }
+
+    /// Calls about a table as a whole, which know what it is doing (docs/aws.md §5).
+    async fn on_table(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let (operation, Document { input, body }) = (row.name, document);
+        let name = table_of(&input).to_owned();
+        if let (Some(description), "DeleteTable" | "DescribeTable") = (self.states.last_seen(&name), operation) {
+            let part = if operation == "DeleteTable" { "TableDescription" } else { "Table" };
+            return Ok(json_answer(200, Protocol::Json10, &json!({ part: description })));
+        }
+        match (operation, self.states.of(&name)) {
+            ("CreateTable", Some("DELETING")) => self.states.refuse_change(&name)?,
+            ("DeleteTable" | "UpdateTable", _) => self.states.refuse_change(&name)?,
+            _ => (),
+        }
+        if operation == "CreateTable" {
+            sizes::check_tags(&input["Tags"], &[])?;
+            self.refuse_unholdable(&name).await?;
+        }
+        let mut answer = self.pass(operation, row.effect, body).await?;
+        if !answer.status().is_success() {
+            return Ok(answer);
+        }
+        match operation {
+            "CreateTable" => {
+                self.states.created(&name);
+                self.unready().insert(name.clone(), REFUSALS_OF_BACKUPS);
+            }
+            "UpdateTable" => self.states.updated(&name, indexes_created(&input)),
+            _ => (),
+        }
+        self.complete(&name, operation, &mut answer);
+        Ok(answer)
+    }
+
+    /// SQLite's names of tables are the same in both cases, which those of DynamoDB are not.
+    async fn refuse_unholdable(&self, name: &str) -> Result<(), Refusal> {
+        let table = name.to_owned();
+        match self.ask(move |database| database.in_the_way_of(&table)).await? {
+            None => Ok(()),
+            Some(other) => {
+                let text = format!("the local AWS cannot have a table {name} beside {other}: choose another name");
+                Err(Refusal::new(501, "NotImplementedException", text))
+            }
+        }
+    }
+
+    /// Tables that are being deleted are listed until they are gone.
+    async fn list_tables(&self, row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        const PAGE: u64 = 100;
+        let Document { input, body } = document;
+        // dynoxide says what is wrong with a call.
+        let answer = self.pass(row.name, row.effect, body).await?;
+        if !answer.status().is_success() {
+            return Ok(answer);
+        }
+        let limit = input["Limit"].as_u64().unwrap_or(PAGE);
+        let mut names: BTreeSet<String> = self.states.going().into_iter().collect();
+        names.extend(self.ask(|database| database.names()).await?);
+        let after = input["ExclusiveStartTableName"].as_str().unwrap_or_default();
+        let mut rest = names.into_iter().filter(|name| name.as_str() > after);
+        let page: Vec<String> = rest.by_ref().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect();
+        let mut answer = json!({ "TableNames": page });
+        if let (Some(last), Some(_)) = (page.last(), rest.next()) {
+            answer["LastEvaluatedTableName"] = json!(last);
+        }
+        Ok(json_answer(200, Protocol::Json10, &answer))
+    }
+
+    async fn describe_backups(&self, _row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let name = self.table_with_backups(&document.input).await?;
+        let recovery = self.ask(move |database| database.recovery(&name)).await?;
+        Ok(backups(recovery))
+    }
+
+    async fn update_backups(&self, _row: &'static Row, document: Document<'_>) -> Result<Response, Refusal> {
+        let wanted = &document.input["PointInTimeRecoverySpecification"];
+        let days = recovery_days(wanted)?;
+        let name = self.table_with_backups(&document.input).await?;
+        if let Some(left) = self.unready().get_mut(&name).filter(|left| **left > 0) {
+            *left -= 1;
+            let text = format!("Backups are being enabled for the table: {name}. Please retry later");
+            return Err(Refusal::new(400, "ContinuousBackupsUnavailableException", text));
+        }
+        let change = move |database: &mut Database| {
+            database.recover(&name, days)?;
+            database.recovery(&name)
+        };
+        Ok(backups(self.ask(change).await?))
+    }
+
+    /// The quotas of a new account, <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>.
+    async fn limits(&self, _row: &'static Row, _document: Document<'_>) -> Result<Response, Refusal> {
+        let limits = json!({
+            "AccountMaxReadCapacityUnits": 80_000,
+            "AccountMaxWriteCapacityUnits": 80_000,
+            "TableMaxReadCapacityUnits": 40_000,
+            "TableMaxWriteCapacityUnits": 40_000,
+        });
+        Ok(json_answer(200, Protocol::Json10, &limits))
+    }
+
+    async fn table_with_backups(&self, input: &Value) -> Result<String, Refusal> {
+        let name = table_of(input).to_owned();
+        sizes::check_name(&name)?;
+        let table = name.clone();
+        if self.ask(move |database| database.has(&table)).await? {
+            return Ok(name);
+        }
+        Err(Refusal::new(400, "TableNotFoundException", format!("Table not found: {name}")))
+    }
+
+    fn unready(&self) -> MutexGuard<'_, BTreeMap<String, u8>> {
+        self.unready.lock()
+    }
+
+    /// Puts into a description what the table is doing; that of a deleted table is kept for a while.
+    fn complete(&self, name: &str, operation: &str, answer: &mut Response) {
+        let mut shown: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+        for part in ["Table", "TableDescription"] {
+            if let Some(table) = shown.get_mut(part).filter(|table| table.is_object()) {
+                match operation {
+                    "DeleteTable" => {
+                        table["TableStatus"] = "DELETING".into();
+                        self.states.deleted(name, table.clone());
+                    }
+                    _ => self.states.show(name, table),
+                }
+            }
+        }
+        *answer.body_mut() = Bytes::from(shown.to_string());
+    }
+}
+
+/// The input of a call.
+struct Document<'a> {
+    input: Cow<'a, Value>,
+    /// The same as text.
+    body: String,
+}
+
+/// The table a call is about.
+fn table_of(input: &Value) -> &str {
+    input["TableName"].as_str().unwrap_or_default()
+}
+
+/// Replaces ARNs that begin with `tables` by names wherever a table is named, and says whether there were any.
+fn name_plainly(input: &mut Value, tables: &str) -> bool {
+    let mut found = false;
+    let mut open = vec![input];
+    while let Some(part) = open.pop() {
+        match part {
+            Value::Object(members) => {
+                for (member, value) in members {
+                    match value {
+                        Value::String(name) if member == "TableName" => {
+                            if let Some(plain) = name.strip_prefix(tables) {
+                                *name = plain.to_owned();
+                                found = true;
+                            }
+                        }
+                        // Items may have members of any name.
+                        _ if ["Item", "Key", "ExpressionAttributeValues"].contains(&member.as_str()) => (),
+                        Value::Object(items) if member == "RequestItems" => {
+                            found |= items.keys().any(|name| name.starts_with(tables));
+                            let plain = |name: String| name.strip_prefix(tables).map(str::to_owned).unwrap_or(name);
+                            *items = std::mem::take(items).into_iter().map(|(name, one)| (plain(name), one)).collect();
+                        }
+                        other => open.push(other),
+                    }
+                }
+            }
+            Value::Array(parts) => open.extend(parts),
+            _ => (),
+        }
+    }
+    found
+}
+
+/// The tables whose items a call reads or writes.
+fn tables_of_items<'a>(operation: &str, input: &'a Value) -> Vec<&'a str> {
+    match operation {
+        "DeleteItem" | "GetItem" | "PutItem" | "Query" | "Scan" | "UpdateItem" => {
+            input["TableName"].as_str().into_iter().collect()
+        }
+        "BatchGetItem" | "BatchWriteItem" => {
+            input["RequestItems"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+        }
+        "TransactGetItems" | "TransactWriteItems" => {
+            let items = input["TransactItems"].as_array().into_iter().flatten();
+            let parts = items.filter_map(Value::as_object).flatten();
+            parts.filter_map(|(_, part)| part["TableName"].as_str()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The indexes that an `UpdateTable` adds.
+fn indexes_created(input: &Value) -> Vec<String> {
+    let updates = input["GlobalSecondaryIndexUpdates"].as_array().into_iter().flatten();
+    updates.filter_map(|update| update["Create"]["IndexName"].as_str().map(str::to_owned)).collect()
+}
+
+/// How many days backups go back from now on; nothing if there will be none.
+fn recovery_days(wanted: &Value) -> Result<Option<u32>, Refusal> {
+    let at = "pointInTimeRecoverySpecification";
+    let constraint = |value: &Value, at: &str, bound: &str| {
+        invalid(&format!(
+            "1 validation error detected: Value '{value}' at '{at}' failed to satisfy constraint: Member must {bound}"
+        ))
+    };
+    let null = |at: &str| {
+        invalid(&format!(
+            "1 validation error detected: Value null at '{at}' failed to satisfy constraint: Member must not be null"
+        ))
+    };
+    if !wanted.is_object() {
+        return Err(null(at));
+    }
+    let enabled = wanted["PointInTimeRecoveryEnabled"].as_bool();
+    let enabled = enabled.ok_or_else(|| null(&format!("{at}.pointInTimeRecoveryEnabled")))?;
+    let days = match &wanted["RecoveryPeriodInDays"] {
+        Value::Null => RECOVERY_DAYS,
+        days => {
+            let bound = match days.as_i64() {
+                Some(1..=35) => None,
+                Some(36..) => Some("have value less than or equal to 35"),
+                _ => Some("have value greater than or equal to 1"),
+            };
+            if let Some(bound) = bound {
+                return Err(constraint(days, &format!("{at}.recoveryPeriodInDays"), bound));
+            }
+            days.as_u64().and_then(|days| u32::try_from(days).ok()).unwrap_or(RECOVERY_DAYS)
+        }
+    };
+    Ok(enabled.then_some(days))
+}
+
+fn backups(recovery: Option<Recovery>) -> Response {
+    let recovery = match recovery {
+        None => json!({ "PointInTimeRecoveryStatus": "DISABLED" }),
+        Some(Recovery { days, since }) => {
+            let earliest = since.max(seconds_now() - f64::from(days) * 86_400.0);
+            json!({
+                "PointInTimeRecoveryStatus": "ENABLED",
+                "RecoveryPeriodInDays": days,
+                "EarliestRestorableDateTime": earliest,
+                "LatestRestorableDateTime": earliest.max(seconds_now() - NEWEST_BACKUP_S),
+            })
+        }
+    };
+    let description = json!({ "ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": recovery });
+    json_answer(200, Protocol::Json10, &json!({ "ContinuousBackupsDescription": description }))
+}
+
+/// This server, as its caller knows it.
+fn endpoints(request: &Request) -> Response {
+    let here = request.header("host").unwrap_or("127.0.0.1");
+    let endpoints = json!({ "Endpoints": [{ "Address": here, "CachePeriodInMinutes": 1440 }] });
+    json_answer(200, Protocol::Json10, &endpoints)
+}
+
+fn invalid(text: &str) -> Refusal {
+    Refusal::new(400, "ValidationException", text)
+}
+
+/// The refusal of what failed for the files' sake, not for the call's.
+fn unwritten(fault: &DynoxideError) -> Option<Refusal> {
+    failed(fault, "write")
+}
+
+fn unread(fault: &DynoxideError) -> Option<Refusal> {
+    failed(fault, "read")
+}
+
+fn failed(fault: &DynoxideError, verb: &str) -> Option<Refusal> {
+    if fault.status_code() != 500 {
+        return None;
+    }
+    tracing::error!(%fault, "failed to {verb} the tables");
+    Some(Refusal::new(500, "InternalServerError", format!("the local AWS cannot {verb} its tables: {fault}")))
+}
+
+fn stopped() -> Refusal {
+    Refusal::new(500, "InternalServerError", "the local AWS has given up this call of its tables")
+}
+
+type Run =
+    for<'a> fn(&'a DynamoDb, &'static Row, Document<'a>, &'a Request) -> BoxFuture<'a, Result<Response, Refusal>>;
+
+const fn row(name: &'static str, effect: Effect, needs: Needs, page: Option<Page>, run: Run) -> Operation<Run> {
+    // What would have no effect is known by itself: see `unserved`.
+    Operation::new(name, effect, needs, page, ANYTHING, run)
+}
+
+macro_rules! answered {
+    ($method:ident) => {
+        |tables, row, document, _| Box::pin(tables.$method(row, document))
+    };
+}
+
+const PAGED: Option<Page> = Some(Page::Own("Limit"));
+
+pub fn rows() -> Rows {
+    Operation::rows(OPERATIONS)
+}
+
+/// What is answered; everything else is refused by name.
+const OPERATIONS: &[Operation<Run>] = &[
+    row("BatchExecuteStatement", Writes, needs::STATEMENTS, None, answered!(pass_on)),
+    row("BatchGetItem", Reads, needs::BATCH, None, answered!(pass_on)),
+    row("BatchWriteItem", Writes, needs::BATCH, None, answered!(pass_on)),
+    row("CreateTable", Writes, needs::NEW_TABLE, None, answered!(on_table)),
+    row("DeleteItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("DeleteTable", Writes, needs::TABLE, None, answered!(on_table)),
+    row("DescribeContinuousBackups", Reads, needs::TABLE, None, answered!(describe_backups)),
+    row("DescribeEndpoints", Reads, Needs::Own, None, |_, _, _, request| {
+        Box::pin(std::future::ready(Ok(endpoints(request))))
+    }),
+    row("DescribeLimits", Reads, Needs::Own, None, answered!(limits)),
+    row("DescribeStream", Reads, needs::STREAM, None, answered!(pass_on)),
+    row("DescribeTable", Reads, needs::TABLE, None, answered!(on_table)),
+    row("DescribeTimeToLive", Reads, needs::TABLE, None, answered!(pass_on)),
+    row("ExecuteStatement", Writes, needs::STATEMENT, PAGED, answered!(pass_on)),
+    row("ExecuteTransaction", Writes, needs::TRANSACT_STATEMENTS, None, answered!(pass_on)),
+    row("GetItem", Reads, needs::TABLE, None, answered!(pass_on)),
+    row("GetRecords", Reads, needs::RECORDS, None, answered!(pass_on)),
+    row("GetShardIterator", Reads, needs::STREAM, None, answered!(pass_on)),
+    row("ListStreams", Reads, needs::STREAMS, PAGED, answered!(pass_on)),
+    row("ListTables", Reads, Needs::Own, PAGED, answered!(list_tables)),
+    row("ListTagsOfResource", Reads, needs::TAGGED, PAGED, answered!(on_tags)),
+    row("PutItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("Query", Reads, needs::TABLE, PAGED, answered!(pass_on)),
+    row("Scan", Reads, needs::TABLE, PAGED, answered!(pass_on)),
+    row("TagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
+    row("TransactGetItems", Reads, needs::TRANSACTION, None, answered!(pass_on)),
+    row("TransactWriteItems", Writes, needs::TRANSACTION, None, answered!(pass_on)),
+    row("UntagResource", Writes, needs::TAGGED, None, answered!(on_tags)),
+    row("UpdateContinuousBackups", Writes, needs::TABLE, None, answered!(update_backups)),
+    row("UpdateItem", Writes, needs::TABLE, None, answered!(pass_on)),
+    row("UpdateTable", Writes, needs::TABLE, None, answered!(on_table)),
+    row("UpdateTimeToLive", Writes, needs::TABLE, None, answered!(update_time_to_live)),
+];
