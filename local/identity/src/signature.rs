@@ -468,7 +468,7 @@ mod tests {
                 None => SignableBody::Bytes(body.as_bytes()),
             };
             let identity = self.identity();
-            self.sign_head(method, uri, payload, self.params(&identity)).0.with_body(body)
+            with_body(self.sign_head(method, uri, payload, self.params(&identity)).0, body)
         }
 
         /// A body of two chunks, signed one after the other.
@@ -489,7 +489,7 @@ mod tests {
                 last = v4::sign_trailer(&trailers, &last, &self.params(&identity)).unwrap().into_parts().1;
                 body += &format!("{name}:{value}\r\nx-amz-trailer-signature:{last}\r\n");
             }
-            request.with_body(&(body + "\r\n"))
+            with_body(request, &(body + "\r\n"))
         }
 
         fn identity(&self) -> SignerIdentity {
@@ -548,10 +548,8 @@ mod tests {
         }
     }
 
-    impl Request {
-        fn with_body(self, body: &str) -> Request {
-            Request { body: Bytes::copy_from_slice(body.as_bytes()), ..self }
-        }
+    fn with_body(request: Request, body: &str) -> Request {
+        Request { body: Bytes::copy_from_slice(body.as_bytes()), ..request }
     }
 
     fn check(request: &Request, access: &Access, later: Duration) -> Result<Identity, String> {
@@ -625,7 +623,7 @@ mod tests {
         let (_dir, access) = access();
         let changed = |request: &Request, from: &str, to: &str| {
             let body = std::str::from_utf8(&request.body).unwrap().replacen(from, to, 1);
-            check(&request.clone().with_body(&body), &access, Duration::ZERO).map(drop)
+            check(&with_body(request.clone(), &body), &access, Duration::ZERO).map(drop)
         };
         let refused = |code: &str| Err(code.to_owned());
         let trailer = Some(("x-amz-checksum-crc32", "rarALg=="));
@@ -682,7 +680,7 @@ mod tests {
             let identity = signer.identity();
             let uri = "http://127.0.0.1:1/2015-03-31/functions";
             let (request, _) = signer.sign_head("POST", uri, SignableBody::UnsignedPayload, signer.params(&identity));
-            assert_eq!(check(&request.with_body("{}"), &access, Duration::ZERO).is_ok(), accepted, "{service}");
+            assert_eq!(check(&with_body(request, "{}"), &access, Duration::ZERO).is_ok(), accepted, "{service}");
         }
     }
 

@@ -101,13 +101,11 @@ impl Call {
     }
 
     /// A call without input.
-    #[cfg(test)]
     pub fn bare(service: &str, operation: &str, protocol: Protocol) -> Call {
         Call::of(service, operation, protocol, Input::Form(Form::new()))
     }
 
     /// The same of a call that changes something.
-    #[cfg(test)]
     pub fn writing(service: &str, operation: &str, protocol: Protocol) -> Call {
         static ROW: Row = Row { name: "", effect: Effect::Writes, needs: Needs::Own, page: None };
         Call { row: Some(&ROW), ..Call::bare(service, operation, protocol) }
