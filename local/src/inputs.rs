@@ -178,7 +178,7 @@ fn request(text: &[u8]) -> Option<Request> {
     Some(with_scope(Request { method, path, query, headers, body: Bytes::copy_from_slice(body), upload: None }))
 }
 
-/// `service: dynamodb` stands for a whole signature of that service, which no fuzzer finds and nobody wants to read.
+/// `service: dynamodb` stands for a whole signature of that service, which no fuzzer would find.
 fn with_scope(mut request: Request) -> Request {
     if let Some(service) = request.headers.remove("service")
         && let Ok(service) = service.to_str()

@@ -71,7 +71,7 @@ impl Intake {
             Ok(Way::Memory(most)) => self.take(most, body, call.protocol).await,
             Ok(Way::Disk(incoming)) => self.store(incoming, body, call.protocol).await,
             Err(refusal) => {
-                // Whoever asks first whether to send has not begun, and reading would be the invitation.
+                // A client that waits for 100 Continue has not begun, and reading would make it begin.
                 if !head.headers.contains_key(header::EXPECT) {
                     tokio::spawn(timeout(LINGERING, discard(body)));
                 }
@@ -158,7 +158,7 @@ async fn part(body: &mut Arriving) -> Result<Option<Bytes>, Refusal> {
 
 /// The largest bodies in memory: AWS's own limits where they are known, and never more than this machine should hold.
 const MOST: &[(&str, &str, u64)] = &[
-    // A form in a page of somebody's: its policy, which says more, is in the body itself.
+    // A form of any web page: its policy, which says more, is in the body itself.
     ("s3", "PostObject", 64 << 20),
     ("s3", "", 4 << 20),
     // 16 MB of items (DynamoDB API reference, BatchWriteItem).
@@ -189,8 +189,8 @@ pub(crate) fn is_form(head: &Request, call: &Call) -> bool {
     call.service == "s3" && head.method == Method::POST && kind.starts_with("multipart/form-data")
 }
 
-/// Pages in browsers reach buckets, where rules for other origins say which of them may. Anything else that a browser
-/// sends is none of the user's programs, though it may know the key, which is everybody's.
+/// Web pages may call S3, whose CORS rules decide. Any other call from a browser does not come from the user's programs,
+/// though it may know the key, which is public.
 fn check_origin(head: &Request, call: &Call) -> Result<(), Refusal> {
     match call.service != "s3" && head.headers.contains_key(header::ORIGIN) {
         true => Err(Refusal::new(403, "AccessDenied", "web pages reach only S3 here")),

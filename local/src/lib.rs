@@ -113,7 +113,7 @@ impl Cloud {
     }
 }
 
-/// Nobody can listen on this port now.
+/// The port is not available.
 #[derive(Debug)]
 pub struct NoPort {
     /// The port.

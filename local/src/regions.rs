@@ -146,7 +146,7 @@ impl Regions {
                     let text = "Your previous request to create the named bucket succeeded and you already own it.";
                     here.s3.refuse(&Refusal::new(409, "BucketAlreadyOwnedByYou", text), request)
                 }
-                // Whoever looks for a bucket's region asks there (S3 API reference, GetBucketLocation).
+                // Clients look for a bucket's region there (S3 API reference, GetBucketLocation).
                 "GetBucketLocation" if here.name == GLOBAL => {
                     let caller = Caller::owner(user_arn(), &owner.name);
                     owner.s3.answer(&call.operation, request, &caller).await

@@ -159,7 +159,7 @@ impl Services {
         self.regions.stop().await;
     }
 
-    /// Closes the tables: the last thing of all, since everybody's last words may be about them.
+    /// Closes the tables: last of all, since everything else may still write to them while it stops.
     pub(crate) async fn close(&self) {
         for region in self.regions.all() {
             region.dynamodb.close().await;

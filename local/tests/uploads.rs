@@ -347,7 +347,7 @@ fn code<T, E: ProvideErrorMetadata, R>(answer: Result<T, aws_sdk_s3::error::SdkE
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_large_objects_are_the_server_stays_small() {
+async fn memory_stays_bounded_whatever_the_size_of_objects() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let s3 = clients::s3(&server.config().await);
@@ -474,7 +474,7 @@ async fn a_large_upload_that_is_refused_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_comes_without_a_checksum_gets_the_one_that_a_small_upload_gets() {
+async fn a_large_upload_without_a_checksum_gets_the_default_one() {
     let aws = LocalAws::start().await;
     let (s3, endpoint) = (aws.s3(), aws.endpoint());
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
@@ -496,7 +496,7 @@ async fn what_comes_without_a_checksum_gets_the_one_that_a_small_upload_gets() {
 }
 
 #[tokio::test]
-async fn who_leaves_in_the_middle_of_an_upload_leaves_nothing_behind() {
+async fn an_upload_that_is_cut_off_leaves_nothing_behind() {
     let aws = LocalAws::start().await;
     let (s3, endpoint) = (aws.s3(), aws.endpoint());
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
@@ -506,14 +506,14 @@ async fn who_leaves_in_the_middle_of_an_upload_leaves_nothing_behind() {
         let mut line = connect(&endpoint).await;
         assert!(put.send(&mut line, &mut Bytes::new(8 << 20)).await.is_none());
         drop(line);
-        until("what has arrived is gone", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
+        until("the received part is removed", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
     }
     assert!(s3.list_objects_v2().bucket(BUCKET).send().await.unwrap().contents().is_empty());
     aws.stop().await;
 }
 
 #[tokio::test]
-async fn the_head_of_an_upload_says_whether_it_is_too_large() {
+async fn a_too_large_upload_is_refused_by_its_head() {
     let aws = LocalAws::start().await;
     let (s3, endpoint) = (aws.s3(), aws.endpoint());
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
@@ -531,12 +531,12 @@ async fn the_head_of_an_upload_says_whether_it_is_too_large() {
             assert!(expected == 100 || answer.code() == "EntityTooLarge", "{}", answer.body);
         }
     }
-    until("nothing is left", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
+    until("no file is left", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
     aws.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_in_the_middle_of_an_upload_leaves_nothing_after_the_next_start() {
+async fn a_kill_during_an_upload_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let s3 = clients::s3(&server.config().await);
@@ -553,7 +553,7 @@ async fn a_kill_in_the_middle_of_an_upload_leaves_nothing_after_the_next_start()
     line.write_all(&vec![7; 20 << 20]).await.unwrap();
     let arriving = || files_below(&dir.path().join("state/uploads"));
     let size = || arriving().iter().map(|file| file.metadata().map_or(0, |about| about.len())).sum::<u64>();
-    until("much of it is on disk", async || size() > 10 << 20).await;
+    until("10 MiB are on disk", async || size() > 10 << 20).await;
     server.kill();
     assert_eq!(arriving().len(), 1);
 
@@ -625,12 +625,12 @@ async fn an_object_that_is_replaced_or_deleted_is_read_to_its_end() {
     s3.delete_object().bucket(BUCKET).key("key").send().await.unwrap();
     assert_eq!(code(s3.head_object().bucket(BUCKET).key("key").send().await), "NotFound");
     compare(first.body, &mut bytes, "what was there").await;
-    until("its bytes are gone", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
+    until("its bytes are removed", async || bytes_on_disk(aws.dir.path()).is_empty()).await;
     aws.stop().await;
 }
 
 #[tokio::test]
-async fn faults_happen_to_large_objects_as_to_small_ones() {
+async fn faults_apply_to_large_objects_too() {
     let aws = LocalAws::start().await;
     let endpoint = aws.endpoint();
     let config = aws.config.to_builder().retry_config(aws_config::retry::RetryConfig::disabled()).build();
@@ -651,7 +651,7 @@ async fn faults_happen_to_large_objects_as_to_small_ones() {
             let mut line = connect(&endpoint).await;
             let sent = put.send(&mut line, &mut bytes);
             let held = async {
-                until("it has arrived", async || bytes_on_disk(aws.dir.path()).len() == 1).await;
+                until("the upload is complete", async || bytes_on_disk(aws.dir.path()).len() == 1).await;
                 assert!(code(s3.head_object().bucket(BUCKET).key("key").send().await) == "NotFound");
                 assert_eq!(http.delete(&faults).send().await.unwrap().status(), 200);
             };
@@ -660,7 +660,8 @@ async fn faults_happen_to_large_objects_as_to_small_ones() {
         } else {
             assert!(put.alone(&mut bytes).await.status >= 500, "{fault}");
         }
-        until("what is not kept is gone", async || bytes_on_disk(aws.dir.path()).len() == usize::from(is_there)).await;
+        until("the temporary file is removed", async || bytes_on_disk(aws.dir.path()).len() == usize::from(is_there))
+            .await;
         assert_eq!(code(s3.head_object().bucket(BUCKET).key("key").send().await) == "none", is_there, "{fault}");
     }
     let rule = serde_json::json!({ "match": { "operation": "GetObject", "times": 1 }, "fault": "truncate" });

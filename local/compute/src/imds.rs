@@ -97,7 +97,7 @@ impl Service {
         let settings = &self.instance.settings;
         match (method, path.trim_end_matches('/')) {
             _ if !settings.metadata_enabled => plain(StatusCode::FORBIDDEN, "Forbidden"),
-            // Whoever forwards requests is no program of this instance (EC2 user guide, "How Instance Metadata Service
+            // A proxy is not a program of this instance (EC2 user guide, "How Instance Metadata Service
             // Version 2 works").
             (&Method::PUT, _) if headers.contains_key("x-forwarded-for") => plain(StatusCode::FORBIDDEN, "Forbidden"),
             (&Method::PUT, "/latest/api/token") => match header(TOKEN_TTL).and_then(|ttl| ttl.parse().ok()) {

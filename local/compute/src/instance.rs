@@ -261,7 +261,7 @@ impl Host {
             }
         }
         if !unit.user.may_bind(port) {
-            // On AWS the program would ask for this very port; here it gets another one, which everybody may have.
+            // On AWS the program would ask for this very port; here it gets another one, which needs no privileges.
             self.log(&format!(
                 "{}: cannot listen on port {port}: Permission denied (os error 13)",
                 unit.main.words.first().map(String::as_str).unwrap_or_default()
@@ -366,7 +366,7 @@ impl Host {
             status = child.wait() => status.ok().map(exit_of),
             () = self.machine.stop.cancelled() => {
                 process::ask_group(pid);
-                // Whoever does not listen is ended below.
+                // What ignores the signal is killed below.
                 drop(timeout(unit.stop_patience, child.wait()).await);
                 None
             }

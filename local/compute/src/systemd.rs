@@ -51,7 +51,7 @@ pub struct User {
 /// What lets others than root listen below [`UNPRIVILEGED`].
 const BIND: &str = "CAP_NET_BIND_SERVICE";
 
-/// The first port that everybody may listen on (`net.ipv4.ip_unprivileged_port_start`).
+/// The first port that needs no privileges (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
 
 impl User {

@@ -41,7 +41,7 @@ pub(super) fn unpack(place: &Path, zip: &[u8]) -> Result<(), String> {
     done
 }
 
-/// Somebody else has unpacked the same code in the meantime.
+/// The same code was unpacked concurrently.
 fn there(place: &Path, fault: io::Error) -> Result<(), String> {
     if place.is_dir() { Ok(()) } else { Err(fault.to_string()) }
 }

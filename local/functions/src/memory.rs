@@ -112,7 +112,7 @@ impl Processes {
         Some(self.known.iter().filter_map(|pid| process::share_kb(*pid)).sum())
     }
 
-    /// Adds the children of those that are known, and from time to time everybody else of the group.
+    /// Adds the children of those that are known, and from time to time the other members of the group.
     fn find(&mut self) {
         if self.searched.is_none_or(|last| last.elapsed() > SEARCH) {
             self.searched = Some(Instant::now());

@@ -53,8 +53,8 @@ pub fn verify(
     Ok(identity)
 }
 
-/// Refuses a request that its head alone shows to be nobody's. Its body is not there yet, and of S3 can be verified as it
-/// arrives.
+/// Refuses a request whose head alone shows that it is not signed by a known caller. The body has not arrived yet; that of
+/// S3 can be verified as it arrives.
 ///
 /// Of S3 the whole head is signed; elsewhere the signature is over the body as well, and is verified with it.
 pub fn check_head(
@@ -253,7 +253,7 @@ impl Signed {
     }
 
     fn canonical(&self, request: &Request, s3: bool) -> String {
-        // S3 signs the path as it is sent; everybody else encodes it once more.
+        // S3 signs the path as it is sent; all others encode it once more.
         let path = match request.path.as_str() {
             "" => "/".to_owned(),
             path if s3 => path.to_owned(),

@@ -22,7 +22,7 @@ const OPERATIONS: &[Operation<Run>] = &[
         "DurationSeconds ExternalId RoleArn RoleSessionName",
         assume_role,
     ),
-    // Everybody may ask who he is (docs/aws.md §3.1).
+    // Every caller may ask for its own identity (docs/aws.md §3.1).
     Operation::new("GetCallerIdentity", Effect::Reads, Needs::Nothing, None, "", identity),
     Operation::new("GetSessionToken", Effect::Reads, Needs::Nothing, None, "DurationSeconds", session_token),
 ];

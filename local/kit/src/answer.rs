@@ -162,7 +162,7 @@ impl Refusal {
     }
 }
 
-/// Nobody has built this operation here: the answer names it.
+/// The operation is not implemented: the answer names it.
 pub fn not_implemented(protocol: Protocol, service: &str, operation: &str) -> Response {
     let code = match protocol {
         Protocol::RestXml => "NotImplemented",

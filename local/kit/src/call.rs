@@ -78,14 +78,14 @@ pub struct Call {
     pub operation: String,
     /// The wire format of its answers.
     pub protocol: Protocol,
-    /// Nothing where nobody here answers such a call.
+    /// `None` if the operation is not implemented.
     pub row: Option<&'static Row>,
     /// Its parameters, parsed once.
     pub input: Input,
 }
 
 impl Call {
-    /// A call that nobody answers.
+    /// A call without a row, as of an operation that is not implemented.
     pub fn of(service: &str, operation: &str, protocol: Protocol, input: Input) -> Call {
         Call { service: service.to_owned(), operation: operation.to_owned(), protocol, row: None, input }
     }
@@ -95,7 +95,7 @@ impl Call {
         self.service == "rekognition"
     }
 
-    /// Whether the call may change something, which one that nobody answers cannot.
+    /// Whether the call may change something; one that is not implemented cannot.
     pub fn mutating(&self) -> bool {
         self.row.is_some_and(|row| row.effect == Effect::Writes)
     }

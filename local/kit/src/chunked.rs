@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_become_the_body_they_were_wherever_it_is_cut() {
+    fn a_body_in_chunks_is_decoded_wherever_it_is_split() {
         let sent = b"4;chunk-signature=ab\r\nwiki\r\n5\r\npedia\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
         let some = |text: &str| text.to_owned();
         let chunks = vec![(some("wiki"), Some(some("ab"))), (some("pedia"), None), (some(""), None)];
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_early_or_never_is_no_body() {
+    fn a_truncated_or_endless_body_is_an_error() {
         for sent in
             ["", "4", "4\r\n", "4\r\nwi", "4\r\nwiki", "4\r\nwiki\r\n", "x\r\n", "0\r\nno trailer\r\n", "4\r\nwiki!"]
         {

@@ -155,7 +155,7 @@ pub fn limit(process: u32, memory_mib: u32, processors: u32) -> std::io::Result<
     if all.len() <= wanted {
         return Ok(format!("{memory}, and uses all {} processors of this machine", all.len()));
     }
-    // Not the same ones for everybody.
+    // Not the same ones for every process.
     let first = usize::try_from(process.as_raw_nonzero().get()).unwrap_or_default();
     let mut ours = CpuSet::new();
     (first..first + wanted).for_each(|at| ours.set(all[at % all.len()]));
@@ -190,7 +190,7 @@ fn signal(group: u32, signal: Signal) {
     }
 }
 
-/// Never 0 or 1, which would mean our own group and everybody.
+/// Never 0 or 1, which would mean our own group and all processes.
 fn pid(group: u32) -> Option<Pid> {
     i32::try_from(group).ok().filter(|group| *group > 1).and_then(Pid::from_raw)
 }

@@ -19,7 +19,7 @@ pub struct Upload {
     pub trailers: Vec<(String, String)>,
 }
 
-/// A file that goes when nobody has kept it.
+/// A file that is removed on drop unless it was kept.
 #[derive(Debug)]
 pub struct Temporary(PathBuf);
 

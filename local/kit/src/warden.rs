@@ -70,7 +70,7 @@ impl Post {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Whoever ends our group, as Ctrl-C does, must not end the warden as well.
+            // What ends our group, as Ctrl-C does, must not end the warden as well.
             .process_group(0)
             .spawn()?;
         for group in &self.groups {

@@ -374,7 +374,7 @@ mod tests {
             }
             Err(Unreadable::Stopped)
         };
-        // As many as may be decoded at a time: unless they stop, nobody comes after them.
+        // As many as may be decoded at a time: unless they stop, no further call is served.
         for _ in 0..2 {
             let left = tokio::time::timeout(Duration::from_millis(20), decode_with(Bytes::new(), endless)).await;
             assert!(left.is_err());

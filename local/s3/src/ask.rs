@@ -30,7 +30,7 @@ const ALWAYS: &[&str] = &[
     "x-amz-date",
     "x-amz-decoded-content-length",
     "x-amz-expected-bucket-owner",
-    // Nobody but the owner ever pays here.
+    // Only the owner ever pays here.
     "x-amz-request-payer",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-security-token",

@@ -82,7 +82,7 @@ impl Blobs {
     }
 
     /// Looks whether everything is there with its size, and removes what nothing refers to: a server was killed before it
-    /// could say what the bytes are, or after it had said that they are nobody's.
+    /// could record what the bytes are, or after it had recorded that they are unused.
     ///
     /// Errors: a file is missing or has another size, and is named.
     pub(super) fn check<'a>(&self, all: impl Iterator<Item = &'a Blob>) -> anyhow::Result<()> {
@@ -344,7 +344,7 @@ impl Drop for Reader {
     }
 }
 
-/// Writes a file, which is nobody's yet, with the checksums of its blocks.
+/// Writes a file, which no version refers to yet, with the checksums of its blocks.
 pub(super) struct Writer {
     file: BufWriter<File>,
     temporary: Temporary,

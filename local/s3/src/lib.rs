@@ -210,7 +210,7 @@ fn refused(refusal: &Refusal, request: &Request) -> Response {
     let mut answer = refusal.answer(Protocol::RestXml);
     let resource = format!("{}</Error>", xml::element("Resource", &request.path));
     let body = String::from_utf8_lossy(answer.body()).replace("</Error>", &resource);
-    // Whoever reports a refusal finds the same id in its headers.
+    // The same id is in the headers, for error reports.
     let id = body.split_once("<RequestId>").and_then(|(_, rest)| rest.split_once('<'));
     about::set(answer.headers_mut(), "x-amz-request-id", id.map_or("", |(id, _)| id));
     *answer.body_mut() = Bytes::from(body);

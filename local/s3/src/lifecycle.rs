@@ -384,7 +384,7 @@ impl Rule {
 }
 
 impl S3 {
-    /// Carries out the rules of all buckets, now and as long as anybody needs them.
+    /// Carries out the rules of all buckets, now and for as long as this store is in use.
     pub fn grow_old(self: &Arc<S3>) {
         let s3 = Arc::downgrade(self);
         tokio::spawn(async move {

@@ -263,7 +263,7 @@ impl S3 {
         Ok(wanted)
     }
 
-    /// Whether the part is the one that is meant. One that is not cannot be told from one that is not there
+    /// Whether the part is the one that is meant. Another one is answered like a missing one
     /// (`API:s3.CompleteMultipartUpload`, `InvalidPart`).
     async fn check_part(&self, part: &Part, said: &Sum) -> Result<(), Refusal> {
         let is_it = match &part.sum {
@@ -487,7 +487,7 @@ fn uploads_page(
     (body, next)
 }
 
-/// What is told of the parts of an object: all of them only where they have checksums of their own.
+/// The parts of an object as they are shown: all of them only where they have checksums of their own.
 pub(super) fn attributes(ask: &Ask, content: &Content) -> Result<String, Refusal> {
     let Content::Parts(parts) = content else { return Ok(String::new()) };
     let count = |name: &str| ask.header(name).and_then(|text| text.parse::<usize>().ok());

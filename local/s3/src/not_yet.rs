@@ -41,7 +41,8 @@ impl NotYet {
         changes.push(Before { until: now + self.time, told: before });
     }
 
-    /// What is in force while a bucket was told `latest` at last: what was said before the first change that is not.
+    /// The notifications in force of a bucket that was last set to `latest`: those before the first change that is not yet
+    /// in force.
     pub(super) fn in_force(&self, bucket: &str, latest: Vec<Notification>) -> Vec<Notification> {
         let now = Instant::now();
         let all = self.before();

@@ -48,7 +48,7 @@ pub(super) enum Absence {
     Marker(String, i64),
 }
 
-/// What an operation has written, before it is anybody's.
+/// What an operation has written, before any version refers to it.
 pub(super) struct Draft {
     pub etag: String,
     pub size: u64,

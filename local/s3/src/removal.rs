@@ -144,7 +144,8 @@ impl S3 {
         Ok(answer)
     }
 
-    /// Nobody hears of what was not there, and of delete markers only that they came ("Supported event types").
+    /// Notifies about the removal: not about missing objects, and about delete markers only their creation ("Supported event
+    /// types").
     async fn announce_removal(&self, bucket: &str, key: &str, removed: &Removed) -> Result<(), Refusal> {
         let (event, facts) = match removed {
             Removed::Nothing | Removed::Marker(_) => return Ok(()),

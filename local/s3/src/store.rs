@@ -1,7 +1,7 @@
 //! The state of S3: buckets, their keys, the versions of each key, and uploads in progress.
 //!
 //! The state is in memory, its changes in a chronicle, and bytes in files that it names. A change is decided, logged
-//! and applied atomically: nobody sees half of it, and a change that cannot be logged does not happen.
+//! and applied atomically: no reader sees half of it, and a change that cannot be logged does not happen.
 
 use std::collections::BTreeMap;
 use std::path::Path;

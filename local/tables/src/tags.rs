@@ -45,8 +45,8 @@ fn key(tag: &Value) -> &str {
     tag["Key"].as_str().unwrap_or_default()
 }
 
-/// The page that was asked for. Its token is the last key of the page before, so that no tag is missed or told twice
-/// while others come and go. `Limit` is not AWS's: shorter pages are asked for with it, see `Page::Own`.
+/// The page that was asked for. Its token is the last key of the page before, so that no tag is missed or repeated
+/// while others are added and removed. `Limit` is not AWS's: shorter pages are asked for with it, see `Page::Own`.
 fn page(mut tags: Vec<Value>, input: &Value) -> Result<Value, Refusal> {
     let limit = input["Limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE).clamp(1, PAGE);
     let after = match input["NextToken"].as_str() {

@@ -1,7 +1,7 @@
 //! Pictures decoded no larger than a few sums over their pixels need.
 //!
 //! A package of its own, because decoders are generic over their input: their code is compiled with the settings of
-//! whoever calls them, and here those are always the optimising ones.
+//! the calling crate, and those of this one always optimise.
 
 mod jpeg;
 mod png;

@@ -50,7 +50,7 @@ fn service_role(site: &Site) -> String {
     format!("arn:aws:iam::{}:role/{name}", site.account)
 }
 
-/// Nobody looks at what another service-linked role may do, so there is none but the usual one.
+/// Only the usual service-linked role: the permissions of another would not be checked.
 fn check_service_role(site: &Site, params: &Params) -> Result<(), ApiError> {
     match params.text("ServiceLinkedRoleARN").filter(|arn| *arn != service_role(site)) {
         Some(arn) => {

@@ -112,7 +112,7 @@ fn check_account(state: &State, site: &Site, data: Data, kind: &ec2::Kind, outlo
             "Value ({profile}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
         ));
     }
-    // Nobody logs in to a local instance, so there are no key pairs.
+    // There are no logins to a local instance, so there are no key pairs.
     if let Some(key) = data.text("KeyName").filter(|key| !key.is_empty()) {
         return Err(format!("The key pair '{key}' does not exist"));
     }

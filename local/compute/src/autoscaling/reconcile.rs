@@ -88,7 +88,7 @@ fn replaces_stopped(group: &Group) -> bool {
     ["HealthCheck", "ReplaceUnhealthy", "Terminate"].iter().all(|process| !group.suspended.contains(*process))
 }
 
-/// Somebody else has terminated or stopped an instance of the group.
+/// An instance of the group was terminated or stopped from outside.
 fn vanished(state: &mut State, name: &str, one: &Instance) {
     let group = state.groups[name].clone();
     let now = Moment::now().seconds();

@@ -60,7 +60,7 @@ struct Front {
     listener: String,
     client: Client<HttpConnector, Relay>,
     turn: AtomicUsize,
-    /// As of the last change of the state that anybody has noticed.
+    /// As of the last change of the state that was noticed.
     route: Mutex<Option<Arc<Route>>>,
 }
 
@@ -181,7 +181,7 @@ impl Front {
                 }
                 Ok(response) => return Ok(passed_on(response, open, route.patience)),
                 Err(error) if is_timeout(&error) => return Err(StatusCode::GATEWAY_TIMEOUT),
-                // Nothing of the request has been read by anybody: another target may have it.
+                // No target has read any of the request: another may have it.
                 Err(error) if error.is_connect() => tried.places.push(place),
                 Err(_) => return Err(StatusCode::BAD_GATEWAY),
             }

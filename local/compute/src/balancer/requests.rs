@@ -32,7 +32,7 @@ impl Requests {
         ours.map(|(_, count)| count.total.swap(0, Ordering::SeqCst)).sum()
     }
 
-    /// The counts of a target, which are shared by everybody who counts.
+    /// The counts of a target, shared by all that count.
     pub fn of(&self, group: &str, target: &str) -> Arc<Count> {
         self.counts().entry((group.to_owned(), target.to_owned())).or_default().clone()
     }

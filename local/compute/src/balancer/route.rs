@@ -109,7 +109,7 @@ impl Group {
         Group { weight, algorithm, targets: routable(state, site, group).into_iter().map(goal).collect() }
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether there is a target to ask.
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()
     }

@@ -99,7 +99,7 @@ pub enum Status<'a> {
     Registering,
     /// Nothing is known yet.
     Checking,
-    /// Nobody asks for its health.
+    /// It has no health checks.
     Unchecked,
     Healthy,
     Unhealthy {
@@ -173,7 +173,7 @@ impl<'a> Status<'a> {
         (state, Some(reason), Some(description))
     }
 
-    /// Whether nobody sends requests to the target.
+    /// Whether no listener sends requests to the target.
     pub fn is_unused(&self) -> bool {
         self.api().0 == "unused"
     }

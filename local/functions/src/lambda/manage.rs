@@ -39,7 +39,7 @@ impl Lambda {
         function.touch();
         let published = (input["Publish"] == true).then(|| function.publish(None));
         let mut functions = self.functions();
-        // Somebody else may have made it while the code was unpacked.
+        // It may have been created while the code was unpacked.
         if functions.contains_key(name) {
             return Err(exists(name));
         }

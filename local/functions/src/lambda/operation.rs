@@ -134,7 +134,7 @@ fn changed_function(asked: &Asked) -> Vec<Need> {
     with_role(asked, asked.own(function_of(asked)))
 }
 
-/// Whoever gives a function a role hands it on.
+/// Giving a function a role passes the role.
 fn with_role(asked: &Asked, need: Need) -> Vec<Need> {
     let role = asked.call.input.json().value()["Role"].as_str();
     let pass = role.map(|role| {

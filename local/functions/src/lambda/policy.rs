@@ -57,7 +57,7 @@ impl Lambda {
         }
     }
 
-    /// Reads the policy, changes it and writes it back whole. Of two who do so at once one is lost, and nobody is told
+    /// Reads the policy, changes it and writes it back whole. Of two concurrent changes one is lost without an error
     /// (docs/aws.md §7.4).
     async fn change_policy(
         &self,

@@ -65,7 +65,7 @@ fn role_of(asked: &Asked) -> String {
     known.unwrap_or_else(|| arn_of(asked, "role", "RoleName"))
 }
 
-/// Whoever puts a role into a profile hands it to instances.
+/// Adding a role to a profile passes it to instances.
 fn pass_role(asked: &Asked) -> Vec<Need> {
     let profile = arn_of(asked, "instance-profile", "InstanceProfileName");
     vec![asked.own(profile), Need::new("iam:PassRole", role_of(asked))]
@@ -309,7 +309,8 @@ impl Iam {
         self.seen.write().learn(&next, |name| self.faults.iam_lag(name));
         Ok(next)
     }
-    /// Somebody who calls a region, with what its policies let it do there at this moment.
+
+    /// A caller of a region, with its current permissions there.
     pub fn caller(&self, identity: &Identity, region: &str) -> Caller {
         match identity.role() {
             Some(role) => self.in_role(role, identity.arn(), identity.user_id(), region),
@@ -360,7 +361,7 @@ impl Iam {
         self.with_role(role, |role| role.trust.lets_service(service)) == Some(true)
     }
 
-    /// Whether the role given by ARN exists and lets somebody of this account take it on, who says this of the call.
+    /// Whether the role given by ARN exists and lets a principal of this account assume it in a call with these keys.
     pub fn trusts_principal(&self, role: &str, principal: &str, keys: &Keys) -> bool {
         self.with_role(role, |role| role.trust.lets_principal(principal, keys)) == Some(true)
     }

@@ -143,7 +143,7 @@ impl<F, T> Late<F, T> {
         // What counted before the version that counts now does not any more.
         let current = self.0.iter().rposition(|version| version.from <= now).unwrap_or(0);
         self.0.drain(..current);
-        // Nobody sees changes in another order than they were made.
+        // Changes become visible in the order in which they were made.
         let earliest = self.0.last().map_or(now, |last| last.from.max(now));
         let content = facts.map(|facts| {
             let read = read(&facts);
@@ -152,7 +152,7 @@ impl<F, T> Late<F, T> {
         self.0.push(Version { from: earliest.max(now + lag), content });
     }
 
-    /// Whether it is gone, and everybody knows.
+    /// Whether its deletion is visible everywhere.
     fn is_over(&self) -> bool {
         let now = Instant::now();
         self.0.last().is_none_or(|last| last.content.is_none() && last.from <= now)

@@ -26,8 +26,7 @@ pub fn parse(text: &str, bucket: &str) -> Result<ResourcePolicy, String> {
     Ok(ResourcePolicy { is_current, rules })
 }
 
-/// Whether a policy lets everybody in. A condition keeps it from that, which S3 believes of most conditions only ("The
-/// meaning of public").
+/// Whether a policy is public. Most conditions make it non-public, as on S3 ("The meaning of public").
 pub fn is_public(policy: &ResourcePolicy) -> bool {
     let all = |rule: &Rule| match &rule.principals {
         Listed::These(named) => named.iter().any(|named| named == "*"),

@@ -111,7 +111,7 @@ impl Condition {
     /// Whether it holds for a call with these keys; nothing where that is unknown.
     ///
     /// A key that a call merely lacks has AWS's meaning (IAM user guide, "Single-valued vs. multivalued context keys"
-    /// and "...IfExists"). A key that is computed nowhere here might have any value on AWS, so nothing can be told.
+    /// and "...IfExists"). A key that is not computed here might have any value on AWS: the outcome is unknown.
     pub(super) fn holds(&self, keys: &Keys) -> Option<bool> {
         let found = keys.all(&self.key);
         if found.is_empty() && !keys.knows(&self.key) {

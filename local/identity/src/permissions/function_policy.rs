@@ -6,7 +6,7 @@ use super::condition::Condition;
 use super::policy::{Effect, Listed, Statement, texts};
 use super::resource_policy::{ResourcePolicy, Rule, principals};
 
-/// The policy that these statements are, as Lambda keeps them. One that cannot be read speaks of nobody.
+/// The policy that these statements are, as Lambda keeps them. One that cannot be read grants nothing.
 pub fn of(statements: &[Value]) -> ResourcePolicy {
     ResourcePolicy { is_current: true, rules: statements.iter().filter_map(rule).collect() }
 }

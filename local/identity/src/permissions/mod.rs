@@ -138,7 +138,7 @@ pub struct Grants {
     pub policies: Vec<Policy>,
 }
 
-/// Somebody who calls.
+/// A caller.
 #[derive(Debug, Clone)]
 pub struct Caller {
     arn: String,
@@ -223,7 +223,7 @@ impl Caller {
         keys.set("aws:PrincipalType", "AssumedRole");
         keys.set("aws:RequestedRegion", &self.region);
         keys.set("aws:ResourceAccount", ACCOUNT);
-        // Nobody listens to the loopback, which TLS is there for elsewhere.
+        // TLS protects against eavesdropping, which the loopback does not need.
         keys.set("aws:SecureTransport", "true");
         keys.set("aws:SourceIp", "127.0.0.1");
         keys.set("aws:ViaAWSService", "false");
@@ -422,7 +422,7 @@ mod tests {
             let condition = format!(r#"{{"{operator}":{{"{key}":"{value}"}}}}"#);
             (may_under("Allow", &condition), may_under("Deny", &condition))
         };
-        // Whoever is let in by an allowance with a condition is kept out by a denial with the same.
+        // A caller that an allow statement with a condition admits is refused by a deny statement with the same one.
         let told = |holds: bool| (holds, !holds);
         for (operator, key, fits, differs, missing) in SEMANTICS {
             for (set, holds) in SETS.iter().zip(missing) {

@@ -88,8 +88,8 @@ impl Statement {
         Statement { effect, actions, resources, conditions }
     }
 
-    /// Whether it speaks of this call. What cannot be told lets nobody in and keeps everybody out: an allowance does
-    /// not speak then, and a denial does.
+    /// Whether it applies to this call. If that is unknown, an allow statement does not apply, and a deny statement
+    /// does.
     pub(super) fn speaks_of(&self, action: &str, resource: &str, keys: &Keys, has_variables: bool) -> bool {
         let names = |pattern: &String| match has_variables {
             true => Some(Pattern::with_variables(pattern, |key| keys.one(key))?.fits(resource)),

@@ -78,7 +78,7 @@ pub(super) struct Rule {
     pub statement: Statement,
 }
 
-/// Somebody as policies name principals.
+/// A caller, as policies name principals.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Principal<'a> {
     pub role: &'a str,
@@ -110,8 +110,8 @@ impl ResourcePolicy {
     }
 }
 
-/// An account stands for everybody in it where it is kept out. Where it is let in, its own policies still have to say
-/// whom they let.
+/// In a deny statement, an account stands for all its principals. In an allow statement, its own policies have to allow
+/// the call as well.
 fn is_named(principals: &Listed<String>, effect: Effect, who: Principal) -> bool {
     let is = |named: &String| named == "*" || named == who.role || named == who.session;
     match principals {

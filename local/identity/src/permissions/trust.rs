@@ -16,7 +16,7 @@ struct Statement {
     allows: bool,
     /// In lower case.
     actions: Vec<String>,
-    /// Whether everybody is meant but those who are named.
+    /// Whether all principals but the named ones are meant.
     all_but: bool,
     services: Vec<String>,
     /// ARNs, accounts, or `*`.
@@ -50,7 +50,7 @@ impl Trust {
         self.lets(&Keys::of_service(), |statement| statement.services.iter().any(|named| named == service))
     }
 
-    /// Whether somebody of this account may, who says this of the call: by name, or as a part of the account.
+    /// Whether a principal of this account may assume the role in a call with these keys: by name, or through the account.
     pub fn lets_principal(&self, arn: &str, keys: &Keys) -> bool {
         let root = format!("arn:aws:iam::{ACCOUNT}:root");
         let is_named = |named: &String| *named == "*" || *named == ACCOUNT || *named == root || *named == arn;
@@ -104,7 +104,7 @@ fn statement(written: &Map<String, Value>) -> Result<Statement, String> {
     Ok(Statement { allows, actions: actions(written)?, all_but, services, principals, conditions })
 }
 
-/// Whoever trusts a provider of identities or passes tags on names other actions of STS.
+/// Trust in identity providers and session tags use other actions of STS.
 fn actions(written: &Map<String, Value>) -> Result<Vec<String>, String> {
     let actions = written.get("Action").ok_or("Missing required field Action")?;
     let actions = texts(actions).filter(|actions| !actions.is_empty()).ok_or("Missing required field Action")?;

@@ -58,7 +58,7 @@ impl<Run> Operation<Run> {
         table.iter().find(|operation| operation.row.name == name)
     }
 
-    /// What everybody may know of a table.
+    /// The rows of a table.
     pub fn rows(table: &'static [Operation<Run>]) -> Rows {
         Box::new(table.iter().map(|operation| &operation.row))
     }
@@ -67,7 +67,7 @@ impl<Run> Operation<Run> {
 /// What the caller of an operation must be allowed, all of it.
 #[derive(Debug, Clone, Copy)]
 pub enum Needs {
-    /// Nothing: everybody may call it.
+    /// Nothing: any caller may call it.
     Nothing,
     /// The action of its own name on everything.
     Own,
