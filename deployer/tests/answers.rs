@@ -403,7 +403,7 @@ never! { stops_at:
         exit 1, ["aws lambda remove-permission"];
     overlapping_notification_filters_fail_at_once:
         Up, "PutBucketNotificationConfiguration", 400, "InvalidArgument", "Configurations overlap. Configurations on the same bucket cannot share a common event type; overlapping suffixes",
-        exit 1, ["take that out by hand"];
+        exit 1, ["remove it by hand"];
     a_handler_that_lambda_refuses_fails_at_once:
         Up, "CreateFunction", 400, "InvalidParameterValueException", "Uploaded file must be a non-empty zip",
         exit 1, ["function.labeler", "correct its entry"];
