@@ -127,8 +127,11 @@ fn trailers(text: &[u8]) -> Option<Trailers> {
 mod tests {
     use super::*;
 
-    /// The chunks with their signatures, and the trailers, of a body that arrives in two parts.
-    fn read(one: &[u8], two: &[u8]) -> Result<(Vec<(String, Option<String>)>, Trailers), Refusal> {
+    /// The chunks of a body with their signatures, and its trailers.
+    type Decoded = (Vec<(String, Option<String>)>, Trailers);
+
+    /// Decodes a body that arrives in two parts.
+    fn read(one: &[u8], two: &[u8]) -> Result<Decoded, Refusal> {
         let (mut decoder, mut chunks, mut text) = (Decoder::default(), Vec::new(), String::new());
         for part in [one, two] {
             decoder.take(part, |piece| {

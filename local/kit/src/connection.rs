@@ -93,7 +93,10 @@ impl AsyncWrite for Line {
 }
 
 /// An answer's body: all of it, or the half that arrives before the line breaks.
-pub enum Content {
+pub struct Content(Left);
+
+/// What has not been sent yet.
+enum Left {
     /// All of it, until it has been sent.
     Whole(Option<Bytes>),
     /// What is left of a body that comes in pieces.
@@ -106,14 +109,17 @@ impl Content {
     /// An answer with its whole body.
     pub fn whole(mut answer: Response) -> http::Response<Content> {
         match answer.extensions_mut().remove::<Streamed>() {
-            Some(streamed) => answer.map(|_| Content::Streamed { left: streamed.length, pieces: streamed.pieces() }),
-            None => answer.map(|bytes| Content::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))),
+            Some(streamed) => {
+                answer.map(|_| Content(Left::Streamed { left: streamed.length, pieces: streamed.pieces() }))
+            }
+            None => answer.map(|bytes| Content(Left::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))),
         }
     }
 
     /// Announces everything and brings half.
     pub fn half(mut answer: Response) -> http::Response<Content> {
-        let half = |announced: u64, pieces| Content::Half { announced, left: announced / 2, pieces, leaving: None };
+        let half =
+            |announced: u64, pieces| Content(Left::Half { announced, left: announced / 2, pieces, leaving: None });
         match answer.extensions_mut().remove::<Streamed>() {
             Some(streamed) => answer.map(|_| half(streamed.length, streamed.pieces())),
             None => answer.map(|bytes| half(bytes.len() as u64, stream::iter([Ok(bytes)]).boxed())),
@@ -126,14 +132,14 @@ impl Body for Content {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let (left, pieces) = match &mut *self {
-            Content::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Half { left: 0, leaving, .. } => {
+        let (left, pieces) = match &mut self.0 {
+            Left::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Left::Half { left: 0, leaving, .. } => {
                 // What was written leaves while this waits.
                 let leaving = leaving.get_or_insert_with(|| Box::pin(tokio::time::sleep(LEAVE)));
                 return leaving.as_mut().poll(cx).map(|()| Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
-            Content::Streamed { left, pieces } | Content::Half { left, pieces, .. } => (left, pieces),
+            Left::Streamed { left, pieces } | Left::Half { left, pieces, .. } => (left, pieces),
         };
         pieces.as_mut().poll_next(cx).map_ok(|mut bytes| {
             bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
@@ -143,14 +149,14 @@ impl Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Content::Whole(None) | Content::Streamed { left: 0, .. })
+        matches!(self.0, Left::Whole(None) | Left::Streamed { left: 0, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Content::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Content::Streamed { left, .. } => *left,
-            Content::Half { announced, .. } => *announced,
+        SizeHint::with_exact(match &self.0 {
+            Left::Whole(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
+            Left::Streamed { left, .. } => *left,
+            Left::Half { announced, .. } => *announced,
         })
     }
 }
