@@ -438,7 +438,7 @@ mod tests {
         let protocol = match service {
             "s3" => Protocol::RestXml,
             "dynamodb" => Protocol::Json10,
-            "lambda" => Protocol::RestJson,
+            "lambda" | "sqs" => Protocol::RestJson,
             _ => Protocol::Query,
         };
         Call::of(service, "PutObject", protocol, kit::call::Input::of(protocol, request))

@@ -220,16 +220,14 @@ mod tests {
 
     #[test]
     fn a_policy_is_limited_to_its_quota_without_white_space() {
-        let document = |principal: &str, letters: usize| {
-            let text = format!(
-                r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"SID","Effect":"Allow",{principal}"Action":"a:b"RESOURCE}}]}}"#
-            );
-            let text = text.replace("RESOURCE", if principal.is_empty() { r#","Resource":"*""# } else { "" });
+        let document = |rest: &str, letters: usize| {
+            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"SID","Effect":"Allow",{rest}}}]}}"#);
             let sid = "a".repeat(letters - text.len() + "SID".len());
             text.replace("SID", &sid).replace(',', ", ")
         };
-        let trust = |letters| document(r#""Principal":{"Service":"ec2.amazonaws.com"},"#, letters);
-        let policy = |letters| document("", letters);
+        let trust =
+            |letters| document(r#""Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole""#, letters);
+        let policy = |letters| document(r#""Action":"s3:GetObject","Resource":"*""#, letters);
         for (operation, field, fits, exceeds, message) in [
             ("CreateRole", "AssumeRolePolicyDocument", trust(2048), trust(2049), "ACLSizePerRole: 2048"),
             ("CreatePolicy", "PolicyDocument", policy(6144), policy(6145), "PolicySize: 6144"),
