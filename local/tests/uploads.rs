@@ -209,7 +209,7 @@ impl Put<'_> {
         let (instructions, mut last) =
             sign(signable, &params(&identity, time).into()).expect("it can be signed").into_parts();
         let mut head = format!("PUT {path} HTTP/1.1\r\n");
-        let added = instructions.headers().map(|(name, value)| (name, value));
+        let added = instructions.headers();
         for (name, value) in borrowed().chain(added) {
             head += &format!("{name}: {value}\r\n");
         }
@@ -428,7 +428,8 @@ async fn a_large_upload_that_is_refused_leaves_nothing_behind() {
     let (s3, endpoint) = (aws.s3(), aws.endpoint());
     s3.create_bucket().bucket(BUCKET).send().await.unwrap();
     let mut bytes = Bytes::new((3 << 20) + 77);
-    let mut cases: Vec<(Mode, Wrong, &[(&str, &str)], &str)> = vec![
+    type Case<'a> = (Mode, Wrong, &'a [(&'a str, &'a str)], &'a str);
+    let mut cases: Vec<Case> = vec![
         (Mode::Hash, Wrong::Byte, &[], "XAmzContentSHA256Mismatch"),
         (Mode::Chunks, Wrong::Byte, &[], "SignatureDoesNotMatch"),
         (Mode::Chunks, Wrong::ChunkSignature, &[], "SignatureDoesNotMatch"),

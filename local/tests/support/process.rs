@@ -60,6 +60,7 @@ impl Server {
     }
 
     /// The most memory that it has used, in kilobytes.
+    #[allow(dead_code, reason = "each test binary uses its part")]
     pub fn peak_memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
