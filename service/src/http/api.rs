@@ -510,7 +510,7 @@ fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<Str
     }
     // Its syntax has been checked: only an unpaired surrogate can make this fail.
     let text: String = serde_json::from_str(json)
-        .map_err(|_| Error::field(name, "it has half of a surrogate pair (\\ud800 to \\udfff)"))?;
+        .map_err(|_| Error::field(name, "it holds half of a surrogate pair (\\ud800 to \\udfff)"))?;
     if text.chars().count() > longest {
         return Err(Error::field(name, format!("it is longer than {longest} characters")));
     }
