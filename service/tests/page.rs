@@ -599,10 +599,10 @@ async fn errors_are_shown_in_the_language_of_the_page() {
             "fr",
             [
                 (404, "Cette publication n’existe plus."),
-                (413, "C’est trop à la fois. Écrivez un peu moins."),
-                (422, "Le service ne peut rien en faire."),
-                (429, "Le service est très demandé. Réessayez dans un instant."),
-                (500, "Quelque chose ne va pas avec le service. Réessayez plus tard."),
+                (413, "C’est trop long. Raccourcissez votre texte."),
+                (422, "Le service ne peut pas traiter cette demande."),
+                (429, "Le service est très sollicité. Réessayez dans un instant."),
+                (500, "Le service rencontre un problème. Réessayez plus tard."),
             ],
         ),
     ] {
