@@ -34,6 +34,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "ownership: BucketOwnerPreferred → BucketOwnerEnforced"),
     ("bucket.images", "cors: [] → [*"),
     ("bucket.images", "unfinished_uploads_end_days: 1"),
+    ("bucket.images", "boot_reports_end_days: 14 → nothing"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),

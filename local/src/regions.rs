@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::answer::{Refusal, Response, not_implemented};
 use crate::call::{Call, Request};
-use crate::compute::{self, Compute};
+use crate::compute::{self, Compute, Right};
 use crate::credentials::{Access, session_arn, session_id, user_arn};
 use crate::dynamodb::DynamoDb;
 use crate::faults::Faults;
@@ -270,6 +270,11 @@ impl compute::Objects for ObjectsOf {
         let found = self.0.object(bucket, key).await;
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        let put = self.0.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
+        put.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
 }
 
 /// How long an instance uses one set of credentials.
@@ -291,9 +296,13 @@ impl compute::Roles for RolesOf {
         self.iam.role_of_profile(profile)
     }
 
-    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
+    async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
         let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
-        let need = object_need("GetObject", &s3::object_arn(bucket, key), None);
+        let action = match what {
+            Right::Read => "GetObject",
+            Right::Write => "PutObject",
+        };
+        let need = object_need(action, &s3::object_arn(bucket, key), None);
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 

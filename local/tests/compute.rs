@@ -50,8 +50,7 @@ async fn a_group_brings_a_service_up_behind_a_load_balancer_and_takes_it_down() 
     world.metadata_needs_a_token_and_gives_credentials(&line("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap()).await;
 
     let id = world.instance_ids().await.remove(0);
-    let console = world.ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)]).await;
-    let console = String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap();
+    let console = world.console(&id).await;
     assert!(
         console.contains("cloud-init: wrote /etc/web.env") && console.contains("tiny_service listens on"),
         "{console}"
@@ -159,8 +158,8 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
     world.stop().await;
 }
 
-/// The console of a group's first instance, made from user data that is changed first.
-async fn console_of(world: &World, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
+/// What a group's first instance has on its console and in its journal, made from user data that is changed first.
+async fn said_by(world: &World, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
     let mut data = world.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
     for (name, value) in &mut data {
         for (from, to) in changes {
@@ -175,13 +174,109 @@ async fn console_of(world: &World, stack: &Stack, changes: &[(&str, &str)], expe
     world.new_version(data).await;
     world.set_desired(1).await;
     world
-        .eventually(&format!("the console says {expected:?}"), async || match world.instance_ids().await.first() {
-            Some(id) => world.console(id).await.contains(expected),
+        .eventually(&format!("the instance says {expected:?}"), async || match world.instance_ids().await.first() {
+            Some(id) => (world.console(id).await + &world.journal(id).await).contains(expected),
             None => false,
         })
         .await;
     world.set_desired(0).await;
     world.eventually("the instance is gone", async || world.instance_ids().await.is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_console_shows_what_a_unit_sends_there_and_by_default_how_it_was_at_the_last_boot() {
+    let world = World::start().await;
+    let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &nobody).await;
+    let silent = world.changed_data(&stack.group_id, "    StandardOutput=journal+console\n", "").await;
+    world.new_version(silent).await;
+    world.set_desired(1).await;
+    world
+        .eventually("it listens", async || match world.instance_ids().await.first() {
+            Some(id) => {
+                world.journal(id).await.contains("service[")
+                    && world.journal(id).await.contains("tiny_service listens on")
+            }
+            None => false,
+        })
+        .await;
+    let id = world.instance_ids().await.remove(0);
+    let console = world.console(&id).await;
+    assert!(console.contains("cloud-init: wrote /etc/web.env") && !console.contains("tiny_service"), "{console}");
+    world.set_desired(0).await;
+    world.eventually("the instance is gone", async || world.instance_ids().await.is_empty()).await;
+
+    let loud = world.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
+    world.new_version(loud).await;
+    world.set_desired(1).await;
+    world
+        .eventually("it says so on the console", async || match world.instance_ids().await.first() {
+            Some(id) => world.console(id).await.contains("tiny_service listens on"),
+            None => false,
+        })
+        .await;
+    let id = world.instance_ids().await.remove(0);
+    let posted = async || {
+        let answer = world.ok("ec2", "GetConsoleOutput", &[("InstanceId", &id)]).await;
+        String::from_utf8(STANDARD.decode(answer.field("output")).unwrap()).unwrap()
+    };
+    assert!(posted().await.contains("cloud-init: wrote") && !posted().await.contains("tiny_service"));
+    world.set_desired(0).await;
+    world.eventually("its end posts the rest", async || posted().await.contains("tiny_service listens on")).await;
+
+    let old = [("InstanceType", "t2.micro")];
+    let mut data = world.template_data(&stack.group_id, "PORT=\"8080\"").await;
+    data.iter_mut().filter(|(name, _)| name.ends_with(old[0].0)).for_each(|(_, value)| *value = old[0].1.to_owned());
+    world.new_version(data).await;
+    world.set_desired(1).await;
+    world.eventually("there is one", async || world.instance_ids().await.len() == 1).await;
+    let id = world.instance_ids().await.remove(0);
+    let refused = world.call("ec2", "GetConsoleOutput", &[("InstanceId", &id), ("Latest", "true")]).await;
+    assert_eq!((refused.status, refused.field("Code").as_str()), (400, "UnsupportedOperation"));
+    world.down(&stack).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_unit_reports_after_each_end_outlives_the_instance() {
+    let world = World::start().await;
+    let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
+    let stack = world.create("/", &nobody).await;
+    let script = "- path: /opt/web/report
+  content: |
+    id=$(cat /var/lib/cloud/data/instance-id)
+    {
+      echo stage=$1 result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS
+      systemctl show web --property=NRestarts
+      journalctl --unit=web --lines=20 --no-pager --quiet --output=short-iso
+    } 2>&1 | aws s3 cp --only-show-errors - s3://artifacts/boot/web/$id/$1
+- path: /etc/systemd/system/web.service
+";
+    let mut data = world.changed_data(&stack.group_id, "- path: /etc/systemd/system/web.service\n", script).await;
+    for (name, value) in &mut data {
+        if name.ends_with("UserData") {
+            let text = String::from_utf8(STANDARD.decode(&*value).unwrap()).unwrap();
+            let text = text.replace("GREETING=\"hello\"", "DIE=\"1\"");
+            let after = "    ExecStopPost=+-/usr/bin/bash /opt/web/report exit\n    Restart=always\n";
+            *value = STANDARD.encode(text.replace("    Restart=always\n", after));
+        }
+    }
+    world.new_version(data).await;
+    world.set_desired(1).await;
+    let report = || {
+        let written = world.written.lock().unwrap();
+        written.values().last().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    };
+    world.eventually("it reports its second end", async || report().contains("NRestarts=1")).await;
+    let id = world.instance_ids().await.remove(0);
+    let said = report();
+    assert!(said.starts_with("stage=exit result=exit-code code=exited status=1\nNRestarts="), "{said}");
+    assert!(said.contains("tiny_service dies as it was told"), "{said}");
+    assert!(said.contains("web.service: Main process exited, code=exited, status=1/FAILURE"), "{said}");
+    let keys: Vec<String> = world.written.lock().unwrap().keys().cloned().collect();
+    assert_eq!(keys, [format!("artifacts/boot/web/{id}/exit")]);
+    world.down(&stack).await;
+    world.stop().await;
 }
 
 #[tokio::test]
@@ -191,8 +286,8 @@ async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
     let stack = world.create("/", &nobody).await;
     let text = "+/usr/bin/chmod 0755 /etc/web.env\n    ExecStart=/etc/web.env";
     let is_text = [("+/usr/bin/chmod 0755 /opt/web/service\n    ExecStart=/opt/web/service", text)];
-    console_of(&world, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
-    console_of(&world, &stack, &is_text, "code=exited, status=203/EXEC").await;
+    said_by(&world, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
+    said_by(&world, &stack, &is_text, "code=exited, status=203/EXEC").await;
 
     let arm = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "arm64")];
     let arm = world.ok("ec2", "DescribeImages", &arm).await.field("imageId");
@@ -200,14 +295,14 @@ async fn what_an_instance_of_aws_cannot_run_does_not_run_here() {
     if cfg!(target_arch = "x86_64") {
         let expected =
             "Failed at step EXEC spawning /opt/web/service: Exec format error (os error 8) (t4g.micro is arm64)";
-        console_of(&world, &stack, &is_arm, expected).await;
+        said_by(&world, &stack, &is_arm, expected).await;
     }
 
     let low = [("PORT=\"8080\"", "PORT=\"80\"")];
-    console_of(&world, &stack, &low, "/opt/web/service: cannot listen on port 80: Permission denied").await;
+    said_by(&world, &stack, &low, "/opt/web/service: cannot listen on port 80: Permission denied").await;
     let bind = "DynamicUser=yes\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
-    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", bind)], "tiny_service listens on").await;
-    console_of(&world, &stack, &[low[0], ("DynamicUser=yes", "User=root")], "tiny_service listens on").await;
+    said_by(&world, &stack, &[low[0], ("DynamicUser=yes", bind)], "tiny_service listens on").await;
+    said_by(&world, &stack, &[low[0], ("DynamicUser=yes", "User=root")], "tiny_service listens on").await;
     world.down(&stack).await;
     world.stop().await;
 }

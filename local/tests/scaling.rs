@@ -458,10 +458,10 @@ async fn a_service_that_dies_at_once_meets_the_start_limit_of_its_unit() {
     let id = world.instance_ids().await.remove(0);
     world
         .eventually("systemd gives up", async || {
-            world.console(&id).await.contains("Start request repeated too quickly.")
+            world.journal(&id).await.contains("Start request repeated too quickly.")
         })
         .await;
-    let console = world.console(&id).await;
+    let console = world.journal(&id).await;
     for line in [
         "tiny_service dies as it was told",
         "web.service: Main process exited, code=exited, status=1/FAILURE",
@@ -503,7 +503,7 @@ async fn a_service_has_the_memory_of_its_instance_type_and_no_more() {
             answer.is_some_and(|answer| answer.status == 200 && answer.body != pid)
         })
         .await;
-    let console = world.console(&world.instance_ids().await[0]).await;
+    let console = world.journal(&world.instance_ids().await[0]).await;
     assert!(console.contains("memory allocation of 1572864000 bytes failed"), "{console}");
     assert!(console.contains("code=killed, status=6/ABRT"), "{console}");
     world.down(&stack).await;

@@ -302,8 +302,14 @@ fn launches(activities: &[Activity]) -> Vec<String> {
 /// How much of a console is shown.
 const LAST_LINES: usize = 15;
 
+/// The latest of a console. Types without the Nitro hypervisor only have what was there at the last boot (docs/aws.md
+/// §8.5).
 async fn console(aws: &Aws, instance: &str) -> Result<Vec<String>, Fault> {
-    let answer = aws.ec2.get_console_output().instance_id(instance).send().await?;
+    let call = aws.ec2.get_console_output().instance_id(instance);
+    let answer = match call.clone().latest(true).send().await.map_err(Fault::from) {
+        Err(fault) if fault.code == "UnsupportedOperation" => call.send().await?,
+        answer => answer?,
+    };
     Ok(last_lines(answer.output().unwrap_or_default()))
 }
 

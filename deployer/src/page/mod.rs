@@ -41,6 +41,9 @@ use crate::{
     },
 };
 
+/// How long what an instance has reported stays: long enough to look at it after a holiday.
+const REPORTS_END_DAYS: i32 = 14;
+
 /// A stack, and what can be said of it once it is up.
 pub struct Page {
     /// Every resource.
@@ -146,7 +149,10 @@ impl Layout<'_> {
     fn anchor(&mut self) -> Handle<Bucket> {
         self.stack.section("artifacts");
         let anchor = Bucket { name: self.names.artifacts(), account: self.site.account.clone() };
-        self.stack.add("artifacts", anchor, (), |()| bucket::Settings::private(Vec::new()))
+        self.stack.add("artifacts", anchor, (), |()| bucket::Settings {
+            boot_reports_end_days: Some(REPORTS_END_DAYS),
+            ..bucket::Settings::private(Vec::new())
+        })
     }
 
     fn buckets(&mut self) -> BTreeMap<String, Handle<Bucket>> {
@@ -327,8 +333,9 @@ impl Layout<'_> {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
-        let artifacts = format!("arn:aws:s3:::{}/services/{entry}/*", self.names.artifacts());
-        let policy = policy::service_policy(&self.uses(&wanted.uses), &artifacts);
+        let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
+        let (programs, reports) = (within(&format!("services/{entry}/")), within(&user_data::reports_prefix(entry)));
+        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
         let role = Role { name: name.clone(), path: path.clone() };

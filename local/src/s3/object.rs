@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
 
@@ -15,9 +15,10 @@ use super::lock::Retention;
 use super::precondition::{self, Outcome, Precondition, http_date};
 use super::store::{About, Bucket, Change, Content, NULL, Object, State, Version, now, unwritten};
 use super::xml::{self, element, wrap};
-use super::{S3, copied, listing, object_arn, refused, tags};
+use super::{S3, copied, listing, object_arn, operation, refused, tags};
 use crate::answer::{Refusal, Response, empty};
-use crate::permissions::Need;
+use crate::call::Request;
+use crate::permissions::{Caller, Need};
 
 /// A requested version.
 #[derive(Debug, Clone)]
@@ -123,6 +124,15 @@ impl S3 {
         let look = |state: &State| find(state.bucket(bucket)?, key, None).map_err(|absence| absence.refusal());
         let (_, bytes) = self.bytes(|| self.store.read(look), |object| Ok(0..object.size)).await?;
         Ok(bytes)
+    }
+
+    /// Puts an object for a caller whose permission has been checked.
+    pub(crate) async fn put_for(&self, caller: &Caller, bucket: &str, key: &str, body: Bytes) -> Result<(), Refusal> {
+        let row = operation::named("PutObject").expect("the table has it");
+        let path = format!("/{bucket}/{key}");
+        let request = Request { method: Method::PUT, path, query: String::new(), headers: HeaderMap::new(), body };
+        let ask = Ask { row, request, bucket: bucket.to_owned(), key: key.to_owned(), caller };
+        self.put_object(&ask).await.map(drop)
     }
 
     /// Finds an object and reads a range of it. One that is replaced meanwhile is looked for again.

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, Objects, Profile, Roles};
+use local::compute::{Compute, Context, Credentials, Objects, Profile, Right, Roles};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     pub compute: Arc<Compute>,
     pub dir: TempDir,
+    /// What instances have put into the bucket.
+    pub written: Written,
     chaos: watch::Sender<Chaos>,
     speed: Speed,
 }
@@ -40,8 +42,10 @@ pub struct Stack {
     pub subnets: Vec<String>,
 }
 
-/// The one bucket there is: it holds the service.
-struct Artifacts;
+/// The one bucket there is: it holds the service, and takes what instances write.
+struct Artifacts(Written);
+
+pub type Written = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
 #[async_trait]
 impl Objects for Artifacts {
@@ -50,6 +54,11 @@ impl Objects for Artifacts {
             ("artifacts", "service") => Ok(Bytes::from(std::fs::read(service()).map_err(|error| error.to_string())?)),
             _ => Err("NoSuchKey".to_owned()),
         }
+    }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        self.0.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
+        Ok(())
     }
 }
 
@@ -67,8 +76,9 @@ impl Roles for OneRole {
         (profile == "web-profile").then(|| "web-role".to_owned())
     }
 
-    async fn may_read(&self, role: &str, _session: &str, bucket: &str, _key: &str) -> Result<(), String> {
-        let may = role == "web-role" && bucket == "artifacts";
+    async fn may(&self, role: &str, _: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
+        let is_allowed = what == Right::Read || key.starts_with("boot/");
+        let may = role == "web-role" && bucket == "artifacts" && is_allowed;
         if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
     }
 
@@ -138,17 +148,18 @@ impl World {
 
     pub async fn start_in(dir: TempDir, chaos: Chaos, speed: Speed) -> World {
         let (chaos, watched) = watch::channel(chaos);
+        let written = Written::default();
         let context = Context {
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             endpoint: "http://127.0.0.1:1".to_owned(),
-            objects: Arc::new(Artifacts),
+            objects: Arc::new(Artifacts(written.clone())),
             roles: Arc::new(OneRole),
             chaos: watched,
             speed,
         };
-        World { compute: Compute::start(context).await.unwrap(), dir, chaos, speed }
+        World { compute: Compute::start(context).await.unwrap(), dir, written, chaos, speed }
     }
 
     /// From now on the day is bad in this way.
@@ -323,6 +334,7 @@ write_files:
     [Service]
     DynamicUser=yes
     EnvironmentFile=/etc/web.env
+    StandardOutput=journal+console
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://artifacts/service /opt/web/service
     ExecStartPre=+/usr/bin/chmod 0755 /opt/web/service
     ExecStart=/opt/web/service
@@ -388,8 +400,14 @@ runcmd:
 
     /// What an instance has printed.
     pub async fn console(&self, id: &str) -> String {
-        let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id)]).await;
+        let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id), ("Latest", "true")]).await;
         String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap()
+    }
+
+    /// What the journal of an instance has of the service's unit.
+    pub async fn journal(&self, id: &str) -> String {
+        let file = self.dir.path().join("instances").join(id).join("journal/web.service.log");
+        std::fs::read_to_string(file).unwrap_or_default()
     }
 
     /// How many targets are healthy.
