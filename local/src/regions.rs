@@ -23,7 +23,7 @@ use crate::faults::Faults;
 use crate::iam::Iam;
 use crate::lambda::{CodeObjects, Lambda};
 use crate::logs::Logs;
-use crate::permissions::{Caller, object_need};
+use crate::permissions::{Caller, Need, object_need};
 use crate::region_names::{GLOBAL, REGIONS};
 use crate::s3::{self, S3, Strangers};
 use crate::speed::Speed;
@@ -301,8 +301,12 @@ impl compute::Roles for RolesOf {
         let action = match what {
             Right::Read => "GetObject",
             Right::Write => "PutObject",
+            Right::List => "ListBucket",
         };
-        let need = object_need(action, &s3::object_arn(bucket, key), None);
+        let need = match what {
+            Right::List => Need::new("s3:ListBucket", s3::bucket_arn(bucket)),
+            _ => object_need(action, &s3::object_arn(bucket, key), None),
+        };
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 

@@ -146,6 +146,14 @@ impl Error {
 }
 
 impl Error {
+    /// The code of the refusal behind it.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Fault { source, .. } => Some(&source.code),
+            _ => None,
+        }
+    }
+
     /// Where to look in `stack.yaml` for what caused it, the closest place first: a field, then the entry.
     pub fn sources(&self) -> Vec<&str> {
         let fields = match self {

@@ -34,6 +34,13 @@ pub fn answer(text: &str) {
     note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
+/// Prints a line of an answer in which there are words of others: escaped, wherever it goes.
+pub fn told(line: &str) {
+    let text = format!("{}\n", escape::line(line));
+    let mut stdout = std::io::stdout().lock();
+    note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
 /// Remembers that something could not be printed. A reader that has gone away (`| head`) has what it wanted.
 pub fn note_unprinted(printed: std::io::Result<()>) {
     if let Some(error) = printed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {

@@ -126,7 +126,7 @@ write_files:
   permissions: '0644'
   content: |
     id=$(cat /var/lib/cloud/data/instance-id)
-    [ \"$1\" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 --retry 60 --retry-delay 5 --retry-connrefused http://127.0.0.1:{port}/)
+    [ \"$1\" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:{port}/)
     {{
       echo \"stage=$1 port={port} http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS\"
       systemctl show {unit} --property=ActiveState,SubState,NRestarts
@@ -292,7 +292,7 @@ mod tests {
               permissions: '0644'
               content: |
                 id=$(cat /var/lib/cloud/data/instance-id)
-                [ "$1" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --retry 60 --retry-delay 5 --retry-connrefused http://127.0.0.1:8080/)
+                [ "$1" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:8080/)
                 {
                   echo "stage=$1 port=8080 http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS"
                   systemctl show postagram-web --property=ActiveState,SubState,NRestarts

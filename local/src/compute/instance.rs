@@ -185,7 +185,14 @@ impl Objects for Host {
             return Err("Unable to locate credentials".to_owned());
         };
         self.check(profile, Right::Read, bucket, key).await?;
-        self.compute.objects.get(bucket, key).await
+        let got = self.compute.objects.get(bucket, key).await;
+        // Who may not list a bucket does not learn what is not in it (docs/aws.md §8.5).
+        match got {
+            Err(why) if why.starts_with("NoSuchKey") && self.check(profile, Right::List, bucket, "").await.is_err() => {
+                Err("An error occurred (403) when calling the HeadObject operation: Forbidden".to_owned())
+            }
+            got => got,
+        }
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {

@@ -80,6 +80,8 @@ pub enum Right {
     Read,
     /// `s3:PutObject`.
     Write,
+    /// `s3:ListBucket`: of its bucket.
+    List,
 }
 
 /// Roles, as instances take them on.

@@ -224,7 +224,7 @@ impl Reader {
         let (mut list, mut sign) = (List::new(), ";");
         loop {
             while self.sign(";") {}
-            if self.at == self.tokens.len() || end.is_some_and(|end| self.is_word(end)) {
+            if self.at >= self.tokens.len() || end.is_some_and(|end| self.is_word(end)) {
                 break;
             }
             list.push((sign, self.pipeline()?));
