@@ -163,8 +163,8 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         wiring.admits = admits;
     }
     let is_healthy = |id: &str| targets.iter().any(|target| target.id == id && target.state == "healthy");
-    let ill = instances.iter().find(|it| it.state == "running" && !is_healthy(&it.id));
-    let (console, has_program) = match ill {
+    let ill = instances.iter().find(|it| it.state == "running" && !is_healthy(&it.id)).cloned();
+    let (console, has_program) = match &ill {
         Some(ill) => {
             let (console, program) = futures::join!(health::console(aws, &ill.id), has_program(aws, place, &ill.id));
             let console = keep(&mut unread, "the console", console).unwrap_or_default();
@@ -187,7 +187,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         launches,
         instances,
         reports,
-        ill: ill.map(|it| it.id.clone()),
+        ill: ill.map(|it| it.id),
         console: console.iter().map(|line| Line::parse(line)).collect(),
         has_program,
         targets,
