@@ -179,6 +179,7 @@ fn of(service: &str, method: Method, path: &str, headers: &[(&'static str, &str)
         query: query.to_owned(),
         headers: headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect(),
         body: Bytes::copy_from_slice(body.as_bytes()),
+        upload: None,
     };
     request.headers.insert("authorization", scope.parse().unwrap());
     let role_arn = |name: &str| (name == "web").then(|| "arn:aws:iam::000000000000:role/deployer/web".to_owned());
