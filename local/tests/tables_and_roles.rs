@@ -549,6 +549,19 @@ async fn invalid_iam_input_is_refused_with_the_errors_of_iam() {
     let linked = iam.list_roles().path_prefix("/aws-service-role/").send().await.unwrap();
     let linked = linked.roles()[0].role_name().to_owned();
     assert_eq!(code(iam.delete_role().role_name(linked).send().await), "UnmodifiableEntity");
+
+    let policy = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}"#;
+    for number in 1..=11 {
+        let create = iam.create_policy().policy_name(format!("policy-{number}")).policy_document(policy);
+        let made = create.send().await.unwrap().policy.unwrap();
+        let attach = iam.attach_role_policy().role_name("web").policy_arn(made.arn().unwrap()).send().await;
+        match number {
+            11 => assert_eq!(code(attach), "LimitExceeded"),
+            _ => drop(attach.unwrap()),
+        }
+    }
+    let local = iam.list_policies().scope(aws_sdk_iam::types::PolicyScopeType::Local).only_attached(true);
+    assert_eq!(local.send().await.unwrap().policies().len(), 10);
     aws.stop().await;
 }
 

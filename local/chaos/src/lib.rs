@@ -99,6 +99,7 @@ struct ActiveRule {
 }
 
 impl Faults {
+    /// Faults with this chaos and no rules.
     pub fn new(chaos: Chaos) -> Faults {
         let faults = Faults::default();
         faults.set_chaos(chaos);

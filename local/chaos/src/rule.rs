@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use kit::answer::Refusal;
 use kit::call::{Call, Request};
+use kit::glob::Glob;
 
 /// How long a slow call takes by default.
 const SLOW: Duration = Duration::from_secs(3);
@@ -82,7 +83,9 @@ pub(super) struct Match {
 impl Match {
     pub(super) fn fits(&self, call: &Call, caller: &str, request: &Request) -> bool {
         let Match { service, operation, mutating, caller: from, contains, nth_call: _, times: _ } = self;
-        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| like(wanted, found));
+        let is = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| Glob::stars(wanted).matches(found))
+        };
         is(service, &call.service)
             && is(operation, &call.operation)
             && is(from, caller)
@@ -97,25 +100,6 @@ impl Match {
         let times = self.times.unwrap_or(if self.nth_call.is_some() { 1 } else { u64::MAX });
         n >= first && n - first < times
     }
-}
-
-/// Whether `name` is `pattern`, whose stars stand for anything.
-fn like(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 fn says(request: &Request, text: &str) -> bool {
@@ -218,7 +202,7 @@ mod tests {
             ("*ab", "ab", true),
             ("a*a", "a", false),
         ] {
-            assert_eq!(like(pattern, name), fits, "{pattern} {name}");
+            assert_eq!(Glob::stars(pattern).matches(name), fits, "{pattern} {name}");
         }
     }
 }

@@ -28,6 +28,7 @@ const OPERATIONS: &[Operation<Run>] = &[Operation::new(
 
 type Run = fn(&Value, Vec<Alarm>) -> Result<Value, Refusal>;
 
+/// The row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }

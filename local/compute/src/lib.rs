@@ -105,7 +105,9 @@ pub trait Roles: Send + Sync {
 /// An alarm of target tracking, as CloudWatch shows it.
 #[derive(Debug, Clone)]
 pub struct Alarm {
+    /// Its name, unique in the region.
     pub name: String,
+    /// Its ARN.
     pub arn: String,
     /// The ARN of the policy that it tells.
     pub policy: String,
@@ -113,12 +115,19 @@ pub struct Alarm {
     pub is_high: bool,
     /// How many minutes in a row.
     pub periods: u64,
+    /// The value that the statistic is compared with.
     pub threshold: f64,
+    /// The namespace of the metric, such as `AWS/EC2`.
     pub namespace: &'static str,
+    /// The name of the metric.
     pub metric: String,
+    /// How the values of a period are combined, such as `Average`.
     pub statistic: &'static str,
+    /// Names and values that select the metric.
     pub dimensions: Vec<(&'static str, String)>,
+    /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
     pub state: &'static str,
+    /// When it got into this state.
     pub since: OffsetDateTime,
     /// When its policy was put.
     pub made: OffsetDateTime,

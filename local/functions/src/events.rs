@@ -16,6 +16,7 @@ use kit::store;
 pub struct Event {
     /// The function's name.
     pub function: String,
+    /// The event, as JSON.
     pub payload: Bytes,
     accepted: OffsetDateTime,
     due: OffsetDateTime,

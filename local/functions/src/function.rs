@@ -29,30 +29,53 @@ const RESERVED: &[&str] = &[
 /// Everything about a function but its code's bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Function {
+    /// Its name, unique in the region.
     pub name: String,
+    /// Its ARN, without a version.
     pub arn: String,
+    /// The ARN of its role.
     pub role: String,
+    /// Such as `provided.al2023`.
     pub runtime: String,
+    /// The handler, which custom runtimes read themselves.
     pub handler: String,
+    /// `x86_64` or `arm64`.
     pub architecture: String,
+    /// A text for people.
     pub description: String,
+    /// How long one invocation may take, in seconds.
     pub timeout_s: u64,
+    /// The memory of its processes together, in MiB.
     pub memory_mb: u64,
+    /// The environment variables of its processes.
     pub variables: BTreeMap<String, String>,
+    /// Where its processes log.
     pub log_group: String,
+    /// `Text` or `JSON`.
     pub log_format: String,
+    /// The size of `/tmp`, in MiB.
     pub storage_mb: u64,
+    /// `PassThrough` or `Active`.
     pub tracing: String,
     /// SHA-256 of the zip, in base64 as AWS shows it.
     pub code_sha256: String,
+    /// The size of its archive.
     pub code_bytes: usize,
+    /// When it was last changed, in ISO 8601.
     pub last_modified: String,
+    /// Changes with every change.
     pub revision: String,
+    /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The statements of its resource policy.
     pub statements: Vec<Value>,
+    /// Changes with every change of the resource policy.
     pub policy_revision: String,
+    /// How asynchronous invocations are retried, if that was set.
     pub on_event: Option<OnEvent>,
+    /// Its reserved concurrency, if any.
     pub reserved: Option<usize>,
+    /// Its published versions, oldest first.
     #[serde(default)]
     pub published: Vec<Version>,
     /// How many versions there have been: numbers are not given again.
@@ -63,8 +86,11 @@ pub struct Function {
 /// How asynchronous invocations are retried (docs/aws.md §7.5).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OnEvent {
+    /// How often a failed event is retried.
     pub retries: Option<u64>,
+    /// How old an event may get, in seconds.
     pub age_s: Option<u64>,
+    /// When this was set, in seconds since 1970.
     pub modified: f64,
 }
 

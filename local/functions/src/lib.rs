@@ -54,6 +54,7 @@ const OLDEST_EVENT: Duration = Duration::from_secs(6 * 3600);
 /// What a call brought.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The response, or the description of the error.
     pub payload: Bytes,
     /// Whether the payload is the description of an error.
     pub failed: bool,
@@ -94,6 +95,7 @@ struct Pool {
 }
 
 impl Functions {
+    /// Reads the functions below a directory; none is started.
     pub async fn open(
         dir: PathBuf,
         region: &str,

@@ -12,10 +12,12 @@ use kit::speed::Speed;
 #[derive(Debug)]
 pub struct Registry {
     functions: Mutex<BTreeMap<String, Function>>,
+    /// What state each function is in, and until when.
     pub states: States,
 }
 
 impl Registry {
+    /// A registry of these functions.
     pub fn new(functions: BTreeMap<String, Function>, speed: Speed) -> Registry {
         Registry { functions: Mutex::new(functions), states: States::at(speed) }
     }
@@ -41,6 +43,7 @@ impl Registry {
         self.states.forget(&function.name);
     }
 
+    /// The functions by name, locked.
     pub fn functions(&self) -> MutexGuard<'_, BTreeMap<String, Function>> {
         self.functions.lock()
     }

@@ -140,6 +140,7 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
+    /// The runtime API of a process with this id, without the process.
     pub async fn of(id: &str) -> Rehearsal {
         let (sender, jobs) = mpsc::channel(1);
         let (reply, answered) = oneshot::channel();
@@ -156,6 +157,7 @@ impl Rehearsal {
         Rehearsal { desk: Desk::new(jobs), _answered: answered }
     }
 
+    /// Answers one request of the process.
     pub async fn answer(&self, method: &Method, path: &str, body: Bytes) -> Response {
         self.desk.answer(method, path, body).await
     }

@@ -22,7 +22,7 @@ const LEAST_CHANGING: Duration = Duration::from_millis(100);
 
 /// The functions that are doing something.
 #[derive(Debug)]
-pub(crate) struct States {
+pub struct States {
     pub(crate) speed: Speed,
     busy: Mutex<BTreeMap<String, State>>,
 }

@@ -9,6 +9,7 @@ use super::Function;
 /// A function at a moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Version {
+    /// 1 for the first.
     pub number: u64,
     /// As the API shows it.
     pub config: Value,
@@ -54,6 +55,7 @@ impl Function {
         config
     }
 
+    /// The published version with this number.
     pub fn version(&self, name: &str) -> Option<&Version> {
         let number: u64 = name.parse().ok()?;
         self.published.iter().find(|version| version.number == number)

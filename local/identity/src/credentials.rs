@@ -19,9 +19,13 @@ use kit::store;
 /// Temporary credentials of a role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Issued {
+    /// The access key id.
     pub access_key: String,
+    /// The secret access key.
     pub secret_key: String,
+    /// The session token.
     pub token: String,
+    /// When they expire.
     #[serde(with = "stamp")]
     pub expires: OffsetDateTime,
     /// Who acts: `arn:aws:sts::…:assumed-role/<role>/<session>`.
@@ -33,6 +37,7 @@ pub struct Issued {
 /// The identity behind an access key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
+    /// The secret access key.
     pub secret_key: String,
     /// Set for temporary credentials, whose requests must carry it.
     pub session: Option<Issued>,
@@ -81,6 +86,7 @@ pub struct Access {
 const SHORT: Duration = Duration::seconds(20);
 
 impl Access {
+    /// Reads the temporary credentials that an earlier server has issued.
     pub fn open(file: PathBuf, faults: Arc<Faults>) -> anyhow::Result<Access> {
         let issued = store::read_json(&file)?.unwrap_or_default();
         Ok(Access { file, faults, issued: Mutex::new(issued) })

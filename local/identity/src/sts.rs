@@ -31,12 +31,17 @@ type Run = fn(&Form, &Desk) -> Result<Response, Refusal>;
 
 /// Who asks, where, and who knows what is answered.
 pub struct Desk<'a> {
+    /// The credentials that it issues.
     pub access: &'a Access,
+    /// The roles.
     pub iam: &'a Iam,
+    /// Who calls.
     pub caller: &'a Identity,
+    /// The region that is called.
     pub region: &'a str,
 }
 
+/// The row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }

@@ -16,6 +16,7 @@ pub type Response = http::Response<Bytes>;
 /// is empty.
 #[derive(Clone)]
 pub struct Streamed {
+    /// How many bytes there are.
     pub length: u64,
     bytes: Arc<Mutex<Option<Pieces>>>,
 }
@@ -24,10 +25,12 @@ pub struct Streamed {
 pub type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
 impl Streamed {
+    /// A body of this length, in pieces.
     pub fn new(length: u64, bytes: Pieces) -> Streamed {
         Streamed { length, bytes: Arc::new(Mutex::new(Some(bytes))) }
     }
 
+    /// Makes it the body of an answer.
     pub fn put_in(self, answer: &mut Response) {
         answer.extensions_mut().insert(self);
     }
@@ -96,12 +99,16 @@ pub enum Protocol {
 /// A refusal: the code and the sentence AWS would give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// The HTTP status.
     pub status: u16,
+    /// The machine-readable code.
     pub code: String,
+    /// The text for people.
     pub message: String,
 }
 
 impl Refusal {
+    /// A refusal with this status, code and text.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Refusal {
         Refusal { status, code: code.to_owned(), message: message.into() }
     }

@@ -17,12 +17,15 @@ pub use operation::{Asked, Effect, Need, Needs, Operation, Page, Row, Rows, Styl
 /// One request, which has arrived whole.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// The HTTP method.
     pub method: Method,
     /// As sent: still percent-encoded, because signatures are computed over it.
     pub path: String,
     /// As sent, without the question mark.
     pub query: String,
+    /// As sent.
     pub headers: HeaderMap,
+    /// The body, unless it is an upload on disk.
     pub body: Bytes,
     /// The body of a large upload, which is on disk; then the other one is empty.
     pub upload: Option<Arc<Upload>>,
@@ -69,11 +72,15 @@ fn decode(text: &str) -> String {
 /// A call of a service's operation.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// The service, as signatures name it.
     pub service: String,
+    /// The operation, as SDKs name it.
     pub operation: String,
+    /// The wire format of its answers.
     pub protocol: Protocol,
     /// Nothing where nobody here answers such a call.
     pub row: Option<&'static Row>,
+    /// Its parameters, parsed once.
     pub input: Input,
 }
 

@@ -41,6 +41,7 @@ pub struct Chronicle {
 /// What the files tell of the past.
 #[derive(Debug, Default)]
 pub struct Past {
+    /// The last snapshot, if there is one.
     pub snapshot: Option<Value>,
     /// In the order in which they were made.
     pub changes: Vec<Vec<u8>>,

@@ -30,6 +30,7 @@ pub struct Line {
 pub struct Cut(Arc<AtomicBool>);
 
 impl Cut {
+    /// Cuts the connection.
     pub fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -40,6 +41,7 @@ impl Cut {
 }
 
 impl Line {
+    /// A connection that `cut` can end.
     pub fn new(stream: TcpStream, cut: Cut) -> Line {
         Line { stream, cut }
     }
@@ -92,12 +94,16 @@ impl AsyncWrite for Line {
 
 /// An answer's body: all of it, or the half that arrives before the line breaks.
 pub enum Content {
+    /// All of it, until it has been sent.
     Whole(Option<Bytes>),
+    /// What is left of a body that comes in pieces.
     Streamed { left: u64, pieces: Pieces },
+    /// What is left until the connection ends early.
     Half { announced: u64, left: u64, pieces: Pieces, leaving: Option<Pin<Box<Sleep>>> },
 }
 
 impl Content {
+    /// An answer with its whole body.
     pub fn whole(mut answer: Response) -> http::Response<Content> {
         match answer.extensions_mut().remove::<Streamed>() {
             Some(streamed) => answer.map(|_| Content::Streamed { left: streamed.length, pieces: streamed.pieces() }),

@@ -15,8 +15,11 @@ const REMEMBERED: usize = 10_000;
 pub struct Entry {
     /// Counts from one for the life of the server.
     pub n: u64,
+    /// The service.
     pub service: String,
+    /// The operation.
     pub operation: String,
+    /// Whether the operation may change something.
     pub mutating: bool,
     /// 0 when the connection was cut before there was an answer.
     pub status: u16,
@@ -35,6 +38,7 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// Records a call; the oldest is forgotten.
     pub fn note(&self, call: &Call, status: u16, fault: Option<&'static str>, denied: Option<String>) {
         let mut entries = self.entries.lock();
         let n = entries.back().map_or(1, |last| last.n + 1);
@@ -52,6 +56,7 @@ impl Journal {
         });
     }
 
+    /// The recorded calls, oldest first.
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.lock().iter().cloned().collect()
     }

@@ -7,6 +7,7 @@ pub mod call;
 pub mod chronicle;
 pub mod chunked;
 pub mod connection;
+pub mod glob;
 pub mod journal;
 pub mod pages;
 pub mod process;

@@ -46,8 +46,11 @@ pub enum Flaw {
 /// What a key or value goes beyond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
+    /// It is empty.
     Least,
+    /// It is longer than this.
     Most(usize),
+    /// It has a character that tags may not have.
     Letters,
 }
 

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 /// A body on disk, whole and verified against the signature of its head.
 #[derive(Debug)]
 pub struct Upload {
+    /// The file, which is removed unless it is kept.
     pub file: Temporary,
+    /// Its size in bytes.
     pub size: u64,
     /// The CRC-32 of each block, as blobs have it.
     pub blocks: Vec<u32>,
+    /// Its MD5.
     pub md5: Vec<u8>,
     /// Checksums by the header that announces them.
     pub checksums: Vec<(&'static str, Vec<u8>)>,
@@ -21,6 +24,7 @@ pub struct Upload {
 pub struct Temporary(PathBuf);
 
 impl Temporary {
+    /// A file that is removed when this is dropped.
     pub fn new(path: PathBuf) -> Temporary {
         Temporary(path)
     }

@@ -155,6 +155,7 @@ struct Line {
 }
 
 impl Logs {
+    /// Reads the groups below a directory.
     pub fn open(dir: &Path, region: &str) -> anyhow::Result<Logs> {
         let (chronicle, Past { snapshot, changes }) = Chronicle::open(dir, "log-groups")?;
         let damaged = || format!("{} does not hold log groups", dir.join("log-groups.json").display());
@@ -600,6 +601,7 @@ fn unwritten(fault: io::Error) -> Refusal {
     Refusal::new(500, "ServiceUnavailableException", format!("the local AWS cannot write its logs: {fault}"))
 }
 
+/// The row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }

@@ -33,6 +33,7 @@ const OPERATIONS: &[Operation<Run>] =
         Box::pin(detect_labels(input, s3, caller))
     })];
 
+/// The row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }

@@ -15,6 +15,7 @@ use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, empty, xml as answer};
 
 impl S3 {
+    /// Whether there is a bucket with this name.
     pub fn exists(&self, bucket: &str) -> bool {
         self.store.read(|state| state.buckets.contains_key(bucket))
     }

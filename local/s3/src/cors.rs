@@ -5,6 +5,7 @@ use super::xml::{Element, malformed};
 use http::{HeaderMap, HeaderValue, Method, header};
 use kit::answer::{Protocol, Refusal, Response, empty};
 use kit::call::Request;
+use kit::glob::Glob;
 
 /// One rule of a bucket; the first that matches decides (docs/aws.md §4.3).
 #[derive(Debug, Clone)]
@@ -115,12 +116,13 @@ impl Rule {
     }
 
     fn allows(&self, origin: &str, method: &str) -> bool {
-        self.methods.iter().any(|allowed| allowed == method) && self.origins.iter().any(|pattern| fits(pattern, origin))
+        self.methods.iter().any(|allowed| allowed == method)
+            && self.origins.iter().any(|pattern| Glob::stars(pattern).matches(origin))
     }
 
     fn allows_header(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        self.headers.iter().any(|pattern| fits(&pattern.to_ascii_lowercase(), &name))
+        self.headers.iter().any(|pattern| Glob::stars(&pattern.to_ascii_lowercase()).matches(&name))
     }
 
     fn write(&self, origin: &str, headers: &mut HeaderMap) {
@@ -134,14 +136,6 @@ impl Rule {
             set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.exposed.join(", "));
         }
         set(headers, header::VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
-    }
-}
-
-/// At most one `*` stands for anything.
-fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, end)) => text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end),
     }
 }
 

@@ -474,6 +474,7 @@ macro_rules! answered {
 
 const PAGED: Option<Page> = Some(Page::Own("Limit"));
 
+/// The row of each operation.
 pub fn rows() -> Rows {
     Operation::rows(OPERATIONS)
 }

@@ -405,7 +405,9 @@ fn account_summary(state: &State, _params: &Params) -> Answer {
     let mut xml = Xml::new();
     xml.within("SummaryMap", |xml| {
         for (key, value) in all {
-            xml.within("entry", |xml| drop(xml.text("key", key).text("value", value)));
+            xml.within("entry", |xml| {
+                xml.text("key", key).text("value", value);
+            });
         }
     });
     Ok(xml)

@@ -210,8 +210,34 @@ mod tests {
     use super::*;
 
     fn refused(field: &str, value: &str) -> Option<String> {
+        refused_by("CreateRole", field, value)
+    }
+
+    fn refused_by(operation: &str, field: &str, value: &str) -> Option<String> {
         let form = [(field.to_owned(), value.to_owned())].into();
-        check("CreateRole", &form).err().map(|refusal| refusal.message)
+        check(operation, &form).err().map(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn a_policy_is_limited_to_its_quota_without_white_space() {
+        let document = |principal: &str, letters: usize| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Sid":"SID","Effect":"Allow",{principal}"Action":"a:b"RESOURCE}}]}}"#
+            );
+            let text = text.replace("RESOURCE", if principal.is_empty() { r#","Resource":"*""# } else { "" });
+            let sid = "a".repeat(letters - text.len() + "SID".len());
+            text.replace("SID", &sid).replace(',', ", ")
+        };
+        let trust = |letters| document(r#""Principal":{"Service":"ec2.amazonaws.com"},"#, letters);
+        let policy = |letters| document("", letters);
+        for (operation, field, fits, exceeds, message) in [
+            ("CreateRole", "AssumeRolePolicyDocument", trust(2048), trust(2049), "ACLSizePerRole: 2048"),
+            ("CreatePolicy", "PolicyDocument", policy(6144), policy(6145), "PolicySize: 6144"),
+        ] {
+            assert_eq!(refused_by(operation, field, &fits), None, "{operation}");
+            let refusal = refused_by(operation, field, &exceeds);
+            assert_eq!(refusal, Some(format!("Cannot exceed quota for {message}")), "{operation}");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) fn list(tags: &Tags) -> Xml {
     let mut xml = Xml::new();
     xml.text("IsTruncated", false);
     match tags.is_empty() {
-        true => drop(xml.within("Tags", |_| ())),
+        true => {
+            xml.within("Tags", |_| ());
+        }
         false => tag_list(&mut xml, tags),
     }
     xml

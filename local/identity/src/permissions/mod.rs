@@ -130,8 +130,11 @@ impl Keys {
 /// A role as its policies make it.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
+    /// The role's ARN.
     pub role_arn: String,
+    /// The role's tags, for conditions.
     pub tags: BTreeMap<String, String>,
+    /// Its policies, inline and attached.
     pub policies: Vec<Policy>,
 }
 

@@ -1,20 +1,15 @@
-//! Wildcards of policies: `*` matches any run of characters, `?` one.
+//! Wildcards of policies, with variables.
 
-/// A pattern, read.
+use kit::glob::{Glob, Piece};
+
+/// A pattern, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Piece>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    Run,
-    Any,
-    One(char),
-}
+pub struct Pattern(Glob);
 
 impl Pattern {
     /// Reads a pattern without variables.
     pub fn new(text: &str) -> Pattern {
-        Pattern(text.chars().map(Piece::of).collect())
+        Pattern(Glob::new(text))
     }
 
     /// Reads a pattern in which `${key}` stands for what the call says of itself, letter for letter, and `${*}`,
@@ -29,7 +24,7 @@ impl Pattern {
             rest = behind;
         }
         pieces.extend(rest.chars().map(Piece::of));
-        Some(Pattern(pieces))
+        Some(Pattern(pieces.into_iter().collect()))
     }
 
     /// The same pattern for names that are alike in either case.
@@ -39,28 +34,7 @@ impl Pattern {
 
     /// Whether the whole text is of this kind.
     pub fn fits(&self, text: &str) -> bool {
-        let (pieces, letters) = (&self.0, text.chars().collect::<Vec<char>>());
-        let (mut piece, mut letter) = (0, 0);
-        // Where the last run begins, and up to where it reaches for now: it is the only one that has to give way.
-        let mut run: Option<(usize, usize)> = None;
-        while letter < letters.len() {
-            match pieces.get(piece) {
-                Some(Piece::Run) => {
-                    run = Some((piece, letter));
-                    piece += 1;
-                }
-                Some(Piece::Any) => (piece, letter) = (piece + 1, letter + 1),
-                Some(Piece::One(wanted)) if *wanted == letters[letter] => (piece, letter) = (piece + 1, letter + 1),
-                _ => match run {
-                    Some((start, end)) => {
-                        run = Some((start, end + 1));
-                        (piece, letter) = (start + 1, end + 1);
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pieces[piece..].iter().all(|piece| *piece == Piece::Run)
+        self.0.matches(text)
     }
 }
 
@@ -73,16 +47,6 @@ pub(super) fn variable_value(variable: &str, value: impl Fn(&str) -> Option<Stri
     match key {
         "*" | "?" | "$" => Some(key.to_owned()),
         key => value(key).or_else(|| default.map(str::to_owned)),
-    }
-}
-
-impl Piece {
-    fn of(letter: char) -> Piece {
-        match letter {
-            '*' => Piece::Run,
-            '?' => Piece::Any,
-            letter => Piece::One(letter),
-        }
     }
 }
 

@@ -110,6 +110,7 @@ pub struct Json {
 /// Why a document cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreadable {
+    /// It is not a JSON object.
     Malformed,
     /// It is nested deeper than is ever looked.
     TooDeep,
@@ -122,6 +123,7 @@ impl Default for Json {
 }
 
 impl Json {
+    /// The document in a body.
     pub fn of(protocol: Protocol, text: &Bytes) -> Json {
         Json { protocol, text: text.clone(), read: OnceLock::new() }
     }
@@ -167,6 +169,7 @@ pub struct Rest {
     /// The parts of the path, decoded.
     pub path: Vec<String>,
     query: Vec<(String, String)>,
+    /// The body as a document.
     pub body: Json,
 }
 

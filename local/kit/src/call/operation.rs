@@ -7,7 +7,9 @@ use crate::taken::Takes;
 /// Whether an operation may change something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
+    /// It changes nothing.
     Reads,
+    /// It may change something.
     Writes,
 }
 
@@ -16,7 +18,9 @@ pub enum Effect {
 pub struct Row {
     /// As in IAM policies and SDKs.
     pub name: &'static str,
+    /// Whether it may change something.
     pub effect: Effect,
+    /// The permissions that its caller needs.
     pub needs: Needs,
     /// How its list comes in pages; nothing where the answer is always whole.
     pub page: Option<Page>,
@@ -28,12 +32,16 @@ pub type Rows = Box<dyn Iterator<Item = &'static Row>>;
 /// An operation of a service: its row, the parameters that it carries out, and what answers it.
 #[derive(Debug)]
 pub struct Operation<Run: 'static> {
+    /// What the server knows of it.
     pub row: Row,
+    /// The parameters that it implements.
     pub takes: Takes,
+    /// What answers it.
     pub run: Run,
 }
 
 impl<Run> Operation<Run> {
+    /// An operation; every part must be given.
     pub const fn new(
         name: &'static str,
         effect: Effect,
@@ -73,17 +81,21 @@ pub enum Needs {
 /// An action on a resource, which is `*` where the action knows none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
+    /// Such as `s3:GetObject`.
     pub action: String,
+    /// An ARN, or `*`.
     pub resource: String,
     /// What conditions may ask beside what every call says of itself.
     pub keys: Vec<(&'static str, String)>,
 }
 
 impl Need {
+    /// An action on a resource.
     pub fn new(action: impl Into<String>, resource: impl Into<String>) -> Need {
         Need { action: action.into(), resource: resource.into(), keys: Vec::new() }
     }
 
+    /// The same with a condition key that the call sets.
     pub fn knowing(mut self, key: &'static str, value: Option<String>) -> Need {
         self.keys.extend(value.map(|value| (key, value)));
         self
@@ -92,8 +104,11 @@ impl Need {
 
 /// A call whose needs are asked for, and what ARNs need to know beside it.
 pub struct Asked<'a> {
+    /// The call.
     pub call: &'a Call,
+    /// The request that it came in.
     pub request: &'a Request,
+    /// The region that is called.
     pub region: &'a str,
     /// The ARN of the role with this name, which has a path.
     pub role_arn: &'a dyn Fn(&str) -> Option<String>,
@@ -151,11 +166,13 @@ pub enum Page {
 pub struct Style {
     /// The parameter with the length of a page, and the one that asks for the next.
     pub size: &'static str,
+    /// The parameter that asks for the next page.
     pub from: &'static str,
     /// The element that says where the next page begins.
     pub next: &'static str,
     /// What a page holds unless the call says otherwise, and the most that it can hold.
     pub usual: usize,
+    /// The most that a page holds.
     pub most: usize,
     /// The code with which a token is refused that is none.
     pub bad_token: &'static str,
