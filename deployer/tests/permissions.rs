@@ -345,8 +345,8 @@ impl Stage {
         if found.events().is_empty() { Err(format!("the log does not have {id}")) } else { Ok(id) }
     }
 
-    /// Kills the service, which its instance reports and starts again: it fetches the program anew. What the console
-    /// then says of an action.
+    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the denial of
+    /// this action on the console.
     async fn restart_the_service(&self, action: &str) -> String {
         let status: Value = reqwest::get(format!("{}/_local/status", self.endpoint))
             .await
@@ -366,8 +366,7 @@ impl Stage {
             let text = BASE64_STANDARD.decode(console.output().unwrap_or_default()).expect("base64");
             let text = String::from_utf8_lossy(&text).into_owned();
             let denied = format!("is not authorized to perform: {action} ");
-            let told = |line: &&str| line.contains(&denied);
-            text.lines().rev().find(told).map(str::to_owned)
+            text.lines().rev().find(|line| line.contains(&denied)).map(str::to_owned)
         })
         .await
     }

@@ -1,4 +1,4 @@
-//! Each way in which a deployment goes wrong is named in one sentence, with what to do about it.
+//! Every way to break a deployment is explained in one sentence, with the remedy.
 
 mod support;
 
@@ -12,7 +12,7 @@ use testkit::{eventually, programs::program, tiny_service::tiny_service};
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";
 const GROUP: &str = "s-web-8080";
 
-/// A service that is wrong in one way: its name, its lines of `stack.yaml`, what is said of it, and of the remedy.
+/// A broken service: its name, its lines of `stack.yaml`, and words of the sentence and the remedy.
 struct Row {
     name: &'static str,
     lines: &'static str,
@@ -41,16 +41,16 @@ const BROKEN: &[Row] = &[
     row(
         "port",
         "environment: { LISTEN: 29317 }",
-        &["the service runs, and has not listened on port 8080"],
+        &["the service runs, but did not listen on port 8080"],
         "the variable PORT",
     ),
-    row("path", "health_check: /ill", &["the service answers its health check, /ill, with 404"], "`health_check.path`"),
     row(
-        "error",
-        "health_check: /broken",
-        &["the service answers its health check, /broken, with 500"],
-        "what the service answers",
+        "path",
+        "health_check: /missing",
+        &["the service answers its health check, /missing, with 404"],
+        "`health_check.path`",
     ),
+    row("error", "health_check: /broken", &["the service answers its health check, /broken, with 500"], "with 200"),
     row(
         "slow",
         "grace_period_s: 30\n    environment: { SLOW: 600 }",
@@ -72,7 +72,7 @@ const BROKEN: &[Row] = &[
     ),
 ];
 
-/// A stack with these services, each of a few lines.
+/// A stack with these services, each with lines of its own.
 fn stack(services: &[(&str, &str)]) -> Project {
     let mut text = "name: s\nregion: us-east-1\nservices:\n".to_owned();
     for (name, lines) in services {
@@ -87,8 +87,8 @@ fn stack(services: &[(&str, &str)]) -> Project {
     Project::with(&text)
 }
 
-/// Asks until this is said of a service, with its remedy, and says how long that took.
-async fn named(cloud: &TestAws, project: &Project, name: &str, says: &[&str], remedy: &str) {
+/// Runs `why` until its first line has these words, checks the remedy, and prints the time it took.
+async fn explained(cloud: &TestAws, project: &Project, name: &str, says: &[&str], remedy: &str) {
     let begun = Instant::now();
     let mut last = String::new();
     let sentence = tokio::time::timeout(Duration::from_secs(150), async {
@@ -106,17 +106,17 @@ async fn named(cloud: &TestAws, project: &Project, name: &str, says: &[&str], re
         }
     })
     .await;
-    let sentence = sentence.unwrap_or_else(|_| panic!("{name}: {says:?} was never said: {last}"));
+    let sentence = sentence.unwrap_or_else(|_| panic!("{name}: {says:?} did not appear: {last}"));
     println!("| {name} | {sentence} | {:.0} s |", begun.elapsed().as_secs_f64());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_broken_service_is_explained_in_its_first_line() {
+async fn each_broken_service_is_explained() {
     let services: Vec<(&str, &str)> = BROKEN.iter().map(|row| (row.name, row.lines)).collect();
     let (cloud, project) = (TestAws::start().await, stack(&services));
     cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
     for Row { name, says, remedy, .. } in BROKEN {
-        named(&cloud, &project, name, says, remedy).await;
+        explained(&cloud, &project, name, says, remedy).await;
     }
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
@@ -134,20 +134,20 @@ async fn target_group(cloud: &TestAws, name: &str) -> String {
     answer.target_groups()[0].target_group_arn().expect("an ARN").to_owned()
 }
 
-/// Lets another instance take the place of the one that is there.
+/// Terminates the instance, which the group replaces.
 async fn replace(cloud: &TestAws) {
     let ended = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(instance(cloud).await);
     ended.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_change_by_hand_is_explained_and_put_right_by_up() {
+async fn each_manual_change_is_explained_and_reverted_by_up() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
     let aws = &cloud.aws;
     let up = async || drop(cloud.done(&project, &["up", "--yes"]).await);
     up().await;
     let well = cloud.run(&project, &["why"]).await;
-    assert_eq!((well.code, well.stdout.as_str()), (0, "web: nothing is wrong\n"), "{}", well.all());
+    assert_eq!((well.code, well.stdout.as_str()), (0, "web: no problem found\n"), "{}", well.all());
 
     // The security group of the instances no longer admits the load balancer.
     let groups = aws.ec2.describe_security_groups().send().await.expect("groups");
@@ -158,15 +158,15 @@ async fn each_change_by_hand_is_explained_and_put_right_by_up() {
     let pair = UserIdGroupPair::builder().group_id(id("s-web-lb")).build();
     let rule = IpPermission::builder().ip_protocol("tcp").from_port(8080).to_port(8080).user_id_group_pairs(pair);
     let revoke = aws.ec2.revoke_security_group_ingress().group_id(id(GROUP)).ip_permissions(rule.build());
-    revoke.send().await.expect("a rule can be taken out");
-    named(&cloud, &project, "web", &["does not admit the load balancer on port 8080"], "run `up`").await;
+    revoke.send().await.expect("a rule can be removed");
+    explained(&cloud, &project, "web", &["does not admit the load balancer on port 8080"], "run `up`").await;
     up().await;
 
     // The target group is detached.
     let (arn, groups) = (target_group(&cloud, GROUP).await, &aws.autoscaling);
     let detach = groups.detach_load_balancer_target_groups().auto_scaling_group_name(GROUP);
     detach.target_group_arns(&arn).send().await.expect("it can be detached");
-    named(&cloud, &project, "web", &["not attached to its Auto Scaling group"], "run `up`").await;
+    explained(&cloud, &project, "web", &["not attached to its Auto Scaling group"], "run `up`").await;
     up().await;
 
     // The listener forwards elsewhere.
@@ -186,40 +186,42 @@ async fn each_change_by_hand_is_explained_and_put_right_by_up() {
         .send()
         .await
         .expect("it can be changed");
-    named(&cloud, &project, "web", &["forwards to another target group"], "run `up`").await;
+    explained(&cloud, &project, "web", &["forwards to another target group"], "run `up`").await;
     up().await;
-    aws.elb.delete_target_group().target_group_arn(&other).send().await.expect("it can go");
+    aws.elb.delete_target_group().target_group_arn(&other).send().await.expect("it can be deleted");
 
-    // The listener is gone.
-    aws.elb.delete_listener().listener_arn(&listener).send().await.expect("it can go");
-    named(&cloud, &project, "web", &["no listener on its port"], "run `up`").await;
+    // The listener is deleted.
+    aws.elb.delete_listener().listener_arn(&listener).send().await.expect("it can be deleted");
+    explained(&cloud, &project, "web", &["no listener on its port"], "run `up`").await;
     up().await;
 
-    // The program is gone from the bucket, and another instance needs it.
+    // The program is missing in the bucket when a new instance starts.
     let listed = aws.s3.list_objects_v2().bucket(BUCKET).prefix("services/").send().await.expect("objects");
     for object in listed.contents() {
         let key = object.key().expect("a key");
         aws.s3.delete_object().bucket(BUCKET).key(key).send().await.expect("it can be deleted");
     }
     replace(&cloud).await;
-    named(&cloud, &project, "web", &["the program is not in the artifact bucket"], "uploads the program again").await;
+    explained(&cloud, &project, "web", &["the program is not in the artifact bucket"], "uploads the program again")
+        .await;
     up().await;
 
-    // The role may no longer fetch it.
+    // The role has no permission to download it.
     let role = "s-us-east-1-web-svc";
     let policies = aws.iam.list_role_policies().role_name(role).send().await.expect("policies");
     for policy in policies.policy_names() {
-        aws.iam.delete_role_policy().role_name(role).policy_name(policy).send().await.expect("it can go");
+        aws.iam.delete_role_policy().role_name(role).policy_name(policy).send().await.expect("it can be deleted");
     }
     replace(&cloud).await;
-    named(&cloud, &project, "web", &["its instances may not fetch the program"], "the role's policy").await;
+    explained(&cloud, &project, "web", &["its instances are not allowed to download the program"], "the role's policy")
+        .await;
     up().await;
 
-    // The group launches nobody any more.
+    // The group no longer launches instances.
     let suspend = groups.suspend_processes().auto_scaling_group_name(GROUP).scaling_processes("Launch");
     suspend.send().await.expect("it can be suspended");
     replace(&cloud).await;
-    named(&cloud, &project, "web", &["somebody has suspended Launch"], "resume").await;
+    explained(&cloud, &project, "web", &["suspended processes: Launch"], "resume").await;
     groups.resume_processes().auto_scaling_group_name(GROUP).send().await.expect("it can be resumed");
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
@@ -230,7 +232,7 @@ async fn a_refused_launch_is_explained() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
     project.edit("min: 1, max: 1", "min: 17, max: 17");
     cloud.done(&project, &["up", "--yes", "--no-wait"]).await;
-    named(&cloud, &project, "web", &["AWS refuses to launch an instance", "vCPU"], "Service Quotas").await;
+    explained(&cloud, &project, "web", &["AWS refuses to launch an instance", "vCPU"], "Service Quotas").await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
@@ -239,7 +241,7 @@ async fn a_refused_launch_is_explained() {
 async fn a_program_for_another_architecture_is_explained() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
     cloud.done(&project, &["up", "--yes"]).await;
-    // Somebody replaces the program by a text, and its checksum with it: nothing but the kernel refuses it.
+    // The unit starts a text file with a valid checksum: only the kernel refuses it.
     let template = cloud.aws.ec2.describe_launch_template_versions().launch_template_name("s-web").versions("$Latest");
     let there = template.send().await.expect("a version");
     let data = there.launch_template_versions()[0].launch_template_data().expect("its data").clone();
@@ -259,12 +261,13 @@ async fn a_program_for_another_architecture_is_explained() {
     let update = cloud.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name(GROUP);
     update.launch_template(chosen.version(number.to_string()).build()).send().await.expect("it can be chosen");
     replace(&cloud).await;
-    named(&cloud, &project, "web", &["built for another architecture than that of t3.micro"], "`instance_type`").await;
+    explained(&cloud, &project, "web", &["built for another architecture than that of t3.micro"], "`instance_type`")
+        .await;
     cloud.done(&project, &["down", "--yes"]).await;
     cloud.end().await;
 }
 
-/// The last lines say it in one sentence, and the version before stays in use.
+/// The command fails with the sentence and the remedy.
 fn assert_explained(said: &Said) {
     assert_eq!(said.code, 1, "{}", said.all());
     let sentence = "web: the service exits with 78: JWT_AUDIENCE is not set";
@@ -279,7 +282,7 @@ fn assert_explained(said: &Said) {
 const BAD: &str = "environment: { SAY: JWT_AUDIENCE is not set, EXIT: 78 }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bad_release_is_stopped_as_soon_as_it_is_certain_and_explained() {
+async fn a_bad_release_is_explained_and_rolled_back_early() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", "environment: { GOOD: 1 }")]));
     cloud.done(&project, &["up", "--yes"]).await;
     let before = instance(&cloud).await;
@@ -292,7 +295,7 @@ async fn a_bad_release_is_stopped_as_soon_as_it_is_certain_and_explained() {
         call.send().await.expect("refreshes").instance_refreshes()[0].status().cloned().expect("a status")
     };
     eventually("the roll-back", async || (refreshes().await.as_str() == "RollbackSuccessful").then_some(())).await;
-    assert_eq!(instance(&cloud).await, before, "the old instance has served throughout");
+    assert_eq!(instance(&cloud).await, before, "the old instance still serves");
     project.edit(BAD, "environment: { GOOD: 2 }");
     cloud.done(&project, &["up", "--yes"]).await;
     cloud.done(&project, &["down", "--yes"]).await;
@@ -300,7 +303,7 @@ async fn a_bad_release_is_stopped_as_soon_as_it_is_certain_and_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_release_that_cannot_start_ends_up_as_soon_as_it_is_certain() {
+async fn a_first_release_that_cannot_start_fails_early() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", BAD)]));
     let said = cloud.run(&project, &["up", "--yes"]).await;
     assert_explained(&said);
@@ -310,7 +313,7 @@ async fn a_first_release_that_cannot_start_ends_up_as_soon_as_it_is_certain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_functions_trouble_is_explained() {
+async fn a_broken_function_is_explained() {
     let text = format!(
         "name: s\nregion: us-east-1\nbuckets:\n  images: {{ on_upload: {{ function: f }} }}\nfunctions:\n  f:\n    binary: {}\n    uses: {{ buckets: {{ images: read }} }}\n",
         program("echo-function").display()
@@ -318,16 +321,16 @@ async fn a_functions_trouble_is_explained() {
     let (cloud, project) = (TestAws::start().await, Project::with(&text));
     cloud.done(&project, &["up", "--yes"]).await;
     let well = cloud.run(&project, &["why", "functions.f"]).await;
-    assert_eq!((well.code, well.stdout.as_str()), (0, "f: nothing is wrong\n"), "{}", well.all());
+    assert_eq!((well.code, well.stdout.as_str()), (0, "f: no problem found\n"), "{}", well.all());
     let bucket = "s-images-000000000000-us-east-1";
     let none = aws_sdk_s3::types::NotificationConfiguration::builder().build();
     let put = cloud.aws.s3.put_bucket_notification_configuration().bucket(bucket).notification_configuration(none);
-    put.send().await.expect("it can be taken out");
-    named(&cloud, &project, "f", &["does not notify it of uploads"], "run `up`").await;
+    put.send().await.expect("it can be removed");
+    explained(&cloud, &project, "f", &["does not notify it of uploads"], "run `up`").await;
     cloud.done(&project, &["up", "--yes"]).await;
     let remove = cloud.aws.lambda.remove_permission().function_name("s-f").statement_id("deployer-images");
-    remove.send().await.expect("it can be taken out");
-    named(&cloud, &project, "f", &["may not invoke it"], "run `up`").await;
+    remove.send().await.expect("it can be removed");
+    explained(&cloud, &project, "f", &["is not allowed to invoke it"], "run `up`").await;
     let unknown = cloud.run(&project, &["why", "nothing"]).await;
     assert_eq!(unknown.code, 64, "{}", unknown.all());
     assert!(unknown.stderr.contains("functions.f"), "{}", unknown.all());

@@ -198,7 +198,7 @@ fn started_s(activity: &Activity) -> i64 {
 /// A text in a launch error, with the remedy (docs/aws.md §3.3).
 pub(super) struct Refusal {
     text: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub advice: &'static str,
     lasts: Lasts,
 }

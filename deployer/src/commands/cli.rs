@@ -94,7 +94,7 @@ pub enum Command {
     Up(Up),
     /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
-    /// Say why a service or function is not healthy, with the evidence and what to do
+    /// Explain why a service or function is not healthy, with the evidence and the remedy
     Why(Why),
     /// Remove everything the stack owns
     Down(Down),

@@ -107,7 +107,7 @@ struct Session {
     standing: Mutex<Standing>,
     /// The times of all walks so far.
     walked: Mutex<Span>,
-    /// Why services are not healthy, by their sections of `stack.yaml`, as far as that was found out.
+    /// The causes found for services that are not healthy, by their paths in `stack.yaml`.
     verdicts: Mutex<BTreeMap<String, Verdict>>,
 }
 
@@ -360,7 +360,7 @@ impl Session {
         let failure = Failure::from(error);
         let failure = match (self.verdicts.lock().get(&what.section), code.as_str()) {
             (Some(verdict), health::NOT_HEALTHY) => {
-                failure.hint(format!("{}, or give it longer with --healthy-within", verdict.remedy))
+                failure.hint(format!("{}, or raise --healthy-within", verdict.remedy))
             }
             (Some(verdict), auto_scaling_group::FAILED) => failure.hint(&verdict.remedy),
             _ => failure,

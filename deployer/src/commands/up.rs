@@ -268,7 +268,7 @@ async fn await_healthy(
                     true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
                     false => Ok(Vec::new()),
                 };
-                // Whoever may not read the reports waits as long as for anything else.
+                // Without permission to read the reports, wait for the whole time limit.
                 let mut ends = ends.unwrap_or_default().into_iter();
                 let is_ill = |id: &str| health.targets.iter().any(|it| it.id == id && it.state != "healthy");
                 let end = ends.find(|(id, _)| is_ill(id)).map(|(_, end)| health::hopeless(&front.name, &end));
@@ -293,17 +293,17 @@ async fn await_healthy(
     }
 }
 
-/// Says what is known about why a service is not healthy, and remembers the cause for the end of the command.
+/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command.
 async fn explain(session: &Session, front: &Front) {
     let evidence = why::collect(&session.aws, &front.place).await;
-    let told = evidence.told();
-    told.iter().for_each(|line| report::say(format!("  {line}")));
+    let summary = evidence.summary();
+    summary.iter().for_each(|line| report::say(format!("  {line}")));
     match why::verdict(&evidence) {
         Some(verdict) => {
             report::say(format!("  {}: {}", front.name, verdict.words));
             session.remember_cause(&front.name, verdict);
         }
-        None if told.is_empty() => report::say("  AWS reports no failed launch and no unhealthy instance"),
+        None if summary.is_empty() => report::say("  AWS reports neither a failed launch nor an unhealthy instance"),
         None => (),
     }
 }

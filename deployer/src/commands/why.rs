@@ -1,4 +1,4 @@
-//! `why`: says why a service or function is not healthy, with the evidence and what to do.
+//! `why`: explains why a service or function is not healthy, with the evidence and the remedy.
 
 use futures::future::join_all;
 
@@ -13,10 +13,10 @@ use crate::{
     package::programs::Programs,
 };
 
-/// What there is to say about one service or function.
-struct Told {
+/// The diagnosis of one service or function.
+struct Diagnosis {
     name: String,
-    /// Its entry of `stack.yaml`.
+    /// Its path in `stack.yaml`.
     section: String,
     is_well: bool,
     verdict: Option<Verdict>,
@@ -31,15 +31,15 @@ pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
         );
     };
     let chosen = chosen(&session, &args.names)?;
-    let told = unless_stopped(async { Ok(look(&session, chosen).await) }).await?;
+    let diagnoses = unless_stopped(async { Ok(diagnose(&session, chosen).await) }).await?;
     session.tally(global);
-    for one in &told {
-        say(&session, one);
+    for diagnosis in &diagnoses {
+        print(&session, diagnosis);
     }
-    Ok(if told.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
+    Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
 }
 
-/// The names that are meant, as `stack.yaml` has them below `services` and `functions`.
+/// The chosen services and functions, by their paths in `stack.yaml`.
 fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
     let services = session.config.services.keys().map(|name| format!("services.{name}"));
     let all: Vec<String> =
@@ -55,15 +55,15 @@ fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
         };
         let found: Vec<String> = all.iter().filter(is_meant).cloned().collect();
         if found.is_empty() {
-            return Err(Failure::usage(format!("stack.yaml has no service and no function {name:?}"))
-                .hint(format!("there are: {}", all.join(", "))));
+            return Err(Failure::usage(format!("stack.yaml has no service or function {name:?}"))
+                .hint(format!("available: {}", all.join(", "))));
         }
         chosen.extend(found);
     }
     Ok(chosen)
 }
 
-async fn look(session: &Session, chosen: Vec<String>) -> Vec<Told> {
+async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
     let page = session.page(&Programs::none());
     let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
     let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.place)));
@@ -71,31 +71,31 @@ async fn look(session: &Session, chosen: Vec<String>) -> Vec<Told> {
         let evidence = why::collect(&session.aws, place).await;
         let is_well = evidence.is_up();
         let verdict = if is_well { None } else { why::verdict(&evidence) };
-        let told = if is_well { evidence.unread.clone() } else { evidence.told() };
-        Told { name: place.service.clone(), section, is_well, verdict, evidence: told }
+        let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
+        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence }
     });
     let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
     let functions = functions.map(|(section, place)| async move {
         let evidence = why::collect_function(&session.aws, place).await;
         let verdict = why::function_verdict(&evidence);
-        let told = evidence.told(verdict.is_some());
-        Told { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence: told }
+        let evidence = evidence.summary(verdict.is_some());
+        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence }
     });
-    let (mut told, functions) = futures::join!(join_all(services), join_all(functions));
-    told.extend(functions);
-    told
+    let (mut diagnoses, functions) = futures::join!(join_all(services), join_all(functions));
+    diagnoses.extend(functions);
+    diagnoses
 }
 
-fn say(session: &Session, told: &Told) {
-    let Told { name, section, is_well, verdict, evidence } = told;
+fn print(session: &Session, diagnosis: &Diagnosis) {
+    let Diagnosis { name, section, is_well, verdict, evidence } = diagnosis;
     let first = match verdict {
         Some(verdict) => session.sentence(section, verdict),
-        None if *is_well => format!("{name}: nothing is wrong"),
-        None => format!("{name}: it is not healthy, and nothing that AWS shows says why"),
+        None if *is_well => format!("{name}: no problem found"),
+        None => format!("{name}: not healthy, and AWS shows no reason"),
     };
     let remedy = verdict.iter().map(|verdict| format!("hint: {}", verdict.remedy));
     let evidence = evidence.iter().map(|line| format!("  {line}"));
     for line in std::iter::once(first).chain(evidence).chain(remedy) {
-        report::told(&line);
+        report::line(&line);
     }
 }

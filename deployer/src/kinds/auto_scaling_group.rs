@@ -27,7 +27,7 @@ use crate::{
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
-    /// Where its instances report, if that is known.
+    /// The location of its instances' reports, if known.
     pub reports: Option<Reports>,
 }
 

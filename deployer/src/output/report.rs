@@ -35,7 +35,7 @@ pub fn answer(text: &str) {
 }
 
 /// Prints a line of an answer that contains text from elsewhere: escaped, even if stdout is not a terminal.
-pub fn told(line: &str) {
+pub fn line(line: &str) {
     let text = format!("{}\n", escape::line(line));
     let mut stdout = std::io::stdout().lock();
     note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));

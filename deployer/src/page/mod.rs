@@ -53,7 +53,7 @@ pub struct Page {
     pub outputs: Vec<(String, Joined)>,
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
-    /// The functions, and where to look when they do not work.
+    /// The functions, for their diagnosis.
     pub functions: Vec<FunctionPlace>,
 }
 
@@ -67,7 +67,7 @@ pub struct Front {
     pub group: Handle<AutoScalingGroup>,
     /// Its URL: DNS name with scheme and port.
     pub url: Wire,
-    /// Where to look when it is not healthy.
+    /// The names for its diagnosis.
     pub place: Place,
 }
 
@@ -309,7 +309,7 @@ impl Layout<'_> {
         Front { name: entry.into(), target_group, group, url, place: self.place(entry, wanted) }
     }
 
-    /// Where to look when a service is not healthy.
+    /// The names for the diagnosis of a service.
     fn place(&self, entry: &str, wanted: &config::Service) -> Place {
         let port = u16::from(wanted.port);
         let at_port = self.names.at_port(entry, port);
@@ -331,7 +331,7 @@ impl Layout<'_> {
         Reports { bucket: self.names.artifacts(), prefix: user_data::reports_prefix(entry) }
     }
 
-    /// Where to look when a function does not work.
+    /// The names for the diagnosis of a function.
     fn function_place(&self, entry: &str) -> FunctionPlace {
         let notifies =
             |bucket: &config::Bucket| bucket.on_upload.as_ref().is_some_and(|it| it.function.as_str() == entry);

@@ -136,11 +136,11 @@ write_files:
   permissions: '0644'
   content: |
     [Unit]
-    Description={stack} {service}: how it starts
+    Description={stack} {service}: boot report
     Wants=network-online.target
     After=network-online.target
     [Service]
-    ExecStartPre=-/usr/bin/bash /opt/{unit}/report begun
+    ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
     ExecStart=/usr/bin/bash /opt/{unit}/report answers
     [Install]
     WantedBy=multi-user.target
@@ -302,11 +302,11 @@ mod tests {
               permissions: '0644'
               content: |
                 [Unit]
-                Description=postagram web: how it starts
+                Description=postagram web: boot report
                 Wants=network-online.target
                 After=network-online.target
                 [Service]
-                ExecStartPre=-/usr/bin/bash /opt/postagram-web/report begun
+                ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
                 ExecStart=/usr/bin/bash /opt/postagram-web/report answers
                 [Install]
                 WantedBy=multi-user.target

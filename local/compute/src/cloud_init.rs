@@ -47,7 +47,7 @@ const KEYS_OF_FILES: &[&str] = &["append", "content", "defer", "encoding", "owne
 /// without a path, other encodings and modes than there are. An error is what it would have done and we cannot.
 pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
     let mut started = Vec::new();
-    if let Err(error) = remember(root, id) {
+    if let Err(error) = write_id(root, id) {
         log(&format!("cloud-init: ERROR: {error}"));
     }
     let config = match parse(user_data) {
@@ -82,8 +82,8 @@ pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log:
     started
 }
 
-/// The instance's id, where cloud-init keeps it ("Instance metadata", `/var/lib/cloud/data/instance-id`).
-fn remember(root: &Path, id: &str) -> std::io::Result<()> {
+/// Writes the instance id to the file of cloud-init ("Instance metadata", `/var/lib/cloud/data/instance-id`).
+fn write_id(root: &Path, id: &str) -> std::io::Result<()> {
     let data = root.join("var/lib/cloud/data");
     std::fs::create_dir_all(&data)?;
     std::fs::write(data.join("instance-id"), format!("{id}\n"))
@@ -271,12 +271,12 @@ pub fn unit_file(root: &Path, unit: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::Nothing;
+    use crate::commands::NoTools;
     use std::cell::RefCell;
 
     async fn boot(root: &Path, user_data: &str) -> (Vec<String>, Vec<String>) {
         let log = RefCell::new(Vec::new());
-        let started = run(root, &Nothing, "i-0", user_data, |line| log.borrow_mut().push(line.to_owned())).await;
+        let started = run(root, &NoTools, "i-0", user_data, |line| log.borrow_mut().push(line.to_owned())).await;
         (started, log.into_inner())
     }
 

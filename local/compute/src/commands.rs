@@ -19,7 +19,7 @@ pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
     if plain { Ok(root.join(relative)) } else { Err(format!("'{path}' leads out of the instance")) }
 }
 
-/// What a command has done.
+/// The result of a command.
 #[derive(Debug, Default)]
 pub struct Done {
     pub status: i32,
@@ -32,29 +32,29 @@ impl Done {
         Done { status: 1, output: Vec::new(), errors: format!("{why}\n") }
     }
 
-    fn said(output: impl Into<Vec<u8>>) -> Done {
+    fn printed(output: impl Into<Vec<u8>>) -> Done {
         Done { output: output.into(), ..Done::default() }
     }
 }
 
-/// What commands reach beyond an instance's files: objects, the journal, the units and their ports.
+/// Access of commands beyond an instance's files: objects, the journal, units and their ports.
 #[async_trait]
 pub trait Tools: Objects {
-    /// The lines that the journal has of a unit.
+    /// The lines of a unit in the journal.
     fn journal(&self, unit: &str) -> String;
 
     /// Properties of a unit, as `systemctl show` prints them.
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)>;
 
-    /// The status with which a service answers `GET /` on a port of the instance, within so many tries.
+    /// The status that a service on a port of the instance answers to `GET /`, after at most `tries` attempts.
     async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16>;
 }
 
-/// An instance with nothing around it.
-pub struct Nothing;
+/// Tools of an instance without objects, journal and units.
+pub struct NoTools;
 
 #[async_trait]
-impl Objects for Nothing {
+impl Objects for NoTools {
     async fn get(&self, _bucket: &str, _key: &str) -> Result<Bytes, String> {
         Err("NoSuchKey: The specified key does not exist.".to_owned())
     }
@@ -65,7 +65,7 @@ impl Objects for Nothing {
 }
 
 #[async_trait]
-impl Tools for Nothing {
+impl Tools for NoTools {
     fn journal(&self, _unit: &str) -> String {
         String::new()
     }
@@ -79,7 +79,7 @@ impl Tools for Nothing {
     }
 }
 
-/// Does a command that has no input. What it writes goes nowhere.
+/// Runs a command without input, and discards its output.
 pub async fn perform(root: &Path, tools: &dyn Tools, words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match run_tool(root, tools, &words, Vec::new()).await {
@@ -88,7 +88,7 @@ pub async fn perform(root: &Path, tools: &dyn Tools, words: &[String]) -> Result
     }
 }
 
-/// Whether there is such a program on a local instance.
+/// Whether this is a program of a local instance.
 pub fn is_tool(program: &str) -> bool {
     let name = program.strip_prefix("/usr/bin/").or(program.strip_prefix("/bin/"));
     name.is_some_and(|name| TOOLS.contains(&name))
@@ -97,7 +97,7 @@ pub fn is_tool(program: &str) -> bool {
 const TOOLS: &[&str] =
     &["aws", "bash", "chmod", "curl", "echo", "journalctl", "mkdir", "sha256sum", "systemctl", "tail", "true"];
 
-/// Does a command.
+/// Runs a command.
 pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec<u8>) -> Done {
     let Some((program, arguments)) = words.split_first() else {
         return Done::failed("the command is empty");
@@ -109,7 +109,7 @@ pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec
         "sha256sum" => sha256sum(root, arguments).await,
         "aws" => aws(root, tools, arguments, input).await,
         "bash" => return bash(root, tools, arguments, &BTreeMap::new()).await,
-        "echo" => return Done::said(format!("{}\n", arguments.join(" "))),
+        "echo" => return Done::printed(format!("{}\n", arguments.join(" "))),
         "tail" => return tail(arguments, input),
         "journalctl" => return journalctl(tools, arguments),
         "systemctl" => return systemctl(tools, arguments),
@@ -136,7 +136,7 @@ fn tail(arguments: &[&str], input: Vec<u8>) -> Done {
     match arguments {
         ["-c", bytes] if bytes.parse::<usize>().is_ok() => {
             let bytes = bytes.parse().unwrap_or_default();
-            Done::said(&input[input.len().saturating_sub(bytes)..])
+            Done::printed(&input[input.len().saturating_sub(bytes)..])
         }
         _ => Done::failed(format!("tail {}: only `tail -c BYTES` exists on a local instance", arguments.join(" "))),
     }
@@ -147,7 +147,7 @@ fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
     arguments.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// The first argument that is none of these options, of which some have a value.
+/// The first option that is neither one of `plain` nor, with a value, one of `valued`.
 fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option<&'a str> {
     let known =
         |word: &str| plain.contains(&word) || word.split_once('=').is_some_and(|(name, _)| valued.contains(&name));
@@ -156,27 +156,27 @@ fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option
 
 /// `journalctl --unit=UNIT --lines=N --output=short-iso`.
 fn journalctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
-    let strange = unknown(arguments, &["--no-pager", "--quiet"], &["--unit", "--lines", "--output"]);
+    let rejected = unknown(arguments, &["--no-pager", "--quiet"], &["--unit", "--lines", "--output"]);
     let lines = option(arguments, "--lines").map_or(Ok(usize::MAX), str::parse);
-    match (option(arguments, "--unit"), lines, strange, option(arguments, "--output")) {
+    match (option(arguments, "--unit"), lines, rejected, option(arguments, "--output")) {
         (Some(unit), Ok(most), None, Some("short-iso")) => {
             let journal = tools.journal(&full_name(unit));
             let lines: Vec<&str> = journal.lines().collect();
             let tail = &lines[lines.len().saturating_sub(most)..];
-            Done::said(tail.iter().map(|line| format!("{line}\n")).collect::<String>())
+            Done::printed(tail.iter().map(|line| format!("{line}\n")).collect::<String>())
         }
         _ => Done::failed(format!("journalctl {}: this does not exist on a local instance", arguments.join(" "))),
     }
 }
 
-/// `systemctl show UNIT --property=NAME,…`, which is all that scripts may ask.
+/// `systemctl show UNIT --property=NAME,…`, the only form for scripts.
 fn systemctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     let wanted = option(arguments, "--property").map(|names| names.split(',').collect::<Vec<_>>());
     match (arguments, unknown(arguments, &[], &["--property"]), wanted) {
         (["show", unit, ..], None, Some(wanted)) => {
             let properties = tools.properties(&full_name(unit));
             let shown = properties.iter().filter(|(name, _)| wanted.contains(name));
-            Done::said(shown.map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
+            Done::printed(shown.map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
         }
         _ => Done::failed(format!("systemctl {}: this does not exist on a local instance", arguments.join(" "))),
     }
@@ -186,7 +186,7 @@ fn full_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
 }
 
-/// `curl http://127.0.0.1:PORT/`, which prints the status of the answer; 000 and exit status 7 for none.
+/// `curl http://127.0.0.1:PORT/`: prints the status of the answer, or 000 with exit status 7.
 async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     let refused = || Done::failed(format!("curl {}: this does not exist on a local instance", arguments.join(" ")));
     let (mut port, mut tries, mut pause_s, mut is_written) = (None, 1, 1, false);
@@ -206,7 +206,7 @@ async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
     }
     match port {
         Some(port) if is_written => match tools.answer(port, tries, pause_s).await {
-            Some(status) => Done::said(format!("{status}")),
+            Some(status) => Done::printed(format!("{status}")),
             None => Done { status: 7, output: b"000".to_vec(), errors: String::new() },
         },
         _ => refused(),
@@ -280,7 +280,7 @@ pub fn parse_mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| format!("'{text}' is no file mode"))
 }
 
-/// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`, which is all of the AWS CLI that there is.
+/// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`, the only supported commands of the AWS CLI.
 async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8>) -> Result<(), String> {
     let ["s3", "cp", rest @ ..] = arguments else {
         return Err(format!("aws {}: only 's3 cp' exists on a local instance", arguments.join(" ")));
@@ -337,14 +337,14 @@ pub mod tests {
 
     use super::*;
 
-    /// One object to be read, and a place for those that are written.
+    /// Tools with one object to read, which keep the objects written.
     #[derive(Default)]
-    pub struct Desk {
+    pub struct FakeTools {
         pub written: Mutex<BTreeMap<String, Bytes>>,
     }
 
     #[async_trait]
-    impl Objects for Desk {
+    impl Objects for FakeTools {
         async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
             match (bucket, key) {
                 ("artifacts", "web/service") => Ok(Bytes::from_static(b"program")),
@@ -359,9 +359,9 @@ pub mod tests {
     }
 
     #[async_trait]
-    impl Tools for Desk {
+    impl Tools for FakeTools {
         fn journal(&self, unit: &str) -> String {
-            format!("{unit} begins\n{unit} ends\n")
+            format!("{unit} started\n{unit} stopped\n")
         }
 
         fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
@@ -374,25 +374,25 @@ pub mod tests {
     }
 
     #[tokio::test]
-    async fn a_script_reports_what_the_journal_and_the_unit_say() {
+    async fn a_script_uploads_the_state_and_journal_of_a_unit() {
         let dir = tempfile::tempdir().unwrap();
-        let desk = Desk::default();
+        let tools = FakeTools::default();
         let script = "http=$(curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8080/)\n\
                       {\n  echo http=$http\n  systemctl show web --property=NRestarts,SubState\n  journalctl --unit=web \
                       --lines=1 --no-pager --quiet --output=short-iso\n} 2>&1 | aws s3 cp --only-show-errors --region x - \
                       s3://artifacts/boot/web/i-1/$1\n";
         std::fs::write(dir.path().join("report"), script).unwrap();
         let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
-        perform(dir.path(), &desk, &words).await.unwrap();
-        let written = desk.written.lock().unwrap();
-        assert_eq!(written["artifacts/boot/web/i-1/exit"], "http=404\nNRestarts=2\nweb.service ends\n");
-        let none = curl(&desk, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
+        perform(dir.path(), &tools, &words).await.unwrap();
+        let written = tools.written.lock().unwrap();
+        assert_eq!(written["artifacts/boot/web/i-1/exit"], "http=404\nNRestarts=2\nweb.service stopped\n");
+        let none = curl(&tools, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
         assert_eq!((none.status, none.output.as_slice()), (7, &b"000"[..]));
     }
 
     async fn run(root: &Path, line: &str) -> Result<(), String> {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        perform(root, &Desk::default(), &words).await
+        perform(root, &FakeTools::default(), &words).await
     }
 
     #[tokio::test]

@@ -31,16 +31,16 @@ use kit::program;
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
 
-/// The first port that everybody may listen on.
+/// The first port that needs no privileges.
 const UNPRIVILEGED: u16 = 1024;
 
-/// What an instance's console has had.
+/// The file of an instance's console.
 pub(super) const CONSOLE: &str = "console.log";
 
-/// What of it EC2 shows without being asked for the latest.
+/// The part of it that EC2 returns without `Latest`.
 pub(super) const POSTED_CONSOLE: &str = "console.posted.log";
 
-/// journald takes a longer line apart (`LineMax=`).
+/// journald splits longer lines (`LineMax=`).
 const LONGEST_LINE: usize = 48 << 10;
 
 /// How many seconds it takes until a new instance runs (docs/aws.md §13).
@@ -54,13 +54,13 @@ pub struct Machine {
     processes: Arc<Mutex<BTreeMap<String, u32>>>,
     /// How well the limits of its type are kept, once a process has been given them.
     limits: Arc<Mutex<Option<String>>>,
-    /// How each unit stands.
-    units: Arc<Mutex<BTreeMap<String, Standing>>>,
+    /// The state of each unit.
+    units: Arc<Mutex<BTreeMap<String, UnitState>>>,
 }
 
-/// How a unit stands, as `systemctl show` tells it.
+/// The state of a unit, as `systemctl show` prints it.
 #[derive(Debug, Clone, Default)]
-struct Standing {
+struct UnitState {
     active: &'static str,
     sub: &'static str,
     restarts: u64,
@@ -84,8 +84,8 @@ impl Machine {
 
     fn note_unit(&self, unit: &str, active: &'static str, sub: &'static str) {
         let mut units = self.units.lock().expect("nothing panics while it holds the units");
-        let standing = units.entry(unit.to_owned()).or_default();
-        (standing.active, standing.sub) = (active, sub);
+        let state = units.entry(unit.to_owned()).or_default();
+        (state.active, state.sub) = (active, sub);
     }
 
     fn note_restart(&self, unit: &str) {
@@ -111,7 +111,7 @@ struct Host {
     compute: Arc<Compute>,
     machine: Machine,
     id: String,
-    /// Its name, as the journal has it.
+    /// The host name in the journal.
     host: String,
     profile: Option<String>,
     dir: PathBuf,
@@ -187,7 +187,7 @@ impl Objects for Host {
         };
         self.check(profile, Right::Read, bucket, key).await?;
         let got = self.compute.objects.get(bucket, key).await;
-        // Who may not list a bucket does not learn what is not in it (docs/aws.md §8.5).
+        // Without permission to list the bucket, a missing object is a 403 (docs/aws.md §8.5).
         match got {
             Err(why) if why.starts_with("NoSuchKey") && self.check(profile, Right::List, bucket, "").await.is_err() => {
                 Err("An error occurred (403) when calling the HeadObject operation: Forbidden".to_owned())
@@ -214,11 +214,11 @@ impl Tools for Host {
 
     fn properties(&self, unit: &str) -> Vec<(&'static str, String)> {
         let units = self.machine.units.lock().expect("nothing panics while it holds the units");
-        let standing = units.get(unit).cloned().unwrap_or(Standing { active: "inactive", sub: "dead", restarts: 0 });
+        let state = units.get(unit).cloned().unwrap_or(UnitState { active: "inactive", sub: "dead", restarts: 0 });
         vec![
-            ("NRestarts", standing.restarts.to_string()),
-            ("ActiveState", standing.active.to_owned()),
-            ("SubState", standing.sub.to_owned()),
+            ("NRestarts", state.restarts.to_string()),
+            ("ActiveState", state.active.to_owned()),
+            ("SubState", state.sub.to_owned()),
         ]
     }
 
@@ -267,7 +267,7 @@ impl Host {
         self.post_console();
     }
 
-    /// EC2 shows what the console has had shortly after the instance changed its state, unless the latest is asked for.
+    /// EC2 returns the output as of shortly after a state change, unless `Latest` is set.
     fn post_console(&self) {
         let posted = std::fs::copy(self.dir.join(CONSOLE), self.dir.join(POSTED_CONSOLE));
         if let Err(error) = posted {
@@ -318,10 +318,10 @@ impl Host {
         self.dir.join("journal").join(format!("{unit}.log"))
     }
 
-    /// Adds lines of a process to where its unit's output goes. On the console they look as in `dmesg`.
-    fn print(&self, unit: &str, output: Output, who: &str, lines: &[&str]) {
+    /// Appends lines of a process to the journal, the console or both. Lines on the console have no host name.
+    fn print(&self, unit: &str, output: Output, process: &str, lines: &[&str]) {
         let now = Moment::now();
-        let text: String = lines.iter().map(|line| format!("{now} {} {who}: {line}\n", self.host)).collect();
+        let text: String = lines.iter().map(|line| format!("{now} {} {process}: {line}\n", self.host)).collect();
         let journal = || {
             std::fs::create_dir_all(self.dir.join("journal"))?;
             File::options().create(true).append(true).open(self.journal_of(unit))?.write_all(text.as_bytes())
@@ -330,12 +330,12 @@ impl Host {
         let written = if output.journal { journal() } else { Ok(()) };
         let written = written.and_then(|()| if output.console { console() } else { Ok(()) });
         if let Err(error) = written {
-            tracing::warn!(instance = self.id, "failed to write what {unit} prints: {error}");
+            tracing::warn!(instance = self.id, "failed to write the output of {unit}: {error}");
         }
     }
 
-    /// What systemd says of a unit, which only the journal hears.
-    fn say(&self, unit: &str, words: impl std::fmt::Display) {
+    /// Writes a message of systemd to the journal.
+    fn log_unit(&self, unit: &str, words: impl std::fmt::Display) {
         self.print(unit, Output::JOURNAL, "systemd[1]", &[&format!("{unit}: {words}")]);
     }
 
@@ -343,33 +343,33 @@ impl Host {
     async fn supervise(self: Arc<Host>, name: &str) {
         let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,
-            Err(why) => return self.say(name, why),
+            Err(why) => return self.log_unit(name, why),
         };
         for key in &unit.ignored {
-            self.say(name, format!("Unknown key '{key}', ignoring."));
+            self.log_unit(name, format!("Unknown key '{key}', ignoring."));
         }
         let mut starts: Vec<Instant> = Vec::new();
         for restarts in 1_u64.. {
             let (most, interval) = unit.start_limit;
             starts.retain(|start| start.elapsed() < interval);
             if starts.len() as u64 >= u64::from(most) && !interval.is_zero() {
-                self.say(name, "Start request repeated too quickly.");
+                self.log_unit(name, "Start request repeated too quickly.");
                 self.machine.note_unit(name, "failed", "failed");
-                return self.say(name, "Failed with result 'start-limit-hit'.");
+                return self.log_unit(name, "Failed with result 'start-limit-hit'.");
             }
             starts.push(Instant::now());
             self.machine.note_unit(name, "activating", "start-pre");
             let ended = self.run_once(name, &unit).await;
             if !matches!(ended, Ended::Stopped) {
-                self.say(name, &ended);
+                self.log_unit(name, &ended);
             }
             self.machine.note_unit(name, "deactivating", "stop-post");
-            self.clear_up(name, &unit, &ended).await;
+            self.run_stop_post(name, &unit, &ended).await;
             let Some(exit) = ended.exit().filter(|_| !self.machine.stop.is_cancelled()) else {
                 return;
             };
             if let Some(result) = exit.result() {
-                self.say(name, format!("Failed with result '{result}'."));
+                self.log_unit(name, format!("Failed with result '{result}'."));
             }
             if !unit.restart.after(exit) {
                 return self.machine.note_unit(
@@ -384,12 +384,12 @@ impl Host {
                 () = sleep(unit.restart_pause) => (),
             }
             self.machine.note_restart(name);
-            self.say(name, format!("Scheduled restart job, restart counter is at {restarts}."));
+            self.log_unit(name, format!("Scheduled restart job, restart counter is at {restarts}."));
         }
     }
 
-    /// Runs what is to run after the end of a unit, however that came.
-    async fn clear_up(&self, name: &str, unit: &Unit, ended: &Ended) {
+    /// Runs `ExecStopPost=` after an exit.
+    async fn run_stop_post(&self, name: &str, unit: &Unit, ended: &Ended) {
         if unit.after.is_empty() || self.compute.stop.is_cancelled() {
             return;
         }
@@ -398,13 +398,13 @@ impl Host {
         let result = ended.exit().and_then(Exit::result).unwrap_or("success");
         visible.insert("SERVICE_RESULT".to_owned(), result.to_owned());
         if let Some(exit) = ended.exit() {
-            let (code, status) = exit.told();
+            let (code, status) = exit.code_and_status();
             visible.extend([("EXIT_CODE".to_owned(), code.to_owned()), ("EXIT_STATUS".to_owned(), status)]);
         }
         for command in &unit.after {
             let words = command.expanded(&visible);
             let Ok(done) = timeout(unit.stop_patience, self.tool(name, unit, &words, &visible)).await else {
-                return self.say(name, "State 'stop-post' timed out. Terminating.");
+                return self.log_unit(name, "State 'stop-post' timed out. Terminating.");
             };
             if done != 0 && !command.may_fail {
                 return;
@@ -412,7 +412,7 @@ impl Host {
         }
     }
 
-    /// Runs a program of the machine itself. What it says is told as the unit's own words. The answer is its exit code.
+    /// Runs a command that we implement, prints its output as the unit's, and returns its exit code.
     async fn tool(&self, name: &str, unit: &Unit, words: &[String], environment: &BTreeMap<String, String>) -> i32 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let Done { status, output, errors } = match words.split_first() {
@@ -421,23 +421,23 @@ impl Host {
             }
             _ => commands::run_tool(&self.root, self, &words, Vec::new()).await,
         };
-        let who = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
+        let process = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
         let output = String::from_utf8_lossy(&output).into_owned();
         for (to, text) in [(unit.output, &output), (unit.errors.unwrap_or(unit.output), &errors)] {
             let lines: Vec<&str> = text.lines().collect();
             if !lines.is_empty() {
-                self.print(name, to, &who, &lines);
+                self.print(name, to, &process, &lines);
             }
         }
         status
     }
 
-    /// Starts a unit and waits for its end.
+    /// Starts a unit and waits for its exit.
     async fn run_once(self: &Arc<Host>, name: &str, unit: &Unit) -> Ended {
         let environment = match unit.whole_environment(&self.root) {
             Ok(environment) => environment,
             Err(why) => {
-                self.say(name, why);
+                self.log_unit(name, why);
                 return Ended::Unloaded;
             }
         };
@@ -469,13 +469,13 @@ impl Host {
             let hint = format!(
                 "local AWS: {name} does not run as root: a port below 1024 needs AmbientCapabilities=CAP_NET_BIND_SERVICE"
             );
-            self.print(name, unit.errors.unwrap_or(unit.output), &called(program, 0), &[&denied, &hint]);
+            self.print(name, unit.errors.unwrap_or(unit.output), &process_name(program, 0), &[&denied, &hint]);
             return Ended::Main(Exit::Code(1));
         }
         let child = match self.spawn(unit, &visible).await {
             Ok(child) => child,
             Err(why) => {
-                self.say(name, format!("Failed at step EXEC spawning {why}"));
+                self.log_unit(name, format!("Failed at step EXEC spawning {why}"));
                 return Ended::Main(Exit::Code(203));
             }
         };
@@ -546,8 +546,8 @@ impl Host {
         })
     }
 
-    /// Hands on what a process says, line by line.
-    async fn listen(self: Arc<Host>, unit: String, output: Output, who: String, mut from: impl AsyncRead + Unpin) {
+    /// Prints the output of a process, line by line.
+    async fn forward(self: Arc<Host>, unit: String, output: Output, process: String, mut from: impl AsyncRead + Unpin) {
         let (mut held, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
         loop {
             let read = from.read(&mut chunk).await.unwrap_or_default();
@@ -561,7 +561,7 @@ impl Host {
             let text = String::from_utf8_lossy(&held[..end]).into_owned();
             let lines: Vec<&str> = text.lines().collect();
             if !lines.is_empty() {
-                self.print(&unit, output, &who, &lines);
+                self.print(&unit, output, &process, &lines);
             }
             held.drain(..end);
             if read == 0 {
@@ -585,13 +585,13 @@ impl Host {
         self.compute.warden.watch(pid);
         self.machine.note(name, Some(pid));
         self.limit(pid);
-        let who = called(unit.main.words.first().map(String::as_str).unwrap_or_default(), pid);
-        let mut voices = JoinSet::new();
+        let process = process_name(unit.main.words.first().map(String::as_str).unwrap_or_default(), pid);
+        let mut outputs = JoinSet::new();
         if let Some(output) = child.stdout.take() {
-            voices.spawn(self.clone().listen(name.to_owned(), unit.output, who.clone(), output));
+            outputs.spawn(self.clone().forward(name.to_owned(), unit.output, process.clone(), output));
         }
         if let Some(errors) = child.stderr.take() {
-            voices.spawn(self.clone().listen(name.to_owned(), unit.errors.unwrap_or(unit.output), who, errors));
+            outputs.spawn(self.clone().forward(name.to_owned(), unit.errors.unwrap_or(unit.output), process, errors));
         }
         if self.mishap == Some(Mishap::CrashLoop) {
             process::kill_group(pid);
@@ -608,8 +608,8 @@ impl Host {
         };
         process::end_group(pid, Duration::from_millis(200)).await;
         drop(child.wait().await);
-        // What it has said comes before what systemd says of its end. A process that left the group may hold the pipe.
-        drop(timeout(Duration::from_secs(1), async { while voices.join_next().await.is_some() {} }).await);
+        // Its output precedes the message about its exit. A process that left the group may still hold the pipe.
+        drop(timeout(Duration::from_secs(1), async { while outputs.join_next().await.is_some() {} }).await);
         self.compute.warden.release(pid);
         self.machine.note(name, None);
         if let Ok(record) = record {
@@ -619,20 +619,20 @@ impl Host {
     }
 }
 
-/// How the journal calls a process.
-fn called(program: &str, pid: u32) -> String {
+/// The name of a process in the journal.
+fn process_name(program: &str, pid: u32) -> String {
     format!("{}[{pid}]", program.rsplit('/').next().unwrap_or(program))
 }
 
-/// How a unit came to its end.
+/// The end of a run of a unit.
 enum Ended {
-    /// We ended it.
+    /// The instance stops.
     Stopped,
-    /// It could not be begun: its environment is missing.
+    /// Its environment file cannot be read.
     Unloaded,
-    /// A command before the program failed.
+    /// An `ExecStartPre=` failed.
     Control(Exit),
-    /// Its program has ended.
+    /// The program exited.
     Main(Exit),
 }
 

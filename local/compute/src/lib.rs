@@ -71,18 +71,18 @@ pub trait Objects: Send + Sync {
     /// An object's bytes, or why they cannot be had.
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String>;
 
-    /// Writes an object, or says why it cannot be written.
+    /// Writes an object. The error is the message of the CLI.
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
 }
 
-/// What may be done with an object.
+/// A permission of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// `s3:GetObject`.
     Read,
     /// `s3:PutObject`.
     Write,
-    /// `s3:ListBucket`: of its bucket.
+    /// `s3:ListBucket`, on the bucket.
     List,
 }
 
@@ -95,7 +95,7 @@ pub trait Roles: Send + Sync {
     /// The role inside an instance profile, which is given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
-    /// Whether a session of a role may read or write an object, or how AWS says that it may not.
+    /// Checks a permission of a role's session on an object. The error is AWS's message.
     async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String>;
 
     /// Fresh temporary credentials of a role.
@@ -157,7 +157,7 @@ pub struct Credentials {
 
 /// Does with user data what an instance does, and reads the units it starts without starting their programs.
 pub async fn rehearse(root: &Path, user_data: &str) {
-    let tools = commands::Nothing;
+    let tools = commands::NoTools;
     for unit in cloud_init::run(root, &tools, "i-0", user_data, |line| tracing::trace!("{line}")).await {
         let unit = cloud_init::unit_file(root, &unit).and_then(|text| systemd::Unit::parse(&text));
         let words = unit.and_then(|unit| Ok(unit.main.expanded(&unit.whole_environment(root)?)));

@@ -1,6 +1,5 @@
-//! Scripts as bash runs them, as far as a script of user data needs it: simple commands, pipes, groups, lists with `&&`
-//! and `||`, variables and `$(…)`. Every command is carried out by `commands`; no shell of this machine is started.
-//! What bash knows beyond that is refused, never guessed.
+//! The part of bash that scripts of user data need: simple commands, pipes, groups, lists with `&&` and `||`, variables
+//! and `$(…)`. `commands` runs every command; no shell of this machine is started. All other syntax is an error.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -9,16 +8,16 @@ use std::pin::Pin;
 use super::commands::{Done, Tools, below, run_tool};
 use std::path::Path;
 
-/// The most levels of groups and substitutions: every one uses some of the stack.
+/// The most levels of groups and substitutions: each uses stack space.
 const MOST_LEVELS: usize = 8;
 
-/// What a script writes at most: more is cut off.
+/// The most output of a script: the rest is cut off.
 const LONGEST_OUTPUT: usize = 1 << 20;
 
 /// The longest value of a variable (`MAX_ARG_STRLEN`).
 const LONGEST_VALUE: usize = 128 << 10;
 
-/// Runs a script with the arguments `$1`, `$2`, … The answer is what it writes, and its exit status.
+/// Runs a script with the arguments `$1`, `$2`, …
 pub async fn run(
     root: &Path,
     tools: &dyn Tools,
@@ -206,7 +205,7 @@ enum What {
     Group(List),
 }
 
-/// Words with which commands begin that are none here.
+/// Keywords that are not supported.
 const KEYWORDS: &[&str] = &["if", "for", "while", "until", "case", "function", "select", "time", "!", "[[", "(("];
 
 struct Reader {
@@ -296,7 +295,7 @@ struct Shell<'a> {
     root: &'a Path,
     tools: &'a dyn Tools,
     variables: BTreeMap<String, String>,
-    /// How many substitutions it is within.
+    /// The depth of nested substitutions.
     level: usize,
 }
 
@@ -375,7 +374,7 @@ impl Shell<'_> {
         }
     }
 
-    /// The words that a word stands for: unquoted values are split, and nothing is no word.
+    /// Expands a word: unquoted values are split, and an empty one yields no word.
     async fn expand(&mut self, pieces: &[Piece]) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         let mut word: Option<String> = None;
@@ -425,13 +424,13 @@ fn assigned(word: &[Piece]) -> Option<(String, Vec<Piece>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::tests::Desk;
+    use crate::commands::tests::FakeTools;
 
     async fn check(script: &str, output: &str) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("id"), "i-1\n").unwrap();
         let environment = BTreeMap::from([("RESULT".to_owned(), "exit-code".to_owned())]);
-        let done = run(dir.path(), &Desk::default(), script, &["exit", "two words"], &environment).await;
+        let done = run(dir.path(), &FakeTools::default(), script, &["exit", "two words"], &environment).await;
         assert_eq!(String::from_utf8(done.output).unwrap() + &done.errors, output, "{script}");
     }
 
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_script_needs_beyond_that_is_refused() {
+    async fn unsupported_syntax_is_refused() {
         for (script, word) in [
             ("if true; then echo; fi", "'if' does not exist"),
             ("echo x > /etc/passwd", "redirections to files"),
@@ -461,14 +460,16 @@ mod tests {
             ("cat /../../etc/passwd", "leads out of the instance"),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let done = run(dir.path(), &Desk::default(), script, &[], &BTreeMap::new()).await;
+            let done = run(dir.path(), &FakeTools::default(), script, &[], &BTreeMap::new()).await;
             assert!(done.status != 0 && done.errors.contains(word), "{script}: {}", done.errors);
         }
         let deep = format!("echo {}{}", "$(echo ".repeat(4000), ")".repeat(4000));
         let dir = tempfile::tempdir().unwrap();
-        let done = run(dir.path(), &Desk::default(), &deep, &[], &BTreeMap::new()).await;
+        let done = run(dir.path(), &FakeTools::default(), &deep, &[], &BTreeMap::new()).await;
         assert_eq!(String::from_utf8(done.output).unwrap(), "\n");
         let nested = "{ ".repeat(4000);
-        assert!(run(dir.path(), &Desk::default(), &nested, &[], &BTreeMap::new()).await.errors.contains("too many"));
+        assert!(
+            run(dir.path(), &FakeTools::default(), &nested, &[], &BTreeMap::new()).await.errors.contains("too many")
+        );
     }
 }

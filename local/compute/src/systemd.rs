@@ -14,10 +14,10 @@ pub struct Unit {
     pub environment_files: Vec<(String, bool)>,
     pub before: Vec<Command>,
     pub main: Command,
-    /// What runs after every end, whether it was a good one or not.
+    /// The commands that run after every exit.
     pub after: Vec<Command>,
     pub output: Output,
-    /// Nothing is where the output goes.
+    /// `None`: to the same place as the output.
     pub errors: Option<Output>,
     pub restart: Restart,
     pub restart_pause: Duration,
@@ -31,7 +31,7 @@ pub struct Unit {
     pub ignored: Vec<String>,
 }
 
-/// Where what a unit prints goes (man systemd.exec, "StandardOutput").
+/// The destination of a unit's output (man systemd.exec, "StandardOutput").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Output {
     pub journal: bool,
@@ -48,7 +48,7 @@ impl Output {
             "journal" | "kmsg" | "syslog" => Output::JOURNAL,
             "journal+console" | "kmsg+console" | "syslog+console" => Output { journal: true, console: true },
             "tty" => Output { journal: false, console: true },
-            // Standard input is nothing.
+            // Standard input is `/dev/null`.
             "null" | "inherit" => Output::NOWHERE,
             other => return Err(format!("the output '{other}' does not exist on a local instance")),
         })
@@ -137,7 +137,7 @@ impl Exit {
     }
 
     /// `$EXIT_CODE` and `$EXIT_STATUS` of `ExecStopPost=` (man systemd.exec, "Environment variables").
-    pub fn told(self) -> (&'static str, String) {
+    pub fn code_and_status(self) -> (&'static str, String) {
         match self {
             Exit::Code(code) => ("exited", code.to_string()),
             Exit::Signal(signal) => ("killed", signal_name(signal).to_owned()),
@@ -163,7 +163,7 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// What systemd calls an exit code (man systemd.exec, "Process Exit Codes").
+/// systemd's name of an exit code (man systemd.exec, "Process Exit Codes").
 fn code_name(code: i32) -> &'static str {
     const OF_BSD: [&str; 15] = [
         "USAGE",
@@ -190,7 +190,7 @@ fn code_name(code: i32) -> &'static str {
     }
 }
 
-/// What a signal is called.
+/// The name of a signal, without `SIG`.
 fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => "ILL",
@@ -606,7 +606,7 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn what_a_unit_prints_goes_to_the_journal_unless_the_unit_says_otherwise() {
+    fn output_goes_to_the_journal_unless_the_unit_says_otherwise() {
         let unit = |lines: &str| Unit::parse(&format!("[Service]\nExecStart=/bin/web\n{lines}\n")).unwrap();
         let both = Output { journal: true, console: true };
         assert_eq!((unit("").output, unit("").errors), (Output::JOURNAL, None));
@@ -617,12 +617,12 @@ WantedBy=multi-user.target
     }
 
     #[test]
-    fn an_end_is_told_as_systemd_does() {
+    fn exits_are_worded_as_by_systemd() {
         assert_eq!(Exit::Code(78).to_string(), "code=exited, status=78/CONFIG");
         assert_eq!(Exit::Code(64).to_string(), "code=exited, status=64/USAGE");
         assert_eq!(Exit::Code(3).to_string(), "code=exited, status=3/n/a");
         assert_eq!(Exit::Signal(9).to_string(), "code=killed, status=9/KILL");
-        assert_eq!(Exit::Signal(6).told(), ("killed", "ABRT".to_owned()));
+        assert_eq!(Exit::Signal(6).code_and_status(), ("killed", "ABRT".to_owned()));
     }
 
     #[test]

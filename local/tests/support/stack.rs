@@ -23,7 +23,7 @@ use tokio::sync::watch;
 pub struct TestCompute {
     pub compute: Arc<Compute>,
     pub dir: TempDir,
-    /// What instances have put into the bucket.
+    /// The objects that instances have written.
     pub written: Written,
     chaos: watch::Sender<Chaos>,
     speed: Speed,
@@ -39,7 +39,7 @@ pub struct Stack {
     pub subnets: Vec<String>,
 }
 
-/// The one bucket there is: it holds the service, and takes what instances write.
+/// The only bucket: it has the service, and keeps the objects that instances write.
 struct Artifacts(Written);
 
 pub type Written = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -373,7 +373,7 @@ runcmd:
         String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap()
     }
 
-    /// What the journal of an instance has of the service's unit.
+    /// The journal of the service's unit on an instance.
     pub async fn journal(&self, id: &str) -> String {
         let file = self.dir.path().join("instances").join(id).join("journal/web.service.log");
         std::fs::read_to_string(file).unwrap_or_default()

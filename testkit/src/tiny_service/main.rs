@@ -21,7 +21,7 @@ fn main() {
     }
 }
 
-/// What it is told to do wrong.
+/// Fails in the way that its variables say.
 fn misbehave() {
     let variable = |name: &str| std::env::var(name).ok();
     let seconds = |name: &str| variable(name).and_then(|it| it.parse().ok()).map(std::time::Duration::from_secs);
@@ -32,7 +32,7 @@ fn misbehave() {
         std::process::exit(code);
     }
     if let Some(megabytes) = variable("EAT").and_then(|it| it.parse().ok()) {
-        // Once its limits are in force.
+        // The limits are in force by then.
         thread::sleep(std::time::Duration::from_millis(300));
         eat(megabytes);
     }
@@ -76,7 +76,7 @@ fn serve(mut stream: TcpStream) {
             "/pid" => ("200 OK", std::process::id().to_string()),
             _ if path.starts_with("/burn") => ("200 OK", burn(number(&path))),
             _ if path.starts_with("/eat") => ("200 OK", eat(number(&path))),
-            "/ill" => ("404 Not Found", "no such page".into()),
+            "/missing" => ("404 Not Found", "no such page".into()),
             "/broken" => ("500 Internal Server Error", "broken".into()),
             _ => ("200 OK", "tiny".into()),
         };

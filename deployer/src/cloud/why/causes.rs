@@ -1,6 +1,6 @@
-//! From evidence to one cause: a table, of which the first row that the evidence shows counts.
+//! The table of causes; the first one that matches the evidence is reported.
 //!
-//! What is certain comes before what is likely, and what comes first on the way of a request before what comes later.
+//! Certain causes come before likely ones, and causes early in the path of a request before later ones.
 
 use super::{
     evidence::Evidence,
@@ -11,20 +11,20 @@ use crate::cloud::health::refusal_of;
 /// Why something is not healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The cause's name, for tests and machines.
+    /// The name of the cause.
     pub cause: &'static str,
     /// One sentence, without the name of the service.
     pub words: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// The entry of `stack.yaml` below the service that decides it; nothing where none does.
+    /// The field of the service in `stack.yaml` that decides it; empty if none does.
     pub field: &'static str,
 }
 
-/// A cause of a service's ill health.
+/// A cause for a service that is not healthy.
 struct Cause {
     name: &'static str,
-    /// The sentence, if the evidence shows this cause.
+    /// Returns the sentence if the evidence matches.
     shown: fn(&Evidence) -> Option<String>,
     remedy: &'static str,
     field: &'static str,
@@ -39,7 +39,7 @@ const fn cause(
     Cause { name, shown, remedy, field }
 }
 
-const UP: &str = "run `up`, which puts back what was changed by hand";
+const UP: &str = "run `up`, which reverts the manual change";
 
 const CAUSES: &[Cause] = &[
     cause("no-group", no_group, "run `up`", ""),
@@ -61,7 +61,7 @@ const CAUSES: &[Cause] = &[
     cause(
         "fetch-denied",
         fetch_denied,
-        "run `up`, which puts the role's policy right; with `roles`, allow it `s3:GetObject` on the artifact bucket",
+        "run `up`, which restores the role's policy; with `roles`, allow it `s3:GetObject` on the artifact bucket",
         "uses",
     ),
     cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
@@ -75,41 +75,41 @@ const CAUSES: &[Cause] = &[
     cause(
         "out-of-memory",
         out_of_memory,
-        "choose a larger `instance_type`, or let the service use less memory",
+        "choose a larger `instance_type`, or make the service use less memory",
         "instance_type",
     ),
-    cause("denied", denied, "name what the service uses under `uses`, and run `up`", "uses"),
+    cause("denied", denied, "add what the service uses to `uses`, and run `up`", "uses"),
     cause("port-taken", port_taken, "choose another `port`", "port"),
     cause("exits", exits, "correct the service or its `environment`, and run `up`", "environment"),
     cause(
         "another-port",
         another_port,
-        "let the service listen on 0.0.0.0 and the port that the variable PORT says, or give it longer with `grace_period_s`",
+        "make the service listen on 0.0.0.0 and the port in the variable PORT, or raise `grace_period_s`",
         "port",
     ),
     cause(
         "wrong-path",
         wrong_path,
-        "correct `health_check.path`, or let the service answer it with 200",
+        "correct `health_check.path`, or make the service answer it with 200",
         "health_check",
     ),
-    cause("health-error", health_error, "correct what the service answers to its health check", "health_check"),
-    cause("slow-start", slow_start, "give it longer with `grace_period_s`, or let it start faster", "grace_period_s"),
+    cause("health-error", health_error, "make the service answer its health check with 200", "health_check"),
+    cause("slow-start", slow_start, "raise `grace_period_s`, or make it start faster", "grace_period_s"),
     cause(
         "no-answer",
         no_answer,
-        "look at what the service does for so long, or raise `health_check.timeout_s`",
+        "find out why the service is slow, or raise `health_check.timeout_s`",
         "health_check",
     ),
     cause("stopped", stopped, "the group replaces it by itself: wait", ""),
     cause("starting", starting, "wait", ""),
 ];
 
-/// The cause that the evidence shows; nothing where all is well, or nothing is known.
+/// Returns the first cause that matches the evidence, if any.
 pub fn verdict(evidence: &Evidence) -> Option<Verdict> {
     let found = |cause: &Cause| Some((cause.name, (cause.shown)(evidence)?, cause.remedy, cause.field));
     let (cause, words, remedy, field) = CAUSES.iter().find_map(found)?;
-    // A refused launch has the remedies of its own table.
+    // Refused launches have a table of remedies of their own.
     let remedy = match cause {
         "launch-refused" => refusal_of(&words).map_or("correct what AWS names, then run `up`", |it| it.advice),
         _ => remedy,
@@ -118,7 +118,7 @@ pub fn verdict(evidence: &Evidence) -> Option<Verdict> {
 }
 
 impl Evidence {
-    /// Whether users are answered as they should be.
+    /// Whether the service is healthy and reachable.
     pub fn is_up(&self) -> bool {
         let healthy = self.targets.iter().filter(|target| target.state == "healthy").count();
         let wanted = self.group.iter().flatten().map(|group| group.min.max(1)).next().unwrap_or(1);
@@ -126,17 +126,17 @@ impl Evidence {
             && self.wiring.as_ref().is_none_or(|wiring| wiring.listens && wiring.forwards)
     }
 
-    /// What an instance has said.
+    /// The output of an instance.
     fn lines(&self) -> &[Line] {
         self.report().map_or(self.console.as_slice(), |report| report.lines.as_slice())
     }
 
-    /// How the service last ended.
+    /// The last exit of the service.
     fn last_end(&self) -> Option<End> {
         ends(self.lines()).pop()
     }
 
-    /// The first line with one of these words.
+    /// The last line that contains one of these words.
     fn line(&self, words: &[&str]) -> Option<&Line> {
         let has = |line: &&Line| words.iter().any(|word| line.text.contains(word));
         self.lines().iter().rev().find(has).or_else(|| self.console.iter().rev().find(has))
@@ -146,7 +146,7 @@ impl Evidence {
         self.targets.iter().find(|target| reason.contains(&target.reason.as_str()))
     }
 
-    /// What the service answered to its own instance: nothing if that was not reported, 0 if it did not.
+    /// The status that the service answered its own instance: `None` without a report, 0 without an answer.
     fn answered(&self) -> Option<u16> {
         let report = self.reports.iter().find(|report| report.stage == "answers")?;
         report.facts.get("http")?.parse().ok()
@@ -167,7 +167,7 @@ fn suspended(it: &Evidence) -> Option<String> {
     let suspended = &it.group.as_ref()?.as_ref()?.suspended;
     let matter = ["Launch", "Terminate", "AddToLoadBalancer", "HealthCheck", "ReplaceUnhealthy"];
     let stopped: Vec<&str> = suspended.iter().map(String::as_str).filter(|it| matter.contains(it)).collect();
-    (!stopped.is_empty()).then(|| format!("somebody has suspended {} of its Auto Scaling group", stopped.join(", ")))
+    (!stopped.is_empty()).then(|| format!("its Auto Scaling group has suspended processes: {}", stopped.join(", ")))
 }
 
 fn detached(it: &Evidence) -> Option<String> {
@@ -182,11 +182,10 @@ fn no_listener(it: &Evidence) -> Option<String> {
 
 fn listener_elsewhere(it: &Evidence) -> Option<String> {
     let wiring = it.wiring.as_ref().filter(|it| it.listens && !it.forwards)?;
-    // While another port is rolled out, the listener still goes to the old targets.
+    // During a move to another port, the listener still forwards to the old targets.
     let is_rolled_out =
         it.targets.iter().any(|target| target.state == "healthy") || it.target(&["Target.NotInUse"]).is_some();
-    (is_rolled_out && !wiring.target_group.is_empty())
-        .then(|| "its listener forwards to another target group than its own".into())
+    (is_rolled_out && !wiring.target_group.is_empty()).then(|| "its listener forwards to another target group".into())
 }
 
 fn launch_refused(it: &Evidence) -> Option<String> {
@@ -201,29 +200,30 @@ fn firewall(it: &Evidence) -> Option<String> {
 
 fn no_instances(it: &Evidence) -> Option<String> {
     let is_empty = it.group.as_ref()?.as_ref()?.min == 0 && it.instances.iter().all(|it| it.state == "terminated");
-    (is_empty && it.targets.is_empty()).then(|| "its group may have no instance, and has none".into())
+    (is_empty && it.targets.is_empty())
+        .then(|| "its Auto Scaling group has a minimum of 0, and no instance is running".into())
 }
 
 fn impaired(it: &Evidence) -> Option<String> {
     let ill = it.instances.iter().find(|it| it.is_impaired)?;
-    Some(format!("AWS's status checks find the machine {} ill", ill.id))
+    Some(format!("instance {} fails the status checks of EC2", ill.id))
 }
 
 fn user_data(it: &Evidence) -> Option<String> {
     let is_about = |line: &&Line| {
         let text = &line.text;
         text.contains("cloud-init") && (text.contains("ERROR") || text.contains("Failed") || text.contains("CRITICAL"))
-            || line.who == "cloud-init"
+            || line.program == "cloud-init"
                 && (text.contains("ERROR") || text.contains("Failed") || text.contains("Unhandled"))
     };
     let line = it.console.iter().find(is_about).filter(|_| it.reports.is_empty())?;
-    Some(format!("cloud-init could not prepare the instance: {}", line.text))
+    Some(format!("cloud-init failed on the instance: {}", line.text))
 }
 
 fn no_profile(it: &Evidence) -> Option<String> {
     let newest = it.instances.iter().find(|it| it.state == "running")?;
     let lacks = it.line(&["Unable to locate credentials"]).is_some() || newest.profile.is_none();
-    lacks.then(|| "its instances have no role, and so cannot fetch the program".into())
+    lacks.then(|| "its instances have no role, so they cannot download the program".into())
 }
 
 fn failed_fetch(it: &Evidence, words: &[&str]) -> Option<String> {
@@ -236,7 +236,7 @@ fn fetch_denied(it: &Evidence) -> Option<String> {
     if it.has_program == Some(false) {
         return None;
     }
-    Some(format!("its instances may not fetch the program: {line}"))
+    Some(format!("its instances are not allowed to download the program: {line}"))
 }
 
 fn program_missing(it: &Evidence) -> Option<String> {
@@ -258,13 +258,14 @@ fn architecture(it: &Evidence) -> Option<String> {
 
 fn out_of_memory(it: &Evidence) -> Option<String> {
     let end = it.last_end()?;
-    let told = it.line(&["memory allocation of", "Out of memory", "oom-kill", "OutOfMemory", "Cannot allocate memory"]);
-    (told.is_some() || end.name == "OOM")
+    let message =
+        it.line(&["memory allocation of", "Out of memory", "oom-kill", "OutOfMemory", "Cannot allocate memory"]);
+    (message.is_some() || end.name == "OOM")
         .then(|| format!("the service needs more memory than {} has: it {end}", it.instance_type))
 }
 
 fn denied(it: &Evidence) -> Option<String> {
-    let line = it.line(&["is not authorized to perform"]).filter(|line| line.who != "aws")?;
+    let line = it.line(&["is not authorized to perform"]).filter(|line| line.program != "aws")?;
     Some(format!("the service lacks a permission: {}", line.text))
 }
 
@@ -286,7 +287,7 @@ fn exits(it: &Evidence) -> Option<String> {
 fn another_port(it: &Evidence) -> Option<String> {
     let refused = it.target(&["Target.FailedHealthChecks", "Target.Timeout"]).is_some();
     (it.answered() == Some(0) && refused)
-        .then(|| format!("the service runs, and has not listened on port {} within two minutes", it.port))
+        .then(|| format!("the service runs, but did not listen on port {} within two minutes", it.port))
 }
 
 fn wrong_path(it: &Evidence) -> Option<String> {
@@ -309,7 +310,7 @@ fn slow_start(it: &Evidence) -> Option<String> {
 
 fn no_answer(it: &Evidence) -> Option<String> {
     it.target(&["Target.Timeout", "Target.FailedHealthChecks"])
-        .map(|target| format!("its health check, {}, gets no answer: {}", it.path, target.description))
+        .map(|target| format!("its health check, {}, gets no response: {}", it.path, target.description))
 }
 
 fn stopped(it: &Evidence) -> Option<String> {
@@ -330,8 +331,8 @@ mod tests {
     use super::*;
     use crate::cloud::health::Target;
 
-    /// A service whose instance runs, and is not healthy for no reason that is known.
-    fn ill() -> Evidence {
+    /// A service whose instance runs and is not healthy, for an unknown reason.
+    fn unhealthy() -> Evidence {
         let group = Group { suspended: Vec::new(), target_groups: vec!["tg".into()], min: 1 };
         let profile = Some("arn:aws:iam::1:instance-profile/web".to_owned());
         let instance = Instance { id: "i-1".into(), state: "running".into(), profile, ..Instance::default() };
@@ -354,8 +355,8 @@ mod tests {
         vec![Target { id, state, reason: reason.into(), description: description.into() }]
     }
 
-    fn saying(words: &str, end: &str) -> Vec<Report> {
-        let line = |who: &str, text: &str| format!("2026 host {who}[1]: {text}\n");
+    fn exited(words: &str, end: &str) -> Vec<Report> {
+        let line = |program: &str, text: &str| format!("2026 host {program}[1]: {text}\n");
         let text = format!("stage=exit port=8080\nNRestarts=2\n{}{}", line("service", words), line("systemd", end));
         vec![Report::parse("i-1", "exit", 0, &text)]
     }
@@ -368,7 +369,7 @@ mod tests {
     }
 
     fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
-        let mut group = ill().group.flatten().expect("there is one");
+        let mut group = unhealthy().group.flatten().expect("there is one");
         change(&mut group);
         Some(Some(group))
     }
@@ -376,37 +377,41 @@ mod tests {
     const CRASH: &str = "web.service: Main process exited, code=exited, status=78/CONFIG";
 
     #[test]
-    fn each_cause_is_named_by_what_shows_it() {
+    fn each_cause_is_found_from_its_evidence() {
         let failed = |text: &str| vec![Launch { failure: Some(text.into()), cause: String::new() }];
         let replaced = Launch {
             failure: None,
             cause: "taken out of service in response to an ELB system health check failure".into(),
         };
         let wiring = |change: fn(&mut Wiring)| {
-            let mut wiring = ill().wiring.expect("there is one");
+            let mut wiring = unhealthy().wiring.expect("there is one");
             change(&mut wiring);
             Some(wiring)
         };
         let answers =
             |http: &str| vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))];
         let rows: Vec<(&str, &str, Evidence)> = vec![
-            ("no-group", "does not exist", Evidence { group: Some(None), ..ill() }),
+            ("no-group", "does not exist", Evidence { group: Some(None), ..unhealthy() }),
             (
                 "suspended",
-                "suspended Launch",
-                Evidence { group: group(|it| it.suspended.push("Launch".into())), ..ill() },
+                "processes: Launch",
+                Evidence { group: group(|it| it.suspended.push("Launch".into())), ..unhealthy() },
             ),
-            ("detached", "not attached", Evidence { group: group(|it| it.target_groups.clear()), ..ill() }),
-            ("no-listener", "no listener", Evidence { wiring: wiring(|it| it.listens = false), ..ill() }),
+            ("detached", "not attached", Evidence { group: group(|it| it.target_groups.clear()), ..unhealthy() }),
+            ("no-listener", "no listener", Evidence { wiring: wiring(|it| it.listens = false), ..unhealthy() }),
             (
                 "listener-elsewhere",
                 "another target group",
-                Evidence { wiring: wiring(|it| it.forwards = false), targets: target("Target.NotInUse", ""), ..ill() },
+                Evidence {
+                    wiring: wiring(|it| it.forwards = false),
+                    targets: target("Target.NotInUse", ""),
+                    ..unhealthy()
+                },
             ),
             (
                 "launch-refused",
                 "not eligible for Free Tier",
-                Evidence { launches: failed("not eligible for Free Tier"), ..ill() },
+                Evidence { launches: failed("not eligible for Free Tier"), ..unhealthy() },
             ),
             (
                 "firewall",
@@ -414,33 +419,46 @@ mod tests {
                 Evidence {
                     wiring: wiring(|it| it.admits = Some(false)),
                     targets: target("Target.Timeout", "Request timed out"),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
-            ("no-instances", "has none", Evidence { group: group(|it| it.min = 0), instances: Vec::new(), ..ill() }),
+            (
+                "no-instances",
+                "no instance is running",
+                Evidence { group: group(|it| it.min = 0), instances: Vec::new(), ..unhealthy() },
+            ),
             (
                 "impaired",
                 "i-1",
-                Evidence { instances: vec![Instance { is_impaired: true, ..ill().instances.remove(0) }], ..ill() },
+                Evidence {
+                    instances: vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }],
+                    ..unhealthy()
+                },
             ),
             (
                 "user-data",
                 "no YAML",
-                Evidence { console: vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")], ..ill() },
+                Evidence {
+                    console: vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")],
+                    ..unhealthy()
+                },
             ),
             (
                 "no-profile",
                 "no role",
-                Evidence { instances: vec![Instance { profile: None, ..ill().instances.remove(0) }], ..ill() },
+                Evidence {
+                    instances: vec![Instance { profile: None, ..unhealthy().instances.remove(0) }],
+                    ..unhealthy()
+                },
             ),
             (
                 "fetch-denied",
-                "may not fetch",
+                "not allowed to download",
                 Evidence {
                     reports: fetching(
                         "fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject",
                     ),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
             (
@@ -448,7 +466,7 @@ mod tests {
                 "not in the artifact bucket",
                 Evidence {
                     reports: fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist."),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
             (
@@ -459,52 +477,52 @@ mod tests {
                     reports: fetching(
                         "fatal error: An error occurred (403) when calling the HeadObject operation: Forbidden",
                     ),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
             (
                 "program-damaged",
                 "not the one that was built",
-                Evidence { reports: fetching("sha256sum: WARNING: 1 computed checksum did NOT match"), ..ill() },
+                Evidence { reports: fetching("sha256sum: WARNING: 1 computed checksum did NOT match"), ..unhealthy() },
             ),
             (
                 "architecture",
                 "another architecture",
                 Evidence {
-                    reports: saying("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error"),
-                    ..ill()
+                    reports: exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error"),
+                    ..unhealthy()
                 },
             ),
             (
                 "out-of-memory",
                 "more memory than t3.micro",
                 Evidence {
-                    reports: saying(
+                    reports: exited(
                         "memory allocation of 9 bytes failed",
                         "web.service: Main process exited, code=killed, status=6/ABRT",
                     ),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
             (
                 "denied",
                 "dynamodb:PutItem",
-                Evidence { reports: saying("x is not authorized to perform: dynamodb:PutItem", CRASH), ..ill() },
+                Evidence { reports: exited("x is not authorized to perform: dynamodb:PutItem", CRASH), ..unhealthy() },
             ),
             (
                 "port-taken",
                 "cannot listen on port 8080",
-                Evidence { reports: saying("Address already in use", CRASH), ..ill() },
+                Evidence { reports: exited("Address already in use", CRASH), ..unhealthy() },
             ),
             (
                 "exits",
                 "exits with 78: JWT_AUDIENCE is not set, 3 times so far",
-                Evidence { reports: saying("JWT_AUDIENCE is not set", CRASH), ..ill() },
+                Evidence { reports: exited("JWT_AUDIENCE is not set", CRASH), ..unhealthy() },
             ),
             (
                 "another-port",
-                "has not listened on port 8080",
-                Evidence { reports: answers("000"), targets: target("Target.FailedHealthChecks", ""), ..ill() },
+                "did not listen on port 8080",
+                Evidence { reports: answers("000"), targets: target("Target.FailedHealthChecks", ""), ..unhealthy() },
             ),
             (
                 "wrong-path",
@@ -512,7 +530,7 @@ mod tests {
                 Evidence {
                     reports: answers("404"),
                     targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]"),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
             (
@@ -520,19 +538,19 @@ mod tests {
                 "with 500",
                 Evidence {
                     targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]"),
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
-            ("slow-start", "within 120 s", Evidence { launches: vec![replaced], ..ill() }),
+            ("slow-start", "within 120 s", Evidence { launches: vec![replaced], ..unhealthy() }),
             (
                 "no-answer",
                 "Request timed out",
-                Evidence { targets: target("Target.Timeout", "Request timed out"), ..ill() },
+                Evidence { targets: target("Target.Timeout", "Request timed out"), ..unhealthy() },
             ),
             (
                 "stopped",
                 "i-1 was stopped",
-                Evidence { targets: target("Target.InvalidState", "Target is in the stopped state"), ..ill() },
+                Evidence { targets: target("Target.InvalidState", "Target is in the stopped state"), ..unhealthy() },
             ),
             (
                 "starting",
@@ -543,29 +561,33 @@ mod tests {
                         profile: Some("p".into()),
                         ..Instance::default()
                     }],
-                    ..ill()
+                    ..unhealthy()
                 },
             ),
         ];
         for (cause, words, evidence) in &rows {
-            let verdict = verdict(evidence).unwrap_or_else(|| panic!("{cause} is not seen"));
+            let verdict = verdict(evidence).unwrap_or_else(|| panic!("{cause} is not found"));
             assert!(verdict.cause == *cause && verdict.words.contains(words), "{cause}: {verdict:?}");
             assert!(!verdict.remedy.is_empty(), "{cause}");
         }
         let mut named: Vec<&str> = rows.iter().map(|(cause, ..)| *cause).collect();
         named.dedup();
         assert_eq!(named, CAUSES.iter().map(|cause| cause.name).collect::<Vec<_>>(), "a cause without a test");
-        assert_eq!(verdict(&ill()), None);
+        assert_eq!(verdict(&unhealthy()), None);
     }
 
     #[test]
-    fn what_was_read_is_told_once() {
+    fn evidence_is_shown_once() {
         let failed = |text: &str| Launch { failure: Some(text.into()), cause: String::new() };
         let launches = vec![failed("no room"), failed("no room"), failed("quota")];
         let unread = vec!["could not read the console: denied (GetConsoleOutput)".to_owned()];
-        let evidence = Evidence { launches, unread, targets: target("Target.Timeout", "Request timed out"), ..ill() };
-        let told = evidence.told().join("\n");
-        assert_eq!(told.matches("no room").count(), 1, "{told}");
-        assert!(told.contains("quota") && told.contains("denied") && told.contains("i-1 is unhealthy"), "{told}");
+        let evidence =
+            Evidence { launches, unread, targets: target("Target.Timeout", "Request timed out"), ..unhealthy() };
+        let summary = evidence.summary().join("\n");
+        assert_eq!(summary.matches("no room").count(), 1, "{summary}");
+        assert!(
+            summary.contains("quota") && summary.contains("denied") && summary.contains("i-1 is unhealthy"),
+            "{summary}"
+        );
     }
 }

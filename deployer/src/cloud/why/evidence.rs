@@ -1,4 +1,4 @@
-//! What there is to read about a service. Every read is its own: one that is denied is named, and hides no other.
+//! Reads the evidence about a service. Reads are independent: a denied one is reported and does not hide the others.
 
 use std::future::Future;
 
@@ -16,7 +16,7 @@ use crate::{
     kinds::{listener::forwards, tags},
 };
 
-/// A service and the names of what belongs to it.
+/// A service and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Its name in `stack.yaml`.
@@ -27,73 +27,73 @@ pub struct Place {
     pub target_group: String,
     /// Its load balancer.
     pub balancer: String,
-    /// Where the load balancer listens.
+    /// The port of the listener.
     pub front_port: i32,
-    /// Where the service is to listen.
+    /// The port of the service.
     pub port: u16,
     /// The path of the health check.
     pub path: String,
-    /// How long a new instance may be unhealthy.
+    /// The grace period of a new instance.
     pub grace_s: i64,
     /// The instance type.
     pub instance_type: String,
-    /// Where its instances report.
+    /// The location of its instances' reports.
     pub reports: Reports,
 }
 
-/// What is known about a service. What could not be read is nothing.
+/// The evidence about a service. What could not be read is empty.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// Its name.
     pub service: String,
-    /// Where it is to listen.
+    /// The port of the service.
     pub port: u16,
     /// The path of the health check.
     pub path: String,
-    /// How long a new instance may be unhealthy.
+    /// The grace period of a new instance.
     pub grace_s: i64,
     /// The instance type.
     pub instance_type: String,
-    /// Reads that were refused, in words.
+    /// Messages about failed reads.
     pub unread: Vec<String>,
-    /// The Auto Scaling group; nothing inside where there is none.
+    /// The Auto Scaling group; the inner `None` means that it does not exist.
     pub group: Option<Option<Group>>,
-    /// What the group did, the newest first.
+    /// The activities of the group, newest first.
     pub launches: Vec<Launch>,
-    /// Its instances, the newest first.
+    /// Its instances, newest first.
     pub instances: Vec<Instance>,
-    /// What instances have reported, the newest first; also those that are gone.
+    /// The reports of unhealthy and terminated instances, newest first.
     pub reports: Vec<Report>,
-    /// The newest instance that runs and is not healthy.
+    /// The newest running instance that is not healthy.
     pub ill: Option<String>,
     /// Its console.
     pub console: Vec<Line>,
-    /// Whether the program that the newest ill instance is to fetch is in the artifact bucket. To an instance that may
-    /// not list the bucket, S3 says the same of a program that is not there as of one that it may not fetch.
+    /// Whether the program of that instance is in the artifact bucket. Without permission to list the bucket, S3 answers
+    /// an instance with 403 for a missing program, too.
     pub has_program: Option<bool>,
-    /// What the load balancer thinks of each instance.
+    /// The target health of each instance.
     pub targets: Vec<Target>,
-    /// The way from the load balancer to the instances.
+    /// The path from the load balancer to the instances.
     pub wiring: Option<Wiring>,
 }
 
 /// An Auto Scaling group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
-    /// Processes that somebody has suspended.
+    /// Suspended processes.
     pub suspended: Vec<String>,
-    /// The ARNs of the target groups it fills.
+    /// The ARNs of its target groups.
     pub target_groups: Vec<String>,
-    /// How many instances it is to have at least.
+    /// The minimum size.
     pub min: i32,
 }
 
 /// One of the group's activities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Launch {
-    /// What it failed with, if it did.
+    /// The error, if it failed.
     pub failure: Option<String>,
-    /// Why it was begun.
+    /// Its cause, as AWS words it.
     pub cause: String,
 }
 
@@ -102,9 +102,9 @@ pub struct Launch {
 pub struct Instance {
     /// `i-…`.
     pub id: String,
-    /// `pending`, `running` …
+    /// `pending`, `running`, …
     pub state: String,
-    /// Why it is in that state, if AWS says so.
+    /// The reason for the state, if AWS gives one.
     pub reason: String,
     /// When it was launched, in seconds since 1970.
     pub launched_s: i64,
@@ -112,26 +112,26 @@ pub struct Instance {
     pub profile: Option<String>,
     /// Its security groups.
     pub groups: Vec<String>,
-    /// Whether AWS finds the machine itself ill.
+    /// Whether it fails a status check.
     pub is_impaired: bool,
 }
 
-/// The way of a request.
+/// The path of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wiring {
     /// The ARN of the target group.
     pub target_group: String,
-    /// Whether the listener is there.
+    /// Whether the listener exists.
     pub listens: bool,
     /// Whether it forwards to the target group.
     pub forwards: bool,
     /// The load balancer's security groups.
     pub front: Vec<String>,
-    /// Whether a security group of the instances admits the load balancer on the port; nothing if it was not read.
+    /// Whether a security group of the instances admits the load balancer on the port; `None` if unknown.
     pub admits: Option<bool>,
 }
 
-/// Reads all that there is, at the same time as far as possible.
+/// Reads all evidence, concurrently where possible.
 pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
     let mut unread = Vec::new();
     let (group, launches, instances, written, wiring) = futures::join!(
@@ -172,7 +172,7 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
         }
         None => (Vec::new(), None),
     };
-    // What a healthy instance has reported explains nothing, nor does one that AWS has forgotten, after an hour.
+    // Reports of healthy instances explain nothing; nor do those of instances that EC2 no longer lists after an hour.
     let is_known = |id: &str| instances.iter().any(|it| it.id == id);
     let is_meant = |report: &Report| is_known(&report.instance) && !is_healthy(&report.instance);
     let reports = written.into_iter().filter(is_meant).collect();
@@ -196,50 +196,49 @@ pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
 }
 
 impl Evidence {
-    /// The report that says the most: of the instance that is ill now, else of the last one. Nothing where the console
-    /// says more.
+    /// The most informative report: of the unhealthy instance, else the newest one. `None` if the console has more.
     pub fn report(&self) -> Option<&Report> {
-        let mut told = self.reports.iter().filter(|report| !report.lines.is_empty());
+        let mut reports = self.reports.iter().filter(|report| !report.lines.is_empty());
         let of_ill = |report: &&Report| Some(&report.instance) == self.ill.as_ref();
-        // cloud-init's own lines are on every console.
-        let has_more = self.console.iter().any(|line| !matches!(line.who.as_str(), "" | "cloud-init"));
-        told.clone().find(of_ill).or_else(|| if has_more { None } else { told.next() })
+        // Every console has the lines of cloud-init.
+        let has_more = self.console.iter().any(|line| !matches!(line.program.as_str(), "" | "cloud-init"));
+        reports.clone().find(of_ill).or_else(|| if has_more { None } else { reports.next() })
     }
 
-    /// What was read, in lines: what failed, what the targets answer, and the last words of an instance.
-    pub fn told(&self) -> Vec<String> {
-        let mut told = self.unread.clone();
+    /// The evidence in lines: failed launches, target health, and the last output of an instance.
+    pub fn summary(&self) -> Vec<String> {
+        let mut summary = self.unread.clone();
         let mut failures: Vec<&String> = self.launches.iter().filter_map(|launch| launch.failure.as_ref()).collect();
         failures.dedup();
-        told.extend(failures.iter().take(3).map(|failure| format!("a launch failed: {failure}")));
-        told.extend(self.targets.iter().filter(|target| target.state != "healthy").map(ToString::to_string));
-        let (whose, lines) = match (self.report(), &self.ill) {
+        summary.extend(failures.iter().take(3).map(|failure| format!("a launch failed: {failure}")));
+        summary.extend(self.targets.iter().filter(|target| target.state != "healthy").map(ToString::to_string));
+        let (heading, lines) = match (self.report(), &self.ill) {
             (Some(report), _) => (format!("the report of {} ends with:", report.instance), report.lines.as_slice()),
             (None, Some(ill)) => (format!("the console of {ill} ends with:"), self.console.as_slice()),
             (None, None) => (String::new(), &[][..]),
         };
         if !lines.is_empty() {
-            told.push(whose);
+            summary.push(heading);
             let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-            told.extend(last.iter().map(|line| format!("  {}: {}", line.who, line.text)));
+            summary.extend(last.iter().map(|line| format!("  {}: {}", line.program, line.text)));
         }
-        told
+        summary
     }
 }
 
-/// How much of a report is shown.
+/// The most lines of a report shown.
 const LAST_LINES: usize = 12;
 
-/// A read that was refused is named; it is no reason to know nothing.
+/// Records a failed read, and goes on without its result.
 pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
-    let told = |fault: Fault| match fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized") {
+    let message = |fault: Fault| match fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized") {
         true => format!("could not read {what}: denied ({})", fault.operation),
         false => format!("could not read {what}: {fault}"),
     };
-    read.map_err(|fault| unread.push(told(fault))).ok()
+    read.map_err(|fault| unread.push(message(fault))).ok()
 }
 
-/// Nothing where there is no such thing.
+/// Turns "not found" into `None`.
 async fn absent<T>(read: impl Future<Output = Result<T, Fault>>) -> Result<Option<T>, Fault> {
     match read.await {
         Ok(found) => Ok(Some(found)),
@@ -303,7 +302,7 @@ async fn impaired(aws: &Aws, instances: &[Instance]) -> Result<Vec<String>, Faul
     Ok(ill.filter_map(|it| it.instance_id().map(str::to_owned)).collect())
 }
 
-/// The instance's user data says which program it fetches. Nothing where that is not ours.
+/// Checks for the program that the instance's user data names; `None` if the user data is not ours.
 async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<bool>, Fault> {
     let call = aws.ec2.describe_instance_attribute().instance_id(instance);
     let answer = call.attribute(InstanceAttributeName::UserData).send().await?;
@@ -355,7 +354,7 @@ async fn admits(
         .filter(|rule| covers(rule.from_port(), rule.to_port()));
     let by_group = |id: &str| wiring.front.iter().any(|front| front == id);
     Ok(Some(fitting.any(|rule| {
-        // A rule for addresses may admit the load balancer as well; which ones it has is not known.
+        // A rule for addresses may admit the load balancer, too; its addresses are unknown.
         !rule.ip_ranges().is_empty()
             || rule.user_id_group_pairs().iter().any(|pair| pair.group_id().is_some_and(by_group))
     })))

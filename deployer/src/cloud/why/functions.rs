@@ -1,4 +1,4 @@
-//! Why a function does not do its work.
+//! Diagnosis of functions.
 
 use aws_sdk_cloudwatchlogs::types::OrderBy;
 use aws_sdk_lambda::types::{LastUpdateStatus, State};
@@ -9,7 +9,7 @@ use crate::{
     engine::Fault,
 };
 
-/// A function and what belongs to it.
+/// A function and the names of its resources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionPlace {
     /// Its name in `stack.yaml`.
@@ -18,29 +18,29 @@ pub struct FunctionPlace {
     pub name: String,
     /// Its log group.
     pub log_group: String,
-    /// The buckets whose uploads go to it.
+    /// The buckets whose uploads it is notified of.
     pub buckets: Vec<String>,
 }
 
-/// What is known about a function. What could not be read is nothing.
+/// The evidence about a function. What could not be read is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FunctionEvidence {
-    /// Reads that were refused, in words.
+    /// Messages about failed reads.
     pub unread: Vec<String>,
-    /// Its configuration; nothing inside where there is none.
+    /// Its configuration; the inner `None` means that it does not exist.
     pub state: Option<Option<FunctionState>>,
-    /// Buckets that may not invoke it.
+    /// Buckets without permission to invoke it.
     pub unpermitted: Vec<String>,
     /// Buckets that do not notify it.
     pub silent: Vec<String>,
-    /// The last lines of its log, the oldest first.
+    /// The last lines of its log, oldest first.
     pub lines: Vec<String>,
 }
 
 /// A function's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FunctionState {
-    /// Why it is not active, or its last update has failed.
+    /// The reason of its failed state or last update.
     pub trouble: Option<String>,
     /// Its memory in MB.
     pub memory_mb: i32,
@@ -49,17 +49,17 @@ pub struct FunctionState {
 }
 
 impl FunctionEvidence {
-    /// What was read, in lines; the end of the log only where there is a cause.
-    pub fn told(&self, with_log: bool) -> Vec<String> {
+    /// The evidence in lines; the end of the log only on request.
+    pub fn summary(&self, with_log: bool) -> Vec<String> {
         let last = &self.lines[self.lines.len().saturating_sub(if with_log { LAST_LINES } else { 0 })..];
         self.unread.iter().cloned().chain(last.iter().map(|line| format!("  {line}"))).collect()
     }
 }
 
-/// How much of a log is shown.
+/// The most lines of a log shown.
 const LAST_LINES: usize = 12;
 
-/// Reads all that there is.
+/// Reads all evidence, concurrently.
 pub async fn collect_function(aws: &Aws, place: &FunctionPlace) -> FunctionEvidence {
     let mut unread = Vec::new();
     let (state, policy, silent, lines) =
@@ -84,7 +84,7 @@ async fn state(aws: &Aws, place: &FunctionPlace) -> Result<Option<FunctionState>
             .filter(|state| **state == State::Failed)
             .map(|state| format!("it is {}: {}", state.as_str(), it.state_reason().unwrap_or("AWS gives no reason")));
         let update = it.last_update_status().filter(|status| **status == LastUpdateStatus::Failed).map(|_| {
-            format!("its last update has failed: {}", it.last_update_status_reason().unwrap_or("AWS gives no reason"))
+            format!("its last update failed: {}", it.last_update_status_reason().unwrap_or("AWS gives no reason"))
         });
         FunctionState {
             trouble: not_active.or(update),
@@ -104,35 +104,36 @@ async fn silent(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> 
     for bucket in &place.buckets {
         let call = aws.s3.get_bucket_notification_configuration().bucket(bucket);
         let answer = found(call.send().await)?;
-        let told = answer.iter().flat_map(|it| it.lambda_function_configurations());
-        let mut told = told.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", place.name)));
-        if told.next().is_none() {
+        let configured = answer.iter().flat_map(|it| it.lambda_function_configurations());
+        let mut configured =
+            configured.filter(|it| it.lambda_function_arn().ends_with(&format!(":function:{}", place.name)));
+        if configured.next().is_none() {
             silent.push(bucket.clone());
         }
     }
     Ok(silent)
 }
 
-/// How many of the newest streams are read, and how many lines of each.
+/// The number of streams read, newest first, and of lines of each.
 const STREAMS: i32 = 3;
 const LINES: i32 = 60;
 
 async fn lines(aws: &Aws, place: &FunctionPlace) -> Result<Vec<String>, Fault> {
     let call = aws.logs.describe_log_streams().log_group_name(&place.log_group);
     let streams = found(call.order_by(OrderBy::LastEventTime).descending(true).limit(STREAMS).send().await)?;
-    let mut said = Vec::new();
+    let mut events = Vec::new();
     for stream in streams.and_then(|it| it.log_streams).unwrap_or_default() {
         let call = aws.logs.get_log_events().log_group_name(&place.log_group).limit(LINES);
         let answer = found(call.log_stream_name(stream.log_stream_name().unwrap_or_default()).send().await)?;
         for event in answer.and_then(|it| it.events).unwrap_or_default() {
-            said.push((event.timestamp().unwrap_or_default(), event.message().unwrap_or_default().to_owned()));
+            events.push((event.timestamp().unwrap_or_default(), event.message().unwrap_or_default().to_owned()));
         }
     }
-    said.sort_by_key(|(at, _)| *at);
-    Ok(said.into_iter().map(|(_, line)| line.trim_end().to_owned()).collect())
+    events.sort_by_key(|(at, _)| *at);
+    Ok(events.into_iter().map(|(_, line)| line.trim_end().to_owned()).collect())
 }
 
-/// A word of a log, what it means, what to do, and which entry decides it.
+/// Words in a log, with their meaning, the remedy, and the field that decides it.
 struct Sign {
     cause: &'static str,
     words: &'static [&'static str],
@@ -141,7 +142,7 @@ struct Sign {
     field: &'static str,
 }
 
-/// The first row that the newest lines show counts.
+/// The first row that matches a line of the log counts.
 const SIGNS: &[Sign] = &[
     Sign {
         cause: "function-memory",
@@ -153,14 +154,14 @@ const SIGNS: &[Sign] = &[
     Sign {
         cause: "function-timeout",
         words: &["Task timed out", "Status: timeout"],
-        says: "it runs into its time limit",
-        remedy: "raise `timeout_s`, or let it do less at a time",
+        says: "it exceeds its time limit",
+        remedy: "raise `timeout_s`, or make it do less per invocation",
         field: "timeout_s",
     },
     Sign {
         cause: "rekognition",
         words: &["rekognition:DetectLabels", "DetectLabels", "InvalidImageFormat", "ImageTooLarge"],
-        says: "Rekognition refuses",
+        says: "Rekognition refused a call",
         remedy: "set `uses: { rekognition: true }`, and upload JPEG or PNG only",
         field: "uses.rekognition",
     },
@@ -168,13 +169,13 @@ const SIGNS: &[Sign] = &[
         cause: "function-denied",
         words: &["is not authorized to perform", "AccessDenied"],
         says: "it lacks a permission",
-        remedy: "name what it uses under `uses`, and run `up`",
+        remedy: "add what it uses to `uses`, and run `up`",
         field: "uses",
     },
     Sign {
         cause: "function-crash",
         words: &["Runtime.ExitError", "Runtime.InvalidEntrypoint", "Runtime exited", "panicked at"],
-        says: "it ends by itself",
+        says: "it exits",
         remedy: "correct the function, and run `up`",
         field: "package",
     },
@@ -187,7 +188,7 @@ const SIGNS: &[Sign] = &[
     },
 ];
 
-/// The cause that the evidence shows.
+/// Returns the cause that matches the evidence, if any.
 pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
     let verdict =
         |cause, words: String, remedy: &str, field| Some(Verdict { cause, words, remedy: remedy.into(), field });
@@ -198,12 +199,12 @@ pub fn function_verdict(it: &FunctionEvidence) -> Option<Verdict> {
         return verdict("function-failed", trouble, "correct what AWS names, and run `up`", "");
     }
     if let Some(bucket) = it.unpermitted.first() {
-        let words = format!("the bucket {bucket} may not invoke it");
-        return verdict("function-permission", words, "run `up`, which puts back what was changed by hand", "");
+        let words = format!("the bucket {bucket} is not allowed to invoke it");
+        return verdict("function-permission", words, "run `up`, which reverts the manual change", "");
     }
     if let Some(bucket) = it.silent.first() {
         let words = format!("the bucket {bucket} does not notify it of uploads");
-        return verdict("notification", words, "run `up`, which puts back what was changed by hand", "");
+        return verdict("notification", words, "run `up`, which reverts the manual change", "");
     }
     let seen = |sign: &'static Sign| {
         let line = it.lines.iter().rev().find(|line| sign.words.iter().any(|word| line.contains(word)))?;
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_of_a_functions_trouble_is_named() {
+    fn each_cause_for_a_failing_function_is_found() {
         let log = |line: &str| FunctionEvidence { lines: vec!["START".into(), line.into()], ..Default::default() };
         check(
             log("RequestId: 1 Error: Runtime exited with error: signal: killed Runtime.ExitError"),
@@ -231,9 +232,9 @@ mod tests {
             "memory",
         );
         check(log("2026 1 Task timed out after 3.00 seconds"), "function-timeout", "time limit");
-        check(log("not authorized to perform: rekognition:DetectLabels"), "rekognition", "Rekognition refuses");
+        check(log("not authorized to perform: rekognition:DetectLabels"), "rekognition", "Rekognition refused");
         check(log("x is not authorized to perform: dynamodb:PutItem on y"), "function-denied", "dynamodb:PutItem");
-        check(log("Runtime.ExitError"), "function-crash", "ends by itself");
+        check(log("Runtime.ExitError"), "function-crash", "it exits");
         check(
             FunctionEvidence { unpermitted: vec!["b".into()], ..Default::default() },
             "function-permission",

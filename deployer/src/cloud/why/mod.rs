@@ -1,4 +1,5 @@
-//! Why something is not healthy: evidence is read (`evidence`), and the first cause of a table that it shows is named.
+//! Diagnosis of services and functions that are not healthy: `evidence` reads what AWS shows, and the first matching cause
+//! of a table is reported.
 
 mod causes;
 mod evidence;
@@ -14,19 +15,19 @@ use crate::{
     engine::Fault,
 };
 
-/// Where instances of a service report.
+/// The location of the reports of a service's instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reports {
     /// The artifact bucket.
     pub bucket: String,
-    /// Below it, with a slash at its end.
+    /// The prefix of the keys, with a trailing slash.
     pub prefix: String,
 }
 
-/// How many reports are read: those of the newest instances.
+/// The most reports read, newest first.
 const MOST_REPORTS: usize = 8;
 
-/// Reports written since then, the newest first.
+/// Reads the reports written since `since_s`, newest first.
 pub async fn reports(aws: &Aws, at: &Reports, since_s: i64) -> Result<Vec<report::Report>, Fault> {
     let call = aws.s3.list_objects_v2().bucket(&at.bucket).prefix(&at.prefix);
     let listed = items(call.into_paginator().send()).await?;
@@ -46,7 +47,7 @@ pub async fn reports(aws: &Aws, at: &Reports, since_s: i64) -> Result<Vec<report
     futures::future::try_join_all(read).await
 }
 
-/// The instances whose service comes to the same end again and again, each with that end.
+/// Returns the instances whose service repeats the same exit, each with that exit.
 pub async fn certain_ends(aws: &Aws, at: &Reports, since_s: i64) -> Result<Vec<(String, report::End)>, Fault> {
     let written = reports(aws, at, since_s).await?;
     Ok(written.iter().filter_map(|report| Some((report.instance.clone(), report::certain(report)?))).collect())

@@ -1,4 +1,4 @@
-//! What an instance says of itself: the reports that user data writes (`page/user_data.rs`), and its console.
+//! Reports that instances write (`page/user_data.rs`), and lines of their journals and consoles.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 pub struct Report {
     /// `i-…`.
     pub instance: String,
-    /// `begun`, `answers` or `exit`.
+    /// `started`, `answers` or `exit`.
     pub stage: String,
     /// When it was written, in seconds since 1970.
     pub at_s: i64,
-    /// `http`, `NRestarts`, `ActiveState` …
+    /// `http`, `NRestarts`, `ActiveState`, …
     pub facts: BTreeMap<String, String>,
     /// The journal's last lines.
     pub lines: Vec<Line>,
@@ -20,29 +20,29 @@ pub struct Report {
 /// A line of a journal or console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The program that says it, such as `systemd`; nothing where the line does not tell.
-    pub who: String,
-    /// What it says.
+    /// The program that wrote it, such as `systemd`; empty if unknown.
+    pub program: String,
+    /// The message.
     pub text: String,
 }
 
-/// How a service, or a command that prepares it, came to its end.
+/// How a service, or a command that runs before it, exited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// Whether it was the program itself.
     pub is_program: bool,
-    /// Whether by a signal.
+    /// Whether a signal killed it.
     pub is_killed: bool,
     /// The exit code, or the signal's number.
     pub status: u32,
     /// systemd's name for it, such as `CONFIG` or `KILL`.
     pub name: String,
-    /// The last thing it said.
+    /// The last message before the exit.
     pub words: String,
 }
 
 impl Report {
-    /// Reads a report. Whatever is not laid out as ours is taken for a line.
+    /// Parses a report. Anything that is not a fact is kept as a line.
     pub fn parse(instance: &str, stage: &str, at_s: i64, text: &str) -> Report {
         let (mut facts, mut lines) = (BTreeMap::new(), Vec::new());
         for (at, line) in text.lines().enumerate() {
@@ -57,7 +57,7 @@ impl Report {
         Report { instance: instance.into(), stage: stage.into(), at_s, facts, lines }
     }
 
-    /// How often the service has been started again.
+    /// The number of restarts.
     pub fn restarts(&self) -> u32 {
         self.facts.get("NRestarts").and_then(|count| count.parse().ok()).unwrap_or_default()
     }
@@ -66,28 +66,28 @@ impl Report {
 impl Line {
     /// `TIME HOST WHO[PID]: TEXT`, or `[TIME] WHO[PID]: TEXT` on a console.
     pub fn parse(line: &str) -> Line {
-        let said = line.split_once("]: ").and_then(|(head, text)| {
-            let who = head.rsplit(' ').next()?.split_once('[')?.0;
-            (!who.is_empty()).then(|| Line { who: who.into(), text: text.trim_end().into() })
+        let parsed = line.split_once("]: ").and_then(|(head, text)| {
+            let program = head.rsplit(' ').next()?.split_once('[')?.0;
+            (!program.is_empty()).then(|| Line { program: program.into(), text: text.trim_end().into() })
         });
-        said.unwrap_or_else(|| Line { who: String::new(), text: line.trim_end().into() })
+        parsed.unwrap_or_else(|| Line { program: String::new(), text: line.trim_end().into() })
     }
 }
 
-/// Every end that lines tell of, the oldest first.
+/// Returns the exits in these lines, oldest first.
 pub fn ends(lines: &[Line]) -> Vec<End> {
     let mut ends = Vec::new();
     let mut words = "";
     for line in lines {
-        if line.who != "systemd" {
-            // What a panic or a backtrace ends with says less than how it begins.
+        if line.program != "systemd" {
+            // The end of a panic or backtrace says less than its beginning.
             let is_aside = line.text.starts_with("note: ") || line.text.starts_with("   ") || line.text.is_empty();
             words = if is_aside { words } else { &line.text };
             continue;
         }
         if let Some(end) = end(&line.text, words) {
             words = "";
-            // Who is asked to end, and does, has no trouble.
+            // A service that exits on SIGTERM was asked to.
             ends.extend(Some(end).filter(|end| end.name != "TERM"));
         }
     }
@@ -95,8 +95,8 @@ pub fn ends(lines: &[Line]) -> Vec<End> {
 }
 
 fn end(text: &str, words: &str) -> Option<End> {
-    let (head, told) = text.split_once(" process exited, code=")?;
-    let (code, status) = told.split_once(", status=")?;
+    let (head, rest) = text.split_once(" process exited, code=")?;
+    let (code, status) = rest.split_once(", status=")?;
     let (number, name) = status.trim_end().split_once('/')?;
     Some(End {
         is_program: head.ends_with("Main"),
@@ -107,20 +107,20 @@ fn end(text: &str, words: &str) -> Option<End> {
     })
 }
 
-/// What a line says: of a line of JSON, its message.
+/// Returns the message of a line; JSON lines have it in a field.
 fn message(line: &str) -> String {
     let json: Option<serde_json::Value> = serde_json::from_str(line).ok();
-    let told = json.and_then(|json| {
+    let message = json.and_then(|json| {
         let named = ["message", "msg", "error"].iter().find_map(|name| json.get(name)?.as_str().map(str::to_owned));
         named.or_else(|| json.get("fields")?.get("message")?.as_str().map(str::to_owned))
     });
-    told.unwrap_or_else(|| line.to_owned())
+    message.unwrap_or_else(|| line.to_owned())
 }
 
-/// So many ends that are all alike are no accident.
+/// This many identical exits in a row are not a coincidence.
 const ALIKE: usize = 3;
 
-/// Words that speak of something which may cure itself: what has just been made is not known everywhere yet.
+/// Errors that may be transient, because new resources take time to become visible.
 const PASSING: &[&str] = &[
     "not authorized",
     "AccessDenied",
@@ -139,7 +139,7 @@ const PASSING: &[&str] = &[
     "fatal error",
 ];
 
-/// The end that a service comes to again and again, whatever is waited for.
+/// Returns the exit that the service repeats and that waiting will not cure.
 pub fn certain(report: &Report) -> Option<End> {
     let ends = ends(&report.lines);
     let last = ends.last()?;
@@ -174,25 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_read() {
+    fn a_report_is_parsed() {
         let report = report(2, LINES);
         assert_eq!((report.restarts(), report.facts["port"].as_str(), report.lines.len()), (2, "8080", 2));
         let json = r#"{"timestamp":"2026","level":"ERROR","message":"AUTH is jwt"}"#;
         assert_eq!((message(json), message("plain")), ("AUTH is jwt".to_owned(), "plain".to_owned()));
         let end = ends(&report.lines).remove(0);
         assert_eq!(end.to_string(), "exits with 78: error: AUTH is jwt: set JWT_SECRET");
-        assert_eq!(Line::parse("[   12.3] aws[9]: fatal error: x").who, "aws");
+        assert_eq!(Line::parse("[   12.3] aws[9]: fatal error: x").program, "aws");
         assert_eq!(Line::parse("anything").text, "anything");
     }
 
     #[test]
-    fn three_ends_alike_are_certain_unless_they_may_pass() {
+    fn three_identical_exits_are_certain_unless_transient() {
         assert!(certain(&report(3, &LINES.repeat(3))).is_some());
         assert_eq!(certain(&report(2, &LINES.repeat(3))), None, "too few restarts");
         assert_eq!(certain(&report(3, &LINES.repeat(2))), None, "too few ends");
         let others = LINES.repeat(2) + &LINES.replace("78/CONFIG", "1/FAILURE");
         assert_eq!(certain(&report(3, &others)), None, "not alike");
         let denied = LINES.replace("AUTH is jwt", "AccessDeniedException").repeat(3);
-        assert_eq!(certain(&report(3, &denied)), None, "a permission may be on its way");
+        assert_eq!(certain(&report(3, &denied)), None, "a permission may not be in force yet");
     }
 }

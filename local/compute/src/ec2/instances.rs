@@ -360,7 +360,7 @@ pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
-/// Without `Latest`, what the console had when the instance last changed its state (docs/aws.md §8.5).
+/// Without `Latest`, the output as of the last state change (docs/aws.md §8.5).
 pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
     let one = by_id(state, id)?;
