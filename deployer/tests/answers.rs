@@ -211,7 +211,7 @@ not_yet! {
         Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
 }
 
-/// The same of a call that only puts right what somebody has changed by hand.
+/// The same for a call that only corrects a change made by hand.
 async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u16, code: &'static str, message: &str) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
@@ -520,7 +520,7 @@ async fn a_zone_without_capacity_does_not_end_the_wait() {
     scene.proxy.inject([health], ill, 3);
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
-    assert!(scene.proxy.hit().contains(activities), "nobody asked what the group did: {:?}", scene.proxy.calls());
+    assert!(scene.proxy.hit().contains(activities), "the group's activities were not read: {:?}", scene.proxy.calls());
     scene.clear().await;
     scene.end().await;
 }
@@ -608,7 +608,7 @@ async fn a_roll_back_is_watched_to_its_end() {
     }
 }
 
-/// The new program dies at every start, so that somebody rolls it back. The same command begins another roll-out, and
+/// The new program dies at every start, so that the roll-out is rolled back by hand. The same command begins another roll-out, and
 /// does not take the end of the old one for that of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roll_out_that_was_rolled_back_is_started_again_by_the_same_command() {
@@ -712,7 +712,7 @@ async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
     }
 }
 
-/// How often a command that removes everything asks for each list, when nobody's list is shorter than two.
+/// How often a command that removes everything asks for each list, when every list has two pages or more.
 async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -880,7 +880,7 @@ async fn every_list_is_read_to_its_last_page() {
 
 const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"];
 
-/// Values of variables are nobody's business: not in plans, not in their JSON, not in what `up` says, and not in what
+/// Values of variables are never shown: not in plans, not in their JSON, not in what `up` says, and not in what
 /// AWS says of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_variables_are_shown_on_request_only() {
@@ -984,7 +984,7 @@ async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
     }
     scene.project.edit(&other, &fits);
     assert_eq!(scene.run(&["plan"]).await.code, 0);
-    // Whoever may not look for images learns it from EC2, as before.
+    // Without permission to look up images, EC2 reports the error, as before.
     scene.project.edit(&fits, &other);
     let denied = Fault::refused(403, "UnauthorizedOperation", "You are not authorized to perform this operation.");
     scene.proxy.inject(["DescribeImages"], denied, usize::MAX);

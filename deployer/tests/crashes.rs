@@ -111,7 +111,7 @@ macro_rules! proofs {
 }
 
 /// A client whose answer is lost makes these calls again. AWS answers with what is there, or says that it is; moto makes
-/// a second one (docs/aws.md §17), so that nobody could tell which is ours.
+/// a second one (docs/aws.md §17), so that ours could not be identified.
 const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
     ("CreateLoadBalancer", "moto gives every load balancer an ARN of its own, whatever its name"),
     ("CreateListener", "moto takes a second listener at the same port"),

@@ -1,4 +1,4 @@
-//! What somebody changes by hand is seen, field by field, and put right: every managed field of every kind.
+//! Changes made by hand are detected field by field and corrected: every managed field of every kind.
 
 mod support;
 
@@ -141,7 +141,7 @@ const FIXED: &[(&str, &str)] = &[
     ("load_balancer.web", "scheme: internal → internet-facing"),
 ];
 
-/// Fields that nobody can change behind our back, and why.
+/// Fields that cannot be changed from outside, and why.
 const UNCHANGEABLE: &[(&str, &str)] = &[
     ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
@@ -248,7 +248,7 @@ async fn no_managed_field_is_left_out_of_these_tables() {
     let managed = managed(&cloud).await;
     let forgotten: Vec<_> =
         managed.iter().filter(|field| !told.contains(*field) && !excused.contains(field.as_str())).collect();
-    assert!(forgotten.is_empty(), "nobody changes {forgotten:?}");
+    assert!(forgotten.is_empty(), "no case changes {forgotten:?}");
     assert!(excused.iter().all(|field| managed.contains(*field)), "an excuse for what is not there");
     cloud.end().await;
 }

@@ -127,7 +127,7 @@ async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     scene.end().await;
 }
 
-/// Lives that nobody disturbs: what each command makes, and by which calls in all of them.
+/// Undisturbed runs: what each command creates, and by which calls in all of them.
 async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     let mut lives: Vec<Vec<Undisturbed>> = Vec::new();
     for _ in 0..WATCHED {

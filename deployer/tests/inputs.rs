@@ -165,7 +165,7 @@ fn a_path_that_is_not_a_regular_file_is_named() {
     assert!(said.stderr.contains("pin: it is a FIFO"), "{}", said.all());
 }
 
-/// A path may lead to what never ends, or to what waits for somebody who never comes.
+/// A path may lead to a file that never ends, or to a pipe without a writer.
 #[test]
 fn a_description_that_is_not_a_regular_file_is_refused_at_once() {
     let project = support::Project::with("");

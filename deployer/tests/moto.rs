@@ -1,4 +1,4 @@
-//! The same commands against an AWS that nobody of us wrote: moto. Where it differs from AWS (docs/aws.md §17) the
+//! The same commands against an independent AWS, moto. Where it differs from AWS (docs/aws.md §17) the
 //! faults are moto's; what it does not know, instance refreshes, is not asked of it here.
 
 mod support;

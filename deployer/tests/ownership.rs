@@ -1,5 +1,5 @@
 //! What has our names and not our tags is not ours: of every kind, `up` and `down` say whose it is and change nothing,
-//! and what is nobody's is taken over when it is named.
+//! and unowned resources are adopted when they are named.
 
 mod support;
 

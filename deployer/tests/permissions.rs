@@ -127,7 +127,7 @@ async fn programs_keep_working_when_their_credentials_expire() {
     let begun = std::time::Instant::now();
     let mut stories = 0;
     while begun.elapsed() < std::time::Duration::from_secs(22) {
-        stage.story(&format!("user-{stories}")).await.expect("nobody notices");
+        stage.story(&format!("user-{stories}")).await.expect("no request fails");
         stories += 1;
     }
     stage.project.done(&["down", "--local", "--yes"]);
@@ -243,7 +243,7 @@ impl Stage {
         eventually(action, async || self.denials(role, action).await.into_iter().nth(before)).await
     }
 
-    /// Everything that Postagram does. An error is what somebody sees who waits for it.
+    /// Everything that Postagram does. Returns the first error that a user would see.
     async fn story(&self, user: &str) -> Result<(), String> {
         let post = json!({ "title": "a blue picture", "body": "…" });
         let written: Value = self.answer(self.client.post(self.page("posts")).json(&post), user).await?;

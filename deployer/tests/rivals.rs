@@ -1,4 +1,4 @@
-//! Several runs at once, other people's things, other accounts and regions: nobody harms anybody.
+//! Concurrent runs, resources of others, other accounts and regions: none of them does any harm.
 
 mod support;
 
@@ -178,7 +178,7 @@ async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
     lease.release().await.expect("it can be given back");
     assert!(!inventory(&cloud).await.keys().any(|thing| thing.contains(lease::KEY)));
 
-    // A bucket in which somebody has just begun is not removed.
+    // A bucket with a fresh lease is not removed.
     leased_by_somebody_else(&cloud).await;
     cloud.aws.s3.delete_object().bucket(ARTIFACTS).key("x").send().await.expect("an answer");
     let bucket = deployer::kinds::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
@@ -226,7 +226,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     let proxy = Proxy::to(&cloud.endpoint()).await;
     let cut_off = place_of_leases(&connect(&proxy.endpoint(), KEYS).await, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
-    // Nobody answers, and nobody says so: a call would be given up only long after the lease has ended.
+    // Packets are dropped silently: a call would time out only long after the lease has expired.
     proxy.inject(["PutObject"], Fault::Hang, usize::MAX);
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
@@ -351,7 +351,7 @@ async fn a_resource_tagged_by_another_stack_is_refused_even_with_adopt() {
     cloud.end().await;
 }
 
-/// Elastic Load Balancing answers a creation as if it were new when somebody was faster with the same settings: case 8 of
+/// Elastic Load Balancing answers a creation as if it were new when another client was faster with the same settings: case 8 of
 /// docs/aws.md §19.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() {
@@ -406,7 +406,7 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
     cloud.end().await;
 }
 
-/// The same listener, made by somebody after `up` has looked and before it creates its own.
+/// The same listener, created by another client after `up` has looked and before it creates its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     let scene = Scene::local().await;

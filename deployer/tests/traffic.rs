@@ -1,4 +1,4 @@
-//! Nobody who uses a service notices that it is being changed: every request is answered while instances are rolled out
+//! Clients of a service do not notice that it is being changed: every request is answered while instances are rolled out
 //! and while everything behind the load balancer is replaced.
 
 mod support;
@@ -107,7 +107,7 @@ async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
         assert!(plan.stderr.contains(line), "{line:?} is not in the plan: {}", plan.all());
     }
     up(&cloud, &project).await;
-    assert_ne!(crowd.told("/pid").await, before, "somebody else answers now");
+    assert_ne!(crowd.told("/pid").await, before, "another process answers now");
     crowd.go_home().await;
 
     let there = inventory(&cloud.endpoint(), KEYS).await;

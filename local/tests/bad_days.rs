@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use local::{ChaosKind, Speed};
 use stack::TestCompute;
 
-const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
+const EMPTY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
 async fn a_full_zone_is_reported_and_the_group_launches_in_the_other() {
@@ -159,7 +159,7 @@ async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_gr
     // At this speed an hour is longer than any test.
     let test = TestCompute::start_at(Speed::REAL).await;
     test.turn_bad(&[ChaosKind::EniLinger], 1);
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     test.ok("elasticloadbalancing", "DeleteLoadBalancer", &[("LoadBalancerArn", &stack.load_balancer)]).await;
     test.ok("elasticloadbalancing", "DeleteTargetGroup", &[("TargetGroupArn", &stack.target_group)]).await;
     let rule = [
@@ -185,7 +185,7 @@ async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_gr
 async fn an_account_on_the_free_plan_launches_free_types_only() {
     let test = TestCompute::start().await;
     test.turn_bad(&[ChaosKind::FreePlan], 0);
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let free = [("Filter.1.Name", "free-tier-eligible"), ("Filter.1.Value.1", "true")];
     let free = test.ok("ec2", "DescribeInstanceTypes", &free).await;
     assert_eq!(free.text.matches("<instanceType>").count(), 6);
@@ -195,7 +195,7 @@ async fn an_account_on_the_free_plan_launches_free_types_only() {
     test.new_version(data).await;
     test.set_desired(1).await;
     test
-        .until("it is told", async || {
+        .until("the activity fails with the message", async || {
             test.activities().await.field("StatusMessage") == "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'. Launching EC2 instance failed."
         })
         .await;
@@ -214,7 +214,7 @@ async fn nothing_is_launched_or_started_beyond_the_vcpu_quota() {
     data.push(("LaunchTemplateData.InstanceType".to_owned(), "m5.8xlarge".to_owned()));
     test.new_version(data).await;
     test.set_desired(2).await;
-    test.until("it is told", async || {
+    test.until("the activity fails with the message", async || {
         let newest = test.activities().await;
         newest.field("StatusCode") == "Failed" && newest.field("StatusMessage").ends_with(TOO_MANY)
     })
@@ -247,7 +247,7 @@ async fn nothing_is_launched_or_started_beyond_the_vcpu_quota() {
 #[tokio::test]
 async fn at_real_speed_a_load_balancer_is_provisioned_for_minutes() {
     let test = TestCompute::start_at(Speed::REAL).await;
-    test.create("/", NOBODY).await;
+    test.create("/", EMPTY).await;
     let described = test.ok("elasticloadbalancing", "DescribeLoadBalancers", &[]).await;
     assert_eq!(described.field("Code"), "provisioning");
     assert_eq!(test.compute.status()["speed"], "real");

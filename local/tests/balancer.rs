@@ -12,7 +12,7 @@ use testkit::process::kill;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Nobody is replaced for being ill while a test looks at something else.
+/// Unhealthy instances are not replaced while a test checks something else.
 const PATIENT: (&str, &str) = ("HealthCheckGracePeriod", "7200");
 
 const CLIENTS: usize = 8;
@@ -61,7 +61,7 @@ async fn bodies_stream_both_ways_piece_by_piece() {
     for turn in 0..50_usize {
         let word = format!("<{turn:>1000}>");
         stream.write_all(format!("{:x}\r\n{word}\r\n", word.len()).as_bytes()).await.unwrap();
-        // The next piece is sent when this one has come back: nobody keeps any of it.
+        // The next piece is sent when this one has come back: nothing is buffered.
         while !String::from_utf8_lossy(&answer).contains(&word) {
             let mut buffer = [0; 4096];
             let read = stream.read(&mut buffer).await.unwrap();
@@ -252,7 +252,7 @@ async fn an_instance_that_is_killed_loses_only_what_it_was_working_on() {
 
     let load = Load::on(&stack);
     load.goes_on(&test, 200).await;
-    assert_eq!(load.failures().await, Vec::<String>::new(), "the next ones find whoever is there");
+    assert_eq!(load.failures().await, Vec::<String>::new(), "later requests reach the remaining targets");
     test.down(&stack).await;
     test.stop().await;
 }

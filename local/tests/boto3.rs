@@ -1,4 +1,4 @@
-//! Somebody else's client, boto3, makes, reads back, uses and deletes the whole Postagram stack.
+//! An independent client, boto3, creates, reads back, uses and deletes the whole Postagram stack.
 
 use std::path::Path;
 

@@ -93,7 +93,7 @@ async fn write_and_kill(server: Server, world: &Clients, models: Vec<Model>, ran
     models
 }
 
-/// Somebody who writes this and that.
+/// A client that writes at random.
 struct Writer {
     world: Clients,
     number: usize,
@@ -195,7 +195,7 @@ async fn a_write_refused_by_a_full_disk_has_no_effect_before_or_after_a_kill() {
     server.stop();
 }
 
-/// Somebody who wants one of each, and looks for it.
+/// A client that creates one of each, and looks for it.
 struct Wishes {
     clients: Clients,
     /// So long that what has it does not fit into half a kilobyte.
@@ -491,7 +491,7 @@ async fn a_groups_instance_is_one_process_before_and_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let world = Clients::new(&server.config().await, "");
-    // A duration that nobody else sleeps for: the number of this process and of this directory.
+    // A duration that no other process sleeps for: the number of this process and of this directory.
     let sleep = format!("sleep 1000000.{}{:04}", std::process::id(), fastrand::u16(..9999));
     group_of_one(&world, &sleep).await;
     until("the instance serves", async || serving(&world).await.len() == 1 && processes(&sleep).len() == 1).await;

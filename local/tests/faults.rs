@@ -278,7 +278,7 @@ async fn the_bodies_in_memory_have_a_common_limit() {
     let mut fifth = send().await;
     let early = tokio::time::timeout(Duration::from_millis(300), fifth.read_u8()).await;
     assert!(early.is_err(), "there is room for a fifth: {early:?}");
-    // Whoever leaves makes room.
+    // A client that disconnects makes room.
     drop(first.pop());
     assert!(read_head(&mut fifth).await.starts_with("HTTP/1.1 100 "));
 }

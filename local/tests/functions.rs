@@ -376,7 +376,7 @@ async fn permissions_added_concurrently_are_lost_and_those_added_in_turn_are_not
     }
     assert_eq!(kept().await, 3);
     let all = futures::future::join_all((0..20).map(|number| add(format!("all-{number}")))).await;
-    assert!(all.iter().all(Result::is_ok), "nobody is told");
+    assert!(all.iter().all(Result::is_ok), "no call fails");
     assert!(kept().await < 23, "{}", kept().await);
     aws.stop().await;
 }

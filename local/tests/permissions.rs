@@ -1,4 +1,4 @@
-//! What roles may do, and that nobody else may do anything.
+//! Permissions of roles: everything that is not allowed is denied.
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
@@ -13,7 +13,7 @@ use testkit::{LocalAws, clients};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root","Service":["lambda.amazonaws.com","ec2.amazonaws.com"]},"Action":"sts:AssumeRole"}]}"#;
 
-/// A local AWS with a role that may do nothing yet, and somebody who has taken it on.
+/// A local AWS with a role that may do nothing yet, and a session of it.
 struct TestRole {
     aws: LocalAws,
     iam: aws_sdk_iam::Client,

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use stack::TestCompute;
 
-const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
+const EMPTY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test]
 async fn names_within_a_group_follow_the_rules_of_aws_and_target_groups_are_attached_ten_at_a_time() {
@@ -49,7 +49,7 @@ async fn names_within_a_group_follow_the_rules_of_aws_and_target_groups_are_atta
 /// Service, operation and parameters.
 type Call = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// What AWS would carry out and nobody here does, in each service.
+/// Parameters that AWS implements and this server does not, in each service.
 const NOT_CARRIED_OUT: &[Call] = &[
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.InstanceMarketOptions.MarketType", "spot")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.NetworkInterface.1.SubnetId", "subnet-1")]),
@@ -203,7 +203,7 @@ fn tags(list: &str, tags: &[(&str, &str)]) -> Vec<(String, String)> {
 #[tokio::test]
 async fn invalid_tags_are_refused_with_the_codes_of_each_service() {
     let test = TestCompute::start().await;
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let keys: Vec<String> = (0..51).map(|number| format!("k{number}")).collect();
     let many: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "v")).collect();
     let (key, value) = ("k".repeat(129), "v".repeat(257));
@@ -279,7 +279,7 @@ async fn invalid_tags_are_refused_with_the_codes_of_each_service() {
 #[tokio::test]
 async fn duplicates_are_refused_and_idempotent_calls_are_not() {
     let test = TestCompute::start().await;
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let upper = test.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
     assert_eq!(upper.field("Code"), "InvalidGroup.Duplicate", "names differ by more than their case");
 

@@ -14,7 +14,7 @@ fn times(factor: u32) -> Speed {
     factor.to_string().parse().unwrap()
 }
 
-const NOBODY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
+const EMPTY: &[(&str, &str)] = &[("MinSize", "0"), ("DesiredCapacity", "0")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over() {
@@ -58,7 +58,7 @@ async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over()
 #[tokio::test]
 async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     let test = TestCompute::start().await;
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let at = |seconds: i64| (OffsetDateTime::now_utc() + time::Duration::seconds(seconds)).format(&Rfc3339).unwrap();
     let (soon, later) = (at(2), at(3600));
     let put = async |form: &[(&str, &str)]| {
@@ -302,7 +302,7 @@ async fn a_refresh_waits_for_ignores_or_replaces_protected_instances() {
 #[tokio::test]
 async fn a_failed_launch_has_the_status_message_of_aws() {
     let test = TestCompute::start().await;
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let good = test.template_data(&stack.group_id, "PORT=\"8080\"").await;
     let with = |name: &str, value: &str| {
         let key = format!("LaunchTemplateData.{name}");
@@ -340,7 +340,7 @@ async fn a_failed_launch_has_the_status_message_of_aws() {
 #[tokio::test]
 async fn a_zone_without_the_instance_type_is_reported_and_the_group_uses_another() {
     let test = TestCompute::start().await;
-    let stack = test.create("/", NOBODY).await;
+    let stack = test.create("/", EMPTY).await;
     let offered =
         [("LocationType", "availability-zone"), ("Filter.1.Name", "instance-type"), ("Filter.1.Value.1", "m7i.large")];
     let offered = test.ok("ec2", "DescribeInstanceTypeOfferings", &offered).await;
@@ -506,7 +506,7 @@ async fn a_target_group_attached_later_counts_once_it_has_a_healthy_target() {
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let group = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", stack.target_group.as_str())];
     test.ok("autoscaling", "DetachLoadBalancerTargetGroups", &group).await;
-    test.until("nobody is registered", async || test.healthy(&stack).await == 0).await;
+    test.until("no target is healthy", async || test.healthy(&stack).await == 0).await;
     test.ok("autoscaling", "AttachLoadBalancerTargetGroups", &group).await;
     let state = async || {
         test.ok("autoscaling", "DescribeLoadBalancerTargetGroups", &[("AutoScalingGroupName", "web")])

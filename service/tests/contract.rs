@@ -221,7 +221,7 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
         let (address, _) = service.upload("ada", post, file).await;
         assert_eq!(service.put(&address, "image/jpeg").await, 200);
     }
-    // Somebody else, whose name begins like the names of the pictures.
+    // Another user, whose name begins like the names of the pictures.
     let nested = format!("ada/{post}");
     let theirs = service.write(nested.as_bytes(), "t").await;
     let (address, _) = service.upload(&nested, &theirs, "4.jpg").await;

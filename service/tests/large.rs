@@ -69,7 +69,7 @@ impl Table {
                 self.rows().remove(&name(&asked["Key"]["id"]));
                 json!({})
             }
-            other => panic!("nobody asks for {other}"),
+            other => panic!("{other} is not expected"),
         }
     }
 
@@ -220,7 +220,7 @@ fn ids(posts: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
-    // Whoever reads one segment after the other waits for ever for the others to be asked for.
+    // A reader that requests one segment after the other would wait forever for the others.
     let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
     let service = ServiceOn::table(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
     let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();

@@ -56,7 +56,7 @@ impl Visit {
         visit
     }
 
-    /// Lets pages of this origin send pictures to the bucket, and nobody else.
+    /// Lets only pages of this origin send pictures to the bucket.
     async fn pictures_from(&self, origin: &str) {
         let rule = CorsRule::builder().allowed_origins(origin).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
@@ -64,7 +64,7 @@ impl Visit {
         self.service.s3.put_bucket_cors().bucket(BUCKET).cors_configuration(cors).send().await.unwrap();
     }
 
-    /// Opens the page, as whoever logged in last.
+    /// Opens the page as the user that logged in last.
     async fn open(&self) {
         self.page.open(&self.front.url).await;
         self.until("the list", "document.querySelector('#posts[aria-busy=false]')").await;
@@ -360,7 +360,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     visit.told("Deleted").await;
     assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (1, 0));
 
-    // Whoever logs out leaves nothing of what was being written.
+    // Logging out removes drafts.
     page.keys("#post-title", "A secret").await;
     page.click("#logout").await;
     visit.until("the login", "!document.querySelector('#login').hidden").await;
@@ -454,7 +454,7 @@ async fn pictures_are_uploaded_without_metadata() {
     std::fs::write(&lake, [begin, &upright[..], &comment, rest, SECRET].concat()).unwrap();
     let noise = visit.noise();
     let pixels = std::fs::read(&noise).unwrap();
-    // The checksum of what is dropped is nobody's concern.
+    // The checksum of a dropped segment is irrelevant.
     let chunk = [&[0, 0, 0, SECRET.len() as u8][..], b"tEXt", SECRET, &[0; 4]].concat();
     let (begin_of_png, rest_of_png) = pixels.split_at(33);
     std::fs::write(&noise, [begin_of_png, &chunk, rest_of_png].concat()).unwrap();
@@ -558,7 +558,7 @@ async fn labels_are_polled_for_after_a_reload() {
     visit.told("In the picture: Lake").await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
 
-    // Nobody looks for what was sent an hour ago: another picture can be given, and whoever logs out leaves nothing.
+    // Labels of an hour-old upload are no longer awaited: another picture can be added, and logging out leaves nothing.
     visit.service.write(b"Ada", "Long ago").await;
     visit.open().await;
     let post = visit.post("Long ago").await;
@@ -877,7 +877,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     let direction = "getComputedStyle([...document.querySelectorAll('.post h3')].at(-1)).direction";
     assert_eq!(page.value(direction).await, "rtl");
 
-    // What is long is folded until somebody wants to read it.
+    // Long text is folded until the user expands it.
     let folded = visit.post("👋🏽 hello 🎉").await;
     let height = format!("document.querySelector(\"{folded} .text\").getBoundingClientRect().height");
     let before = page.value(&height).await.as_f64().unwrap();

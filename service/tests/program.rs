@@ -155,7 +155,7 @@ fn any_value_of_an_aws_setting_gives_a_running_service_or_a_one_line_error() {
                 }
             }
             if first["message"] == "listening" {
-                // Where nobody is.
+                // Where no server listens.
                 let address = first["address"].as_str().unwrap();
                 if !name.starts_with("AWS_ENDPOINT_URL") {
                     let answer = ask(address, "GET /posts", "", "");
@@ -300,7 +300,7 @@ fn requests_in_flight_are_finished_after_a_stop_signal() {
 #[test]
 fn its_log_has_a_line_for_each_request_and_no_user_data() {
     let dir = tempfile::tempdir().unwrap();
-    // Nobody is there, and it is a machine that answers at once that this is so.
+    // The port is closed, and the connection is refused at once.
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
     let mut running = start(program(&dir, &[ENOUGH, &nowhere].concat()));
     let root = "1-67891233-abcdef012345678912345678";
@@ -387,7 +387,7 @@ fn refuse(mut stream: TcpStream) {
 #[test]
 fn a_client_that_disconnects_early_is_logged_and_counted() {
     let dir = tempfile::tempdir().unwrap();
-    // Whoever is there takes calls and never answers.
+    // The server accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let more = [("AWS_ENDPOINT_URL", &*endpoint), ("METRICS_PORT", "0")];

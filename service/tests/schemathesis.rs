@@ -1,4 +1,4 @@
-//! Somebody else's tests: schemathesis reads the OpenAPI document and tries everything that it allows, and what it does
+//! Independent tests: schemathesis reads the OpenAPI document and tries everything that it allows, and what it does
 //! not, with all of its checks.
 
 mod support;

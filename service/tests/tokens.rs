@@ -227,7 +227,7 @@ async fn published_keys_are_cached_and_fetched_again_for_an_unknown_key() {
         assert_eq!(answer.status(), StatusCode::CREATED);
     }
     assert_eq!(issuer.asked(), 2);
-    // The old key is withdrawn. Whoever makes up keys does not make the service ask for each of them.
+    // The old key is withdrawn. Unknown key ids do not cause a request each.
     for _ in 0..20 {
         refused(service.post(old.bearer(&claims("ada")).as_bytes(), POST).await).await;
     }

@@ -184,7 +184,7 @@ impl Chromium {
     }
 
     /// Starts the driver at a free port, until it has one: it wants the same port on two addresses, and with several
-    /// starting at once, somebody else may have the second.
+    /// starting at once, another process may have the second.
     fn driver() -> (Child, BufReader<ChildStdout>, u16) {
         for _ in 0..20 {
             let mut driver = Command::new(installed(&["chromedriver"]))

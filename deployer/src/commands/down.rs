@@ -142,7 +142,7 @@ async fn carry_out(session: &Session, page: &Page, plan: Plan, lease: Option<Lea
     Ok(outcomes)
 }
 
-/// Plans the removal of everything except what is to be kept and what that needs.
+/// Plans the removal of everything except the resources to keep and their dependencies.
 async fn removal(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failure> {
     unless_stopped(look(session, keep)).await
 }

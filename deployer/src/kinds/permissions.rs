@@ -18,7 +18,7 @@ pub struct Permissions {
     pub function: String,
 }
 
-/// The settings: who may invoke the function.
+/// The settings: the principals that may invoke the function.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
     /// By statement id; ours begin with `deployer-`.

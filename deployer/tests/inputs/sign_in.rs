@@ -67,7 +67,7 @@ fn answer(mut stream: TcpStream, answers: impl Fn(&str) -> Answer) -> std::io::R
 }
 
 /// A port at which nobody listens.
-fn nobody() -> String {
+fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     format!("http://{}", listener.local_addr().expect("it has an address"))
 }
@@ -95,7 +95,7 @@ struct Case<'a> {
     credentials: &'a str,
     /// Other files below the home directory.
     files: &'a [(&'a str, &'a str)],
-    /// Variables. `SERVER` is the address of the server, `NOBODY` one at which nobody listens.
+    /// Variables. `SERVER` is the address of the server, `CLOSED` one at which nobody listens.
     variables: &'a [(&'a str, &'a str)],
     arguments: &'a [&'a str],
     server: Option<Answers>,
@@ -119,7 +119,7 @@ fn run(case: &Case) -> (Project, Said) {
     }
     let server = case.server.map(serve).unwrap_or_default();
     let value = |value: &str| {
-        value.replace("SERVER", &server).replace("NOBODY", &nobody()).replace('~', &home.display().to_string())
+        value.replace("SERVER", &server).replace("CLOSED", &closed_port()).replace('~', &home.display().to_string())
     };
     let variables: Vec<(&str, String)> = case.variables.iter().map(|(name, text)| (*name, value(text))).collect();
     let mut variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -203,7 +203,7 @@ fn a_run_without_credentials_is_refused() {
         },
         Case {
             what: "no metadata service",
-            variables: &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", "NOBODY")],
+            variables: &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", "CLOSED")],
             error: "there are no AWS credentials here: AWS_ACCESS_KEY_ID is not set, ~/.aws/config or ~/.aws/credentials has no profile default, and no instance metadata service answers at http://127.0.0.1:PORT",
             hint: "AWS Details",
             ..Case::default()
@@ -442,7 +442,7 @@ fn a_missing_or_expired_login_names_the_command_that_renews_it() {
             what: "a portal that cannot be reached",
             config: SSO,
             files: &[(SSO_TOKEN, &fresh)],
-            variables: &[("AWS_ENDPOINT_URL_SSO", "NOBODY")],
+            variables: &[("AWS_ENDPOINT_URL_SSO", "CLOSED")],
             arguments: &["--profile", "dev"],
             error: &format!("{who}: IAM Identity Center cannot be reached: Connection refused (os error 111)"),
             hint: "check the network",
@@ -595,7 +595,7 @@ fn a_role_that_cannot_be_assumed_is_named_with_its_profile() {
         },
         Case {
             what: "a container that nobody serves",
-            variables: &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "NOBODY/creds")],
+            variables: &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "CLOSED/creds")],
             error: "cannot sign in with the credentials of this container (http://127.0.0.1:PORT/creds): the container's credentials server cannot be reached: Connection refused (os error 111)",
             hint: "check the network",
             ..Case::default()
@@ -665,7 +665,7 @@ fn a_refusal_of_keys_by_aws_is_shown_with_the_remedy() {
         |_| xml(403, "InvalidClientTokenId", "The security token included in the request is invalid.");
     let temporary = &[KEYS, &[("AWS_SESSION_TOKEN", "t")]].concat();
     let at = |endpoint: &'static str| [&KEYS[..2], &[("AWS_ENDPOINT_URL", endpoint)]].concat();
-    let (closed, nameless, html) = (at("NOBODY"), at("http://sts.invalid"), at("SERVER"));
+    let (closed, nameless, html) = (at("CLOSED"), at("http://sts.invalid"), at("SERVER"));
     check_all(vec![
         Case {
             what: "an ended session in variables",
@@ -976,7 +976,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     }
     let runs = Mutex::new(runs);
     let wrong = Mutex::new(Vec::new());
-    let next = || runs.lock().expect("nobody panics with it").pop();
+    let next = || runs.lock().expect("the lock is not poisoned").pop();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -990,13 +990,13 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
                         .count();
                     let is_told = [64, 77, 78].contains(&said.code) && errors == 1 && said.stderr.contains("hint: ");
                     if said.stderr.contains("panicked") || !(is_signed_in || is_told) {
-                        wrong.lock().expect("nobody panics with it").push(format!("{what}: {}", said.all()));
+                        wrong.lock().expect("the lock is not poisoned").push(format!("{what}: {}", said.all()));
                     }
                 }
             });
         }
     });
-    let wrong = wrong.into_inner().expect("nobody panics with it");
+    let wrong = wrong.into_inner().expect("the lock is not poisoned");
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -1062,7 +1062,7 @@ fn calls_use_the_configured_proxies_and_endpoints() {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
     let all = heard.clone();
     let proxy = serve(move |request| {
-        all.lock().expect("nobody panics with it").push(request.lines().next().unwrap_or_default().to_owned());
+        all.lock().expect("the lock is not poisoned").push(request.lines().next().unwrap_or_default().to_owned());
         Answer::Says(403, "text/plain", "no".into())
     });
     for (variables, expected) in [
@@ -1079,11 +1079,11 @@ fn calls_use_the_configured_proxies_and_endpoints() {
             Some("CONNECT sts.us-east-1.api.aws:443 HTTP/1.1"),
         ),
     ] {
-        heard.lock().expect("nobody panics with it").clear();
+        heard.lock().expect("the lock is not poisoned").clear();
         let project = Project::with(STACK);
         let said = project.run_with(&["plan"], &[&KEYS[..2], variables].concat());
         assert_eq!(said.code, 77, "{}", said.all());
-        let heard = heard.lock().expect("nobody panics with it").clone();
+        let heard = heard.lock().expect("the lock is not poisoned").clone();
         assert_eq!(heard.first().map(String::as_str), expected, "{variables:?}: {heard:?} {}", said.all());
         if let Some((name, _)) = variables.first().filter(|_| expected.is_some()) {
             assert!(said.stderr.contains(&format!("cannot be reached by way of {name}")), "{}", said.all());
@@ -1209,7 +1209,7 @@ fn a_missing_or_expired_console_login_names_the_command_that_renews_it() {
             what: "nobody to renew it",
             config: LOGIN,
             files: &[(LOGIN_TOKEN, &old)],
-            variables: &[("AWS_ENDPOINT_URL_SIGNIN", "NOBODY")],
+            variables: &[("AWS_ENDPOINT_URL_SIGNIN", "CLOSED")],
             arguments: dev,
             error: &format!("{who}: AWS Sign-In cannot be reached: Connection refused (os error 111)"),
             hint: "check the network",

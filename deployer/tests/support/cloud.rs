@@ -41,7 +41,7 @@ pub async fn upload(endpoint: &str, keys: (&str, &str), key: &str) {
 /// Waits until a bucket's notification is in force, which takes S3 some minutes (docs/aws.md §4.6): from then on the
 /// labeler removes a picture without a post.
 pub async fn notification_is_in_force(aws: &Aws, bucket: &str) {
-    let key = "nobody/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
+    let key = "no-one/018f0000-0000-7000-8000-000000000001/018f0000-0000-7000-8000-000000000002nothing.jpg";
     let picture = || aws.s3.put_object().bucket(bucket).key(key).body(b"no picture".to_vec().into());
     until("the notification to be in force", async || {
         picture().send().await.expect("an object can be put");

@@ -1,4 +1,4 @@
-//! Somebody who changes the stack `postagram` by hand, past the deployer.
+//! Changes to the stack `postagram` by hand, without the deployer.
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ const WEB: &str = "postagram-web";
 /// What stands behind the load balancer at one port.
 const AT_PORT: &str = "postagram-web-8080";
 
-/// Instance profiles that are nobody's.
+/// Unowned instance profiles.
 const BY_HAND: [&str; 2] = ["by-hand", "by-hand-too"];
 /// Two of AWS's own policies.
 const MANAGED: [&str; 2] =
     ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"];
 
-/// Somebody's, with the account's own credentials.
+/// Changes made with the account's own credentials.
 pub struct Hands<'a> {
     aws: &'a Aws,
 }
@@ -84,7 +84,7 @@ impl<'a> Hands<'a> {
             "auto_scaling_group.web" => self.group(field).await,
             "artifact.web" => self.change_artifact(field).await,
             "launch_template.web" => self.template(field).await,
-            _ => panic!("nobody knows how to change {address}"),
+            _ => panic!("there is no change by hand for {address}"),
         }
         if address.starts_with("table.") || address.starts_with("function.") {
             self.settled().await;
@@ -269,7 +269,7 @@ impl<'a> Hands<'a> {
                 let (name, value) = match variable {
                     "environment.BUCKET" => ("BUCKET", "elsewhere"),
                     "environment.DEBUG" => ("DEBUG", "1"),
-                    other => panic!("nobody knows how to change {other}"),
+                    other => panic!("there is no change by hand for {other}"),
                 };
                 variables.insert(name.into(), value.into());
                 update.environment(Environment::builder().set_variables(Some(variables)).build())
@@ -439,7 +439,7 @@ impl<'a> Hands<'a> {
         listeners.expect("listeners").listeners()[0].listener_arn().expect("it has an ARN").to_owned()
     }
 
-    /// Has the listener give so many of ten requests to our target group and the others to somebody else's.
+    /// Has the listener give so many of ten requests to our target group and the others to another one.
     async fn share(&self, ours: i32) {
         let elb = &self.aws.elb;
         let other = elb.create_target_group().name("other").port(1).protocol(ProtocolEnum::Http);
@@ -580,7 +580,7 @@ impl<'a> Hands<'a> {
         call.send().await.expect("a version can be made");
     }
 
-    /// Writes whose something is: a stack's, or nobody's.
+    /// Sets the owner of a resource: a stack, or none.
     pub async fn give(&self, address: &str, owner: Option<&str>) {
         match address {
             "bucket.images" => self.give_bucket(IMAGES, owner).await,
@@ -596,7 +596,7 @@ impl<'a> Hands<'a> {
             "load_balancer.web" => self.give_in_elb(self.load_balancer().await, owner).await,
             "listener.web" => self.give_in_elb(self.listener_arn().await, owner).await,
             "auto_scaling_group.web" => self.give_group(owner).await,
-            _ => panic!("nobody knows whose {address} is"),
+            _ => panic!("{address} has no owner tags"),
         }
     }
 
@@ -727,7 +727,7 @@ impl<'a> Hands<'a> {
     }
 
     /// Puts into the images bucket everything that can be in one: versions of these keys, for each a marker that says
-    /// that it is deleted, and an upload that nobody finishes.
+    /// that it is deleted, and an incomplete upload.
     pub async fn fill_bucket(&self, keys: &[&str]) {
         let s3 = &self.aws.s3;
         let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -769,7 +769,7 @@ impl<'a> Hands<'a> {
     pub async fn take_from_lists(&self) {
         for profile in BY_HAND {
             let call = self.aws.iam.delete_instance_profile().instance_profile_name(profile);
-            call.send().await.expect("nobody's role is in it any more");
+            call.send().await.expect("there is no role in it any more");
         }
     }
 

@@ -9,7 +9,7 @@ use super::cloud::connect;
 /// What there is, and how often.
 pub type Inventory = BTreeMap<String, usize>;
 
-/// Everything in an account, whoever owns it, read from the AWS itself.
+/// Everything in an account, whoever owns it, as AWS lists it.
 pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     let aws = connect(endpoint, keys).await;
     let mut seen = Seen::default();

@@ -52,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How many runs are watched to know which calls every run makes.
 const WATCHED: usize = 3;
 
-/// How a run goes that nobody disturbs.
+/// How an undisturbed run goes.
 #[derive(Debug, Clone)]
 pub struct Undisturbed {
     /// What there is at the end.
@@ -218,7 +218,7 @@ impl Scene {
         self.restore();
     }
 
-    /// What a run makes that nobody disturbs, and by which calls. Nothing is left of it.
+    /// What an undisturbed run creates, and by which calls. Everything is removed again.
     pub async fn undisturbed(&self, phase: Phase) -> Undisturbed {
         self.prepare(phase).await;
         let undisturbed = self.watch(phase).await;
@@ -226,7 +226,7 @@ impl Scene {
         undisturbed
     }
 
-    /// Runs a command that nobody disturbs.
+    /// Runs a command undisturbed.
     pub async fn watch(&self, phase: Phase) -> Undisturbed {
         self.proxy.reset();
         self.done(phase).await;
@@ -235,7 +235,7 @@ impl Scene {
         Undisturbed { goal: self.inventory().await, calls, mutating }
     }
 
-    /// What every run makes that nobody disturbs. Calls that only some of them make are left out: what is asked again
+    /// What every undisturbed run creates. Calls that only some of them make are left out: what is asked again
     /// until it is so, and what was refused for the moment and repeated.
     pub async fn steady(&self, phase: Phase) -> Undisturbed {
         let mut steady = self.undisturbed(phase).await;

@@ -24,7 +24,7 @@ fn program() -> Command {
 
 const KEY: &str = "ada/018f2f6e-0000-7000-8000-00000000000a/5b1f7c1e-0000-4000-8000-000000000001cat.jpg";
 
-/// A post of ada's with a picture that nobody has labelled.
+/// A post of ada's with an unlabelled picture.
 async fn with_picture() -> TestLabeler {
     let test = TestLabeler::start().await;
     test.add_post("ada", POST).await;

@@ -29,7 +29,7 @@ pub struct Decoder {
     signature: Option<String>,
 }
 
-/// What comes next.
+/// What the decoder expects next.
 #[derive(Debug, Default, Clone, Copy)]
 enum At {
     #[default]

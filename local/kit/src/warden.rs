@@ -59,7 +59,7 @@ impl Post {
         };
         // It was ended: the next one learns of all groups.
         if let Err(fault) = told.or_else(|_| self.hire()) {
-            tracing::warn!(%fault, "nobody will end the processes of instances and functions if this server is killed");
+            tracing::warn!(%fault, "the processes of instances and functions will outlive this server if it is killed");
         }
     }
 

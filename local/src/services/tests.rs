@@ -77,7 +77,7 @@ fn who_one_is_may_be_asked_by_everybody_and_nothing_else() {
 
 #[test]
 fn a_role_that_may_nothing_is_denied_everything_and_is_told_the_action() {
-    let nobody = Caller::in_role("me".into(), "id".into(), "us-east-1", None, Arc::default());
+    let powerless = Caller::in_role("me".into(), "id".into(), "us-east-1", None, Arc::default());
     let mut actions = BTreeSet::new();
     for service in SERVICES {
         for row in (service.rows)().filter(|row| !matches!(row.needs, Needs::Nothing)) {
@@ -86,7 +86,7 @@ fn a_role_that_may_nothing_is_denied_everything_and_is_told_the_action() {
             let call = Call { row: Some(row), ..Call::of(service.name, row.name, Protocol::Query, input) };
             let asked = Asked { call: &call, request: &request, region: "us-east-1", role_arn: &|_| None };
             let needs = asked.needs();
-            let text = nobody.may(needs.first().expect(row.name)).unwrap_err().text();
+            let text = powerless.may(needs.first().expect(row.name)).unwrap_err().text();
             let action = text.split("perform: ").nth(1).unwrap().split_whitespace().next().unwrap();
             assert_eq!(action, needs[0].action, "{} {}", service.name, row.name);
             actions.extend(action.split_once(':').map(|(service, _)| service.to_owned()));
@@ -157,7 +157,7 @@ fn every_list_comes_in_pages_or_is_known_to_be_whole() {
 }
 
 #[test]
-fn a_call_is_noted_with_its_effect_and_one_that_nobody_answers_has_none() {
+fn a_call_is_recorded_with_its_effect_and_an_unimplemented_one_has_none() {
     let target = |target: &str| {
         let headers = [("x-amz-target".parse().unwrap(), target.parse().unwrap())].into_iter().collect();
         routing::identify(&Request { headers, ..Request::default() }).mutating()

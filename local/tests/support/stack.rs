@@ -404,7 +404,7 @@ runcmd:
         {
             assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
         }
-        // Whoever forwards requests, or takes the service for another one, is no program of the instance.
+        // A proxy, or a client with another host name, is not a program of the instance.
         let life = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
         assert_eq!(new_token(&format!("{life}X-Forwarded-For: 127.0.0.1\r\n")).await.status, 403);
         for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("169.254.169.254", 401)] {

@@ -26,7 +26,7 @@ pub struct Route {
     pub next: Next,
 }
 
-/// What comes next for a request.
+/// The next step of a request.
 pub enum Next {
     /// One of these groups, by their weights.
     Groups(Vec<Group>),

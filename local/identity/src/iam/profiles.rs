@@ -49,7 +49,7 @@ pub(super) fn list(state: &State, params: &Params) -> Answer {
 pub(super) fn list_of_role(state: &State, params: &Params) -> Answer {
     let name = required(params, "RoleName")?;
     if state.role(name).is_none() {
-        return Err(not_found(format!("The role with name {name} cannot be found.")));
+        return Err(roles::no_role(name));
     }
     let mut xml = Xml::new();
     xml.text("IsTruncated", false)
@@ -72,7 +72,7 @@ pub(super) fn add_role(state: &mut State, params: &Params) -> Answer {
     let role = state.role(wanted).map(|role| role.name.clone());
     let profile = one_mut(state, params)?;
     let Some(role) = role else {
-        return Err(not_found(format!("The role with name {wanted} cannot be found.")));
+        return Err(roles::no_role(wanted));
     };
     if !profile.roles.is_empty() {
         return Err(refusal("LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
@@ -85,7 +85,7 @@ pub(super) fn remove_role(state: &mut State, params: &Params) -> Answer {
     let unwanted = required(params, "RoleName")?;
     let profile = one_mut(state, params)?;
     let Some(at) = profile.roles.iter().position(|role| role.eq_ignore_ascii_case(unwanted)) else {
-        return Err(not_found(format!("The role with name {unwanted} cannot be found.")));
+        return Err(roles::no_role(unwanted));
     };
     profile.roles.remove(at);
     Ok(Xml::new())

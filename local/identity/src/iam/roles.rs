@@ -4,6 +4,7 @@ use super::state::{AttachedPolicy, InlinePolicy, Role, State, arn, key, now, uni
 use super::{Answer, conflict, document, exists, not_found, paths, refusal, required, tag_list, tags};
 use kit::answer::Refusal;
 use kit::query::{Params, Xml};
+use kit::taken;
 
 pub(super) fn create(state: &mut State, params: &Params) -> Answer {
     let name = required(params, "RoleName")?;
@@ -37,24 +38,16 @@ pub(super) fn create(state: &mut State, params: &Params) -> Answer {
 /// How long sessions may be unless the role says otherwise, in seconds.
 const SESSION_S: u32 = 3600;
 
-/// The services whose roles have another name than that of their host.
-const LINKED: &[(&str, &str)] = &[
-    ("autoscaling.amazonaws.com", "AutoScaling"),
-    ("elasticloadbalancing.amazonaws.com", "ElasticLoadBalancing"),
-    ("ops.apigateway.amazonaws.com", "APIGateway"),
-    ("replication.dynamodb.amazonaws.com", "DynamoDBReplication"),
-    ("spot.amazonaws.com", "EC2Spot"),
-];
+/// The services here that have a role of their own, and what its name ends with.
+const LINKED: &[(&str, &str)] =
+    &[("autoscaling.amazonaws.com", "AutoScaling"), ("elasticloadbalancing.amazonaws.com", "ElasticLoadBalancing")];
 
 pub(super) fn create_linked(state: &mut State, params: &Params) -> Answer {
     let service = required(params, "AWSServiceName")?;
-    let known = LINKED.iter().find(|(host, _)| *host == service).map(|(_, name)| (*name).to_owned());
-    let name = known.unwrap_or_else(|| {
-        let host: String =
-            service.split('.').next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
-        let (first, rest) = host.split_at(host.len().min(1));
-        first.to_ascii_uppercase() + rest
-    });
+    let Some((_, name)) = LINKED.iter().find(|(host, _)| *host == service) else {
+        let text = format!("the local AWS has no service-linked role for {service}");
+        return Err(Refusal::new(501, taken::NOT_IMPLEMENTED, text));
+    };
     let name = format!("AWSServiceRoleFor{name}");
     if state.role(&name).is_some() {
         let text = format!("Service role name {name} has been taken in this account, please try a different suffix.");
@@ -257,13 +250,12 @@ fn one<'a>(state: &'a State, params: &Params) -> Result<&'a Role, Refusal> {
     state.role(name).ok_or_else(|| no_role(name))
 }
 
-/// The role of a call that changes it. AWS alone changes those of its services.
 fn one_mut<'a>(state: &'a mut State, params: &Params) -> Result<&'a mut Role, Refusal> {
     let name = required(params, "RoleName")?;
     state.roles.get_mut(&key(name)).ok_or_else(|| no_role(name))
 }
 
-fn no_role(name: &str) -> Refusal {
+pub(super) fn no_role(name: &str) -> Refusal {
     not_found(format!("The role with name {name} cannot be found."))
 }
 

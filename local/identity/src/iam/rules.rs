@@ -115,19 +115,12 @@ pub(super) fn check_principals(form: &Form, is_there: impl Fn(&str) -> bool) -> 
     }
 }
 
-/// What a role or profile may hold, and which of them may not be touched.
+/// Checks a call that changes something against the quotas of its role; roles of AWS's services cannot be changed.
 pub(super) fn check_limits(operation: &str, form: &Form, state: &State) -> Result<(), Refusal> {
     check_tags(operation, form, state)?;
     let role = form.get("RoleName").and_then(|name| state.role(name));
-    if operation == "AddRoleToInstanceProfile" {
-        let profile = form.get("InstanceProfileName").and_then(|name| state.profile(name));
-        if profile.is_some_and(|profile| !profile.roles.is_empty()) {
-            return Err(exceeded("Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1"));
-        }
-    }
     let Some(role) = role else { return Ok(()) };
-    let reads = operation.starts_with("Get") || operation.starts_with("List");
-    if role.path.starts_with("/aws-service-role/") && !reads {
+    if role.path.starts_with("/aws-service-role/") {
         let name = &role.name;
         let text = format!(
             "Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"

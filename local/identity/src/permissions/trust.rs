@@ -167,7 +167,7 @@ mod tests {
         let not_for = format!(
             r#""Action":"sts:AssumeRole",{service},"Condition":{{"ArnNotEquals":{{"aws:SourceArn":"arn:aws:x:::y"}}}}"#
         );
-        assert!(!statement(&not_for).lets_service("lambda.amazonaws.com"), "nobody knows for what it calls");
+        assert!(!statement(&not_for).lets_service("lambda.amazonaws.com"), "the condition key is unknown");
 
         assert!(!statement(&format!(r#""Action":"sts:TagSession",{service}"#)).lets_service("lambda.amazonaws.com"));
         let others = statement(&format!(r#""Action":"sts:assumeROLE","NotPrincipal":{{"AWS":"{me}"}}"#));
