@@ -34,6 +34,7 @@ const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "ownership: BucketOwnerPreferred → BucketOwnerEnforced"),
     ("bucket.images", "cors: [] → [*"),
     ("bucket.images", "unfinished_uploads_end_days: 1"),
+    ("bucket.images", "boot_reports_end_days: 14 → nothing"),
     ("bucket.images", "protected: true → false"),
     ("bucket.images", "tags.course: cloud"),
     ("table.posts", "billing: PROVISIONED → PAY_PER_REQUEST"),
@@ -324,7 +325,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     let target_group = hands.target_group_arn().await;
     let (load_balancer, port) = (hands.load_balancer().await, 80);
     fields.of(Listener { load_balancer, target_group: target_group.clone(), port }).await;
-    fields.of(AutoScalingGroup { name: name("web-8080") }).await;
+    fields.of(AutoScalingGroup::named(&name("web-8080"))).await;
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group, seen) = (hands.listener_arn().await, name("web-8080"), BTreeMap::new());
     fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;

@@ -70,14 +70,15 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
     for (role, policy) in &needed {
         // Without its program the service is gone for a while: that comes last.
         let mut each = permissions(policy);
-        each.sort_by_key(|permission| permission.statement == "FetchProgram");
+        let last = ["WriteReports", "FetchProgram"];
+        each.sort_by_key(|permission| last.iter().position(|statement| *statement == permission.statement));
         for permission in each {
             let Permission { statement, action } = &permission;
             statements.insert((role.clone(), statement.clone()));
             stage.put(role, &without(policy, &permission)).await;
             let before = stage.denials(role, action).await.len();
             let told = match statement.as_str() {
-                "FetchProgram" => stage.restart_the_service().await,
+                "FetchProgram" | "WriteReports" => stage.restart_the_service(action).await,
                 "WriteLogs" => stage.log_a_line().await.expect_err(action),
                 _ => {
                     let user = format!("{role}-{statement}-{}", action.replace(':', "-"));
@@ -344,8 +345,9 @@ impl Stage {
         if found.events().is_empty() { Err(format!("the log does not have {id}")) } else { Ok(id) }
     }
 
-    /// Kills the service, which its instance starts again: it fetches the program anew. What the console then says.
-    async fn restart_the_service(&self) -> String {
+    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the denial of
+    /// this action on the console.
+    async fn restart_the_service(&self, action: &str) -> String {
         let status: Value = reqwest::get(format!("{}/_local/status", self.endpoint))
             .await
             .expect("an answer")
@@ -359,11 +361,12 @@ impl Stage {
             assert!(killed.is_ok_and(|status| status.success()), "{process}");
         }
         eventually("a word on the console", async || {
-            let console = self.aws.ec2.get_console_output().instance_id(&id).send().await.expect("a console");
+            let console =
+                self.aws.ec2.get_console_output().instance_id(&id).latest(true).send().await.expect("a console");
             let text = BASE64_STANDARD.decode(console.output().unwrap_or_default()).expect("base64");
             let text = String::from_utf8_lossy(&text).into_owned();
-            let told = |line: &&str| line.contains("fatal error") && line.contains("is not authorized to perform");
-            text.lines().rev().find(told).map(str::to_owned)
+            let denied = format!("is not authorized to perform: {action} ");
+            text.lines().rev().find(|line| line.contains(&denied)).map(str::to_owned)
         })
         .await
     }

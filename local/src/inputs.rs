@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
@@ -138,16 +137,7 @@ fn head(request: &Request) -> Option<http::request::Parts> {
 
 /// Boots an instance below `root` from user data, up to its programs, which are read but not started.
 pub async fn boot(root: &Path, user_data: &str) {
-    compute::rehearse(root, &NoObjects, user_data).await;
-}
-
-struct NoObjects;
-
-#[async_trait]
-impl compute::Objects for NoObjects {
-    async fn get(&self, _bucket: &str, _key: &str) -> Result<Bytes, String> {
-        Err("NoSuchKey: The specified key does not exist.".to_owned())
-    }
+    compute::rehearse(root, user_data).await;
 }
 
 fn split(mut text: &[u8]) -> Vec<&[u8]> {

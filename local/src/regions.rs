@@ -15,11 +15,11 @@ use time::Duration;
 use tokio::sync::Mutex;
 
 use chaos::Faults;
-use compute::Compute;
+use compute::{Compute, Right};
 use functions::lambda::{CodeObjects, Lambda};
 use identity::credentials::{Access, session_arn, session_id, user_arn};
 use identity::iam::Iam;
-use identity::permissions::Caller;
+use identity::permissions::{Caller, Need};
 use kit::ACCOUNT;
 use kit::answer::{Refusal, Response, not_implemented};
 use kit::call::{Call, Request};
@@ -271,6 +271,11 @@ impl compute::Objects for ObjectsOf {
         let found = self.0.object(bucket, key, s3::IN_MEMORY).await;
         found.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
     }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        let put = self.0.put_for(&Caller::owner(String::new(), ""), bucket, key, bytes).await;
+        put.map_err(|refusal| format!("{}: {}", refusal.code, refusal.message))
+    }
 }
 
 /// How long an instance uses one set of credentials.
@@ -293,9 +298,13 @@ impl compute::Roles for RolesOf {
         self.iam.role_of_profile(profile)
     }
 
-    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String> {
+    async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
         let caller = self.iam.in_role(role, session_arn(role, session), session_id(session), &self.region);
-        let need = s3::object_need("GetObject", &s3::object_arn(bucket, key), None);
+        let need = match what {
+            Right::Read => s3::object_need("GetObject", &s3::object_arn(bucket, key), None),
+            Right::Write => s3::object_need("PutObject", &s3::object_arn(bucket, key), None),
+            Right::List => Need::new("s3:ListBucket", s3::bucket_arn(bucket)),
+        };
         caller.may(&need).map_err(|denial| format!("AccessDenied: {}", denial.text()))
     }
 

@@ -116,7 +116,7 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
     let fate = |id: &String| states.iter().any(|(known, state)| known == id && state == "healthy");
     let fates: Vec<bool> = launched.iter().map(fate).collect();
     if let Some(ill) = launched.iter().zip(&fates).find(|(_, healthy)| !**healthy) {
-        let console = test.console(ill.0).await;
+        let console = test.console(ill.0).await + &test.journal(ill.0).await;
         let expected = match kind {
             ChaosKind::BootFail => "cloud-init: ERROR: Failed to run module scripts-user",
             _ => "web.service: Main process exited, code=killed, status=9/KILL",

@@ -450,9 +450,9 @@ async fn a_service_that_exits_at_once_reaches_the_start_limit_of_its_unit() {
     test.set_desired(1).await;
     test.until("there is an instance", async || test.instance_ids().await.len() == 1).await;
     let id = test.instance_ids().await.remove(0);
-    test.until("systemd gives up", async || test.console(&id).await.contains("Start request repeated too quickly."))
+    test.until("systemd gives up", async || test.journal(&id).await.contains("Start request repeated too quickly."))
         .await;
-    let console = test.console(&id).await;
+    let journal = test.journal(&id).await;
     for line in [
         "tiny_service dies as it was told",
         "web.service: Main process exited, code=exited, status=1/FAILURE",
@@ -460,9 +460,9 @@ async fn a_service_that_exits_at_once_reaches_the_start_limit_of_its_unit() {
         "web.service: Scheduled restart job, restart counter is at 4.",
         "web.service: Failed with result 'start-limit-hit'.",
     ] {
-        assert!(console.contains(line), "{line} is not in {console}");
+        assert!(journal.contains(line), "{line} is not in {journal}");
     }
-    assert_eq!(console.matches("dies as it was told").count(), 5);
+    assert_eq!(journal.matches("dies as it was told").count(), 5);
     test.until("the load balancer sees it", async || {
         let health = [("TargetGroupArn", stack.target_group.as_str())];
         let health = test.ok("elasticloadbalancing", "DescribeTargetHealth", &health).await;
@@ -492,9 +492,9 @@ async fn a_service_has_the_memory_of_its_instance_type_and_no_more() {
         answer.is_some_and(|answer| answer.status == 200 && answer.body != pid)
     })
     .await;
-    let console = test.console(&test.instance_ids().await[0]).await;
-    assert!(console.contains("memory allocation of 1572864000 bytes failed"), "{console}");
-    assert!(console.contains("code=killed, status=6/ABRT"), "{console}");
+    let journal = test.journal(&test.instance_ids().await[0]).await;
+    assert!(journal.contains("memory allocation of 1572864000 bytes failed"), "{journal}");
+    assert!(journal.contains("code=killed, status=6/ABRT"), "{journal}");
     test.down(&stack).await;
     test.stop().await;
 }

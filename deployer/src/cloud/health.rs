@@ -9,7 +9,10 @@ use aws_sdk_autoscaling::types::{Activity, AutoScalingGroup, ScalingActivityStat
 use aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{cloud::aws::Aws, engine::Fault};
+use crate::{
+    cloud::{aws::Aws, why::report::End},
+    engine::Fault,
+};
 
 /// The health of a service at one moment, as AWS reports it.
 #[derive(Debug, Clone)]
@@ -75,25 +78,9 @@ pub async fn look(aws: &Aws, target_group: &str, group: &str) -> Result<Health, 
     Ok(health)
 }
 
-/// Explains why a service is not healthy: failed launches, the load balancer's reason for each target, and the end of
-/// one console.
-pub async fn reasons(aws: &Aws, target_group: &str, group: &str) -> Result<Vec<String>, Fault> {
-    let (targets, activities) = futures::try_join!(targets(aws, target_group), activities(aws, group))?;
-    let mut reasons = launches(&activities);
-    let ill: Vec<&Target> = targets.iter().filter(|target| target.state != "healthy").collect();
-    reasons.extend(ill.iter().map(|target| target.to_string()));
-    if let Some(target) = ill.iter().find(|target| target.state != "draining") {
-        // The console is the most informative, but not every instance has one yet.
-        let said = console(aws, &target.id).await.unwrap_or_default();
-        if !said.is_empty() {
-            reasons.push(format!("the console of {} ends with:", target.id));
-            reasons.extend(said.into_iter().map(|line| format!("  {line}")));
-        }
-    }
-    if reasons.is_empty() {
-        reasons.push("AWS reports neither a failed launch nor an unhealthy instance".into());
-    }
-    Ok(reasons)
+/// The error for a service that will not become healthy: its program exits again and again, each time alike.
+pub fn hopeless(service: &str, end: &End) -> Fault {
+    Fault::new("DescribeTargetHealth", NOT_HEALTHY, format!("{service} {end}"))
 }
 
 /// The error for a service that did not become healthy in the usual time. The last launch error explains the most.
@@ -170,7 +157,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-async fn targets(aws: &Aws, target_group: &str) -> Result<Vec<Target>, Fault> {
+pub(super) async fn targets(aws: &Aws, target_group: &str) -> Result<Vec<Target>, Fault> {
     let answer = aws.elb.describe_target_health().target_group_arn(target_group).send().await?;
     Ok(answer.target_health_descriptions().iter().map(target).collect())
 }
@@ -185,7 +172,7 @@ fn target(described: &TargetHealthDescription) -> Target {
     }
 }
 
-async fn describe(aws: &Aws, group: &str) -> Result<Option<AutoScalingGroup>, Fault> {
+pub(super) async fn describe(aws: &Aws, group: &str) -> Result<Option<AutoScalingGroup>, Fault> {
     let call = aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(group);
     Ok(call.send().await?.auto_scaling_groups.and_then(|groups| groups.into_iter().next()))
 }
@@ -197,7 +184,7 @@ fn wanted(group: &AutoScalingGroup) -> usize {
 }
 
 /// The group's latest activities, newest first.
-async fn activities(aws: &Aws, group: &str) -> Result<Vec<Activity>, Fault> {
+pub(super) async fn activities(aws: &Aws, group: &str) -> Result<Vec<Activity>, Fault> {
     let call = aws.autoscaling.describe_scaling_activities().auto_scaling_group_name(group).max_records(20);
     let mut activities = call.send().await?.activities.unwrap_or_default();
     activities.sort_by_key(|activity| std::cmp::Reverse(started_s(activity)));
@@ -209,9 +196,10 @@ fn started_s(activity: &Activity) -> i64 {
 }
 
 /// A text in a launch error, with the remedy (docs/aws.md §3.3).
-struct Refusal {
+pub(super) struct Refusal {
     text: &'static str,
-    advice: &'static str,
+    /// The remedy.
+    pub advice: &'static str,
     lasts: Lasts,
 }
 
@@ -266,7 +254,7 @@ fn failed_launch(activity: &Activity) -> Option<&str> {
     activity.status_message().filter(|_| has_failed(activity))
 }
 
-fn refusal_of(message: &str) -> Option<&'static Refusal> {
+pub(super) fn refusal_of(message: &str) -> Option<&'static Refusal> {
     REFUSALS.iter().find(|refusal| message.contains(refusal.text))
 }
 
@@ -285,27 +273,17 @@ fn final_failure(newest: &Activity, now: SystemTime) -> Option<Fault> {
     is_recent.then(|| Fault::new("Launch", LAUNCH_FAILED, message))
 }
 
-/// Each distinct launch error, newest first.
-fn launches(activities: &[Activity]) -> Vec<String> {
-    let mut reasons = Vec::new();
-    for message in activities.iter().filter_map(failed_launch) {
-        let line = match refusal_of(message) {
-            Some(refusal) => format!("{message} ({})", refusal.advice),
-            None => message.to_owned(),
-        };
-        if !reasons.contains(&line) {
-            reasons.push(line);
-        }
-    }
-    reasons.truncate(3);
-    reasons
-}
+/// The most lines of a console read.
+const LAST_LINES: usize = 200;
 
-/// The most lines of a console shown.
-const LAST_LINES: usize = 15;
-
-async fn console(aws: &Aws, instance: &str) -> Result<Vec<String>, Fault> {
-    let answer = aws.ec2.get_console_output().instance_id(instance).send().await?;
+/// Reads the latest console output. Types without the Nitro hypervisor have only the output of the last boot
+/// (docs/aws.md §8.5).
+pub(super) async fn console(aws: &Aws, instance: &str) -> Result<Vec<String>, Fault> {
+    let call = aws.ec2.get_console_output().instance_id(instance);
+    let answer = match call.clone().latest(true).send().await.map_err(Fault::from) {
+        Err(fault) if fault.code == "UnsupportedOperation" => call.send().await?,
+        answer => answer?,
+    };
     Ok(last_lines(answer.output().unwrap_or_default()))
 }
 
@@ -396,19 +374,11 @@ mod tests {
     }
 
     #[test]
-    fn the_same_failure_is_reported_once() {
-        let reasons = launches(&[failed(FREE_TIER, 2), failed("something new", 1), failed(FREE_TIER, 0)]);
-        assert_eq!(reasons.len(), 2);
-        assert!(reasons[0].starts_with(FREE_TIER) && reasons[0].ends_with("set `instance_type: t3.micro`)"));
-        assert_eq!(reasons[1], "something new");
-    }
-
-    #[test]
     fn a_console_is_shown_from_its_end_and_without_control_sequences() {
-        let text: String = (0..20).map(|n| format!("\u{1b}[32mline {n}\u{1b}[0m\r\n\r\n")).collect();
+        let text: String = (0..300).map(|n| format!("\u{1b}[32mline {n}\u{1b}[0m\r\n\r\n")).collect();
         let lines = last_lines(&STANDARD.encode(text));
         assert_eq!(lines.len(), LAST_LINES);
-        assert_eq!((lines[0].as_str(), lines[14].as_str()), ("line 5", "line 19"));
+        assert_eq!((lines[0].as_str(), lines[14].as_str()), ("line 100", "line 114"));
         assert!(last_lines("").is_empty());
     }
 }

@@ -6,3 +6,4 @@ pub mod lease;
 pub mod remedies;
 pub mod sign_in;
 pub mod site;
+pub mod why;

@@ -29,12 +29,13 @@ Examples:
   deployer plan                       what `up` would change on AWS
   deployer up --yes                   deploy without confirmation
   deployer up buckets tables          only these parts and what they need
+  deployer why web                    why this service is not healthy
   deployer outputs --write .env       fill in a .env for a service run by hand
   deployer down                       remove everything
 
 Exit codes:
   0    done
-  1    failed: what and why is on stderr; the same command continues
+  1    failed: what and why is on stderr; the same command continues; `why`: something is not healthy
   2    there are changes (plan --detailed-exitcode)
   3    done, but tables or buckets that are no longer in stack.yaml were kept (up --delete)
   64   wrong usage, or confirmation needed without a terminal (use --yes)
@@ -93,6 +94,8 @@ pub enum Command {
     Up(Up),
     /// Show what `up` would do, without changing anything
     Plan(PlanArgs),
+    /// Explain why a service or function is not healthy, with the evidence and the remedy
+    Why(Why),
     /// Remove everything the stack owns
     Down(Down),
     /// Print the stack's outputs, or fill them into a .env file
@@ -149,6 +152,13 @@ pub struct PlanArgs {
     /// Show the values of changed variables, which may be secret
     #[arg(long)]
     pub show_values: bool,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Services and functions of stack.yaml, such as `web` [default: all of them]
+    pub names: Vec<String>,
 }
 
 /// Arguments of `down`.

@@ -11,9 +11,10 @@ mod plan;
 mod standing;
 mod turn;
 mod up;
+mod why;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -28,11 +29,12 @@ use crate::{
         lease::Lease,
         sign_in,
         site::{Network, Site},
+        why::Verdict,
     },
     commands::cli::{Cli, Command, Global},
     config::{Config, did_you_mean},
     engine::{self, AT_ONCE, Event, Fault, Outcome, Pace, Plan, Planned, Span},
-    kinds,
+    kinds::{self, auto_scaling_group},
     machine::{
         pin::{Elsewhere, Home, Pin},
         signals,
@@ -60,6 +62,7 @@ pub async fn run(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Up(args) => up::run(global, &args).await,
         Command::Plan(args) => plan::run(global, &args).await,
+        Command::Why(args) => why::run(global, &args).await,
         Command::Down(args) => down::run(global, &args).await,
         Command::Outputs(args) => outputs::run(global, &args).await,
         Command::Schema => {
@@ -104,6 +107,8 @@ struct Session {
     standing: Mutex<Standing>,
     /// The times of all walks so far.
     walked: Mutex<Span>,
+    /// The causes found for services that are not healthy, by their paths in `stack.yaml`.
+    verdicts: Mutex<BTreeMap<String, Verdict>>,
 }
 
 /// Whether a command starts the local AWS, or accepts that it is not running.
@@ -157,7 +162,7 @@ impl Session {
             report::say(format!("signed in as {} with {}", site.caller_arn, provider.source().name()));
         }
         let lease_term = Duration::from_secs(global.lease.into());
-        let (wait, standing, walked) = Default::default();
+        let (wait, standing, walked, verdicts) = Default::default();
         Ok(Some(Session {
             config,
             file,
@@ -171,6 +176,7 @@ impl Session {
             wait,
             standing,
             walked,
+            verdicts,
         }))
     }
 
@@ -350,7 +356,16 @@ impl Session {
         let what = error.what().clone();
         // The artifact bucket and orphans belong to the stack as a whole.
         let line = error.sources().into_iter().chain(["name"]).find_map(|path| self.place(path));
-        Failure::from(error).at(line.map(|line| format!("{line} ({what})")))
+        let code = error.code().unwrap_or_default().to_owned();
+        let failure = Failure::from(error);
+        let failure = match (self.verdicts.lock().get(&what.section), code.as_str()) {
+            (Some(verdict), health::NOT_HEALTHY) => {
+                failure.hint(format!("{}, or raise --healthy-within", verdict.remedy))
+            }
+            (Some(verdict), auto_scaling_group::FAILED) => failure.hint(&verdict.remedy),
+            _ => failure,
+        };
+        failure.at(line.map(|line| format!("{line} ({what})")))
     }
 
     /// The place of a value of `stack.yaml`, as `stack.yaml:LINE`; the place of its mapping if the value is left out.
@@ -359,6 +374,26 @@ impl Session {
         written
             .filter(|path| path.contains('.') || *path == "name")
             .find_map(|path| place(&self.config, &self.file, path))
+    }
+
+    /// Remembers why a service is not healthy.
+    fn remember_cause(&self, service: &str, verdict: Verdict) {
+        self.verdicts.lock().insert(format!("services.{service}"), verdict);
+    }
+
+    /// The sentence that names a cause, with the line of `stack.yaml` that decides it.
+    fn sentence(&self, section: &str, verdict: &Verdict) -> String {
+        let (_, name) = section.split_once('.').unwrap_or(("", section));
+        let path = if verdict.field.is_empty() { section.to_owned() } else { format!("{section}.{}", verdict.field) };
+        match self.place(&path) {
+            Some(place) => format!("{name}: {} ({place})", verdict.words),
+            None => format!("{name}: {}", verdict.words),
+        }
+    }
+
+    /// The sentences of all causes found so far.
+    fn sentences(&self) -> Vec<String> {
+        self.verdicts.lock().iter().map(|(section, verdict)| self.sentence(section, verdict)).collect()
     }
 
     /// A refused call that was made for the stack as a whole.

@@ -1,6 +1,6 @@
 //! `up`: creates what is missing, changes what differs, removes what is no longer described.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
 
@@ -12,7 +12,7 @@ use super::{
     unless_stopped, watched,
 };
 use crate::{
-    cloud::{health, lease::Lease},
+    cloud::{health, lease::Lease, why},
     commands::cli::{Global, Up},
     config::Config,
     engine::{self, Address, Applied, Outcome, Outputs, Pace, Plan, Planned, Progress, Resource as _, Step},
@@ -29,6 +29,10 @@ use crate::{
 const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// How often to check for it.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Most healthy services are healthy by now; before, the reports of instances are not read.
+const QUICK: Duration = Duration::from_secs(10);
+/// The tolerance for clock skew when older reports are ignored.
+const CLOCKS_DIFFER_S: i64 = 60;
 /// The time after which a service that is not healthy has a reason worth reporting.
 const USUAL: Duration = Duration::from_secs(180);
 
@@ -58,6 +62,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up) -> Result<E
     let exit = session.conclude(outcomes);
     session.timing(global);
     session.tally(global);
+    session.sentences().iter().for_each(report::say);
     late.into_iter().for_each(|(_, words)| report::say(words));
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
@@ -208,10 +213,8 @@ async fn carry_out(
         return Err(overtaken());
     }
     session.end_turn(lease).await;
-    for front in fronts.iter().filter(|front| front.is_held_back(&outcomes)) {
-        if let Some((group, targets)) = outputs.get(front.group).zip(outputs.get(front.target_group)) {
-            explain(session, &targets.arn, &group.name).await;
-        }
+    for front in fronts.iter().filter(|front| front.is_held_back(&outcomes) || front.is_refused(&outcomes)) {
+        explain(session, front).await;
     }
     if let health::Wait::Within(limit) = session.wait
         && outcomes.iter().all(Outcome::is_done)
@@ -245,6 +248,7 @@ async fn await_healthy(
     let name = format!("service.{}", front.name);
     let begun = tokio::time::Instant::now();
     let (mut explained, mut failed_launch) = (false, None);
+    let since_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64) - CLOCKS_DIFFER_S;
     board.show_row(name.clone(), Progress::Began("waiting for healthy targets"));
     let mut rest = pace.shortest;
     loop {
@@ -260,18 +264,26 @@ async fn await_healthy(
             Ok(health) => {
                 board.show_row(name.clone(), Progress::Waiting(health.waiting_for()));
                 failed_launch = health.failed_launch;
-                health.failure
+                let ends = match begun.elapsed() > QUICK {
+                    true => why::certain_ends(&session.aws, &front.place.reports, since_s).await,
+                    false => Ok(Vec::new()),
+                };
+                // Without permission to read the reports, wait for the whole time limit.
+                let mut ends = ends.unwrap_or_default().into_iter();
+                let is_ill = |id: &str| health.targets.iter().any(|it| it.id == id && it.state != "healthy");
+                let end = ends.find(|(id, _)| is_ill(id)).map(|(_, end)| health::hopeless(&front.name, &end));
+                health.failure.or(end)
             }
             Err(fault) => Some(fault),
         };
         if !explained && begun.elapsed() > USUAL {
             explained = true;
-            explain(session, &targets.arn, &group.name).await;
+            explain(session, front).await;
         }
         let too_late = || health::never_healthy(&front.name, limit, failed_launch.as_deref());
         if let Some(fault) = error.or_else(|| (begun.elapsed() > limit).then(too_late)) {
             board.show_row(name, Progress::Failed);
-            explain(session, &targets.arn, &group.name).await;
+            explain(session, front).await;
             return Some(front.failed(fault));
         }
         tokio::select! {
@@ -281,9 +293,17 @@ async fn await_healthy(
     }
 }
 
-async fn explain(session: &Session, target_group: &str, group: &str) {
-    match engine::look(|| health::reasons(&session.aws, target_group, group)).await {
-        Ok(reasons) => reasons.iter().for_each(|reason| report::say(format!("  {reason}"))),
-        Err(fault) => report::say(format!("  the reason cannot be read: {fault}")),
+/// Prints the evidence about a service that is not healthy, and remembers the cause for the end of the command.
+async fn explain(session: &Session, front: &Front) {
+    let evidence = why::collect(&session.aws, &front.place).await;
+    let summary = evidence.summary();
+    summary.iter().for_each(|line| report::say(format!("  {line}")));
+    match why::verdict(&evidence) {
+        Some(verdict) => {
+            report::say(format!("  {}: {}", front.name, verdict.words));
+            session.remember_cause(&front.name, verdict);
+        }
+        None if summary.is_empty() => report::say("  AWS reports neither a failed launch nor an unhealthy instance"),
+        None => (),
     }
 }

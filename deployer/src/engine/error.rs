@@ -146,6 +146,14 @@ impl Error {
 }
 
 impl Error {
+    /// The error code that AWS returned.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Fault { source, .. } => Some(&source.code),
+            _ => None,
+        }
+    }
+
     /// The fields of `stack.yaml` that may have caused it, most specific first.
     pub fn sources(&self) -> Vec<&str> {
         let fields = match self {

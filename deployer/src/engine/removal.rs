@@ -81,7 +81,7 @@ mod tests {
         let network = Network { vpc: "vpc-1".into(), subnets: Vec::new() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, path, vpc) = ("old", String::from("/"), String::from("vpc-1"));
-        stack.doom(AutoScalingGroup { name: name.into() });
+        stack.doom(AutoScalingGroup::named(name));
         stack.doom(LoadBalancer { name: name.into() });
         stack.doom(Function { name: name.into() });
         stack.doom(LaunchTemplate { name: name.into() });

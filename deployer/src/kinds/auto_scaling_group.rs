@@ -15,7 +15,10 @@ use serde::Serialize;
 
 use super::tags;
 use crate::{
-    cloud::aws::{Aws, gone, items},
+    cloud::{
+        aws::{Aws, gone, items},
+        why::{self, Reports, report::End},
+    },
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
 };
 
@@ -24,6 +27,8 @@ use crate::{
 pub struct AutoScalingGroup {
     /// Its name.
     pub name: String,
+    /// The location of its instances' reports, if known.
+    pub reports: Option<Reports>,
 }
 
 /// The settings that we manage.
@@ -66,6 +71,8 @@ pub struct Output {
 
 /// A starting instance says nothing about the load during its first minute.
 pub const WARMUP_S: i32 = 60;
+/// The code of a roll-out that failed.
+pub const FAILED: &str = "InstanceRefreshFailed";
 /// The time limit of a refresh.
 const ROLL_OUT: Duration = Duration::from_secs(30 * 60);
 
@@ -159,7 +166,7 @@ impl Resource for AutoScalingGroup {
             let ours = tags_of(&group).get(STACK_TAG).is_some_and(|owner| owner == stack);
             let name = group.auto_scaling_group_name.unwrap_or_default();
             if ours && !but.contains(&name) {
-                owned.push(AutoScalingGroup { name });
+                owned.push(AutoScalingGroup::named(&name));
             }
         }
         Ok(owned)
@@ -174,6 +181,11 @@ async fn described(aws: &Aws, names: Vec<String>) -> Result<HashMap<String, Desc
 }
 
 impl AutoScalingGroup {
+    /// A group of which only the name is known.
+    pub fn named(name: &str) -> AutoScalingGroup {
+        AutoScalingGroup { name: name.into(), reports: None }
+    }
+
     /// A group is not absent before its instances are: until then they hold the security group and need the role.
     async fn remains(&self, aws: &Aws) -> Result<Observed<Self>, Fault> {
         let states = ["pending", "running", "shutting-down", "stopping", "stopped"];
@@ -243,10 +255,60 @@ impl AutoScalingGroup {
             }
             RollOut::Running(progress) => {
                 aws.watched_refreshes.add(id);
+                if let Some(end) = self.certain_end(aws, newest, template).await? {
+                    return Err(self.give_up(aws, there, &end).await);
+                }
                 Err(Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress).within(ROLL_OUT))
             }
-            RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", "InstanceRefreshFailed", reason)),
+            RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
         }
+    }
+
+    /// The exit that the new instances repeat. AWS itself would wait for them for an hour.
+    async fn certain_end(
+        &self,
+        aws: &Aws,
+        refresh: Option<&InstanceRefresh>,
+        wanted: &Template,
+    ) -> Result<Option<End>, Fault> {
+        let at_work = refresh.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
+        let (Some(reports), Some(begun)) = (&self.reports, at_work.and_then(|it| it.start_time())) else {
+            return Ok(None);
+        };
+        // Without permission to read the reports, wait as long as AWS does.
+        let ends = why::certain_ends(aws, reports, begun.secs()).await.unwrap_or_default();
+        if ends.is_empty() {
+            return Ok(None);
+        }
+        // Ignore instances of the previous version: it may be broken too, and this roll-out the fix.
+        let found = described(aws, vec![self.name.clone()]).await?;
+        let instances = found.get(&self.name).map(Described::instances).unwrap_or_default();
+        let is_new = |id: &str| {
+            let mut ours = instances.iter().filter(|it| it.instance_id() == Some(id));
+            ours.any(|it| it.launch_template().map(self::template).as_ref() == Some(wanted))
+        };
+        Ok(ends.into_iter().find(|(instance, _)| is_new(instance)).map(|(_, end)| end))
+    }
+
+    /// Rolls back a roll-out that cannot succeed, or cancels it if the current version has no number.
+    async fn give_up(&self, aws: &Aws, there: &Template, end: &End) -> Fault {
+        let can_go_back = there.version.parse::<u64>().is_ok();
+        let ended = match can_go_back {
+            true => {
+                let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name(&self.name);
+                call.send().await.map(drop).map_err(Fault::from)
+            }
+            false => {
+                let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
+                call.send().await.map(drop).map_err(Fault::from)
+            }
+        };
+        let then = match (ended, can_go_back) {
+            (Ok(()), true) => "rolling back to the previous version".to_owned(),
+            (Ok(()), false) => "the roll-out is cancelled".to_owned(),
+            (Err(fault), _) => format!("the roll-out continues because it could not be stopped: {fault}"),
+        };
+        Fault::new("StartInstanceRefresh", FAILED, format!("the new version {end}; {then}"))
     }
 
     /// Launches a new instance before it terminates an old one, so that a group of one stays up; skips instances that

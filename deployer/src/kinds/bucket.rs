@@ -5,9 +5,10 @@ use aws_sdk_s3::{
     operation::get_bucket_lifecycle_configuration::GetBucketLifecycleConfigurationOutput,
     types::{
         AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketLocationConstraint, CorsConfiguration,
-        CreateBucketConfiguration, ExpirationStatus, LifecycleRule, LifecycleRuleFilter, ObjectOwnership,
-        OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration, ServerSideEncryption,
-        ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
+        CreateBucketConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+        ObjectOwnership, OwnershipControls, OwnershipControlsRule, PublicAccessBlockConfiguration,
+        ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration,
+        ServerSideEncryptionRule, Tag, Tagging,
     },
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use crate::{
     cloud::aws::{Aws, found, gone, items},
     engine::{Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Tags},
+    page::user_data::REPORTS,
 };
 
 mod emptying;
@@ -48,6 +50,8 @@ pub struct Settings {
     /// Days after which S3 aborts an incomplete multipart upload; its parts cost as much as objects and appear in no
     /// listing.
     pub unfinished_uploads_end_days: Option<i32>,
+    /// Days after which S3 deletes the reports of instances.
+    pub boot_reports_end_days: Option<i32>,
     /// Whether we refuse to delete it. S3 has no such setting, so it is stored as a tag.
     pub protected: bool,
 }
@@ -70,8 +74,9 @@ pub struct CorsRule {
 /// The tag that marks a bucket as protected against deletion.
 const PROTECTED_TAG: &str = "deployer:protected";
 
-/// The id of our lifecycle rule; all others are left alone.
+/// The ids of our lifecycle rules; all others are left alone.
 const UPLOADS_RULE: &str = "deployer-unfinished-uploads";
+const REPORTS_RULE: &str = "deployer-boot-reports";
 
 /// What a bucket offers to others.
 #[derive(Debug, Clone)]
@@ -93,6 +98,7 @@ impl Settings {
             ownership: ObjectOwnership::BucketOwnerEnforced.to_string(),
             cors: cors.into_iter().map(CorsRule::sorted).collect(),
             unfinished_uploads_end_days: Some(1),
+            boot_reports_end_days: None,
             protected: false,
         }
     }
@@ -126,6 +132,7 @@ impl Resource for Bucket {
             ownership,
             cors,
             unfinished_uploads_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_uploads_rule),
+            boot_reports_end_days: lifecycle.iter().flat_map(|it| it.rules()).find_map(days_of_reports_rule),
             protected: tags.contains_key(PROTECTED_TAG),
         };
         Ok(Observed::Present(Live { settings, output: self.output(aws), owner: Owner::Tags(tags) }))
@@ -155,7 +162,7 @@ impl Resource for Bucket {
                 self.put_tags(aws, tags).await?;
             }
             self.block_public_access(aws, want.public_access_blocked).await?;
-            self.put_uploads_rule(aws, want.unfinished_uploads_end_days, None).await?;
+            self.put_rules(aws, want, None).await?;
             if want.cors.is_empty() { Ok(()) } else { self.put_cors(aws, &want.cors).await }
         };
         let settings = want.clone();
@@ -165,8 +172,15 @@ impl Resource for Bucket {
 
     /// Sequential, because parallel writes answer `OperationAborted` (docs/aws.md §4.3).
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
-        let Settings { public_access_blocked, encryption, ownership, cors, unfinished_uploads_end_days, protected } =
-            &live.settings;
+        let Settings {
+            public_access_blocked,
+            encryption,
+            ownership,
+            cors,
+            unfinished_uploads_end_days,
+            boot_reports_end_days,
+            protected,
+        } = &live.settings;
         if want.public_access_blocked != *public_access_blocked {
             self.block_public_access(aws, want.public_access_blocked).await?;
         }
@@ -179,9 +193,11 @@ impl Resource for Bucket {
         if want.cors != *cors {
             self.put_cors(aws, &want.cors).await?;
         }
-        if want.unfinished_uploads_end_days != *unfinished_uploads_end_days {
+        if (want.unfinished_uploads_end_days, want.boot_reports_end_days)
+            != (*unfinished_uploads_end_days, *boot_reports_end_days)
+        {
             let there = self.lifecycle(aws).await?;
-            self.put_uploads_rule(aws, want.unfinished_uploads_end_days, there).await?;
+            self.put_rules(aws, want, there).await?;
         }
         if want.protected != *protected {
             let tags = self.tags(aws).await?.unwrap_or_default();
@@ -344,24 +360,25 @@ impl Bucket {
     }
 
     /// A lifecycle can only be replaced as a whole (docs/aws.md §4.3), so rules of others are written back.
-    async fn put_uploads_rule(&self, aws: &Aws, days: Option<i32>, there: Lifecycle) -> Result<(), Fault> {
-        let ours = days.map(|days| {
-            LifecycleRule::builder()
-                .id(UPLOADS_RULE)
-                .status(ExpirationStatus::Enabled)
-                .filter(LifecycleRuleFilter::builder().prefix("").build())
-                .abort_incomplete_multipart_upload(
-                    AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build(),
-                )
-                .build()
-                .expect("the status is given")
+    async fn put_rules(&self, aws: &Aws, want: &Settings, there: Lifecycle) -> Result<(), Fault> {
+        let rule = |id: &str, prefix: &str| {
+            let filter = LifecycleRuleFilter::builder().prefix(prefix).build();
+            LifecycleRule::builder().id(id).status(ExpirationStatus::Enabled).filter(filter)
+        };
+        let uploads = want.unfinished_uploads_end_days.map(|days| {
+            let unfinished = AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build();
+            rule(UPLOADS_RULE, "").abort_incomplete_multipart_upload(unfinished)
         });
+        let reports = want
+            .boot_reports_end_days
+            .map(|days| rule(REPORTS_RULE, REPORTS).expiration(LifecycleExpiration::builder().days(days).build()));
+        let ours = uploads.into_iter().chain(reports).map(|rule| rule.build().expect("the status is given"));
         let sizes = there.as_ref().and_then(|there| there.transition_default_minimum_object_size.clone());
         let others = there
             .and_then(|there| there.rules)
             .unwrap_or_default()
             .into_iter()
-            .filter(|rule| rule.id() != Some(UPLOADS_RULE));
+            .filter(|rule| !matches!(rule.id(), Some(UPLOADS_RULE | REPORTS_RULE)));
         let rules: Vec<LifecycleRule> = others.chain(ours).collect();
         if rules.is_empty() {
             let call = aws.s3.delete_bucket_lifecycle().bucket(&self.name).set_expected_bucket_owner(self.owner());
@@ -459,10 +476,19 @@ impl CorsRule {
 
 /// Returns the days of our rule, if this is it and it applies to the whole bucket.
 fn days_of_uploads_rule(rule: &LifecycleRule) -> Option<i32> {
+    let applies = is_in_force(rule, UPLOADS_RULE, "");
+    rule.abort_incomplete_multipart_upload().filter(|_| applies)?.days_after_initiation()
+}
+
+/// Returns the days of our rule, if this is it and it applies to the reports.
+fn days_of_reports_rule(rule: &LifecycleRule) -> Option<i32> {
+    rule.expiration().filter(|_| is_in_force(rule, REPORTS_RULE, REPORTS))?.days()
+}
+
+fn is_in_force(rule: &LifecycleRule, id: &str, within: &str) -> bool {
     #[expect(deprecated, reason = "rules of others may use the deprecated prefix")]
     let prefix = rule.filter().and_then(|filter| filter.prefix()).or(rule.prefix()).unwrap_or_default();
-    let applies = rule.id() == Some(UPLOADS_RULE) && *rule.status() == ExpirationStatus::Enabled && prefix.is_empty();
-    rule.abort_incomplete_multipart_upload().filter(|_| applies)?.days_after_initiation()
+    rule.id() == Some(id) && *rule.status() == ExpirationStatus::Enabled && prefix == within
 }
 
 fn with_protection(mut tags: Tags, protected: bool) -> Tags {

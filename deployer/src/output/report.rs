@@ -34,6 +34,13 @@ pub fn answer(text: &str) {
     note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
+/// Prints a line of an answer that contains text from elsewhere: escaped, even if stdout is not a terminal.
+pub fn line(line: &str) {
+    let text = format!("{}\n", escape::line(line));
+    let mut stdout = std::io::stdout().lock();
+    note_unprinted(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
 /// Records that something could not be printed. A closed pipe (`| head`) is not an error.
 pub fn note_unprinted(printed: std::io::Result<()>) {
     if let Some(error) = printed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe) {

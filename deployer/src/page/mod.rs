@@ -11,6 +11,7 @@ use crate::{
         aws::Aws,
         health,
         site::{Network, Site},
+        why::{FunctionPlace, Place, Reports},
     },
     config::{self, Config, Piece, Text},
     engine::{Address, Error, Fault, Handle, Inputs, Joined, Outcome, Outputs, Resource, Stack, Tags, Wire},
@@ -41,6 +42,9 @@ use crate::{
     },
 };
 
+/// The days that the reports of instances are kept.
+const REPORTS_END_DAYS: i32 = 14;
+
 /// A stack, with what the commands report once it is up.
 pub struct Page {
     /// Every resource.
@@ -49,6 +53,8 @@ pub struct Page {
     pub outputs: Vec<(String, Joined)>,
     /// The services whose health `up` waits for.
     pub services: Vec<Front>,
+    /// The functions, for their diagnosis.
+    pub functions: Vec<FunctionPlace>,
 }
 
 /// A service as its users reach it.
@@ -61,6 +67,8 @@ pub struct Front {
     pub group: Handle<AutoScalingGroup>,
     /// Its URL: DNS name with scheme and port.
     pub url: Wire,
+    /// The names for its diagnosis.
+    pub place: Place,
 }
 
 impl Front {
@@ -84,6 +92,12 @@ impl Front {
     pub fn is_held_back(&self, outcomes: &[Outcome]) -> bool {
         let mut actions = outcomes.iter().filter(|it| it.address.kind == DefaultAction::KIND);
         actions.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
+    }
+
+    /// Whether its instances could not be rolled out.
+    pub fn is_refused(&self, outcomes: &[Outcome]) -> bool {
+        let mut groups = outcomes.iter().filter(|it| it.address.kind == AutoScalingGroup::KIND);
+        groups.any(|it| it.address.key == self.name && matches!(it.result, Some(Err(Error::Fault { .. }))))
     }
 
     /// Whether the user chose not to wait any longer.
@@ -121,7 +135,8 @@ pub fn lay_out(
     let permissions = page.permissions(&functions.functions, &buckets);
     page.notifications(&buckets, &functions.functions, &permissions);
     let outputs = config.outputs.iter().map(|(name, text)| (name.to_string(), page.joined(text))).collect();
-    Page { stack: page.stack, outputs, services: functions.fronts }
+    let places = config.functions.keys().map(|entry| page.function_place(entry.as_str())).collect();
+    Page { stack: page.stack, outputs, services: functions.fronts, functions: places }
 }
 
 struct Layout<'a> {
@@ -146,7 +161,10 @@ impl Layout<'_> {
     fn anchor(&mut self) -> Handle<Bucket> {
         self.stack.section("artifacts");
         let anchor = Bucket { name: self.names.artifacts(), account: self.site.account.clone() };
-        self.stack.add("artifacts", anchor, (), |()| bucket::Settings::private(Vec::new()))
+        self.stack.add("artifacts", anchor, (), |()| bucket::Settings {
+            boot_reports_end_days: Some(REPORTS_END_DAYS),
+            ..bucket::Settings::private(Vec::new())
+        })
     }
 
     fn buckets(&mut self) -> BTreeMap<String, Handle<Bucket>> {
@@ -288,7 +306,42 @@ impl Layout<'_> {
             entry,
             [("url", url.clone()), ("host", balancer.wire(|balancer| balancer.dns_name.clone()))],
         );
-        Front { name: entry.into(), target_group, group, url }
+        Front { name: entry.into(), target_group, group, url, place: self.place(entry, wanted) }
+    }
+
+    /// The names for the diagnosis of a service.
+    fn place(&self, entry: &str, wanted: &config::Service) -> Place {
+        let port = u16::from(wanted.port);
+        let at_port = self.names.at_port(entry, port);
+        Place {
+            service: entry.into(),
+            group: at_port.clone(),
+            target_group: at_port,
+            balancer: self.names.plain(entry),
+            front_port: u16::from(wanted.load_balancer.port).into(),
+            port,
+            path: wanted.health_check.path.clone(),
+            grace_s: wanted.grace_period_s.into(),
+            instance_type: wanted.instance_type.to_string(),
+            reports: self.reports(entry),
+        }
+    }
+
+    fn reports(&self, entry: &str) -> Reports {
+        Reports { bucket: self.names.artifacts(), prefix: user_data::reports_prefix(entry) }
+    }
+
+    /// The names for the diagnosis of a function.
+    fn function_place(&self, entry: &str) -> FunctionPlace {
+        let notifies =
+            |bucket: &config::Bucket| bucket.on_upload.as_ref().is_some_and(|it| it.function.as_str() == entry);
+        let buckets = self.config.buckets.iter().filter(|(_, bucket)| notifies(bucket));
+        FunctionPlace {
+            entry: entry.into(),
+            name: self.names.plain(entry),
+            log_group: self.names.log_group(entry),
+            buckets: buckets.map(|(bucket, _)| self.names.bucket(bucket.as_str())).collect(),
+        }
     }
 
     /// Two groups: the load balancer's admits the CIDR blocks in `allow`, the instances' admits only the load balancer.
@@ -327,8 +380,9 @@ impl Layout<'_> {
         if let Some(existing) = self.config.roles.as_ref().and_then(|roles| roles.instance_profile.as_ref()) {
             return Wire::literal(existing.to_string());
         }
-        let artifacts = format!("arn:aws:s3:::{}/services/{entry}/*", self.names.artifacts());
-        let policy = policy::service_policy(&self.uses(&wanted.uses), &artifacts);
+        let within = |prefix: &str| format!("arn:aws:s3:::{}/{prefix}*", self.names.artifacts());
+        let (programs, reports) = (within(&format!("services/{entry}/")), within(&user_data::reports_prefix(entry)));
+        let policy = policy::service_policy(&self.uses(&wanted.uses), &programs, &reports);
         let (name, path) = (self.names.service_role(entry), self.names.iam_path());
         let settings = role::Settings { trusted_service: "ec2.amazonaws.com".into(), policy };
         let role = Role { name: name.clone(), path: path.clone() };
@@ -413,7 +467,8 @@ impl Layout<'_> {
     ) -> Handle<AutoScalingGroup> {
         let (instances, subnets) = (wanted.instances.clone(), network.subnet_ids());
         let grace_period_s = wanted.grace_period_s.into();
-        let group = AutoScalingGroup { name: self.names.at_port(entry, u16::from(wanted.port)) };
+        let name = self.names.at_port(entry, u16::from(wanted.port));
+        let group = AutoScalingGroup { name, reports: Some(self.reports(entry)) };
         let inputs = (template, target_group, listener);
         self.stack.add(entry, group, inputs, move |(template, target_group, _)| auto_scaling_group::Settings {
             min: instances.min.into(),

@@ -42,9 +42,10 @@ pub fn function_policy(uses: &Uses, log_group_arn: &str) -> Value {
     document(uses, logs)
 }
 
-/// The permissions of a service: what it uses, and downloading its own program.
-pub fn service_policy(uses: &Uses, program_arn: &str) -> Value {
-    document(uses, statement("FetchProgram", &["s3:GetObject"], vec![program_arn.into()]))
+/// The permissions of a service: what it uses, downloading its own program, and writing the reports of its instances.
+pub fn service_policy(uses: &Uses, programs_arn: &str, reports_arn: &str) -> Value {
+    let fetch = statement("FetchProgram", &["s3:GetObject"], vec![programs_arn.into()]);
+    document(uses, fetch.into_iter().chain(statement("WriteReports", &["s3:PutObject"], vec![reports_arn.into()])))
 }
 
 /// Normalises a policy, so that equivalent documents compare equal: IAM accepts a single string for a list of one, and
@@ -64,12 +65,11 @@ pub fn canonical(document: Value) -> Value {
     }
 }
 
-fn document(uses: &Uses, own: Option<Value>) -> Value {
+fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
     let Uses { buckets, tables, rekognition } = uses;
     let objects = |arn: &str| format!("{arn}/*");
     let whole = str::to_owned;
-    let statements = [
-        own,
+    let used = [
         statement("ReadObjects", &["s3:GetObject"], chosen(buckets, Access::reads, objects)),
         statement("WriteObjects", &["s3:PutObject", "s3:DeleteObject"], chosen(buckets, Access::writes, objects)),
         // Writing includes listing: everything below a prefix is listed before it is deleted.
@@ -79,7 +79,7 @@ fn document(uses: &Uses, own: Option<Value>) -> Value {
         // Rekognition has no resource ARNs for images; it reads them with the caller's `s3:GetObject`.
         statement("DetectLabels", &["rekognition:DetectLabels"], rekognition.then(|| "*".into()).into_iter().collect()),
     ];
-    let statements: Vec<Value> = statements.into_iter().flatten().collect();
+    let statements: Vec<Value> = own.into_iter().chain(used.into_iter().flatten()).collect();
     canonical(json!({ "Version": "2012-10-17", "Statement": statements }))
 }
 
@@ -111,6 +111,7 @@ mod tests {
 
     const LOGS: &str = "arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler";
     const PROGRAM: &str = "arn:aws:s3:::p-artifacts/services/web/*";
+    const REPORTS: &str = "arn:aws:s3:::p-artifacts/boot/web/*";
 
     fn uses(bucket: Access, table: Access, rekognition: bool) -> Uses {
         Uses {
@@ -153,11 +154,12 @@ mod tests {
 
     #[test]
     fn the_service_reads_and_writes_and_fetches_its_program() {
-        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM);
+        let policy = service_policy(&uses(Access::ReadWrite, Access::ReadWrite, false), PROGRAM, REPORTS);
         check(
             policy,
             expect![[r#"
             FetchProgram: s3:GetObject ON arn:aws:s3:::p-artifacts/services/web/*
+            WriteReports: s3:PutObject ON arn:aws:s3:::p-artifacts/boot/web/*
             ReadObjects: s3:GetObject ON arn:aws:s3:::p-images/*
             WriteObjects: s3:DeleteObject s3:PutObject ON arn:aws:s3:::p-images/*
             ListObjects: s3:ListBucket ON arn:aws:s3:::p-images

@@ -59,6 +59,14 @@ pub enum Error {
 /// EC2's limit, before base64 (docs/aws.md §8.4).
 const LIMIT: usize = 16 * 1024;
 
+/// The prefix in the artifact bucket for the reports of a service's instances.
+pub fn reports_prefix(service: &str) -> String {
+    format!("{REPORTS}{service}/")
+}
+
+/// The prefix in the artifact bucket for the reports of all instances.
+pub const REPORTS: &str = "boot/";
+
 /// From this port on, any user may listen (`net.ipv4.ip_unprivileged_port_start`).
 const UNPRIVILEGED: u16 = 1024;
 /// What a service that is not root needs below that port (systemd.exec(5), capabilities(7)).
@@ -67,6 +75,10 @@ const BELOW_1024: &str = "\n    AmbientCapabilities=CAP_NET_BIND_SERVICE";
 impl UserData {
     /// Renders the cloud-config. It writes the environment file, the program's checksum and the unit. At every start
     /// the unit downloads the program with the instance's role and verifies it; systemd restarts it when it exits.
+    ///
+    /// The instance also reports to the artifact bucket, because its console and journal are lost with it: when it
+    /// boots, when its service first answers, and after every exit of the service (docs/aws.md §8.5). A report has at
+    /// most 8 KB, and no values of variables.
     pub fn render(&self) -> Result<String, Error> {
         let UserData { stack, service, region, bucket, key, sha256, environment: _, port } = self;
         for word in [stack, service, region, bucket, key] {
@@ -75,6 +87,7 @@ impl UserData {
         let unit = format!("{stack}-{service}");
         let environment = indented(&self.environment_file()?);
         let capability = if *port < UNPRIVILEGED { BELOW_1024 } else { "" };
+        let reports = reports_prefix(service);
         let text = format!(
             "\
 #cloud-config
@@ -98,18 +111,43 @@ write_files:
     [Service]
     DynamicUser=yes{capability}
     EnvironmentFile=/etc/{unit}.env
+    StandardOutput=journal+console
+    StandardError=journal+console
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region {region} s3://{bucket}/{key} /opt/{unit}/service
     ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/{unit}.sha256
     ExecStartPre=+/usr/bin/chmod 0755 /opt/{unit}/service
     ExecStart=/opt/{unit}/service
+    ExecStopPost=+-/usr/bin/bash /opt/{unit}/report exit
     Restart=always
     RestartSec=2
+    [Install]
+    WantedBy=multi-user.target
+- path: /opt/{unit}/report
+  permissions: '0644'
+  content: |
+    id=$(cat /var/lib/cloud/data/instance-id)
+    [ \"$1\" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{{http_code}}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:{port}/)
+    {{
+      echo \"stage=$1 port={port} http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS\"
+      systemctl show {unit} --property=ActiveState,SubState,NRestarts
+      journalctl --unit={unit} --lines=100 --no-pager --quiet --output=short-iso | tail -c 7000
+    }} 2>&1 | aws s3 cp --only-show-errors --region {region} - s3://{bucket}/{reports}$id/$1
+- path: /etc/systemd/system/{unit}-report.service
+  permissions: '0644'
+  content: |
+    [Unit]
+    Description={stack} {service}: boot report
+    Wants=network-online.target
+    After=network-online.target
+    [Service]
+    ExecStartPre=-/usr/bin/bash /opt/{unit}/report started
+    ExecStart=/usr/bin/bash /opt/{unit}/report answers
     [Install]
     WantedBy=multi-user.target
 runcmd:
 - [mkdir, -p, /opt/{unit}]
 - [systemctl, daemon-reload]
-- [systemctl, enable, --now, {unit}.service]
+- [systemctl, enable, --now, {unit}.service, {unit}-report.service]
 "
         );
         if text.len() > LIMIT {
@@ -239,18 +277,43 @@ mod tests {
                 [Service]
                 DynamicUser=yes
                 EnvironmentFile=/etc/postagram-web.env
+                StandardOutput=journal+console
+                StandardError=journal+console
                 ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://postagram-artifacts-000000000000-us-east-1/services/web/abc123 /opt/postagram-web/service
                 ExecStartPre=+/usr/bin/sha256sum --check --quiet /etc/postagram-web.sha256
                 ExecStartPre=+/usr/bin/chmod 0755 /opt/postagram-web/service
                 ExecStart=/opt/postagram-web/service
+                ExecStopPost=+-/usr/bin/bash /opt/postagram-web/report exit
                 Restart=always
                 RestartSec=2
+                [Install]
+                WantedBy=multi-user.target
+            - path: /opt/postagram-web/report
+              permissions: '0644'
+              content: |
+                id=$(cat /var/lib/cloud/data/instance-id)
+                [ "$1" = answers ] && http=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 5 --retry 24 --retry-delay 5 --retry-connrefused http://127.0.0.1:8080/)
+                {
+                  echo "stage=$1 port=8080 http=$http result=$SERVICE_RESULT code=$EXIT_CODE status=$EXIT_STATUS"
+                  systemctl show postagram-web --property=ActiveState,SubState,NRestarts
+                  journalctl --unit=postagram-web --lines=100 --no-pager --quiet --output=short-iso | tail -c 7000
+                } 2>&1 | aws s3 cp --only-show-errors --region us-east-1 - s3://postagram-artifacts-000000000000-us-east-1/boot/web/$id/$1
+            - path: /etc/systemd/system/postagram-web-report.service
+              permissions: '0644'
+              content: |
+                [Unit]
+                Description=postagram web: boot report
+                Wants=network-online.target
+                After=network-online.target
+                [Service]
+                ExecStartPre=-/usr/bin/bash /opt/postagram-web/report started
+                ExecStart=/usr/bin/bash /opt/postagram-web/report answers
                 [Install]
                 WantedBy=multi-user.target
             runcmd:
             - [mkdir, -p, /opt/postagram-web]
             - [systemctl, daemon-reload]
-            - [systemctl, enable, --now, postagram-web.service]
+            - [systemctl, enable, --now, postagram-web.service, postagram-web-report.service]
         "#]]
         .assert_eq(&text);
     }
@@ -275,14 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_yaml_with_three_files_and_three_commands() {
+    fn it_is_yaml_with_five_files_and_three_commands() {
         let yaml = contents(&postagram(&[]));
         assert_eq!(yaml["write_files"][0]["path"], "/etc/postagram-web.env");
         assert_eq!(yaml["write_files"][0]["permissions"], "0600");
         let unit = yaml["write_files"][2]["content"].as_str().unwrap();
         assert_eq!(yaml["write_files"][1]["content"], "abc123  /opt/postagram-web/service\n");
         assert!(unit.starts_with("[Unit]\n") && unit.ends_with("WantedBy=multi-user.target\n"));
-        let enable = serde_json::json!(["systemctl", "enable", "--now", "postagram-web.service"]);
+        let units = ["postagram-web.service", "postagram-web-report.service"];
+        let enable = serde_json::json!(["systemctl", "enable", "--now", units[0], units[1]]);
+        assert_eq!(yaml["write_files"].as_array().map(Vec::len), Some(5));
         assert_eq!(yaml["runcmd"][2], enable);
         assert_eq!(yaml.as_object().unwrap().len(), 2);
     }

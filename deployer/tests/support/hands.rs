@@ -26,7 +26,8 @@ use aws_sdk_lambda::{
     types::{Architecture, Environment, LastUpdateStatus, LoggingConfig, Runtime},
 };
 use aws_sdk_s3::types::{
-    BucketVersioningStatus, Event, FilterRule, FilterRuleName, LambdaFunctionConfiguration, NotificationConfiguration,
+    BucketLifecycleConfiguration, BucketVersioningStatus, Event, ExpirationStatus, FilterRule, FilterRuleName,
+    LambdaFunctionConfiguration, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NotificationConfiguration,
     NotificationConfigurationFilter, ObjectOwnership, OwnershipControls, OwnershipControlsRule, S3KeyFilter,
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     Tag as BucketTag, Tagging, VersioningConfiguration,
@@ -116,6 +117,17 @@ impl<'a> Hands<'a> {
             "cors" => drop(s3.delete_bucket_cors().bucket(IMAGES).send().await.expect("it can be deleted")),
             "unfinished_uploads_end_days" => {
                 drop(s3.delete_bucket_lifecycle().bucket(IMAGES).send().await.expect("it can be deleted"));
+            }
+            "boot_reports_end_days" => {
+                let rule = LifecycleRule::builder()
+                    .id("deployer-boot-reports")
+                    .status(ExpirationStatus::Enabled)
+                    .filter(LifecycleRuleFilter::builder().prefix("boot/").build())
+                    .expiration(LifecycleExpiration::builder().days(14).build());
+                let rule = rule.build().expect("a status is given");
+                let rules = BucketLifecycleConfiguration::builder().rules(rule).build().expect("a rule is given");
+                let call = s3.put_bucket_lifecycle_configuration().bucket(IMAGES).lifecycle_configuration(rules);
+                call.send().await.expect("a rule can be put");
             }
             "protected" => self.retag_bucket(|tags| tags.push(bucket_tag("deployer:protected", "true"))).await,
             _ => {

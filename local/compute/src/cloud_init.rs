@@ -9,8 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::Objects;
-use super::commands::{below, parse_mode, perform};
+use super::commands::{Tools, below, parse_mode, perform};
 
 /// Where systemd looks for units.
 const UNITS: &str = "/etc/systemd/system";
@@ -46,8 +45,11 @@ const KEYS_OF_FILES: &[&str] = &["append", "content", "defer", "encoding", "owne
 ///
 /// What cloud-init passes over with a warning is passed over with a warning here: keys that it does not know, files
 /// without a path, other encodings and modes than there are. An error is what it would have done and we cannot.
-pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
+pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log: impl Fn(&str)) -> Vec<String> {
     let mut started = Vec::new();
+    if let Err(error) = write_id(root, id) {
+        log(&format!("cloud-init: ERROR: {error}"));
+    }
     let config = match parse(user_data) {
         Ok(config) => config,
         Err(why) => {
@@ -70,7 +72,7 @@ pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl 
         let words = words(command);
         let done = match words.first().map(|program| program.rsplit('/').next().unwrap_or(program)) {
             Some("systemctl") => systemctl(root, &words[1..], &mut started),
-            _ => perform(root, objects, &words).await,
+            _ => perform(root, tools, &words).await,
         };
         match done {
             Ok(()) => log(&format!("cloud-init: ran {}", words.join(" "))),
@@ -78,6 +80,13 @@ pub async fn run(root: &Path, objects: &dyn Objects, user_data: &str, log: impl 
         }
     }
     started
+}
+
+/// Writes the instance id to the file of cloud-init ("Instance metadata", `/var/lib/cloud/data/instance-id`).
+fn write_id(root: &Path, id: &str) -> std::io::Result<()> {
+    let data = root.join("var/lib/cloud/data");
+    std::fs::create_dir_all(&data)?;
+    std::fs::write(data.join("instance-id"), format!("{id}\n"))
 }
 
 fn parse(user_data: &str) -> Result<BTreeMap<String, Value>, String> {
@@ -262,22 +271,12 @@ pub fn unit_file(root: &Path, unit: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use async_trait::async_trait;
-    use bytes::Bytes;
+    use crate::commands::NoTools;
     use std::cell::RefCell;
-
-    struct NoObjects;
-
-    #[async_trait]
-    impl Objects for NoObjects {
-        async fn get(&self, _bucket: &str, _key: &str) -> Result<Bytes, String> {
-            Err("NoSuchKey".to_owned())
-        }
-    }
 
     async fn boot(root: &Path, user_data: &str) -> (Vec<String>, Vec<String>) {
         let log = RefCell::new(Vec::new());
-        let started = run(root, &NoObjects, user_data, |line| log.borrow_mut().push(line.to_owned())).await;
+        let started = run(root, &NoTools, "i-0", user_data, |line| log.borrow_mut().push(line.to_owned())).await;
         (started, log.into_inner())
     }
 

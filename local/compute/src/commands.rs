@@ -1,11 +1,14 @@
 //! The commands that user data may run, carried out by ourselves within an instance's root directory.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::Objects;
+use super::{Objects, shell};
 
 /// A path of the instance as a path of this machine, which can only be below the instance's root.
 pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
@@ -16,19 +19,197 @@ pub fn below(root: &Path, path: &str) -> Result<PathBuf, String> {
     if plain { Ok(root.join(relative)) } else { Err(format!("'{path}' leads out of the instance")) }
 }
 
-/// Does a command.
-pub async fn perform(root: &Path, objects: &dyn Objects, words: &[String]) -> Result<(), String> {
+/// The result of a command.
+#[derive(Debug, Default)]
+pub struct Done {
+    pub status: i32,
+    pub output: Vec<u8>,
+    pub errors: String,
+}
+
+impl Done {
+    pub fn failed(why: impl std::fmt::Display) -> Done {
+        Done { status: 1, output: Vec::new(), errors: format!("{why}\n") }
+    }
+
+    fn printed(output: impl Into<Vec<u8>>) -> Done {
+        Done { output: output.into(), ..Done::default() }
+    }
+}
+
+/// Access of commands beyond an instance's files: objects, the journal, units and their ports.
+#[async_trait]
+pub trait Tools: Objects {
+    /// The lines of a unit in the journal.
+    fn journal(&self, unit: &str) -> String;
+
+    /// Properties of a unit, as `systemctl show` prints them.
+    fn properties(&self, unit: &str) -> Vec<(&'static str, String)>;
+
+    /// The status that a service on a port of the instance answers to `GET /`, after at most `tries` attempts.
+    async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16>;
+}
+
+/// Tools of an instance without objects, journal and units.
+pub struct NoTools;
+
+#[async_trait]
+impl Objects for NoTools {
+    async fn get(&self, _bucket: &str, _key: &str) -> Result<Bytes, String> {
+        Err("NoSuchKey: The specified key does not exist.".to_owned())
+    }
+
+    async fn put(&self, _bucket: &str, _key: &str, _bytes: Bytes) -> Result<(), String> {
+        Err("NoSuchBucket: The specified bucket does not exist.".to_owned())
+    }
+}
+
+#[async_trait]
+impl Tools for NoTools {
+    fn journal(&self, _unit: &str) -> String {
+        String::new()
+    }
+
+    fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    async fn answer(&self, _port: u16, _tries: u32, _pause_s: u64) -> Option<u16> {
+        None
+    }
+}
+
+/// Runs a command without input, and discards its output.
+pub async fn perform(root: &Path, tools: &dyn Tools, words: &[String]) -> Result<(), String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match run_tool(root, tools, &words, Vec::new()).await {
+        Done { status: 0, .. } => Ok(()),
+        Done { errors, .. } => Err(errors.trim_end().to_owned()),
+    }
+}
+
+/// Whether this is a program of a local instance.
+pub fn is_tool(program: &str) -> bool {
+    let name = program.strip_prefix("/usr/bin/").or(program.strip_prefix("/bin/"));
+    name.is_some_and(|name| TOOLS.contains(&name))
+}
+
+const TOOLS: &[&str] =
+    &["aws", "bash", "chmod", "curl", "echo", "journalctl", "mkdir", "sha256sum", "systemctl", "tail", "true"];
+
+/// Runs a command.
+pub async fn run_tool(root: &Path, tools: &dyn Tools, words: &[&str], input: Vec<u8>) -> Done {
     let Some((program, arguments)) = words.split_first() else {
-        return Err("the command is empty".to_owned());
+        return Done::failed("the command is empty");
     };
-    match program.rsplit('/').next().unwrap_or(program) {
+    let done = match program.rsplit('/').next().unwrap_or(program) {
         "true" => Ok(()),
         "mkdir" => mkdir(root, arguments),
         "chmod" => chmod(root, arguments),
         "sha256sum" => sha256sum(root, arguments).await,
-        "aws" => aws(root, objects, arguments).await,
+        "aws" => aws(root, tools, arguments, input).await,
+        "bash" => return bash(root, tools, arguments, &BTreeMap::new()).await,
+        "echo" => return Done::printed(format!("{}\n", arguments.join(" "))),
+        "tail" => return tail(arguments, input),
+        "journalctl" => return journalctl(tools, arguments),
+        "systemctl" => return systemctl(tools, arguments),
+        "curl" => return curl(tools, arguments).await,
         _ => Err(format!("{program}: this command does not exist on a local instance")),
+    };
+    done.map_or_else(Done::failed, |()| Done::default())
+}
+
+/// `bash FILE ARGUMENT…`.
+pub async fn bash(root: &Path, tools: &dyn Tools, arguments: &[&str], environment: &BTreeMap<String, String>) -> Done {
+    let Some((file, arguments)) = arguments.split_first().filter(|(file, _)| !file.starts_with('-')) else {
+        return Done::failed("bash: only `bash FILE ARGUMENT…` exists on a local instance");
+    };
+    let read = |real: PathBuf| std::fs::read_to_string(real).map_err(|error| error.to_string());
+    match below(root, file).and_then(read) {
+        Ok(script) => Box::pin(shell::run(root, tools, &script, arguments, environment)).await,
+        Err(why) => Done { status: 127, output: Vec::new(), errors: format!("bash: {file}: {why}\n") },
+    }
+}
+
+/// `tail -c BYTES`.
+fn tail(arguments: &[&str], input: Vec<u8>) -> Done {
+    match arguments {
+        ["-c", bytes] if bytes.parse::<usize>().is_ok() => {
+            let bytes = bytes.parse().unwrap_or_default();
+            Done::printed(&input[input.len().saturating_sub(bytes)..])
+        }
+        _ => Done::failed(format!("tail {}: only `tail -c BYTES` exists on a local instance", arguments.join(" "))),
+    }
+}
+
+/// The value of an option of the form `--NAME=VALUE`.
+fn option<'a>(arguments: &[&'a str], name: &str) -> Option<&'a str> {
+    arguments.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The first option that is neither one of `plain` nor, with a value, one of `valued`.
+fn unknown<'a>(arguments: &[&'a str], plain: &[&str], valued: &[&str]) -> Option<&'a str> {
+    let known =
+        |word: &str| plain.contains(&word) || word.split_once('=').is_some_and(|(name, _)| valued.contains(&name));
+    arguments.iter().copied().find(|word| word.starts_with('-') && !known(word))
+}
+
+/// `journalctl --unit=UNIT --lines=N --output=short-iso`.
+fn journalctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
+    let rejected = unknown(arguments, &["--no-pager", "--quiet"], &["--unit", "--lines", "--output"]);
+    let lines = option(arguments, "--lines").map_or(Ok(usize::MAX), str::parse);
+    match (option(arguments, "--unit"), lines, rejected, option(arguments, "--output")) {
+        (Some(unit), Ok(most), None, Some("short-iso")) => {
+            let journal = tools.journal(&full_name(unit));
+            let lines: Vec<&str> = journal.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(most)..];
+            Done::printed(tail.iter().map(|line| format!("{line}\n")).collect::<String>())
+        }
+        _ => Done::failed(format!("journalctl {}: this does not exist on a local instance", arguments.join(" "))),
+    }
+}
+
+/// `systemctl show UNIT --property=NAME,…`, the only form for scripts.
+fn systemctl(tools: &dyn Tools, arguments: &[&str]) -> Done {
+    let wanted = option(arguments, "--property").map(|names| names.split(',').collect::<Vec<_>>());
+    match (arguments, unknown(arguments, &[], &["--property"]), wanted) {
+        (["show", unit, ..], None, Some(wanted)) => {
+            let properties = tools.properties(&full_name(unit));
+            let shown = properties.iter().filter(|(name, _)| wanted.contains(name));
+            Done::printed(shown.map(|(name, value)| format!("{name}={value}\n")).collect::<String>())
+        }
+        _ => Done::failed(format!("systemctl {}: this does not exist on a local instance", arguments.join(" "))),
+    }
+}
+
+fn full_name(unit: &str) -> String {
+    if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
+}
+
+/// `curl http://127.0.0.1:PORT/`: prints the status of the answer, or 000 with exit status 7.
+async fn curl(tools: &dyn Tools, arguments: &[&str]) -> Done {
+    let refused = || Done::failed(format!("curl {}: this does not exist on a local instance", arguments.join(" ")));
+    let (mut port, mut tries, mut pause_s, mut is_written) = (None, 1, 1, false);
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        match *word {
+            "--silent" | "--retry-connrefused" => (),
+            "--output" if rest.next() == Some(&"/dev/null") => (),
+            "--write-out" if rest.next() == Some(&"%{http_code}") => is_written = true,
+            "--max-time" | "--retry-max-time" => drop(rest.next()),
+            "--retry" => {
+                tries = rest.next().and_then(|value| value.parse().ok()).map_or(1, |more: u32| more.min(100) + 1)
+            }
+            "--retry-delay" => pause_s = rest.next().and_then(|value| value.parse().ok()).unwrap_or(1),
+            url => port = url.strip_prefix("http://127.0.0.1:").and_then(|rest| rest.strip_suffix('/')?.parse().ok()),
+        }
+    }
+    match port {
+        Some(port) if is_written => match tools.answer(port, tries, pause_s).await {
+            Some(status) => Done::printed(format!("{status}")),
+            None => Done { status: 7, output: b"000".to_vec(), errors: String::new() },
+        },
+        _ => refused(),
     }
 }
 
@@ -99,8 +280,8 @@ pub fn parse_mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| format!("'{text}' is no file mode"))
 }
 
-/// `aws s3 cp s3://bucket/key path`, which is all of the AWS CLI that there is.
-async fn aws(root: &Path, objects: &dyn Objects, arguments: &[&str]) -> Result<(), String> {
+/// `aws s3 cp s3://bucket/key path` and `aws s3 cp - s3://bucket/key`, the only supported commands of the AWS CLI.
+async fn aws(root: &Path, objects: &dyn Tools, arguments: &[&str], input: Vec<u8>) -> Result<(), String> {
     let ["s3", "cp", rest @ ..] = arguments else {
         return Err(format!("aws {}: only 's3 cp' exists on a local instance", arguments.join(" ")));
     };
@@ -119,16 +300,23 @@ async fn aws(root: &Path, objects: &dyn Objects, arguments: &[&str]) -> Result<(
     let [from, to] = places.as_slice() else {
         return Err("aws s3 cp: a source and a destination are needed".to_owned());
     };
-    let (bucket, key) = from
-        .strip_prefix("s3://")
-        .and_then(|place| place.split_once('/'))
-        .ok_or_else(|| format!("aws s3 cp: only downloads are possible, and '{from}' is no object"))?;
+    let object = |place: &str| {
+        let (bucket, key) = place.strip_prefix("s3://")?.split_once('/')?;
+        Some((bucket.to_owned(), key.to_owned()))
+    };
+    if let ("-", Some((bucket, key))) = (*from, object(to)) {
+        let put = objects.put(&bucket, &key, input.into()).await;
+        return put.map_err(|why| format!("upload failed: - to {to} {why}"));
+    }
+    let (bucket, key) = object(from).ok_or_else(|| {
+        format!("aws s3 cp: only downloads to files and uploads of `-` are possible, and '{from}' is no object")
+    })?;
     let mut real = below(root, to)?;
     if to.ends_with('/') || real.is_dir() {
-        let name = Path::new(key).file_name().ok_or_else(|| format!("aws s3 cp: '{from}' names no file"))?;
+        let name = Path::new(&key).file_name().ok_or_else(|| format!("aws s3 cp: '{from}' names no file"))?;
         real.push(name);
     }
-    let bytes = objects.get(bucket, key).await.map_err(|why| format!("fatal error: {from}: {why}"))?;
+    let bytes = objects.get(&bucket, &key).await.map_err(|why| format!("fatal error: {from}: {why}"))?;
     replace(&real, &bytes).await.map_err(|error| format!("aws s3 cp: cannot write '{to}': {error}"))
 }
 
@@ -144,26 +332,67 @@ async fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use async_trait::async_trait;
-    use bytes::Bytes;
+pub mod tests {
+    use std::sync::Mutex;
 
-    struct OneObject;
+    use super::*;
+
+    /// Tools with one object to read, which keep the objects written.
+    #[derive(Default)]
+    pub struct FakeTools {
+        pub written: Mutex<BTreeMap<String, Bytes>>,
+    }
 
     #[async_trait]
-    impl Objects for OneObject {
+    impl Objects for FakeTools {
         async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String> {
             match (bucket, key) {
                 ("artifacts", "web/service") => Ok(Bytes::from_static(b"program")),
                 _ => Err("NoSuchKey".to_owned()),
             }
         }
+
+        async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+            self.written.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Tools for FakeTools {
+        fn journal(&self, unit: &str) -> String {
+            format!("{unit} started\n{unit} stopped\n")
+        }
+
+        fn properties(&self, _unit: &str) -> Vec<(&'static str, String)> {
+            vec![("ActiveState", "active".to_owned()), ("NRestarts", "2".to_owned())]
+        }
+
+        async fn answer(&self, port: u16, _tries: u32, _pause_s: u64) -> Option<u16> {
+            (port == 8080).then_some(404)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_uploads_the_state_and_journal_of_a_unit() {
+        let dir = tempfile::tempdir().unwrap();
+        let tools = FakeTools::default();
+        let script = "http=$(curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:8080/)\n\
+                      {\n  echo http=$http\n  systemctl show web --property=NRestarts,SubState\n  journalctl --unit=web \
+                      --lines=1 --no-pager --quiet --output=short-iso\n} 2>&1 | aws s3 cp --only-show-errors --region x - \
+                      s3://artifacts/boot/web/i-1/$1\n";
+        std::fs::write(dir.path().join("report"), script).unwrap();
+        let words = ["/usr/bin/bash", "/report", "exit"].map(str::to_owned);
+        perform(dir.path(), &tools, &words).await.unwrap();
+        let written = tools.written.lock().unwrap();
+        assert_eq!(written["artifacts/boot/web/i-1/exit"], "http=404\nNRestarts=2\nweb.service stopped\n");
+        let none = curl(&tools, &["--write-out", "%{http_code}", "http://127.0.0.1:1/"]).await;
+        assert_eq!((none.status, none.output.as_slice()), (7, &b"000"[..]));
     }
 
     async fn run(root: &Path, line: &str) -> Result<(), String> {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        perform(root, &OneObject, &words).await
+        perform(root, &FakeTools::default(), &words).await
     }
 
     #[tokio::test]

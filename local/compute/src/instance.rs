@@ -12,6 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,15 +21,27 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::clock::Moment;
-use super::commands::{below, perform};
+use super::commands::{self, Done, Tools, below};
 use super::state::{Instance, InstanceState, Mishap};
-use super::systemd::{Exit, Unit};
-use super::{Compute, Objects, cloud_init, ec2, imds, ports};
+use super::systemd::{Exit, Output, Unit};
+use super::{Compute, Objects, Right, cloud_init, ec2, imds, ports};
 use kit::process;
 use kit::program;
 
 /// Where a service listens unless its environment says otherwise.
 const USUAL_PORT: u16 = 8080;
+
+/// The first port that needs no privileges.
+const UNPRIVILEGED: u16 = 1024;
+
+/// The file of an instance's console.
+pub(super) const CONSOLE: &str = "console.log";
+
+/// The part of it that EC2 returns without `Latest`.
+pub(super) const POSTED_CONSOLE: &str = "console.posted.log";
+
+/// journald splits longer lines (`LineMax=`).
+const LONGEST_LINE: usize = 48 << 10;
 
 /// How many seconds it takes until a new instance runs (docs/aws.md §13).
 const PENDING_S: u64 = 16;
@@ -40,6 +54,16 @@ pub struct Machine {
     processes: Arc<Mutex<BTreeMap<String, u32>>>,
     /// How well the limits of its type are kept, once a process has been given them.
     limits: Arc<Mutex<Option<String>>>,
+    /// The state of each unit.
+    units: Arc<Mutex<BTreeMap<String, UnitState>>>,
+}
+
+/// The state of a unit, as `systemctl show` prints it.
+#[derive(Debug, Clone, Default)]
+struct UnitState {
+    active: &'static str,
+    sub: &'static str,
+    restarts: u64,
 }
 
 impl Machine {
@@ -56,6 +80,17 @@ impl Machine {
     /// How well the limits of its type are kept, in words.
     pub fn limits(&self) -> Option<String> {
         self.limits.lock().expect("nothing panics while it holds the words").clone()
+    }
+
+    fn note_unit(&self, unit: &str, active: &'static str, sub: &'static str) {
+        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        let state = units.entry(unit.to_owned()).or_default();
+        (state.active, state.sub) = (active, sub);
+    }
+
+    fn note_restart(&self, unit: &str) {
+        let mut units = self.units.lock().expect("nothing panics while it holds the units");
+        units.entry(unit.to_owned()).or_default().restarts += 1;
     }
 
     fn note_limits(&self, words: String) {
@@ -76,6 +111,8 @@ struct Host {
     compute: Arc<Compute>,
     machine: Machine,
     id: String,
+    /// The host name in the journal.
+    host: String,
     profile: Option<String>,
     dir: PathBuf,
     root: PathBuf,
@@ -131,6 +168,7 @@ async fn start(compute: &Arc<Compute>, instance: &Instance, machine: &Machine) -
         compute: compute.clone(),
         machine: machine.clone(),
         id: instance.id.clone(),
+        host: format!("ip-{}", instance.address.replace('.', "-")),
         profile: instance.profile.clone(),
         dir,
         root,
@@ -147,23 +185,100 @@ impl Objects for Host {
         let Some(profile) = &self.profile else {
             return Err("Unable to locate credentials".to_owned());
         };
-        let roles = &self.compute.roles;
-        let role = roles.role_of_profile(profile).await.ok_or("Unable to locate credentials")?;
-        roles.may_read(&role, &self.id, bucket, key).await?;
-        self.compute.objects.get(bucket, key).await
+        self.check(profile, Right::Read, bucket, key).await?;
+        let got = self.compute.objects.get(bucket, key).await;
+        // Without permission to list the bucket, a missing object is a 403 (docs/aws.md §8.5).
+        match got {
+            Err(why) if why.starts_with("NoSuchKey") && self.check(profile, Right::List, bucket, "").await.is_err() => {
+                Err("An error occurred (403) when calling the HeadObject operation: Forbidden".to_owned())
+            }
+            got => got,
+        }
     }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        let Some(profile) = &self.profile else {
+            return Err("Unable to locate credentials".to_owned());
+        };
+        self.check(profile, Right::Write, bucket, key).await?;
+        self.compute.objects.put(bucket, key, bytes).await
+    }
+}
+
+#[async_trait]
+impl Tools for Host {
+    fn journal(&self, unit: &str) -> String {
+        let bytes = std::fs::read(self.journal_of(unit)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn properties(&self, unit: &str) -> Vec<(&'static str, String)> {
+        let units = self.machine.units.lock().expect("nothing panics while it holds the units");
+        let state = units.get(unit).cloned().unwrap_or(UnitState { active: "inactive", sub: "dead", restarts: 0 });
+        vec![
+            ("NRestarts", state.restarts.to_string()),
+            ("ActiveState", state.active.to_owned()),
+            ("SubState", state.sub.to_owned()),
+        ]
+    }
+
+    async fn answer(&self, port: u16, tries: u32, pause_s: u64) -> Option<u16> {
+        for attempt in 0..tries {
+            if attempt > 0 {
+                sleep(self.compute.site.speed.takes(pause_s)).await;
+            }
+            let place = self.compute.read(|state| {
+                let one = state.instances.get(&self.id)?;
+                one.port.filter(|_| one.declared_port == Some(port))
+            });
+            if let Some(there) = place
+                && let Ok(Some(status)) = timeout(Duration::from_secs(5), first_answer(there)).await
+            {
+                return Some(status);
+            }
+        }
+        None
+    }
+}
+
+/// The status of the answer to `GET /`.
+async fn first_answer(port: u16) -> Option<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: curl/8\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.ok()?;
+    std::str::from_utf8(&head).ok()?.strip_prefix("HTTP/1.")?.get(2..)?.parse().ok()
 }
 
 impl Host {
     async fn live(self: Arc<Host>, instance: &Instance) {
         let mut units = JoinSet::new();
-        for unit in self.boot(instance).await {
+        let started = self.boot(instance).await;
+        self.post_console();
+        for unit in started {
             let host = self.clone();
             units.spawn(async move { host.supervise(&unit).await });
         }
         self.machine.stop.cancelled().await;
         units.join_all().await;
         self.log("systemd: powering off");
+        self.post_console();
+    }
+
+    /// EC2 returns the output as of shortly after a state change, unless `Latest` is set.
+    fn post_console(&self) {
+        let posted = std::fs::copy(self.dir.join(CONSOLE), self.dir.join(POSTED_CONSOLE));
+        if let Err(error) = posted {
+            tracing::warn!(instance = self.id, "failed to post the console: {error}");
+        }
+    }
+
+    async fn check(&self, profile: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
+        let roles = &self.compute.roles;
+        let role = roles.role_of_profile(profile).await.ok_or("Unable to locate credentials")?;
+        roles.may(&role, &self.id, what, bucket, key).await
     }
 
     /// cloud-init works once in the life of an instance; afterwards its enabled units start.
@@ -179,7 +294,7 @@ impl Host {
             self.log("cloud-init: finished with errors; no service was started");
             return Vec::new();
         }
-        let units = cloud_init::run(&self.root, self, &instance.user_data, |line| self.log(line)).await;
+        let units = cloud_init::run(&self.root, self, &self.id, &instance.user_data, |line| self.log(line)).await;
         let marked = mark.parent().map(std::fs::create_dir_all).transpose().and_then(|_| std::fs::write(&mark, ""));
         if let Err(error) = marked {
             self.log(&format!("cloud-init: ERROR: {error}"));
@@ -196,89 +311,179 @@ impl Host {
     }
 
     fn console(&self) -> std::io::Result<File> {
-        File::options().create(true).append(true).open(self.dir.join("console.log"))
+        File::options().create(true).append(true).open(self.dir.join(CONSOLE))
+    }
+
+    fn journal_of(&self, unit: &str) -> PathBuf {
+        self.dir.join("journal").join(format!("{unit}.log"))
+    }
+
+    /// Appends lines of a process to the journal, the console or both. Lines on the console have no host name.
+    fn print(&self, unit: &str, output: Output, process: &str, lines: &[&str]) {
+        let now = Moment::now();
+        let text: String = lines.iter().map(|line| format!("{now} {} {process}: {line}\n", self.host)).collect();
+        let journal = || {
+            std::fs::create_dir_all(self.dir.join("journal"))?;
+            File::options().create(true).append(true).open(self.journal_of(unit))?.write_all(text.as_bytes())
+        };
+        let console = || self.console()?.write_all(text.replace(&format!(" {} ", self.host), " ").as_bytes());
+        let written = if output.journal { journal() } else { Ok(()) };
+        let written = written.and_then(|()| if output.console { console() } else { Ok(()) });
+        if let Err(error) = written {
+            tracing::warn!(instance = self.id, "failed to write the output of {unit}: {error}");
+        }
+    }
+
+    /// Writes a message of systemd to the journal.
+    fn log_unit(&self, unit: &str, words: impl std::fmt::Display) {
+        self.print(unit, Output::JOURNAL, "systemd[1]", &[&format!("{unit}: {words}")]);
     }
 
     /// Runs a unit, again and again if its file says so.
-    async fn supervise(&self, name: &str) {
+    async fn supervise(self: Arc<Host>, name: &str) {
         let unit = match cloud_init::unit_file(&self.root, name).and_then(|text| Unit::parse(&text)) {
             Ok(unit) => unit,
-            Err(why) => return self.log(&format!("systemd: {name}: {why}")),
+            Err(why) => return self.log_unit(name, why),
         };
         for key in &unit.ignored {
-            self.log(&format!("systemd: {name}: Unknown key '{key}', ignoring."));
+            self.log_unit(name, format!("Unknown key '{key}', ignoring."));
         }
         let mut starts: Vec<Instant> = Vec::new();
         for restarts in 1_u64.. {
             let (most, interval) = unit.start_limit;
             starts.retain(|start| start.elapsed() < interval);
             if starts.len() as u64 >= u64::from(most) && !interval.is_zero() {
-                self.log(&format!("systemd: {name}: Start request repeated too quickly."));
-                return self.log(&format!("systemd: {name}: Failed with result 'start-limit-hit'."));
+                self.log_unit(name, "Start request repeated too quickly.");
+                self.machine.note_unit(name, "failed", "failed");
+                return self.log_unit(name, "Failed with result 'start-limit-hit'.");
             }
             starts.push(Instant::now());
+            self.machine.note_unit(name, "activating", "start-pre");
             let ended = self.run_once(name, &unit).await;
-            let Some(exit) = ended.filter(|_| !self.machine.stop.is_cancelled()) else {
+            if !matches!(ended, Ended::Stopped) {
+                self.log_unit(name, &ended);
+            }
+            self.machine.note_unit(name, "deactivating", "stop-post");
+            self.run_stop_post(name, &unit, &ended).await;
+            let Some(exit) = ended.exit().filter(|_| !self.machine.stop.is_cancelled()) else {
                 return;
             };
-            self.log(&format!("systemd: {name}: Main process exited, {}", spoken(exit)));
             if let Some(result) = exit.result() {
-                self.log(&format!("systemd: {name}: Failed with result '{result}'."));
+                self.log_unit(name, format!("Failed with result '{result}'."));
             }
             if !unit.restart.after(exit) {
-                return;
+                return self.machine.note_unit(
+                    name,
+                    if exit.result().is_some() { "failed" } else { "inactive" },
+                    "dead",
+                );
             }
+            self.machine.note_unit(name, "activating", "auto-restart");
             tokio::select! {
                 () = self.machine.stop.cancelled() => return,
                 () = sleep(unit.restart_pause) => (),
             }
-            self.log(&format!("systemd: {name}: Scheduled restart job, restart counter is at {restarts}."));
+            self.machine.note_restart(name);
+            self.log_unit(name, format!("Scheduled restart job, restart counter is at {restarts}."));
         }
     }
 
-    /// Starts a unit and waits for its end. No answer means that it was ended by us.
-    async fn run_once(&self, name: &str, unit: &Unit) -> Option<Exit> {
+    /// Runs `ExecStopPost=` after an exit.
+    async fn run_stop_post(&self, name: &str, unit: &Unit, ended: &Ended) {
+        if unit.after.is_empty() || self.compute.stop.is_cancelled() {
+            return;
+        }
+        let environment = unit.whole_environment(&self.root).unwrap_or_default();
+        let mut visible = self.visible_to_processes(&environment);
+        let result = ended.exit().and_then(Exit::result).unwrap_or("success");
+        visible.insert("SERVICE_RESULT".to_owned(), result.to_owned());
+        if let Some(exit) = ended.exit() {
+            let (code, status) = exit.code_and_status();
+            visible.extend([("EXIT_CODE".to_owned(), code.to_owned()), ("EXIT_STATUS".to_owned(), status)]);
+        }
+        for command in &unit.after {
+            let words = command.expanded(&visible);
+            let Ok(done) = timeout(unit.stop_patience, self.tool(name, unit, &words, &visible)).await else {
+                return self.log_unit(name, "State 'stop-post' timed out. Terminating.");
+            };
+            if done != 0 && !command.may_fail {
+                return;
+            }
+        }
+    }
+
+    /// Runs a command that we implement, prints its output as the unit's, and returns its exit code.
+    async fn tool(&self, name: &str, unit: &Unit, words: &[String], environment: &BTreeMap<String, String>) -> i32 {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let Done { status, output, errors } = match words.split_first() {
+            Some((&"/usr/bin/bash" | &"/bin/bash", arguments)) => {
+                commands::bash(&self.root, self, arguments, environment).await
+            }
+            _ => commands::run_tool(&self.root, self, &words, Vec::new()).await,
+        };
+        let process = format!("{}[0]", words.first().and_then(|word| word.rsplit('/').next()).unwrap_or_default());
+        let output = String::from_utf8_lossy(&output).into_owned();
+        for (to, text) in [(unit.output, &output), (unit.errors.unwrap_or(unit.output), &errors)] {
+            let lines: Vec<&str> = text.lines().collect();
+            if !lines.is_empty() {
+                self.print(name, to, &process, &lines);
+            }
+        }
+        status
+    }
+
+    /// Starts a unit and waits for its exit.
+    async fn run_once(self: &Arc<Host>, name: &str, unit: &Unit) -> Ended {
         let environment = match unit.whole_environment(&self.root) {
             Ok(environment) => environment,
             Err(why) => {
-                self.log(&format!("systemd: {name}: {why}"));
-                return Some(Exit::Code(1));
+                self.log_unit(name, why);
+                return Ended::Unloaded;
             }
         };
-        let port = self.declare_port(&environment);
+        let program = unit.main.words.first().map(String::as_str).unwrap_or_default();
+        let is_tool = commands::is_tool(program);
+        let port = if is_tool { UNPRIVILEGED } else { self.declare_port(&environment) };
         let visible = self.visible_to_processes(&environment);
         for command in &unit.before {
             let words = command.expanded(&visible);
-            let done = tokio::select! {
-                done = perform(&self.root, self, &words) => done,
-                () = self.machine.stop.cancelled() => return None,
+            let status = tokio::select! {
+                status = self.tool(name, unit, &words, &visible) => status,
+                () = self.machine.stop.cancelled() => return Ended::Stopped,
             };
-            if let Err(why) = done {
-                self.log(&format!("systemd: {name}: {why}"));
-                if !command.may_fail {
-                    return Some(Exit::Code(1));
-                }
+            if status != 0 && !command.may_fail {
+                return Ended::Control(Exit::Code(status));
             }
+        }
+        if is_tool {
+            self.machine.note_unit(name, "active", "running");
+            let words = unit.main.expanded(&visible);
+            return tokio::select! {
+                status = self.tool(name, unit, &words, &visible) => Ended::Main(Exit::Code(status)),
+                () = self.machine.stop.cancelled() => Ended::Stopped,
+            };
         }
         if !unit.user.may_bind(port) {
             // On AWS the program would ask for this very port; here it gets another one, which needs no privileges.
-            self.log(&format!(
-                "{}: cannot listen on port {port}: Permission denied (os error 13)",
-                unit.main.words.first().map(String::as_str).unwrap_or_default()
-            ));
-            self.log(&format!(
+            let denied = format!("{program}: cannot listen on port {port}: Permission denied (os error 13)");
+            let hint = format!(
                 "local AWS: {name} does not run as root: a port below 1024 needs AmbientCapabilities=CAP_NET_BIND_SERVICE"
-            ));
-            return Some(Exit::Code(1));
+            );
+            self.print(name, unit.errors.unwrap_or(unit.output), &process_name(program, 0), &[&denied, &hint]);
+            return Ended::Main(Exit::Code(1));
         }
         let child = match self.spawn(unit, &visible).await {
             Ok(child) => child,
             Err(why) => {
-                self.log(&format!("systemd: {name}: Failed at step EXEC spawning {why}"));
-                return Some(Exit::Code(203));
+                self.log_unit(name, format!("Failed at step EXEC spawning {why}"));
+                return Ended::Main(Exit::Code(203));
             }
         };
-        self.attend(name, unit, child).await
+        self.machine.note_unit(name, "active", "running");
+        match self.attend(name, unit, child).await {
+            Some(exit) => Ended::Main(exit),
+            None => Ended::Stopped,
+        }
     }
 
     /// Remembers where on AWS the service would listen: only there does the load balancer find it.
@@ -307,16 +512,14 @@ impl Host {
         let path = below(&self.root, program)?;
         self.check_format(program, &path)?;
         for attempt in 0.. {
-            let console = self.console().map_err(|error| error.to_string())?;
-            let errors = console.try_clone().map_err(|error| error.to_string())?;
             let spawned = Command::new(&path)
                 .args(arguments)
                 .env_clear()
                 .envs(environment)
                 .current_dir(&directory)
                 .stdin(Stdio::null())
-                .stdout(console)
-                .stderr(errors)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
                 .process_group(0)
                 .kill_on_drop(true)
                 .spawn();
@@ -343,6 +546,30 @@ impl Host {
         })
     }
 
+    /// Prints the output of a process, line by line.
+    async fn forward(self: Arc<Host>, unit: String, output: Output, process: String, mut from: impl AsyncRead + Unpin) {
+        let (mut held, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
+        loop {
+            let read = from.read(&mut chunk).await.unwrap_or_default();
+            held.extend_from_slice(&chunk[..read]);
+            let end = match (read, held.iter().rposition(|byte| *byte == b'\n')) {
+                (0, _) => held.len(),
+                (_, Some(at)) => at + 1,
+                (_, None) if held.len() >= LONGEST_LINE => held.len(),
+                (_, None) => 0,
+            };
+            let text = String::from_utf8_lossy(&held[..end]).into_owned();
+            let lines: Vec<&str> = text.lines().collect();
+            if !lines.is_empty() {
+                self.print(&unit, output, &process, &lines);
+            }
+            held.drain(..end);
+            if read == 0 {
+                return;
+            }
+        }
+    }
+
     /// Gives a process the memory and the processors that the instance's type has, and no more.
     fn limit(&self, pid: u32) {
         let Some(kind) = self.kind else { return };
@@ -351,13 +578,21 @@ impl Host {
     }
 
     /// Waits for a process to end, or ends it. Nothing of its group survives.
-    async fn attend(&self, name: &str, unit: &Unit, mut child: Child) -> Option<Exit> {
+    async fn attend(self: &Arc<Host>, name: &str, unit: &Unit, mut child: Child) -> Option<Exit> {
         let Some(pid) = child.id() else {
             return Some(Exit::Code(1));
         };
         self.compute.warden.watch(pid);
         self.machine.note(name, Some(pid));
         self.limit(pid);
+        let process = process_name(unit.main.words.first().map(String::as_str).unwrap_or_default(), pid);
+        let mut outputs = JoinSet::new();
+        if let Some(output) = child.stdout.take() {
+            outputs.spawn(self.clone().forward(name.to_owned(), unit.output, process.clone(), output));
+        }
+        if let Some(errors) = child.stderr.take() {
+            outputs.spawn(self.clone().forward(name.to_owned(), unit.errors.unwrap_or(unit.output), process, errors));
+        }
         if self.mishap == Some(Mishap::CrashLoop) {
             process::kill_group(pid);
         }
@@ -373,6 +608,8 @@ impl Host {
         };
         process::end_group(pid, Duration::from_millis(200)).await;
         drop(child.wait().await);
+        // Its output precedes the message about its exit. A process that left the group may still hold the pipe.
+        drop(timeout(Duration::from_secs(1), async { while outputs.join_next().await.is_some() {} }).await);
         self.compute.warden.release(pid);
         self.machine.note(name, None);
         if let Ok(record) = record {
@@ -382,41 +619,48 @@ impl Host {
     }
 }
 
+/// The name of a process in the journal.
+fn process_name(program: &str, pid: u32) -> String {
+    format!("{}[{pid}]", program.rsplit('/').next().unwrap_or(program))
+}
+
+/// The end of a run of a unit.
+enum Ended {
+    /// The instance stops.
+    Stopped,
+    /// Its environment file cannot be read.
+    Unloaded,
+    /// An `ExecStartPre=` failed.
+    Control(Exit),
+    /// The program exited.
+    Main(Exit),
+}
+
+impl Ended {
+    fn exit(&self) -> Option<Exit> {
+        match self {
+            Ended::Stopped => None,
+            Ended::Unloaded => Some(Exit::Code(1)),
+            Ended::Control(exit) | Ended::Main(exit) => Some(*exit),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Stopped => write!(f, "Stopped."),
+            Ended::Unloaded => write!(f, "Failed to run 'start' task: No such file or directory"),
+            Ended::Control(exit) => write!(f, "Control process exited, {exit}"),
+            Ended::Main(exit) => write!(f, "Main process exited, {exit}"),
+        }
+    }
+}
+
 fn exit_of(status: ExitStatus) -> Exit {
     match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),
         (None, signal) => Exit::Signal(signal.unwrap_or_default()),
-    }
-}
-
-fn spoken(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("code=exited, status={code}/{}", code_name(code)),
-        Exit::Signal(signal) => format!("code=killed, status={signal}/{}", signal_name(signal)),
-    }
-}
-
-/// What systemd calls an exit code.
-fn code_name(code: i32) -> &'static str {
-    match code {
-        0 => "SUCCESS",
-        1 => "FAILURE",
-        203 => "EXEC",
-        _ => "n/a",
-    }
-}
-
-/// What a signal is called.
-fn signal_name(signal: i32) -> &'static str {
-    match signal {
-        4 => "ILL",
-        6 => "ABRT",
-        7 => "BUS",
-        8 => "FPE",
-        9 => "KILL",
-        11 => "SEGV",
-        15 => "TERM",
-        _ => "n/a",
     }
 }
 

@@ -12,6 +12,7 @@ mod health;
 mod imds;
 mod instance;
 mod ports;
+mod shell;
 mod state;
 mod systemd;
 mod workings;
@@ -64,11 +65,25 @@ pub struct Context {
     pub speed: Speed,
 }
 
-/// Objects in buckets, as an instance's `aws s3 cp` reads them.
+/// Objects in buckets, as an instance's `aws s3 cp` reads and writes them.
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// An object's bytes, or why they cannot be had.
     async fn get(&self, bucket: &str, key: &str) -> Result<Bytes, String>;
+
+    /// Writes an object. The error is the message of the CLI.
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String>;
+}
+
+/// A permission of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// `s3:GetObject`.
+    Read,
+    /// `s3:PutObject`.
+    Write,
+    /// `s3:ListBucket`, on the bucket.
+    List,
 }
 
 /// Roles, as instances take them on.
@@ -80,8 +95,8 @@ pub trait Roles: Send + Sync {
     /// The role inside an instance profile, which is given by name or ARN.
     async fn role_of_profile(&self, profile: &str) -> Option<String>;
 
-    /// Whether a session of a role may read an object, or how AWS says that it may not.
-    async fn may_read(&self, role: &str, session: &str, bucket: &str, key: &str) -> Result<(), String>;
+    /// Checks a permission of a role's session on an object. The error is AWS's message.
+    async fn may(&self, role: &str, session: &str, what: Right, bucket: &str, key: &str) -> Result<(), String>;
 
     /// Fresh temporary credentials of a role.
     async fn credentials(&self, role: &str, session: &str) -> std::io::Result<Credentials>;
@@ -141,8 +156,9 @@ pub struct Credentials {
 }
 
 /// Does with user data what an instance does, and reads the units it starts without starting their programs.
-pub async fn rehearse(root: &Path, objects: &dyn Objects, user_data: &str) {
-    for unit in cloud_init::run(root, objects, user_data, |line| tracing::trace!("{line}")).await {
+pub async fn rehearse(root: &Path, user_data: &str) {
+    let tools = commands::NoTools;
+    for unit in cloud_init::run(root, &tools, "i-0", user_data, |line| tracing::trace!("{line}")).await {
         let unit = cloud_init::unit_file(root, &unit).and_then(|text| systemd::Unit::parse(&text));
         let words = unit.and_then(|unit| Ok(unit.main.expanded(&unit.whole_environment(root)?)));
         tracing::trace!(?words);

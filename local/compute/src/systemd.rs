@@ -14,6 +14,11 @@ pub struct Unit {
     pub environment_files: Vec<(String, bool)>,
     pub before: Vec<Command>,
     pub main: Command,
+    /// The commands that run after every exit.
+    pub after: Vec<Command>,
+    pub output: Output,
+    /// `None`: to the same place as the output.
+    pub errors: Option<Output>,
     pub restart: Restart,
     pub restart_pause: Duration,
     pub working_directory: Option<String>,
@@ -24,6 +29,30 @@ pub struct Unit {
     pub user: User,
     /// What the file says that has no meaning here.
     pub ignored: Vec<String>,
+}
+
+/// The destination of a unit's output (man systemd.exec, "StandardOutput").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Output {
+    pub journal: bool,
+    pub console: bool,
+}
+
+impl Output {
+    /// `DefaultStandardOutput=` is the journal, and journald forwards nothing to the console.
+    pub const JOURNAL: Output = Output { journal: true, console: false };
+    const NOWHERE: Output = Output { journal: false, console: false };
+
+    fn parse(value: &str) -> Result<Output, String> {
+        Ok(match value {
+            "journal" | "kmsg" | "syslog" => Output::JOURNAL,
+            "journal+console" | "kmsg+console" | "syslog+console" => Output { journal: true, console: true },
+            "tty" => Output { journal: false, console: true },
+            // Standard input is `/dev/null`.
+            "null" | "inherit" => Output::NOWHERE,
+            other => return Err(format!("the output '{other}' does not exist on a local instance")),
+        })
+    }
 }
 
 /// A command line of a unit, with what its prefixes say.
@@ -107,6 +136,14 @@ impl Exit {
         }
     }
 
+    /// `$EXIT_CODE` and `$EXIT_STATUS` of `ExecStopPost=` (man systemd.exec, "Environment variables").
+    pub fn code_and_status(self) -> (&'static str, String) {
+        match self {
+            Exit::Code(code) => ("exited", code.to_string()),
+            Exit::Signal(signal) => ("killed", signal_name(signal).to_owned()),
+        }
+    }
+
     /// systemd takes the usual signals of ending as success.
     fn is_clean(self) -> bool {
         const ENDING: [i32; 4] = [1, 2, 13, 15];
@@ -114,6 +151,56 @@ impl Exit {
             Exit::Code(code) => code == 0,
             Exit::Signal(signal) => ENDING.contains(&signal),
         }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "code=exited, status={code}/{}", code_name(*code)),
+            Exit::Signal(signal) => write!(f, "code=killed, status={signal}/{}", signal_name(*signal)),
+        }
+    }
+}
+
+/// systemd's name of an exit code (man systemd.exec, "Process Exit Codes").
+fn code_name(code: i32) -> &'static str {
+    const OF_BSD: [&str; 15] = [
+        "USAGE",
+        "DATAERR",
+        "NOINPUT",
+        "NOUSER",
+        "NOHOST",
+        "UNAVAILABLE",
+        "SOFTWARE",
+        "OSERR",
+        "OSFILE",
+        "CANTCREAT",
+        "IOERR",
+        "TEMPFAIL",
+        "PROTOCOL",
+        "NOPERM",
+        "CONFIG",
+    ];
+    match code {
+        0 => "SUCCESS",
+        1 => "FAILURE",
+        203 => "EXEC",
+        _ => usize::try_from(code - 64).ok().and_then(|at| OF_BSD.get(at)).unwrap_or(&"n/a"),
+    }
+}
+
+/// The name of a signal, without `SIG`.
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        4 => "ILL",
+        6 => "ABRT",
+        7 => "BUS",
+        8 => "FPE",
+        9 => "KILL",
+        11 => "SEGV",
+        15 => "TERM",
+        _ => "n/a",
     }
 }
 
@@ -159,8 +246,6 @@ const WITHOUT_MEANING: &[&str] = &[
     "RestrictRealtime",
     "RestrictSUIDSGID",
     "RuntimeDirectory",
-    "StandardError",
-    "StandardOutput",
     "StateDirectory",
     "SyslogIdentifier",
     "SystemCallArchitectures",
@@ -181,6 +266,9 @@ impl Unit {
             environment_files: Vec::new(),
             before: Vec::new(),
             main: Command { words: Vec::new(), may_fail: false, literal: false },
+            after: Vec::new(),
+            output: Output::JOURNAL,
+            errors: None,
             restart: Restart::No,
             restart_pause: Duration::from_millis(100),
             working_directory: None,
@@ -228,6 +316,11 @@ impl Unit {
             "ExecStartPre" => self.before.push(Command::parse(value)?),
             "ExecStart" if value.is_empty() => self.main.words.clear(),
             "ExecStart" => self.main = Command::parse(value)?,
+            "ExecStopPost" if value.is_empty() => self.after.clear(),
+            "ExecStopPost" => self.after.push(Command::parse(value)?),
+            "StandardOutput" => self.output = Output::parse(value)?,
+            "StandardError" if value == "inherit" => self.errors = None,
+            "StandardError" => self.errors = Some(Output::parse(value)?),
             "Restart" => self.restart = restart(value)?,
             "RestartSec" => self.restart_pause = span(value)?,
             "TimeoutStopSec" | "TimeoutSec" => self.stop_patience = span(value)?,
@@ -497,6 +590,7 @@ WantedBy=multi-user.target
         check("ExecStartPre=web", "line 3: 'web' is no absolute path");
         check("Environment=\"A=1", "line 3: the quote \" is not closed");
         check("nonsense", "line 3: missing '=' in 'nonsense'");
+        check("StandardOutput=file:/x", "line 3: the output 'file:/x' does not exist on a local instance");
         check("ExecStart=", "the service has no ExecStart=");
     }
 
@@ -509,6 +603,26 @@ WantedBy=multi-user.target
         assert_eq!(read["C"], "single \\");
         assert_eq!(read["D"], "");
         assert_eq!(environment_file("1A=x").unwrap_err(), "line 1: '1A' is no name of a variable");
+    }
+
+    #[test]
+    fn output_goes_to_the_journal_unless_the_unit_says_otherwise() {
+        let unit = |lines: &str| Unit::parse(&format!("[Service]\nExecStart=/bin/web\n{lines}\n")).unwrap();
+        let both = Output { journal: true, console: true };
+        assert_eq!((unit("").output, unit("").errors), (Output::JOURNAL, None));
+        assert_eq!(unit("StandardOutput=journal+console").output, both);
+        let only = unit("StandardError=kmsg+console");
+        assert_eq!((only.output, only.errors), (Output::JOURNAL, Some(both)));
+        assert_eq!(unit("StandardOutput=inherit").output, Output::NOWHERE);
+    }
+
+    #[test]
+    fn exits_are_worded_as_by_systemd() {
+        assert_eq!(Exit::Code(78).to_string(), "code=exited, status=78/CONFIG");
+        assert_eq!(Exit::Code(64).to_string(), "code=exited, status=64/USAGE");
+        assert_eq!(Exit::Code(3).to_string(), "code=exited, status=3/n/a");
+        assert_eq!(Exit::Signal(9).to_string(), "code=killed, status=9/KILL");
+        assert_eq!(Exit::Signal(6).code_and_status(), ("killed", "ABRT".to_owned()));
     }
 
     #[test]

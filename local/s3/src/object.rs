@@ -17,9 +17,10 @@ use super::precondition::{self, Outcome, Precondition, http_date};
 use super::spool::LARGEST;
 use super::store::{About, Bucket, Change, Content, NULL, Object, State, Version, now, unwritten};
 use super::xml::{self, element, wrap};
-use super::{S3, copied, listing, object_arn, refused, tags};
-use identity::permissions::Need;
+use super::{S3, copied, listing, object_arn, operation, refused, tags};
+use identity::permissions::{Caller, Need};
 use kit::answer::{Refusal, Response, Streamed, empty};
+use kit::call::Request;
 
 /// The most that is read before its answer begins, so that damage anywhere in it is answered with 500.
 const AT_ONCE: u64 = 4 << 20;
@@ -123,6 +124,14 @@ impl S3 {
     pub(super) fn find(&self, ask: &Ask) -> Result<Result<Found, Absence>, Refusal> {
         let id = ask.version()?;
         self.store.read(|state| Ok(find(state.bucket(&ask.bucket)?, &ask.key, id.as_deref())))
+    }
+
+    /// Puts an object for a caller whose permission has been checked.
+    pub async fn put_for(&self, caller: &Caller, bucket: &str, key: &str, body: Bytes) -> Result<(), Refusal> {
+        let row = operation::named("PutObject").expect("the table has it");
+        let request = Request { method: Method::PUT, path: format!("/{bucket}/{key}"), body, ..Request::default() };
+        let ask = Ask { row, request, bucket: bucket.to_owned(), key: key.to_owned(), caller };
+        self.put_object(&ask).await.map(drop)
     }
 
     /// The whole of an object of at most `most` bytes.

@@ -2,13 +2,13 @@
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use local::compute::{Compute, Context, Credentials, Objects, Profile, Roles};
+use local::compute::{Compute, Context, Credentials, Objects, Profile, Right, Roles};
 use local::{Chaos, ChaosKind, Speed};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ use tokio::sync::watch;
 pub struct TestCompute {
     pub compute: Arc<Compute>,
     pub dir: TempDir,
+    /// The objects that instances have written.
+    pub written: Written,
     chaos: watch::Sender<Chaos>,
     speed: Speed,
 }
@@ -37,8 +39,10 @@ pub struct Stack {
     pub subnets: Vec<String>,
 }
 
-/// The one bucket there is: it holds the service.
-struct Artifacts;
+/// The only bucket: it has the service, and keeps the objects that instances write.
+struct Artifacts(Written);
+
+pub type Written = Arc<Mutex<BTreeMap<String, Bytes>>>;
 
 #[async_trait]
 impl Objects for Artifacts {
@@ -49,6 +53,11 @@ impl Objects for Artifacts {
             }
             _ => Err("NoSuchKey".to_owned()),
         }
+    }
+
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes) -> Result<(), String> {
+        self.0.lock().unwrap().insert(format!("{bucket}/{key}"), bytes);
+        Ok(())
     }
 }
 
@@ -66,8 +75,9 @@ impl Roles for OneRole {
         (profile == "web-profile").then(|| "web-role".to_owned())
     }
 
-    async fn may_read(&self, role: &str, _session: &str, bucket: &str, _key: &str) -> Result<(), String> {
-        let may = role == "web-role" && bucket == "artifacts";
+    async fn may(&self, role: &str, _: &str, what: Right, bucket: &str, key: &str) -> Result<(), String> {
+        let is_allowed = what == Right::Read || key.starts_with("boot/");
+        let may = role == "web-role" && bucket == "artifacts" && is_allowed;
         if may { Ok(()) } else { Err("AccessDenied".to_owned()) }
     }
 
@@ -113,17 +123,18 @@ impl TestCompute {
 
     pub async fn start_in(dir: TempDir, chaos: Chaos, speed: Speed) -> TestCompute {
         let (chaos, watched) = watch::channel(chaos);
+        let written = Written::default();
         let context = Context {
             dir: dir.path().to_owned(),
             region: "us-east-1".to_owned(),
             account: "000000000000".to_owned(),
             endpoint: "http://127.0.0.1:1".to_owned(),
-            objects: Arc::new(Artifacts),
+            objects: Arc::new(Artifacts(written.clone())),
             roles: Arc::new(OneRole),
             chaos: watched,
             speed,
         };
-        TestCompute { compute: Compute::start(context).await.unwrap(), dir, chaos, speed }
+        TestCompute { compute: Compute::start(context).await.unwrap(), dir, written, chaos, speed }
     }
 
     /// From now on the day is bad in this way.
@@ -292,6 +303,7 @@ write_files:
     [Service]
     DynamicUser=yes
     EnvironmentFile=/etc/web.env
+    StandardOutput=journal+console
     ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors --region us-east-1 s3://artifacts/service /opt/web/service
     ExecStartPre=+/usr/bin/chmod 0755 /opt/web/service
     ExecStart=/opt/web/service
@@ -357,8 +369,14 @@ runcmd:
 
     /// What an instance has printed.
     pub async fn console(&self, id: &str) -> String {
-        let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id)]).await;
+        let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id), ("Latest", "true")]).await;
         String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap()
+    }
+
+    /// The journal of the service's unit on an instance.
+    pub async fn journal(&self, id: &str) -> String {
+        let file = self.dir.path().join("instances").join(id).join("journal/web.service.log");
+        std::fs::read_to_string(file).unwrap_or_default()
     }
 
     /// How many targets are healthy.

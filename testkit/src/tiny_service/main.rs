@@ -11,12 +11,40 @@ fn main() {
         println!("tiny_service dies as it was told");
         std::process::exit(1);
     }
+    misbehave();
     let host = std::env::var("HOST").unwrap_or_else(|_| "0.0.0.0".into());
-    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".into());
+    let port = std::env::var("LISTEN").or(std::env::var("PORT")).unwrap_or_else(|_| "8080".into());
     let listener = TcpListener::bind(format!("{host}:{port}")).expect("the port is free");
     println!("tiny_service listens on {host}:{port}");
     for stream in listener.incoming().flatten() {
         thread::spawn(move || serve(stream));
+    }
+}
+
+/// Fails in the way that its variables say.
+fn misbehave() {
+    let variable = |name: &str| std::env::var(name).ok();
+    let seconds = |name: &str| variable(name).and_then(|it| it.parse().ok()).map(std::time::Duration::from_secs);
+    if let Some(words) = variable("SAY") {
+        eprintln!("{words}");
+    }
+    if let Some(code) = variable("EXIT").and_then(|code| code.parse().ok()) {
+        std::process::exit(code);
+    }
+    if let Some(megabytes) = variable("EAT").and_then(|it| it.parse().ok()) {
+        // The limits are in force by then.
+        thread::sleep(std::time::Duration::from_millis(300));
+        eat(megabytes);
+    }
+    if let Some(pause) = seconds("SLOW") {
+        thread::sleep(pause);
+    }
+    if let Some(life) = seconds("LIFE") {
+        thread::spawn(move || {
+            thread::sleep(life);
+            eprintln!("it has lived long enough");
+            std::process::exit(3);
+        });
     }
 }
 
@@ -48,6 +76,7 @@ fn serve(mut stream: TcpStream) {
             "/pid" => ("200 OK", std::process::id().to_string()),
             _ if path.starts_with("/burn") => ("200 OK", burn(number(&path))),
             _ if path.starts_with("/eat") => ("200 OK", eat(number(&path))),
+            "/missing" => ("404 Not Found", "no such page".into()),
             "/broken" => ("500 Internal Server Error", "broken".into()),
             _ => ("200 OK", "tiny".into()),
         };

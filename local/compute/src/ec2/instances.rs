@@ -7,9 +7,9 @@ use super::interfaces::{host, mac, of_instance, write_groups};
 use super::network::{vpc_id, zone_id};
 use super::volumes::write_mapping;
 use super::{images, quotas, types};
-use crate::Site;
 use crate::clock::Moment;
 use crate::state::{Instance, InstanceState, State};
+use crate::{Site, instance};
 use kit::query::{Answer, ApiError, Filters, Params, Xml, fact};
 
 /// EC2 keeps the last 64 KiB of an instance's console.
@@ -360,13 +360,21 @@ pub fn reboot(state: &mut State, _site: &Site, params: &Params) -> Answer {
     Ok(xml)
 }
 
+/// Without `Latest`, the output as of the last state change (docs/aws.md §8.5).
 pub fn console_output(state: &State, site: &Site, params: &Params) -> Answer {
     let id = params.required("InstanceId")?;
-    by_id(state, id)?;
+    let one = by_id(state, id)?;
+    let latest = params.flag("Latest");
+    if latest && types::find(&one.kind).is_some_and(|kind| !kind.is_nitro()) {
+        let text = "This instance type does not support retrieving the latest console logs.";
+        return Err(ApiError::new("UnsupportedOperation", text));
+    }
     // An instance that has not written anything yet has no file, which is no output.
-    let output = std::fs::read(site.instance_dir(id).join("console.log")).unwrap_or_default();
+    let file = site.instance_dir(id).join(if latest { instance::CONSOLE } else { instance::POSTED_CONSOLE });
+    let output = std::fs::read(file).unwrap_or_default();
     let tail = &output[output.len().saturating_sub(CONSOLE_LIMIT)..];
     let mut xml = Xml::new();
-    xml.text("instanceId", id).text("timestamp", Moment::now()).text("output", STANDARD.encode(tail));
+    xml.text("instanceId", id).text("timestamp", Moment::now());
+    xml.maybe("output", Some(STANDARD.encode(tail)).filter(|text| !text.is_empty()));
     Ok(xml)
 }

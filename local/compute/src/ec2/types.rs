@@ -39,6 +39,15 @@ impl Kind {
         names.contains(&self.name().as_str())
     }
 
+    /// Whether it runs on the Nitro hypervisor (docs/aws.md §8.5).
+    pub fn is_nitro(&self) -> bool {
+        self.family.0 != "t2"
+    }
+
+    fn hypervisor(&self) -> &'static str {
+        if self.is_nitro() { "nitro" } else { "xen" }
+    }
+
     /// Whether a zone has it. As on AWS not every zone has the newest types.
     pub fn is_offered_in(&self, zone: &str) -> bool {
         !(zone.ends_with('c') && self.family.0.starts_with(['c', 'm', 'r']) && self.family.0.contains('7'))
@@ -135,7 +144,7 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
             "vcpu-info.default-vcpus" => fact(kind.processors()),
             "memory-info.size-in-mib" => fact(kind.memory_mib()),
             "bare-metal" | "instance-storage-supported" => fact(false),
-            "hypervisor" => fact("nitro"),
+            "hypervisor" => fact(kind.hypervisor()),
             "supported-usage-class" => fact("on-demand"),
             "supported-root-device-type" => fact("ebs"),
             "supported-virtualization-type" => fact("hvm"),
@@ -152,7 +161,7 @@ pub fn describe(_state: &State, _site: &Site, params: &Params) -> Answer {
 
 fn write(xml: &mut Xml, kind: &Kind) {
     xml.text("instanceType", kind.name()).text("currentGeneration", kind.family.0 != "t2");
-    xml.text("freeTierEligible", kind.is_free()).text("bareMetal", false).text("hypervisor", "nitro");
+    xml.text("freeTierEligible", kind.is_free()).text("bareMetal", false).text("hypervisor", kind.hypervisor());
     xml.within("supportedUsageClasses", |xml| {
         xml.text("item", "on-demand").text("item", "spot");
     });

@@ -1,0 +1,593 @@
+//! The table of causes; the first one that matches the evidence is reported.
+//!
+//! Certain causes come before likely ones, and causes early in the path of a request before later ones.
+
+use super::{
+    evidence::Evidence,
+    report::{End, Line, ends},
+};
+use crate::cloud::health::refusal_of;
+
+/// Why something is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The name of the cause.
+    pub cause: &'static str,
+    /// One sentence, without the name of the service.
+    pub words: String,
+    /// The remedy.
+    pub remedy: String,
+    /// The field of the service in `stack.yaml` that decides it; empty if none does.
+    pub field: &'static str,
+}
+
+/// A cause for a service that is not healthy.
+struct Cause {
+    name: &'static str,
+    /// Returns the sentence if the evidence matches.
+    shown: fn(&Evidence) -> Option<String>,
+    remedy: &'static str,
+    field: &'static str,
+}
+
+const fn cause(
+    name: &'static str,
+    shown: fn(&Evidence) -> Option<String>,
+    remedy: &'static str,
+    field: &'static str,
+) -> Cause {
+    Cause { name, shown, remedy, field }
+}
+
+const UP: &str = "run `up`, which reverts the manual change";
+
+const CAUSES: &[Cause] = &[
+    cause("no-group", no_group, "run `up`", ""),
+    cause(
+        "suspended",
+        suspended,
+        "resume it by hand: `aws autoscaling resume-processes --auto-scaling-group-name NAME`",
+        "",
+    ),
+    cause("detached", detached, UP, ""),
+    cause("no-listener", no_listener, UP, "load_balancer.port"),
+    cause("listener-elsewhere", listener_elsewhere, UP, "load_balancer.port"),
+    cause("launch-refused", launch_refused, "", "instance_type"),
+    cause("firewall", firewall, UP, "port"),
+    cause("no-instances", no_instances, "set `instances.min` to 1 or more", "instances.min"),
+    cause("impaired", impaired, "the group replaces it by itself: wait, or terminate the instance", ""),
+    cause("user-data", user_data, "correct what cloud-init names, then run `up`", "environment"),
+    cause("no-profile", no_profile, "run `up`; with `roles`, name an instance profile that has a role", ""),
+    cause(
+        "fetch-denied",
+        fetch_denied,
+        "run `up`, which restores the role's policy; with `roles`, allow it `s3:GetObject` on the artifact bucket",
+        "uses",
+    ),
+    cause("program-missing", program_missing, "run `up`, which uploads the program again", "package"),
+    cause("program-damaged", program_damaged, "run `up`, which uploads the program again", "package"),
+    cause(
+        "architecture",
+        architecture,
+        "choose an `instance_type` of the program's architecture, or build the program for it",
+        "instance_type",
+    ),
+    cause(
+        "out-of-memory",
+        out_of_memory,
+        "choose a larger `instance_type`, or make the service use less memory",
+        "instance_type",
+    ),
+    cause("denied", denied, "add what the service uses to `uses`, and run `up`", "uses"),
+    cause("port-taken", port_taken, "choose another `port`", "port"),
+    cause("exits", exits, "correct the service or its `environment`, and run `up`", "environment"),
+    cause(
+        "another-port",
+        another_port,
+        "make the service listen on 0.0.0.0 and the port in the variable PORT, or raise `grace_period_s`",
+        "port",
+    ),
+    cause(
+        "wrong-path",
+        wrong_path,
+        "correct `health_check.path`, or make the service answer it with 200",
+        "health_check",
+    ),
+    cause("health-error", health_error, "make the service answer its health check with 200", "health_check"),
+    cause("slow-start", slow_start, "raise `grace_period_s`, or make it start faster", "grace_period_s"),
+    cause(
+        "no-answer",
+        no_answer,
+        "find out why the service is slow, or raise `health_check.timeout_s`",
+        "health_check",
+    ),
+    cause("stopped", stopped, "the group replaces it by itself: wait", ""),
+    cause("starting", starting, "wait", ""),
+];
+
+/// Returns the first cause that matches the evidence, if any.
+pub fn verdict(evidence: &Evidence) -> Option<Verdict> {
+    let found = |cause: &Cause| Some((cause.name, (cause.shown)(evidence)?, cause.remedy, cause.field));
+    let (cause, words, remedy, field) = CAUSES.iter().find_map(found)?;
+    // Refused launches have a table of remedies of their own.
+    let remedy = match cause {
+        "launch-refused" => refusal_of(&words).map_or("correct what AWS names, then run `up`", |it| it.advice),
+        _ => remedy,
+    };
+    Some(Verdict { cause, words, remedy: remedy.into(), field })
+}
+
+impl Evidence {
+    /// Whether the service is healthy and reachable.
+    pub fn is_up(&self) -> bool {
+        let healthy = self.targets.iter().filter(|target| target.state == "healthy").count();
+        let wanted = self.group.iter().flatten().map(|group| group.min.max(1)).next().unwrap_or(1);
+        i32::try_from(healthy).is_ok_and(|healthy| healthy >= wanted)
+            && self.wiring.as_ref().is_none_or(|wiring| wiring.listens && wiring.forwards)
+    }
+
+    /// The output of an instance.
+    fn lines(&self) -> &[Line] {
+        self.report().map_or(self.console.as_slice(), |report| report.lines.as_slice())
+    }
+
+    /// The last exit of the service.
+    fn last_end(&self) -> Option<End> {
+        ends(self.lines()).pop()
+    }
+
+    /// The last line that contains one of these words.
+    fn line(&self, words: &[&str]) -> Option<&Line> {
+        let has = |line: &&Line| words.iter().any(|word| line.text.contains(word));
+        self.lines().iter().rev().find(has).or_else(|| self.console.iter().rev().find(has))
+    }
+
+    fn target(&self, reason: &[&str]) -> Option<&crate::cloud::health::Target> {
+        self.targets.iter().find(|target| reason.contains(&target.reason.as_str()))
+    }
+
+    /// The status that the service answered its own instance: `None` without a report, 0 without an answer.
+    fn answered(&self) -> Option<u16> {
+        let report = self.reports.iter().find(|report| report.stage == "answers")?;
+        report.facts.get("http")?.parse().ok()
+    }
+
+    fn statuses(&self) -> Option<String> {
+        let target = self.target(&["Target.ResponseCodeMismatch"])?;
+        let (_, codes) = target.description.split_once('[')?;
+        Some(codes.split(']').next().unwrap_or_default().to_owned())
+    }
+}
+
+fn no_group(it: &Evidence) -> Option<String> {
+    matches!(it.group, Some(None)).then(|| "its Auto Scaling group does not exist".into())
+}
+
+fn suspended(it: &Evidence) -> Option<String> {
+    let suspended = &it.group.as_ref()?.as_ref()?.suspended;
+    let matter = ["Launch", "Terminate", "AddToLoadBalancer", "HealthCheck", "ReplaceUnhealthy"];
+    let stopped: Vec<&str> = suspended.iter().map(String::as_str).filter(|it| matter.contains(it)).collect();
+    (!stopped.is_empty()).then(|| format!("its Auto Scaling group has suspended processes: {}", stopped.join(", ")))
+}
+
+fn detached(it: &Evidence) -> Option<String> {
+    let (group, wiring) = (it.group.as_ref()?.as_ref()?, it.wiring.as_ref()?);
+    let is_there = wiring.target_group.is_empty() || group.target_groups.contains(&wiring.target_group);
+    (!is_there).then(|| "its target group is not attached to its Auto Scaling group".into())
+}
+
+fn no_listener(it: &Evidence) -> Option<String> {
+    it.wiring.as_ref().filter(|it| !it.listens).map(|_| "its load balancer has no listener on its port".into())
+}
+
+fn listener_elsewhere(it: &Evidence) -> Option<String> {
+    let wiring = it.wiring.as_ref().filter(|it| it.listens && !it.forwards)?;
+    // During a move to another port, the listener still forwards to the old targets.
+    let is_rolled_out =
+        it.targets.iter().any(|target| target.state == "healthy") || it.target(&["Target.NotInUse"]).is_some();
+    (is_rolled_out && !wiring.target_group.is_empty()).then(|| "its listener forwards to another target group".into())
+}
+
+fn launch_refused(it: &Evidence) -> Option<String> {
+    let failure = it.launches.first()?.failure.as_ref()?;
+    Some(format!("AWS refuses to launch an instance: {failure}"))
+}
+
+fn firewall(it: &Evidence) -> Option<String> {
+    let closed = it.wiring.as_ref()?.admits == Some(false);
+    closed.then(|| format!("the security group of its instances does not admit the load balancer on port {}", it.port))
+}
+
+fn no_instances(it: &Evidence) -> Option<String> {
+    let is_empty = it.group.as_ref()?.as_ref()?.min == 0 && it.instances.iter().all(|it| it.state == "terminated");
+    (is_empty && it.targets.is_empty())
+        .then(|| "its Auto Scaling group has a minimum of 0, and no instance is running".into())
+}
+
+fn impaired(it: &Evidence) -> Option<String> {
+    let ill = it.instances.iter().find(|it| it.is_impaired)?;
+    Some(format!("instance {} fails the status checks of EC2", ill.id))
+}
+
+fn user_data(it: &Evidence) -> Option<String> {
+    let is_about = |line: &&Line| {
+        let text = &line.text;
+        text.contains("cloud-init") && (text.contains("ERROR") || text.contains("Failed") || text.contains("CRITICAL"))
+            || line.program == "cloud-init"
+                && (text.contains("ERROR") || text.contains("Failed") || text.contains("Unhandled"))
+    };
+    let line = it.console.iter().find(is_about).filter(|_| it.reports.is_empty())?;
+    Some(format!("cloud-init failed on the instance: {}", line.text))
+}
+
+fn no_profile(it: &Evidence) -> Option<String> {
+    let newest = it.instances.iter().find(|it| it.state == "running")?;
+    let lacks = it.line(&["Unable to locate credentials"]).is_some() || newest.profile.is_none();
+    lacks.then(|| "its instances have no role, so they cannot download the program".into())
+}
+
+fn failed_fetch(it: &Evidence, words: &[&str]) -> Option<String> {
+    let line = it.line(&["fatal error"])?;
+    words.iter().any(|word| line.text.contains(word)).then(|| line.text.clone())
+}
+
+fn fetch_denied(it: &Evidence) -> Option<String> {
+    let line = failed_fetch(it, &["AccessDenied", "Forbidden", "403", "not authorized"])?;
+    if it.has_program == Some(false) {
+        return None;
+    }
+    Some(format!("its instances are not allowed to download the program: {line}"))
+}
+
+fn program_missing(it: &Evidence) -> Option<String> {
+    let line = match it.has_program {
+        Some(false) => failed_fetch(it, &[""])?,
+        _ => failed_fetch(it, &["NoSuchKey", "Not Found", "404", "NoSuchBucket"])?,
+    };
+    Some(format!("the program is not in the artifact bucket: {line}"))
+}
+
+fn program_damaged(it: &Evidence) -> Option<String> {
+    it.line(&["did NOT match"]).map(|_| "the program in the artifact bucket is not the one that was built".into())
+}
+
+fn architecture(it: &Evidence) -> Option<String> {
+    it.line(&["Exec format error"])
+        .map(|_| format!("the program is built for another architecture than that of {}", it.instance_type))
+}
+
+fn out_of_memory(it: &Evidence) -> Option<String> {
+    let end = it.last_end()?;
+    let message =
+        it.line(&["memory allocation of", "Out of memory", "oom-kill", "OutOfMemory", "Cannot allocate memory"]);
+    (message.is_some() || end.name == "OOM")
+        .then(|| format!("the service needs more memory than {} has: it {end}", it.instance_type))
+}
+
+fn denied(it: &Evidence) -> Option<String> {
+    let line = it.line(&["is not authorized to perform"]).filter(|line| line.program != "aws")?;
+    Some(format!("the service lacks a permission: {}", line.text))
+}
+
+fn port_taken(it: &Evidence) -> Option<String> {
+    let line = it.line(&["Address already in use", "EADDRINUSE", "cannot listen on port"])?;
+    Some(format!("the service cannot listen on port {}: {}", it.port, line.text))
+}
+
+fn exits(it: &Evidence) -> Option<String> {
+    let end = it.last_end()?;
+    let restarts = it.reports.iter().map(super::report::Report::restarts).max().unwrap_or_default();
+    let often = if restarts > 1 { format!(", {} times so far", restarts + 1) } else { String::new() };
+    Some(match end.is_program {
+        true => format!("the service {end}{often}"),
+        false => format!("the service cannot be started: {}", end.words),
+    })
+}
+
+fn another_port(it: &Evidence) -> Option<String> {
+    let refused = it.target(&["Target.FailedHealthChecks", "Target.Timeout"]).is_some();
+    (it.answered() == Some(0) && refused)
+        .then(|| format!("the service runs, but did not listen on port {} within two minutes", it.port))
+}
+
+fn wrong_path(it: &Evidence) -> Option<String> {
+    let codes = it.statuses().filter(|codes| codes.starts_with(['3', '4']))?;
+    Some(format!("the service answers its health check, {}, with {codes}", it.path))
+}
+
+fn health_error(it: &Evidence) -> Option<String> {
+    let codes = it.statuses()?;
+    Some(format!("the service answers its health check, {}, with {codes}", it.path))
+}
+
+fn slow_start(it: &Evidence) -> Option<String> {
+    let replaced = |launch: &&super::Launch| launch.cause.contains("ELB system health check failure");
+    let often = it.launches.iter().filter(replaced).count();
+    (often > 0).then(|| {
+        format!("it does not become healthy within {} s, after which the group replaces its instances", it.grace_s)
+    })
+}
+
+fn no_answer(it: &Evidence) -> Option<String> {
+    it.target(&["Target.Timeout", "Target.FailedHealthChecks"])
+        .map(|target| format!("its health check, {}, gets no response: {}", it.path, target.description))
+}
+
+fn stopped(it: &Evidence) -> Option<String> {
+    let target = it.target(&["Target.InvalidState"])?;
+    let reason = it.instances.iter().find(|it| it.id == target.id).map(|it| it.reason.as_str()).unwrap_or_default();
+    Some(format!("instance {} was stopped or terminated: {reason}", target.id))
+}
+
+fn starting(it: &Evidence) -> Option<String> {
+    let is_begun =
+        it.targets.iter().any(|it| it.state == "initial") || it.instances.iter().any(|it| it.state == "pending");
+    is_begun.then(|| "it is starting".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Group, Instance, Launch, Wiring, report::Report};
+    use super::*;
+    use crate::cloud::health::Target;
+
+    /// A service whose instance runs and is not healthy, for an unknown reason.
+    fn unhealthy() -> Evidence {
+        let group = Group { suspended: Vec::new(), target_groups: vec!["tg".into()], min: 1 };
+        let profile = Some("arn:aws:iam::1:instance-profile/web".to_owned());
+        let instance = Instance { id: "i-1".into(), state: "running".into(), profile, ..Instance::default() };
+        let wiring = Wiring { target_group: "tg".into(), listens: true, forwards: true, ..Wiring::default() };
+        Evidence {
+            service: "web".into(),
+            port: 8080,
+            path: "/health".into(),
+            grace_s: 120,
+            instance_type: "t3.micro".into(),
+            group: Some(Some(group)),
+            instances: vec![instance],
+            wiring: Some(wiring),
+            ..Evidence::default()
+        }
+    }
+
+    fn target(reason: &str, description: &str) -> Vec<Target> {
+        let (id, state) = ("i-1".to_owned(), "unhealthy".to_owned());
+        vec![Target { id, state, reason: reason.into(), description: description.into() }]
+    }
+
+    fn exited(words: &str, end: &str) -> Vec<Report> {
+        let line = |program: &str, text: &str| format!("2026 host {program}[1]: {text}\n");
+        let text = format!("stage=exit port=8080\nNRestarts=2\n{}{}", line("service", words), line("systemd", end));
+        vec![Report::parse("i-1", "exit", 0, &text)]
+    }
+
+    fn fetching(words: &str) -> Vec<Report> {
+        let text = format!(
+            "stage=exit\n2026 host aws[1]: {words}\n2026 host systemd[1]: web.service: Control process exited, code=exited, status=1/FAILURE\n"
+        );
+        vec![Report::parse("i-1", "exit", 0, &text)]
+    }
+
+    fn group(change: impl FnOnce(&mut Group)) -> Option<Option<Group>> {
+        let mut group = unhealthy().group.flatten().expect("there is one");
+        change(&mut group);
+        Some(Some(group))
+    }
+
+    const CRASH: &str = "web.service: Main process exited, code=exited, status=78/CONFIG";
+
+    #[test]
+    fn each_cause_is_found_from_its_evidence() {
+        let failed = |text: &str| vec![Launch { failure: Some(text.into()), cause: String::new() }];
+        let replaced = Launch {
+            failure: None,
+            cause: "taken out of service in response to an ELB system health check failure".into(),
+        };
+        let wiring = |change: fn(&mut Wiring)| {
+            let mut wiring = unhealthy().wiring.expect("there is one");
+            change(&mut wiring);
+            Some(wiring)
+        };
+        let answers =
+            |http: &str| vec![Report::parse("i-1", "answers", 0, &format!("stage=answers port=8080 http={http}\n"))];
+        let rows: Vec<(&str, &str, Evidence)> = vec![
+            ("no-group", "does not exist", Evidence { group: Some(None), ..unhealthy() }),
+            (
+                "suspended",
+                "processes: Launch",
+                Evidence { group: group(|it| it.suspended.push("Launch".into())), ..unhealthy() },
+            ),
+            ("detached", "not attached", Evidence { group: group(|it| it.target_groups.clear()), ..unhealthy() }),
+            ("no-listener", "no listener", Evidence { wiring: wiring(|it| it.listens = false), ..unhealthy() }),
+            (
+                "listener-elsewhere",
+                "another target group",
+                Evidence {
+                    wiring: wiring(|it| it.forwards = false),
+                    targets: target("Target.NotInUse", ""),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "launch-refused",
+                "not eligible for Free Tier",
+                Evidence { launches: failed("not eligible for Free Tier"), ..unhealthy() },
+            ),
+            (
+                "firewall",
+                "port 8080",
+                Evidence {
+                    wiring: wiring(|it| it.admits = Some(false)),
+                    targets: target("Target.Timeout", "Request timed out"),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "no-instances",
+                "no instance is running",
+                Evidence { group: group(|it| it.min = 0), instances: Vec::new(), ..unhealthy() },
+            ),
+            (
+                "impaired",
+                "i-1",
+                Evidence {
+                    instances: vec![Instance { is_impaired: true, ..unhealthy().instances.remove(0) }],
+                    ..unhealthy()
+                },
+            ),
+            (
+                "user-data",
+                "no YAML",
+                Evidence {
+                    console: vec![Line::parse("2026 cloud-init: ERROR: the user data is no YAML")],
+                    ..unhealthy()
+                },
+            ),
+            (
+                "no-profile",
+                "no role",
+                Evidence {
+                    instances: vec![Instance { profile: None, ..unhealthy().instances.remove(0) }],
+                    ..unhealthy()
+                },
+            ),
+            (
+                "fetch-denied",
+                "not allowed to download",
+                Evidence {
+                    reports: fetching(
+                        "fatal error: s3://a/b: AccessDenied: x is not authorized to perform: s3:GetObject",
+                    ),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "program-missing",
+                "not in the artifact bucket",
+                Evidence {
+                    reports: fetching("fatal error: s3://a/b: NoSuchKey: The specified key does not exist."),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "program-missing",
+                "not in the artifact bucket",
+                Evidence {
+                    has_program: Some(false),
+                    reports: fetching(
+                        "fatal error: An error occurred (403) when calling the HeadObject operation: Forbidden",
+                    ),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "program-damaged",
+                "not the one that was built",
+                Evidence { reports: fetching("sha256sum: WARNING: 1 computed checksum did NOT match"), ..unhealthy() },
+            ),
+            (
+                "architecture",
+                "another architecture",
+                Evidence {
+                    reports: exited("", "web.service: Failed at step EXEC spawning /opt/web: Exec format error"),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "out-of-memory",
+                "more memory than t3.micro",
+                Evidence {
+                    reports: exited(
+                        "memory allocation of 9 bytes failed",
+                        "web.service: Main process exited, code=killed, status=6/ABRT",
+                    ),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "denied",
+                "dynamodb:PutItem",
+                Evidence { reports: exited("x is not authorized to perform: dynamodb:PutItem", CRASH), ..unhealthy() },
+            ),
+            (
+                "port-taken",
+                "cannot listen on port 8080",
+                Evidence { reports: exited("Address already in use", CRASH), ..unhealthy() },
+            ),
+            (
+                "exits",
+                "exits with 78: JWT_AUDIENCE is not set, 3 times so far",
+                Evidence { reports: exited("JWT_AUDIENCE is not set", CRASH), ..unhealthy() },
+            ),
+            (
+                "another-port",
+                "did not listen on port 8080",
+                Evidence { reports: answers("000"), targets: target("Target.FailedHealthChecks", ""), ..unhealthy() },
+            ),
+            (
+                "wrong-path",
+                "/health, with 404",
+                Evidence {
+                    reports: answers("404"),
+                    targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [404]"),
+                    ..unhealthy()
+                },
+            ),
+            (
+                "health-error",
+                "with 500",
+                Evidence {
+                    targets: target("Target.ResponseCodeMismatch", "Health checks failed with these codes: [500]"),
+                    ..unhealthy()
+                },
+            ),
+            ("slow-start", "within 120 s", Evidence { launches: vec![replaced], ..unhealthy() }),
+            (
+                "no-answer",
+                "Request timed out",
+                Evidence { targets: target("Target.Timeout", "Request timed out"), ..unhealthy() },
+            ),
+            (
+                "stopped",
+                "i-1 was stopped",
+                Evidence { targets: target("Target.InvalidState", "Target is in the stopped state"), ..unhealthy() },
+            ),
+            (
+                "starting",
+                "starting",
+                Evidence {
+                    instances: vec![Instance {
+                        state: "pending".into(),
+                        profile: Some("p".into()),
+                        ..Instance::default()
+                    }],
+                    ..unhealthy()
+                },
+            ),
+        ];
+        for (cause, words, evidence) in &rows {
+            let verdict = verdict(evidence).unwrap_or_else(|| panic!("{cause} is not found"));
+            assert!(verdict.cause == *cause && verdict.words.contains(words), "{cause}: {verdict:?}");
+            assert!(!verdict.remedy.is_empty(), "{cause}");
+        }
+        let mut named: Vec<&str> = rows.iter().map(|(cause, ..)| *cause).collect();
+        named.dedup();
+        assert_eq!(named, CAUSES.iter().map(|cause| cause.name).collect::<Vec<_>>(), "a cause without a test");
+        assert_eq!(verdict(&unhealthy()), None);
+    }
+
+    #[test]
+    fn evidence_is_shown_once() {
+        let failed = |text: &str| Launch { failure: Some(text.into()), cause: String::new() };
+        let launches = vec![failed("no room"), failed("no room"), failed("quota")];
+        let unread = vec!["could not read the console: denied (GetConsoleOutput)".to_owned()];
+        let evidence =
+            Evidence { launches, unread, targets: target("Target.Timeout", "Request timed out"), ..unhealthy() };
+        let summary = evidence.summary().join("\n");
+        assert_eq!(summary.matches("no room").count(), 1, "{summary}");
+        assert!(
+            summary.contains("quota") && summary.contains("denied") && summary.contains("i-1 is unhealthy"),
+            "{summary}"
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! Reads the evidence about a service. Reads are independent: a denied one is reported and does not hide the others.
+
+use std::future::Future;
+
+use aws_sdk_autoscaling::types::ScalingActivityStatusCode as Status;
+use aws_sdk_ec2::types::InstanceAttributeName;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{Reports, report::Line, report::Report, reports};
+use crate::{
+    cloud::{
+        aws::{Aws, found},
+        health::{self, Target},
+    },
+    engine::{Fault, look},
+    kinds::{listener::forwards, tags},
+};
+
+/// A service and the names of its resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its name in `stack.yaml`.
+    pub service: String,
+    /// Its Auto Scaling group.
+    pub group: String,
+    /// Its target group.
+    pub target_group: String,
+    /// Its load balancer.
+    pub balancer: String,
+    /// The port of the listener.
+    pub front_port: i32,
+    /// The port of the service.
+    pub port: u16,
+    /// The path of the health check.
+    pub path: String,
+    /// The grace period of a new instance.
+    pub grace_s: i64,
+    /// The instance type.
+    pub instance_type: String,
+    /// The location of its instances' reports.
+    pub reports: Reports,
+}
+
+/// The evidence about a service. What could not be read is empty.
+#[derive(Debug, Clone, Default)]
+pub struct Evidence {
+    /// Its name.
+    pub service: String,
+    /// The port of the service.
+    pub port: u16,
+    /// The path of the health check.
+    pub path: String,
+    /// The grace period of a new instance.
+    pub grace_s: i64,
+    /// The instance type.
+    pub instance_type: String,
+    /// Messages about failed reads.
+    pub unread: Vec<String>,
+    /// The Auto Scaling group; the inner `None` means that it does not exist.
+    pub group: Option<Option<Group>>,
+    /// The activities of the group, newest first.
+    pub launches: Vec<Launch>,
+    /// Its instances, newest first.
+    pub instances: Vec<Instance>,
+    /// The reports of unhealthy and terminated instances, newest first.
+    pub reports: Vec<Report>,
+    /// The newest running instance that is not healthy.
+    pub ill: Option<String>,
+    /// Its console.
+    pub console: Vec<Line>,
+    /// Whether the program of that instance is in the artifact bucket. Without permission to list the bucket, S3 answers
+    /// an instance with 403 for a missing program, too.
+    pub has_program: Option<bool>,
+    /// The target health of each instance.
+    pub targets: Vec<Target>,
+    /// The path from the load balancer to the instances.
+    pub wiring: Option<Wiring>,
+}
+
+/// An Auto Scaling group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Suspended processes.
+    pub suspended: Vec<String>,
+    /// The ARNs of its target groups.
+    pub target_groups: Vec<String>,
+    /// The minimum size.
+    pub min: i32,
+}
+
+/// One of the group's activities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// The error, if it failed.
+    pub failure: Option<String>,
+    /// Its cause, as AWS words it.
+    pub cause: String,
+}
+
+/// An instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// `i-…`.
+    pub id: String,
+    /// `pending`, `running`, …
+    pub state: String,
+    /// The reason for the state, if AWS gives one.
+    pub reason: String,
+    /// When it was launched, in seconds since 1970.
+    pub launched_s: i64,
+    /// The ARN of its instance profile.
+    pub profile: Option<String>,
+    /// Its security groups.
+    pub groups: Vec<String>,
+    /// Whether it fails a status check.
+    pub is_impaired: bool,
+}
+
+/// The path of a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wiring {
+    /// The ARN of the target group.
+    pub target_group: String,
+    /// Whether the listener exists.
+    pub listens: bool,
+    /// Whether it forwards to the target group.
+    pub forwards: bool,
+    /// The load balancer's security groups.
+    pub front: Vec<String>,
+    /// Whether a security group of the instances admits the load balancer on the port; `None` if unknown.
+    pub admits: Option<bool>,
+}
+
+/// Reads all evidence, concurrently where possible.
+pub async fn collect(aws: &Aws, place: &Place) -> Evidence {
+    let mut unread = Vec::new();
+    let (group, launches, instances, written, wiring) = futures::join!(
+        look(|| group(aws, place)),
+        look(|| launches(aws, place)),
+        look(|| instances(aws, place)),
+        look(|| reports(aws, &place.reports, 0)),
+        look(|| wiring(aws, place)),
+    );
+    let group = keep(&mut unread, "the Auto Scaling group", group);
+    let launches = keep(&mut unread, "its activities", launches).unwrap_or_default();
+    let mut instances = keep(&mut unread, "the instances", instances).unwrap_or_default();
+    let written = keep(&mut unread, "the instances' reports", written).unwrap_or_default();
+    let mut wiring = keep(&mut unread, "the load balancer", wiring);
+    let arn = wiring.as_ref().map(|wiring| wiring.target_group.clone()).filter(|arn| !arn.is_empty());
+    let targets = async {
+        match &arn {
+            Some(arn) => health::targets(aws, arn).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let alive = instances.iter().find(|it| it.state == "running").cloned();
+    let (targets, impaired, admits) =
+        futures::join!(targets, impaired(aws, &instances), admits(aws, place, alive.as_ref(), wiring.as_ref()));
+    let targets = keep(&mut unread, "the targets' health", targets).unwrap_or_default();
+    let impaired = keep(&mut unread, "the status checks", impaired).unwrap_or_default();
+    instances.iter_mut().for_each(|it| it.is_impaired = impaired.contains(&it.id));
+    if let (Some(wiring), Some(admits)) = (&mut wiring, keep(&mut unread, "the security groups", admits)) {
+        wiring.admits = admits;
+    }
+    let is_healthy = |id: &str| targets.iter().any(|target| target.id == id && target.state == "healthy");
+    let ill = instances.iter().find(|it| it.state == "running" && !is_healthy(&it.id)).cloned();
+    let (console, has_program) = match &ill {
+        Some(ill) => {
+            let (console, program) = futures::join!(health::console(aws, &ill.id), has_program(aws, place, &ill.id));
+            let console = keep(&mut unread, "the console", console).unwrap_or_default();
+            (console, keep(&mut unread, "the program in the artifact bucket", program).flatten())
+        }
+        None => (Vec::new(), None),
+    };
+    // Reports of healthy instances explain nothing; nor do those of instances that EC2 no longer lists after an hour.
+    let is_known = |id: &str| instances.iter().any(|it| it.id == id);
+    let is_meant = |report: &Report| is_known(&report.instance) && !is_healthy(&report.instance);
+    let reports = written.into_iter().filter(is_meant).collect();
+    Evidence {
+        service: place.service.clone(),
+        port: place.port,
+        path: place.path.clone(),
+        grace_s: place.grace_s,
+        instance_type: place.instance_type.clone(),
+        unread,
+        group,
+        launches,
+        instances,
+        reports,
+        ill: ill.map(|it| it.id),
+        console: console.iter().map(|line| Line::parse(line)).collect(),
+        has_program,
+        targets,
+        wiring,
+    }
+}
+
+impl Evidence {
+    /// The most informative report: of the unhealthy instance, else the newest one. `None` if the console has more.
+    pub fn report(&self) -> Option<&Report> {
+        let mut reports = self.reports.iter().filter(|report| !report.lines.is_empty());
+        let of_ill = |report: &&Report| Some(&report.instance) == self.ill.as_ref();
+        // Every console has the lines of cloud-init.
+        let has_more = self.console.iter().any(|line| !matches!(line.program.as_str(), "" | "cloud-init"));
+        reports.clone().find(of_ill).or_else(|| if has_more { None } else { reports.next() })
+    }
+
+    /// The evidence in lines: failed launches, target health, and the last output of an instance.
+    pub fn summary(&self) -> Vec<String> {
+        let mut summary = self.unread.clone();
+        let mut failures: Vec<&String> = self.launches.iter().filter_map(|launch| launch.failure.as_ref()).collect();
+        failures.dedup();
+        summary.extend(failures.iter().take(3).map(|failure| format!("a launch failed: {failure}")));
+        summary.extend(self.targets.iter().filter(|target| target.state != "healthy").map(ToString::to_string));
+        let (heading, lines) = match (self.report(), &self.ill) {
+            (Some(report), _) => (format!("the report of {} ends with:", report.instance), report.lines.as_slice()),
+            (None, Some(ill)) => (format!("the console of {ill} ends with:"), self.console.as_slice()),
+            (None, None) => (String::new(), &[][..]),
+        };
+        if !lines.is_empty() {
+            summary.push(heading);
+            let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+            summary.extend(last.iter().map(|line| format!("  {}: {}", line.program, line.text)));
+        }
+        summary
+    }
+}
+
+/// The most lines of a report shown.
+const LAST_LINES: usize = 12;
+
+/// Records a failed read, and goes on without its result.
+pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> Option<T> {
+    let message = |fault: Fault| match fault.code.contains("AccessDenied") || fault.code.contains("Unauthorized") {
+        true => format!("could not read {what}: denied ({})", fault.operation),
+        false => format!("could not read {what}: {fault}"),
+    };
+    read.map_err(|fault| unread.push(message(fault))).ok()
+}
+
+/// Turns "not found" into `None`.
+async fn absent<T>(read: impl Future<Output = Result<T, Fault>>) -> Result<Option<T>, Fault> {
+    match read.await {
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if fault.code.contains("NotFound") => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn group(aws: &Aws, place: &Place) -> Result<Option<Group>, Fault> {
+    let found = health::describe(aws, &place.group).await?;
+    Ok(found.map(|group| Group {
+        suspended: group.suspended_processes().iter().filter_map(|it| it.process_name().map(str::to_owned)).collect(),
+        target_groups: group.target_group_arns().to_vec(),
+        min: group.min_size().unwrap_or_default(),
+    }))
+}
+
+async fn launches(aws: &Aws, place: &Place) -> Result<Vec<Launch>, Fault> {
+    let activities = absent(health::activities(aws, &place.group)).await?.unwrap_or_default();
+    Ok(activities
+        .iter()
+        .map(|activity| Launch {
+            failure: activity
+                .status_message()
+                .filter(|_| activity.status_code() == Some(&Status::Failed))
+                .map(str::to_owned),
+            cause: activity.cause().unwrap_or_default().into(),
+        })
+        .collect())
+}
+
+async fn instances(aws: &Aws, place: &Place) -> Result<Vec<Instance>, Fault> {
+    let filter = tags::ec2_filter("tag:aws:autoscaling:groupName", [place.group.as_str()]);
+    let answer = aws.ec2.describe_instances().filters(filter).send().await?;
+    let all = answer.reservations().iter().flat_map(|it| it.instances());
+    let mut found: Vec<Instance> = all
+        .map(|it| Instance {
+            id: it.instance_id().unwrap_or_default().into(),
+            state: it.state().and_then(|state| state.name()).map(|name| name.as_str()).unwrap_or_default().into(),
+            reason: it.state_reason().and_then(|reason| reason.message()).unwrap_or_default().into(),
+            launched_s: it.launch_time().map_or(0, |at| at.secs()),
+            profile: it.iam_instance_profile().and_then(|profile| profile.arn()).map(str::to_owned),
+            groups: it.security_groups().iter().filter_map(|group| group.group_id().map(str::to_owned)).collect(),
+            is_impaired: false,
+        })
+        .collect();
+    found.sort_by_key(|it| std::cmp::Reverse(it.launched_s));
+    Ok(found)
+}
+
+async fn impaired(aws: &Aws, instances: &[Instance]) -> Result<Vec<String>, Fault> {
+    let running: Vec<String> = instances.iter().filter(|it| it.state == "running").map(|it| it.id.clone()).collect();
+    if running.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = aws.ec2.describe_instance_status().set_instance_ids(Some(running)).send().await?;
+    let is_ill = |status: Option<&aws_sdk_ec2::types::InstanceStatusSummary>| {
+        status.and_then(|it| it.status()).is_some_and(|status| status.as_str() == "impaired")
+    };
+    let ill = answer.instance_statuses().iter().filter(|it| is_ill(it.instance_status()) || is_ill(it.system_status()));
+    Ok(ill.filter_map(|it| it.instance_id().map(str::to_owned)).collect())
+}
+
+/// Checks for the program that the instance's user data names; `None` if the user data is not ours.
+async fn has_program(aws: &Aws, place: &Place, instance: &str) -> Result<Option<bool>, Fault> {
+    let call = aws.ec2.describe_instance_attribute().instance_id(instance);
+    let answer = call.attribute(InstanceAttributeName::UserData).send().await?;
+    let encoded = answer.user_data().and_then(|it| it.value()).unwrap_or_default();
+    let text = String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default();
+    let after = text.split_once(&format!("s3://{}/", place.reports.bucket)).map(|(_, after)| after);
+    let Some(key) = after.and_then(|after| after.split_whitespace().next()) else { return Ok(None) };
+    let head = aws.s3.head_object().bucket(&place.reports.bucket).key(key).send().await;
+    Ok(Some(found(head)?.is_some()))
+}
+
+async fn wiring(aws: &Aws, place: &Place) -> Result<Wiring, Fault> {
+    let groups = absent(async { Ok(aws.elb.describe_target_groups().names(&place.target_group).send().await?) });
+    let balancers = absent(async { Ok(aws.elb.describe_load_balancers().names(&place.balancer).send().await?) });
+    let (groups, balancers) = futures::try_join!(groups, balancers)?;
+    let target_group = groups.and_then(|it| it.target_groups?.into_iter().next()?.target_group_arn).unwrap_or_default();
+    let Some(balancer) = balancers.and_then(|it| it.load_balancers?.into_iter().next()) else {
+        return Ok(Wiring { target_group, ..Wiring::default() });
+    };
+    let arn = balancer.load_balancer_arn().unwrap_or_default();
+    let listeners = aws.elb.describe_listeners().load_balancer_arn(arn).send().await?;
+    let listener = listeners.listeners().iter().find(|it| it.port() == Some(place.front_port));
+    Ok(Wiring {
+        listens: listener.is_some(),
+        forwards: listener.is_some_and(|it| forwards(it).get(&target_group).is_some_and(|share| *share > 0)),
+        front: balancer.security_groups().to_vec(),
+        target_group,
+        admits: None,
+    })
+}
+
+async fn admits(
+    aws: &Aws,
+    place: &Place,
+    instance: Option<&Instance>,
+    wiring: Option<&Wiring>,
+) -> Result<Option<bool>, Fault> {
+    let (Some(instance), Some(wiring)) = (instance, wiring.filter(|it| !it.front.is_empty())) else { return Ok(None) };
+    if instance.groups.is_empty() {
+        return Ok(None);
+    }
+    let answer = aws.ec2.describe_security_groups().set_group_ids(Some(instance.groups.clone())).send().await?;
+    let port = i32::from(place.port);
+    let rules = answer.security_groups().iter().flat_map(|group| group.ip_permissions());
+    let covers =
+        |from: Option<i32>, to: Option<i32>| from.is_none_or(|it| it <= port) && to.is_none_or(|it| it >= port);
+    let mut fitting = rules
+        .filter(|rule| matches!(rule.ip_protocol(), Some("tcp" | "-1")))
+        .filter(|rule| covers(rule.from_port(), rule.to_port()));
+    let by_group = |id: &str| wiring.front.iter().any(|front| front == id);
+    Ok(Some(fitting.any(|rule| {
+        // A rule for addresses may admit the load balancer, too; its addresses are unknown.
+        !rule.ip_ranges().is_empty()
+            || rule.user_id_group_pairs().iter().any(|pair| pair.group_id().is_some_and(by_group))
+    })))
+}

@@ -1,0 +1,101 @@
+//! `why`: explains why a service or function is not healthy, with the evidence and the remedy.
+
+use futures::future::join_all;
+
+use super::{Session, Wake, unless_stopped};
+use crate::{
+    cloud::why::{self, Verdict},
+    commands::cli::{Global, Why},
+    output::{
+        exit::{Exit, Failure},
+        report,
+    },
+    package::programs::Programs,
+};
+
+/// The diagnosis of one service or function.
+struct Diagnosis {
+    name: String,
+    /// Its path in `stack.yaml`.
+    section: String,
+    is_well: bool,
+    verdict: Option<Verdict>,
+    evidence: Vec<String>,
+}
+
+/// Exit code 1 if something is not healthy.
+pub async fn run(global: &Global, args: &Why) -> Result<Exit, Failure> {
+    let Some(session) = Session::open(global, Wake::Only).await? else {
+        return Err(
+            Failure::new(Exit::Failed, anyhow::anyhow!("there is no local AWS here")).hint("run `up --local` first")
+        );
+    };
+    let chosen = chosen(&session, &args.names)?;
+    let diagnoses = unless_stopped(async { Ok(diagnose(&session, chosen).await) }).await?;
+    session.tally(global);
+    for diagnosis in &diagnoses {
+        print(&session, diagnosis);
+    }
+    Ok(if diagnoses.iter().all(|one| one.is_well) { Exit::Done } else { Exit::Failed })
+}
+
+/// The chosen services and functions, by their paths in `stack.yaml`.
+fn chosen(session: &Session, names: &[String]) -> Result<Vec<String>, Failure> {
+    let services = session.config.services.keys().map(|name| format!("services.{name}"));
+    let all: Vec<String> =
+        services.chain(session.config.functions.keys().map(|name| format!("functions.{name}"))).collect();
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let is_meant = |section: &&String| {
+            let (kind, entry) = section.split_once('.').unwrap_or_default();
+            *name == **section || name == entry || *name == format!("{}.{entry}", kind.trim_end_matches('s'))
+        };
+        let found: Vec<String> = all.iter().filter(is_meant).cloned().collect();
+        if found.is_empty() {
+            return Err(Failure::usage(format!("stack.yaml has no service or function {name:?}"))
+                .hint(format!("available: {}", all.join(", "))));
+        }
+        chosen.extend(found);
+    }
+    Ok(chosen)
+}
+
+async fn diagnose(session: &Session, chosen: Vec<String>) -> Vec<Diagnosis> {
+    let page = session.page(&Programs::none());
+    let section = |kind: &str, name: &str| Some(format!("{kind}.{name}")).filter(|it| chosen.contains(it));
+    let services = page.services.iter().filter_map(|front| Some((section("services", &front.name)?, &front.place)));
+    let services = services.map(|(section, place)| async move {
+        let evidence = why::collect(&session.aws, place).await;
+        let is_well = evidence.is_up();
+        let verdict = if is_well { None } else { why::verdict(&evidence) };
+        let evidence = if is_well { evidence.unread.clone() } else { evidence.summary() };
+        Diagnosis { name: place.service.clone(), section, is_well, verdict, evidence }
+    });
+    let functions = page.functions.iter().filter_map(|place| Some((section("functions", &place.entry)?, place)));
+    let functions = functions.map(|(section, place)| async move {
+        let evidence = why::collect_function(&session.aws, place).await;
+        let verdict = why::function_verdict(&evidence);
+        let evidence = evidence.summary(verdict.is_some());
+        Diagnosis { name: place.entry.clone(), section, is_well: verdict.is_none(), verdict, evidence }
+    });
+    let (mut diagnoses, functions) = futures::join!(join_all(services), join_all(functions));
+    diagnoses.extend(functions);
+    diagnoses
+}
+
+fn print(session: &Session, diagnosis: &Diagnosis) {
+    let Diagnosis { name, section, is_well, verdict, evidence } = diagnosis;
+    let first = match verdict {
+        Some(verdict) => session.sentence(section, verdict),
+        None if *is_well => format!("{name}: no problem found"),
+        None => format!("{name}: not healthy, and AWS shows no reason"),
+    };
+    let remedy = verdict.iter().map(|verdict| format!("hint: {}", verdict.remedy));
+    let evidence = evidence.iter().map(|line| format!("  {line}"));
+    for line in std::iter::once(first).chain(evidence).chain(remedy) {
+        report::line(&line);
+    }
+}

@@ -1,0 +1,475 @@
+//! The part of bash that scripts of user data need: simple commands, pipes, groups, lists with `&&` and `||`, variables
+//! and `$(…)`. `commands` runs every command; no shell of this machine is started. All other syntax is an error.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::commands::{Done, Tools, below, run_tool};
+use std::path::Path;
+
+/// The most levels of groups and substitutions: each uses stack space.
+const MOST_LEVELS: usize = 8;
+
+/// The most output of a script: the rest is cut off.
+const LONGEST_OUTPUT: usize = 1 << 20;
+
+/// The longest value of a variable (`MAX_ARG_STRLEN`).
+const LONGEST_VALUE: usize = 128 << 10;
+
+/// Runs a script with the arguments `$1`, `$2`, …
+pub async fn run(
+    root: &Path,
+    tools: &dyn Tools,
+    script: &str,
+    arguments: &[&str],
+    environment: &BTreeMap<String, String>,
+) -> Done {
+    let mut variables = environment.clone();
+    for (at, argument) in arguments.iter().enumerate() {
+        variables.insert((at + 1).to_string(), (*argument).to_owned());
+    }
+    Shell { root, tools, variables, level: 0 }.script(script).await
+}
+
+/// A piece of a word.
+#[derive(Debug, Clone, PartialEq)]
+enum Piece {
+    Text(String),
+    /// A variable, and whether its value is split into words.
+    Variable(String, bool),
+    /// The output of a script, and whether it is split into words.
+    Output(String, bool),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Word(Vec<Piece>),
+    /// `|`, `&&`, `||`, `;`, a line's end, or `2>&1`.
+    Sign(&'static str),
+}
+
+fn tokens(script: &str) -> Result<Vec<Token>, String> {
+    let mut tokens = Vec::new();
+    let mut rest = script.chars().peekable();
+    while let Some(&c) = rest.peek() {
+        match c {
+            '\n' | ';' => {
+                rest.next();
+                tokens.push(Token::Sign(";"));
+            }
+            '#' => while rest.next_if(|c| *c != '\n').is_some() {},
+            '\\' if {
+                let mut ahead = rest.clone();
+                ahead.next();
+                ahead.peek() == Some(&'\n')
+            } =>
+            {
+                rest.next();
+                rest.next();
+            }
+            c if c.is_whitespace() => drop(rest.next()),
+            '|' => {
+                rest.next();
+                tokens.push(Token::Sign(if rest.next_if_eq(&'|').is_some() { "||" } else { "|" }));
+            }
+            '&' => {
+                rest.next();
+                rest.next_if_eq(&'&').ok_or("jobs in the background do not exist on a local instance")?;
+                tokens.push(Token::Sign("&&"));
+            }
+            '>' | '<' => return Err("redirections to files do not exist on a local instance".to_owned()),
+            _ => {
+                let word = word(&mut rest)?;
+                tokens.push(word);
+            }
+        }
+    }
+    Ok(tokens)
+}
+
+type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+fn word(rest: &mut Letters) -> Result<Token, String> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let add = |pieces: &mut Vec<Piece>, c: char| match pieces.last_mut() {
+        Some(Piece::Text(text)) => text.push(c),
+        _ => pieces.push(Piece::Text(c.to_string())),
+    };
+    while let Some(&c) = rest.peek() {
+        match c {
+            c if c.is_whitespace() || matches!(c, ';' | '|' | '&') => break,
+            '>' if pieces == [Piece::Text("2".to_owned())] => {
+                let sign: String = rest.by_ref().take(3).collect();
+                return match sign.as_str() {
+                    ">&1" => Ok(Token::Sign("2>&1")),
+                    _ => Err("redirections to files do not exist on a local instance".to_owned()),
+                };
+            }
+            '>' | '<' | '`' | '(' | ')' | '*' | '?' => return Err(format!("'{c}' does not exist on a local instance")),
+            '\'' => {
+                rest.next();
+                pieces.push(Piece::Text(String::new()));
+                loop {
+                    match rest.next() {
+                        Some('\'') => break,
+                        Some(c) => add(&mut pieces, c),
+                        None => return Err("unexpected EOF while looking for matching `''".to_owned()),
+                    }
+                }
+            }
+            '"' => {
+                rest.next();
+                pieces.push(Piece::Text(String::new()));
+                loop {
+                    match rest.next() {
+                        Some('"') => break,
+                        Some('$') => pieces.push(dollar(rest, false)?),
+                        Some('\\') => match rest.next() {
+                            Some(c @ ('"' | '\\' | '$' | '`')) => add(&mut pieces, c),
+                            Some(c) => {
+                                add(&mut pieces, '\\');
+                                add(&mut pieces, c);
+                            }
+                            None => return Err("unexpected EOF".to_owned()),
+                        },
+                        Some(c) => add(&mut pieces, c),
+                        None => return Err("unexpected EOF while looking for matching `\"'".to_owned()),
+                    }
+                }
+            }
+            '$' => {
+                rest.next();
+                pieces.push(dollar(rest, true)?);
+            }
+            '\\' => {
+                rest.next();
+                rest.next().into_iter().for_each(|c| add(&mut pieces, c));
+            }
+            c => {
+                rest.next();
+                add(&mut pieces, c);
+            }
+        }
+    }
+    Ok(Token::Word(pieces))
+}
+
+/// What follows a dollar sign: `NAME`, `{NAME}`, a digit, or `(SCRIPT)`.
+fn dollar(rest: &mut Letters, is_split: bool) -> Result<Piece, String> {
+    let is_letter = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    match rest.peek() {
+        Some('(') => {
+            rest.next();
+            let (mut depth, mut script) = (1, String::new());
+            for c in rest.by_ref() {
+                depth += match c {
+                    '(' => 1,
+                    ')' => -1,
+                    _ => 0,
+                };
+                if depth == 0 {
+                    return Ok(Piece::Output(script, is_split));
+                }
+                script.push(c);
+            }
+            Err("unexpected EOF while looking for matching `)'".to_owned())
+        }
+        Some('{') => {
+            rest.next();
+            let name: String = std::iter::from_fn(|| rest.next_if(is_letter)).collect();
+            rest.next_if_eq(&'}').ok_or("of ${…}, only ${NAME} exists on a local instance")?;
+            Ok(Piece::Variable(name, is_split))
+        }
+        Some(c) if c.is_ascii_digit() => Ok(Piece::Variable(rest.next().into_iter().collect(), is_split)),
+        Some(c) if is_letter(c) => {
+            Ok(Piece::Variable(std::iter::from_fn(|| rest.next_if(is_letter)).collect(), is_split))
+        }
+        _ => Ok(Piece::Text("$".to_owned())),
+    }
+}
+
+/// Pipelines, each with the sign before it: `;`, `&&` or `||`.
+type List = Vec<(&'static str, Vec<Stage>)>;
+
+/// A command of a pipeline, and whether its errors go the way of its output.
+#[derive(Debug, Clone)]
+struct Stage {
+    what: What,
+    merged: bool,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Command(Vec<Vec<Piece>>),
+    Group(List),
+}
+
+/// Keywords that are not supported.
+const KEYWORDS: &[&str] = &["if", "for", "while", "until", "case", "function", "select", "time", "!", "[[", "(("];
+
+struct Reader {
+    tokens: Vec<Token>,
+    at: usize,
+    level: usize,
+}
+
+impl Reader {
+    fn list(&mut self, end: Option<&str>) -> Result<List, String> {
+        self.level += 1;
+        if self.level > MOST_LEVELS {
+            return Err("too many levels of groups".to_owned());
+        }
+        let (mut list, mut sign) = (List::new(), ";");
+        loop {
+            while self.sign(";") {}
+            if self.at >= self.tokens.len() || end.is_some_and(|end| self.is_word(end)) {
+                break;
+            }
+            list.push((sign, self.pipeline()?));
+            sign = match self.tokens.get(self.at) {
+                Some(Token::Sign(sign @ (";" | "&&" | "||"))) => sign,
+                None => ";",
+                Some(_) => return Err("syntax error near unexpected token".to_owned()),
+            };
+            self.at += 1;
+        }
+        match end {
+            Some(end) if self.at >= self.tokens.len() => {
+                return Err(format!("unexpected EOF while looking for `{end}'"));
+            }
+            Some(_) => self.at += 1,
+            None => (),
+        }
+        self.level -= 1;
+        Ok(list)
+    }
+
+    fn pipeline(&mut self) -> Result<Vec<Stage>, String> {
+        let mut stages = vec![self.stage()?];
+        while self.sign("|") {
+            while self.sign(";") {}
+            stages.push(self.stage()?);
+        }
+        Ok(stages)
+    }
+
+    fn stage(&mut self) -> Result<Stage, String> {
+        let what = if self.is_word("{") {
+            self.at += 1;
+            What::Group(self.list(Some("}"))?)
+        } else {
+            let mut words = Vec::new();
+            while let Some(Token::Word(word)) = self.tokens.get(self.at) {
+                words.push(word.clone());
+                self.at += 1;
+            }
+            match words.first().map(Vec::as_slice) {
+                None => return Err("syntax error near unexpected token".to_owned()),
+                Some([Piece::Text(word)]) if KEYWORDS.contains(&word.as_str()) => {
+                    return Err(format!("'{word}' does not exist on a local instance"));
+                }
+                Some(_) => What::Command(words),
+            }
+        };
+        Ok(Stage { what, merged: self.sign("2>&1") })
+    }
+
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self.tokens.get(self.at), Some(Token::Word(pieces)) if *pieces == [Piece::Text(word.to_owned())])
+    }
+
+    fn sign(&mut self, sign: &str) -> bool {
+        let is_there = self.tokens.get(self.at)
+            == Some(&Token::Sign(match sign {
+                "|" => "|",
+                ";" => ";",
+                _ => "2>&1",
+            }));
+        self.at += usize::from(is_there);
+        is_there
+    }
+}
+
+struct Shell<'a> {
+    root: &'a Path,
+    tools: &'a dyn Tools,
+    variables: BTreeMap<String, String>,
+    /// The depth of nested substitutions.
+    level: usize,
+}
+
+type Running<'s> = Pin<Box<dyn Future<Output = Done> + Send + 's>>;
+
+impl Shell<'_> {
+    async fn script(&mut self, script: &str) -> Done {
+        let parsed = match self.level {
+            0..MOST_LEVELS => tokens(script).and_then(|tokens| Reader { tokens, at: 0, level: 0 }.list(None)),
+            _ => Err("too many levels of substitutions".to_owned()),
+        };
+        match parsed {
+            Ok(list) => self.list(&list, Vec::new()).await,
+            Err(why) => Done { status: 2, output: Vec::new(), errors: format!("bash: {why}\n") },
+        }
+    }
+
+    fn list<'s>(&'s mut self, list: &'s List, input: Vec<u8>) -> Running<'s> {
+        Box::pin(async move {
+            let mut whole = Done::default();
+            for (sign, stages) in list {
+                let is_due = match *sign {
+                    "&&" => whole.status == 0,
+                    "||" => whole.status != 0,
+                    _ => true,
+                };
+                if !is_due {
+                    continue;
+                }
+                let mut input = input.clone();
+                for stage in stages {
+                    let mut done = match &stage.what {
+                        What::Group(list) => self.list(list, input).await,
+                        What::Command(words) => self.command(words, input).await,
+                    };
+                    if stage.merged {
+                        done.output.extend(std::mem::take(&mut done.errors).into_bytes());
+                    }
+                    done.output.truncate(LONGEST_OUTPUT);
+                    whole.errors += &done.errors;
+                    whole.status = done.status;
+                    input = done.output;
+                }
+                whole.output.extend(input);
+                whole.output.truncate(LONGEST_OUTPUT);
+            }
+            whole
+        })
+    }
+
+    async fn command(&mut self, words: &[Vec<Piece>], input: Vec<u8>) -> Done {
+        if let [word] = words
+            && let Some((name, value)) = assigned(word)
+        {
+            let mut value = self.expand(&value).await.concat();
+            let end = (0..=LONGEST_VALUE.min(value.len())).rev().find(|end| value.is_char_boundary(*end));
+            value.truncate(end.unwrap_or_default());
+            self.variables.insert(name, value);
+            return Done::default();
+        }
+        let mut expanded = Vec::new();
+        for word in words {
+            expanded.extend(self.expand(word).await);
+        }
+        let words: Vec<&str> = expanded.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [] => Done::default(),
+            ["cat", path] => {
+                match below(self.root, path).and_then(|real| std::fs::read(real).map_err(|e| e.to_string())) {
+                    Ok(output) => Done { output, ..Done::default() },
+                    Err(why) => Done::failed(format!("cat: {path}: {why}")),
+                }
+            }
+            ["[", one, "=", other, "]"] => Done { status: i32::from(one != other), ..Done::default() },
+            words => run_tool(self.root, self.tools, words, input).await,
+        }
+    }
+
+    /// Expands a word: unquoted values are split, and an empty one yields no word.
+    async fn expand(&mut self, pieces: &[Piece]) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let mut word: Option<String> = None;
+        for piece in pieces {
+            let (value, is_split) = match piece {
+                Piece::Text(text) => (text.clone(), false),
+                Piece::Variable(name, is_split) => (self.variables.get(name).cloned().unwrap_or_default(), *is_split),
+                Piece::Output(script, is_split) => {
+                    let Shell { root, tools, level, .. } = *self;
+                    let mut inner = Shell { root, tools, variables: self.variables.clone(), level: level + 1 };
+                    let inner = Box::pin(inner.script(script)).await;
+                    let text = String::from_utf8_lossy(&inner.output).trim_end_matches('\n').to_owned();
+                    (text, *is_split)
+                }
+            };
+            if !is_split {
+                word.get_or_insert_default().push_str(&value);
+                continue;
+            }
+            for (at, part) in value.split_whitespace().enumerate() {
+                if at > 0 {
+                    words.extend(word.take());
+                }
+                word.get_or_insert_default().push_str(part);
+            }
+        }
+        words.extend(word);
+        words
+    }
+}
+
+/// `NAME=VALUE` as the name and the pieces of the value. A value is not split into words.
+fn assigned(word: &[Piece]) -> Option<(String, Vec<Piece>)> {
+    let Some(Piece::Text(text)) = word.first() else { return None };
+    let (name, rest) = text.split_once('=')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let whole = |piece: &Piece| match piece.clone() {
+        Piece::Variable(name, _) => Piece::Variable(name, false),
+        Piece::Output(script, _) => Piece::Output(script, false),
+        text => text,
+    };
+    let value = std::iter::once(Piece::Text(rest.to_owned())).chain(word[1..].iter().map(whole)).collect();
+    is_name.then(|| (name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::tests::FakeTools;
+
+    async fn check(script: &str, output: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("id"), "i-1\n").unwrap();
+        let environment = BTreeMap::from([("RESULT".to_owned(), "exit-code".to_owned())]);
+        let done = run(dir.path(), &FakeTools::default(), script, &["exit", "two words"], &environment).await;
+        assert_eq!(String::from_utf8(done.output).unwrap() + &done.errors, output, "{script}");
+    }
+
+    #[tokio::test]
+    async fn a_script_has_variables_pipes_groups_and_lists() {
+        check("# nothing\n\n", "").await;
+        check("echo $1 \"$RESULT\" '$1' ${1}s", "exit exit-code $1 exits\n").await;
+        check("id=$(cat /id)\necho s3://bucket/$id/$1", "s3://bucket/i-1/exit\n").await;
+        check("{\n  echo one\n  echo $2\n} 2>&1 | tail -c 6", "words\n").await;
+        check("[ \"$1\" = exit ] && echo yes || echo no; [ a = b ] && echo never", "yes\n").await;
+        check("a=\"$2\"; b=$a$a; echo \"$b\"; echo ${missing}.", "two wordstwo words\n.\n").await;
+        check("echo one \\\n  two", "one two\n").await;
+        check("nothing 2>&1 | tail -c 9", "instance\n").await;
+    }
+
+    #[tokio::test]
+    async fn unsupported_syntax_is_refused() {
+        for (script, word) in [
+            ("if true; then echo; fi", "'if' does not exist"),
+            ("echo x > /etc/passwd", "redirections to files"),
+            ("sleep 1 &", "jobs in the background"),
+            ("echo `id`", "'`' does not exist"),
+            ("echo \"open", "unexpected EOF"),
+            ("{ echo", "unexpected EOF"),
+            ("| echo", "syntax error"),
+            ("rm -rf /", "rm: this command does not exist"),
+            ("cat /../../etc/passwd", "leads out of the instance"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let done = run(dir.path(), &FakeTools::default(), script, &[], &BTreeMap::new()).await;
+            assert!(done.status != 0 && done.errors.contains(word), "{script}: {}", done.errors);
+        }
+        let deep = format!("echo {}{}", "$(echo ".repeat(4000), ")".repeat(4000));
+        let dir = tempfile::tempdir().unwrap();
+        let done = run(dir.path(), &FakeTools::default(), &deep, &[], &BTreeMap::new()).await;
+        assert_eq!(String::from_utf8(done.output).unwrap(), "\n");
+        let nested = "{ ".repeat(4000);
+        assert!(
+            run(dir.path(), &FakeTools::default(), &nested, &[], &BTreeMap::new()).await.errors.contains("too many")
+        );
+    }
+}
