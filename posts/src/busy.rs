@@ -1,4 +1,4 @@
-//! The error codes with which AWS says "not now".
+//! The error codes with which AWS asks the client to retry later.
 
 /// Codes of temporary errors: those that the SDK itself retries (docs/aws.md §2.2), and internal failures of AWS.
 const BUSY: &[&str] = &[
@@ -23,7 +23,7 @@ const BUSY: &[&str] = &[
     "TransactionInProgressException",
 ];
 
-/// Whether an error code of AWS means "not now".
+/// Whether an error code of AWS is temporary, so that the same call may succeed later.
 #[must_use]
 pub fn is_busy(code: &str) -> bool {
     BUSY.contains(&code)

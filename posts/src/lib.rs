@@ -1,4 +1,4 @@
-//! What the service and the labeler agree on: user names, keys of rows, names of objects, and retryable errors.
+//! The formats shared by the service and the labeler: user names, keys of rows, names of objects, and retryable errors.
 //!
 //! Pure functions on text, without any calls.
 

@@ -86,7 +86,7 @@ pub struct FileName(String);
 /// Why a text is not a file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadFileName {
-    /// Nothing remains without its folders.
+    /// Nothing is left after its folders are removed.
     #[error("the file name is empty")]
     Empty,
     /// It could break a log line, a header, a listing or a terminal.

@@ -42,7 +42,7 @@ impl PostId {
 impl FromStr for PostId {
     type Err = BadPost;
 
-    /// Accepts only the usual spelling with hyphens: others would be a second name for one post.
+    /// Accepts only the usual spelling with hyphens: any other would be a second name for the same post.
     fn from_str(text: &str) -> Result<Self, BadPost> {
         let uuid = Uuid::try_parse(text).map_err(|_| BadPost)?;
         let usual = uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;

@@ -3,7 +3,7 @@
 /// Why nothing can be recognised in a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Its format is not supported: it is neither JPEG nor PNG. GIF and WebP are shown nevertheless.
+    /// Its format is not supported: it is neither JPEG nor PNG. GIF and WebP are displayed nevertheless.
     Unsupported,
     /// It exceeds the size limit of the analysis.
     TooLarge,
@@ -17,7 +17,7 @@ impl Refusal {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Unsupported, Self::TooLarge, Self::Empty, Self::Unreadable];
 
-    /// The word that represents it in a row and in an answer.
+    /// The word for it in rows and answers.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

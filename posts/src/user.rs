@@ -185,7 +185,7 @@ mod tests {
             assert!(User::exact(spelling).is_err(), "{spelling:?}");
         }
         assert_eq!(User::exact("Zoe\u{301}"), Err(BadUser::NotNormalized));
-        // Another case is another user, and so is a ligature.
+        // Names that differ in case are different users, and so are names that differ in a ligature.
         assert_ne!(User::parse("Ada"), User::parse("ada"));
         assert_ne!(User::parse("ﬁ"), User::parse("fi"));
     }

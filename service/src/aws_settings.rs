@@ -24,7 +24,7 @@ const FLAG: Rule = (|text| is_one_of(text, &["true", "false"]), "it must be true
 const URL: Rule = (is_url, "it must be an absolute address, http:// or https://");
 /// A URL to which requests are sent unchanged, so it may have a query.
 const REQUEST: Rule = (is_request, "it must be an absolute address, http:// or https://");
-/// The AWS CLI and other SDKs also accept `legacy` and `adaptive`: here all of them mean `standard`.
+/// The AWS CLI and other SDKs also accept `legacy` and `adaptive`; this service treats them as `standard`.
 const RETRY_MODE: Rule =
     (|text| is_one_of(text, &["standard", "adaptive", "legacy"]), "it must be standard, adaptive or legacy");
 const ATTEMPTS: Rule =
@@ -36,7 +36,7 @@ const PATH_OF_URL: Rule =
     (|text| text.starts_with('/') && is_request(&format!("http://a{text}")), "it must begin with /");
 const NUMBER: Rule = (|text| text.parse::<u32>().is_ok(), "it must be a number");
 
-/// The variables, with the profile keys of the same meaning.
+/// The variables, with the equivalent profile keys.
 const RULES: &[(&str, &str, Rule)] = &[
     ("AWS_REGION", "region", REGION),
     ("AWS_DEFAULT_REGION", "", REGION),
@@ -74,7 +74,7 @@ const NEVER_EMPTY: &[&str] = &[
     "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
 ];
 
-/// Pairs of variables that need each other.
+/// Pairs of variables that must be set together.
 const PAIRS: &[[&str; 2]] =
     &[["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"], ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"]];
 
@@ -113,7 +113,8 @@ impl AwsSettings {
         Ok(())
     }
 
-    /// Checks the selected profile, if there is one, and returns the region that it or a variable names.
+    /// Validates the selected profile, if any, and returns the region from the variables or, failing that, from the
+    /// profile.
     pub(crate) async fn region(&self) -> Result<Option<Region>, BadSettings> {
         let (fs, env, files) = (Fs::real(), Env::real(), EnvConfigFiles::default());
         let profile = self.profile().to_owned();
@@ -138,7 +139,7 @@ impl AwsSettings {
         self.get("AWS_PROFILE").unwrap_or("default")
     }
 
-    /// The number of attempts for a call.
+    /// The retry configuration, with the maximum number of attempts from `AWS_MAX_ATTEMPTS`, or 3.
     pub(crate) fn retries(&self) -> RetryConfig {
         let attempts = self.get("AWS_MAX_ATTEMPTS").and_then(|count| count.parse().ok());
         RetryConfig::standard().with_max_attempts(attempts.unwrap_or(3))

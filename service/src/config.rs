@@ -17,9 +17,10 @@ pub struct Settings {
     pub host: String,
     /// The port to listen on: `PORT`; 8080 by default.
     pub port: u16,
-    /// A custom endpoint of S3: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
+    /// A custom endpoint for S3: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
     pub s3_endpoint: Option<String>,
-    /// A custom endpoint of DynamoDB: `AWS_ENDPOINT_URL_DYNAMODB`, or the AWS configuration's for all services.
+    /// A custom endpoint for DynamoDB: `AWS_ENDPOINT_URL_DYNAMODB`, or the AWS configuration's endpoint for all
+    /// services.
     pub dynamodb_endpoint: Option<String>,
     /// How callers are authenticated: `AUTH`; by default with the course's plain header.
     pub auth: Auth,
@@ -94,7 +95,7 @@ pub enum BadSettings {
     /// `AUTH` is unknown.
     #[error("AUTH is {0:?}: it must be header or jwt")]
     Auth(String),
-    /// No key for tokens, or two.
+    /// None or both of the sources of token keys are set.
     #[error("AUTH is jwt: set JWT_JWKS_URL or JWT_SECRET, one of the two")]
     Keys,
     /// The secret could be guessed by brute force.
@@ -241,7 +242,7 @@ impl Settings {
     }
 }
 
-/// Our own variables, besides AWS's.
+/// The service's own variables, as opposed to AWS's.
 const VARIABLES: &[&str] = &[
     "BUCKET",
     "S3_BUCKET",
@@ -307,7 +308,7 @@ fn is_host(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || !host.is_empty() && host.len() <= 253 && host.bytes().all(is_of_it)
 }
 
-/// Reads the settings about tokens, which are rejected without `AUTH=jwt`.
+/// The settings for tokens, which are rejected without `AUTH=jwt`.
 const OF_TOKENS: &[&str] = &["JWT_JWKS_URL", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_CLAIM", "JWT_LOGIN_URL"];
 
 fn read_auth(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Auth, BadSettings> {
@@ -337,7 +338,8 @@ fn read_keys(variable: &impl Fn(&'static str) -> Option<String>) -> Result<Keys,
     }
 }
 
-/// An attacker on the path could replace keys that are fetched unencrypted.
+/// Accepts `https` URLs, and `http` URLs of this machine: an attacker on the path could replace keys that are fetched
+/// unencrypted.
 fn read_address(name: &'static str, text: String) -> Result<Uri, BadSettings> {
     let address: Option<Uri> = text.parse().ok();
     let good = address.filter(|address| match (address.scheme_str(), address.host()) {

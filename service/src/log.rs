@@ -13,11 +13,11 @@ use crate::config::BadSettings;
 /// The most bytes of buffered lines per thread.
 const MOST: usize = 8 * 1024;
 
-/// Starts logging: at level `info` unless `RUST_LOG` says otherwise, such as `debug`, or `warn,service=debug`.
+/// Starts logging: at level `info` unless `RUST_LOG` says otherwise, for example `debug`, or `warn,service=debug`.
 ///
-/// Writing a line costs up to a third of the request that it is about. So lines of a thread that [`rest`]s are written
-/// together when it becomes idle: a single request writes its line at once, many requests share one call. Lines of
-/// other threads are written at once.
+/// Writing a line costs up to a third of the request that it is about. So the lines of a thread that [`rest`]s are
+/// written together when it becomes idle: a single request's line is written immediately, many requests share one
+/// write. Lines of other threads are written immediately.
 ///
 /// Guarantees: at most 8 KiB of a thread's lines are buffered. A program that is killed, or dies by another thread's
 /// panic, loses those.
@@ -70,7 +70,7 @@ fn of_this_thread<T>(what: impl FnOnce(&mut Waiting) -> T) -> Option<T> {
     WAITING.try_with(|waiting| waiting.try_borrow_mut().ok().map(|mut waiting| what(&mut waiting))).ok().flatten()
 }
 
-/// The destination of lines.
+/// Where log lines are written.
 struct Lines;
 
 impl Write for Lines {
@@ -90,7 +90,7 @@ impl Write for Lines {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Whether the thread buffers.
+    /// Whether the thread buffers its lines until it [`rest`]s.
     until_rest: bool,
 }
 
@@ -104,7 +104,7 @@ impl Waiting {
 
     fn write(&mut self, mut out: impl Write) {
         if !self.lines.is_empty() {
-            // There is nowhere left to report that.
+            // There is nowhere left to report the error.
             let _ = out.write_all(&self.lines).and_then(|()| out.flush());
             self.lines.clear();
         }

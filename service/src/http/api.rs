@@ -33,7 +33,7 @@ const MAX_TITLE: usize = 300;
 const MAX_BODY: usize = 10_000;
 /// The most posts in one page of a list.
 const MAX_LIMIT: usize = 1000;
-/// How often the deletion of a post is retried when a new picture arrives meanwhile.
+/// How often the deletion of a post is attempted if a new picture arrives each time.
 const ATTEMPTS: usize = 5;
 /// What browsers send for files of unknown type.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
@@ -110,7 +110,7 @@ impl Api {
                 return Ok(Listed::Posts(Json::written(list.posts), list.next.map(|id| id.to_string())));
             }
         }
-        // Not a possible name, so it has no posts.
+        // Not a valid name, so it has no posts.
         Ok(Listed::Posts(Json::like(&[(); 0], 2), None))
     }
 
@@ -226,11 +226,11 @@ impl Api {
 
     async fn delete_of(&self, user: &User, id: PostId) -> Result<(), Error> {
         // No picture outlives its post, wherever this stops and whatever is uploaded meanwhile:
-        // - Pictures are deleted before the row. If the storage fails or the service dies in between, the row is still
-        //   there, and deleting again finishes the work.
-        // - The row is deleted only if it is as it was before its pictures were listed. A picture that was labelled
-        //   meanwhile has changed the row, and the deletion starts again.
-        // - A picture that is labelled after the row is gone is removed by the labeler, which finds no row.
+        // - Pictures are deleted before the row. If the storage or the service fails in between, the row still exists,
+        //   and another deletion finishes the work.
+        // - The row is deleted only if it has not changed since its pictures were listed. If a picture was labelled in
+        //   the meantime, the row has changed and the deletion starts over.
+        // - A picture that is labelled after the row was deleted is removed by the labeler, which finds no row.
         for _ in 0..ATTEMPTS {
             let shown = self.rows.shown(user, id).await?;
             self.pictures.remove(user, id).await?;
@@ -242,7 +242,8 @@ impl Api {
         Err(Error::Late(caused("the post kept changing")))
     }
 
-    /// Removes pictures whose upload ended after the listing, so that they do not stay until the labeler handles them.
+    /// Removes pictures that were uploaded after the listing, so that they do not remain until the labeler handles
+    /// them.
     async fn sweep(&self, user: &User, id: PostId) {
         if let Err(error) = self.pictures.remove(user, id).await {
             tracing::warn!(cause = error.why(), "pictures of a deleted post may be left to the labeler");
@@ -508,7 +509,7 @@ fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<Str
     if !json.starts_with('"') {
         return Err(Error::field(name, "it must be a string"));
     }
-    // Its syntax has been checked: only an unpaired surrogate can make this fail.
+    // The syntax was checked before: only an unpaired surrogate can cause an error here.
     let text: String = serde_json::from_str(json)
         .map_err(|_| Error::field(name, "it holds half of a surrogate pair (\\ud800 to \\udfff)"))?;
     if text.chars().count() > longest {
@@ -518,7 +519,7 @@ fn read_text(fields: &Map<'_>, name: &'static str, longest: usize) -> Result<Str
     Ok(text)
 }
 
-/// Parses a post's UUID, or its `id` as in answers. Anything else names no post.
+/// Parses a post's UUID, or its `id` as returned by the API. Any other text is the id of no post.
 fn read_id(text: &str) -> Result<PostId, Error> {
     text.parse().ok().or_else(|| PostId::from_key(text)).ok_or(Error::NoPost)
 }

@@ -1,4 +1,4 @@
-//! Time limits of a connection: for its next request, and for reading answers.
+//! Time limits of a connection: for the next request to arrive, and for the client to read answers.
 
 use std::io;
 use std::pin::Pin;
@@ -42,19 +42,19 @@ pub(crate) struct Silence {
 }
 
 impl Silence {
-    /// A new connection, which is idle. It must be closed when `give_way` is notified.
+    /// Returns the state of a new, idle connection. The connection must be closed when `give_way` is notified.
     pub(crate) fn begin(rooms: &Rooms, give_way: &Arc<Notify>) -> Self {
         let (room, give_way) = (rooms.silent.clone(), give_way.clone());
         let seat = Arc::new(Mutex::new(Some(room.enter(&give_way))));
         Self { room, seat, give_way }
     }
 
-    /// A request has arrived.
+    /// Marks the connection as busy: a request has arrived.
     pub(crate) fn ends(&self) {
         *self.seat.lock() = None;
     }
 
-    /// Wraps the body of an answer, whose end makes the connection idle again.
+    /// Wraps the body of an answer; when it is dropped, the connection is idle again.
     pub(crate) fn behind<B>(&self, body: B) -> Answer<B> {
         Answer { body, _end: Falls(self.clone()) }
     }
@@ -92,14 +92,14 @@ impl<B: Body + Unpin> Body for Answer<B> {
     }
 }
 
-/// A stream whose reader may be slow within limits: it is dropped when it reads nothing, or almost nothing, within
-/// `reading`, or when it is the slowest of too many.
+/// A stream that tolerates slow readers up to a limit: it fails when the client reads less than [`LEAST_BYTES`] within
+/// `reading`, and is closed if it has been slow for longest when too many are.
 pub(crate) struct Paced {
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
     reading: Duration,
     room: WaitingRoom,
     give_way: Arc<Notify>,
-    /// Since when the reader has been slow, and how much it has read since.
+    /// When the reader became slow, and how much it has read since.
     slow: Option<(Instant, usize, Seat)>,
 }
 
@@ -155,7 +155,7 @@ impl AsyncWrite for Paced {
         self.stream.is_write_vectored()
     }
 
-    /// The whole answer has been read.
+    /// A completed flush means that the whole answer has been handed over.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = ready!(self.stream.as_mut().poll_flush(cx));
         self.slow = None;

@@ -14,7 +14,7 @@ use crate::http::api::{Api, Config};
 use crate::http::error::Error;
 use crate::identity::author::SCHEME;
 
-/// Generated on the first request: most instances never get one.
+/// The document, generated on the first request because most instances never receive one.
 pub(crate) struct Document {
     api: OpenApiService<Api, ()>,
     login: Config,
@@ -93,7 +93,7 @@ fn between(text: &str, begin: &str, end: &str) -> String {
     inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
 }
 
-/// Errors by status, with their meaning and an example. That of 401 depends on how callers are authenticated.
+/// Errors by status, with their meaning and an example. The error for 401 depends on how callers are authenticated.
 const ERRORS: &[(u16, &str, &str)] = &[
     (404, "The caller has no such post", "you have no post with this id"),
     (408, "The body did not arrive in time", "the request was not complete in time"),
@@ -110,7 +110,7 @@ const ERRORS: &[(u16, &str, &str)] = &[
     ),
 ];
 
-/// Which errors each operation may answer with, besides those of every request.
+/// The errors of each operation, besides those of every request.
 const OPERATIONS: &[(&str, &[u16])] = &[
     ("writePost", &[401, 422, 500, 503]),
     ("listPosts", &[422, 500, 503]),
@@ -121,7 +121,7 @@ const OPERATIONS: &[(&str, &[u16])] = &[
     ("health", &[]),
     ("ready", &[503]),
 ];
-/// Any request may have a body, whatever the operation.
+/// The errors of every request: any request may have a body, whatever the operation.
 const OF_EVERY_REQUEST: &[u16] = &[408, 413, 414, 415, 431];
 
 /// Characters forbidden in texts, for a character class: controls and the noncharacters of the first plane.

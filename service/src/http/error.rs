@@ -162,7 +162,7 @@ impl Error {
 #[derive(Debug, Clone)]
 pub(crate) struct Why(pub String);
 
-/// The error for a request without a matching route, given the methods allowed at its path.
+/// Converts any error into a response; `methods` are the methods allowed at its path.
 pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     let error = understand(error, methods);
     let mut response = error.response();
@@ -172,7 +172,7 @@ pub(crate) fn answer(error: poem::Error, methods: &'static str) -> Response {
     response
 }
 
-/// poem's own errors have other statuses and do not name the field.
+/// Converts poem's own errors, which have other statuses and do not name the field.
 fn understand(error: poem::Error, methods: &'static str) -> Error {
     if error.is::<Error>() {
         return error.downcast().expect("it has just been asked for its type");

@@ -22,7 +22,7 @@ pub(crate) struct Json<T> {
 
 enum Written {
     Whole(Bytes),
-    /// Too large to be held in memory: each piece is made when the client has read the one before.
+    /// Too large to be held in memory: each piece is generated once the client has read the previous one.
     InParts(BoxStream<'static, io::Result<Bytes>>),
 }
 
@@ -37,23 +37,23 @@ impl<T: Serialize> Json<T> {
 }
 
 impl<T> Json<T> {
-    /// Starts a value with the same fields and an estimated size.
+    /// Serialises `value`, whose fields must be those of `T`, into a buffer of about `bytes` bytes.
     pub(crate) fn like(value: &impl Serialize, bytes: usize) -> Self {
         Self::written(write(value, bytes))
     }
 
-    /// A value with the same fields, already serialised by [`write()`].
+    /// Wraps JSON already serialised by [`write()`], whose fields must be those of `T`.
     pub(crate) fn written(json: Bytes) -> Self {
         Self { written: Written::Whole(json), is: PhantomData }
     }
 
-    /// A value sent in pieces, of which the first is known. An error cuts the answer off.
+    /// Sends a value in pieces. An error truncates the answer.
     pub(crate) fn in_parts(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         Self { written: Written::InParts(parts.boxed()), is: PhantomData }
     }
 }
 
-/// Serialises a value of about this many bytes.
+/// Serialises a value into a buffer of about `bytes` bytes.
 pub(crate) fn write(value: &impl Serialize, bytes: usize) -> Bytes {
     let mut written = Vec::with_capacity(bytes);
     serde_json::to_writer(&mut written, value).expect("keys are strings and no value can fail");

@@ -58,7 +58,7 @@ pub(crate) fn has(path: &str) -> bool {
 
 /// The page, ready to be served.
 pub(crate) struct Page {
-    /// Pictures are loaded from, and uploaded to, one other origin.
+    /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
 }
 
@@ -67,7 +67,7 @@ impl Page {
         Self { policy: policy(picture_origin) }
     }
 
-    /// Serves the page's files, and leaves every other path to `next`.
+    /// Serves the page's files, and passes requests for other paths to `next`.
     pub(crate) async fn before<E: Endpoint>(&self, next: Arc<E>, request: Request) -> Result<Response> {
         let Some(file) = FILES.iter().find(|file| file.path == request.uri().path()) else {
             return Ok(next.call(request).await?.into_response());

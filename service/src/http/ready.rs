@@ -22,7 +22,7 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Fails with `NotReady`, naming the first of them that is unavailable.
+    /// Fails with `NotReady`, which names the first of the two services that is unavailable.
     pub(crate) async fn check(&self, rows: &Rows, pictures: &Pictures) -> Result<(), Error> {
         self.known_or(async {
             let (rows, pictures) = tokio::join!(answers("DynamoDB", rows.reach()), answers("S3", pictures.reach()));

@@ -1,4 +1,4 @@
-//! The route of a request, in words that are safe to log: never an id, a name or a text.
+//! The route of a request, in terms that are safe to log: never an id, a name or a user's text.
 
 use poem::http::Method;
 
@@ -34,7 +34,7 @@ impl Route {
             Method::POST => "POST",
             Method::DELETE => "DELETE",
             Method::HEAD => "HEAD",
-            // Preflights are answered alike at every path.
+            // Preflights are answered the same way at every path.
             Method::OPTIONS => return Self { method: "OPTIONS", path: "any" },
             _ => "other",
         };

@@ -12,8 +12,8 @@ use crate::log;
 
 /// Single-threaded runtimes, among which connections are distributed.
 ///
-/// A connection stays on one thread with all calls made for it: no work is stolen, awaited or woken by another thread.
-/// A request costs a fifth to a third less than with work stealing (`examples/load`). In return, a long task delays
+/// A connection and all calls made for it stay on one thread: no thread steals, awaits or wakes another's work. A
+/// request costs a fifth to a third less than with work stealing (`examples/load`). In return, a long task delays
 /// everything else on its thread: work of more than a millisecond belongs in `spawn_blocking`, or has to yield.
 #[derive(Debug)]
 pub struct Workers {
@@ -30,14 +30,14 @@ struct Worker {
     mark: Arc<()>,
 }
 
-/// A connection's slot on a worker, counted until it is dropped.
+/// A connection's slot on a worker; it is released when dropped.
 pub(crate) struct Slot {
     pub(crate) runtime: Handle,
     _mark: Arc<()>,
 }
 
 impl Workers {
-    /// Only the current runtime.
+    /// Uses only the current runtime.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -51,7 +51,7 @@ impl Workers {
         Builder::new_current_thread().enable_all().max_blocking_threads(4).on_thread_park(log::rest).build()
     }
 
-    /// This many threads: the current runtime's and new ones. Fails if the system cannot start a thread.
+    /// Uses this many threads: the current runtime's and new ones. Fails if the system cannot start a thread.
     ///
     /// # Panics
     /// Outside of a runtime.
@@ -115,7 +115,7 @@ mod tests {
         }
         assert!(places.contains_key(&thread::current().id()), "this one works, too");
         assert_eq!(places.values().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4]);
-        // The next one fills a gap.
+        // The next connection fills the gap.
         for of_one_thread in places.values_mut() {
             let left = of_one_thread.pop().unwrap();
             let thread = thread_of(&left).await;

@@ -1,4 +1,4 @@
-//! The caller: what the `Authorization` header says, trusted or verified.
+//! The caller, as named by the `Authorization` header: trusted or verified.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Owner {
         self.user.iter().chain(&self.others)
     }
 
-    /// The error if the post exists under none of these names.
+    /// The error to return if the post exists under none of these names.
     pub(crate) fn has_none(self) -> Error {
         self.user.err().unwrap_or(Error::NoPost)
     }
@@ -36,7 +36,7 @@ impl Owner {
 
 /// How callers are authenticated.
 pub(crate) enum Authors {
-    /// No password: the course's users are trusted to be who they say they are.
+    /// No password: callers are trusted to be who they say they are, as in the course.
     Believed,
     /// Users are named by their tokens.
     Checked(Box<Tokens>),

@@ -56,7 +56,8 @@ impl Published {
 
     /// Returns the key with this id that is valid for this algorithm.
     ///
-    /// An unknown key may be new, so the issuer is asked, but at a limited rate, because anybody can make up key ids.
+    /// An unknown key may be new, so the keys are fetched again, but at a limited rate, because anyone can make up key
+    /// ids.
     pub(crate) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
         let known = self.known();
         match known.find(id, algorithm) {
@@ -76,7 +77,7 @@ impl Published {
         self.known.read().clone()
     }
 
-    /// Fetches the keys, unless that has happened since `known`, or too often.
+    /// Fetches the keys, unless they have been fetched since `known` or the rate limit is reached.
     async fn ask_again(&self, known: &Arc<Known>) -> Result<(), Cause> {
         let mut pace = self.pace.lock().await;
         if !Arc::ptr_eq(known, &self.known()) || !pace.allows(Instant::now()) {
@@ -98,7 +99,7 @@ impl Published {
         let text = answer.into_body().collect().await?.to_bytes();
         let set: Value = serde_json::from_slice(&text)?;
         let keys = set["keys"].as_array().ok_or("it has no list `keys`")?;
-        // Keys that cannot be parsed are meant for other uses.
+        // Keys that cannot be parsed are meant for other purposes.
         let keys = keys.iter().filter_map(|key| self.key(&serde_json::from_value(key.clone()).ok()?));
         Ok(keys.map(Arc::new).collect())
     }
@@ -148,7 +149,7 @@ fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
 /// Limits the fetches: three at once, then one every ten seconds.
 #[derive(Default)]
 struct Pace {
-    /// When the fetches so far are paid for.
+    /// When the cost of the fetches so far will have been paid off.
     settled: Option<Instant>,
 }
 
@@ -177,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Publishes a key, unless it is offline; and counts fetches.
+    /// Publishes a key, unless it is offline, and counts fetches.
     #[derive(Debug, Clone, Default)]
     struct Issuer {
         away: Arc<AtomicBool>,

@@ -25,8 +25,8 @@ enum Trusted {
 /// A key, and the requirements for tokens signed with it.
 pub(crate) struct Key {
     pub id: Option<String>,
-    /// The only algorithm of the key. The algorithm in the token is not trusted: with a public key used as a shared
-    /// secret, anybody could sign.
+    /// The only algorithm of the key. The algorithm named by the token is not trusted: with a public key used as a
+    /// shared secret, anyone could sign.
     pub algorithm: Algorithm,
     decoding: DecodingKey,
     rules: Validation,

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// in flight share the next one, so that the cost of each falls with their number.
 ///
 /// Guarantees: every caller gets the outcome of its own row. A slow call delays later rows by [`PATIENCE`] at most, and
-/// a full batch not at all. Rows of callers that have left are not written.
+/// a full batch not at all. Rows of callers that have been dropped are not written.
 #[derive(Debug, Clone)]
 pub(crate) struct BatchWrites(Arc<Inner>);
 
@@ -35,7 +35,7 @@ pub(crate) struct BatchWrites(Arc<Inner>);
 struct Inner {
     client: DynamoDb,
     table: String,
-    /// One for each thread, so that calls stay on their thread and wake no other.
+    /// One queue per thread, so that calls stay on their thread and wake no other.
     queues: ThreadLocal<Arc<Mutex<Queue>>>,
 }
 
@@ -57,7 +57,7 @@ impl BatchWrites {
         Self(Arc::new(Inner { client, table, queues: ThreadLocal::new() }))
     }
 
-    /// Writes a new row. Its key is new, so nothing can be overwritten, and a repeated call writes the same.
+    /// Writes a new row. Its key is new, so nothing can be overwritten, and a repeated call has the same result.
     pub(crate) async fn put(&self, item: Value) -> Result<(), Error> {
         let (done, written) = oneshot::channel();
         let row = Row { item, done };
@@ -72,7 +72,7 @@ impl BatchWrites {
         if begins {
             self.begin_next(queue.clone());
         }
-        // Without an answer, the runtime has ended or the call has panicked.
+        // A dropped sender means that the runtime has ended or the call has panicked.
         written.await.unwrap_or_else(|_| Err(Error::Late(caused("the service stops"))))
     }
 
@@ -83,7 +83,7 @@ impl BatchWrites {
             return;
         }
         let writes = self.clone();
-        // Detached: a caller that leaves must not cancel the others' rows.
+        // Detached: a caller that is dropped must not cancel the others' rows.
         tokio::spawn(async move {
             let mut call = pin!(writes.write(rows));
             let ended = timeout(PATIENCE, &mut call).await.is_ok();
@@ -116,7 +116,7 @@ impl BatchWrites {
                 let error = Error::from(failed);
                 rows.into_iter().for_each(|row| row.end(Err(error.clone())));
             }
-            // The error may concern only one of the rows, or batch writes as such.
+            // The error may concern only one of the rows, or batch writes in general.
             Err(failed) => {
                 tracing::warn!(cause = %failed, "writing rows one by one");
                 self.each(rows).await;
@@ -151,13 +151,13 @@ impl Queue {
 
 impl Row {
     fn end(self, how: Result<(), Error>) {
-        // A caller that has left needs no answer.
+        // A caller that has been dropped needs no answer.
         let _ = self.done.send(how);
     }
 }
 
-/// Returns the rows not written because of throttling. AWS always includes the list, even if it is empty: an answer
-/// without it is not AWS's.
+/// The rows not written because of throttling. AWS always includes the list, even if it is empty: an answer without it
+/// is not AWS's.
 #[derive(Deserialize)]
 struct Unprocessed {
     #[serde(rename = "UnprocessedItems")]
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::storage::sigv4::{Destination, Signer};
 
-    /// The calls that are made, as operation and ids, each to be answered by the test.
+    /// Records the calls that are made, as operation and ids, each to be answered by the test.
     #[derive(Debug, Clone, Default)]
     struct Cloud(Arc<Mutex<Vec<Call>>>);
 
@@ -258,7 +258,7 @@ mod tests {
         tokio::spawn(async move { writes.put(item).await })
     }
 
-    /// One row whose call is in flight, and rows that arrived since.
+    /// Returns one row whose call is in flight, and rows that arrived since.
     async fn crowd(cloud: &Cloud, names: &[&str]) -> (Written, Call, Vec<Written>) {
         let writes = cloud.writes();
         let first = put(&writes, "first");
@@ -393,7 +393,7 @@ mod tests {
         assert!(others.into_iter().next_back().unwrap().await.unwrap().is_ok());
     }
 
-    /// A runtime with many threads moves a call between them.
+    /// A multi-threaded runtime moves a call between threads.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn every_write_is_answered_when_calls_move_between_threads() {
         let cloud = Cloud::default();

@@ -45,7 +45,7 @@ impl Clients {
             .retry_config(aws.retries());
         match aws.region().await? {
             Some(region) => shared = shared.region(region),
-            // The SDK would take an empty value for one.
+            // The SDK would accept an empty value as a region.
             None if env::var_os("AWS_REGION").is_some() => return Err(BadSettings::NoRegion),
             None => (),
         }
@@ -108,10 +108,10 @@ fn s3_config(shared: &SdkConfig, settings: &Settings, http: SharedHttpConnector)
         // Checksums would become part of the signature, and a browser's PUT and GET have none (docs/aws.md §4.4).
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    // Set even without an endpoint: otherwise the SDK would take an empty variable for one.
+    // Set even without an endpoint: otherwise the SDK would accept an empty variable as one.
     config.set_endpoint_url(None);
     if let Some(endpoint) = s3_endpoint(shared, settings) {
-        // Elsewhere than on AWS, buckets rarely have host names of their own.
+        // Outside AWS, buckets rarely have host names of their own.
         config = config.endpoint_url(endpoint).force_path_style(true);
         // These are variants of AWS's own endpoints.
         config = config.use_fips(false).use_dual_stack(false);
@@ -155,7 +155,7 @@ async fn place_of_tables(shared: &SdkConfig, settings: &Settings) -> Result<Dest
         .map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
     let address = of_tables::DefaultResolver::new().resolve_endpoint(&params).await;
     let address = address.map_err(|error| BadSettings::NoDynamoDb(error.to_string()))?;
-    // Most of its endpoints leave these out.
+    // Most endpoints of DynamoDB leave these out.
     let signed_for = signed_for(&address).unwrap_or_else(|| (region.to_owned(), "dynamodb".to_owned()));
     place(address.url(), signed_for)
 }
@@ -200,7 +200,7 @@ impl<P: ProvideCredentials> ProvideCredentials for Renewed<P> {
 }
 
 /// Half a URL's lifetime before the credentials expire; after that, once a minute, so that a source without fresher
-/// ones is not asked all the time.
+/// credentials is not called all the time.
 fn renew_at(now: SystemTime, end: SystemTime) -> SystemTime {
     (end - PROMISED).max(now + Duration::from_secs(60)).min(end)
 }

@@ -56,7 +56,7 @@ struct Manner {
     whole: Duration,
     attempt: Duration,
     attempts: u32,
-    /// The longest delay before the first retry; it doubles with each.
+    /// The longest delay before the first retry; it doubles with each retry.
     pause: Duration,
     longest_pause: Duration,
 }
@@ -73,7 +73,7 @@ pub(crate) enum Failed {
     /// From a captive portal, a proxy or another machine on the path.
     #[error("the answer with status {0} is not a JSON object, so it is not DynamoDB's")]
     Foreign(u16),
-    /// Reading on would never end.
+    /// Reading further would never end.
     #[error("DynamoDB's pages repeat")]
     Circle,
     #[error("DynamoDB's pages do not end")]
@@ -110,12 +110,12 @@ impl Failed {
         }
     }
 
-    /// Whether an immediate retry may succeed. Not without credentials: their source retries by itself.
+    /// Whether an immediate retry may succeed. Not without credentials: their source has retries of its own.
     fn may_pass_at_once(&self) -> bool {
         self.may_pass() && !matches!(self, Self::NoCredentials(_))
     }
 
-    /// Whether the condition of a write did not hold.
+    /// Whether the condition of a write was not met.
     pub(crate) fn is_unmet_condition(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == "ConditionalCheckFailedException")
     }
@@ -132,14 +132,14 @@ impl DynamoDb {
         Self(Arc::new(Inner { http, signer, manner, quota: Semaphore::new(QUOTA) }))
     }
 
-    /// Performs an operation without a result.
+    /// Performs an operation whose result is not needed.
     pub(crate) async fn perform(&self, operation: &str, request: &Value) -> Result<(), Failed> {
         let answer = self.call(operation, request).await?;
         serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(&answer)?;
         Ok(())
     }
 
-    /// Returns the answer to an operation, which starts like a JSON object.
+    /// Returns the answer to an operation; it begins like a JSON object.
     pub(crate) async fn call(&self, operation: &str, request: &Value) -> Result<Bytes, Failed> {
         let (target, body) = (format!("{TARGET}{operation}"), Bytes::from(request.to_string()));
         timeout(self.0.manner.whole, self.0.call(&target, &body)).await.unwrap_or(Err(Failed::Late))
@@ -197,7 +197,7 @@ impl Inner {
     }
 }
 
-/// Parses an error; one that is not JSON comes from another machine on the path.
+/// Parses an error. One that is not JSON comes from another machine on the path.
 fn refused(target: &str, status: u16, id: Option<String>, body: &[u8]) -> Failed {
     #[derive(Deserialize, Default)]
     #[serde(default)]
@@ -227,7 +227,7 @@ impl Manner {
         }
     }
 
-    /// Random jitter up to the longest delay, so that retries are spread.
+    /// Random jitter up to the longest delay, so that retries are spread out.
     fn pause_before(&self, repetition: u32) -> Duration {
         let longest = self.pause.saturating_mul(2_u32.saturating_pow(repetition - 1)).min(self.longest_pause);
         longest.mul_f64(fastrand::f64())
@@ -252,7 +252,7 @@ mod tests {
     /// Status and body; `None` resets the connection.
     type Answer = Option<(u16, &'static str)>;
 
-    /// Answers with each of these in turn, then keeps repeating the last; counts the calls.
+    /// Answers with each of these in turn and then repeats the last; counts the calls.
     #[derive(Debug, Clone)]
     struct Answers(Arc<Mutex<(Vec<Answer>, usize)>>);
 
@@ -378,7 +378,7 @@ mod tests {
         for _ in 0..QUOTA {
             client.call("GetItem", &json!({})).await.unwrap_err();
         }
-        // Every call once, and as many retries as the budget allows.
+        // Each call once, and as many retries as the budget allows.
         assert_eq!(cloud.calls(), QUOTA + QUOTA / COST as usize);
         cloud.0.lock().unwrap().0 = vec![OK];
         for _ in 0..COST {

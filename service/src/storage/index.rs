@@ -1,9 +1,9 @@
 //! The order of all posts, which the table does not provide: it sorts rows by id within each user only.
 //!
-//! A table that fits into one answer is read anew for each list. For a larger one the keys are cached, sorted by id, so
-//! that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they are
-//! old; writes and deletes of this instance are merged at once. Changes by others show after the next refresh: see
-//! [`Keys::fresh_for`] and [`Keys::good_for`].
+//! A table that fits into one answer is read again for each list. For a larger one the keys are cached, sorted by id,
+//! so that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they
+//! are old; writes and deletes of this instance are merged immediately. Changes by others appear after the next
+//! refresh: see [`Keys::fresh_for`] and [`Keys::good_for`].
 //!
 //! For why there is no second index or second row per post, see ARCHITECTURE.md.
 
@@ -131,7 +131,7 @@ impl Index {
         reading.await?;
         let state = self.state();
         let keys = state.keys.clone();
-        // Evicted at once, under heavy load.
+        // Evicted immediately, under heavy load.
         let keys = keys.ok_or_else(|| Error::from(Failed::Late))?;
         Ok(state.stretch(&keys, part, most))
     }
@@ -299,7 +299,7 @@ impl Keys {
         }
     }
 
-    /// Whether there is nothing after the last cached post.
+    /// Whether the list ends with the last cached post.
     fn is_the_end(&self, part: &Part) -> bool {
         match (self.horizon, part.order) {
             (None, _) => true,

@@ -9,10 +9,10 @@ use tokio::time::{Duration, Instant};
 
 /// How long a post is assumed to exist after it was seen.
 ///
-/// Another instance may delete it meanwhile. That is equivalent to deleting it this much later: upload URLs are valid
-/// far longer, and the labeler removes pictures of deleted posts.
+/// Another instance may delete it in the meantime. That is equivalent to deleting it this much later: upload URLs are
+/// valid far longer, and the labeler removes pictures of deleted posts.
 const GOOD_FOR: Duration = Duration::from_secs(60);
-/// As many as may be written in that time; beyond it, the least recently used are looked up again.
+/// About as many as are written in that time; beyond it, the least recently used are looked up again.
 const KEPT: NonZeroUsize = NonZeroUsize::new(1000).expect("it is more than none");
 
 /// Their owners, and when they were last seen.

@@ -41,7 +41,7 @@ pub(crate) struct Removed<'a> {
     pub reason: Text<'a>,
 }
 
-/// A text to be passed on.
+/// A text that is passed on unchanged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Text<'a> {
     /// Unescaped.
@@ -244,7 +244,7 @@ mod tests {
         Post { id: PostId::new(), user, title: Text::Plain(title), body: Text::Plain(""), picture: None, removed: None }
     }
 
-    /// What is parsed from a row, as it is sent.
+    /// The fields of a parsed row, as they are sent.
     fn read(row: &Value) -> Option<Value> {
         let answer = json!({ "Count": 1, "Items": [row] }).to_string();
         assert_eq!(next(answer.as_bytes()).unwrap(), None);

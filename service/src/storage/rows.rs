@@ -24,7 +24,7 @@ use crate::storage::row::{self, Post, Said};
 use crate::storage::scan::{Scan, go_on};
 use crate::storage::single_flight::SingleFlight;
 
-/// How many reads for lists may be in progress at once, over all requests: with [`ENOUGH_BYTES`], this bounds their
+/// The maximum number of concurrent reads for lists, over all requests: with [`ENOUGH_BYTES`], this bounds their
 /// memory. Others wait.
 const READS: usize = 16;
 /// A page of a list ends when its rows reach this size, even below the requested number. Including the read that
@@ -61,7 +61,7 @@ pub(crate) enum Order {
 }
 
 impl Order {
-    /// Whether the first of two posts comes first.
+    /// Whether `first` is listed before `second`.
     pub(crate) fn puts(self, first: PostId, second: PostId) -> bool {
         match self {
             Self::OldestFirst => first < second,
@@ -71,12 +71,12 @@ impl Order {
 }
 
 impl Part {
-    /// Whether it starts at the beginning and has no limit.
+    /// Whether the page starts at the beginning and has no limit.
     fn is_the_whole(&self) -> bool {
         self.after.is_none() && self.limit.is_none()
     }
 
-    /// Whether a post comes after the one that this page starts after.
+    /// Whether a post is listed after the one that this page starts after.
     pub(crate) fn holds(&self, id: PostId) -> bool {
         self.after.is_none_or(|after| self.order.puts(after, id))
     }
@@ -143,14 +143,14 @@ impl Rows {
         Ok(())
     }
 
-    /// Returns the picture that a row shows, if any; fails with `NoPost` unless this user has this post.
+    /// Returns the picture in a row, if any; fails with `NoPost` unless this user has this post.
     pub(crate) async fn shown(&self, user: &User, id: PostId) -> Result<Option<Value>, Error> {
         let names = json!({ "#id": attribute::ID, "#image": attribute::IMAGE });
         let mut row = self.row(&key(user, id), "#id, #image", &names).await?.ok_or(Error::NoPost)?;
         Ok(row.get_mut(attribute::IMAGE).map(Value::take))
     }
 
-    /// Removes a row unless it shows another picture by now. Returns whether it is gone, even if it was before.
+    /// Removes a row unless it has another picture by now. Returns whether it is gone, even if it was before.
     pub(crate) async fn remove(&self, user: &User, id: PostId, shown: Option<Value>) -> Result<bool, Error> {
         let mut request = json!({
             "TableName": self.table,
@@ -163,7 +163,7 @@ impl Rows {
             request["ExpressionAttributeValues"] = json!({ ":shown": shown });
         }
         let deleted = self.client.perform("DeleteItem", &request).await;
-        // Even on failure: the deletion may have succeeded and its answer been lost.
+        // Even on failure: the deletion may have succeeded and only its answer been lost.
         self.known.forget(id);
         match deleted {
             Ok(()) => {
@@ -262,7 +262,7 @@ impl Rows {
         let (mut posts, mut asked, mut size) = (0, 0, 0);
         for _ in 0..MOST_CALLS {
             let most = (ENOUGH_BYTES / self.row_bytes.load(Relaxed)).clamp(LEAST_KEYS, MOST_KEYS);
-            // Extra keys make up for posts that are gone.
+            // Extra keys make up for posts that no longer exist.
             let needed = if asked == posts { wanted - posts } else { LEAST_KEYS.max(wanted - posts) };
             let (keys, more) = self.index.stretch(&rest, most.min(needed)).await?;
             let Some((last, _)) = keys.last() else {
@@ -298,7 +298,7 @@ impl Rows {
         Ok(there.len())
     }
 
-    /// Reads those of these rows that exist.
+    /// Reads these rows, except those that do not exist.
     async fn rows(&self, keys: &[(PostId, User)]) -> Result<Vec<Said>, Failed> {
         let _turn = self.turn().await;
         let mut asked = keys.len();
@@ -344,7 +344,7 @@ enum End {
     Reached,
     /// More, after the last post of the page.
     Beyond,
-    /// More, after this post, which may be gone.
+    /// More, after this post, which may no longer exist.
     After(PostId),
 }
 

@@ -85,11 +85,11 @@ async fn segment(client: DynamoDb, mut request: Value, take: impl Fn(Vec<(PostId
     Err(Failed::Endless)
 }
 
-/// Turns a request into the one for the next page. Returns whether there is one.
+/// Turns a request into the one for the next page. Returns whether there is a next page.
 pub(crate) fn go_on(request: &mut Value, next: Option<Value>) -> Result<bool, Failed> {
     match next {
         None => Ok(false),
-        // Requested again, it would return itself for ever.
+        // A repeated token would return the same page for ever.
         Some(next) if request["ExclusiveStartKey"] == next => Err(Failed::Circle),
         Some(next) => {
             request["ExclusiveStartKey"] = next;

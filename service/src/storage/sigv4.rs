@@ -33,7 +33,7 @@ pub(crate) struct Destination {
     pub service: String,
 }
 
-/// The use of a presigned URL.
+/// The purpose of a presigned URL.
 pub(crate) struct Use<'a> {
     pub method: &'static str,
     /// Encoded query parameters, in the order in which they are written.
@@ -52,7 +52,7 @@ pub(crate) struct Signer {
     keys: RwLock<Option<Arc<Keys>>>,
 }
 
-/// What all signatures of a day share.
+/// The parts that all signatures of a day share.
 #[derive(Debug)]
 pub(crate) struct Keys {
     credentials: Credentials,
@@ -155,7 +155,7 @@ impl Keys {
         let token = self.credentials.session_token().map(|token| utf8_percent_encode(token, IN_QUERY));
         let token = token.map_or_else(String::new, |token| format!("&X-Amz-Security-Token={token}"));
         let headers_too = format!("&X-Amz-SignedHeaders={}", utf8_percent_encode(signed, IN_QUERY));
-        // They are signed in order of their names, capitals first, and written in the SDK's order.
+        // Parameters are signed in order of their names, capitals first, and written in the SDK's order.
         let mut sorted = query.to_vec();
         sorted.sort_unstable();
         let behind: String = sorted.iter().map(|parameter| format!("&{parameter}")).collect();

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use rustls::RootCertStore;
 use thread_local::ThreadLocal;
 
-/// What the SDK uses by default.
+/// The SDK's default.
 const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
 /// The largest answer accepted from AWS: the limit of `BatchGetItem`.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers like this, with a body of unknown length.
+    /// Answers with this status, content type and body size; the length is not announced.
     #[derive(Debug, Clone)]
     struct Says(u16, &'static str, usize);
 

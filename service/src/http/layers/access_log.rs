@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
-/// Counts requests, gives each an id, and logs one line for it, without paths, queries or bodies: these contain ids,
+/// Counts requests, gives each an id, and logs one line for each, without paths, queries or bodies: those contain ids,
 /// names and users' texts.
 pub(crate) async fn access_log<E: Endpoint>(next: Arc<E>, request: Request, metrics: Arc<Metrics>) -> Result<Response> {
     let route = Route::of(request.method(), request.uri().path());
@@ -24,7 +24,7 @@ pub(crate) async fn access_log<E: Endpoint>(next: Arc<E>, request: Request, metr
     Ok(response)
 }
 
-/// A request in progress. If it is dropped without an answer, its client has left, or the service had to stop.
+/// A request in progress. If it is dropped without an answer, the client has disconnected or the service had to stop.
 struct UnderWay {
     metrics: Arc<Metrics>,
     route: Route,
@@ -47,12 +47,12 @@ impl UnderWay {
         let Route { method, path } = self.route;
         let (request, status, ms) = (self.name(), status.as_u16(), took.as_secs_f64() * 1000.0);
         match why {
-            // Temporary, or caused elsewhere.
+            // Temporary, or not caused by the service.
             Some(Why(cause)) if status == 503 => {
                 tracing::warn!(request, method, path, status, ms, cause, "answered");
             }
             Some(Why(cause)) => tracing::error!(request, method, path, status, ms, cause, "answered"),
-            // Load balancers send one every few seconds, and browsers before every call.
+            // Load balancers send a health check every few seconds, and browsers a preflight before every call.
             None if self.route.is_chatter() => tracing::debug!(request, method, path, status, ms, "answered"),
             None => tracing::info!(request, method, path, status, ms, "answered"),
         }
@@ -75,7 +75,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The load balancer's id of the request, so that both logs can be correlated, or a new one.
+/// Returns the load balancer's id of the request, so that both logs can be correlated, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     // In `Self=…;Root=1-67891233-abcdef012345678912345678`, the root is the same at every hop.
     let given = headers.get(TRACE_ID).and_then(|value| value.to_str().ok());

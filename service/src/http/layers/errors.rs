@@ -1,4 +1,4 @@
-//! Turns every error into the common format.
+//! Converts every error into the common format.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use crate::http::error;
 use crate::http::route::Route;
 
-/// Turns every error into an answer in the common format.
+/// Converts every error into an answer in the common format.
 pub(crate) async fn error_responses<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
     let methods = Route::methods_at(request.uri().path());
     Ok(match next.call(request).await {

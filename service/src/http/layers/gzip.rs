@@ -56,7 +56,7 @@ thread_local! {
 /// The window: 32 KiB, gzip's maximum.
 const WINDOW_BITS: u8 = 15;
 
-/// Compresses a whole body. The compressor's memory is needed only meanwhile, not for every slow reader.
+/// Compresses a whole body. The compressor's memory is needed only during the call, not for every slow reader.
 fn pack(body: &[u8]) -> Vec<u8> {
     PACKER.with_borrow_mut(|packer| {
         packer.reset();
@@ -72,8 +72,8 @@ fn pack(body: &[u8]) -> Vec<u8> {
     })
 }
 
-/// Compresses a body piece by piece, each independently of the previous ones, so that a slow reader occupies only a
-/// checksum; a compressor would take a quarter of a megabyte for each.
+/// Compresses a body piece by piece, each independently of the previous ones, so that a slow reader occupies only the
+/// memory of a checksum instead of a quarter of a megabyte for a compressor.
 fn pack_in_parts<E: Into<io::Error> + Send>(
     parts: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
@@ -95,7 +95,7 @@ fn pack_in_parts<E: Into<io::Error> + Send>(
     begun.chain(packed)
 }
 
-/// Compresses a piece so that another can follow.
+/// Compresses a piece and flushes it, so that another piece can follow.
 fn pack_part(part: &[u8]) -> Bytes {
     PACKER_OF_PARTS.with_borrow_mut(|packer| {
         packer.reset();
@@ -104,7 +104,7 @@ fn pack_part(part: &[u8]) -> Bytes {
             packed.reserve(part.len() / 4 + 64);
             let rest = &part[packer.total_in() as usize..];
             packer.compress_vec(rest, &mut packed, FlushCompress::Full).expect("it is reset");
-            // Everything was flushed if there is room left.
+            // Free space in the buffer means that everything was flushed.
             if packer.total_in() as usize == part.len() && packed.len() < packed.capacity() {
                 return packed.into();
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 
-/// What browsers may do with our answers: pages of other origins may read all of them, including errors; no page may
-/// frame them, scripts run only where an answer allows it, and content types are not sniffed.
+/// Sets what browsers may do with our answers: pages of other origins may read all of them, including errors; no page
+/// may frame them, scripts run only where an answer allows it, and content types are not sniffed.
 ///
 /// Answers preflights without calling the endpoints.
 pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request) -> Result<Response> {
@@ -18,7 +18,7 @@ pub(crate) async fn security_headers<E: Endpoint>(next: Arc<E>, request: Request
     let mut response = next.call(request).await?.into_response();
     let headers = response.headers_mut();
     add(headers, OF_ANSWERS);
-    // Signed URLs, and lists that others may have changed since.
+    // Answers contain signed URLs, and lists that others may have changed since.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let nothing = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(nothing);
