@@ -1,4 +1,4 @@
-//! Reads the event in a file as the labeler does, and prints how many pictures it has and how many records are skipped.
+//! Reads the event in a file as the labeler does, and prints the numbers of its pictures and of its skipped records.
 //!
 //! ```sh
 //! cargo run --example read_event fuzz/artifacts/event/crash-…

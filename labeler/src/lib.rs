@@ -3,8 +3,8 @@
 //! An object that cannot be shown is removed; any other is stripped of metadata (`metadata.rs`). That write causes an
 //! event of its own, which finds the picture clean and already labelled.
 //!
-//! Events arrive at least once and in any order, so each one is handled by itself: read the row, decide where the
-//! picture belongs, and write the row on the condition that it has not changed.
+//! Events are delivered at least once and in any order, so each one is handled independently: read the row, decide
+//! where the picture belongs, and write the row on the condition that it has not changed.
 
 mod event;
 mod metadata;
@@ -62,9 +62,9 @@ pub enum Outcome {
     Refused(Refusal),
     /// It cannot be shown and was removed; the row has the reason, and no labels.
     Removed(Refusal),
-    /// A newer upload replaced it before it could be cleaned, and has an event of its own.
+    /// A newer upload replaced it before it could be cleaned; that upload has its own event.
     Overwritten,
-    /// The row has it already: the event was delivered twice.
+    /// The row already has it: the event was delivered twice.
     Known,
     /// The row has a newer picture of the post; this one was removed.
     Outdated,
@@ -87,10 +87,10 @@ impl Labeler {
     pub const MAX_LABELS: i32 = 5;
     /// The minimum confidence of a label, in percent.
     pub const MIN_CONFIDENCE: f32 = 75.0;
-    /// How often the row may change between reading and writing before the event is retried.
+    /// How often the row may change between reading and writing before the event is left to a retry.
     const ATTEMPTS: u32 = 5;
-    /// The age at which an unreadable picture is given up: longer than a new role takes to be known (docs/aws.md §0.2),
-    /// and less than the three minutes after which Lambda retries an event for the last time.
+    /// The age after which an unreadable picture is given up: longer than a new role takes to propagate (docs/aws.md
+    /// §0.2), and less than the three minutes after which Lambda retries an event for the last time.
     const UNREADABLE_AFTER: Duration = Duration::from_secs(120);
 
     /// A labeler for the pictures of one bucket and the posts of one table.
@@ -141,7 +141,7 @@ impl Labeler {
         Err(Refused::contended())
     }
 
-    /// One read and one write of the row; `None` if another writer came in between.
+    /// Reads and writes the row once; `None` if another writer changed it in between.
     async fn attempt(&self, picture: &Picture) -> Result<Option<Outcome>, Refused> {
         let key = picture.key();
         let before = match self.standing(picture).await? {
@@ -172,7 +172,7 @@ impl Labeler {
             return Ok(None);
         }
         if let Content::Removed(_) = content {
-            // After the row, so that a repeated event finds that this is still to be done.
+            // After the row, so that a repeated event finds that the removal is still to be done.
             self.remove(&key, object.tag.as_deref()).await?;
         }
         if let Some(replaced) = before.filter(|before| before.key != key) {
@@ -192,13 +192,13 @@ impl Labeler {
             Examined::Clean(format) => (format, None),
             Examined::Dirty(format, clean) => (format, Some(clean)),
         };
-        // First, because S3 sends an event for the clean picture as soon as it is written: by then the row should have
-        // it. The picture is not visible until the row names it.
+        // Analysed first, because S3 sends an event for the clean picture as soon as it is written: by then the row
+        // should have it. The picture is not visible until the row names it.
         let seen = match format.is_recognisable() {
             true => self.look(picture).await,
             false => Ok(Some(Content::Refused(Refusal::Unsupported))),
         };
-        // Cleaned in any case: the row may name this object already.
+        // Cleaned in any case: the row may already name this object.
         let tag = match clean {
             None => object.tag.clone(),
             Some(clean) => match self.replace(&picture.key(), object, clean).await? {
@@ -238,8 +238,8 @@ impl Labeler {
     }
 
     /// Rekognition has one error for an object that is gone and for one that it cannot read. The latter may be
-    /// temporary: a new role takes seconds to be known everywhere (docs/aws.md §2.3). If it lasts until the final retry
-    /// of the event, the row records it; otherwise clients would wait for labels without end.
+    /// temporary: a new role takes seconds to propagate (docs/aws.md §2.3). If it lasts until the final retry of the
+    /// event, the row records it; otherwise clients would wait for labels for ever.
     async fn look_whether_gone(&self, picture: &Picture, unreadable: Refused) -> Result<Option<Content>, Refused> {
         let head = self.s3.head_object().bucket(&self.bucket).key(picture.key());
         match head.send().await {
@@ -259,8 +259,8 @@ impl Labeler {
         }
     }
 
-    /// The row is right whether or not this succeeds, and a retry would not get here again: the service removes every
-    /// object of a post together with the post.
+    /// Removes a picture that another one has replaced in the row. Only logs failures: the row is right in any case, a
+    /// retry would not get here again, and the service removes every object of a post together with the post.
     async fn remove_replaced(&self, key: &str) {
         if let Err(fault) = self.remove(key, None).await {
             warn!(key, fault = fault.chain(), "the replaced picture stays until its post is deleted");

@@ -15,7 +15,7 @@ use tracing::Level;
 /// of the function's timeout, and Lambda itself retries only twice.
 const CALLS: u32 = 5;
 
-// One event at a time, and little work between calls: a single thread starts fastest.
+// One event at a time, with little work between calls: a single thread starts fastest.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     log();

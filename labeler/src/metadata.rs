@@ -87,7 +87,7 @@ fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     let (mut has_frame, mut has_scan, mut is_oriented) = (false, false, false);
     loop {
         let Some(marker) = next_marker(&mut reader) else {
-            // Truncated within the pixels, as by cameras that run out of power. Browsers show the rest.
+            // Truncated within the pixels, for example by a camera that ran out of power. Browsers display the rest.
             return if has_scan { Ok(out) } else { Err(Broken) };
         };
         if matches!(marker, 0x01 | 0xD0..=EOI) {
@@ -120,8 +120,8 @@ fn jpeg(bytes: &[u8]) -> Result<Vec<u8>, Broken> {
     }
 }
 
-/// Of the application segments, only those that affect colours are kept. Depth maps, second pictures and thumbnails are
-/// in others.
+/// Whether a segment is kept. Of the application segments, only those that affect colours are: depth maps, second
+/// pictures and thumbnails are in others.
 fn is_kept_segment(marker: u8, content: &[u8]) -> bool {
     match marker {
         APP0 => content.starts_with(b"JFIF\0"),

@@ -88,12 +88,12 @@ impl Labeler {
         }
     }
 
-    /// Removes an object; with a tag only if it still has it.
+    /// Removes an object; if a tag is given, only while the object still has it.
     pub(crate) async fn remove(&self, key: &str, tag: Option<&str>) -> Result<(), Refused> {
         let deletion = self.s3.delete_object().bucket(&self.bucket).key(key).set_if_match(quoted(tag));
         match deletion.send().await {
             Ok(_) => Ok(()),
-            // It is gone, or was replaced by one that has an event of its own.
+            // It is gone, or was replaced by one that has its own event.
             Err(SdkError::ServiceError(answer)) if matches!(answer.raw().status().as_u16(), 404 | 412) => Ok(()),
             Err(error) => Err(Refused::new("to remove the picture", error)),
         }

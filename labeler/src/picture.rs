@@ -26,9 +26,9 @@ pub struct Picture {
 pub(crate) enum Content {
     /// Rekognition's labels, most confident first.
     Labels(Vec<String>),
-    /// Nothing can ever be recognised in it, for this reason. It is shown nevertheless.
+    /// Nothing can ever be recognised in it, for this reason. It is displayed nevertheless.
     Refused(Refusal),
-    /// It cannot be shown and is removed, for this reason.
+    /// It cannot be displayed and is removed, for this reason.
     Removed(Refusal),
 }
 

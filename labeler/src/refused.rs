@@ -56,8 +56,8 @@ impl Refused {
     }
 }
 
-/// A call without an answer, or with a temporary error, may succeed later. So may a denied one: a role's permissions
-/// take seconds to be known everywhere (docs/aws.md §2.3).
+/// Whether the call may succeed later. That is so for one without an answer, with a temporary error, or denied: a
+/// role's permissions take seconds to propagate (docs/aws.md §2.3).
 fn is_curable<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,

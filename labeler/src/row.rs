@@ -10,8 +10,8 @@ use crate::{Labeler, Picture, Refused, picture::Content};
 /// When the picture in the row was uploaded, a number of Unix milliseconds; written together with [`IMAGE`]. Only the
 /// labeler reads it.
 const UPLOADED: &str = "uploaded";
-/// The entity tag of the analysed bytes, a string; absent if unknown. Only the labeler reads it: an upload of the same
-/// bytes, such as its own after cleaning a picture, is nothing new.
+/// The entity tag of the analysed bytes, a string; absent if unknown. Only the labeler reads it: another upload of the
+/// same bytes, such as its own after cleaning a picture, is not a new picture.
 const TAG: &str = "etag";
 
 /// How a picture relates to the row of its post.
@@ -64,7 +64,7 @@ impl Labeler {
             Some(shown) if shown == new => known,
             Some(shown) if shown.key == new.key && tag.is_some() && tag == picture.tag.as_ref() => known,
             Some(shown) if shown < new => Standing::Newest { before: Some(shown) },
-            // The object was overwritten, and this is the late event of its first content.
+            // The object was overwritten, and this is the delayed event of its first content.
             Some(shown) if shown.key == new.key => known,
             Some(_) => Standing::Outdated,
             None => Standing::Newest { before: None },
@@ -135,7 +135,8 @@ impl Labeler {
 }
 
 impl Shown {
-    /// A row with a picture but no time was not written by us, and any picture is newer.
+    /// Returns `None` for a row that has a picture but no time: it was not written by the labeler, and any picture is
+    /// newer.
     fn in_row(row: &HashMap<String, AttributeValue>) -> Option<Self> {
         Some(Self {
             uploaded_ms: row.get(UPLOADED)?.as_n().ok()?.parse().ok()?,

@@ -1,4 +1,4 @@
-//! The program itself, started and fed as Lambda does it.
+//! The program itself, run and given events as Lambda does.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ use crate::support::{BLUE, BUCKET, TABLE, TestLabeler, event, text};
 
 const POST: &str = "018f2f6e-0000-7000-8000-00000000000a";
 
-/// The program with nothing of our environment.
+/// The program, with an empty environment.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_labeler"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -43,7 +43,7 @@ async fn the_function_handles_an_event_and_responds() {
 #[tokio::test]
 async fn a_transient_error_is_reported_to_lambda() {
     let test = with_picture().await;
-    // Not a throttled call, which the SDK would try again.
+    // Not a throttling error, which the SDK would retry.
     test.proxy.inject(["GetItem"], Fault::refused(400, "AccessDeniedException", "as the test asked"), usize::MAX);
     assert_eq!(invoked(&test, &event(&[(KEY, "2026-11-23T12:00:00.000Z")])).await, "error");
 }
@@ -63,7 +63,7 @@ async fn a_missing_environment_variable_is_named() {
     }
 }
 
-/// Gives the program one event, and returns whether it answered with `response` or `error`.
+/// Passes one event to the program, and returns whether it answered with `response` or `error`.
 async fn invoked(test: &TestLabeler, event: &Value) -> String {
     let lambda = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut child = program()

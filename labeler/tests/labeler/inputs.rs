@@ -1,14 +1,15 @@
-//! Events of any kind: the corpus of the fuzzers once more, and what is too large to be kept in it.
+//! Arbitrary events: the corpus of the fuzzers, and inputs too large to be stored in it.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-#[allow(dead_code)] // it is a program as well
+#[allow(dead_code)] // it is also an example program
 #[path = "../../examples/read_event.rs"]
 mod read_event;
 
-/// What may be used for a large event: KiB of address space, and seconds of processor time. Far beyond what is used.
+/// The limits for a large event: KiB of address space, and seconds of processor time. Both are far beyond the actual
+/// use.
 const MEMORY: u64 = 2 << 20;
 const SECONDS: u64 = 120;
 

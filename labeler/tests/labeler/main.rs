@@ -1,4 +1,4 @@
-//! The labeler as a whole: its stories on a local AWS, and the program as Lambda runs it.
+//! The labeler as a whole: end-to-end stories on a local AWS, and the program as Lambda runs it.
 
 mod function;
 mod inputs;

@@ -1,4 +1,4 @@
-//! What becomes of posts and pictures.
+//! End-to-end stories of posts and pictures.
 
 use std::time::SystemTime;
 
@@ -19,7 +19,7 @@ const LATER_MS: &str = "1795435200250";
 
 const NO_KEYS: [&str; 0] = [];
 
-/// This moment, as events have it.
+/// The current time, in the format of events.
 fn now() -> String {
     DateTime::from(SystemTime::now()).fmt(Format::DateTime).unwrap()
 }
@@ -117,7 +117,7 @@ async fn a_second_picture_replaces_the_first() {
     assert_eq!(attribute(&test, "labels").await, labels_of(&RED));
     assert_eq!(attribute(&test, "image").await, Some(text(&second)));
     assert_eq!(test.keys().await, [second.as_str()]);
-    // The first one's event again: its picture is gone, and the post keeps the second.
+    // The first picture's event again: its object is gone, and the post keeps the second.
     test.handle(&event(&[(&first, NOON)])).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&RED));
     assert_eq!(test.keys().await, [second.as_str()]);
@@ -167,7 +167,7 @@ async fn a_newer_picture_labelled_during_recognition_of_an_older_one_stays() {
     test.handle_while(&event(&[(&first, NOON)]), 1, finish).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&RED));
     assert_eq!(test.keys().await, [second.as_str()]);
-    // And its own event, had it come only now, would have been of this very time.
+    // Delivered only now, the second picture's own event changes nothing: the row already has its time.
     test.handle(&event(&[(&second, LATER)])).await.unwrap();
     assert_eq!(test.calls("DetectLabels"), 1);
 }
@@ -179,7 +179,7 @@ async fn an_overwritten_picture_is_labelled_again_and_not_removed() {
     test.upload(&key, BLUE.jpeg()).await;
     test.handle(&event(&[(&key, NOON)])).await.unwrap();
     test.upload(&key, RED.jpeg()).await;
-    // The event of the first content once more, late.
+    // The delayed event of the first content, once more.
     test.handle(&event(&[(&key, LATER), (&key, NOON)])).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&RED));
     assert_eq!(test.keys().await, [key]);
@@ -229,7 +229,7 @@ async fn an_object_that_cannot_be_shown_is_removed_and_the_row_has_the_reason() 
         assert_eq!(attribute(&test, "refused").await, Some(text(reason)));
         assert_eq!(attribute(&test, "image").await, Some(text(&bad)), "{reason}");
         assert_eq!((test.keys().await, test.calls("DetectLabels")), (vec![], 0), "{reason}");
-        // A picture in its place takes the reason away.
+        // A picture that replaces it clears the reason.
         let cat = picture("cat.jpg");
         test.upload(&cat, BLUE.jpeg()).await;
         test.handle(&event(&[(&cat, LATER)])).await.unwrap();
@@ -250,7 +250,7 @@ async fn an_object_that_could_not_be_removed_is_removed_by_the_next_event_unless
     assert_eq!((attribute(&test, "refused").await, test.keys().await), (Some(text("unsupported")), vec![key.clone()]));
     test.handle(&first).await.unwrap();
     assert_eq!(test.keys().await, NO_KEYS);
-    // The address is good for more than one upload.
+    // The upload URL can be used more than once.
     test.upload(&key, BLUE.jpeg()).await;
     test.handle(&first).await.unwrap();
     assert_eq!(test.keys().await, [key.as_str()], "it is not the object that the row is about");
@@ -267,7 +267,7 @@ async fn metadata_is_stripped_and_rekognition_is_called_once() {
     test.handle(&uploaded).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&BLUE));
     assert_eq!(test.object(&key).await, Some((TYPE.to_owned(), BLUE.jpeg())), "it keeps its type");
-    // S3 sends an event of what the labeler wrote, too, and of the first upload once more.
+    // S3 also sends an event for the object that the labeler wrote, and the event of the first upload once more.
     let stripped = test.event_of(&key, LATER).await;
     let rows = test.rows().await;
     for event in [&stripped, &uploaded, &stripped] {
@@ -362,13 +362,13 @@ async fn an_object_that_stays_unreadable_is_refused_in_the_end() {
     let test = with_post().await;
     let key = picture("cat.jpg");
     test.upload(&key, BLUE.jpeg()).await;
-    // Long after the upload, and S3 cannot say whether the object still exists: that may pass.
+    // Long after the upload, and S3 cannot say whether the object still exists: that may be temporary.
     let late = event(&[(&key, NOON)]);
     test.refuse("DetectLabels", 400, "InvalidS3ObjectException").await;
     test.refuse("HeadObject", 503, "SlowDown").await;
     test.handle(&late).await.unwrap_err();
     assert_eq!(attribute(&test, "labels").await, None);
-    // It exists, and a new role would be known by now.
+    // The object exists, and a new role would have propagated by now.
     test.refuse("DetectLabels", 400, "InvalidS3ObjectException").await;
     test.handle(&late).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, Some(labels(&[])));
@@ -382,7 +382,7 @@ async fn a_post_that_keeps_changing_is_retried_by_the_queue() {
     let key = picture("cat.jpg");
     test.upload(&key, BLUE.jpeg()).await;
     let event = event(&[(&key, NOON)]);
-    // Five times an older picture gets into the row first.
+    // Five times, an older picture is written to the row first.
     let older = async |turn: usize| {
         let older =
             [("image", text(&picture(&format!("{turn}.jpg")))), ("uploaded", AttributeValue::N(turn.to_string()))];
@@ -392,7 +392,7 @@ async fn a_post_that_keeps_changing_is_retried_by_the_queue() {
     assert!(error.to_string().ends_with("failed to write the labels: the post kept changing"), "{error}");
     assert_eq!(test.calls("DetectLabels"), 5);
     assert_eq!((attribute(&test, "labels").await, test.keys().await), (None, vec![key.clone()]));
-    // Once the others are through.
+    // Once the others have finished.
     test.handle(&event).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&BLUE));
     assert_eq!(attribute(&test, "image").await, Some(text(&key)));

@@ -1,4 +1,4 @@
-//! The labeler on a local AWS of a test's own, with a post and pictures for it.
+//! The labeler on a test's own local AWS, with a post and pictures.
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -47,7 +47,7 @@ fn encoded(picture: &image::RgbImage, format: image::ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A JPEG with these segments in addition, directly behind its beginning.
+/// Returns the JPEG with these segments inserted directly after its start.
 pub fn with_segments(jpeg: &[u8], segments: &[(u8, &[u8])]) -> Vec<u8> {
     let (start, rest) = jpeg.split_at(2);
     let mut bytes = start.to_vec();
@@ -89,8 +89,8 @@ impl TestLabeler {
         self.labeler.handle(event).await
     }
 
-    /// Handles an event, and acts once in each of the first `calls` calls of Rekognition: after it has read the picture,
-    /// before it answers.
+    /// Handles an event, and calls `act` during each of the first `calls` calls of Rekognition: after it has read the
+    /// picture, before it answers.
     pub async fn handle_while(&self, event: &Value, calls: usize, act: impl AsyncFn(usize)) -> Result<(), Unfinished> {
         let hold = |nth| json!({ "match": { "operation": "DetectLabels", "nth_call": nth }, "fault": "hold-after" });
         let rules = self.control.inject(&(1..=calls).map(hold).collect()).await;
@@ -104,7 +104,7 @@ impl TestLabeler {
         tokio::join!(self.handle(event), acts).0
     }
 
-    /// Refuses the next call of an operation.
+    /// Injects an error into the next call of an operation.
     pub async fn refuse(&self, operation: &str, status: u16, code: &str) {
         self.control.refuse(operation, status, code).await;
     }
@@ -175,7 +175,7 @@ impl TestLabeler {
         list.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
     }
 
-    /// An event as S3 sends it for the object that is there now.
+    /// An event as S3 sends it for the object's current content.
     pub async fn event_of(&self, key: &str, time: &str) -> Value {
         let head = self.s3.head_object().bucket(BUCKET).key(key).send().await.unwrap();
         let mut event = event(&[(key, time)]);
@@ -183,7 +183,7 @@ impl TestLabeler {
         event
     }
 
-    /// The labels of an object at this confidence in percent, as Rekognition gives them to anyone.
+    /// The labels of an object at this confidence in percent, as Rekognition returns them to any caller.
     pub async fn all_labels(&self, key: &str, min_confidence: f32) -> Vec<String> {
         let object = S3Object::builder().bucket(BUCKET).name(key).build();
         let detect = self.rekognition.detect_labels().image(Image::builder().s3_object(object).build());
@@ -205,7 +205,7 @@ fn row_key(user: &str, post: &str) -> Row {
     parts.map(|(name, value)| (name.to_owned(), AttributeValue::S(value))).into()
 }
 
-/// What S3 leaves as it is in the keys of its events; a blank becomes `+`.
+/// The characters that S3 does not encode in the keys of its events; a blank becomes `+`.
 const IN_EVENTS: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b' ');
 
