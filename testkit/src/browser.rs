@@ -1,4 +1,4 @@
-//! A headless browser of a test's own, Chromium or Firefox, driven by the commands of WebDriver.
+//! A test's own headless browser, Chromium or Firefox, driven with WebDriver commands.
 
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,10 +15,10 @@ use tempfile::TempDir;
 use crate::eventually::{PATIENCE, eventually_or_show};
 use crate::programs::scratch;
 
-/// The key under which WebDriver names an element.
+/// The key of an element's reference in WebDriver.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// A window of a browser. Dropping it ends the browser and whatever was started for it.
+/// A window of a browser. Dropping it ends the browser and every process started for it.
 pub struct Browser {
     driver: Driver,
 }
@@ -29,17 +29,17 @@ enum Driver {
 }
 
 impl Browser {
-    /// A Chromium behind its driver.
+    /// Starts a Chromium with its driver.
     pub async fn chromium() -> Browser {
         Browser { driver: Driver::Chromium(Chromium::start().await) }
     }
 
-    /// A Firefox, which needs no driver: it takes the same commands at a port of its own.
+    /// Starts a Firefox, which needs no driver: it accepts the same commands at its own port.
     pub async fn firefox() -> Browser {
         Browser { driver: Driver::Firefox(Mutex::new(Firefox::start())) }
     }
 
-    /// Sends a command, by the name that chromedriver has for it in paths.
+    /// Sends a command, named as in chromedriver's paths.
     pub async fn tell(&self, command: &str, body: Value) -> Value {
         match &self.driver {
             Driver::Chromium(chromium) => chromium.tell(command, body).await,
@@ -47,7 +47,7 @@ impl Browser {
         }
     }
 
-    /// Sends a command of Chromium's own protocol, for what WebDriver has no words.
+    /// Sends a command of Chromium's own protocol, for features that WebDriver lacks.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
         self.tell("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
@@ -57,17 +57,17 @@ impl Browser {
         self.tell("url", json!({ "url": url })).await;
     }
 
-    /// What a script returns.
+    /// Runs a script and returns its result.
     pub async fn script(&self, script: &str, arguments: Value) -> Value {
         self.tell("execute/sync", json!({ "script": script, "args": arguments })).await
     }
 
-    /// What a script gives to the function that is its last argument.
+    /// Runs a script and returns the value that it passes to the function in its last argument.
     pub async fn script_that_waits(&self, script: &str, arguments: Value) -> Value {
         self.tell("execute/async", json!({ "script": script, "args": arguments })).await
     }
 
-    /// What an expression is.
+    /// Returns the value of an expression.
     pub async fn value(&self, expression: &str) -> Value {
         self.script(&format!("return {expression}"), json!([])).await
     }
@@ -78,7 +78,7 @@ impl Browser {
         self.eventually(what, async || (self.script(&script, json!([])).await == true).then_some(())).await;
     }
 
-    /// Polls until there is an answer. A failure shows the page.
+    /// Polls until there is an answer. The message of a failure includes the text of the page.
     pub async fn eventually<T>(&self, what: &str, poll: impl AsyncFnMut() -> Option<T>) -> T {
         let page = async || format!("; the page says: {}", self.value("document.body.innerText").await);
         eventually_or_show(what, poll, page).await
@@ -86,14 +86,14 @@ impl Browser {
 
     /// Clicks on the element that a selector names.
     pub async fn click(&self, selector: &str) {
-        // The browser would be content with a place behind the bar on top.
+        // The browser itself may scroll the element behind the bar at the top.
         self.script("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", json!([selector]))
             .await;
         let element = self.element(selector).await;
         self.tell(&format!("element/{element}/click"), json!({})).await;
     }
 
-    /// Types into a field; a file's field takes the path of the file.
+    /// Types into a field; a file input takes the path of the file.
     pub async fn keys(&self, selector: &str, text: &str) {
         let element = self.element(selector).await;
         self.tell(&format!("element/{element}/value"), json!({ "text": text })).await;
@@ -123,7 +123,7 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// A picture of the window, kept with those of all tests.
+    /// Saves a screenshot of the window with those of all tests.
     pub async fn screenshot(&self, name: &str) {
         let png = self.tell("screenshot", json!({})).await;
         let png = png.as_str().expect("a picture");
@@ -133,8 +133,7 @@ impl Browser {
         std::fs::write(folder.join(name), png).expect("the picture can be written");
     }
 
-    /// What the browser itself complained about since it was asked last: scripts that fail, answers that are
-    /// errors, forbidden requests.
+    /// The browser's own console errors since the last call: failed scripts, error responses, blocked requests.
     pub async fn complaints(&self) -> Vec<String> {
         match &self.driver {
             Driver::Chromium(chromium) => chromium.complaints().await,
@@ -153,7 +152,7 @@ struct Chromium {
     port: u16,
     session: String,
     driver: Child,
-    _output: BufReader<ChildStdout>, // open, or else the driver could not write to it
+    _output: BufReader<ChildStdout>, // kept open: without it, the driver could not write
     _profile: TempDir,
 }
 
@@ -163,7 +162,7 @@ impl Chromium {
         let (driver, output, port) = Self::driver();
         let profile = tempfile::tempdir().expect("a temporary folder can be made");
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        // From here on, whatever goes wrong, Drop ends the driver.
+        // From here on, `Drop` ends the driver, whatever goes wrong.
         let mut it = Chromium { client, port, session: String::new(), driver, _output: output, _profile: profile };
         let capabilities = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -183,8 +182,8 @@ impl Chromium {
         it
     }
 
-    /// Starts the driver at a free port, until it has one: it wants the same port on two addresses, and with several
-    /// starting at once, another process may have the second.
+    /// Starts the driver at a free port, with retries: it needs the same port on two addresses, and when several start
+    /// at once, another process may have the second.
     fn driver() -> (Child, BufReader<ChildStdout>, u16) {
         for _ in 0..20 {
             let mut driver = Command::new(installed(&["chromedriver"]))
@@ -227,7 +226,7 @@ impl Chromium {
         log.filter(|entry| entry["level"] == "SEVERE").map(|entry| entry["message"].to_string()).collect()
     }
 
-    /// Deletes the session, upon which the browser ends. By hand, because Drop cannot wait for a future.
+    /// Deletes the session, which ends the browser. Written with blocking I/O, because `Drop` cannot await.
     fn leave(&self) -> std::io::Result<()> {
         let mut driver = TcpStream::connect(("127.0.0.1", self.port))?;
         driver.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -257,7 +256,7 @@ struct Firefox {
 }
 
 impl Firefox {
-    /// What Firefox must not do by itself, and a port that is free.
+    /// Disables Firefox's background activity, and selects a free port.
     const SETTINGS: &str = r#"
         user_pref("marionette.port", 0);
         user_pref("intl.accept_languages", "en");
@@ -294,7 +293,7 @@ impl Firefox {
         it
     }
 
-    /// Sends a command under Firefox's name for it.
+    /// Sends a command under Firefox's own name for it.
     fn tell(&mut self, command: &str, mut body: Value) -> Value {
         let name = match command {
             "url" => "WebDriver:Navigate",
@@ -335,7 +334,7 @@ impl Firefox {
         serde_json::from_slice(&message).expect("it answers with JSON")
     }
 
-    /// Errors of scripts and styles of pages, from the browser's own console.
+    /// Errors of the pages' scripts and styles, from the browser's own console.
     fn complaints(&mut self) -> Vec<String> {
         self.ask("Marionette:SetContext", json!({ "value": "chrome" }));
         let script = "const seen = Services.console.getMessageArray();
@@ -348,7 +347,7 @@ impl Firefox {
 }
 
 impl Firefox {
-    /// Ends it as a user would, so that its processes are gone before its profile is.
+    /// Ends the browser as a user would, so that its processes have ended before its profile is removed.
     fn leave(&mut self) -> std::io::Result<()> {
         let message = json!([0, self.last + 1, "Marionette:Quit", { "flags": ["eForceQuit"] }]).to_string();
         write!(self.line.get_mut(), "{}:{message}", message.len())?;
@@ -368,7 +367,7 @@ impl Drop for Firefox {
     }
 }
 
-/// The first of these programs that is there.
+/// Returns the first of these programs that is installed.
 fn installed(names: &[&str]) -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = env::split_paths(&path).collect();
@@ -377,7 +376,7 @@ fn installed(names: &[&str]) -> PathBuf {
     found.unwrap_or_else(|| panic!("{} is not in PATH: .ci/setup installs it", names.join(" or ")))
 }
 
-/// The port that the driver says it has; none if it ends without one.
+/// Reads the port that the driver reports; `None` if it ends without one.
 fn port(output: &mut impl BufRead) -> Option<u16> {
     output.lines().map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
@@ -385,7 +384,7 @@ fn port(output: &mut impl BufRead) -> Option<u16> {
     })
 }
 
-/// The port that Firefox writes into a file once it listens.
+/// Reads the port that Firefox writes into a file once it listens.
 fn port_in(file: &Path) -> Option<u16> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {

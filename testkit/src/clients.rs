@@ -1,4 +1,4 @@
-//! SDK clients of a local AWS, wherever it runs.
+//! SDK clients of a local AWS at any endpoint.
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -6,12 +6,12 @@ use aws_credential_types::Credentials;
 
 use crate::until;
 
-/// Clients of the account's user at `endpoint`, in us-east-1.
+/// A configuration with the credentials of the account's user at `endpoint`, in us-east-1.
 pub async fn config(endpoint: &str) -> SdkConfig {
     config_of(endpoint, local::ACCESS_KEY, local::SECRET_KEY, None).await
 }
 
-/// Clients at `endpoint` with these credentials, in us-east-1.
+/// A configuration with these credentials at `endpoint`, in us-east-1.
 pub async fn config_of(endpoint: &str, key: &str, secret: &str, token: Option<String>) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
@@ -21,13 +21,13 @@ pub async fn config_of(endpoint: &str, key: &str, secret: &str, token: Option<St
         .await
 }
 
-/// The same clients without retries: a test sees every fault.
+/// The same configuration without retries: a test sees every fault.
 #[must_use]
 pub fn without_retries(config: &SdkConfig) -> SdkConfig {
     config.clone().into_builder().retry_config(RetryConfig::disabled()).build()
 }
 
-/// A client that names buckets in the path.
+/// An S3 client with path-style addressing.
 #[must_use]
 pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let builder = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
@@ -49,7 +49,7 @@ pub async fn create_table(dynamodb: &aws_sdk_dynamodb::Client, table: &str, part
     table_is_active(dynamodb, table).await;
 }
 
-/// Waits until a table is `ACTIVE`: nothing else can be done with it before.
+/// Waits until a table is `ACTIVE`: before that, it cannot be used.
 pub async fn table_is_active(dynamodb: &aws_sdk_dynamodb::Client, table: &str) {
     use aws_sdk_dynamodb::types::TableStatus;
     let describe = dynamodb.describe_table().table_name(table);
@@ -60,7 +60,7 @@ pub async fn table_is_active(dynamodb: &aws_sdk_dynamodb::Client, table: &str) {
     .await;
 }
 
-/// Waits until a function is `Active` and no change of it is under way.
+/// Waits until a function is `Active` and no update of it is in progress.
 pub async fn function_is_active(lambda: &aws_sdk_lambda::Client, function: &str) {
     use aws_sdk_lambda::types::{LastUpdateStatus, State};
     let describe = lambda.get_function_configuration().function_name(function);

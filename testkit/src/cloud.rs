@@ -1,4 +1,4 @@
-//! A local AWS of a test's own.
+//! A test's own local AWS.
 
 use aws_config::SdkConfig;
 use local::{Cloud, Conditions, Options};
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::{Control, clients};
 
-/// A local AWS in this process, in a directory that goes with it.
+/// A local AWS in this process, in a directory that is removed with it.
 pub struct LocalAws {
     /// The server.
     pub cloud: Cloud,
@@ -17,22 +17,22 @@ pub struct LocalAws {
 }
 
 impl LocalAws {
-    /// An empty one.
+    /// Starts an empty one.
     pub async fn start() -> LocalAws {
         LocalAws::start_in(temporary_directory()).await
     }
 
-    /// One with the state in this directory.
+    /// Starts one whose state is in this directory.
     pub async fn start_in(dir: TempDir) -> LocalAws {
         LocalAws::open(dir, "us-east-1", Conditions::default()).await
     }
 
-    /// An empty one on a bad day, or on a slow one.
+    /// Starts an empty one under these conditions: a kind of chaos, or a speed.
     pub async fn start_with(conditions: impl Into<Conditions>) -> LocalAws {
         LocalAws::open(temporary_directory(), "us-east-1", conditions.into()).await
     }
 
-    /// An empty one that was made for this region.
+    /// Starts an empty one for this region.
     pub async fn start_in_region(region: &str) -> LocalAws {
         LocalAws::open(temporary_directory(), region, Conditions::default()).await
     }
@@ -44,24 +44,24 @@ impl LocalAws {
         LocalAws { cloud, dir, config }
     }
 
-    /// The same directory under a new server.
+    /// Stops it, and starts another server on the same directory.
     pub async fn restarted(self) -> LocalAws {
         self.cloud.stop().await;
         LocalAws::start_in(self.dir).await
     }
 
-    /// Ends it in order. One that is dropped goes with the test's runtime.
+    /// Stops it gracefully. A dropped one ends with the test's runtime.
     pub async fn stop(self) {
         self.cloud.stop().await;
     }
 
-    /// Where clients reach it.
+    /// The address for clients.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.cloud.endpoint()
     }
 
-    /// Its journal, its faults and its bad days.
+    /// The client for its journal, its fault rules and its chaos.
     #[must_use]
     pub fn control(&self) -> Control {
         Control::of(&self.endpoint())

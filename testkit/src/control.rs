@@ -1,4 +1,4 @@
-//! The control pages of a local AWS (`/_local`): its journal, its faults and its bad days.
+//! The control pages of a local AWS (`/_local`): its journal, its fault rules and its chaos.
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -13,20 +13,20 @@ pub struct Control {
 }
 
 impl Control {
-    /// Those of the server at `endpoint`.
+    /// The control pages of the server at `endpoint`.
     #[must_use]
     pub fn of(endpoint: &str) -> Control {
         let client = Client::builder().no_proxy().build().expect("a client can be made");
         Control { client, base: format!("{endpoint}/_local") }
     }
 
-    /// A page, such as `requests` or `status`.
+    /// Fetches a page, such as `requests` or `status`.
     pub async fn get(&self, page: &str) -> Value {
         let answer = self.client.get(format!("{}/{page}", self.base)).send().await.expect("the server answers");
         answer.json().await.expect("the page is JSON")
     }
 
-    /// The calls that were answered, oldest first; each has its `service`, `operation` and `status`.
+    /// The answered calls, oldest first; each has its `service`, `operation` and `status`.
     pub async fn journal(&self) -> Vec<Value> {
         match self.get("requests").await {
             Value::Array(calls) => calls,
@@ -50,19 +50,19 @@ impl Control {
         ids.iter().map(|id| id.as_u64().expect("an id is a number")).collect()
     }
 
-    /// Refuses the next call of an operation with this error.
+    /// Injects this error into the next call of an operation.
     pub async fn refuse(&self, operation: &str, status: u16, code: &str) {
         let error = json!({ "status": status, "code": code, "message": "as the test asked" });
         self.inject(&json!({ "match": { "operation": operation, "times": 1 }, "fault": error })).await;
     }
 
-    /// Holds the next call of an operation before its effect or after it (`hold-before`, `hold-after`). The call goes on
-    /// when the rule is removed; its id is returned.
+    /// Holds the next call of an operation before or after its effect (`hold-before`, `hold-after`), and returns the id
+    /// of the rule. The call continues when the rule is removed.
     pub async fn hold(&self, operation: &str, how: &str) -> u64 {
         self.inject(&json!({ "match": { "operation": operation, "times": 1 }, "fault": how })).await[0]
     }
 
-    /// Waits until a rule has hit a call.
+    /// Waits until a rule has matched a call.
     pub async fn has_fired(&self, rule: u64) {
         until("the rule to fire", async || {
             let rules = self.get("faults").await;
@@ -73,7 +73,7 @@ impl Control {
         .await;
     }
 
-    /// Deletes a page: `faults` removes every rule, `faults/ID` one. What it holds goes on. Returns the status.
+    /// Deletes a page: `faults` removes every rule, `faults/ID` one. Calls held by them continue. Returns the status.
     pub async fn delete(&self, page: &str) -> u16 {
         let answer = self.client.delete(format!("{}/{page}", self.base)).send().await.expect("the server answers");
         answer.status().as_u16()

@@ -1,8 +1,8 @@
-//! Waiting for what becomes true by itself.
+//! Polling for conditions that become true eventually.
 
 use std::time::{Duration, Instant};
 
-/// When a test gives up: late, so that a busy machine is not a failure.
+/// When a test gives up: late, so that a slow machine does not cause a failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const INTERVAL: Duration = Duration::from_millis(20);
 
@@ -11,17 +11,17 @@ pub async fn eventually<T>(what: &str, poll: impl AsyncFnMut() -> Option<T>) -> 
     eventually_or_show(what, poll, async || String::new()).await
 }
 
-/// Polls until it is true.
+/// Polls until the condition is true.
 pub async fn until(what: &str, poll: impl AsyncFnMut() -> bool) {
     until_or_show(what, poll, async || String::new()).await;
 }
 
-/// The same as [`until`]. A failure shows the state as well.
+/// Like [`until`]. The message of a failure includes the state.
 pub async fn until_or_show(what: &str, mut poll: impl AsyncFnMut() -> bool, show: impl AsyncFnOnce() -> String) {
     eventually_or_show(what, async || poll().await.then_some(()), show).await;
 }
 
-/// The same as [`eventually()`]. A failure shows the state as well.
+/// Like [`eventually()`]. The message of a failure includes the state.
 pub async fn eventually_or_show<T>(
     what: &str,
     mut poll: impl AsyncFnMut() -> Option<T>,

@@ -1,21 +1,21 @@
-//! Pictures for posts, drawn rather than taken along.
+//! Pictures for posts, drawn instead of stored in the repository.
 
 use std::path::Path;
 
-/// The colours of a sky from its top to the horizon, and of hills from the far to the near.
+/// The colours of a sky from its top to the horizon, and of hills from the farthest to the nearest.
 pub struct Colours(pub [[f32; 3]; 2], pub [[f32; 3]; 3]);
 
-/// A lake before blue hills.
+/// A lake in front of blue hills.
 pub const LAKE: Colours =
     Colours([[52., 120., 214.], [196., 226., 246.]], [[98., 148., 196.], [58., 108., 170.], [24., 62., 122.]]);
 /// A meadow at noon.
 pub const MEADOW: Colours =
     Colours([[120., 190., 230.], [232., 244., 214.]], [[140., 190., 110.], [84., 148., 76.], [36., 96., 54.]]);
-/// The last light of a day.
+/// The last light of the day.
 pub const DUSK: Colours =
     Colours([[92., 44., 130.], [255., 168., 92.]], [[196., 84., 96.], [128., 48., 96.], [58., 24., 70.]]);
 
-/// Writes a JPEG of hills before a sky with a sun, 640 times 400 pixels.
+/// Writes a JPEG of hills and a sky with a sun, 640 by 400 pixels.
 pub fn landscape(file: &Path, Colours(sky, hills): &Colours) {
     let mix = |a: [f32; 3], b: [f32; 3], t: f32| [0, 1, 2].map(|i| a[i] + (b[i] - a[i]) * t);
     let picture = image::RgbImage::from_fn(640, 400, |x, y| {

@@ -1,4 +1,4 @@
-//! What the tests of several packages share. What only one package's tests need is in its `tests/support`.
+//! Helpers for the tests of several packages. Helpers for one package are in its `tests/support`.
 //!
 //! | for | see |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | a browser, and pictures to upload | [`browser`], [`landscape`] |
 //! | to end or look for a process | [`process`] |
 //!
-//! Everything panics when it cannot do its work: its caller is a test.
+//! Everything panics on failure: the caller is a test.
 
 pub mod browser;
 pub mod clients;

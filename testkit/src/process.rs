@@ -1,8 +1,8 @@
-//! Processes that a test has caused.
+//! Processes that a test has started, directly or not.
 
 use std::process::{Command, Stdio};
 
-/// Kills a process without a chance to do anything about it.
+/// Kills a process with `SIGKILL`.
 pub fn kill(pid: &str) {
     assert!(Command::new("kill").args(["-9", pid]).status().expect("kill can be started").success());
 }

@@ -1,4 +1,4 @@
-//! Programs that tests start, and where tests may write.
+//! Programs that tests start, and folders that tests may write to.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where this build puts programs.
+/// The folder of this build's programs.
 fn profile() -> PathBuf {
     let test = std::env::current_exe().expect("this program has a path");
     test.ancestors().nth(2).expect("tests are built into `deps` of the build folder").to_owned()
 }
 
-/// A program of this workspace, made by the same build as this test.
+/// A program of this workspace, built together with this test.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let program = profile().join(name);
@@ -22,7 +22,7 @@ pub fn program(name: &str) -> PathBuf {
     program
 }
 
-/// An example of this workspace, made by the same build as this test.
+/// An example of this workspace, built together with this test.
 #[must_use]
 pub fn example(name: &str) -> PathBuf {
     let program = profile().join("examples").join(name);
@@ -30,7 +30,7 @@ pub fn example(name: &str) -> PathBuf {
     program
 }
 
-/// A folder for what outlives a test: compiled programs, tables, screenshots.
+/// A folder for files that outlive a test: compiled programs, tables, screenshots.
 #[must_use]
 pub fn scratch() -> PathBuf {
     let folder = profile().with_file_name("tmp");

@@ -1,7 +1,7 @@
-//! A proxy between a program and its AWS: it knows every call by name, and can inject a fault into any of them.
+//! A proxy between a program and its AWS: it names every call, and can inject a fault into any of them.
 //!
-//! The local AWS injects faults as well ([`crate::control`]). The proxy stands in front of any AWS, moto included, gives
-//! each call of a run its number, and can give answers that no AWS gives.
+//! The local AWS injects faults as well ([`crate::control`]). The proxy works in front of any AWS, moto included,
+//! numbers each call of a run, and can return answers that no AWS returns.
 
 mod protocol;
 
@@ -28,24 +28,24 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 use protocol::Protocol;
 pub use protocol::is_read;
 
-/// What can happen to a call on its way.
+/// A fault that can be injected into a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The connection is reset before the call takes effect.
     ResetBefore,
     /// The connection is reset after the call has taken effect: its answer is lost.
     ResetAfter,
-    /// The same, and every later call is reset before it takes effect.
+    /// Like [`Fault::ResetAfter`], and every later call is reset before it takes effect.
     CutAfter,
     /// The call takes no effect and is never answered.
     Hang,
     /// The call takes effect, and half of the answer arrives.
     Truncated,
-    /// The call is throttled, in the service's own words.
+    /// The call is throttled, with the service's own error.
     Throttled,
     /// The call takes no effect and is answered with this status, code and message.
     Refused(u16, &'static str, String),
-    /// The call takes effect and is answered as if it had not.
+    /// The call takes effect, but is answered with this error.
     RefusedAfter(u16, &'static str, String),
     /// The call takes no effect and is answered with this body.
     Answered(String),
@@ -54,12 +54,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// A refusal in the service's protocol.
+    /// An error in the service's protocol.
     pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Fault {
         Fault::Refused(status, code, message.into())
     }
 
-    /// An internal error of the service, which has had no effect.
+    /// An internal error of the service; the call has had no effect.
     #[must_use]
     pub fn internal() -> Fault {
         Fault::refused(500, "InternalFailure", "as the test asked")
@@ -78,10 +78,10 @@ impl Fault {
     }
 }
 
-/// Calls, by operation (`CreateTable`) or one by one (`CreateTable#2`, the second of a run).
+/// Names of calls: an operation (`CreateTable`), or one call of it (`CreateTable#2`, the second of a run).
 pub type Calls = BTreeSet<String>;
 
-/// What a test does when an operation is called, before the call goes on or meets a fault.
+/// Called by the proxy with the operation before it forwards a call or injects a fault.
 type Hook = Box<dyn Fn(String) -> BoxFuture<'static, Option<Fault>> + Send + Sync>;
 
 /// A proxy in front of an AWS. Dropping it closes it.
@@ -103,13 +103,13 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Every call since counting began, in order of arrival, without repetitions by the client.
+    /// Every call since counting began, in order of arrival, without the client's retries.
     calls: Vec<String>,
     /// How often an operation has been called.
     counts: HashMap<String, usize>,
-    /// The calls by the client's own number for them, which a repetition keeps.
+    /// The calls by the client's own id, which its retries keep.
     numbered: HashMap<String, String>,
-    /// Calls whose last answer was a refusal.
+    /// Calls whose last answer was an error.
     refused: Calls,
     rules: Vec<Rule>,
     is_cut: bool,
@@ -123,13 +123,13 @@ struct Rule {
 }
 
 impl Proxy {
-    /// A proxy to the AWS that answers at `upstream`, such as `http://127.0.0.1:4566`.
+    /// Starts a proxy to the AWS at `upstream`, such as `http://127.0.0.1:4566`.
     pub async fn to(upstream: &str) -> Proxy {
         Proxy::start(upstream, None).await
     }
 
-    /// The same, which runs `hook` for every call, repetitions by the client included. The hook gets the operation, may
-    /// do or wait for anything, and decides which fault the call meets.
+    /// Like [`Proxy::to`], but runs `hook` for every call, the client's retries included. The hook gets the operation,
+    /// may do or wait for anything, and chooses the fault of the call.
     pub async fn with_hook<F>(upstream: &str, hook: impl Fn(String) -> F + Send + Sync + 'static) -> Proxy
     where
         F: Future<Output = Option<Fault>> + Send + 'static,
@@ -153,19 +153,19 @@ impl Proxy {
         Proxy { address, shared, server }
     }
 
-    /// Where clients reach it.
+    /// The address for clients.
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Removes every fault and counts calls anew.
+    /// Removes all faults and restarts counting.
     pub fn reset(&self) {
         *self.shared.state() = State::default();
     }
 
-    /// Injects a fault into each of these calls the first `times` times that it is made, repetitions by the client
-    /// included. A call is an operation (`CreateTable`) or one call of it (`CreateTable#2`).
+    /// Injects a fault into each of these calls the first `times` times that it is made, the client's retries included.
+    /// A call is an operation (`CreateTable`) or one call of it (`CreateTable#2`).
     pub fn inject(&self, calls: impl IntoIterator<Item = impl Into<String>>, fault: Fault, times: usize) {
         let calls = calls.into_iter().map(Into::into).collect();
         self.shared.state().rules.push(Rule { calls, fault, times, hits: BTreeMap::new() });
@@ -179,7 +179,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until every call that has been let through has been answered.
+    /// Waits until every forwarded call has been answered.
     pub async fn idle(&self) {
         loop {
             let idle = self.shared.idle.notified();
@@ -190,7 +190,7 @@ impl Proxy {
         }
     }
 
-    /// The calls that have arrived since the last reset, in order, without repetitions by the client.
+    /// The calls that have arrived since the last reset, in order, without the client's retries.
     #[must_use]
     pub fn calls(&self) -> Vec<String> {
         self.shared.state().calls.clone()
@@ -202,8 +202,8 @@ impl Proxy {
         self.calls().into_iter().filter(|call| !protocol::is_read(call)).collect()
     }
 
-    /// Of each operation that changes something, as many calls as have succeeded. A call that is refused for the moment
-    /// is made again, and how often differs from run to run: to delete three groups, three calls come in every run, and a
+    /// For each mutating operation, as many calls as have succeeded. A call that fails with a temporary error is
+    /// repeated, and how often differs from run to run: deleting three groups takes three calls in every run, and a
     /// fourth in some.
     #[must_use]
     pub fn effective(&self) -> Calls {
@@ -219,7 +219,7 @@ impl Proxy {
         state.calls.iter().filter(counts).cloned().collect()
     }
 
-    /// The calls that have met a fault since the last reset, as they were named to [`Proxy::inject`].
+    /// The calls that have met a fault since the last reset, by the names given to [`Proxy::inject`].
     #[must_use]
     pub fn hit(&self) -> Calls {
         self.shared.state().rules.iter().flat_map(|rule| rule.hits.keys().cloned()).collect()
@@ -239,7 +239,7 @@ impl Drop for Proxy {
 }
 
 impl State {
-    /// The name of a call; a repetition by the client keeps it.
+    /// Returns the name of a call; the client's retry of a call has the same name.
     fn name(&mut self, operation: String, number: Option<String>) -> String {
         if let Some(name) = number.as_ref().and_then(|number| self.numbered.get(number)) {
             return name.clone();
@@ -260,7 +260,7 @@ impl State {
         }
     }
 
-    /// The fault that this call meets.
+    /// Returns the fault for this call, if any.
     fn judge(&mut self, call: &str) -> Option<Fault> {
         if self.is_cut {
             return Some(Fault::ResetBefore);
@@ -305,7 +305,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let service = service_fn(move |request| {
             let shared = shared.clone();
             async move {
-                // In a task of its own: a call that is forwarded takes effect even if its client disconnects.
+                // In its own task: a call that is forwarded takes effect even if its client disconnects.
                 match tokio::spawn(carry(shared, request)).await {
                     Ok(Carried::Whole(answer)) => {
                         Ok(answer.map(|body| Full::new(body).map_err(|no| match no {}).boxed()))
@@ -322,7 +322,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// What became of a call.
+/// The outcome of a forwarded call.
 enum Carried {
     Whole(Response<Bytes>),
     Half(Response<Bytes>),
@@ -330,7 +330,7 @@ enum Carried {
     Nowhere,
 }
 
-/// Ends the connection.
+/// Resets the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is reset")]
 struct Hangup;
@@ -378,7 +378,7 @@ async fn carry(shared: Arc<Shared>, request: Request<Incoming>) -> Carried {
     }
     shared.in_flight.fetch_sub(1, Ordering::SeqCst);
     shared.idle.notify_waiters();
-    // Answers that were under way when the connection was cut are lost as well.
+    // Answers that were in flight when the connection was cut are lost as well.
     if shared.state().is_cut { Carried::Lost } else { carried }
 }
 
@@ -390,7 +390,7 @@ fn reword(answer: Response<Bytes>, texts: &[(String, String)]) -> Response<Bytes
     Response::from_parts(parts, text.into())
 }
 
-/// The whole head, half of the body, and then nothing. Where there is no body, not even the head arrives.
+/// Sends the whole head and half of the body, and then fails. Without a body, not even the head is sent.
 fn half(answer: Response<Bytes>) -> Result<Response<BoxBody<Bytes, Hangup>>, Hangup> {
     let (parts, body) = answer.into_parts();
     if body.is_empty() {

@@ -1,4 +1,4 @@
-//! A web service in one file, for instances in tests: it reports what it was given and who it is.
+//! A web service in one source file, for instances in tests: it reports what it receives and its process id.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::programs::scratch;
 
 const SOURCE: &str = include_str!("tiny_service/main.rs");
 
-/// Its program, compiled once for all tests: the same source always gives the same bytes.
+/// The path of its program, compiled once for all tests: the same source always gives the same bytes.
 pub fn tiny_service() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -27,7 +27,7 @@ pub fn tiny_service() -> &'static Path {
 fn compile(folder: &Path, program: &Path) {
     std::fs::create_dir_all(folder).expect("the build folder can be written to");
     let own = tempfile::tempdir_in(folder).expect("a folder can be made");
-    // Under the same name and without symbols, which depend on the folder of the compilation.
+    // Compiled under the same name and without symbols, which would depend on the folder of the compilation.
     let (source, made) = (own.path().join("main.rs"), own.path().join("tiny_service"));
     std::fs::write(&source, SOURCE).expect("the folder can be written to");
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
@@ -35,6 +35,6 @@ fn compile(folder: &Path, program: &Path) {
     compile.args(["--edition", "2024", "--crate-name", "tiny_service", "-O", "-C", "strip=symbols", "-o"]);
     compile.arg(&made).arg("main.rs").current_dir(own.path());
     assert!(compile.status().is_ok_and(|status| status.success()), "the tiny service does not compile");
-    // Renamed, because another test may be about to start the one that is there.
+    // Renamed, because another test may be about to start the existing file.
     std::fs::rename(made, program).expect("a file can be renamed");
 }

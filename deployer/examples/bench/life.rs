@@ -1,4 +1,4 @@
-//! What the life of Postagram costs.
+//! The cost of Postagram's whole life cycle.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::measure::{Project, Run, program};
 
-/// How often everything is done; the table shows the medians.
+/// How often each command is run; the table shows the medians.
 const ROUNDS: usize = 5;
 
 pub async fn run() -> Result<()> {

@@ -1,4 +1,4 @@
-//! One run of the deployer: how long, how much processor time, memory and calls.
+//! One run of the deployer: its duration, processor time, memory and calls.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ pub struct Project {
     cloud: local::Cloud,
 }
 
-/// What one run took.
+/// The measurements of one run.
 #[derive(Clone, Copy)]
 pub struct Run {
     pub took: Duration,
@@ -24,16 +24,16 @@ pub struct Run {
     pub peak_kib: u64,
     pub calls: usize,
     pub mutating: usize,
-    /// What it had to take, where the command says it.
+    /// The lower bounds of its duration, where the command reports them.
     pub bounds: Option<Bounds>,
 }
 
-/// Three times of which none can be fallen short of.
+/// Three lower bounds of the duration of a run.
 #[derive(Clone, Copy)]
 pub struct Bounds {
-    /// The longest chain of resources that wait for each other.
+    /// The longest chain of dependent resources.
     pub chain: Duration,
-    /// All resources, as many at once as are worked on.
+    /// All resources, divided by the number that are worked on at once.
     pub share: Duration,
     /// All calls at AWS's published rates.
     pub rates: Duration,
@@ -49,7 +49,7 @@ impl Project {
         Ok(Project { folder, cloud })
     }
 
-    /// Where its cloud answers.
+    /// The endpoint of its cloud.
     pub fn endpoint(&self) -> String {
         self.cloud.endpoint()
     }
@@ -59,7 +59,7 @@ impl Project {
         Ok(fs::write(&file, fs::read_to_string(&file)?.replace(from, to))?)
     }
 
-    /// Runs the deployer to its end.
+    /// Runs the deployer and waits for it to end.
     pub async fn run(&self, arguments: &[&str]) -> Result<Run> {
         let (said, deployer) = (self.folder.path().join("said"), program("deployer")?);
         let mut command = Command::new(deployer);
@@ -74,7 +74,7 @@ impl Project {
         Ok(Run { took, used, peak_kib, calls, mutating, bounds: bounds(&said) })
     }
 
-    /// Ends everything that runs in it.
+    /// Stops its cloud.
     pub async fn end(self) {
         self.cloud.stop().await;
     }
@@ -99,14 +99,14 @@ fn watch(mut command: Command) -> Result<(Duration, Duration, u64)> {
     Ok((begun.elapsed(), used_by_children()? - before, peak_kib))
 }
 
-/// `62 calls, 31 of them mutating`, as `-v` says it.
+/// Parses `62 calls, 31 of them mutating`, as `-v` prints it.
 fn calls(said: &str) -> Option<(usize, usize)> {
     let line = said.lines().find(|line| line.ends_with("of them mutating"))?;
     let mut numbers = line.split(' ').filter_map(|word| word.parse().ok());
     Some((numbers.next()?, numbers.next()?))
 }
 
-/// `1.52 s; the longest chain 1.47 s, all by 8 at once 1.10 s, AWS's rates 0.90 s`, as `-v` says it.
+/// Parses `1.52 s; the longest chain 1.47 s, all by 8 at once 1.10 s, AWS's rates 0.90 s`, as `-v` prints it.
 fn bounds(said: &str) -> Option<Bounds> {
     let (_, told) = said.lines().find_map(|line| line.split_once("; the longest chain "))?;
     let mut seconds = told.split(", ").map(|bound| bound.strip_suffix(" s")?.rsplit(' ').next()?.parse().ok());
@@ -114,14 +114,15 @@ fn bounds(said: &str) -> Option<Bounds> {
     Some(Bounds { chain: next()?, share: next()?, rates: next()? })
 }
 
-/// Of children that have ended, which the deployer is; instances and functions of the cloud end later.
+/// The processor time of children that have ended, such as the deployer; instances and functions of the cloud end
+/// later.
 fn used_by_children() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let micros = [usage.user_time(), usage.system_time()].map(|time| time.tv_sec() * 1_000_000 + time.tv_usec());
     Ok(Duration::from_micros(micros.iter().sum::<i64>().try_into()?))
 }
 
-/// The most memory a process has had so far; `None` where /proc does not tell.
+/// The peak memory of a process so far; `None` where /proc does not report it.
 fn peak_of(process: u32) -> Option<u64> {
     let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! How the cost grows with the stack, when every call takes as long as it does over the internet.
+//! How the cost grows with the stack, when every call has the latency of the internet.
 
 use anyhow::Result;
 
@@ -31,7 +31,7 @@ pub async fn run(sizes: &[usize]) -> Result<()> {
     Ok(())
 }
 
-/// Three columns, of which the one that binds is bold.
+/// The three bounds as columns, with the largest one in bold.
 fn told(Bounds { chain, share, rates }: &Bounds) -> String {
     let all = [chain, share, rates];
     let binds = all.iter().max();

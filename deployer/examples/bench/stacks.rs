@@ -1,4 +1,4 @@
-//! Stacks of any size, and a cloud that takes its time.
+//! Stacks of any size, and a cloud with latency and rate limits.
 
 use std::fmt::Write as _;
 
@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use crate::measure::{Project, program};
 
-/// What a call takes in a region some countries away.
+/// The latency of a call to a region some countries away.
 pub const LATENCY_MS: u64 = 80;
 
-/// The commands that every stack is measured with, all of which keep to AWS's rates.
+/// The commands measured for every stack, all of which respect AWS's rates.
 pub const COMMANDS: [(&str, &[&str]); 4] = [
     ("`plan`", &["plan", "--paced"]),
     ("`up`", &["up", "--yes", "--no-wait", "--paced"]),
@@ -17,15 +17,15 @@ pub const COMMANDS: [(&str, &[&str]); 4] = [
     ("`down`", &["down", "--yes", "--paced"]),
 ];
 
-/// A stack of about so many resources: a quarter tables, a sixth buckets, almost half functions with their roles and
-/// log groups, and a service with its load balancer for every hundred.
+/// Returns the description of a stack of about this many resources: a quarter tables, a sixth buckets, almost half
+/// functions with their roles and log groups, and a service with its load balancer for every hundred.
 ///
-/// What its functions and services run are these programs, built beside this one.
+/// Its functions and services run these programs, built beside this one.
 pub fn description(size: usize, function: &str, service: &str) -> Result<String> {
     let mut text = String::from("name: sizes\nregion: us-east-1\nbuckets:\n");
     let services = size / 100;
     let rest = size - services * 12;
-    // One more bucket holds what the functions run.
+    // One more bucket holds the programs.
     for number in 0..(rest / 5).saturating_sub(1) {
         writeln!(text, "  b{number}: {{}}")?;
     }
@@ -51,13 +51,13 @@ pub fn description(size: usize, function: &str, service: &str) -> Result<String>
     Ok(text)
 }
 
-/// How many calls have been refused because they were too many.
+/// The number of calls that were throttled.
 pub async fn throttled(stack: &Project) -> Result<u64> {
     let faults: serde_json::Value = reqwest::get(format!("{}/_local/faults", stack.endpoint())).await?.json().await?;
     Ok(faults["over_rate"].as_u64().unwrap_or_default())
 }
 
-/// Makes every call as long as it takes over the internet, and refuses what is more than AWS's published rates.
+/// Gives every call the latency of the internet, and throttles calls beyond AWS's published rates.
 pub async fn slow_down(stack: &Project) -> Result<()> {
     let faults = format!("{}/_local/faults", stack.endpoint());
     let rule = serde_json::json!({ "latency_ms": LATENCY_MS }).to_string();

@@ -1,4 +1,4 @@
-//! The name of a call to AWS, and the form of a refusal in each service's protocol.
+//! The name of a call to AWS, and the format of errors in each service's protocol.
 
 use hyper::{
     Method, Request, Response,
@@ -6,7 +6,7 @@ use hyper::{
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 
-/// How a service writes its errors (docs/aws.md §2.1).
+/// The format of a service's errors (docs/aws.md §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     S3,
@@ -17,7 +17,7 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// By the service in the signature's scope.
+    /// Determines the protocol by the service in the signature's scope.
     pub(super) fn of(request: &Request<Bytes>) -> Protocol {
         match service(request) {
             "s3" => Protocol::S3,
@@ -28,7 +28,7 @@ impl Protocol {
         }
     }
 
-    /// A throttled call, as this kind of service refuses it (docs/aws.md §14).
+    /// The throttling error of this kind of service (docs/aws.md §14).
     pub(super) fn throttled(self) -> Response<Bytes> {
         let (status, code) = match self {
             Protocol::S3 => (503, "SlowDown"),
@@ -40,7 +40,7 @@ impl Protocol {
         self.refusal(status, code, "Rate exceeded")
     }
 
-    /// An error in the service's own form.
+    /// An error in the service's own format.
     pub(super) fn refusal(self, status: u16, code: &str, message: &str) -> Response<Bytes> {
         let escaped = message.replace('&', "&amp;").replace('<', "&lt;");
         let (kind, body) = match self {
@@ -75,11 +75,11 @@ fn service(request: &Request<Bytes>) -> &str {
     if let Some(scope) = signature.and_then(|value| value.split("Credential=").nth(1)) {
         return scope.split('/').nth(3).unwrap_or_default();
     }
-    // Only S3 has presigned addresses.
+    // Only S3 has presigned URLs.
     if request.uri().query().is_some_and(|query| query.contains("X-Amz-Signature=")) { "s3" } else { "" }
 }
 
-/// The client's id of a call, which its repetitions keep.
+/// The client's id of a call, which its retries keep.
 pub(super) fn number(request: &Request<Bytes>) -> Option<String> {
     let number = request.headers().get("amz-sdk-invocation-id")?;
     number.to_str().ok().map(str::to_owned)

@@ -1,4 +1,4 @@
-//! A web service in one file, for instances in tests: it tells what it was given and who it is.
+//! A web service in one source file, for instances in tests: it reports what it receives and its process id.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ fn main() {
     }
 }
 
-/// Fails in the way that its variables say.
+/// Fails as its environment variables request.
 fn misbehave() {
     let variable = |name: &str| std::env::var(name).ok();
     let seconds = |name: &str| variable(name).and_then(|it| it.parse().ok()).map(std::time::Duration::from_secs);
@@ -32,7 +32,7 @@ fn misbehave() {
         std::process::exit(code);
     }
     if let Some(megabytes) = variable("EAT").and_then(|it| it.parse().ok()) {
-        // The limits are in force by then.
+        // The resource limits are in force by then.
         thread::sleep(std::time::Duration::from_millis(300));
         eat(megabytes);
     }
@@ -62,7 +62,7 @@ fn serve(mut stream: TcpStream) {
             "/garbage" => return drop(stream.write_all(b"no HTTP at all\r\n\r\n")),
             "/long-header" => return drop(write!(stream, "HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(40_000))),
             "/wait" => {
-                // Nothing more comes until the other side goes.
+                // Waits without answering until the client disconnects.
                 let _ = stream.read(&mut [0; 1]);
                 return;
             }
@@ -87,12 +87,12 @@ fn serve(mut stream: TcpStream) {
     }
 }
 
-/// What stands behind the `=` of a path.
+/// The number after the `=` in a path.
 fn number(path: &str) -> u64 {
     path.split_once('=').and_then(|(_, number)| number.parse().ok()).unwrap_or_default()
 }
 
-/// Computes for so many milliseconds.
+/// Keeps a processor busy for this many milliseconds.
 fn burn(millis: u64) -> String {
     let begin = std::time::Instant::now();
     let mut sum = 0_u64;
@@ -102,14 +102,14 @@ fn burn(millis: u64) -> String {
     format!("burnt {sum}")
 }
 
-/// Uses so many MiB of memory, if there are.
+/// Allocates and touches this many MiB of memory.
 fn eat(mib: u64) -> String {
     let mut eaten = vec![0_u8; (mib as usize) << 20];
     eaten.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
     format!("ate {}", std::hint::black_box(&eaten).len())
 }
 
-/// Gives every chunk back as soon as it has come.
+/// Sends every chunk back as soon as it has arrived.
 fn echo_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").ok()?;
     loop {
@@ -122,7 +122,7 @@ fn echo_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// Goes over to a protocol of its own: everything comes back.
+/// Switches to another protocol, which echoes every byte.
 fn echo_bytes(mut stream: TcpStream, head: &str) {
     let asked = head.to_lowercase();
     assert!(asked.contains("upgrade: echo") && asked.contains("connection: upgrade"), "{head}");
@@ -134,7 +134,7 @@ fn echo_bytes(mut stream: TcpStream, head: &str) {
     }
 }
 
-/// `name=value` lines.
+/// The headers as `name=value` lines.
 fn headers(head: &str) -> String {
     let headers = head.lines().skip(1).filter_map(|line| line.split_once(':'));
     headers.map(|(name, value)| format!("{}={}\n", name.to_lowercase(), value.trim())).collect()
@@ -157,7 +157,7 @@ fn head(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<String> {
     Some(head)
 }
 
-/// The body behind a head, which declares its length or comes in chunks.
+/// The body after a head, which declares its length or is chunked.
 fn body(stream: &mut TcpStream, pending: &mut Vec<u8>, head: &str) -> Option<String> {
     let lower = head.to_lowercase();
     let header = |name: &str| lower.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
