@@ -1,4 +1,4 @@
-//! The AWS CLI makes, reads back, uses and deletes the whole Postagram stack.
+//! The AWS CLI creates, reads back, uses and deletes the whole Postagram stack.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ async fn the_aws_cli_makes_reads_back_uses_and_deletes_the_whole_stack() {
         .arg(files.path())
         .kill_on_drop(true)
         .output();
-    let said = script.await.unwrap();
-    let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success(), "{text}");
+    let output = script.await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
     aws.stop().await;
 }

@@ -1,4 +1,5 @@
-//! AWS's bad sides that are no answers to calls: zones that are full, instances that do not come up, what lingers.
+//! AWS's adverse conditions other than failed calls: zones without capacity, instances that do not become healthy, and
+//! resources that linger.
 
 #[path = "support/stack.rs"]
 mod stack;
@@ -28,7 +29,7 @@ async fn a_full_zone_is_reported_and_the_group_launches_in_the_other() {
     let group = test.ok("autoscaling", "DescribeAutoScalingInstances", &[]).await.text;
     assert!(!group.contains(&format!("<AvailabilityZone>{full}<")), "{group}");
 
-    // A group that may only go there says so again and again.
+    // A group limited to the full zone reports the failure again and again.
     let subnet = stack.subnets.iter().zip(["us-east-1a", "us-east-1b", "us-east-1c"]).find(|(_, zone)| *zone == full);
     let only = [("AutoScalingGroupName", "web"), ("VPCZoneIdentifier", subnet.unwrap().0), ("DesiredCapacity", "3")];
     test.ok("autoscaling", "UpdateAutoScalingGroup", &only).await;
@@ -70,7 +71,7 @@ async fn a_zone_with_capacity_again_is_rebalanced_before_the_other_terminates() 
         .map(|part| part.split("</Cause>").next().unwrap())
         .filter(|cause| cause.contains("instances were launched to balance instances in zones us-east-1"))
         .collect();
-    // The newest comes first.
+    // The newest activity is listed first.
     let [ending, launch] = causes.as_slice() else { panic!("{activities}") };
     assert!(launch.ends_with("with other zones resulting in more than desired number of instances in the group."));
     assert!(
@@ -81,7 +82,7 @@ async fn a_zone_with_capacity_again_is_rebalanced_before_the_other_terminates() 
     test.stop().await;
 }
 
-/// The fates of six launches one after another: whether each instance became healthy.
+/// The outcome of six launches, in their order: whether each instance became healthy.
 async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
     let test = TestCompute::start().await;
     test.turn_bad(&[kind], seed);
@@ -105,7 +106,8 @@ async fn fates(kind: ChaosKind, seed: u64) -> Vec<bool> {
     })
     .await;
     let states = states().await;
-    // Instances are listed by their ids; their order is that of the activities, the newest first.
+    // Instances are listed by their ids; their order of launch is that of the activities, which are listed newest
+    // first.
     let activities = test.activities().await.text;
     let mut launched: Vec<String> = activities
         .split("Launching a new EC2 instance: ")
@@ -156,7 +158,7 @@ async fn an_instance_that_does_not_boot_is_replaced_until_one_does() {
 
 #[tokio::test]
 async fn network_interfaces_outlive_their_load_balancer_and_hold_its_security_group() {
-    // At this speed an hour is longer than any test.
+    // At this speed the hour for which interfaces linger is longer than any test.
     let test = TestCompute::start_at(Speed::REAL).await;
     test.turn_bad(&[ChaosKind::EniLinger], 1);
     let stack = test.create("/", EMPTY).await;
@@ -223,7 +225,7 @@ async fn nothing_is_launched_or_started_beyond_the_vcpu_quota() {
     let ids = test.instance_ids().await;
     assert_eq!(ids.len(), 1, "{ids:?}");
 
-    // What is stopped does not count, and may not start where there is no room for it.
+    // A stopped instance does not count towards the quota, and cannot be started when the quota has no room for it.
     test.set_desired(1).await;
     let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "ReplaceUnhealthy")];
     test.ok("autoscaling", "SuspendProcesses", &process).await;

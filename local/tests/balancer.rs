@@ -1,4 +1,5 @@
-//! The load balancer under a client's eyes: what it passes on, what it refuses, and what it saves when instances go.
+//! The load balancer as its clients see it: what it forwards, what it rejects, and which requests survive when
+//! instances are removed.
 
 #[path = "support/stack.rs"]
 mod stack;
@@ -12,7 +13,7 @@ use testkit::process::kill;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Unhealthy instances are not replaced while a test checks something else.
+/// Keeps unhealthy instances from being replaced while a test checks something else.
 const PATIENT: (&str, &str) = ("HealthCheckGracePeriod", "7200");
 
 const CLIENTS: usize = 8;
@@ -35,7 +36,7 @@ fn open_requests(test: &TestCompute) -> Vec<u64> {
     targets.as_array().unwrap().iter().filter_map(|target: &Value| target["open_requests"].as_u64()).collect()
 }
 
-/// Says something on a connection of its own and reads until the other side closes or the words have come.
+/// Sends `words` on a new connection, and reads until the other side closes it or the answer contains `until`.
 async fn ask(address: &str, words: &[u8], until: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(words).await.unwrap();
@@ -61,7 +62,7 @@ async fn bodies_stream_both_ways_piece_by_piece() {
     for turn in 0..50_usize {
         let word = format!("<{turn:>1000}>");
         stream.write_all(format!("{:x}\r\n{word}\r\n", word.len()).as_bytes()).await.unwrap();
-        // The next piece is sent when this one has come back: nothing is buffered.
+        // The next piece is sent only when this one has been echoed: nothing is buffered.
         while !String::from_utf8_lossy(&answer).contains(&word) {
             let mut buffer = [0; 4096];
             let read = stream.read(&mut buffer).await.unwrap();
@@ -109,10 +110,10 @@ async fn the_idle_timeout_is_answered_by_the_side_that_was_silent() {
     let stack = test.up("/", &[PATIENT]).await;
     set_balancer(&test, &stack, "idle_timeout.timeout_seconds", "1").await;
     let half = "POST /echo HTTP/1.1\r\nHost: web\r\nContent-Length: 10\r\n\r\nabc";
-    assert!(ask(&stack.address, half.as_bytes(), "</html>").await.starts_with("HTTP/1.1 408 "), "the client's");
+    assert!(ask(&stack.address, half.as_bytes(), "</html>").await.starts_with("HTTP/1.1 408 "), "the client's timeout");
     let wait = "GET /wait HTTP/1.1\r\nHost: web\r\n\r\n";
-    assert!(ask(&stack.address, wait.as_bytes(), "</html>").await.starts_with("HTTP/1.1 504 "), "the target's");
-    // A connection on which nothing is asked is closed without a word.
+    assert!(ask(&stack.address, wait.as_bytes(), "</html>").await.starts_with("HTTP/1.1 504 "), "the target's timeout");
+    // A connection on which no request is sent is closed without an answer.
     assert_eq!(ask(&stack.address, b"", "</html>").await, "");
     test.down(&stack).await;
     test.stop().await;
@@ -148,7 +149,7 @@ async fn attributes_set_the_routing_algorithm_and_the_client_headers() {
     test.until("one target is busy", async || open_requests(&test).iter().sum::<u64>() == 1).await;
     let idle = test.get(&stack.address, "/pid").await.body;
     for _ in 0..6 {
-        assert_eq!(test.get(&stack.address, "/pid").await.body, idle, "the busy one gets nothing");
+        assert_eq!(test.get(&stack.address, "/pid").await.body, idle, "the busy target gets no request");
     }
     drop(busy);
 
@@ -171,7 +172,7 @@ async fn attributes_set_the_routing_algorithm_and_the_client_headers() {
     test.stop().await;
 }
 
-/// Clients that ask without a pause, and how it went.
+/// Clients that send requests without a pause, and their failures.
 struct Load {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
@@ -201,13 +202,13 @@ impl Load {
         Load { stop, asked, clients }
     }
 
-    /// Waits until so many more requests have been answered.
+    /// Waits until this many more requests have been answered.
     async fn goes_on(&self, test: &TestCompute, count: usize) {
         let goal = self.asked.load(Ordering::SeqCst) + count;
         test.until("the load goes on", async || self.asked.load(Ordering::SeqCst) >= goal).await;
     }
 
-    /// Ends, and says what failed.
+    /// Stops the clients and returns their failures.
     async fn failures(self) -> Vec<String> {
         self.stop.store(true, Ordering::SeqCst);
         futures::future::join_all(self.clients).await.into_iter().flat_map(|client| client.unwrap()).collect()
@@ -224,7 +225,7 @@ async fn an_instance_that_is_drained_loses_no_request() {
     let leaving = test.instance_ids().await.remove(0);
     let form = [("InstanceId", leaving.as_str()), ("ShouldDecrementDesiredCapacity", "false")];
     test.ok("autoscaling", "TerminateInstanceInAutoScalingGroup", &form).await;
-    test.until("it has gone and another has come", async || {
+    test.until("the instance to be replaced by a healthy one", async || {
         let state = test.ok("ec2", "DescribeInstances", &[("InstanceId.1", &leaving)]).await.field("name");
         state == "terminated" && test.healthy(&stack).await == 2
     })
@@ -246,7 +247,7 @@ async fn an_instance_that_is_killed_loses_only_what_it_was_working_on() {
     kill(&pid);
     load.goes_on(&test, 200).await;
     let failures = load.failures().await;
-    // Each client has one request under way, and perhaps one on a connection whose end has not been noticed yet.
+    // Each client has one request in flight, and perhaps one on a connection whose end it has not noticed yet.
     assert!(failures.len() <= 2 * CLIENTS, "{failures:?}");
     assert!(failures.iter().all(|failure| failure.starts_with("502")), "{failures:?}");
 

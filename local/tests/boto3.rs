@@ -15,8 +15,8 @@ async fn boto3_makes_reads_back_uses_and_deletes_the_whole_stack() {
         .arg(aws.endpoint())
         .kill_on_drop(true)
         .output();
-    let said = script.await.unwrap();
-    let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
-    assert!(said.status.success(), "{text}");
+    let output = script.await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
     aws.stop().await;
 }

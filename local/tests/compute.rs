@@ -1,4 +1,5 @@
-//! Compute as its clients see it: groups, instances and load balancers that are really there.
+//! Compute as its clients see it: groups, instances that run real processes, and load balancers that accept
+//! connections.
 
 #[path = "support/stack.rs"]
 mod stack;
@@ -155,7 +156,8 @@ async fn a_refresh_replaces_instances_without_losing_a_request() {
     test.stop().await;
 }
 
-/// Waits until a group's first instance says this, on its console or in its journal; its user data is changed first.
+/// Changes the user data of the launch template, and waits until the console or the journal of the group's first
+/// instance contains `expected`.
 async fn instance_says(test: &TestCompute, stack: &Stack, changes: &[(&str, &str)], expected: &str) {
     let mut data = test.template_data(&stack.group_id, "GREETING=\"hello\"\nPORT=\"8080\"").await;
     for (name, value) in &mut data {
@@ -276,8 +278,8 @@ async fn a_units_reports_of_its_exits_outlive_the_instance() {
 #[tokio::test]
 async fn what_does_not_run_on_an_ec2_instance_does_not_run_here() {
     let test = TestCompute::start().await;
-    let nobody = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
-    let stack = test.create("/", &nobody).await;
+    let no_instances = [("MinSize", "0"), ("DesiredCapacity", "0"), ("HealthCheckGracePeriod", "7200")];
+    let stack = test.create("/", &no_instances).await;
     let text = "+/usr/bin/chmod 0755 /etc/web.env\n    ExecStart=/etc/web.env";
     let is_text = [("+/usr/bin/chmod 0755 /opt/web/service\n    ExecStart=/opt/web/service", text)];
     instance_says(&test, &stack, &is_text, "Failed at step EXEC spawning /etc/web.env: Exec format error").await;
@@ -381,7 +383,7 @@ async fn a_group_moves_within_its_bounds_and_its_load_is_shared() {
     for _ in 0..4 {
         answered.insert(test.get(&stack.address, "/pid").await.body);
     }
-    assert_eq!(answered.len(), 2, "requests go to both in turn");
+    assert_eq!(answered.len(), 2, "requests alternate between both targets");
 
     let refused = test
         .call("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "4")])
@@ -406,7 +408,7 @@ async fn the_answer_of_a_target_decides_its_health_and_the_reason() {
             && health.field("Description") == "Health checks failed with these codes: [500]"
     })
     .await;
-    // When all are unhealthy the checks may be what is wrong: requests still get through.
+    // When all targets are unhealthy, the health checks may be at fault: requests are still forwarded.
     assert_eq!(test.get(&stack.address, "/").await.status, 200);
 
     let rule = [
@@ -474,7 +476,7 @@ async fn a_failed_launch_is_an_activity_and_is_retried() {
     );
 
     test.ok("autoscaling", "SetDesiredCapacity", &[("AutoScalingGroupName", "web"), ("DesiredCapacity", "1")]).await;
-    test.until("the failure is told", async || {
+    test.until("the failure to be reported", async || {
         let activities = test.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;
         activities.field("StatusCode") == "Failed"
             && activities.field("StatusMessage")

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after `kill -9`, whatever was going on; and what cannot be kept is not acknowledged.
+//! Acknowledged writes survive `kill -9` at any moment, and a write that cannot be stored is not acknowledged.
 
 #[path = "durability/kinds.rs"]
 mod kinds;
@@ -24,7 +24,7 @@ use local::{Cloud, Options};
 use process::Server;
 use testkit::{clients, until};
 
-/// What a name must hold: the last acknowledged value, or that of the write that was under way.
+/// The possible values of a name: the last acknowledged one, or that of the write in flight.
 #[derive(Debug, Clone, Default)]
 struct Known {
     acknowledged: Option<String>,
@@ -55,7 +55,7 @@ async fn every_acknowledged_write_survives_a_kill_at_any_moment() {
     }
 }
 
-/// Everything holds what was acknowledged last, or what was just being written.
+/// Checks that every name holds the last acknowledged value, or that of the write in flight.
 async fn compare(world: &Clients, models: &mut [Model], when: &str) {
     for ((kind, name), known) in models.iter_mut().flatten() {
         let found = world.read(*kind, name).await.unwrap();
@@ -68,7 +68,7 @@ async fn compare(world: &Clients, models: &mut [Model], when: &str) {
     }
 }
 
-/// Lets everybody write, and kills the server in the middle of it.
+/// Lets all writers write, and kills the server meanwhile.
 async fn write_and_kill(server: Server, world: &Clients, models: Vec<Model>, random: &mut Rng) -> Vec<Model> {
     let end = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(AtomicUsize::new(0));
@@ -78,10 +78,10 @@ async fn write_and_kill(server: Server, world: &Clients, models: Vec<Model>, ran
         let writer = Writer { world, number, random: random.fork(), end, acknowledged };
         writers.push(tokio::spawn(writer.write_until_the_end(model)));
     }
-    // By count rather than by time: a busy machine only takes longer.
+    // By count rather than by time: on a slow machine it only takes longer.
     let enough = random.usize(20..150);
     while acknowledged.load(Ordering::SeqCst) < enough {
-        assert!(!writers.iter().any(|writer| writer.is_finished()), "a writer has given up");
+        assert!(!writers.iter().any(|writer| writer.is_finished()), "a writer has ended early");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     end.store(true, Ordering::SeqCst);
@@ -93,7 +93,7 @@ async fn write_and_kill(server: Server, world: &Clients, models: Vec<Model>, ran
     models
 }
 
-/// A client that writes at random.
+/// A client that makes random writes.
 struct Writer {
     world: Clients,
     number: usize,
@@ -104,7 +104,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Goes on until a write is not acknowledged, which only the end of the server may cause.
+    /// Writes until a write is not acknowledged, which only the end of the server may cause.
     async fn write_until_the_end(mut self, mut model: Model) -> Model {
         loop {
             let kind = *self.random.choice(&KINDS).unwrap();
@@ -130,7 +130,7 @@ impl Writer {
 async fn a_write_that_does_not_fit_on_the_disk_is_refused_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     Server::start(dir.path()).stop();
-    // No file may become larger than half a megabyte, as if the disk were full then.
+    // No file may become larger than half a megabyte, as if the disk were full at that point.
     let server = Server::start_after("trap '' XFSZ; ulimit -f 1024;", dir.path()).unwrap();
     let world = Clients::new(&server.config().await, "");
     table(&world.dynamodb).await;
@@ -175,40 +175,40 @@ async fn a_write_refused_by_a_full_disk_has_no_effect_before_or_after_a_kill() {
     let role = role.role().unwrap().arn().to_owned();
     server.stop();
 
-    // What needs more than half a kilobyte finds no room; a script of two lines does.
+    // A file of more than half a kilobyte does not fit; a script of two lines does.
     let server = Server::start_after("trap '' XFSZ; ulimit -f 1;", dir.path()).unwrap();
-    let world = Wishes::new(&server.config().await);
-    for (what, refused) in world.wish(&role).await {
+    let world = OneOfEach::new(&server.config().await);
+    for (what, refused) in world.create(&role).await {
         let refused = refused.expect_err(what);
         assert!(refused.contains("the local AWS cannot write its "), "{what}: {refused}");
     }
-    assert_eq!(world.come_true().await, Vec::<&str>::new());
+    assert_eq!(world.existing().await, Vec::<&str>::new());
     server.kill();
 
     let server = Server::start(dir.path());
-    let world = Wishes::new(&server.config().await);
-    assert_eq!(world.come_true().await, Vec::<&str>::new());
-    for (what, granted) in world.wish(&role).await {
-        assert_eq!(granted, Ok(()), "{what} with room");
+    let world = OneOfEach::new(&server.config().await);
+    assert_eq!(world.existing().await, Vec::<&str>::new());
+    for (what, created) in world.create(&role).await {
+        assert_eq!(created, Ok(()), "{what} on a disk with room");
     }
-    assert_eq!(world.come_true().await, ["role", "function", "log group", "table"]);
+    assert_eq!(world.existing().await, ["role", "function", "log group", "table"]);
     server.stop();
 }
 
-/// A client that creates one of each, and looks for it.
-struct Wishes {
+/// A client that creates one resource of each kind, and looks for them.
+struct OneOfEach {
     clients: Clients,
-    /// So long that what has it does not fit into half a kilobyte.
+    /// So long that a file containing it is larger than half a kilobyte.
     name: String,
 }
 
-impl Wishes {
-    fn new(config: &SdkConfig) -> Wishes {
-        Wishes { clients: Clients::new(config, ""), name: "x".repeat(64) }
+impl OneOfEach {
+    fn new(config: &SdkConfig) -> OneOfEach {
+        OneOfEach { clients: Clients::new(config, ""), name: "x".repeat(64) }
     }
 
-    async fn wish(&self, role: &str) -> [(&'static str, Result<(), String>); 4] {
-        let Wishes { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
+    async fn create(&self, role: &str) -> [(&'static str, Result<(), String>); 4] {
+        let OneOfEach { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
         let role_made = iam.create_role().role_name(name).assume_role_policy_document(TRUST).send().await;
         let code = FunctionCode::builder().zip_file(Blob::new(zip_of(b"#!/bin/sh\nexit 1"))).build();
         let create = lambda.create_function().function_name(name).runtime(Runtime::Providedal2023).handler("bootstrap");
@@ -223,9 +223,9 @@ impl Wishes {
         ]
     }
 
-    /// What is there; a fault other than "not found" ends the test.
-    async fn come_true(&self) -> Vec<&'static str> {
-        let Wishes { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
+    /// Returns the kinds that exist; panics on an error other than "not found".
+    async fn existing(&self) -> Vec<&'static str> {
+        let OneOfEach { clients: Clients { dynamodb, logs, iam, lambda, .. }, name } = self;
         let absent = "ResourceNotFoundException";
         let role = found(iam.get_role().role_name(name).send().await, "NoSuchEntity").unwrap().is_some();
         let function = found(lambda.get_function().function_name(name).send().await, absent).unwrap().is_some();
@@ -279,7 +279,7 @@ async fn a_damaged_file_is_named_and_stops_the_start() {
     for file in files_below(dir.path()) {
         let name = file.strip_prefix(dir.path()).unwrap().display().to_string();
         let whole = std::fs::read(&file).unwrap();
-        // Half of an object's bytes is damage like any other; a lock has none.
+        // Truncating an object's bytes counts as damage, too; a lock file has none.
         let is_object = name.contains("/objects/") && whole.len() > 1;
         let describes = whole.first().is_some_and(|first| b"{[".contains(first));
         if !describes && !is_object && ![".log", ".mark", ".sqlite"].iter().any(|kind| name.ends_with(kind)) {
@@ -287,7 +287,7 @@ async fn a_damaged_file_is_named_and_stops_the_start() {
         }
         std::fs::write(&file, &whole[whole.len() / 2..]).unwrap();
         let fault = match Cloud::start(options()).await {
-            Ok(_) => panic!("half of {name} is missing, and nothing was said"),
+            Ok(_) => panic!("half of {name} is missing, and the server started"),
             Err(fault) => format!("{fault:#}"),
         };
         assert!(fault.contains(&name), "{name} is not named in {fault}");
@@ -349,7 +349,7 @@ async fn damaged_bytes_of_an_object_are_never_served() {
         assert_eq!(copy.unwrap_err().code(), Some("InternalError"), "{what}");
         std::fs::write(&file, &whole).unwrap();
     }
-    // A range is as good as the blocks that it is in.
+    // A range can be read if the blocks that it covers are undamaged.
     damage(&damages[1].1);
     let range = |range: &str| s3.get_object().bucket(BUCKET).key("picture").range(range).send();
     assert!(range("bytes=0-9").await.is_ok() && range("bytes=-9").await.is_err());
@@ -361,7 +361,7 @@ async fn damaged_bytes_of_an_object_are_never_served() {
         damage(bytes);
         match Cloud::start(options()).await {
             Ok(cloud) => {
-                assert!(!shows, "{what} was not seen at the start");
+                assert!(!shows, "{what} was not detected at the start");
                 cloud.stop().await;
             }
             Err(fault) => assert!(shows && format!("{fault:#}").contains(&name), "{what}: {fault:#}"),
@@ -410,7 +410,8 @@ async fn tables_with_fewer_rows_than_were_acknowledged_stop_the_start() {
             for (what, damaged) in
                 [("emptied", Some(vec![])), ("cut", Some(half)), ("flipped", Some(flipped)), ("removed", None)]
             {
-                // After a kill the rows are in the log, and what the database has of the same pages counts no more.
+                // After a kill the rows are in the write-ahead log, and the database's copies of the same pages are
+                // ignored.
                 if killed && name == "tables.sqlite" && what == "flipped" {
                     continue;
                 }
@@ -418,10 +419,10 @@ async fn tables_with_fewer_rows_than_were_acknowledged_stop_the_start() {
                     Some(damaged) => std::fs::write(&file, damaged).unwrap(),
                     None => std::fs::remove_file(&file).unwrap(),
                 }
-                let Err(said) = Server::start_after("", dir.path()) else {
-                    panic!("{name} was {what}, killed: {killed}, and nothing was said");
+                let Err(reason) = Server::start_after("", dir.path()) else {
+                    panic!("{name} was {what}, killed: {killed}, and the server started");
                 };
-                assert!(said.contains(name), "{name} was {what}, and is not named in {said}");
+                assert!(reason.contains(name), "{name} was {what}, and is not named in {reason}");
                 std::fs::write(&file, &whole).unwrap();
                 refused += 1;
             }
@@ -451,7 +452,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     clients::function_is_active(&lambda, "echo").await;
     let called = lambda.invoke().function_name("echo").payload(Blob::new("\"pid\"")).send().await.unwrap();
     let pid: i32 = std::str::from_utf8(called.payload().unwrap().as_ref()).unwrap().parse().unwrap();
-    // The function's only other processes sleep, so this event waits for one of them or for the next server.
+    // The function's only other processes are sleeping, so this event waits for one of them or for the next server.
     for _ in 0..10 {
         let sleep = lambda.invoke().function_name("echo").invocation_type(InvocationType::Event);
         sleep.payload(Blob::new("\"sleep\"")).send().await.unwrap();
@@ -464,7 +465,7 @@ async fn a_kill_leaves_no_process_behind_and_forgets_no_event() {
     })
     .await;
 
-    // The sleepers would come first again.
+    // Otherwise the sleep events would be handled first again.
     let events = dir.path().join("functions/events");
     for file in files_below(&events) {
         if std::fs::read_to_string(&file).unwrap().contains("sleep") {
@@ -491,7 +492,7 @@ async fn a_groups_instance_is_one_process_before_and_after_a_kill() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     let world = Clients::new(&server.config().await, "");
-    // A duration that no other process sleeps for: the number of this process and of this directory.
+    // A duration for which no other process sleeps: it contains the id of this process and a random number.
     let sleep = format!("sleep 1000000.{}{:04}", std::process::id(), fastrand::u16(..9999));
     group_of_one(&world, &sleep).await;
     until("the instance serves", async || serving(&world).await.len() == 1 && processes(&sleep).len() == 1).await;
@@ -551,7 +552,7 @@ fn in_region(config: &SdkConfig, region: &'static str) -> SdkConfig {
 #[tokio::test]
 async fn every_region_has_its_own_resources_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    // Whatever the server of the day is started for.
+    // The regions work whatever the server's own region is.
     for (round, first) in [(0, "us-east-1"), (1, "eu-west-1")] {
         let options = Options { dir: dir.path().to_owned(), port: 0, region: first.to_owned() };
         let cloud = Cloud::start(options).await.unwrap();
@@ -567,7 +568,7 @@ async fn every_region_has_its_own_resources_also_after_a_restart() {
     }
 }
 
-/// Makes a table, a log group, a launch template and a bucket in each of two regions, and one role for both.
+/// Creates a table, a log group, a launch template and a bucket in each of two regions, and one role for both.
 async fn fill_regions(here: &SdkConfig, there: &SdkConfig) {
     for (config, region) in [(here, "us-east-1"), (there, "eu-west-1")] {
         let tables = aws_sdk_dynamodb::Client::new(config);
@@ -598,7 +599,7 @@ async fn fill_regions(here: &SdkConfig, there: &SdkConfig) {
         .unwrap();
 }
 
-/// Sees in a region what is its own or everybody's, and nothing of another one.
+/// Checks that a region shows its own resources and the global ones, and none of another region.
 async fn see_region(config: &SdkConfig, region: &str, other: &str) {
     let tables = aws_sdk_dynamodb::Client::new(config);
     let key = aws_sdk_dynamodb::types::AttributeValue::S("where".to_owned());
@@ -642,7 +643,7 @@ async fn see_region(config: &SdkConfig, region: &str, other: &str) {
     }
 }
 
-/// The instances in service.
+/// The ids of the instances in service.
 async fn serving(world: &Clients) -> Vec<String> {
     let found = world.groups.describe_auto_scaling_instances().send().await.unwrap();
     let serving = found.auto_scaling_instances().iter();
@@ -653,7 +654,7 @@ async fn serving(world: &Clients) -> Vec<String> {
         .collect()
 }
 
-/// The processes of this machine that run this command.
+/// The ids of this machine's processes that run this command.
 fn processes(command: &str) -> Vec<String> {
     let all = std::process::Command::new("ps").args(["-A", "-o", "pid=,args="]).output().unwrap();
     let all = String::from_utf8_lossy(&all.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! Faults on demand, as a client meets them on the wire.
+//! Injected faults, as a client sees them on the wire.
 
 use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -46,8 +46,8 @@ async fn a_reset_connection_is_reset_and_not_closed() {
     let aws = LocalAws::start().await;
     aws.control().inject(&json!({ "fault": "reset-before" })).await;
     let fault = reqwest::get(format!("{}/fates/k", aws.endpoint())).await.unwrap_err();
-    let told = format!("{fault:?}");
-    assert!(told.contains("ConnectionReset"), "{told}");
+    let causes = format!("{fault:?}");
+    assert!(causes.contains("ConnectionReset"), "{causes}");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn with_clock_skew_signatures_expire_until_the_clock_is_corrected() {
     let date = time::PrimitiveDateTime::parse(&date, format).unwrap().assume_utc();
     assert!(date > time::OffsetDateTime::now_utc() + time::Duration::minutes(15));
     control.set_chaos(&[]).await;
-    // The first client has learned the wrong time from the refusal, and would need another try to unlearn it.
+    // The first client has adopted the wrong clock offset from the error, and would need another attempt to correct it.
     assert!(aws.s3().list_objects_v2().bucket("fates").send().await.is_ok());
     let unknown = reqwest::Client::new().put(format!("{}/_local/chaos", aws.endpoint()));
     assert_eq!(unknown.json(&json!({ "kinds": ["gremlins"] })).send().await.unwrap().status(), 400);
@@ -211,7 +211,7 @@ async fn chaos_from_the_start_hits_calls_and_an_sdk_gets_over_it() {
     aws.stop().await;
 }
 
-/// Sends these bytes and reads the head of what comes back; the rest of the request is never sent.
+/// Sends these bytes and returns the head of the answer; the rest of the request is never sent.
 async fn head_of_answer(aws: &LocalAws, request: &str) -> String {
     let mut stream = TcpStream::connect(aws.cloud.address()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -258,7 +258,7 @@ async fn a_request_refused_by_its_head_is_answered_before_its_body() {
 #[tokio::test]
 async fn the_bodies_in_memory_have_a_common_limit() {
     let aws = LocalAws::start().await;
-    // The largest bodies that are kept in memory are those of forms.
+    // Forms have the largest bodies that are kept in memory.
     let head = format!(
         "POST /fates HTTP/1.1\r\nHost: {}\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         aws.cloud.address(),
@@ -277,8 +277,8 @@ async fn the_bodies_in_memory_have_a_common_limit() {
     }
     let mut fifth = send().await;
     let early = tokio::time::timeout(Duration::from_millis(300), fifth.read_u8()).await;
-    assert!(early.is_err(), "there is room for a fifth: {early:?}");
-    // A client that disconnects makes room.
+    assert!(early.is_err(), "a fifth body is accepted: {early:?}");
+    // A client that disconnects frees its share.
     drop(first.pop());
     assert!(read_head(&mut fifth).await.starts_with("HTTP/1.1 100 "));
 }

@@ -1,4 +1,4 @@
-//! Functions: made, changed, called, told about uploads, and ended.
+//! Functions: created, changed, invoked, notified of uploads, and stopped.
 
 use std::io::{Cursor, Write};
 use std::time::Duration;
@@ -213,7 +213,7 @@ async fn failures_exits_and_timeouts_are_reported_and_the_next_call_succeeds() {
 async fn a_bootstrap_that_cannot_start_gets_lambdas_error() {
     let aws = LocalAws::start().await;
     let client = made(&aws).await;
-    // The head of an ELF file for a machine that is neither of Lambda's.
+    // The head of an ELF file for an architecture that Lambda does not have.
     let mut other = vec![0; 64];
     other[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     other[18] = 243;
@@ -228,9 +228,9 @@ async fn a_bootstrap_that_cannot_start_gets_lambdas_error() {
         function_is_active(&client, "labeler").await;
         let failed = client.invoke().function_name("labeler").send().await.unwrap();
         assert_eq!(failed.function_error(), Some("Unhandled"));
-        let told: Value = serde_json::from_slice(failed.payload().unwrap().as_ref()).unwrap();
-        assert_eq!(told["errorType"], "Runtime.InvalidEntrypoint");
-        let message = told["errorMessage"].as_str().unwrap();
+        let error: Value = serde_json::from_slice(failed.payload().unwrap().as_ref()).unwrap();
+        assert_eq!(error["errorType"], "Runtime.InvalidEntrypoint");
+        let message = error["errorMessage"].as_str().unwrap();
         assert!(message.starts_with("RequestId: ") && message.ends_with(&format!("Error: {expected}")), "{message}");
     }
     aws.stop().await;
@@ -338,7 +338,7 @@ async fn values_that_are_too_large_or_reserved_are_refused() {
         client.tag_resource().resource(made.function_arn().unwrap()).set_tags(Some(tags)).send()
     };
     let refused = tag(50).await.unwrap_err();
-    assert_eq!(refused.message(), Some("Number of tags exceeds resource tag limit."), "there is one already");
+    assert_eq!(refused.message(), Some("Number of tags exceeds resource tag limit."), "the function has a tag already");
     tag(49).await.unwrap();
     let huge = client.invoke().function_name("labeler").payload(Blob::new(format!("\"{}\"", "x".repeat(6 << 20))));
     assert_eq!(code(huge.send().await), "RequestTooLargeException");
@@ -390,7 +390,7 @@ async fn an_event_is_retried_on_the_updated_function() {
     until("the first report", async || !log(&aws, "REPORT").await.is_empty()).await;
     client.update_function_code().function_name("labeler").zip_file(zip("two")).send().await.unwrap();
     until("three reports", async || log(&aws, "REPORT").await.len() >= 3).await;
-    assert!(log(&aws, "InvalidEntrypoint").await.is_empty(), "the code of before is gone and not needed");
+    assert!(log(&aws, "InvalidEntrypoint").await.is_empty(), "the previous code is deleted and not needed");
     aws.stop().await;
 }
 
@@ -442,7 +442,7 @@ async fn an_event_past_its_maximum_age_is_dropped() {
     configure.maximum_event_age_in_seconds(60).send().await.unwrap();
     aws.cloud.stop().await;
 
-    // What an earlier server has accepted.
+    // Events that an earlier server has accepted.
     let events = aws.dir.path().join("functions/events");
     std::fs::create_dir_all(&events).unwrap();
     for (name, seconds) in [("old", 61), ("new", 0)] {
@@ -554,12 +554,12 @@ async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
     delete("c.jpg").version_id(&marker).send().await.unwrap();
     delete("c.jpg").version_id(&version).send().await.unwrap();
 
-    let told = eventually("four events", async || {
+    let removals = eventually("four events", async || {
         let events = log(&aws, "Records").await;
         let events = events.iter().map(|line| serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap());
-        let mut told: Vec<_> = events.map(removal).collect();
-        told.sort();
-        (told.len() >= 4).then_some(told)
+        let mut removals: Vec<_> = events.map(removal).collect();
+        removals.sort();
+        (removals.len() >= 4).then_some(removals)
     })
     .await;
     let expected = [
@@ -568,16 +568,16 @@ async fn a_deletion_invokes_the_function_that_is_notified_of_it() {
         ("ObjectRemoved:Delete", "c.jpg", version.as_str()),
         ("ObjectRemoved:DeleteMarkerCreated", "c.jpg", marker.as_str()),
     ];
-    assert_eq!(told, expected.map(|(event, key, version)| (event.to_owned(), key.to_owned(), version.to_owned())));
+    assert_eq!(removals, expected.map(|(event, key, version)| (event.to_owned(), key.to_owned(), version.to_owned())));
     aws.stop().await;
 }
 
-/// At the usual speed a changed notification takes 0.6 seconds to be in force, and nothing tells when it is.
+/// At the default speed a changed notification takes 0.6 seconds to be in force, and no call reports when it is.
 async fn notifications_are_in_force() {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Event, key and version of a deletion.
+/// The event name, key and version id of a deletion.
 fn removal(event: Value) -> (String, String, String) {
     let record = &event["Records"][0];
     let object = &record["s3"]["object"];
@@ -603,21 +603,21 @@ async fn with_notify_lag_uploads_are_delivered_late_and_twice_and_none_is_lost()
     for number in 0..UPLOADS {
         s3.put_object().bucket("images").key(format!("{number:02}.jpg")).send().await.unwrap();
     }
-    // What is late survives the server, too.
+    // Delayed events also survive a restart of the server.
     let aws = aws.restarted().await;
-    let told = |lines: Vec<String>| -> Vec<String> {
+    let keys_in = |lines: Vec<String>| -> Vec<String> {
         let key = |line: String| -> String {
             let event: Value = serde_json::from_str(line.strip_prefix("event ").unwrap()).unwrap();
             event["Records"][0]["s3"]["object"]["key"].as_str().unwrap().to_owned()
         };
         lines.into_iter().map(key).collect()
     };
-    let told = eventually("all uploads, some of them twice", async || {
-        let told = told(log(&aws, "Records").await);
-        let all = (0..UPLOADS).all(|number| told.contains(&format!("{number:02}.jpg")));
-        (all && told.len() > UPLOADS).then_some(told)
+    let keys = eventually("all uploads, some of them twice", async || {
+        let keys = keys_in(log(&aws, "Records").await);
+        let all = (0..UPLOADS).all(|number| keys.contains(&format!("{number:02}.jpg")));
+        (all && keys.len() > UPLOADS).then_some(keys)
     })
     .await;
-    assert!(!told.is_sorted(), "{told:?}");
+    assert!(!keys.is_sorted(), "{keys:?}");
     aws.stop().await;
 }

@@ -1,4 +1,4 @@
-//! What strangers may send: the corpus of the fuzzers once more, and what is too large to be kept in it.
+//! Untrusted input: the corpus of the fuzzers, and inputs too large to be stored in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use local::inputs::{self, Doors};
 
-/// Far beyond what the largest of these takes: only what would never end is cut off.
+/// Far more than the largest input takes: only an endless loop is cut off.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What may be used for a large request: KiB of address space, and seconds of processor time. Far beyond what is used.
+/// The limits for a large request: KiB of address space, and seconds of processor time. Both are far beyond the actual
+/// use.
 const MEMORY: u64 = 2 << 20;
 const SECONDS: u64 = 120;
 /// The size of a large request's body in bytes.
@@ -24,7 +25,7 @@ fn corpus(target: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Puts a text to a new local AWS, which must open again on what it has written.
+/// Passes a text to a new local AWS, which must afterwards open again on the state that it has written.
 async fn put(text: &[u8]) -> Vec<u16> {
     let dir = tempfile::tempdir().unwrap();
     let statuses = tokio::time::timeout(PATIENCE, async {
@@ -33,8 +34,8 @@ async fn put(text: &[u8]) -> Vec<u16> {
         doors.close().await;
         statuses
     });
-    let statuses = statuses.await.expect("it comes to an end");
-    Doors::open(dir.path()).await.expect("what was written can be read").close().await;
+    let statuses = statuses.await.expect("it ends within the time limit");
+    Doors::open(dir.path()).await.expect("the written state can be read").close().await;
     statuses
 }
 
@@ -47,12 +48,12 @@ async fn every_request_of_the_corpus_is_answered_and_leaves_a_readable_state() {
         assert_eq!(broken, 0, "{}: {statuses:?}", file.display());
         accepted += statuses.iter().filter(|status| **status < 300).count();
     }
-    // The corpus reaches what lies behind the first check.
+    // The corpus also contains requests that pass validation.
     assert!(accepted > 150, "{accepted} accepted");
 }
 
-/// What is not the API is reached, too: the server's own pages, its check of the host, load balancers, metadata and what
-/// functions ask.
+/// Endpoints other than the API are reached, too: the server's own pages, its check of the host, load balancers,
+/// metadata and the runtime API of functions.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_endpoint_answers() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/calls");
@@ -70,13 +71,14 @@ async fn user_data_reaches_nothing_outside_its_instance() {
         let root = dir.path().join("root");
         fs::create_dir(&root).unwrap();
         let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
-        tokio::time::timeout(PATIENCE, inputs::boot(&root, &text)).await.expect("it comes to an end");
+        tokio::time::timeout(PATIENCE, inputs::boot(&root, &text)).await.expect("it ends within the time limit");
         let beside: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(beside, ["root"], "{}", file.display());
     }
 }
 
-/// What is not served is refused by name: that is no failure of the server.
+/// Whether the status is an expected one: 501 names something that is not implemented, which is no failure of the
+/// server.
 fn is_orderly(status: &u16) -> bool {
     *status < 500 || *status == 501
 }
@@ -154,16 +156,16 @@ fn large_and_deep_requests_are_answered_within_limits_of_memory_and_time() {
         fs::write(&file, text).unwrap();
         let mut limited = Command::new("sh");
         limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let said = limited
+        let output = limited
             .arg("sh")
             .arg(testkit::programs::example("put"))
             .arg(&file)
             .output()
             .expect("a shell can be started");
-        let errors = String::from_utf8_lossy(&said.stderr);
-        assert!(said.status.success(), "{what}: {} {}", said.status, errors.chars().take(2000).collect::<String>());
-        let said = String::from_utf8_lossy(&said.stdout);
-        let statuses: Vec<u16> = said.lines().map(|status| status.parse().expect("a status")).collect();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{what}: {} {}", output.status, errors.chars().take(2000).collect::<String>());
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let statuses: Vec<u16> = printed.lines().map(|status| status.parse().expect("a status")).collect();
         assert!(!statuses.is_empty() && statuses.iter().all(is_orderly), "{what}: {statuses:?}");
     }
 }

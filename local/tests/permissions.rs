@@ -13,7 +13,7 @@ use testkit::{LocalAws, clients};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:root","Service":["lambda.amazonaws.com","ec2.amazonaws.com"]},"Action":"sts:AssumeRole"}]}"#;
 
-/// A local AWS with a role that may do nothing yet, and a session of it.
+/// A local AWS with a role without permissions, and a session of it.
 struct TestRole {
     aws: LocalAws,
     iam: aws_sdk_iam::Client,
@@ -34,7 +34,7 @@ impl TestRole {
         TestRole { aws, iam, web }
     }
 
-    /// From now on the role may do just this.
+    /// Replaces the role's permissions with these.
     async fn allow(&self, statements: Value) {
         let document = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
         let put = self.iam.put_role_policy().role_name("web").policy_name("uses").policy_document(document);
@@ -45,7 +45,7 @@ impl TestRole {
         clients::s3(&self.web)
     }
 
-    /// A bucket with an object, made by the account's owner.
+    /// Creates a bucket with objects as the account's owner.
     async fn bucket(&self) {
         let s3 = self.aws.s3();
         s3.create_bucket().bucket("images").send().await.unwrap();
@@ -59,7 +59,7 @@ fn allow(actions: &[&str], resource: &str) -> Value {
     json!({ "Effect": "Allow", "Action": actions, "Resource": resource })
 }
 
-/// Code and message of a refusal.
+/// The code and message of an error.
 fn refusal<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(answer: Result<T, SdkError<E, R>>) -> (String, String) {
     let error = answer.expect_err("a refusal");
     (error.code().unwrap_or("none").to_owned(), error.message().unwrap_or_default().to_owned())
@@ -308,7 +308,7 @@ async fn a_function_policy_allows_roles_beside_their_own_policies() {
     assert_eq!(code, "AccessDeniedException");
     assert_eq!(message, format!("{ME} lambda:InvokeFunction on resource: {function} {why}"));
 
-    // The account alone, a service, and one who comes for a bucket say nothing of the role.
+    // Grants to the account alone, to a service, or on behalf of a bucket do not apply to the role.
     add("account", "lambda:InvokeFunction", "000000000000").await.unwrap();
     add("s3", "lambda:InvokeFunction", "s3.amazonaws.com").await.unwrap();
     let of_bucket = owner.add_permission().function_name("f").statement_id("of").action("lambda:InvokeFunction");
@@ -317,7 +317,7 @@ async fn a_function_policy_allows_roles_beside_their_own_policies() {
     add("web", "lambda:InvokeFunction", role).await.unwrap();
     invoke(&web).await.unwrap();
     let shown = || web.get_function_configuration().function_name("f").send();
-    assert_eq!(refusal(shown().await).0, "AccessDeniedException", "that is another action");
+    assert_eq!(refusal(shown().await).0, "AccessDeniedException", "the grant is for another action");
     let deny = json!({ "Effect": "Deny", "Action": "lambda:InvokeFunction", "Resource": "*" });
     test.allow(json!([allow(&["lambda:GetFunctionConfiguration"], function), deny])).await;
     shown().await.unwrap();
@@ -329,7 +329,7 @@ async fn a_function_policy_allows_roles_beside_their_own_policies() {
     assert_eq!(code, "InvalidParameterValueException");
     assert_eq!(message, "The provided principal was invalid. Please check the principal and try again.");
 
-    // It is in force after a restart, until it is taken back.
+    // It is in force after a restart, until it is removed.
     let aws = test.aws.restarted().await;
     let owner = aws_sdk_lambda::Client::new(&aws.config);
     let taken = aws_sdk_sts::Client::new(&aws.config).assume_role().role_arn(role).role_session_name("me");
@@ -385,8 +385,12 @@ async fn rekognition_reads_pictures_with_the_permissions_of_its_caller() {
     test.allow(json!([detect, allow(&["s3:GetObject"], "arn:aws:s3:::images/*")])).await;
     assert!(!look().await.unwrap().labels().is_empty());
     let journal = test.aws.control().journal().await;
-    let told = journal.iter().filter_map(|call| call["denied"].as_str());
-    assert_eq!(told.filter(|told| told.contains("s3:GetObject")).count(), 1, "the journal tells what the answer hides");
+    let denials = journal.iter().filter_map(|call| call["denied"].as_str());
+    assert_eq!(
+        denials.filter(|denial| denial.contains("s3:GetObject")).count(),
+        1,
+        "the journal has the denial that the answer omits"
+    );
     test.aws.stop().await;
 }
 
@@ -397,7 +401,7 @@ async fn with_iam_lag_a_new_role_is_known_to_lambda_a_moment_later() {
     control.json(&json!({ "kinds": ["iam-lag"], "seed": 4 })).send().await.unwrap().error_for_status().unwrap();
     let made = test.iam.create_role().role_name("late").assume_role_policy_document(TRUST).send().await.unwrap();
     let role = made.role().unwrap().arn().to_owned();
-    assert!(test.iam.get_role().role_name("late").send().await.is_ok(), "IAM itself knows it at once");
+    assert!(test.iam.get_role().role_name("late").send().await.is_ok(), "IAM itself finds a new role at once");
     let lambda = aws_sdk_lambda::Client::new(&test.aws.config);
     let broken = aws_sdk_lambda::types::FunctionCode::builder().zip_file(b"no zip".to_vec().into()).build();
     let create = lambda.create_function().function_name("f").runtime("provided.al2023".into()).handler("bootstrap");
@@ -406,13 +410,13 @@ async fn with_iam_lag_a_new_role_is_known_to_lambda_a_moment_later() {
     loop {
         let (code, message) = refusal(create.clone().send().await);
         assert_eq!(code, "InvalidParameterValueException");
-        // The role comes first: once it is known, the code is what is wrong.
+        // The role is checked first: once it has propagated, the error is about the code.
         if !message.contains("role") {
             break;
         }
         refusals.push(message);
     }
-    assert!(refusals.iter().all(|told| told == "The role defined for the function cannot be assumed by Lambda."));
+    assert!(refusals.iter().all(|message| message == "The role defined for the function cannot be assumed by Lambda."));
     test.aws.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Rules of EC2, Auto Scaling and load balancing that real AWS enforces, with its codes and texts.
+//! Rules of EC2, Auto Scaling and Elastic Load Balancing that AWS enforces, with its error codes and messages.
 
 #[path = "support/stack.rs"]
 mod stack;
@@ -49,7 +49,7 @@ async fn names_within_a_group_follow_the_rules_of_aws_and_target_groups_are_atta
 /// Service, operation and parameters.
 type Call = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// Parameters that AWS implements and this server does not, in each service.
+/// Parameters that AWS supports and this server does not, in each service.
 const NOT_CARRIED_OUT: &[Call] = &[
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.InstanceMarketOptions.MarketType", "spot")]),
     ("ec2", "CreateLaunchTemplate", &[("LaunchTemplateData.NetworkInterface.1.SubnetId", "subnet-1")]),
@@ -193,7 +193,7 @@ async fn invalid_names_are_refused_with_the_codes_of_aws() {
     test.stop().await;
 }
 
-/// The form of so many tags in the way of one of the lists.
+/// The form fields of these tags, in the naming scheme of this list.
 fn tags(list: &str, tags: &[(&str, &str)]) -> Vec<(String, String)> {
     let field = |at: usize, name: &str, value: &str| (format!("{list}.{}.{name}", at + 1), value.to_owned());
     let both = |(at, (key, value)): (usize, &(&str, &str))| [field(at, "Key", key), field(at, "Value", value)];
@@ -261,7 +261,7 @@ async fn invalid_tags_are_refused_with_the_codes_of_each_service() {
             assert_eq!(answer.field("Code"), expected, "{operation} {what}: {}", answer.text);
         }
     }
-    // What is there counts, and no refused tag is.
+    // Existing tags count towards the limit, and those of a refused call are not added.
     let add = async |given: &[(&str, &str)]| {
         let form = tags("Tag", given);
         let mut form: Vec<(&str, &str)> = form.iter().map(|(field, value)| (field.as_str(), value.as_str())).collect();
@@ -281,9 +281,9 @@ async fn duplicates_are_refused_and_idempotent_calls_are_not() {
     let test = TestCompute::start().await;
     let stack = test.create("/", EMPTY).await;
     let upper = test.call("ec2", "CreateSecurityGroup", &[("GroupName", "WEB"), ("GroupDescription", "x")]).await;
-    assert_eq!(upper.field("Code"), "InvalidGroup.Duplicate", "names differ by more than their case");
+    assert_eq!(upper.field("Code"), "InvalidGroup.Duplicate", "names are case-insensitive");
 
-    // The same again, by whomever, is the one that is there: with its own tags.
+    // Another creation with the same settings returns the existing load balancer, which keeps its own tags.
     let again = [
         ("Name", "web"),
         ("Subnets.member.1", stack.subnets[1].as_str()),
@@ -397,12 +397,12 @@ async fn a_group_that_is_being_deleted_is_in_the_way_until_it_is_gone() {
     let odd = [("AutoScalingGroupName", "web"), ("TerminationPolicies.member.1", "Nicest")];
     assert_eq!(test.call("autoscaling", "UpdateAutoScalingGroup", &odd).await.field("Code"), "ValidationError");
 
-    // A request under way holds the instance, and that the group.
+    // An open request keeps the instance, and the instance keeps the group.
     let mut stream = tokio::net::TcpStream::connect(&stack.address).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"GET /wait HTTP/1.1\r\nHost: web\r\n\r\n").await.unwrap();
     test.until("the target has it", async || test.compute.status()["targets"][0]["open_requests"] == 1).await;
-    let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
-    test.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    let no_instances = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &no_instances).await;
     test.until("it is leaving", async || test.instance_ids().await.is_empty()).await;
     let refused = test.call("autoscaling", "DeleteAutoScalingGroup", &group).await;
     assert_eq!(
@@ -432,8 +432,8 @@ async fn with_terminate_suspended_the_deletion_of_a_group_waits() {
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let process = [("AutoScalingGroupName", "web"), ("ScalingProcesses.member.1", "Terminate")];
     test.ok("autoscaling", "SuspendProcesses", &process).await;
-    let nobody = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
-    test.ok("autoscaling", "UpdateAutoScalingGroup", &nobody).await;
+    let no_instances = [("AutoScalingGroupName", "web"), ("MinSize", "0"), ("DesiredCapacity", "0")];
+    test.ok("autoscaling", "UpdateAutoScalingGroup", &no_instances).await;
     test.ok(
         "autoscaling",
         "SetInstanceHealth",
@@ -444,7 +444,7 @@ async fn with_terminate_suspended_the_deletion_of_a_group_waits() {
         ],
     )
     .await;
-    assert_eq!(test.get(&stack.address, "/").await.status, 200, "it serves on");
+    assert_eq!(test.get(&stack.address, "/").await.status, 200, "the service still answers");
     assert_eq!(test.instance_ids().await.len(), 1);
     test.ok("autoscaling", "ResumeProcesses", &process).await;
     test.until("it goes", async || test.instance_ids().await.is_empty()).await;

@@ -249,7 +249,7 @@ async fn a_range_read_returns_the_range() {
         ("bytes=-3", 206, Some("bytes 7-9/10"), "789"),
         ("bytes=-30", 206, Some("bytes 0-9/10"), "0123456789"),
         ("bytes=8-100", 206, Some("bytes 8-9/10"), "89"),
-        // What is no range is none that was asked for.
+        // An invalid range is ignored.
         ("bytes=4-2", 200, None, "0123456789"),
         ("bytes=x-", 200, None, "0123456789"),
         ("lines=1-2", 200, None, "0123456789"),
@@ -287,7 +287,7 @@ async fn conditional_reads_follow_their_preconditions() {
         (&[("if-modified-since", after)], 304),
         (&[("if-unmodified-since", before)], 412),
         (&[("if-unmodified-since", after)], 200),
-        // Of two the entity tag decides.
+        // If there are two conditions, the entity tag's takes precedence.
         (&[("if-match", &tag), ("if-unmodified-since", before)], 200),
         (&[("if-none-match", "\"other\""), ("if-modified-since", after)], 200),
         (&[("if-none-match", &tag), ("if-modified-since", before)], 304),
@@ -434,7 +434,7 @@ async fn parts_are_verified_by_their_checksums_on_completion() {
         s3.complete_multipart_upload().bucket(name).key("k").upload_id(id).multipart_upload(whole).send()
     };
     let known = || CompletedPart::builder().part_number(1).e_tag(&tag);
-    // The check value of CRC-32 is 0xcbf43926, and that of CRC-32C 0xe3069283.
+    // Of `123456789`, the CRC-32 is 0xcbf43926 and the CRC-32C 0xe3069283.
     let (crc32, crc32c) = ("y/Q5Jg==", "4waSgw==");
     for wrong in [
         known().checksum_crc32(crc32c),
@@ -501,11 +501,11 @@ async fn a_browser_uploads_and_reads_with_presigned_urls() {
     let browser = reqwest::Client::new();
     let origin = ("origin", "http://page.example");
 
-    let asked = browser.request(reqwest::Method::OPTIONS, put.uri()).header(origin.0, origin.1);
-    let asked = asked.header("access-control-request-method", "PUT");
-    let asked = asked.header("access-control-request-headers", "content-type").send().await.unwrap();
-    assert_eq!(asked.status(), 200);
-    assert_eq!(asked.headers()["access-control-allow-headers"], "content-type");
+    let preflight = browser.request(reqwest::Method::OPTIONS, put.uri()).header(origin.0, origin.1);
+    let preflight = preflight.header("access-control-request-method", "PUT");
+    let preflight = preflight.header("access-control-request-headers", "content-type").send().await.unwrap();
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(preflight.headers()["access-control-allow-headers"], "content-type");
 
     let sent = browser.put(put.uri()).header(origin.0, origin.1).header("content-type", "image/jpeg");
     let sent = sent.body("picture").send().await.unwrap();
@@ -633,7 +633,7 @@ async fn an_upload_in_parts_goes_on_after_a_restart_and_is_checked_as_on_aws() {
     aws.stop().await;
 }
 
-/// Keys that are not like others, each with whether XML can name it.
+/// Unusual keys, each with whether XML can represent it.
 fn odd_keys() -> Vec<(String, bool)> {
     let named = [" ", "\n", "\r\n\t", "\"'&<>", "+ %20%", "../x", "/", "//a/", "?versionId=null", "日本/écran.png"];
     let unnamed = ["\u{1}", "a\u{ffff}b.png", "\u{fffe}", "\u{7}/\u{1f}"];
@@ -642,12 +642,12 @@ fn odd_keys() -> Vec<(String, bool)> {
     named.chain(unnamed.map(|key| (key.to_owned(), false))).collect()
 }
 
-/// What `Content-MD5` says of a body.
+/// The `Content-MD5` of a body.
 fn md5(body: &str) -> String {
     BASE64_STANDARD.encode(Md5::digest(body))
 }
 
-/// A request about a key that the SDK may take for none.
+/// Sends a request for a key that the SDK may not be able to send.
 async fn raw(aws: &LocalAws, method: &str, bucket: &str, key: &str, query: &str, body: &str) -> (u16, String) {
     let method: reqwest::Method = method.parse().unwrap();
     let url = format!("{}/{bucket}/{}?{query}", aws.endpoint(), encoded(key));
@@ -704,7 +704,7 @@ async fn every_operation_accepts_any_object_key() {
     let versions = s3.list_object_versions().bucket(name).encoding_type(EncodingType::Url).send().await.unwrap();
     let seen: Vec<_> = versions.versions().iter().map(|version| form_decoded(version.key().unwrap())).collect();
     assert_eq!(seen, expected);
-    // Without the encoding S3 names what no parser of XML takes.
+    // Without URL encoding, S3 returns key characters that XML parsers reject.
     let list = format!("{}/{name}?list-type=2", aws.endpoint());
     let list = presign(&reqwest::Method::GET, &list, Duration::from_secs(60));
     let text = reqwest::get(list).await.unwrap().text().await.unwrap();
@@ -761,7 +761,8 @@ async fn parameters_without_effect_are_refused_by_name() {
     s3.put_object().bucket(name).key("k").send().await.unwrap();
     let http = reqwest::Client::new();
     let url = format!("{}/{name}", aws.endpoint());
-    // A header of AWS's that is not signed is refused as such, so these are sent in the query, as presigned ones are.
+    // Unsigned `x-amz-` headers would be refused as such, so these parameters are sent in the query, as in presigned
+    // URLs.
     let send = async |method: &str, path: &str, query: &str, body: &str| {
         let (method, target) = (method.parse::<reqwest::Method>().unwrap(), format!("{url}{path}?{query}"));
         let signed = presign(&method, &target, Duration::from_secs(60));
@@ -828,7 +829,7 @@ async fn parameters_without_effect_are_refused_by_name() {
         let (status, text) = send(method, path, query, body).await;
         assert!((400..500).contains(&status) && text.contains(&format!("<Code>{expected}</Code>")), "{query}: {text}");
     }
-    // Nothing of that has happened.
+    // None of these requests has had an effect.
     let head = s3.head_object().bucket(name).key("k").send().await.unwrap();
     assert_eq!((head.storage_class(), head.e_tag()), (None, Some("\"d41d8cd98f00b204e9800998ecf8427e\"")));
     assert_eq!(s3.list_objects_v2().bucket(name).send().await.unwrap().key_count(), Some(1));
@@ -866,7 +867,7 @@ async fn a_locked_version_cannot_be_deleted() {
     let many = Delete::builder().objects(doomed).build().unwrap();
     let many = s3.delete_objects().bucket(name).delete(many).send().await.unwrap();
     assert_eq!(many.errors()[0].code(), Some("AccessDenied"));
-    // A marker hides it, and deletes nothing.
+    // A delete marker hides the object, and deletes nothing.
     let marker = s3.delete_object().bucket(name).key(key).send().await.unwrap();
     s3.delete_object().bucket(name).key(key).set_version_id(marker.version_id).send().await.unwrap();
     assert_eq!(code(retain(ObjectLockRetentionMode::Governance, 1).send().await), "AccessDenied");
@@ -891,8 +892,8 @@ async fn a_locked_version_cannot_be_deleted() {
     {
         let hold = ObjectLockLegalHold::builder().status(status.clone()).build();
         s3.put_object_legal_hold().bucket(name).key("held").legal_hold(hold).send().await.unwrap();
-        let told = s3.get_object_legal_hold().bucket(name).key("held").send().await.unwrap();
-        assert_eq!(told.legal_hold().unwrap().status(), Some(&status));
+        let hold = s3.get_object_legal_hold().bucket(name).key("held").send().await.unwrap();
+        assert_eq!(hold.legal_hold().unwrap().status(), Some(&status));
         let deleted = s3.delete_object().bucket(name).key("held").set_version_id(held.version_id.clone()).send().await;
         assert_eq!(deleted.err().and_then(|fault| fault.code().map(str::to_owned)).as_deref(), expected);
     }
@@ -936,9 +937,13 @@ async fn uploads_in_parts_and_copies_keep_what_objects_have() {
     assert_eq!(part.body.collect().await.unwrap().into_bytes(), "5555555555");
     let absent = s3.get_object().bucket(name).key("parts").part_number(3).send().await;
     assert_eq!(code(absent), "InvalidPartNumber");
-    let told = s3.get_object_attributes().bucket(name).key("parts").object_attributes(ObjectAttributes::ObjectParts);
-    let told = told.object_attributes(ObjectAttributes::ObjectSize).send().await.unwrap();
-    assert_eq!((told.object_size(), told.object_parts().unwrap().total_parts_count()), (Some(5_242_890), Some(2)));
+    let attributes =
+        s3.get_object_attributes().bucket(name).key("parts").object_attributes(ObjectAttributes::ObjectParts);
+    let attributes = attributes.object_attributes(ObjectAttributes::ObjectSize).send().await.unwrap();
+    assert_eq!(
+        (attributes.object_size(), attributes.object_parts().unwrap().total_parts_count()),
+        (Some(5_242_890), Some(2))
+    );
 
     let copy = |key: &str| s3.copy_object().bucket(name).key(key).copy_source(format!("{name}/parts"));
     copy("copy").send().await.unwrap();
@@ -1020,7 +1025,7 @@ async fn checksums_are_returned_on_request() {
     assert_eq!((got.checksum_crc32_c(), got.checksum_type()), (Some("4waSgw=="), Some(&ChecksumType::FullObject)));
     let part = get().checksum_mode(ChecksumMode::Enabled).range("bytes=0-1").send().await.unwrap();
     assert_eq!(part.checksum_crc32_c(), None);
-    // Clients that send none are computed one.
+    // If the client sends no checksum, S3 computes one.
     let url = s3.put_object().bucket(name).key("plain").presigned(a_minute()).await.unwrap();
     let put = reqwest::Client::new().put(url.uri()).body("123456789").send().await.unwrap();
     assert_eq!(put.headers()["x-amz-checksum-crc64nvme"], "rosUhgp5mIg=");
@@ -1038,7 +1043,7 @@ async fn metadata_beyond_ascii_is_returned_as_by_s3() {
     let put = reqwest::Client::new().put(signed).header("content-encoding", "gzip,aws-chunked").send().await.unwrap();
     assert_eq!(put.status(), 200, "{}", put.text().await.unwrap());
     let head = s3.head_object().bucket(name).key("k").send().await.unwrap();
-    // Bytes are read as ISO 8859-1 there.
+    // S3 decodes the bytes as ISO 8859-1.
     assert_eq!(head.metadata().unwrap()["who"], "=?UTF-8?B?Wm/Dg8Kp?=");
     assert_eq!(head.content_encoding(), Some("gzip"));
     aws.stop().await;
@@ -1065,17 +1070,17 @@ async fn a_notification_filter_is_returned_as_it_was_written() {
         let wanted = NotificationConfiguration::builder().lambda_function_configurations(one.clone()).build();
         let put = s3.put_bucket_notification_configuration().bucket(name).notification_configuration(wanted);
         put.skip_destination_validation(true).send().await.unwrap();
-        let told = s3.get_bucket_notification_configuration().bucket(name).send().await.unwrap();
-        let told = &told.lambda_function_configurations()[0];
+        let found = s3.get_bucket_notification_configuration().bucket(name).send().await.unwrap();
+        let found = &found.lambda_function_configurations()[0];
         let rules = |one: &LambdaFunctionConfiguration| {
             let key = one.filter().and_then(|filter| filter.key().cloned())?;
-            // S3 begins names with a capital.
+            // S3 returns these names capitalized.
             let rule = |rule: &FilterRule| {
                 (rule.name().map(|name| name.as_str().to_lowercase()), rule.value().map(str::to_owned))
             };
             Some(key.filter_rules().iter().map(rule).collect::<Vec<_>>())
         };
-        assert_eq!((rules(told), told.events(), told.id()), (rules(&one), one.events(), one.id()));
+        assert_eq!((rules(found), found.events(), found.id()), (rules(&one), one.events(), one.id()));
     }
     aws.stop().await;
 }

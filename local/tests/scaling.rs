@@ -1,4 +1,4 @@
-//! Groups that move: by load, by the clock, by refreshes, and by what becomes of their instances.
+//! Groups that change: by load, on a schedule, by refreshes, and when their instances fail.
 
 #[path = "support/stack.rs"]
 mod stack;
@@ -35,7 +35,7 @@ async fn a_group_grows_from_one_to_four_under_load_and_shrinks_when_it_is_over()
         let (client, url) = (client.clone(), format!("http://{}/burn=200", stack.address));
         tokio::spawn(async move {
             loop {
-                // While instances come and go some may fail.
+                // Requests may fail while instances are launched and terminated.
                 drop(client.get(&url).send().await);
             }
         })
@@ -143,7 +143,7 @@ async fn a_scheduled_action_resizes_the_group_and_a_single_one_is_removed() {
     test.stop().await;
 }
 
-/// Starts a refresh to a version of the launch template, with the group's version a number before.
+/// Starts a refresh to a version of the launch template, after setting the group's own version to 1.
 async fn refresh(test: &TestCompute, version: &str, more: &[(&str, &str)]) -> String {
     let first = [
         ("AutoScalingGroupName", "web"),
@@ -167,7 +167,7 @@ async fn refresh_status(test: &TestCompute) -> String {
     test.ok("autoscaling", "DescribeInstanceRefreshes", &[("AutoScalingGroupName", "web")]).await.field("Status")
 }
 
-/// How many of the group's targets are in a state.
+/// The number of the group's targets in a state.
 async fn targets(test: &TestCompute, stack: &Stack, state: &str) -> usize {
     let form = [("TargetGroupArn", stack.target_group.as_str())];
     let health = test.ok("elasticloadbalancing", "DescribeTargetHealth", &form).await.text;
@@ -195,23 +195,23 @@ async fn an_unhealthy_instance_serves_until_its_replacement_is_ready() {
             let status = test.get(&stack.address, "/").await.status;
             assert_eq!(status, 200, "a request is lost with a grace period of {grace}: {:#}", test.compute.status());
         };
-        test.until("the new one is there, and as ill", async || {
+        test.until("the new instance to be unhealthy, too", async || {
             answers().await;
             match grace {
-                // It is replaced as soon as it is ill.
+                // It is replaced as soon as it is unhealthy.
                 "0" => test.activities().await.text.contains("an ELB system health check failure"),
                 _ => targets(&test, &stack, "unhealthy").await == 2,
             }
         })
         .await;
-        assert!(test.instance_ids().await.contains(&before), "the old one has not gone");
+        assert!(test.instance_ids().await.contains(&before), "the old instance has not been terminated");
         check("/").await;
         test.until("the refresh is successful", async || {
             answers().await;
             refresh_status(&test).await == "Successful"
         })
         .await;
-        assert!(!test.instance_ids().await.contains(&before), "the new one serves alone");
+        assert!(!test.instance_ids().await.contains(&before), "only the new instance is left");
         test.down(&stack).await;
     }
     test.stop().await;
@@ -271,7 +271,7 @@ async fn a_refresh_can_be_cancelled_or_rolled_back() {
 
     test.ok("autoscaling", "StartInstanceRefresh", &group).await;
     let refused = test.call("autoscaling", "RollbackInstanceRefresh", &group).await;
-    assert_eq!(refused.field("Code"), "IrreversibleInstanceRefresh", "there is no version to go back to");
+    assert_eq!(refused.field("Code"), "IrreversibleInstanceRefresh", "there is no version to roll back to");
     test.down(&stack).await;
     test.stop().await;
 }
@@ -310,9 +310,9 @@ async fn a_failed_launch_has_the_status_message_of_aws() {
         data.push((key, value.to_owned()));
         data
     };
-    let told = async |expected: &str| {
+    let fails_with = async |expected: &str| {
         test.set_desired(1).await;
-        test.until(&format!("it is told that {expected}"), async || {
+        test.until(&format!("the launch to fail with {expected}"), async || {
             let newest = test.activities().await;
             newest.field("StatusCode") == "Failed" && newest.field("StatusMessage") == expected
         })
@@ -320,17 +320,17 @@ async fn a_failed_launch_has_the_status_message_of_aws() {
         test.set_desired(0).await;
     };
     test.new_version(with("IamInstanceProfile.Name", "nobody")).await;
-    told("Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
+    fails_with("Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name. Launching EC2 instance failed.").await;
     test.new_version(with("SecurityGroupId.1", "sg-0123456789abcdef0")).await;
-    told("The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.").await;
+    fails_with("The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.").await;
     test.new_version(with("KeyName", "vockey")).await;
-    told("The key pair 'vockey' does not exist. Launching EC2 instance failed.").await;
+    fails_with("The key pair 'vockey' does not exist. Launching EC2 instance failed.").await;
     test.new_version(with("InstanceType", "t9.micro")).await;
-    told("Invalid value 't9.micro' for InstanceType. Launching EC2 instance failed.").await;
+    fails_with("Invalid value 't9.micro' for InstanceType. Launching EC2 instance failed.").await;
 
     let template = test.ok("ec2", "DescribeLaunchTemplates", &[]).await.field("launchTemplateId");
     test.ok("ec2", "DeleteLaunchTemplate", &[("LaunchTemplateId", &template)]).await;
-    told(&format!(
+    fails_with(&format!(
         "The specified launch template, with template ID {template}, does not exist. Launching EC2 instance failed."
     ))
     .await;
@@ -485,7 +485,7 @@ async fn a_service_has_the_memory_of_its_instance_type_and_no_more() {
     let limits = status["limits"].as_str().unwrap();
     assert!(limits.starts_with("each process may have 1024 MiB of memory"), "{limits}");
 
-    // A t3.micro has a GiB.
+    // A t3.micro has 1 GiB of memory.
     assert_eq!(test.get(&stack.address, "/eat=1500").await.status, 502);
     test.until("systemd has started it again", async || {
         let answer = test.get_or_refused(&stack.address, "/pid").await;
@@ -502,7 +502,7 @@ async fn a_service_has_the_memory_of_its_instance_type_and_no_more() {
 #[tokio::test]
 async fn a_target_group_attached_later_counts_once_it_has_a_healthy_target() {
     let test = TestCompute::start_at(times(300)).await;
-    // Nothing but the group attached later could find the instances ill.
+    // Only a target group that was attached later could report the instances as unhealthy.
     let stack = test.up("/", &[("HealthCheckGracePeriod", "7200")]).await;
     let group = [("AutoScalingGroupName", "web"), ("TargetGroupARNs.member.1", stack.target_group.as_str())];
     test.ok("autoscaling", "DetachLoadBalancerTargetGroups", &group).await;

@@ -1,4 +1,4 @@
-//! DynamoDB, IAM, STS, Logs and Rekognition, as the deployer and the service use them.
+//! DynamoDB, IAM, STS, CloudWatch Logs and Rekognition, as the deployer and the service use them.
 
 #[path = "tables/answers.rs"]
 mod answers;
@@ -22,7 +22,7 @@ fn code<T: std::fmt::Debug, E: ProvideErrorMetadata, R>(
     answer.expect_err("a refusal").code().unwrap_or("none").to_owned()
 }
 
-/// The code of a refusal, and none of a success.
+/// The code of an error; empty on success.
 fn code_of<T, E: ProvideErrorMetadata, R>(answer: Result<T, aws_sdk_dynamodb::error::SdkError<E, R>>) -> String {
     answer.err().map_or_else(String::new, |refused| refused.code().unwrap_or("none").to_owned())
 }
@@ -220,10 +220,10 @@ async fn invalid_tags_are_refused_with_the_errors_of_each_service() {
         assert_eq!(log(&keys, text).await, in_logs, "{keys:?}");
         assert_eq!(row(&keys, text).await, in_dynamodb, "{keys:?}");
     }
-    // What is there counts.
+    // Existing tags count towards the limit.
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     assert_eq!(role(&keys[..50], "v").await, "");
-    assert_eq!(role(&["K1"], "v").await, "", "in IAM that is the same key");
+    assert_eq!(role(&["K1"], "v").await, "", "IAM's tag keys are case-insensitive");
     assert_eq!(role(&keys[50..], "v").await, "LimitExceeded");
     assert_eq!([log(&keys[..48], "v").await, log(&keys[50..], "v").await], ["", "TooManyTagsException"]);
     assert_eq!([row(&keys[..47], "v").await, row(&keys[50..], "v").await], ["", invalid]);
@@ -330,7 +330,7 @@ async fn a_transaction_is_atomic_and_idempotent() {
         let put = Put::builder().table_name("posts").item("user", text("ada")).item("id", text(id));
         TransactWriteItem::builder().put(put.condition_expression("attribute_not_exists(id)").build().unwrap()).build()
     };
-    // A number cannot be added to a text, which only shows when it is tried.
+    // A number cannot be added to a string, which DynamoDB only detects when it applies the update.
     let impossible = Update::builder()
         .table_name("posts")
         .key("user", text("ada"))
@@ -356,7 +356,7 @@ async fn a_transaction_is_atomic_and_idempotent() {
     let twice =
         client.transact_write_items().transact_items(put("2")).transact_items(put("3")).client_request_token("x");
     twice.clone().send().await.unwrap();
-    twice.send().await.expect("the same transaction has been made already");
+    twice.send().await.expect("a repeated transaction succeeds");
     let other = client.transact_write_items().transact_items(put("4")).client_request_token("x").send().await;
     assert_eq!(code(other), "IdempotentParameterMismatchException");
     let aws = aws.restarted().await;
@@ -374,7 +374,7 @@ async fn a_page_is_a_megabyte_and_segments_share_the_table() {
     }
     let first = client.scan().table_name("posts").send().await.unwrap();
     assert!((8..=10).contains(&first.count()) && first.last_evaluated_key().is_some(), "{}", first.count());
-    // What a filter leaves out has been read all the same.
+    // Items excluded by a filter count as scanned.
     let none = client.scan().table_name("posts").filter_expression("attribute_exists(image)").send().await.unwrap();
     assert_eq!((none.count(), none.scanned_count()), (0, first.count()));
     assert!(none.last_evaluated_key().is_some());
@@ -507,8 +507,8 @@ async fn a_role_has_its_path_its_tags_and_its_policies() {
     let refused = iam.delete_role().role_name("web").send().await.unwrap_err();
     assert_eq!(refused.message(), Some("Cannot delete entity, must detach all policies first."));
     iam.detach_role_policy().role_name("web").policy_arn(basic).send().await.unwrap();
-    let nobody = iam.attach_role_policy().role_name("web").policy_arn("arn:aws:iam::aws:policy/Nothing").send().await;
-    assert_eq!(code(nobody), "NoSuchEntity");
+    let unknown = iam.attach_role_policy().role_name("web").policy_arn("arn:aws:iam::aws:policy/Nothing").send().await;
+    assert_eq!(code(unknown), "NoSuchEntity");
     assert_eq!(code(iam.delete_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
     assert_eq!(code(iam.get_role_policy().role_name("web").policy_name("uses").send().await), "NoSuchEntity");
     iam.delete_role().role_name("web").send().await.unwrap();
@@ -529,12 +529,13 @@ async fn invalid_iam_input_is_refused_with_the_errors_of_iam() {
     ] {
         assert_eq!(code(create(name, trust).await), expected, "{name}");
     }
-    let nobody = TRUST.replace(r#""Service":"ec2.amazonaws.com""#, r#""AWS":"arn:aws:iam::000000000000:role/nobody""#);
-    let refused = create("web", &nobody).await.unwrap_err();
+    let by_unknown_role =
+        TRUST.replace(r#""Service":"ec2.amazonaws.com""#, r#""AWS":"arn:aws:iam::000000000000:role/nobody""#);
+    let refused = create("web", &by_unknown_role).await.unwrap_err();
     assert!(refused.message().unwrap().starts_with("Invalid principal in policy"), "{refused:?}");
     create("web", TRUST).await.unwrap();
     create("nobody", TRUST).await.unwrap();
-    create("third", &nobody).await.unwrap();
+    create("third", &by_unknown_role).await.unwrap();
     let put = iam.put_role_policy().role_name("web").policy_name("uses").policy_document(r#"{"Version":"2012-10-17"}"#);
     let refused = put.send().await.unwrap_err();
     assert_eq!(
@@ -621,7 +622,10 @@ async fn the_caller_is_identified_and_roles_can_be_assumed() {
     let keys = session.credentials().unwrap();
     let token = Some(keys.session_token().to_owned());
     let config = clients::config_of(&aws.endpoint(), keys.access_key_id(), keys.secret_access_key(), token).await;
-    assert!(aws_sdk_iam::Client::new(&config).list_roles().send().await.is_ok(), "the owner's session owns as well");
+    assert!(
+        aws_sdk_iam::Client::new(&config).list_roles().send().await.is_ok(),
+        "a session of the owner has all permissions"
+    );
     let wrong = clients::config_of(&aws.endpoint(), local::ACCESS_KEY, "guess", None).await;
     assert_eq!(code(aws_sdk_sts::Client::new(&wrong).get_caller_identity().send().await), "SignatureDoesNotMatch");
     aws.stop().await;

@@ -1,4 +1,4 @@
-//! Large objects: they go to the disk and come from it piece by piece, and leave nothing behind where they are refused.
+//! Large objects are written to disk and read from it piece by piece, and a refused upload leaves nothing behind.
 
 #[path = "support/presign.rs"]
 mod presign;
@@ -27,13 +27,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const BUCKET: &str = "large-objects";
-/// A size that no machine notices on its disk, and that would show in the memory of a server that holds it.
+/// Small enough for any machine's disk, and large enough to show in the memory of a server that would hold it.
 const LARGE: u64 = 200 << 20;
-/// What the server may have had in memory at most, in kilobytes.
+/// The maximum peak memory of the server, in kilobytes.
 const MEMORY_KB: u64 = 120 << 10;
 const PIECE: usize = 1 << 20;
 
-/// The bytes of an object of any size, each piece of them different, without the object.
+/// Generates the bytes of an object of any size, each piece of them different, without holding the object.
 struct Bytes {
     piece: Vec<u8>,
     size: u64,
@@ -49,7 +49,7 @@ impl Bytes {
         Bytes { piece: piece.collect(), size }
     }
 
-    /// The piece of this number, of which there are as many as fit.
+    /// Returns a piece by its number; `None` beyond the end.
     fn piece(&mut self, number: u64) -> Option<&[u8]> {
         let begin = number * PIECE as u64;
         let size = self.size.checked_sub(begin).filter(|left| *left > 0)?.min(PIECE as u64) as usize;
@@ -65,7 +65,7 @@ impl Bytes {
         }
     }
 
-    /// Some of them, in memory.
+    /// Returns a range of the bytes, in memory.
     fn range(&mut self, range: std::ops::Range<u64>) -> Vec<u8> {
         let mut bytes = Vec::new();
         for number in range.start / PIECE as u64..range.end.div_ceil(PIECE as u64) {
@@ -130,7 +130,7 @@ impl Mode {
     }
 }
 
-/// What is wrong with an upload.
+/// The fault in an upload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Wrong {
     Nothing,
@@ -140,7 +140,7 @@ enum Wrong {
     ChunkSignature,
     Trailer,
     TrailerSignature,
-    /// More, or fewer, bytes than the decoded length says.
+    /// More, or fewer, bytes than the decoded length announces.
     TooLong,
     TooShort,
     NoDecodedLength,
@@ -176,11 +176,11 @@ fn params<'a>(identity: &'a Identity, time: SystemTime) -> v4::SigningParams<'a,
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     let builder = v4::SigningParams::builder().identity(identity).region("us-east-1").name("s3");
-    builder.time(time).settings(settings).build().expect("everything is said")
+    builder.time(time).settings(settings).build().expect("all signing parameters are set")
 }
 
 impl Put<'_> {
-    /// Sends the upload over a connection, which stays; nothing comes back where it was cut.
+    /// Sends the upload over a connection, which stays open; returns `None` if it was cut.
     async fn send(&self, line: &mut TcpStream, bytes: &mut Bytes) -> Option<Answer> {
         let Put { endpoint, path, mode, wrong, headers } = *self;
         let host = endpoint.strip_prefix("http://").expect("an address");
@@ -218,7 +218,7 @@ impl Put<'_> {
             let chunk = bytes::Bytes::copy_from_slice(chunk);
             v4::sign_chunk(&chunk, last, &params(&identity, time)).expect("it can be signed").into_parts().1
         };
-        // Every chunk's head has the same length, so that the length of all is known before.
+        // Every chunk header has the same length, so that the total length is known in advance.
         let head_of = |size: usize, signature: Option<&str>| match signature {
             Some(signature) => format!("{size:06x};chunk-signature={signature}\r\n"),
             None => format!("{size:06x}\r\n"),
@@ -237,14 +237,14 @@ impl Put<'_> {
             + pieces * (head_of(PIECE, example).len() as u64 + 2)
             + (head_of(0, example).len() + trailer_length + 2) as u64;
         head += &format!("content-length: {}\r\n\r\n", if mode.is_chunked() { wrapped } else { length });
-        line.write_all(head.as_bytes()).await.expect("it listens");
+        line.write_all(head.as_bytes()).await.expect("the server accepts it");
 
         let mut number = 0;
         while let Some(piece) = bytes.piece(number) {
             let mut piece = piece.to_vec();
             let is_middle = number == pieces / 2;
             if is_middle && wrong == Wrong::Cut {
-                line.shutdown().await.expect("it listens");
+                line.shutdown().await.expect("the server accepts it");
                 return None;
             }
             if mode.is_signed_by_chunk() {
@@ -253,13 +253,14 @@ impl Put<'_> {
             if is_middle && wrong == Wrong::Byte {
                 piece[9] ^= 1;
             }
-            let said = if is_middle && wrong == Wrong::ChunkSignature { no_signature.clone() } else { last.clone() };
+            let signature_sent =
+                if is_middle && wrong == Wrong::ChunkSignature { no_signature.clone() } else { last.clone() };
             if mode.is_chunked() {
-                let head = head_of(piece.len(), example.map(|_| said.as_str()));
-                line.write_all(head.as_bytes()).await.expect("it listens");
+                let head = head_of(piece.len(), example.map(|_| signature_sent.as_str()));
+                line.write_all(head.as_bytes()).await.expect("the server accepts it");
                 piece.extend_from_slice(b"\r\n");
             }
-            line.write_all(&piece).await.expect("it listens");
+            line.write_all(&piece).await.expect("the server accepts it");
             number += 1;
         }
         if mode.is_chunked() {
@@ -268,35 +269,36 @@ impl Put<'_> {
             }
             let mut end = head_of(0, example.map(|_| last.as_str()));
             if mode.has_trailer() {
-                let said = if wrong == Wrong::Trailer { "AAAAAA==" } else { &crc };
-                end += &format!("x-amz-checksum-crc32:{said}\r\n");
+                let checksum = if wrong == Wrong::Trailer { "AAAAAA==" } else { &crc };
+                end += &format!("x-amz-checksum-crc32:{checksum}\r\n");
                 if mode == Mode::ChunksAndTrailer {
                     let mut trailers = aws_smithy_runtime_api::http::Headers::new();
-                    trailers.insert("x-amz-checksum-crc32", said.to_owned());
+                    trailers.insert("x-amz-checksum-crc32", checksum.to_owned());
                     let signed =
                         v4::sign_trailer(&trailers, &last, &params(&identity, time)).expect("it can be signed");
-                    let said = if wrong == Wrong::TrailerSignature { &no_signature } else { signed.signature() };
-                    end += &format!("x-amz-trailer-signature:{said}\r\n");
+                    let signature_sent =
+                        if wrong == Wrong::TrailerSignature { &no_signature } else { signed.signature() };
+                    end += &format!("x-amz-trailer-signature:{signature_sent}\r\n");
                 }
             }
-            line.write_all((end + "\r\n").as_bytes()).await.expect("it listens");
+            line.write_all((end + "\r\n").as_bytes()).await.expect("the server accepts it");
         }
         Some(answer(line).await)
     }
 
     async fn alone(&self, bytes: &mut Bytes) -> Answer {
-        self.send(&mut connect(self.endpoint).await, bytes).await.expect("it is answered")
+        self.send(&mut connect(self.endpoint).await, bytes).await.expect("the server answers")
     }
 }
 
 async fn connect(endpoint: &str) -> TcpStream {
-    TcpStream::connect(endpoint.strip_prefix("http://").expect("an address")).await.expect("it listens")
+    TcpStream::connect(endpoint.strip_prefix("http://").expect("an address")).await.expect("the server accepts it")
 }
 
 async fn answer(line: &mut TcpStream) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.push(line.read_u8().await.expect("it answers"));
+        head.push(line.read_u8().await.expect("the server answers"));
     }
     let head = String::from_utf8(head).expect("heads are text");
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
@@ -307,17 +309,17 @@ async fn answer(line: &mut TcpStream) -> Answer {
         .collect();
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
     let mut body = vec![0; length];
-    line.read_exact(&mut body).await.expect("it answers");
+    line.read_exact(&mut body).await.expect("the server answers");
     Answer { status, headers, body: String::from_utf8(body).expect("answers to uploads are text") }
 }
 
-/// Compares an object with what it should be, piece by piece.
+/// Compares an object with the expected bytes, piece by piece.
 async fn compare(mut body: ByteStream, bytes: &mut Bytes, what: &str) {
     let (mut number, mut waiting) = (0, Vec::new());
-    while let Some(part) = body.try_next().await.expect("it arrives whole") {
+    while let Some(part) = body.try_next().await.expect("the body arrives completely") {
         waiting.extend_from_slice(&part);
         while let Some(piece) = bytes.piece(number).filter(|piece| waiting.len() >= piece.len()) {
-            assert!(waiting[..piece.len()] == *piece, "{what}: piece {number} is another");
+            assert!(waiting[..piece.len()] == *piece, "{what}: piece {number} differs");
             waiting.drain(..piece.len());
             number += 1;
         }
@@ -335,7 +337,7 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files with bytes of objects, and of uploads that are arriving.
+/// The files with the bytes of objects, and of uploads in progress.
 fn bytes_on_disk(dir: &Path) -> Vec<PathBuf> {
     let mut files = files_below(&dir.join("state/objects"));
     files.extend(files_below(&dir.join("state/uploads")));
@@ -394,7 +396,7 @@ async fn put_large(server: &Server, mode: Mode, bytes: &mut Bytes) {
     assert_eq!((put.status, put.headers["etag"].as_str()), (200, etag.as_str()), "{mode:?}: {}", put.body);
 }
 
-/// An object of two uploaded parts and a copied one, and a copy of it.
+/// Creates an object of two uploaded parts and a copied one, and a copy of it.
 async fn in_parts(server: &Server, s3: &aws_sdk_s3::Client, bytes: &mut Bytes) {
     let upload = s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
     let id = upload.upload_id().unwrap();
@@ -426,7 +428,7 @@ async fn in_parts(server: &Server, s3: &aws_sdk_s3::Client, bytes: &mut Bytes) {
             let part = get(key, number * first.size, (number + 1) * first.size).await.unwrap();
             compare(part.body, &mut first, key).await;
         }
-        // The third part begins where a piece of its source does.
+        // The third part begins at a piece boundary of its source.
         let there = get(key, 2 * first.size, 2 * first.size + (20 << 20)).await.unwrap();
         assert!(there.body.collect().await.unwrap().into_bytes() == bytes.range(begin..begin + (20 << 20)), "{key}");
         let size = s3.head_object().bucket(BUCKET).key(key).send().await.unwrap().content_length();
@@ -501,7 +503,7 @@ async fn a_large_upload_without_a_checksum_gets_the_default_one() {
         assert_eq!(large.status, 200, "{}", large.body);
         let sum = large.headers[header].clone();
         assert!(header != "x-amz-checksum-crc32" || sum == bytes.crc32(), "{sum}");
-        // A client that sends it, too, is not refused.
+        // A client that sends the checksum as well is accepted.
         let put = Put { headers: &[(header, sum.as_str())], ..put };
         assert_eq!(put.alone(&mut bytes).await.status, 200, "{header}");
     }
@@ -598,7 +600,7 @@ async fn a_damaged_block_of_a_large_object_is_never_served() {
     };
     let range = |range: &str| s3.get_object().bucket(BUCKET).key("key").range(range).send();
     damage(8 << 20);
-    // All that arrives is right, and it is not taken for the whole.
+    // Everything that arrives is correct, but the transfer ends with an error.
     let mut body = s3.get_object().bucket(BUCKET).key("key").send().await.unwrap().body;
     let mut arrived = Vec::new();
     let fault = loop {

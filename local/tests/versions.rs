@@ -1,4 +1,4 @@
-//! What buckets keep of their objects' past.
+//! The versions that buckets keep of their objects.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -28,7 +28,7 @@ async fn put(s3: &Client, text: &'static str) -> Option<String> {
     s3.put_object().bucket(BUCKET).key(KEY).body(body).send().await.unwrap().version_id
 }
 
-/// Text and version of the object, or of one version of it.
+/// The text and version of the object, or of one version of it.
 async fn get(s3: &Client, version: Option<&str>) -> (String, Option<String>) {
     let got = s3.get_object().bucket(BUCKET).key(KEY).set_version_id(version.map(str::to_owned)).send().await.unwrap();
     let head = s3.head_object().bucket(BUCKET).key(KEY).set_version_id(version.map(str::to_owned));
@@ -37,7 +37,7 @@ async fn get(s3: &Client, version: Option<&str>) -> (String, Option<String>) {
     (String::from_utf8(got.body.collect().await.unwrap().to_vec()).unwrap(), version)
 }
 
-/// The ids of all versions and of all delete markers, the newest first; that of what is on top ends in a star.
+/// The ids of all versions and of all delete markers, newest first; the latest one is marked with a star.
 async fn listed(s3: &Client) -> (Vec<String>, Vec<String>) {
     let found = s3.list_object_versions().bucket(BUCKET).send().await.unwrap();
     let shown = |id: Option<&str>, latest: Option<bool>| {
@@ -52,7 +52,7 @@ fn top(id: &str) -> String {
     format!("{id}*")
 }
 
-/// Status, code and the delete marker that a refusal tells of.
+/// The status, the code, and the id of the delete marker in an error.
 fn refused<T: std::fmt::Debug, E: ProvideErrorMetadata + std::fmt::Debug>(
     answer: Result<T, SdkError<E>>,
 ) -> (u16, Option<String>, Option<String>) {
@@ -83,13 +83,16 @@ async fn objects_from_before_versioning_are_the_null_version() {
     assert_eq!(deleted.delete_marker(), Some(true));
     let marker = deleted.version_id().unwrap();
     let gone = s3.get_object().bucket(BUCKET).key(KEY);
-    let told = Some(marker.to_owned());
-    assert_eq!(refused(gone.clone().send().await), (404, Some("NoSuchKey".into()), told.clone()));
-    assert_eq!(refused(gone.clone().version_id(marker).send().await), (405, Some("MethodNotAllowed".into()), told));
+    let marker_id = Some(marker.to_owned());
+    assert_eq!(refused(gone.clone().send().await), (404, Some("NoSuchKey".into()), marker_id.clone()));
+    assert_eq!(
+        refused(gone.clone().version_id(marker).send().await),
+        (405, Some("MethodNotAllowed".into()), marker_id)
+    );
     assert_eq!(refused(gone.version_id("none").send().await), (404, Some("NoSuchVersion".into()), None));
     let four = put(&s3, "four").await.unwrap();
 
-    // All of it is on disk.
+    // All of it is stored on disk.
     let expected = (vec![top(&four), three.clone(), two.clone(), "null".to_owned()], vec![marker.to_owned()]);
     assert_eq!(listed(&s3).await, expected);
     let aws = aws.restarted().await;
@@ -99,7 +102,7 @@ async fn objects_from_before_versioning_are_the_null_version() {
         assert_eq!(get(&s3, Some(id)).await, (text.to_owned(), Some(id.to_owned())));
     }
 
-    // What is deleted for good uncovers what was below it.
+    // Permanently deleting a version uncovers the previous one.
     let delete = s3.delete_object().bucket(BUCKET).key(KEY);
     let deleted = delete.clone().version_id(&four).send().await.unwrap();
     assert_eq!((deleted.version_id(), deleted.delete_marker()), (Some(four.as_str()), None));
@@ -131,7 +134,7 @@ async fn with_versioning_suspended_only_the_null_version_is_replaced() {
     assert_eq!(upload(&s3, "in parts").await, None);
     assert_eq!(get(&s3, Some("null")).await, ("in parts".to_owned(), null.clone()));
 
-    // An older version comes back by being copied, and a version may be copied onto itself.
+    // An older version is restored by copying it, and a version may be copied onto itself.
     let source = format!("{BUCKET}/Zo%C3%A9/a%20b");
     let copy = s3.copy_object().bucket(BUCKET).key(KEY);
     let copied = copy.clone().copy_source(format!("{source}?versionId={first}")).send().await.unwrap();
@@ -156,14 +159,15 @@ async fn with_versioning_suspended_only_the_null_version_is_replaced() {
     let one = |id: &str| ObjectIdentifier::builder().key(KEY).version_id(id).build().unwrap();
     let delete = Delete::builder().objects(one(&first)).objects(one("null")).build().unwrap();
     let deleted = s3.delete_objects().bucket(BUCKET).delete(delete).send().await.unwrap();
-    let told: Vec<_> = deleted.deleted().iter().map(|one| (one.version_id(), one.delete_marker_version_id())).collect();
-    assert_eq!(told, [(Some(first.as_str()), None), (Some("null"), Some("null"))]);
+    let results: Vec<_> =
+        deleted.deleted().iter().map(|one| (one.version_id(), one.delete_marker_version_id())).collect();
+    assert_eq!(results, [(Some(first.as_str()), None), (Some("null"), Some("null"))]);
     assert_eq!(listed(&s3).await, (vec![], vec![]));
     s3.delete_bucket().bucket(BUCKET).send().await.unwrap();
     aws.stop().await;
 }
 
-/// The same as `put`, by an upload in parts.
+/// Like `put`, with a multipart upload.
 async fn upload(s3: &Client, text: &'static str) -> Option<String> {
     let begun = s3.create_multipart_upload().bucket(BUCKET).key(KEY).send().await.unwrap();
     let id = begun.upload_id().unwrap();

@@ -1,4 +1,4 @@
-//! What must not be lost, and how each kind of it is written and read.
+//! The kinds of state that must not be lost, and how each is written and read.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,11 +20,11 @@ use fastrand::Rng;
 
 use testkit::clients;
 
-/// What must not be lost, each kept in a way of its own.
+/// The kinds of state that must not be lost, each stored in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Item,
-    /// An item that counts: no write may be lost, and none may count twice.
+    /// An item that counts: no write may be lost, and none may be applied twice.
     Counter,
     Table,
     Object,
@@ -71,7 +71,7 @@ pub const KINDS: [Kind; 21] = [
     Kind::AutoScalingGroup,
     Kind::LoadBalancer,
 ];
-/// Writers at the same time, each with names of its own, so that it knows what they hold.
+/// The number of concurrent writers. Each has its own names, so that it knows what they hold.
 pub const WRITERS: usize = 4;
 pub const NAMES: usize = 3;
 pub const BUCKET: &str = "kept";
@@ -83,7 +83,7 @@ const ROLE: &str = "arn:aws:iam::000000000000:role/kept";
 pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 impl Kind {
-    /// Whether it is made and deleted, and never changed in between.
+    /// Whether it is only created and deleted, and never changed in between.
     pub fn comes_and_goes(self) -> bool {
         matches!(
             self,
@@ -101,7 +101,7 @@ impl Kind {
     }
 }
 
-/// The next value of something that holds `old`.
+/// Returns the next value of a name that holds `old`.
 pub fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<String> {
     let text = |random: &mut Rng, most: usize| {
         let length = random.usize(1..most);
@@ -119,7 +119,7 @@ pub fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<Stri
         {
             None
         }
-        // Enough to fill the log of items again and again.
+        // Enough to fill the log of items several times.
         Kind::Item => Some(text(random, 60_000)),
         Kind::Object | Kind::Part | Kind::CompletedUpload => Some(text(random, 200_000)),
         kind if kind.comes_and_goes() => old.is_none().then(|| text(random, 60)),
@@ -127,7 +127,7 @@ pub fn new_value(kind: Kind, old: Option<&str>, random: &mut Rng) -> Option<Stri
     }
 }
 
-/// How a value looks when it is read: of a part only the checksum can be.
+/// Returns the form in which a value is read back: for a part, only its checksum can be read.
 pub fn shown(kind: Kind, value: Option<&str>) -> Option<String> {
     value.map(|text| if kind == Kind::Part { md5(text) } else { text.to_owned() })
 }
@@ -141,7 +141,7 @@ fn part_number(name: &str) -> i32 {
     name.bytes().filter(u8::is_ascii_digit).fold(1, |number, digit| number * 10 + i32::from(digit - b'0'))
 }
 
-/// A client of each service, and the upload whose parts are written.
+/// A client of each service, and the id of the upload whose parts are written.
 #[derive(Clone)]
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
@@ -155,7 +155,7 @@ pub struct Clients {
     upload: String,
 }
 
-/// Makes what the writers write to. Returns the id of an upload.
+/// Creates the resources that the writers need. Returns the id of an upload.
 pub async fn prepare(config: &SdkConfig) -> String {
     let world = Clients::new(config, "");
     table(&world.dynamodb).await;
@@ -167,13 +167,13 @@ pub async fn prepare(config: &SdkConfig) -> String {
     world.iam.create_role().role_name("kept").assume_role_policy_document(TRUST).send().await.unwrap();
     world.new_template("kept", "for groups").await.unwrap();
     for number in 0..WRITERS {
-        // Of permissions that are added to one function at once some are lost.
+        // One function per writer: concurrent changes to one function's permissions overwrite each other.
         world.new_function(&format!("kept-{number}"), "").await.unwrap();
         for name in 0..NAMES {
             let name = format!("writer-{number}-{name}");
             world.logs.create_log_stream().log_group_name("kept").log_stream_name(&name).send().await.unwrap();
             world.s3.put_object().bucket(BUCKET).key(format!("tagged/{name}")).send().await.unwrap();
-            world.s3.create_bucket().bucket(noted(&name)).send().await.unwrap();
+            world.s3.create_bucket().bucket(notified_bucket(&name)).send().await.unwrap();
         }
     }
     let upload = world.s3.create_multipart_upload().bucket(BUCKET).key("parts").send().await.unwrap();
@@ -192,18 +192,18 @@ pub fn new_table(dynamodb: &aws_sdk_dynamodb::Client, name: &str) -> CreateTable
     create.key_schema(key).attribute_definitions(attribute.build().unwrap())
 }
 
-/// The bucket whose notifications are written under this name.
-fn noted(name: &str) -> String {
+/// The bucket whose notifications represent this name.
+fn notified_bucket(name: &str) -> String {
     format!("noted-{name}")
 }
 
-/// The function whose permissions the writer of this name writes.
-fn permitted(name: &str) -> String {
+/// The function whose permissions represent this name.
+fn permitted_function(name: &str) -> String {
     let writer = name.split('-').nth(1).unwrap_or_default();
     format!("kept-{writer}")
 }
 
-/// A zip with this program.
+/// A zip file with this program.
 pub fn zip_of(bootstrap: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -213,7 +213,7 @@ pub fn zip_of(bootstrap: &[u8]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// What was found, or nothing if the answer has the code of what is absent.
+/// Returns the answer, or `None` if its error has the code `absent`.
 pub fn found<T, E, R>(answer: Result<T, SdkError<E, R>>, absent: &str) -> Result<Option<T>, Fault>
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -226,7 +226,7 @@ where
     }
 }
 
-/// Asks until it is so; the end of the server ends it, too.
+/// Polls until the condition is true; fails if the server ends.
 async fn until<F: Future<Output = Result<bool, Fault>>>(mut is_so: impl FnMut() -> F) -> Result<(), Fault> {
     while !is_so().await? {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -249,7 +249,7 @@ impl Clients {
         }
     }
 
-    /// Lets `name` hold this value, or nothing.
+    /// Makes `name` hold this value, or deletes it.
     pub async fn write(&self, kind: Kind, name: &str, value: Option<&str>) -> Result<(), Fault> {
         match kind {
             Kind::Item | Kind::Counter | Kind::Table => self.write_in_dynamodb(kind, name, value).await,
@@ -341,7 +341,7 @@ impl Clients {
                 };
                 let rules = value.map(function).transpose()?.map(|rule| vec![rule]);
                 let rules = NotificationConfiguration::builder().set_lambda_function_configurations(rules).build();
-                let put = s3.put_bucket_notification_configuration().bucket(noted(name));
+                let put = s3.put_bucket_notification_configuration().bucket(notified_bucket(name));
                 put.skip_destination_validation(true).notification_configuration(rules).send().await?;
             }
             (_, None) => drop(s3.delete_bucket().bucket(name).send().await?),
@@ -349,7 +349,7 @@ impl Clients {
                 let tag = aws_sdk_s3::types::Tag::builder().key("v").value(value).build()?;
                 let tagged = CreateBucketConfiguration::builder().tags(tag).build();
                 let create = s3.create_bucket().bucket(name).create_bucket_configuration(tagged);
-                // A name that was just given up is not free at once.
+                // The name of a deleted bucket is not free immediately.
                 until(async || Ok(found(create.clone().send().await, "OperationAborted")?.is_some())).await?;
             }
         }
@@ -396,10 +396,10 @@ impl Clients {
             (Kind::Function, None) => drop(lambda.delete_function().function_name(name).send().await?),
             (Kind::Function, Some(value)) => self.new_function(name, value).await?,
             (_, None) => {
-                lambda.remove_permission().function_name(permitted(name)).statement_id(name).send().await?;
+                lambda.remove_permission().function_name(permitted_function(name)).statement_id(name).send().await?;
             }
             (_, Some(value)) => {
-                let add = lambda.add_permission().function_name(permitted(name)).statement_id(name);
+                let add = lambda.add_permission().function_name(permitted_function(name)).statement_id(name);
                 let add = add.principal("s3.amazonaws.com").action("lambda:InvokeFunction");
                 add.source_arn(format!("arn:aws:s3:::{value}")).send().await?;
             }
@@ -446,7 +446,7 @@ impl Clients {
         Ok(())
     }
 
-    /// An image for the processors that instance types have unless they say otherwise.
+    /// An image for x86-64, the architecture of instance types unless they say otherwise.
     pub async fn image(&self) -> Result<String, Fault> {
         let x86 = aws_sdk_ec2::types::Filter::builder().name("architecture").values("x86_64").build();
         let images = self.ec2.describe_images().filters(x86).send().await?;
@@ -493,7 +493,7 @@ impl Clients {
         Ok(())
     }
 
-    /// What `name` holds.
+    /// Returns the value that `name` holds.
     pub async fn read(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
         match kind {
             Kind::Item | Kind::Counter | Kind::Table => self.read_in_dynamodb(kind, name).await,
@@ -559,7 +559,7 @@ impl Clients {
 
     async fn read_bucket(&self, kind: Kind, name: &str) -> Result<Option<String>, Fault> {
         if kind == Kind::Notification {
-            let got = self.s3.get_bucket_notification_configuration().bucket(noted(name)).send().await?;
+            let got = self.s3.get_bucket_notification_configuration().bucket(notified_bucket(name)).send().await?;
             return Ok(got.lambda_function_configurations().first().and_then(|rule| rule.id.clone()));
         }
         let tags = found(self.s3.get_bucket_tagging().bucket(name).send().await, "NoSuchBucket")?;
@@ -594,7 +594,7 @@ impl Clients {
             let function = found(lambda.get_function_configuration().function_name(name).send().await, absent)?;
             return Ok(function.and_then(|function| function.description));
         }
-        let policy = found(lambda.get_policy().function_name(permitted(name)).send().await, absent)?;
+        let policy = found(lambda.get_policy().function_name(permitted_function(name)).send().await, absent)?;
         let Some(policy) = policy.and_then(|found| found.policy) else {
             return Ok(None);
         };

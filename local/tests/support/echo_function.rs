@@ -1,4 +1,4 @@
-//! A function for tests: it does what its event says, with nothing but the standard library.
+//! A function for tests: it does what its event says, using only the standard library.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn main() {
     }
 }
 
-/// The event is a JSON string such as `"env NAME"`; any other event is printed and given back.
+/// The event is a JSON string such as `"env NAME"`; any other event is printed and returned.
 fn act(event: &str) -> (&'static str, String) {
     let words: Vec<&str> = event.trim_matches('"').split(' ').collect();
     match words.as_slice() {
@@ -46,7 +46,7 @@ fn act(event: &str) -> (&'static str, String) {
         ["sleep"] => loop {
             std::thread::park();
         },
-        // Two of these can only be answered when two processes run at the same time.
+        // Two of these events can only be answered if two processes run at the same time.
         ["meet", address] => {
             let mut other = TcpStream::connect(address).expect("the test listens");
             let mut word = [0];
@@ -60,7 +60,7 @@ fn act(event: &str) -> (&'static str, String) {
     }
 }
 
-/// Has so many megabytes of memory for a while, and says how many bytes of them it finds.
+/// Allocates this many megabytes of memory for a while, and returns the number of bytes found in them.
 fn held(megabytes: &str) -> usize {
     let bytes = vec![1_u8; megabytes.parse::<usize>().expect("a number") << 20];
     std::thread::sleep(Duration::from_millis(100));

@@ -1,6 +1,6 @@
-//! A local AWS in a process of its own, for tests that kill it: `local-aws DIRECTORY`.
+//! A local AWS in its own process, for tests that kill it: `local-aws DIRECTORY`.
 //!
-//! It says where it is and ends in order when its input does.
+//! It prints its address, and stops gracefully when its stdin is closed.
 
 use std::io::Read;
 

@@ -1,7 +1,6 @@
-"""The whole Postagram stack by boto3 on the AWS at the endpoint given: made, read back, used, deleted.
+"""Creates, reads back, uses and deletes the whole Postagram stack with boto3 on the AWS at the given endpoint.
 
-Everything here is as one would write it for the real AWS; only where things have to be waited for, the patience is
-that of a laptop.
+Everything is written as for the real AWS, except that the waits are short enough for a laptop.
 """
 
 import base64
@@ -94,7 +93,7 @@ def listed(key="Key", value="Value"):
 
 
 def same(found, wanted, what):
-    """What is wanted is found; AWS may say more than was asked for."""
+    """Asserts that `found` contains everything in `wanted`; AWS may return more."""
     if isinstance(wanted, dict):
         for key, value in wanted.items():
             assert key in found, f"{what}: {key} is missing in {found}"
@@ -122,7 +121,7 @@ def refused(code, call, **arguments):
 
 
 def not_implemented(call, **arguments):
-    """What is not done here is refused by its name."""
+    """Asserts that an unsupported call is refused by name."""
     try:
         call(**arguments)
     except ClientError as fault:
@@ -344,7 +343,7 @@ class Stack:
         same(activity, {"StatusCode": "Successful"}, "activity")
 
     def asked(self):
-        """What ordinary clients ask beside the calls above."""
+        """Makes other calls that ordinary clients make."""
         group = SCALING.describe_auto_scaling_groups(AutoScalingGroupNames=[f"{NAME}-web"])["AutoScalingGroups"][0]
         same(group, {
             "TrafficSources": [{"Identifier": self.targets, "Type": "elbv2"}],
@@ -472,7 +471,7 @@ class Stack:
 
 
 def enable_backups(table, recovery):
-    """A new table always refuses at first (docs/aws.md §2.3)."""
+    """Retries, because a new table always refuses this call at first (docs/aws.md §2.3)."""
     for _ in range(50):
         try:
             return DYNAMODB.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)

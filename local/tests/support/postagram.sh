@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole Postagram stack by the AWS CLI on the AWS at the endpoint given: made, read back, used, deleted.
+# Creates, reads back, uses and deletes the whole Postagram stack with the AWS CLI on the AWS at the given endpoint.
 set -euo pipefail
 
 aws=$1
@@ -8,7 +8,7 @@ export AWS_ENDPOINT_URL=$2 AWS_ACCESS_KEY_ID=LOCALACCESSKEY000000 AWS_SECRET_ACC
 export AWS_DEFAULT_REGION=us-east-1 AWS_DEFAULT_OUTPUT=text AWS_PAGER='' AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
 aws() { command "$aws" "$@"; }
 
-# is WHAT WANTED COMMAND...: what is read back is what was asked for.
+# is WHAT WANTED COMMAND...: fails unless the command prints exactly WANTED.
 is() {
   local what=$1 wanted=$2 found
   shift 2
@@ -19,7 +19,7 @@ is() {
   fi
 }
 
-# until_is WHAT WANTED COMMAND...: the same of what takes its time.
+# until_is WHAT WANTED COMMAND...: repeats the command until it prints WANTED.
 until_is() {
   local what=$1 wanted=$2 found=''
   shift 2
@@ -88,7 +88,7 @@ aws iam add-role-to-instance-profile --instance-profile-name postagram-ec2 --rol
 is 'the role' postagram-ec2 aws iam get-instance-profile --instance-profile-name postagram-ec2 \
   --query 'InstanceProfile.Roles[0].RoleName'
 
-# A function, and what tells it of uploads
+# A function, and its notifications of uploads
 group=/aws/lambda/postagram-labeler
 aws logs create-log-group --log-group-name $group
 aws logs put-retention-policy --log-group-name $group --retention-in-days 14
@@ -124,7 +124,7 @@ aws s3 cp --only-show-errors "$dir/é 1.jpg" "s3://$images/ada/é 2.jpg"
 until_is 'the upload in the log' 1 aws logs filter-log-events --log-group-name $group --filter-pattern '%C3%A9+2.jpg' \
   --query 'length(events)'
 
-# What a service stands on
+# The resources of a service
 vpc=$(aws ec2 describe-vpcs --filters Name=is-default,Values=true --query 'Vpcs[0].VpcId')
 read -r one two _ <<<"$(aws ec2 describe-subnets --filters "Name=vpc-id,Values=$vpc" --query 'Subnets[].SubnetId')"
 firewall=$(aws ec2 create-security-group --group-name postagram-web --description web --vpc-id "$vpc" --query GroupId)
@@ -145,13 +145,13 @@ aws autoscaling create-auto-scaling-group --auto-scaling-group-name postagram-we
 is 'the group' 4 aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names postagram-web \
   --query 'AutoScalingGroups[0].MaxSize'
 
-# And away with it
+# Deletion
 aws autoscaling delete-auto-scaling-group --auto-scaling-group-name postagram-web --force-delete
 until_is 'the number of groups' 0 aws autoscaling describe-auto-scaling-groups --query 'length(AutoScalingGroups)'
 aws elbv2 delete-load-balancer --load-balancer-arn "$balancer"
 aws elbv2 delete-target-group --target-group-arn "$targets"
 aws ec2 delete-launch-template --launch-template-name postagram-web >/dev/null
-# Answers "true" in newer versions, nothing in older ones.
+# Newer versions of the CLI print "true", older ones nothing.
 gone() { aws ec2 delete-security-group --group-id "$firewall" >/dev/null && echo gone; }
 until_is 'the firewall' gone gone
 refused BucketNotEmpty aws s3api delete-bucket --bucket "$images"

@@ -1,8 +1,8 @@
-//! Presigned addresses.
+//! Presigned URLs.
 
 use local::{ACCESS_KEY, SECRET_KEY};
 
-/// An address signed as presigned ones are, whatever it asks for.
+/// Signs any URL in the way of presigned ones.
 pub fn presign(method: &reqwest::Method, url: &str, life: std::time::Duration) -> String {
     use aws_sigv4::http_request::{
         PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
@@ -21,7 +21,7 @@ pub fn presign(method: &reqwest::Method, url: &str, life: std::time::Duration) -
         .time(std::time::SystemTime::now())
         .settings(settings)
         .build()
-        .expect("everything is said")
+        .expect("all signing parameters are set")
         .into();
     let host = url.split('/').nth(2).expect("an address has a host");
     let headers = [("host", host)].into_iter();

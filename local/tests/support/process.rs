@@ -1,4 +1,4 @@
-//! A local AWS that is another process, and can be killed.
+//! A local AWS in another process, which can be killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 use aws_config::SdkConfig;
 use testkit::clients;
 
-/// A server in a process of its own. Dropping it kills it.
+/// A server in its own process. Dropping it kills it.
 pub struct Server {
     process: Child,
     pub endpoint: String,
 }
 
-/// The words with which one is started.
+/// The command line that starts a server.
 fn command(before: &str, dir: &Path) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &format!("{before} exec \"$0\" \"$1\""), env!("CARGO_BIN_EXE_local-aws")]).arg(dir);
@@ -26,29 +26,29 @@ impl Server {
         Server::start_after("", dir).unwrap_or_else(|why| panic!("the server does not start: {why}"))
     }
 
-    /// After some words of the shell, or what the server said instead of where it is.
+    /// Starts a server after some shell commands; fails with what the server wrote to stderr if it did not start.
     pub fn start_after(before: &str, dir: &Path) -> Result<Server, String> {
         let mut process = command(before, dir).spawn().expect("a shell can be started");
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it can be read");
         let mut errors = process.stderr.take().expect("it is piped");
         if line.is_empty() {
-            let mut said = String::new();
-            errors.read_to_string(&mut said).expect("it can be read");
+            let mut reason = String::new();
+            errors.read_to_string(&mut reason).expect("it can be read");
             assert!(!process.wait().expect("it ends").success());
-            return Err(said);
+            return Err(reason);
         }
-        // What it says must be read, or it stops when the pipe is full.
+        // Its stderr must be read, or it blocks when the pipe is full.
         std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
         Ok(Server { process, endpoint: line.trim().to_owned() })
     }
 
-    /// Ends it without a chance to do anything about it.
+    /// Kills it with `SIGKILL`.
     pub fn kill(mut self) {
         self.end();
     }
 
-    /// Ends it in order.
+    /// Stops it gracefully.
     pub fn stop(mut self) {
         drop(self.process.stdin.take());
         assert!(self.process.wait().expect("it ends").success());
@@ -59,7 +59,7 @@ impl Server {
         self.process.wait().expect("it ends");
     }
 
-    /// The most memory that it has used, in kilobytes.
+    /// Its peak memory so far, in kilobytes.
     #[allow(dead_code, reason = "each test binary uses its part")]
     pub fn peak_memory_kb(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("it runs");

@@ -1,4 +1,4 @@
-//! Compute of a test's own, without a server: a whole stack in it, and a service that reports what it sees.
+//! A test's own compute, without a server: a whole stack, and a service that reports what it receives.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
@@ -23,13 +23,13 @@ use tokio::sync::watch;
 pub struct TestCompute {
     pub compute: Arc<Compute>,
     pub dir: TempDir,
-    /// The objects that instances have written.
+    /// The objects that instances have uploaded.
     pub written: Written,
     chaos: watch::Sender<Chaos>,
     speed: Speed,
 }
 
-/// What a test has put up.
+/// The resources that a test has created.
 pub struct Stack {
     pub group_id: String,
     pub balancer_group_id: String,
@@ -39,7 +39,7 @@ pub struct Stack {
     pub subnets: Vec<String>,
 }
 
-/// The only bucket: it has the service, and keeps the objects that instances write.
+/// The only bucket: it holds the service's program, and stores the objects that instances upload.
 struct Artifacts(Written);
 
 pub type Written = Arc<Mutex<BTreeMap<String, Bytes>>>;
@@ -61,7 +61,7 @@ impl Objects for Artifacts {
     }
 }
 
-/// The one role there is.
+/// The only role.
 struct OneRole;
 
 #[async_trait]
@@ -98,7 +98,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// The text of the first element of a name, or nothing.
+    /// The text of the first element with this name; empty if there is none.
     pub fn field(&self, name: &str) -> String {
         let after = self.text.split_once(&format!("<{name}>")).map(|(_, after)| after);
         let text = after.and_then(|after| after.split_once('<')).map(|(text, _)| text).unwrap_or_default();
@@ -137,7 +137,7 @@ impl TestCompute {
         TestCompute { compute: Compute::start(context).await.unwrap(), dir, written, chaos, speed }
     }
 
-    /// From now on the day is bad in this way.
+    /// Turns on these kinds of chaos.
     pub fn turn_bad(&self, kinds: &[ChaosKind], seed: u64) {
         self.chaos.send_replace(Chaos { kinds: kinds.iter().copied().collect(), seed });
     }
@@ -159,7 +159,7 @@ impl TestCompute {
     pub async fn call_with(&self, service: &str, action: &str, form: Vec<(String, String)>) -> Document {
         let mut form: BTreeMap<String, String> = form.into_iter().collect();
         form.insert("Action".to_owned(), action.to_owned());
-        let response = self.compute.handle(service, &form).await.unwrap_or_else(|| panic!("{action} is not there"));
+        let response = self.compute.handle(service, &form).await.unwrap_or_else(|| panic!("{action} is unknown"));
         let status = response.status().as_u16();
         Document { status, text: String::from_utf8(response.into_body().to_vec()).unwrap() }
     }
@@ -176,12 +176,12 @@ impl TestCompute {
         answer
     }
 
-    /// Polls until it is true. A failure shows the status.
+    /// Polls until the condition is true. The message of a failure includes the status.
     pub async fn until(&self, what: &str, poll: impl AsyncFnMut() -> bool) {
         until_or_show(what, poll, async || format!("{:#}", self.compute.status())).await;
     }
 
-    /// Puts a whole stack up and waits for its first healthy target.
+    /// Creates a whole stack and waits for its first healthy target.
     pub async fn up(&self, health_path: &str, group: &[(&str, &str)]) -> Stack {
         let stack = self.create(health_path, group).await;
         self.until("the target is healthy", async || self.healthy(&stack).await == 1).await;
@@ -327,7 +327,7 @@ runcmd:
         data.into_iter().map(|(name, value)| (format!("LaunchTemplateData.{name}"), value)).collect()
     }
 
-    /// The data of a template whose user data is changed first.
+    /// Returns the data of a launch template with `from` replaced by `to` in its user data.
     pub async fn changed_data(&self, group: &str, from: &str, to: &str) -> Vec<(String, String)> {
         let mut data = self.template_data(group, "GREETING=\"hello\"\nPORT=\"8080\"").await;
         for (name, value) in &mut data {
@@ -350,13 +350,13 @@ runcmd:
         version
     }
 
-    /// Tells the group how many instances it should have.
+    /// Sets the group's desired capacity.
     pub async fn set_desired(&self, count: u32) {
         let form = [("AutoScalingGroupName", "web"), ("DesiredCapacity", &count.to_string())];
         self.ok("autoscaling", "SetDesiredCapacity", &form).await;
     }
 
-    /// What the group has done, the newest first.
+    /// The group's scaling activities, newest first.
     pub async fn activities(&self) -> Document {
         self.ok("autoscaling", "DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await
     }
@@ -367,7 +367,7 @@ runcmd:
         self.ok("autoscaling", "DescribeAutoScalingGroups", &form).await.field(field)
     }
 
-    /// What an instance has printed.
+    /// The console output of an instance.
     pub async fn console(&self, id: &str) -> String {
         let console = self.ok("ec2", "GetConsoleOutput", &[("InstanceId", id), ("Latest", "true")]).await;
         String::from_utf8(STANDARD.decode(console.field("output")).unwrap()).unwrap()
@@ -386,7 +386,7 @@ runcmd:
         health.text.matches("<State>healthy</State>").count()
     }
 
-    /// The instances of the group that are not on their way out.
+    /// The instances of the group that are not terminating.
     pub async fn instance_ids(&self) -> Vec<String> {
         let group =
             self.ok("autoscaling", "DescribeAutoScalingGroups", &[("AutoScalingGroupNames.member.1", "web")]).await;
@@ -422,7 +422,7 @@ runcmd:
         {
             assert_eq!(new_token(wrong).await.status, 400, "{wrong}");
         }
-        // A proxy, or a client with another host name, is not a program of the instance.
+        // A request through a proxy, or with another host name, does not come from a program of the instance.
         let life = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
         assert_eq!(new_token(&format!("{life}X-Forwarded-For: 127.0.0.1\r\n")).await.status, 403);
         for (host, status) in [("evil.example", 403), ("evil.example:80", 403), ("169.254.169.254", 401)] {
@@ -481,7 +481,7 @@ runcmd:
         self.bytes(address, request.as_bytes()).await
     }
 
-    /// Takes the stack down in AWS's order, and sees that nothing is left.
+    /// Deletes the stack in the order that AWS requires, and checks that nothing is left.
     pub async fn down(&self, stack: &Stack) {
         let processes = self.processes();
         let gone = async |service: &str, action: &str, form: &[(&str, &str)]| {
@@ -511,7 +511,7 @@ runcmd:
         gone("ec2", "DeleteSecurityGroup", &[("GroupId", &stack.balancer_group_id)]).await;
         assert!(self.processes().is_empty());
         for pid in processes {
-            assert!(!is_running(&pid), "process {pid} is left");
+            assert!(!is_running(&pid), "process {pid} still runs");
         }
         assert_eq!(self.compute.status()["load_balancers"], serde_json::json!([]));
         let instances = self.compute.status()["instances"].clone();

@@ -1,4 +1,4 @@
-//! Tables answer as those of AWS do, or refuse as they do.
+//! Answers and errors of tables are the same as AWS's.
 
 use serde_json::{Value, json};
 
@@ -87,13 +87,13 @@ async fn an_index_has_its_projected_attributes_and_is_paged() {
                 assert_eq!(names, kept, "{index}");
             }
             seen.extend(values(&page, "id").into_iter().map(str::to_owned));
-            assert!(seen.len() <= 6, "the pages of {index} end: {seen:?}");
+            assert!(seen.len() <= 6, "the pages of {index} do not end: {seen:?}");
             match page.get("LastEvaluatedKey") {
                 Some(key) => input["ExclusiveStartKey"] = key.clone(),
                 None => break,
             }
         }
-        assert_eq!(seen.len(), 6, "{index} leaves out who lacks its keys");
+        assert_eq!(seen.len(), 6, "{index} omits items without its keys");
         assert_eq!(seen.concat().chars().map(|id| id as u32 % 2).collect::<Vec<_>>(), [0, 0, 0, 0, 1, 1], "{index}");
     }
     let all = json!({ "TableName": "posts", "IndexName": "by-day", "Select": "ALL_ATTRIBUTES" });

@@ -1,4 +1,4 @@
-//! Calls of DynamoDB as they are on the wire.
+//! Raw calls of DynamoDB, without the SDK.
 
 use std::time::SystemTime;
 
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use testkit::LocalAws;
 
-/// The JSON of an answer, or that of a refusal.
+/// The JSON of an answer, or of an error.
 pub type Answer = Result<Value, Value>;
 
 pub async fn call(aws: &LocalAws, operation: &str, input: Value) -> Answer {
     call_in(aws, "DynamoDB_20120810", operation, input).await
 }
 
-/// A call of the streams, which have an API of their own.
+/// A call of DynamoDB Streams, which have their own API.
 pub async fn call_streams(aws: &LocalAws, operation: &str, input: Value) -> Answer {
     call_in(aws, "DynamoDBStreams_20120810", operation, input).await
 }
@@ -37,11 +37,11 @@ async fn call_in(aws: &LocalAws, api: &str, operation: &str, input: Value) -> An
     }
     let answer = request.body(body).send().await.unwrap();
     let is_success = answer.status().is_success();
-    let said = answer.json().await.unwrap();
-    if is_success { Ok(said) } else { Err(said) }
+    let body = answer.json().await.unwrap();
+    if is_success { Ok(body) } else { Err(body) }
 }
 
-/// Makes a table and waits until it can be used. `keys` are names with their types, the partition key first.
+/// Creates a table and waits until it is active. `keys` are names with their types, the partition key first.
 pub async fn table(aws: &LocalAws, name: &str, keys: &[(&str, &str)], more: Value) {
     let attribute = |(name, kind): &(&str, &str)| json!({ "AttributeName": name, "AttributeType": kind });
     let mut input = json!({
@@ -62,16 +62,16 @@ pub async fn table(aws: &LocalAws, name: &str, keys: &[(&str, &str)], more: Valu
     }
 }
 
-/// The schema of keys with these names.
+/// The key schema with these names.
 pub fn schema(names: &[&str]) -> Value {
     let key = |(name, kind)| json!({ "AttributeName": name, "KeyType": kind });
     names.iter().zip(["HASH", "RANGE"]).map(key).collect()
 }
 
-/// The kind of a refusal and its text.
+/// The type of an error and its message.
 pub fn refusal(answer: Answer) -> (String, String) {
-    let said = answer.expect_err("a refusal");
-    let kind = said["__type"].as_str().unwrap_or_default();
-    let text = said["message"].as_str().or_else(|| said["Message"].as_str()).unwrap_or_default();
+    let error = answer.expect_err("a refusal");
+    let kind = error["__type"].as_str().unwrap_or_default();
+    let text = error["message"].as_str().or_else(|| error["Message"].as_str()).unwrap_or_default();
     (kind.rsplit('#').next().unwrap_or_default().to_owned(), text.to_owned())
 }
