@@ -1,5 +1,5 @@
-//! What AWS says when it means "not yet", and what it says when it means "no": each answer that the facts about AWS
-//! list is given on purpose, by the proxy between the deployer and our own AWS.
+//! AWS's temporary and permanent errors: each one listed in the facts about AWS is injected by the proxy between the
+//! deployer and the local AWS.
 
 mod support;
 
@@ -83,7 +83,7 @@ fn every_case_of_the_checklist_has_its_tests() {
     assert_eq!(untested.count(), 0);
 }
 
-/// AWS answers "not yet" `times` times: the command waits, and completes.
+/// AWS answers with a temporary error `times` times: the command waits and then succeeds.
 async fn waits_for(phase: Phase, operation: &str, status: u16, code: &'static str, message: &str, times: usize) {
     let scene = Scene::local().await;
     scene.prepare(phase).await;
@@ -110,8 +110,8 @@ macro_rules! not_yet {
     };
 }
 
-// The table of docs/aws.md §2.3, and those of §19 that are one answer. What is not here: RunInstances, which the group
-// calls and not we; what is only called to put right what was changed by hand, see `repaired_later!`; DescribeListeners,
+// The table of docs/aws.md §2.3, and the cases of §19 that are a single answer. Exceptions: RunInstances, which is
+// called by the Auto Scaling group; calls that only repair manual changes, see `repaired_later!`; DescribeListeners,
 // see `a_listener_that_cannot_be_seen_yet_is_waited_for`; PutRetentionPolicy, see
 // `a_missing_permission_of_the_user_fails_at_once`.
 not_yet! {
@@ -211,7 +211,7 @@ not_yet! {
         Change, "StartInstanceRefresh", 400, "InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution of this Instance Refresh.";
 }
 
-/// The same for a call that only corrects a change made by hand.
+/// The same for a call that only repairs a manual change.
 async fn waits_for_in_a_repair(changed: (&str, &str), operation: &str, status: u16, code: &'static str, message: &str) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
@@ -245,7 +245,7 @@ repaired_later! {
         ("role.labeler-fn", "trusted_service"), "UpdateAssumeRolePolicy", 409, "ConcurrentModification", "The request was rejected because multiple requests to change this object were submitted simultaneously.";
 }
 
-/// The answer of its creation is believed; the looks of a run just after that do not find it.
+/// `up` trusts the answer to the listener's creation, although the reads of a run shortly afterwards do not find it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
     let scene = Scene::local().await;
@@ -262,7 +262,7 @@ async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
     scene.end().await;
 }
 
-/// What to do, in our own words: what AWS has said is no remedy.
+/// Returns the remedies in the deployer's own words: AWS's messages are no remedies.
 fn remedies(said: &Said, words: &str) -> String {
     let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
     let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();
@@ -270,7 +270,7 @@ fn remedies(said: &Said, words: &str) -> String {
     ours.join("\n")
 }
 
-/// What exists now is told: what was made and what is gone, what failed, and what waits for that.
+/// Asserts that the state is reported: what exists and what is gone, what failed, and what still waits for it.
 fn assert_standing_is_told(said: &Said) {
     let list = |what: &str| -> Option<BTreeSet<&str>> {
         let line = said.stderr.lines().find(|line| line.starts_with(what))?;
@@ -293,21 +293,21 @@ fn assert_standing_is_told(said: &Said) {
     }
 }
 
-/// AWS says no, and will say so for ever: the command stops at once, finishes what does not depend on it and tells what
-/// failed, in AWS's words, where in stack.yaml, what to do, what exists now, and that the same command continues; which
-/// it then does.
+/// AWS answers with a permanent error: the command finishes what does not depend on the failed call, stops without
+/// retrying, and reports what failed, with AWS's message, the line of stack.yaml, a remedy, what exists now, and that
+/// the same command continues. Then the same command succeeds.
 async fn stops_at(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, told).await;
     assert_ne!(before, after, "what does not depend on it is done");
 }
 
-/// The same where everything depends on it.
+/// The same if everything depends on the failed call.
 async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
     let (before, after) = stops(phase, operation, refusal, exit, told).await;
     assert_eq!(before, after, "nothing is done");
 }
 
-/// Returns what there is before and after the refusal.
+/// Returns the inventories before and after the error.
 async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) -> (Inventory, Inventory) {
     let Fault::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
     let scene = Scene::local().await;
@@ -374,9 +374,9 @@ never! { stops_at:
     a_forbidden_role_fails_at_once_with_the_remedy_for_a_learner_lab:
         Up, "CreateRole", 403, "AccessDenied", "User: arn:aws:sts::000000000000:assumed-role/voclabs/u is not authorized to perform: iam:CreateRole on resource: x because no identity-based policy allows the iam:CreateRole action",
         exit 1, ["roles: { existing: LabRole"];
-    // Here we differ from Terraform on purpose, which waits two minutes for a policy of the user's own to become known
-    // (docs/aws.md §2.3): nobody gives himself a permission and runs `up` within seconds, while many do not have it, and
-    // should not wait to hear so.
+    // A deliberate difference from Terraform, which waits two minutes for a user's own policy to propagate (docs/aws.md
+    // §2.3): no one grants themselves a permission and runs `up` within seconds, while many users lack the permission,
+    // and should learn that without a wait.
     a_missing_permission_of_the_user_fails_at_once:
         Up, "PutRetentionPolicy", 400, "AccessDeniedException", "User: x is not authorized to perform: logs:PutRetentionPolicy because no identity-based policy allows the logs:PutRetentionPolicy action",
         exit 1, ["allow `logs:PutRetentionPolicy`", "log_group.labeler"];
@@ -443,7 +443,7 @@ async fn an_old_role_that_lambda_cannot_assume_fails_at_once() {
     scene.end().await;
 }
 
-/// Brings the stack up and says of the fleet what `answers` say.
+/// Runs `up` while the proxy injects `answers` about the instances.
 async fn up_with_fleet(answers: &[(&str, Fault)], more: &[&str]) -> Said {
     let scene = Scene::local().await;
     for (operation, trouble) in answers {
@@ -456,8 +456,8 @@ async fn up_with_fleet(answers: &[(&str, Fault)], more: &[&str]) -> Said {
     said
 }
 
-/// It is told what failed, in AWS's words, where in stack.yaml, what to do, what exists, and that the same command
-/// continues.
+/// Asserts that the output has what failed, AWS's message, the line of stack.yaml, the remedy, what exists, and that
+/// the same command continues.
 fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
     assert_eq!(said.code, 1, "{}", said.all());
     for wanted in ["failed to start service.web", words, "stack.yaml:", "the same command continues"] {
@@ -501,7 +501,7 @@ async fn a_launch_that_can_never_succeed_ends_the_wait_with_its_reason() {
     }
 }
 
-/// What AWS says when a zone has no room for an instance.
+/// AWS's message for a zone without capacity for an instance.
 const NO_ROOM: &str = "We currently do not have sufficient t3.micro capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. Launching EC2 instance failed.";
 
 fn no_room() -> (&'static str, Fault) {
@@ -510,7 +510,7 @@ fn no_room() -> (&'static str, Fault) {
     ("DescribeScalingActivities", activities)
 }
 
-/// The group tries the next zone by itself.
+/// The group tries the next zone on its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zone_without_capacity_does_not_end_the_wait() {
     let scene = Scene::local().await;
@@ -552,7 +552,7 @@ async fn full_zones_end_the_wait_at_its_limit_with_the_reason() {
     assert!(said.stderr.contains("within 3 s"), "the group keeps trying, and so it is waited for: {}", said.stderr);
 }
 
-/// What the target group's own creation has answered, other parts of AWS may not know yet.
+/// The target group exists, but other parts of AWS may not know it yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_group_that_cannot_be_seen_yet_is_waited_for_by_the_wait_for_health() {
     let scene = Scene::local().await;
@@ -575,7 +575,7 @@ async fn a_load_balancer_that_aws_could_not_provision_is_reported_with_the_reaso
     assert!(said.stderr.contains("could not be set up because of subnet x"), "{}", said.stderr);
 }
 
-/// Rolls a change out, which AWS says goes through these states, the last one for good.
+/// Rolls out a change whose refresh has these states according to AWS, the last one permanently.
 async fn roll_out_through(states: &[&str]) -> Said {
     let scene = Scene::local().await;
     scene.prepare(Phase::Change).await;
@@ -608,8 +608,8 @@ async fn a_roll_back_is_watched_to_its_end() {
     }
 }
 
-/// The new program dies at every start, so that the roll-out is rolled back by hand. The same command begins another roll-out, and
-/// does not take the end of the old one for that of its own.
+/// The new program exits at every start, and the roll-out is rolled back by hand. The same command begins another
+/// roll-out, and does not mistake the end of the old one for that of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roll_out_that_was_rolled_back_is_started_again_by_the_same_command() {
     let scene = Scene::local().await;
@@ -663,7 +663,7 @@ async fn a_bucket_name_taken_by_another_account_is_never_ours_and_never_absent()
     scene.end().await;
 }
 
-/// The same over the whole way: a stranger has the name, in this region or in another one.
+/// End to end: another account owns the name, in this region or in another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
     let scene = Scene::local().await;
@@ -684,7 +684,7 @@ async fn a_bucket_of_a_stranger_is_never_ours_and_never_absent() {
     scene.end().await;
 }
 
-/// `down` empties a bucket of everything that can be in one.
+/// `down` empties a bucket of everything that a bucket can contain.
 #[tokio::test(flavor = "multi_thread")]
 async fn versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket() {
     let scene = Scene::local().await;
@@ -701,7 +701,8 @@ async fn versions_markers_and_unfinished_uploads_are_deleted_with_their_bucket()
     scene.end().await;
 }
 
-/// Keys of blanks alone, which the SDK does not send: they are put into the addresses of its requests.
+/// Puts objects whose keys are only blanks. The SDK does not send such keys, so they are inserted into the URLs of its
+/// requests.
 async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
     for key in ["%20", "%0A", "%0B", "%20%09"] {
         let put = aws.s3.put_object().bucket("postagram-images-000000000000-us-east-1").key("~key~").customize();
@@ -712,7 +713,7 @@ async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
     }
 }
 
-/// How often a command that removes everything asks for each list, when every list has two pages or more.
+/// Returns how often `down` requests each list. With short pages, every list has at least two pages.
 async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
@@ -749,7 +750,7 @@ async fn every_list_read_by_down_is_read_to_its_last_page() {
     scene.end().await;
 }
 
-/// Lists of one item cannot be cut: their first page is empty, and says where the next one begins.
+/// Lists of one item cannot be split: their first page is empty and has a token for the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_first_page_is_not_the_last() {
     let scene = Scene::local().await;
@@ -758,8 +759,8 @@ async fn an_empty_first_page_is_not_the_last() {
     scene.done(Phase::Up).await;
     assert!(scene.proxy.hit().contains("DescribeImages#1"), "{:?}", scene.proxy.calls());
     scene.proxy.reset();
-    // Tags on a second page are tags: without them the table would be a stranger's. The token is the local AWS's for all
-    // keys behind `!`, which is before any letter.
+    // Tags on a second page count: without them, the table would belong to someone else. The token makes the local AWS
+    // continue after `!`, which sorts before any letter.
     let tags = r#"{"Tags":[],"NextToken":"IQ"}"#;
     scene.proxy.inject(["ListTagsOfResource#1"], Fault::Answered(tags.into()), 1);
     let plan = scene.run(&["plan", "--detailed-exitcode"]).await;
@@ -813,7 +814,7 @@ async fn an_empty_marker_ends_a_list() {
     scene.end().await;
 }
 
-/// §19: the targets stay ill until the limit, and the wait ends with the reason (§9.4).
+/// §19: the targets stay unhealthy until the time limit, and the wait ends with the reason (§9.4).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason() {
     let ill = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
@@ -827,7 +828,7 @@ async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reas
     }
 }
 
-/// §19: every list of more than one item goes on on another page.
+/// §19: every list of more than one item has a second page.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_list_is_read_to_its_last_page() {
     const LISTS: &[&str] = &[
@@ -845,7 +846,8 @@ async fn every_list_is_read_to_its_last_page() {
     ];
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
-    // A neighbour with everything the stack has, function and service twice, so that no list is shorter than two.
+    // A second stack with the same resources, and with function and service twice, so that every list has at least two
+    // items.
     scene.project.edit("name: postagram", "name: neighbour");
     let described = scene.project.description();
     for (section, name, next) in [("functions:\n", "  labeler:", "services:"), ("services:\n", "  web:", "outputs:")] {
@@ -880,8 +882,8 @@ async fn every_list_is_read_to_its_last_page() {
 
 const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"];
 
-/// Values of variables are never shown: not in plans, not in their JSON, not in what `up` says, and not in what
-/// AWS says of them.
+/// Values of variables are never shown: not in plans, not in their JSON, not in the output of `up`, and not in AWS's
+/// messages about them.
 #[tokio::test(flavor = "multi_thread")]
 async fn values_of_variables_are_shown_on_request_only() {
     let scene = Scene::local().await;
@@ -929,7 +931,7 @@ async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said 
     said
 }
 
-/// What comes from AWS is printed as text: it neither commands the terminal nor passes for a line of ours.
+/// Text from AWS is printed as plain text: it can neither control the terminal nor imitate a line of the deployer.
 #[tokio::test(flavor = "multi_thread")]
 async fn text_from_aws_is_escaped_on_the_terminal() {
     let scene = Scene::local().await;
@@ -945,7 +947,7 @@ async fn text_from_aws_is_escaped_on_the_terminal() {
     scene.end().await;
 }
 
-/// Another `name` is another stack: the old one is not forgotten in silence.
+/// Another `name` is another stack: the old one is pointed out, not silently forgotten.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_left_behind_by_a_new_name_is_named() {
     let scene = Scene::local().await;
@@ -962,7 +964,7 @@ async fn a_stack_left_behind_by_a_new_name_is_named() {
     scene.end().await;
 }
 
-/// An image for another processor would never boot: that is said before anything is changed.
+/// An image for another architecture would never boot: this is reported before anything is changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
     let scene = Scene::local().await;

@@ -1,18 +1,18 @@
-//! On AWS's bad days `up` and `down` come to the same end, or say in AWS's words why they do not.
+//! Under AWS's adverse conditions, `up` and `down` reach the same end, or report in AWS's words why they do not.
 
 mod support;
 
 use serde_json::Value;
 use support::Project;
 
-/// Light Postagram on a day of this kind.
+/// A small Postagram stack with a local AWS under this kind of chaos.
 fn project(chaos: &str, seed: &str) -> Project {
     let project = Project::light();
     project.done(&["local", "start", "--chaos", chaos, "--seed", seed]);
     project
 }
 
-/// How many instances there have been.
+/// The number of instances launched so far.
 fn instances(project: &Project) -> usize {
     let status: Value = serde_json::from_str(&project.done(&["local", "status"]).stdout).expect("the status is JSON");
     status["instances"].as_array().map_or(0, Vec::len)

@@ -1,4 +1,5 @@
-//! The page as a person uses it, in a headless Chromium: log in, write, add pictures, see their labels, delete.
+//! The page as a person uses it, in a headless Chromium: log in, write posts, add pictures, see their labels, delete
+//! posts.
 
 mod support;
 
@@ -29,12 +30,12 @@ async fn a_user_writes_posts_with_pictures_and_deletes_one() {
     page.open(&url).await;
     page.until("an empty page", "document.querySelector('#empty:not([hidden])')").await;
 
-    // In by name, and the name survives every header.
+    // Logs in with a name, which survives every header unchanged.
     page.keys("#login-name", "Zoé").await;
     page.click("#login-form [type=submit]").await;
     page.until("the form", "document.querySelector('#compose:not([hidden])')").await;
 
-    // A picture comes with the post, or later; labels come by themselves.
+    // A picture is added with the post, or later; labels appear without a reload.
     let first = publish(&page, "Blue hour", "The lake, <b>just</b> before the boats go out.", Some(&lake)).await;
     labelled(&page, &first).await;
     assert_eq!(page.text(&format!("{first} .author")).await, "Zoé");
@@ -49,9 +50,9 @@ async fn a_user_writes_posts_with_pictures_and_deletes_one() {
 
     screenshot(&page, "postagram-phone.png", 390, 844).await;
     screenshot(&page, "postagram-desktop.png", 1200, 900).await;
-    // The pictures in docs/ are not among these: they are the service's own, of its page shown to friends.
+    // The pictures in docs/ are different ones: they are made by the service's own tests.
 
-    // Deleting asks first, and is for good; the others stay.
+    // Deletion needs a confirmation and is permanent; the other posts stay.
     page.click(&format!("{third} button.delete")).await;
     assert_eq!(page.text("#confirm-title").await, "Home before dark");
     page.click("#cancel-delete").await;
@@ -71,7 +72,7 @@ async fn titles(page: &Browser) -> Value {
     page.value("[...document.querySelectorAll('#posts article.post h3')].map((h) => h.textContent)").await
 }
 
-/// Writes a post, and says by which selector to find it.
+/// Writes a post, and returns a selector for it.
 async fn publish(page: &Browser, title: &str, body: &str, picture: Option<&Path>) -> String {
     page.keys("#post-title", title).await;
     page.keys("#post-body", body).await;
@@ -98,7 +99,7 @@ async fn labelled(page: &Browser, post: &str) {
     page.until("the picture", &loaded).await;
 }
 
-/// A picture of the page in a window of this size, once nothing moves any more.
+/// Takes a screenshot of the page in a viewport of this size, once all animations have ended.
 async fn screenshot(page: &Browser, name: &str, width: u32, height: u32) {
     // Not the window's size: a window is never as narrow as a phone.
     let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });

@@ -1,4 +1,4 @@
-//! What `stack.yaml` may say, and what is said when it says something else.
+//! Valid descriptions in `stack.yaml`, and the errors of invalid ones.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -16,7 +16,7 @@ fn read(text: &str) -> Config {
 
 const HEAD: &str = "name: app\nregion: us-east-1\n";
 
-/// `refusals/NAME.yaml` is refused with what `refusals/NAME.stderr` says.
+/// The errors of `refusals/NAME.yaml` are those in `refusals/NAME.stderr`.
 #[test]
 fn every_refusal_names_the_place_and_the_remedy() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refusals");
@@ -95,7 +95,7 @@ fn anchors_and_merges_are_understood() {
     assert_eq!(config.functions["h"], config.functions["f"]);
 }
 
-/// What the problems of a description advise, in their order.
+/// The messages and the advice of a description's problems, in order.
 fn advice(text: &str) -> Vec<String> {
     let problems = Config::parse("stack.yaml", &format!("{HEAD}{text}")).expect_err("it should be refused").problems;
     problems.into_iter().map(|problem| format!("{}: {}", problem.message, problem.help.unwrap_or_default())).collect()
@@ -283,7 +283,7 @@ fn byte_order_marks_and_all_line_endings_are_accepted() {
     assert_eq!(config.place_of("outputs.A"), Some(Place { line: 4, column: 6 }));
 }
 
-/// A small generator of our own: the same mutations on every machine.
+/// A small generator, so that the mutations are the same on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -297,7 +297,7 @@ impl Dice {
 
 const POOL: &str = "{}[]:,-\"'$&*!|>%@#?~\\\n\t é0aA\u{0}\u{7f}\u{feff}\u{1f600}";
 
-/// Whether it is refused; it must neither panic when it is read nor when its errors are shown.
+/// Whether it is invalid; neither parsing it nor displaying its errors may panic.
 fn is_refused(text: &str) -> bool {
     Config::parse("stack.yaml", text).is_err_and(|errors| !errors.to_string().is_empty())
 }
@@ -380,7 +380,7 @@ fn schema() -> Value {
     serde_json::from_str(&deployer::config::schema::schema()).unwrap()
 }
 
-/// A description with every mapping whose keys are ours, and where the schema describes it.
+/// A description with every mapping whose keys are defined by the format, and where the schema describes each mapping.
 fn every_mapping() -> (Value, Vec<(&'static str, String)>) {
     let text = json!({
         "name": "app", "region": "us-east-1", "roles": { "existing": "R", "instance_profile": "R" },

@@ -1,6 +1,6 @@
-//! No crash can hurt a stack: the deployer is killed after every call that changes something, the connection is reset
-//! before and after every such call, and the same command completes what is left. Against our own AWS and against moto.
-//! This is case 19 of docs/aws.md §19.
+//! No crash can damage a stack: the deployer is killed after every mutating call, the connection is reset before and
+//! after every such call, and the same command completes the work. Tested with the local AWS and with moto. This is
+//! case 19 of docs/aws.md §19.
 
 mod support;
 
@@ -12,10 +12,10 @@ use support::{
 };
 use testkit::proxy::{Calls, Fault, parts};
 
-/// How often a point is tried whose call does not occur: concurrent calls are not numbered alike in every run.
+/// How often a point is tried if its call does not occur: the numbers of concurrent calls differ from run to run.
 const TRIES: usize = 5;
 
-/// Kills at every call; the same command must then make of it what an undisturbed run makes.
+/// Kills the deployer at every call; the same command must then reach the state of an undisturbed run.
 async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = without(&mutating, spared);
@@ -34,7 +34,7 @@ async fn killed_anywhere_it_converges(scene: Scene, phase: Phase, spared: &[(&st
     scene.end().await;
 }
 
-/// Resets the connection once, before or after the effect of every call: the run itself must survive it.
+/// Resets the connection once, before or after the effect of every call: the run itself must survive that.
 async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, reset: Fault, spared: &[(&str, &str)]) {
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;
     let points = without(&mutating, spared);
@@ -52,7 +52,7 @@ async fn reset_anywhere_it_completes(scene: Scene, phase: Phase, how: &str, rese
     scene.end().await;
 }
 
-/// Tries each point until its call occurs, and returns the points at which it did.
+/// Tries each point until its call occurs, and returns the points whose call did.
 async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> Calls {
     let mut met = Calls::new();
     for call in points {
@@ -68,7 +68,7 @@ async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> 
     met
 }
 
-/// The calls but those of these operations, each of which must be among them.
+/// Returns the calls except those of these operations, each of which must occur among them.
 fn without(calls: &Calls, spared: &[(&str, &str)]) -> Calls {
     let is_of = |call: &str, operation: &str| parts(call).0 == operation;
     for (operation, why) in spared {
@@ -78,7 +78,7 @@ fn without(calls: &Calls, spared: &[(&str, &str)]) -> Calls {
     calls.iter().filter(|call| !is_spared(call)).cloned().collect()
 }
 
-/// Writes a row of the table of docs/proofs.md, each test into its own file, and insists that no point was missed.
+/// Writes a row of the table of docs/proofs.md, each test into its own file, and asserts that no point was missed.
 fn report(scene: &Scene, phase: Phase, how: &str, planned: &Calls, converged: &Calls) {
     let (phase, cloud) = (phase.name(), scene.cloud());
     let row = format!("| `{phase}` | {how} | {cloud} | {} | {} |\n", planned.len(), converged.len());
@@ -110,8 +110,8 @@ macro_rules! proofs {
     };
 }
 
-/// A client whose answer is lost makes these calls again. AWS answers with what is there, or says that it is; moto makes
-/// a second one (docs/aws.md §17), so that ours could not be identified.
+/// Calls that a client repeats if their answer is lost. AWS returns the existing resource, or reports that it exists;
+/// moto creates a second one (docs/aws.md §17), so that ours could not be identified.
 const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
     ("CreateLoadBalancer", "moto gives every load balancer an ARN of its own, whatever its name"),
     ("CreateListener", "moto takes a second listener at the same port"),
@@ -119,7 +119,7 @@ const MADE_TWICE_BY_MOTO: &[(&str, &str)] = &[
 ];
 
 /// AWS creates a bucket together with its tags. moto drops them, and the next run rightly refuses a bucket without an
-/// owner: only because moto remembers the tags of a deleted bucket of the same name would it seem to converge.
+/// owner: it would only seem to converge because moto remembers the tags of a deleted bucket of the same name.
 const UNTAGGED_BY_MOTO: &[(&str, &str)] = &[("CreateBucket", "moto ignores the tags of the creation")];
 
 proofs! {
@@ -142,8 +142,8 @@ proofs! {
     on_moto_down_survives_a_reset_after_any_call: moto, Down, After;
 }
 
-/// Nothing is overlooked among what no longer stands in the description: what is left is what a stack has that never
-/// had more. Only programs stay until `down`: an older instance that is started anew fetches the one it was made with.
+/// Everything that is no longer in the description is removed: what remains equals a stack that was always small. Only
+/// programs stay until `down`: an older instance that is restarted downloads the one that it was created with.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shrunk_stack_equals_one_that_was_always_small() {
     let scene = Scene::local().await;
@@ -157,9 +157,9 @@ async fn a_shrunk_stack_equals_one_that_was_always_small() {
     scene.end().await;
 }
 
-/// What the random points below come from, unless CRASHES_SEED says otherwise.
+/// The seed of the random points below, unless CRASHES_SEED sets another.
 const SEED: u64 = 20_241_124;
-/// How many points each loop draws.
+/// The number of random points of each loop.
 const DRAWN: usize = 12;
 
 fn random() -> (u64, fastrand::Rng) {
@@ -168,7 +168,7 @@ fn random() -> (u64, fastrand::Rng) {
     (seed, fastrand::Rng::with_seed(seed))
 }
 
-/// Kills a command at random calls, reading ones included, and has the opposite one follow each time.
+/// Kills a command at random calls, including reads, and runs the opposite command after each.
 async fn killed_at_random_and_followed_by(killed: Phase, next: Phase) {
     let (seed, mut random) = random();
     let scene = Scene::local().await;
@@ -189,7 +189,7 @@ async fn killed_at_random_and_followed_by(killed: Phase, next: Phase) {
     scene.end().await;
 }
 
-/// What lay in the bucket is still there, unless `down` had come as far as that.
+/// Adds the object in the bucket to the goal if it still exists: `down` may or may not have deleted it.
 fn with_picture_of(goal: &Inventory, there: &Inventory) -> Inventory {
     let picture = there.iter().filter(|(thing, _)| thing.starts_with("object ") && thing.ends_with(PICTURE));
     goal.iter().chain(picture).map(|(thing, count)| (thing.clone(), *count)).collect()
@@ -205,7 +205,7 @@ async fn down_killed_at_any_random_call_is_repaired_by_up() {
     killed_at_random_and_followed_by(Phase::Down, Phase::Up).await;
 }
 
-/// Commands killed anywhere, one after the other, in any order; the last one is left alone.
+/// A sequence of commands, each killed at a random call; only the last one is undisturbed.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_sequence_of_killed_commands_can_be_completed_by_up_or_down() {
     let (seed, mut random) = random();
@@ -230,10 +230,10 @@ async fn any_sequence_of_killed_commands_can_be_completed_by_up_or_down() {
     scene.end().await;
 }
 
-/// Every how many-th call is the last that gets through.
+/// Of the mutating calls, every n-th is tried as the last one before the connection is cut.
 const SAMPLED: usize = 7;
 
-/// A run that has lost its connection ends by itself and says so, and the same command continues.
+/// A run that has lost its connection ends on its own and reports that, and the same command continues.
 async fn without_a_connection_it_ends_by_itself(phase: Phase) {
     let scene = Scene::local().await;
     let Undisturbed { goal, mutating, .. } = scene.steady(phase).await;

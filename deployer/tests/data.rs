@@ -1,4 +1,4 @@
-//! Nothing deletes data by the way: tables and buckets go when they are named, and only then.
+//! No data is deleted as a side effect: tables and buckets are deleted only if they are named.
 
 mod support;
 
@@ -32,7 +32,7 @@ async fn tables_and_buckets_are_kept_until_they_are_named() {
     project.edit("  likes: { partition_key: post }\n", "");
     project.edit("buckets:\n  files: {}\n", "");
 
-    // The plan shows both, and `--yes` alone deletes neither, while everything else is done.
+    // The plan shows both, and `--yes` alone deletes neither, while all other work is done.
     let plan = cloud.run(&project, &["plan"]).await;
     says(&plan, "- table.data-likes");
     says(&plan, "with 1 row");
@@ -45,7 +45,7 @@ async fn tables_and_buckets_are_kept_until_they_are_named() {
     assert_eq!(cloud.tables().await, ["data-likes", "data-more", "data-posts"]);
     assert_eq!(cloud.run(&project, &["up", "--yes"]).await.code, 3, "it is said every time");
 
-    // Only what is named goes, by the name in the plan or the one it had in stack.yaml.
+    // Only what is named is deleted, by its name in the plan or the name that it had in stack.yaml.
     let refused = cloud.run(&project, &["up", "--yes", "--delete", "tables.posts"]).await;
     assert_eq!(refused.code, 64, "{}", refused.all());
     says(&refused, "still in stack.yaml");
@@ -93,7 +93,7 @@ tables:
     assert!(backups.contains("point_in_time_recovery_status: Some(Enabled)"), "{backups}");
     assert_eq!(cloud.run(&project, &["plan", "--detailed-exitcode"]).await.code, 0);
 
-    // `down` does nothing at all, not even when everything is named; `up` neither.
+    // `down` does nothing at all, not even if everything is named; nor does `up`.
     let down = cloud.run(&project, &["down", "--yes"]).await;
     assert_eq!(down.code, 1, "{}", down.all());
     says(&down, "bucket.files and table.posts: protected against deletion, so nothing was changed");
@@ -107,7 +107,7 @@ tables:
     assert_eq!(cloud.tables().await, ["data-posts"]);
     assert_eq!(cloud.buckets().await.len(), 2);
 
-    // Without the protection it goes like everything else.
+    // Without the protection, it is deleted like everything else.
     project.describe(&both.replace("protect: true", "protect: false"));
     let up = cloud.done(&project, &["up", "--yes"]).await;
     says(&up, "protected: true → false");
@@ -132,7 +132,7 @@ async fn down_keeps_what_keep_names() {
     cloud.end().await;
 }
 
-/// The question about each is put to a terminal: `script` lends it one.
+/// Each deletion is confirmed on a terminal, which `script` provides.
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_each_deletion_of_data_is_confirmed_by_name() {
     let (cloud, project) = up_with(TWO_TABLES).await;

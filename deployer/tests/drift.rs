@@ -1,4 +1,4 @@
-//! Changes made by hand are detected field by field and corrected: every managed field of every kind.
+//! Manual changes are detected field by field and corrected: every managed field of every kind.
 
 mod support;
 
@@ -24,10 +24,10 @@ use support::{
     moto::Moto,
 };
 
-/// Each is changed by hand in this order; then exactly this line more is in the plan. A `*` stands for anything.
+/// Manual changes, in this order; after each one, the plan has exactly this additional line. A `*` matches anything.
 ///
-/// What the launch template offers moves with it, so that its users cannot be compared until it is right again:
-/// it comes last.
+/// The launch template is changed later, with [`RETEMPLATED`]: as long as it differs, the resources that take values
+/// from it cannot be compared.
 const CHANGED: &[(&str, &str)] = &[
     ("bucket.images", "public_access_blocked: false → true"),
     ("bucket.images", "encryption: aws:kms → AES256"),
@@ -97,11 +97,12 @@ const CHANGED: &[(&str, &str)] = &[
     ("auto_scaling_group.web", "template.id: lt-* → lt-*"),
     ("auto_scaling_group.web", "tags.course: cloud"),
     ("artifact.web", "sha256: *"),
-    // A launch template that names a profile without a role could not be chosen any more: it comes after the group.
+    // A launch template that names a profile without a role could no longer be selected: this change comes after the
+    // group's.
     ("instance_profile.web", "role: postagram-us-east-1-web-svc"),
 ];
 
-/// The launch template's part, whose first change also moves what the group is made of.
+/// The launch template's changes, the first of which also changes the group's template.
 const RETEMPLATED: &[(&str, &str)] = &[
     ("launch_template.web", "image: ami-* → nothing"),
     ("launch_template.web", "instance_type: t3.small → t3.micro"),
@@ -121,7 +122,7 @@ const RETEMPLATED: &[(&str, &str)] = &[
     ("launch_template.web", "tags.course: cloud"),
 ];
 
-/// What is gone altogether.
+/// Resources and settings that are deleted by hand.
 const GONE: &[(&str, &str)] = &[
     ("log_group.labeler", "+"),
     ("role.labeler-fn", "policy: {*"),
@@ -132,7 +133,7 @@ const GONE: &[(&str, &str)] = &[
     ("artifact.web", "+"),
 ];
 
-/// What can only be chosen at creation, and is refused then.
+/// Fields that can only be set at creation: `up` refuses to change them.
 const FIXED: &[(&str, &str)] = &[
     ("table.posts", "partition_key: other → user"),
     ("table.posts", "sort_key: also → id"),
@@ -142,7 +143,7 @@ const FIXED: &[(&str, &str)] = &[
     ("load_balancer.web", "scheme: internal → internet-facing"),
 ];
 
-/// Fields that cannot be changed from outside, and why.
+/// Fields that cannot be changed by hand, and why.
 const UNCHANGEABLE: &[(&str, &str)] = &[
     ("permissions.statements.deployer-images.effect", "AddPermission knows no other than Allow"),
     ("listener.protocol", "HTTPS needs a certificate, which has to be proven to belong to a domain"),
@@ -160,7 +161,7 @@ async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
         for (address, line) in rows {
             hands.change(address, field(line)).await;
             let now = lines(&cloud.run(&project, &["plan"]).await);
-            // Who forwards to a strange target group forwards to none of ours.
+            // A listener that forwards to another target group does not forward to ours.
             let besides = |where_: &str| address == &"listener.web" && where_ == "default_action.web";
             let new: Vec<_> =
                 now.difference(&seen).filter(|(_, line)| !line.starts_with("takes its values from ")).collect();
@@ -177,7 +178,7 @@ async fn every_change_by_hand_is_one_line_of_the_plan_and_is_corrected() {
     cloud.end().await;
 }
 
-/// Fields of settings that a field of `stack.yaml` decides, as plans for programs say it.
+/// Fields that a field of `stack.yaml` determines, as plans in JSON report it.
 const DECIDED: &[(&str, &str, &str)] = &[
     ("auto_scaling_group.web", "max", "services.web.instances.max"),
     ("auto_scaling_group.web", "grace_period_s", "services.web.grace_period_s"),
@@ -216,7 +217,7 @@ async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
     cloud.end().await;
 }
 
-/// On moto, whose target groups may speak HTTPS.
+/// On moto, whose target groups may use HTTPS.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_needs_a_replacement_is_shown_and_refused() {
     let (moto, keys, project) = (Moto::start(), ("testing", "testing"), Project::light());
@@ -258,12 +259,12 @@ fn kind(address: &str) -> &str {
     address.split('.').next().unwrap_or(address)
 }
 
-/// The path of the field a line of the plan is about.
+/// The path of the field in a line of the plan.
 fn field(line: &str) -> &str {
     line.split(": ").next().and_then(|path| path.split(" (").next()).unwrap_or(line)
 }
 
-/// Settings whose keys are the user's own: one of them stands for all.
+/// Returns the name of a managed field. Settings whose keys are chosen by the user count as one field.
 fn within(kind: &str, field: &str) -> String {
     match field.split_once('.') {
         Some((map @ ("environment" | "forwards" | "instance_tags" | "user_data" | "volume_tags"), _)) => {
@@ -273,7 +274,7 @@ fn within(kind: &str, field: &str) -> String {
     }
 }
 
-/// What a plan shows below each resource; for one that is to be created, a plus.
+/// The lines that a plan shows below each resource; for one that is to be created, a plus.
 fn lines(plan: &Said) -> BTreeSet<(String, String)> {
     let mut lines = BTreeSet::new();
     let mut address = String::new();
@@ -302,7 +303,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
     rest.is_empty() || pattern.ends_with('*') || (pattern.contains('*') && text.ends_with(last))
 }
 
-/// Every managed field there is, as `kind.path`: read off the live settings of the whole stack.
+/// Every managed field, as `kind.path`, taken from the live settings of the whole stack.
 async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     let aws = &cloud.aws;
     let name = |entry: &str| format!("postagram-{entry}");

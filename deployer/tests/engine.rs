@@ -1,4 +1,4 @@
-//! The engine on a toy cloud: order, failure, repair after a cut line, orphans, and other people's things.
+//! The engine on a toy cloud: order, failures, repair after a broken connection, orphans, and resources of others.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use deployer::engine::{
 };
 use serde::Serialize;
 
-/// A cloud of boxes with a size, and a line to it that can be cut after so many answers.
+/// A cloud of boxes with a size, and a connection to it that can be cut after a number of answers.
 #[derive(Default)]
 struct Cloud {
     boxes: Mutex<BTreeMap<String, Box_>>,
@@ -41,7 +41,7 @@ impl Cloud {
         *self.answers_left.lock().unwrap() = Some(answers);
     }
 
-    /// Only this one answer is lost; the next call goes through.
+    /// Only this one answer is lost; the next call succeeds.
     fn lose_answer(&self, nth: usize) {
         self.cut_after(nth);
         self.is_down_for_one.store(true, Ordering::SeqCst);
@@ -55,7 +55,7 @@ impl Cloud {
         *self.answers_left.lock().unwrap() = None;
     }
 
-    /// The effect takes place although the answer may be lost.
+    /// The effect takes place even if the answer is lost.
     fn call<T>(
         &self,
         what: String,
@@ -76,7 +76,7 @@ impl Cloud {
         if left == 0 { Err(Fault::new(&what, "Cut", "the answer was lost")) } else { answer }
     }
 
-    /// Every call takes a while, in which others are made.
+    /// Every call takes a while, during which other calls can start.
     async fn way(&self) {
         let now = self.on_the_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_on_the_way.fetch_max(now, Ordering::SeqCst);

@@ -1,5 +1,5 @@
-//! No fault of the cloud or of the line reaches the user: every call of `up`, of one that changes what is there and of
-//! `down` meets each of them, and the command completes.
+//! No fault of the cloud or of the connection reaches the user: every call of `up`, of an `up` that changes the stack,
+//! and of `down` meets each fault, and the command succeeds.
 
 mod support;
 
@@ -8,17 +8,16 @@ use std::{collections::BTreeSet, path::Path};
 use support::scene::{Phase, Scene, Undisturbed};
 use testkit::proxy::{Calls, Fault, is_read, parts};
 
-/// The commands of one life of a stack, each of which starts from what the one before has made.
+/// The commands in the life of a stack, each of which starts from the result of the previous one.
 const LIFE: &[Phase] = &[Phase::Up, Phase::Change, Phase::Move, Phase::Down];
-/// How many lives are watched to know which calls each of them makes: how often something is asked until it is so
-/// differs.
+/// How many lives are observed to learn the calls of each command: the number of polls differs between runs.
 const WATCHED: usize = 3;
-/// In how many lives all calls have had their turn. Calls far apart meet the fault in one run.
+/// The number of lives in which every call is tried once. Each run tries calls that are far apart.
 const ROUNDS: usize = 4;
-/// How many more there are for calls that did not come in their turn, because a fault before them took their place.
+/// The number of additional lives for calls that were not made in their turn, because of a fault before them.
 const MORE_ROUNDS: usize = 8;
 
-/// What is planned for one command, and what has become of it.
+/// The calls to try for one command, and those that have met the fault.
 struct Proof {
     phase: Phase,
     undisturbed: Undisturbed,
@@ -26,7 +25,7 @@ struct Proof {
 }
 
 impl Proof {
-    /// The calls whose turn it is: first each of them once, then those that did not come.
+    /// The calls to try in this round: first each of them once, then those that have not been made.
     fn turn(&self, round: usize) -> Calls {
         match round < ROUNDS {
             true => self.undisturbed.calls.iter().skip(round).step_by(ROUNDS).cloned().collect(),
@@ -34,8 +33,8 @@ impl Proof {
         }
     }
 
-    /// A run that met nothing was undisturbed, and made these calls. How often something is asked until it is so differs
-    /// with what else the machine does; what changes something must come.
+    /// Keeps only calls that a run without faults has made, besides those that met the fault. The number of polls
+    /// depends on the load of the machine; mutating calls must occur in every run.
     fn do_without_all_but(&mut self, made: &Calls) {
         let met = &self.met;
         let must_come = |call: &String| met.contains(call) || made.contains(call) || !is_read(call);
@@ -73,11 +72,11 @@ async fn every_call_survives(what: &str, fault: Fault, times: usize) {
     the_wait_for_health_survives(&fault, times).await;
 }
 
-/// Leaves to the changes what only they call, and of each operation the first call.
+/// Limits the changes to operations that only they call, and to the first call of each operation.
 ///
-/// A silence lasts for a second, and most calls of a change ask how far its roll-out is: in all of them it would last for
-/// minutes. How long an answer is awaited is the same for every call; what differs is what an operation makes of being
-/// called again, and for that one call of each stands.
+/// An unanswered call costs a second, and most calls of a change poll its roll-out: trying all of them would take
+/// minutes. The timeout is the same for every call; operations differ only in how they react to a repeated call, and
+/// one call of each is enough for that.
 fn spare_the_changes(proofs: &mut [Proof]) {
     let is_change = |proof: &Proof| ![Phase::Up, Phase::Down].contains(&proof.phase);
     let (changes, others): (Vec<_>, Vec<_>) = proofs.iter_mut().partition(|proof| is_change(proof));
@@ -94,13 +93,13 @@ fn operations(calls: &Calls) -> BTreeSet<String> {
     calls.iter().map(|call| parts(call).0.to_owned()).collect()
 }
 
-/// What `up` asks while it waits for health, beside what it asks before.
+/// The additional calls of `up` while it waits for health.
 const WAIT: [&str; 2] = ["DescribeTargetHealth", "DescribeScalingActivities"];
-/// What it asks when it has waited long enough.
+/// The calls of `up` after the time limit for health.
 const REASONS: [&str; 3] = ["DescribeTargetHealth", "DescribeScalingActivities", "GetConsoleOutput"];
 
-/// The targets take their time, and each call of the wait meets the fault: it completes. They never come: the reasons
-/// are told all the same.
+/// If the targets become healthy late, and each call of the wait meets the fault, `up` succeeds. If they never do, the
+/// reasons are reported nevertheless.
 async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
@@ -127,7 +126,7 @@ async fn the_wait_for_health_survives(fault: &Fault, times: usize) {
     scene.end().await;
 }
 
-/// Undisturbed runs: what each command creates, and by which calls in all of them.
+/// Runs each command undisturbed several times, and returns its result and the calls that all runs have in common.
 async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     let mut lives: Vec<Vec<Undisturbed>> = Vec::new();
     for _ in 0..WATCHED {
@@ -147,7 +146,7 @@ async fn watch(scene: &Scene, life: &[Phase]) -> Vec<Proof> {
     steady.map(|(phase, undisturbed)| Proof { phase: *phase, undisturbed, met: Calls::new() }).collect()
 }
 
-/// Runs a command whose calls meet the fault. The user sees nothing of it but time.
+/// Runs a command whose calls meet the fault. The user may notice only the delay.
 async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: usize) -> Calls {
     scene.proxy.reset();
     scene.proxy.inject(calls, fault.clone(), times);
@@ -159,12 +158,12 @@ async fn meet(scene: &Scene, phase: Phase, calls: Calls, fault: &Fault, times: u
     scene.proxy.hit()
 }
 
-/// For how many seconds an answer is awaited: where none comes, no longer than must be.
+/// The timeout of a call in seconds: as short as possible if no answer will arrive.
 fn patience(fault: &Fault) -> &'static str {
     if matches!(fault, Fault::Hang) { "1" } else { "2" }
 }
 
-/// Writes a row of a table, each command and fault into its own file, and insists that no call was missed.
+/// Writes a row of a table, each command and fault into its own file, and asserts that no call was missed.
 fn report(what: &str, Proof { phase, undisturbed, met }: &Proof) {
     let (phase, planned) = (phase.name(), &undisturbed.calls);
     let row = format!("| `{phase}` | {what} | {} | {} |\n", planned.len(), met.len());

@@ -1,4 +1,4 @@
-//! Files people may hand to the deployer: the corpus of the fuzzers once more, and what is too large to be kept in it.
+//! Files that users may pass to the deployer: the corpus of the fuzzers, and inputs too large to be stored in it.
 
 #[path = "inputs/sign_in.rs"]
 mod sign_in;
@@ -13,7 +13,7 @@ use std::{
 
 use deployer::{config::Config, output::env_file};
 
-/// What the deployer may use for a file it refuses, in KiB of address space: its threads' stacks count in full.
+/// The memory limit for a file that is refused, in KiB of address space: its threads' stacks count in full.
 const MEMORY: u64 = 2 << 20;
 
 fn corpus(target: &str) -> Vec<PathBuf> {
@@ -36,7 +36,7 @@ fn every_description_of_the_corpus_is_read_or_refused_with_a_position() {
                 let said = errors.to_string();
                 let name = file.file_name().unwrap().to_string_lossy();
                 assert!(!errors.problems.is_empty() && said.contains(&*name), "{name}: {said}");
-                // A terminal shows it in full, and no more of it than a person reads.
+                // It is short enough to be read on a terminal.
                 assert!(said.len() < 20_000, "{}: {} bytes of errors", file.display(), said.len());
                 assert!(!said.contains('\0') && !said.contains('\u{202e}'), "{}: {said:?}", file.display());
             }
@@ -58,7 +58,7 @@ fn an_env_file_keeps_its_lines_and_gets_ours_once() {
     }
 }
 
-/// The program itself, with little memory: exit code 78 (a bad description) and nothing else.
+/// The program itself, with limited memory, exits with 78 (a bad description) and nothing else.
 #[test]
 fn large_deep_and_expanding_descriptions_are_refused_within_a_memory_limit() {
     let bomb = |width: usize| {
@@ -100,7 +100,7 @@ fn large_deep_and_expanding_descriptions_are_refused_within_a_memory_limit() {
     }
 }
 
-/// A disk without room is no reader that has gone away.
+/// A full disk is not the same as a reader that has closed the pipe.
 #[test]
 fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     let project = support::Project::with(
@@ -136,7 +136,7 @@ fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     }
 }
 
-/// A path can lead to anything.
+/// A path can refer to a file of any type.
 #[test]
 fn a_path_that_is_not_a_regular_file_is_named() {
     let project = support::Project::with(
@@ -165,7 +165,7 @@ fn a_path_that_is_not_a_regular_file_is_named() {
     assert!(said.stderr.contains("pin: it is a FIFO"), "{}", said.all());
 }
 
-/// A path may lead to a file that never ends, or to a pipe without a writer.
+/// A path may refer to a file that never ends, or to a pipe without a writer.
 #[test]
 fn a_description_that_is_not_a_regular_file_is_refused_at_once() {
     let project = support::Project::with("");

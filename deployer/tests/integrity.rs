@@ -1,4 +1,4 @@
-//! A program that is not the one that was deployed does not start, and `up` puts the right one back.
+//! A program other than the deployed one does not start, and `up` restores the right one.
 
 mod support;
 
@@ -16,7 +16,7 @@ async fn a_program_modified_in_the_bucket_does_not_start_on_any_instance() {
     let (first, target_group) = (only_instance(aws).await, hands.target_group_arn().await);
     let (bucket, key) = hands.artifact().await;
 
-    // Of the same size: nothing but the bytes tells it from the right one.
+    // Of the same size: only its bytes differ from the right one.
     let right = aws.s3.get_object().bucket(&bucket).key(&key).send().await.expect("it is there");
     let mut patched = right.body.collect().await.expect("it can be read").into_bytes().to_vec();
     *patched.last_mut().expect("it is not empty") ^= 1;
@@ -44,7 +44,7 @@ async fn a_program_modified_in_the_bucket_does_not_start_on_any_instance() {
     cloud.end().await;
 }
 
-/// The instance that is there or on its way.
+/// The instance that is running or starting.
 async fn only_instance(aws: &Aws) -> String {
     eventually("an instance", async || {
         let answer = aws.ec2.describe_instances().send().await.expect("instances can be described");
@@ -56,7 +56,7 @@ async fn only_instance(aws: &Aws) -> String {
     .await
 }
 
-/// The targets that the load balancer sends requests to.
+/// The ids of the targets to which the load balancer sends requests.
 async fn healthy(aws: &Aws, target_group: &str) -> Vec<String> {
     let answer = aws.elb.describe_target_health().target_group_arn(target_group).send().await;
     let answer = answer.expect("the health of targets can be described");

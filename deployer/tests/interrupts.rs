@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first lets the calls in flight finish and says what is done, the second leaves at once, and
-//! the same command continues.
+//! Ctrl-C and SIGTERM: after the first, the calls in flight finish and the result is reported; the second ends the run
+//! immediately; and the same command continues.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{
 };
 use testkit::proxy::Fault;
 
-/// One signal in the middle of a wait: everything that was begun is finished, nothing new is begun.
+/// One signal during a wait: everything that has begun is finished, nothing new begins.
 async fn one_signal_finishes_what_was_begun(signal: Signal) {
     let scene = Scene::local().await;
     let goal = scene.undisturbed(Phase::Up).await.goal;
@@ -108,7 +108,7 @@ async fn the_second_signal_leaves_a_down_that_the_next_continues() {
     scene.end().await;
 }
 
-/// While nothing has been begun, nothing need be finished: it ends at once, and says that nothing was changed.
+/// As long as no work has begun, the run ends immediately and reports that nothing was changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt() {
     let scene = Scene::local().await;
@@ -129,7 +129,7 @@ async fn a_signal_while_reading_ends_the_run_with_the_exit_code_of_an_interrupt(
     scene.end().await;
 }
 
-/// Before the first answer, too.
+/// The same before the first answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_before_the_first_answer_ends_the_run_with_the_exit_code_of_an_interrupt() {
     let scene = Scene::local().await;
@@ -156,13 +156,13 @@ async fn ctrl_c_at_a_question_is_an_interrupt_and_not_an_answer() {
     scene.end().await;
 }
 
-/// `up` waits for another run, then the question is asked again: Ctrl-C ends that, too.
+/// `up` waits for another run and then asks its question again: Ctrl-C ends that, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_question_after_a_wait_for_another_run_is_an_interrupt() {
     let scene = Scene::local().await;
     scene.done(Phase::Up).await;
     scene.proxy.reset();
-    // The other one holds the lease for as long as it waits.
+    // The other run holds the lease while it waits.
     let busy = Fault::refused(400, "ScalingActivityInProgress", "not yet");
     scene.proxy.inject(["UpdateAutoScalingGroup"], busy, usize::MAX);
     scene.describe_change();

@@ -1,4 +1,4 @@
-//! The whole story on a laptop: up from nothing, a post with a picture and its labels, changes, and down again.
+//! The whole story on a laptop: `up` from nothing, a post with a picture and its labels, changes, and `down`.
 
 mod support;
 
@@ -11,10 +11,10 @@ use support::{
 };
 use testkit::{Control, eventually};
 
-/// What `up` says when a bucket was told just now whom to tell of uploads.
+/// The output of `up` after it has changed a bucket's notifications.
 const LATE: &str = "S3 may take 5 minutes to start notifying labeler; earlier uploads to images are not reported";
 
-/// A real JPEG, wider than high and blue.
+/// A valid JPEG in landscape format, mostly blue.
 fn jpeg() -> Vec<u8> {
     let picture = image::RgbImage::from_fn(320, 200, |x, y| image::Rgb([20, (y / 2) as u8, 180 + (x / 8) as u8]));
     let mut bytes = Cursor::new(Vec::new());
@@ -71,14 +71,14 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     let aws = connect(&project.endpoint(), KEYS).await;
     notification_is_in_force(&aws, &up.output("BUCKET")).await;
 
-    // A post, a picture, its labels.
+    // A post with a picture and its labels.
     let page = browser.client.get(&browser.url).send().await.expect("an answer");
     assert_eq!(page.status(), 200);
     assert!(page.text().await.expect("a page").contains("<html"), "the service serves its page");
     let post = browser.write("Zoe", "a blue picture").await;
     let id = post["id"].as_str().and_then(|id| id.strip_prefix("POST#")).expect("an id").to_owned();
     assert_eq!(browser.posts("").await.len(), 1);
-    // Even where the function hears of the upload late, or twice.
+    // Even if the function is notified of the upload late, or twice.
     control(&project).set_chaos(&["s3-notify-lag"]).await;
     browser.attach("Zoe", &id, jpeg()).await;
     let labelled = eventually("labels", async || {
@@ -92,7 +92,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     let picture = browser.client.get(picture).send().await.expect("an answer");
     assert_eq!((picture.status().as_u16(), picture.bytes().await.expect("bytes").to_vec()), (200, jpeg()));
 
-    // A second `up` changes nothing, and makes no call that could.
+    // A second `up` changes nothing, and makes no mutating call.
     let before = calls_of_the_deployer(&project).await;
     let again = project.done(&["up", "--local", "--yes", "-v"]);
     assert!(again.stderr.contains("nothing to do") && !again.stderr.contains(LATE), "{}", again.all());
@@ -100,7 +100,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     assert_eq!(calls_of_the_deployer(&project).await, before, "the local AWS saw a mutating call");
     assert_eq!(project.run(&["plan", "--local", "--detailed-exitcode"]).code, 0);
 
-    // Changes are exactly what is done.
+    // `up` makes exactly the changes of the plan.
     project.edit("max: 4", "max: 6");
     project.edit("  posts: {", "  likes: { partition_key: post }\n  posts: {");
     let plan = project.run(&["plan", "--local", "--detailed-exitcode"]);
@@ -111,14 +111,14 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     project.done(&["up", "--local", "--yes"]);
     assert_eq!(project.run(&["plan", "--local", "--detailed-exitcode"]).code, 0);
 
-    // A variable reaches the instances by a rollout, and the posts are still there.
+    // A new variable reaches the instances by a roll-out, and the posts are still there.
     project.edit("    environment:\n      BUCKET: ${buckets.images.name}\n      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\noutputs",
         "    environment:\n      GREETING: hello\n      BUCKET: ${buckets.images.name}\n      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\noutputs");
     let rolled = project.done(&["up", "--local", "--yes"]);
     assert!(rolled.stderr.contains("launch_template.web"), "{}", rolled.all());
     assert_eq!(browser.posts("").await.len(), 1);
 
-    // What is removed from the description goes: here the function, and with it its trigger.
+    // What is removed from the description is deleted: here the function, and with it its trigger.
     let described = project.description();
     let start = described.find("functions:").expect("there are functions");
     let end = described.find("services:").expect("there are services");
@@ -129,7 +129,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     project.done(&["up", "--local", "--yes"]);
     assert_eq!(project.run(&["plan", "--local", "--detailed-exitcode"]).code, 0, "nothing is left to do");
 
-    // The post goes with its picture; then everything goes.
+    // The post is deleted with its picture; then everything is deleted.
     browser.erase("Zoe", &id).await;
     assert!(browser.posts("").await.is_empty());
     let down = project.done(&["down", "--local", "--yes"]);
@@ -139,7 +139,7 @@ async fn a_stack_is_created_serves_is_changed_and_removed() {
     assert_eq!(project.processes(), Vec::<String>::new());
 }
 
-/// Mutating calls that only a deployment makes: the service and the labeler write objects and rows.
+/// The number of mutating calls that only a deployment makes: the service and the labeler write objects and rows.
 async fn calls_of_the_deployer(project: &Project) -> usize {
     let calls = control(project).journal().await;
     let data = [
@@ -173,7 +173,7 @@ async fn outputs_fill_a_dotenv_and_up_can_be_limited_to_entries() {
     assert_eq!(project.run(&["outputs", "--local", "NOPE"]).code, 64);
     assert_eq!(project.run(&["up", "--local", "--yes", "nothing"]).code, 64);
 
-    // Kept is kept; the rest goes.
+    // The kept bucket stays; the rest is deleted.
     project.done(&["down", "--local", "--yes", "--keep", "buckets.images"]);
     let plan = project.run(&["plan", "--local", "buckets.images", "--detailed-exitcode"]);
     assert!(!plan.stderr.contains("+ bucket.images"), "{}", plan.all());
@@ -211,10 +211,10 @@ fn without_credentials_the_ways_to_get_some_are_shown() {
     assert!(said.stderr.contains("--local"), "{}", said.all());
 }
 
-/// A stack that is quickly made.
+/// A stack that is created quickly.
 const SMALL: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\nbuckets:\n  b: {}\n";
 
-/// Runs the deployer without a port of the test's choice.
+/// Runs the deployer without a port set by the test.
 fn unguided(project: &Project, arguments: &[&str]) -> support::Said {
     let output = project.command(arguments, &[]).env_remove("DEPLOYER_LOCAL_PORT").output();
     output.expect("the deployer can be started").into()
@@ -258,7 +258,7 @@ fn a_copied_folder_has_a_local_aws_of_its_own() {
 
     assert_eq!(copy.done(&["local", "stop"]).stderr, "it is not running\n");
     original.done(&["local", "status"]);
-    // What was stored was copied along, and from now on goes its own way.
+    // The copy has its own state from now on, starting with that of the original.
     copy.done(&["plan", "--local", "--detailed-exitcode"]);
     assert_ne!(copy.endpoint(), original.endpoint());
     copy.done(&["down", "--local", "--yes"]);

@@ -1,5 +1,5 @@
-//! The same commands against an independent AWS, moto. Where it differs from AWS (docs/aws.md §17) the
-//! faults are moto's; what it does not know, instance refreshes, is not asked of it here.
+//! The same commands with an independent AWS, moto. Where it differs from AWS (docs/aws.md §17), moto is wrong;
+//! instance refreshes, which it does not support, are not tested here.
 
 mod support;
 
@@ -56,7 +56,7 @@ async fn with_existing_roles_nothing_is_written_to_iam() {
     moto.done(&project, &["down", "--yes"]);
 }
 
-/// All calls and the mutating ones, as `-v` tells them.
+/// The numbers of all calls and of mutating ones, as `-v` prints them.
 fn tally(said: &Said) -> (usize, usize) {
     let line = said.stderr.lines().find(|line| line.contains(" calls, ")).expect("-v says how many calls");
     let numbers: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();

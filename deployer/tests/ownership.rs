@@ -1,5 +1,5 @@
-//! What has our names and not our tags is not ours: of every kind, `up` and `down` say whose it is and change nothing,
-//! and unowned resources are adopted when they are named.
+//! A resource with our name but without our tags is not ours: for every kind, `up` and `down` report the owner and
+//! change nothing, and unowned resources are adopted if they are named.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::{
     scene::{Phase, Scene},
 };
 
-/// One of each kind that carries tags of its own, and the bucket that everything needs.
+/// One resource of each kind that has its own tags, and the bucket that everything needs.
 const OWNED: &[&str] = &[
     "bucket.artifacts",
     "bucket.images",
@@ -29,27 +29,28 @@ const OWNED: &[&str] = &[
     "auto_scaling_group.web",
 ];
 
-/// Kinds that live inside another one, whose tags say whose they are.
+/// Kinds that are part of another resource, whose tags determine the owner.
 const INSIDE: &[&str] = &["artifact", "default_action", "notification", "permissions", "scaling_policy"];
 
 fn says(said: &Said, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
-/// The n-th time there is again something for `up` to do.
+/// Makes another change for `up` to apply; `n` counts the calls.
 fn change_something(scene: &Scene, n: usize) {
     let [from, to] = if n.is_multiple_of(2) { ["max: 4", "max: 6"] } else { ["max: 6", "max: 4"] };
     scene.project.edit(from, to);
 }
 
-/// What a plan would make, or change: of what lives in something that is there it says the latter.
+/// The resources that a plan would create or change: a part of an existing resource counts as a change of it.
 fn to_be_made(plan: &Said) -> BTreeSet<String> {
     let is_work = |line: &&str| ["  + ", "  ~ "].iter().any(|mark| line.starts_with(mark));
     let lines = plan.stderr.lines().filter(is_work).map(|line| &line[4..]);
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
-/// Neither command changes anything, and both say why; `down` says how the rest can go.
+/// Asserts that neither command changes anything, and that both give the reason; `down` also reports how to remove the
+/// rest.
 async fn is_refused(scene: &Scene, address: &str, owner: &str) {
     scene.proxy.reset();
     for arguments in [Phase::Up.arguments(), Phase::Down.arguments()] {
@@ -105,7 +106,7 @@ async fn a_resource_with_the_tag_of_another_stack_is_never_taken_over() {
     scene.end().await;
 }
 
-/// What stays beside each that is kept, because it needs that.
+/// What remains besides each kept resource, because that needs it.
 const NEEDED: &[(&str, &[&str])] = &[
     ("bucket.artifacts", &[]),
     ("bucket.images", &[]),
@@ -130,7 +131,7 @@ const BEHIND_A_TEMPLATE: &[&str] = &[
     "security_group.web-lb",
     "table.posts",
 ];
-/// Its listener stays, and so does what that does.
+/// Its listener remains, and so do the listener's dependencies.
 const BEHIND_A_GROUP: &[&str] = &[
     "bucket.images",
     "default_action.web",
@@ -144,10 +145,10 @@ const BEHIND_A_GROUP: &[&str] = &[
     "table.posts",
     "target_group.web",
 ];
-/// The anchor, which everything needs, with the program that lies in it.
+/// The anchor, which everything needs, and the program stored in it.
 const ANCHOR: &[&str] = &["bucket.artifacts", "artifact.web"];
 
-/// What is not ours can be kept, of every kind, and everything that it does not need goes.
+/// A resource of any kind that is not ours can be kept, and everything that it does not need is deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn down_continues_without_what_keep_names() {
     let scene = Scene::local().await;
@@ -160,7 +161,7 @@ async fn down_continues_without_what_keep_names() {
         let down = scene.run(&["down", "--yes", "--keep", address]).await;
         assert_eq!(down.code, 0, "{address}: {}", down.all());
         says(&down, "only kept resources are left");
-        // It is still there, or it could not be given back.
+        // Giving it back fails unless it still exists.
         Hands::of(&aws).give(address, Some("postagram")).await;
         let gone = to_be_made(&scene.run(&["plan"]).await);
         let stays: BTreeSet<&str> = all.difference(&gone).map(String::as_str).collect();

@@ -1,5 +1,5 @@
-//! The derived policies are enough, and nothing in them is there for nothing: without any one permission that Postagram
-//! uses, its story ends with AWS saying which one is missing.
+//! The derived policies are sufficient and minimal: without any single permission that Postagram uses, its story fails,
+//! and AWS names the missing permission.
 
 mod support;
 
@@ -20,7 +20,7 @@ use support::{
 };
 use testkit::eventually;
 
-/// What `read_write` promises to every program, and Postagram's two do without.
+/// Permissions that `read_write` grants to every program, and that Postagram's two programs do not use.
 const SPARE: &[(&str, &[&str])] = &[
     (
         "labeler",
@@ -52,7 +52,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
     let stage = Stage::set().await;
     stage.story("all").await.expect("the derived policies are enough");
 
-    // All that is spare may go at once.
+    // All unused permissions can be removed together.
     let mut needed = stage.policies.clone();
     for (role, spare) in SPARE {
         let policy = needed.get_mut(*role).expect("both programs have a role");
@@ -65,10 +65,10 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
     }
     stage.story("spare").await.expect("what is spare is not used");
 
-    // Nothing else may.
+    // No other permission can be removed.
     let mut statements = BTreeSet::new();
     for (role, policy) in &needed {
-        // Without its program the service is gone for a while: that comes last.
+        // Removing a permission to start the program stops the service for a while: these come last.
         let mut each = permissions(policy);
         let last = ["WriteReports", "FetchProgram"];
         each.sort_by_key(|permission| last.iter().position(|statement| *statement == permission.statement));
@@ -87,7 +87,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
                         denial = stage.next_denial(role, action, before) => Some(denial),
                     };
                     let broken = broken.unwrap_or_else(|| panic!("{role} does without {action} of {statement}"));
-                    // Whatever the user saw, this is why.
+                    // The user may see any error; the denial is its cause.
                     println!("{role} without {action} of {statement}: {broken}");
                     stage.next_denial(role, action, before).await
                 }
@@ -124,7 +124,7 @@ async fn programs_keep_working_when_their_credentials_expire() {
     let put = chaos.json(&json!({ "kinds": ["short-sessions"] })).send().await.expect("the local AWS answers");
     assert!(put.status().is_success());
     let stage = Stage::on(project).await;
-    // The first sessions end after twenty seconds.
+    // The first sessions expire after twenty seconds.
     let begun = std::time::Instant::now();
     let mut stories = 0;
     while begun.elapsed() < std::time::Duration::from_secs(22) {
@@ -150,7 +150,7 @@ struct Permission {
     action: String,
 }
 
-/// The statements of a policy, which may be a single one without brackets.
+/// The statements of a policy; a single one may lack the brackets.
 fn statements(policy: &Value) -> Vec<Value> {
     list(&policy["Statement"])
 }
@@ -168,7 +168,8 @@ fn permissions(policy: &Value) -> Vec<Permission> {
     statements(policy).iter().flat_map(|statement| -> Vec<Permission> { of(statement) }).collect()
 }
 
-/// The policy without this one. A statement without actions is none, and a policy without statements is not allowed.
+/// The policy without this permission. A statement without actions is dropped, and a policy without statements is
+/// invalid.
 fn without(policy: &Value, permission: &Permission) -> Value {
     let mut kept = Vec::new();
     for mut statement in statements(policy) {
@@ -186,14 +187,14 @@ fn without(policy: &Value, permission: &Permission) -> Value {
     json!({ "Version": "2012-10-17", "Statement": kept })
 }
 
-/// Postagram on a laptop, and the account's own clients.
+/// A local Postagram, and clients of the account's own user.
 struct Stage {
     project: Project,
     client: reqwest::Client,
     url: String,
     endpoint: String,
     aws: Aws,
-    /// Role and policy of each program.
+    /// The role name and the policy of each program.
     roles: BTreeMap<String, String>,
     policies: BTreeMap<String, Value>,
     bucket: String,
@@ -230,7 +231,7 @@ impl Stage {
         put.policy_document(policy.to_string()).send().await.expect("a policy can be put");
     }
 
-    /// What a role was not allowed, of this action.
+    /// The denials of this action for a role.
     async fn denials(&self, role: &str, action: &str) -> Vec<String> {
         let answer = reqwest::get(format!("{}/_local/requests", self.endpoint)).await.expect("an answer");
         let calls: Vec<Value> = answer.json().await.expect("a list of calls");
@@ -244,7 +245,7 @@ impl Stage {
         eventually(action, async || self.denials(role, action).await.into_iter().nth(before)).await
     }
 
-    /// Everything that Postagram does. Returns the first error that a user would see.
+    /// Uses all of Postagram's features. Returns the first error that a user would see.
     async fn story(&self, user: &str) -> Result<(), String> {
         let post = json!({ "title": "a blue picture", "body": "…" });
         let written: Value = self.answer(self.client.post(self.page("posts")).json(&post), user).await?;
@@ -271,14 +272,14 @@ impl Stage {
             return Err(format!("the picture: {}", picture.status()));
         }
 
-        // A picture that goes before it is looked at is no reason to try again.
+        // A picture that is deleted before it is analysed must not cause a retry.
         self.tell_of(&format!("{user}/{id}/{}gone.jpg", uuid::Uuid::new_v4())).await?;
         let erase = self.client.delete(self.page(&format!("posts/{id}"))).header("Authorization", user);
         let erased = erase.send().await.map_err(|error| error.to_string())?;
         if !erased.status().is_success() {
             return Err(format!("erasing the post: {}", erased.status()));
         }
-        // The address outlives the post; what comes by it is removed.
+        // The upload URL outlives the post; what is uploaded with it is removed.
         self.upload(&upload).await?;
         eventually("no pictures", async || {
             let listed = self.aws.s3.list_objects_v2().bucket(&self.bucket).prefix(format!("{user}/")).send().await;
@@ -316,7 +317,7 @@ impl Stage {
         if answer.status() == 200 { Ok(()) } else { Err(format!("uploading: {}", answer.status())) }
     }
 
-    /// Tells the labeler of a picture, as S3 does, and waits for it.
+    /// Notifies the labeler of a picture, as S3 does, and waits for it.
     async fn tell_of(&self, key: &str) -> Result<String, String> {
         let event = json!({ "Records": [{
             "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
@@ -335,7 +336,7 @@ impl Stage {
         }
     }
 
-    /// Lets the labeler print something, and looks for it in its log.
+    /// Makes the labeler log a line, and looks for it in its log.
     async fn log_a_line(&self) -> Result<String, String> {
         let printed = self.tell_of("no picture of ours").await?;
         let start = printed.lines().rev().find_map(|line| line.strip_prefix("START RequestId: ")).expect("it began");
@@ -345,8 +346,8 @@ impl Stage {
         if found.events().is_empty() { Err(format!("the log does not have {id}")) } else { Ok(id) }
     }
 
-    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the denial of
-    /// this action on the console.
+    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the denial
+    /// of this action on the console.
     async fn restart_the_service(&self, action: &str) -> String {
         let status: Value = reqwest::get(format!("{}/_local/status", self.endpoint))
             .await
@@ -372,7 +373,7 @@ impl Stage {
     }
 }
 
-/// A real JPEG, with a word of its camera that the labeler removes.
+/// A valid JPEG with a camera's comment, which the labeler removes.
 fn jpeg() -> Vec<u8> {
     let picture = image::RgbImage::from_pixel(64, 48, image::Rgb([20, 40, 200]));
     let mut bytes = Cursor::new(Vec::new());

@@ -1,4 +1,4 @@
-//! Concurrent runs, resources of others, other accounts and regions: none of them does any harm.
+//! Concurrent runs, resources of others, other accounts and regions: none of them causes damage.
 
 mod support;
 
@@ -52,7 +52,7 @@ async fn inventory(cloud: &TestAws) -> Inventory {
     inventory::inventory(&cloud.endpoint(), KEYS).await
 }
 
-/// What a single undisturbed run makes.
+/// The inventory after a single undisturbed run.
 async fn alone(project: &Project) -> Inventory {
     let cloud = TestAws::start().await;
     cloud.done(project, &["up", "--yes", "--no-wait"]).await;
@@ -131,7 +131,7 @@ async fn a_run_that_finds_the_stack_leased_names_the_holder_and_changes_nothing(
     leased_by_somebody_else(&cloud).await;
     let before = inventory(&cloud).await;
 
-    // Looking is free, and so is a run that has nothing to do.
+    // A lease does not prevent plans, nor runs without changes.
     cloud.done(&project, &["plan"]).await;
     says(&cloud.done(&project, &["up", "--yes", "-v"]).await, " calls, 0 of them mutating");
     project.edit("  files: {}", "  files: {}\n  more: {}");
@@ -146,7 +146,7 @@ async fn a_run_that_finds_the_stack_leased_names_the_holder_and_changes_nothing(
     }
     assert_eq!(inventory(&cloud).await, before);
 
-    // Who waits gets its turn when the other one has finished.
+    // A waiting run continues when the other one has finished.
     let waiting = cloud.run(&project, &["up", "--yes", "--wait"]);
     let finishing = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -178,7 +178,7 @@ async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
     lease.release().await.expect("it can be given back");
     assert!(!inventory(&cloud).await.keys().any(|thing| thing.contains(lease::KEY)));
 
-    // A bucket with a fresh lease is not removed.
+    // A bucket with a current lease is not deleted.
     leased_by_somebody_else(&cloud).await;
     cloud.aws.s3.delete_object().bucket(ARTIFACTS).key("x").send().await.expect("an answer");
     let bucket = deployer::kinds::bucket::Bucket { name: ARTIFACTS.into(), account: "000000000000".into() };
@@ -226,7 +226,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     let proxy = Proxy::to(&cloud.endpoint()).await;
     let cut_off = place_of_leases(&connect(&proxy.endpoint(), KEYS).await, Duration::from_secs(2));
     let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
-    // Packets are dropped silently: a call would time out only long after the lease has expired.
+    // The call hangs as if packets were dropped: it would time out long after the lease has expired.
     proxy.inject(["PutObject"], Fault::Hang, usize::MAX);
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
@@ -236,7 +236,7 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     });
     taken.await.release().await.expect("it can be given back");
 
-    // So is that of a run on another machine, of which nothing is known but that it is silent.
+    // The same for a run on another machine, of which nothing is known except that it no longer renews its lease.
     leased_by_somebody_else(&cloud).await;
     project.edit("  files: {}", "  files: {}\n  more: {}");
     let up = cloud.done(&project, &["up", "--yes", "--wait", "--lease", "2"]).await;
@@ -351,8 +351,8 @@ async fn a_resource_tagged_by_another_stack_is_refused_even_with_adopt() {
     cloud.end().await;
 }
 
-/// Elastic Load Balancing answers a creation as if it were new when another client was faster with the same settings: case 8 of
-/// docs/aws.md §19.
+/// Elastic Load Balancing answers a creation as if it were new even if another client has just created the same
+/// resource: case 8 of docs/aws.md §19.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() {
     let cloud = TestAws::start().await;
@@ -406,7 +406,7 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
     cloud.end().await;
 }
 
-/// The same listener, created by another client after `up` has looked and before it creates its own.
+/// The same listener, created by another client after the reads of `up` and before it creates its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     let scene = Scene::local().await;
@@ -420,7 +420,7 @@ async fn a_listener_created_by_someone_else_a_moment_before_is_refused() {
     theirs.create(&aws, &want, &tags("large")).await.expect("theirs is made");
     let before = scene.inventory().await;
 
-    // It was not there when the plan was made, and not when the plan was looked at again under the lease.
+    // It did not exist when the plan was made, nor when the plan was checked again under the lease.
     let none = "<DescribeListenersResponse><DescribeListenersResult><Listeners/></DescribeListenersResult></DescribeListenersResponse>";
     scene.proxy.reset();
     scene.proxy.inject(["DescribeListeners"], Fault::Answered(none.into()), 2);
@@ -504,7 +504,7 @@ async fn stacks_of_two_regions_do_not_affect_each_other() {
     assert!(!roles.contains("postagram"), "{roles}");
 }
 
-/// On our own AWS: moto knows a scaling policy by its name alone, whosever it is.
+/// On the local AWS: moto identifies a scaling policy by its name alone, whatever its group.
 #[tokio::test(flavor = "multi_thread")]
 async fn stacks_of_two_names_do_not_affect_each_other() {
     let (cloud, first) = (TestAws::start().await, Project::light());

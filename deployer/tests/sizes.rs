@@ -1,7 +1,7 @@
-//! What grows with a stack grows with it and no faster: at 10 and at 100 resources, with AWS's rates and a line as long
-//! as the one to AWS, nothing is refused for being too much, and memory stays small.
+//! The cost grows no faster than the stack: at 10 and at 100 resources, with AWS's rates and the latency of AWS, no
+//! call is throttled, and memory stays small.
 //!
-//! The benchmark measures the same in times, and at 1,000 resources: `cargo run --release --example bench sizes`.
+//! The benchmark measures times as well, and 1,000 resources: `cargo run --release --example bench sizes`.
 
 #[allow(dead_code)] // the benchmark uses all of it
 #[path = "../examples/bench/measure.rs"]
@@ -17,9 +17,9 @@ const LARGE: usize = 100;
 /// In KiB.
 const MEMORY: u64 = 150 << 10;
 
-/// What each of the commands takes in a stack of this size.
+/// The measurements of each command on a stack of this size.
 async fn runs(size: usize) -> Vec<(&'static str, Run)> {
-    // Small programs: built without optimization the shipped ones are ten times as large.
+    // Small programs: without optimization the shipped ones are ten times as large.
     let description = stacks::description(size, "echo-function", "echo-function").expect("the programs are built");
     let stack = Project::new(&description).await.expect("the local AWS starts");
     stacks::slow_down(&stack).await.expect("the local AWS is told to take its time");

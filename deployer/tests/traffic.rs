@@ -1,5 +1,5 @@
-//! Clients of a service do not notice that it is being changed: every request is answered while instances are rolled out
-//! and while everything behind the load balancer is replaced.
+//! Clients of a service do not notice changes: every request is answered while instances are rolled out and while
+//! everything behind the load balancer is replaced.
 
 mod support;
 
@@ -21,7 +21,7 @@ use testkit::{
 };
 use tokio::task::JoinSet;
 
-/// People who ask again and again, half of them over a new connection each time.
+/// Clients that send requests without a pause, half of them over a new connection each time.
 struct Crowd {
     url: String,
     enough: Arc<AtomicBool>,
@@ -52,13 +52,13 @@ impl Crowd {
         Crowd { url: url.to_owned(), enough, asked, people }
     }
 
-    /// Until everybody has asked some more.
+    /// Waits until more requests have been answered.
     async fn some_more(&self) {
         let enough = self.asked.load(Ordering::Relaxed) + 100;
         eventually("requests", async || (self.asked.load(Ordering::Relaxed) > enough).then_some(())).await;
     }
 
-    /// What the service tells of itself.
+    /// Returns the service's answer for a path.
     async fn told(&self, path: &str) -> String {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
         answer.text().await.expect("a text")
@@ -116,7 +116,7 @@ async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
     cloud.end().await;
 }
 
-/// As long as the new targets are not healthy, the old ones answer, and the run says what it waits for.
+/// As long as the new targets are not healthy, the old ones answer, and the run reports what it waits for.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     let scene = Scene::local().await;
@@ -133,7 +133,7 @@ async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     run.kill().await;
     crowd.some_more().await;
 
-    // The next run, with healthy targets, ends what that one began.
+    // The next run, with healthy targets, completes what the interrupted one began.
     scene.proxy.idle().await;
     scene.proxy.reset();
     scene.done(Phase::Up).await;
@@ -143,7 +143,7 @@ async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     scene.end().await;
 }
 
-/// Both sets are there when a change of the port has failed, and the listener knows the target groups of both.
+/// Both sets exist when a change of the port has failed, and the listener refers to the target groups of both.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
     let scene = Scene::local().await;

@@ -1,4 +1,4 @@
-//! Every way to break a deployment is explained in one sentence, with the remedy.
+//! Every way to break a deployment is explained in one sentence, with its remedy.
 
 mod support;
 
@@ -12,7 +12,7 @@ use testkit::{eventually, programs::program, tiny_service::tiny_service};
 const BUCKET: &str = "s-artifacts-000000000000-us-east-1";
 const GROUP: &str = "s-web-8080";
 
-/// A broken service: its name, its lines of `stack.yaml`, and words of the sentence and the remedy.
+/// A broken service: its name, its lines of `stack.yaml`, and parts of the sentence and of the remedy.
 struct Row {
     name: &'static str,
     lines: &'static str,
@@ -72,7 +72,7 @@ const BROKEN: &[Row] = &[
     ),
 ];
 
-/// A stack with these services, each with lines of its own.
+/// A stack with these services, each with its own lines.
 fn stack(services: &[(&str, &str)]) -> Project {
     let mut text = "name: s\nregion: us-east-1\nservices:\n".to_owned();
     for (name, lines) in services {
@@ -87,7 +87,7 @@ fn stack(services: &[(&str, &str)]) -> Project {
     Project::with(&text)
 }
 
-/// Runs `why` until its first line has these words, checks the remedy, and prints the time it took.
+/// Runs `why` until its first line contains these texts, checks the remedy, and prints the time it took.
 async fn explained(cloud: &TestAws, project: &Project, name: &str, says: &[&str], remedy: &str) {
     let begun = Instant::now();
     let mut last = String::new();
@@ -122,7 +122,7 @@ async fn each_broken_service_is_explained() {
     cloud.end().await;
 }
 
-/// The instance of the one service.
+/// The id of the only service's instance.
 async fn instance(cloud: &TestAws) -> String {
     let answer = cloud.aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(GROUP);
     let answer = answer.send().await.expect("a group");
@@ -134,7 +134,7 @@ async fn target_group(cloud: &TestAws, name: &str) -> String {
     answer.target_groups()[0].target_group_arn().expect("an ARN").to_owned()
 }
 
-/// Terminates the instance, which the group replaces.
+/// Terminates the instance, so that the group replaces it.
 async fn replace(cloud: &TestAws) {
     let ended = cloud.aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(instance(cloud).await);
     ended.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
@@ -195,7 +195,7 @@ async fn each_manual_change_is_explained_and_reverted_by_up() {
     explained(&cloud, &project, "web", &["no listener on its port"], "run `up`").await;
     up().await;
 
-    // The program is missing in the bucket when a new instance starts.
+    // The program is missing from the bucket when a new instance starts.
     let listed = aws.s3.list_objects_v2().bucket(BUCKET).prefix("services/").send().await.expect("objects");
     for object in listed.contents() {
         let key = object.key().expect("a key");
@@ -241,7 +241,7 @@ async fn a_refused_launch_is_explained() {
 async fn a_program_for_another_architecture_is_explained() {
     let (cloud, project) = (TestAws::start().await, stack(&[("web", "")]));
     cloud.done(&project, &["up", "--yes"]).await;
-    // The unit starts a text file with a valid checksum: only the kernel refuses it.
+    // The unit starts a text file with a valid checksum: only the kernel rejects it.
     let template = cloud.aws.ec2.describe_launch_template_versions().launch_template_name("s-web").versions("$Latest");
     let there = template.send().await.expect("a version");
     let data = there.launch_template_versions()[0].launch_template_data().expect("its data").clone();
@@ -267,7 +267,7 @@ async fn a_program_for_another_architecture_is_explained() {
     cloud.end().await;
 }
 
-/// The command fails with the sentence and the remedy.
+/// Asserts that the command fails with the sentence and the remedy.
 fn assert_explained(said: &Said) {
     assert_eq!(said.code, 1, "{}", said.all());
     let sentence = "web: the service exits with 78: JWT_AUDIENCE is not set";

@@ -1,4 +1,5 @@
-//! Signing in with everything that can be wrong with it: the first line says who and why, the hint what to type.
+//! Signing in with every kind of faulty configuration: the first line reports what failed and why, the hint is the
+//! command to run.
 
 use std::{
     fs,
@@ -12,17 +13,17 @@ use crate::support::{Project, Said};
 
 const STACK: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n";
 
-/// How a server answers a request, which is its first line and its body.
+/// Answers a request, given as its first line and its body.
 type Answers = fn(&str) -> Answer;
 
 enum Answer {
-    /// Status, kind of content, content.
+    /// Status, content type, body.
     Says(u16, &'static str, String),
-    /// Nothing, for as long as it is asked.
+    /// No answer until the client disconnects.
     Silence,
 }
 
-/// A server of AWS, of an access portal or of a network that lets nobody out. It ends with the test.
+/// A server of AWS, of an access portal or of a captive portal. It ends with the test.
 fn serve(answers: impl Fn(&str) -> Answer + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let address = listener.local_addr().expect("it has an address");
@@ -66,7 +67,7 @@ fn answer(mut stream: TcpStream, answers: impl Fn(&str) -> Answer) -> std::io::R
     Ok(())
 }
 
-/// A port at which nobody listens.
+/// A port at which no server listens.
 fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     format!("http://{}", listener.local_addr().expect("it has an address"))
@@ -84,10 +85,10 @@ fn json(status: u16, text: &str) -> Answer {
     Answer::Says(status, "application/json", text.into())
 }
 
-/// One way of not being signed in.
+/// A faulty configuration, and the expected error.
 #[derive(Default)]
 struct Case<'a> {
-    /// What it is about.
+    /// A description for the test's messages.
     what: &'a str,
     /// `~/.aws/config`.
     config: &'a str,
@@ -95,16 +96,16 @@ struct Case<'a> {
     credentials: &'a str,
     /// Other files below the home directory.
     files: &'a [(&'a str, &'a str)],
-    /// Variables. `SERVER` is the address of the server, `CLOSED` one at which nobody listens.
+    /// Variables. `SERVER` is replaced by the address of the server, `CLOSED` by one at which no server listens.
     variables: &'a [(&'a str, &'a str)],
     arguments: &'a [&'a str],
     server: Option<Answers>,
     region: Option<&'a str>,
-    /// The line that begins with `error:`; `~` is the home directory.
+    /// The line that begins with `error:`; `~` stands for the home directory.
     error: &'a str,
-    /// What the hint has in it.
+    /// A part of the hint.
     hint: &'a str,
-    /// Another exit code than that of credentials.
+    /// The exit code, if it is not that of credentials.
     code: Option<i32>,
 }
 
@@ -148,7 +149,7 @@ fn check(case: Case) -> Option<String> {
     (!is_right).then(|| format!("{}: exit {}\n  error: {error}\n  hint: {hint}\n{}", case.what, said.code, said.stderr))
 }
 
-/// `http://127.0.0.1:PORT` for every such address.
+/// Replaces the port of every such address: `http://127.0.0.1:PORT`.
 fn ports(text: &str) -> String {
     let mut parts = text.split("127.0.0.1:");
     let mut shown = parts.next().unwrap_or_default().to_owned();
@@ -160,7 +161,7 @@ fn ports(text: &str) -> String {
     shown
 }
 
-/// Runs all at once: most of them wait.
+/// Runs all cases concurrently, because most of them wait.
 fn check_all(cases: Vec<Case>) {
     let wrong: Vec<String> = std::thread::scope(|scope| {
         let running: Vec<_> = cases.into_iter().map(|case| scope.spawn(|| check(case))).collect();
@@ -363,7 +364,7 @@ fn an_invalid_aws_configuration_file_is_named_with_its_line() {
 
 const SSO: &str = "[profile dev]\nsso_session = corp\nsso_account_id = 111122223333\nsso_role_name = Admin\n\
                    [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
-/// Named by the SHA-1 of the session's name.
+/// The file is named by the SHA-1 of the session's name.
 const SSO_TOKEN: &str = ".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json";
 
 #[test]
@@ -811,11 +812,11 @@ fn a_refusal_of_keys_by_aws_is_shown_with_the_remedy() {
     ]);
 }
 
-/// Values that nobody means.
+/// Values that no one intends.
 const ODD: &[&[u8]] =
     &[b"", b" ", b"legacy", b"0", b"-1", b"99999999999", b"\xff\xfe", b"http://", b"a\nb", b"\xe2\x80\xae"];
 
-/// Every variable by which the SDK does something else, and a few that it shares with others.
+/// Every variable that changes the SDK's behaviour, and a few that it shares with other programs.
 const VARIABLES: &[&str] = &[
     "AWS_ACCESS_KEY_ID",
     "AWS_ACCOUNT_ID",
@@ -865,10 +866,10 @@ const VARIABLES: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
-/// What is said of whom it knows.
+/// The output for an account that the server knows.
 const SIGNED_IN: &str = "small in account 111122223333";
 
-/// A server that knows everybody and can do nothing else.
+/// A server that identifies every caller and supports nothing else.
 fn knows_everybody(request: &str) -> Answer {
     match request {
         _ if request.contains("GetCallerIdentity") => Answer::Says(
@@ -887,7 +888,7 @@ fn knows_everybody(request: &str) -> Answer {
     }
 }
 
-/// Every key of a profile by which the SDK does something else.
+/// Every profile key that changes the SDK's behaviour.
 const PROFILE_KEYS: &[&str] = &[
     "account_id_endpoint_mode",
     "auth_scheme_preference",
@@ -923,11 +924,11 @@ const PROFILE_KEYS: &[&str] = &[
     "web_identity_token_file",
 ];
 
-/// Where keys are: what it is called, the credentials file, variables.
+/// A place for credentials: its name, the credentials file, variables.
 type Place<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
 
-/// Signed in with keys in a profile, variables or a container, by a server that knows everybody and cannot do more: the
-/// run gets past the sign-in, or ends with one line that says why not.
+/// With credentials in a profile, in variables or from a container, and a server that identifies every caller and
+/// supports nothing else: the run gets past the sign-in, or ends with one line that gives the reason.
 #[test]
 fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     use std::os::unix::ffi::OsStrExt as _;
@@ -945,7 +946,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
         let home = project.path().join(what);
         fs::create_dir_all(home.join(".aws")).expect("a folder can be made");
         fs::write(home.join(".aws/credentials"), credentials).expect("a file can be written");
-        // What has to do with keys depends on where they are; for all else one place is enough.
+        // Settings about credentials depend on the place of the credentials; for all others one place is enough.
         let is_about_keys = |name: &&&str| *what == "a profile" || name.contains("KEY") || name.contains("CONTAINER");
         for name in VARIABLES.iter().filter(is_about_keys) {
             for value in ODD {
@@ -1000,7 +1001,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Values of variables as people and other programs set them, with which a run must get past the sign-in.
+/// Common settings by people and other programs, with which a run must get past the sign-in.
 #[test]
 fn usual_settings_of_the_aws_cli_are_accepted() {
     let server = serve(knows_everybody);
@@ -1056,7 +1057,7 @@ fn missing_ca_certificates_are_reported_in_one_line() {
     }
 }
 
-/// Calls to AWS go where the SDK sends them: by way of a proxy, past it, to other endpoints.
+/// Calls to AWS are sent where the SDK sends them: through a proxy, past it, or to other endpoints.
 #[test]
 fn calls_use_the_configured_proxies_and_endpoints() {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -1132,7 +1133,7 @@ fn a_login_cache_that_is_not_a_regular_file_is_refused_at_once() {
     assert!(said.stderr.contains("it is a FIFO, not a regular file"), "{}", said.all());
 }
 
-/// Who is signed in is said, and with what.
+/// A run prints the identity and the source of its credentials.
 #[test]
 fn a_run_shows_its_identity_and_the_source_of_its_credentials() {
     let server = serve(knows_everybody);
@@ -1151,12 +1152,12 @@ fn a_run_shows_its_identity_and_the_source_of_its_credentials() {
     assert_eq!(count, "x\n", "a command that may ask for a code is run once");
 }
 
-/// A key that everybody knows: it is the example in the AWS SDK's own source.
+/// A well-known key: it is the example in the AWS SDK's own source.
 const EXAMPLE_KEY: &str = "-----BEGIN EC PRIVATE KEY-----\\nMHcCAQEEIFDZHUzOG1Pzq+6F0mjMlOSp1syN9LRPBuHMoCFXTcXhoAoGCCqGSM49\\n\
                            AwEHoUQDQgAE9qhj+KtcdHj1kVgwxWWWw++tqoh7H7UHs7oXh8jBbgF47rrYGC+t\\n\
                            djiIaHK3dBvvdE7MGj5HsepzLm3Kj91bqA==\\n-----END EC PRIVATE KEY-----\\n";
 const LOGIN: &str = "[profile dev]\nlogin_session = arn:aws:sts::111122223333:assumed-role/Admin/ada\n";
-/// Named by the SHA-256 of the session.
+/// The file is named by the SHA-256 of the session.
 const LOGIN_TOKEN: &str = ".aws/login/cache/c870fde8865d212232f5406c789496c61041e5db3072f6a16721c3a6fb3d57a6.json";
 
 fn login_until(year: u32) -> String {

@@ -1,4 +1,4 @@
-//! The local AWS of a test's own, with clients that look behind the deployer's back.
+//! A test's own local AWS, with clients that bypass the deployer.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct TestAws {
     pub aws: Aws,
 }
 
-/// Clients of an AWS with these credentials, in us-east-1.
+/// Clients of the AWS at `endpoint` with these credentials, in us-east-1.
 pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
     connect_in("us-east-1", endpoint, keys).await
 }
@@ -57,7 +57,7 @@ impl TestAws {
         TestAws::of(LocalAws::start().await, "us-east-1").await
     }
 
-    /// One that was made for a region: it refuses what is signed for another.
+    /// Starts one for a region: it refuses requests signed for another.
     pub async fn start_in_region(region: &str) -> TestAws {
         TestAws::of(LocalAws::start_in_region(region).await, region).await
     }
@@ -71,7 +71,7 @@ impl TestAws {
         self.local.endpoint()
     }
 
-    /// The deployer, as if this were AWS.
+    /// The deployer's command, configured with this AWS as if it were the real one.
     pub fn command(&self, project: &Project, arguments: &[&str]) -> tokio::process::Command {
         let endpoint = self.endpoint();
         let environment = [
@@ -94,7 +94,7 @@ impl TestAws {
         said
     }
 
-    /// Runs it at a terminal, where these lines are typed.
+    /// Runs the deployer on a terminal, and types these lines.
     pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> Said {
         let mut terminal = Terminal::of(&self.command(project, arguments));
         for line in typed {

@@ -1,4 +1,4 @@
-//! Changes to the stack `postagram` by hand, without the deployer.
+//! Manual changes to the stack `postagram`, without the deployer.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use aws_sdk_s3::types::{
 };
 use deployer::{cloud::aws::Aws, engine::STACK_TAG, package};
 
-/// The tag that is taken off by hand, everywhere.
+/// The tag that is removed from every resource.
 const TAG: &str = "course";
 const IMAGES: &str = "postagram-images-000000000000-us-east-1";
 const FUNCTION: &str = "postagram-labeler";
@@ -43,7 +43,7 @@ const LOG_GROUP: &str = "/aws/lambda/postagram-labeler";
 const ROLE: &str = "postagram-us-east-1-labeler-fn";
 const PROFILE: &str = "postagram-us-east-1-web-svc";
 const WEB: &str = "postagram-web";
-/// What stands behind the load balancer at one port.
+/// The name of the target group and of the Auto Scaling group at one port.
 const AT_PORT: &str = "postagram-web-8080";
 
 /// Unowned instance profiles.
@@ -52,12 +52,12 @@ const BY_HAND: [&str; 2] = ["by-hand", "by-hand-too"];
 const MANAGED: [&str; 2] =
     ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess"];
 
-/// Changes made with the account's own credentials.
+/// Makes changes with the account's own credentials.
 pub struct Hands<'a> {
     aws: &'a Aws,
 }
 
-/// Which fields of a function's permission have been changed so far.
+/// The fields of a function's permission, in the order in which they are changed.
 const PERMISSION: [&str; 4] = ["action", "principal", "source_arn", "source_account"];
 
 impl<'a> Hands<'a> {
@@ -160,7 +160,7 @@ impl<'a> Hands<'a> {
             "point_in_time_recovery" => {
                 let on = PointInTimeRecoverySpecification::builder().point_in_time_recovery_enabled(true).build();
                 let on = on.expect("it is given");
-                // A new table refuses at first (docs/aws.md §5.2).
+                // A new table refuses this call at first (docs/aws.md §5.2).
                 testkit::eventually("backups", async || {
                     let call = dynamodb.update_continuous_backups().table_name(table);
                     call.point_in_time_recovery_specification(on.clone()).send().await.ok()
@@ -234,13 +234,13 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// What AWS still works on is no difference yet.
+    /// Waits until AWS has finished its changes, which would otherwise show as differences.
     async fn settled(&self) {
         let table = self.aws.dynamodb.describe_table().table_name("postagram-posts");
         let function = self.aws.lambda.get_function_configuration().function_name(FUNCTION);
         loop {
             let table = table.clone().send().await.expect("the table is there").table.expect("it is described");
-            // Not every story has a function.
+            // Not every test has a function.
             let status = function.clone().send().await.ok().and_then(|function| function.last_update_status);
             let updating = status == Some(LastUpdateStatus::InProgress);
             if table.table_status == Some(TableStatus::Active) && !updating {
@@ -290,14 +290,14 @@ impl<'a> Hands<'a> {
         changed.send().await.expect("the configuration can be changed");
     }
 
-    /// Another role that a function could take.
+    /// Creates another role that a function could assume.
     async fn other_role(&self) -> String {
         let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
         let call = self.aws.iam.create_role().role_name("somebodys-other").assume_role_policy_document(trust);
         call.send().await.expect("a role can be made").role.expect("it has been made").arn
     }
 
-    /// A statement cannot be changed but only replaced: it keeps what has been changed before.
+    /// Replaces the statement, because statements cannot be changed: the new one keeps the previous changes.
     async fn permission(&self, field: &str) {
         let (lambda, id) = (&self.aws.lambda, "deployer-images");
         let remove = lambda.remove_permission().function_name(FUNCTION).statement_id(id);
@@ -431,7 +431,7 @@ impl<'a> Hands<'a> {
         balancers.load_balancers()[0].load_balancer_arn().expect("it has an ARN").to_owned()
     }
 
-    /// Two subnets that are not just the ones the load balancer is in.
+    /// Two subnets other than exactly those of the load balancer.
     async fn other_subnets(&self) -> Vec<String> {
         let subnets = self.aws.ec2.describe_subnets().send().await.expect("subnets");
         let mut ids: Vec<_> = subnets.subnets().iter().filter_map(|it| it.subnet_id().map(str::to_owned)).collect();
@@ -451,7 +451,7 @@ impl<'a> Hands<'a> {
         listeners.expect("listeners").listeners()[0].listener_arn().expect("it has an ARN").to_owned()
     }
 
-    /// Has the listener give so many of ten requests to our target group and the others to another one.
+    /// Makes the listener send this many of ten requests to our target group, and the others to another one.
     async fn share(&self, ours: i32) {
         let elb = &self.aws.elb;
         let other = elb.create_target_group().name("other").port(1).protocol(ProtocolEnum::Http);
@@ -555,7 +555,7 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Where the service's program is: bucket and key.
+    /// The bucket and the key of the service's program.
     pub async fn artifact(&self) -> (String, String) {
         let bucket = "postagram-artifacts-000000000000-us-east-1";
         let objects = self.aws.s3.list_objects_v2().bucket(bucket).prefix("services/web/").send().await;
@@ -563,11 +563,11 @@ impl<'a> Hands<'a> {
         (bucket.into(), key)
     }
 
-    /// Each version is made from the one before, so that it keeps what has been changed in that.
+    /// Creates a new version from the previous one, so that it keeps the previous changes.
     async fn template(&self, field: &str) {
         let data = RequestLaunchTemplateData::builder();
         let data = match field {
-            // Who writes a version by hand has chosen its image, even the same one.
+            // A version written by hand has an image of its own, even if it is the same one.
             "image" => data.instance_type(InstanceType::T3Micro),
             "instance_type" => data.instance_type(InstanceType::T3Small),
             "instance_profile" => {
@@ -738,8 +738,8 @@ impl<'a> Hands<'a> {
         templates.launch_templates()[0].launch_template_id().expect("it has an id").to_owned()
     }
 
-    /// Puts into the images bucket everything that can be in one: versions of these keys, for each a marker that says
-    /// that it is deleted, and an incomplete upload.
+    /// Puts everything that a bucket can contain into the images bucket: two versions of each key, a delete marker for
+    /// each, and an incomplete upload.
     pub async fn fill_bucket(&self, keys: &[&str]) {
         let s3 = &self.aws.s3;
         let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
@@ -755,8 +755,8 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Adds what is not ours to the short lists that `down` reads: policies and profiles to the service's role, and a
-    /// listener to the load balancer.
+    /// Adds unowned items to the short lists that `down` reads: policies and profiles for the service's role, and a
+    /// listener for the load balancer.
     pub async fn add_to_lists(&self) {
         let iam = &self.aws.iam;
         for policy in MANAGED {
@@ -777,7 +777,7 @@ impl<'a> Hands<'a> {
         call.send().await.expect("a second listener can be made");
     }
 
-    /// Takes away of that what does not go with the stack.
+    /// Deletes those of the added items that are not deleted with the stack.
     pub async fn take_from_lists(&self) {
         for profile in BY_HAND {
             let call = self.aws.iam.delete_instance_profile().instance_profile_name(profile);
@@ -785,7 +785,8 @@ impl<'a> Hands<'a> {
         }
     }
 
-    /// Makes what `up` would make, with our tags, but with everything that is fixed at creation chosen otherwise.
+    /// Creates the resources that `up` would create, with our tags, but with other values for everything that is fixed
+    /// at creation.
     pub async fn make_otherwise(&self) {
         self.make_table().await;
         self.settled().await;
@@ -836,7 +837,7 @@ fn iam_tag(key: &str, value: &str) -> RoleTag {
     RoleTag::builder().key(key).value(value).build().expect("both are given")
 }
 
-/// Options in which everything up to this field is other than wanted.
+/// Options in which every field up to this one differs from the desired value.
 fn metadata(field: &str) -> LaunchTemplateInstanceMetadataOptionsRequest {
     let (with_tokens, with_hops) = (field != "metadata_endpoint", field == "metadata_hops");
     let tokens =
@@ -848,7 +849,7 @@ fn metadata(field: &str) -> LaunchTemplateInstanceMetadataOptionsRequest {
         .build()
 }
 
-/// The tags of what is made from the launch template, with this course.
+/// The tags of the resources created from the launch template, with this value of the tag `course`.
 fn template_tags(of: ResourceType, course: &str) -> LaunchTemplateTagSpecificationRequest {
     let tags =
         [("Name", WEB), (TAG, course), ("deployer:stack", "postagram"), ("deployer:resource", "launch_template.web")];
@@ -856,7 +857,7 @@ fn template_tags(of: ResourceType, course: &str) -> LaunchTemplateTagSpecificati
     LaunchTemplateTagSpecificationRequest::builder().resource_type(of).set_tags(Some(tags.into())).build()
 }
 
-/// A disk in which everything up to this field is other than wanted.
+/// A disk in which every field up to this one differs from the desired value.
 fn other_disk(field: &str) -> LaunchTemplateBlockDeviceMappingRequest {
     const FIELDS: [&str; 5] = ["device", "gb", "volume_type", "encrypted", "ends_with_instance"];
     let last = FIELDS.iter().position(|name| Some(*name) == field.strip_prefix("disk.")).expect("a field of the disk");

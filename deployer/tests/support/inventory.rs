@@ -1,4 +1,5 @@
-//! The inventory of an account, by name: a test compares two, so that neither a duplicate nor an orphan hides.
+//! The inventory of an account, by name: tests compare two of them, so that neither duplicates nor orphans go
+//! unnoticed.
 
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -6,10 +7,10 @@ use deployer::cloud::aws::Aws;
 
 use super::cloud::connect;
 
-/// What there is, and how often.
+/// The names of all resources, each with the number of times it exists.
 pub type Inventory = BTreeMap<String, usize>;
 
-/// Everything in an account, whoever owns it, as AWS lists it.
+/// Lists everything in an account, whoever owns it.
 pub async fn inventory(endpoint: &str, keys: (&str, &str)) -> Inventory {
     let aws = connect(endpoint, keys).await;
     let mut seen = Seen::default();
@@ -52,7 +53,7 @@ async fn notifications(aws: &Aws, bucket: &str, seen: &mut Seen) {
             let ids = document.lambda_function_configurations().iter().map(|entry| entry.id().unwrap_or_default());
             ids.for_each(|id| seen.add("notification", format!("{bucket}/{id}")));
         }
-        // moto's name for an empty document.
+        // moto's error for an empty document.
         Err(error) => assert!(format!("{error:?}").contains("GetBucketNotificationResponse"), "{bucket}: {error:?}"),
     }
 }

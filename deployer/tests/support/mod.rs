@@ -1,4 +1,4 @@
-//! A project folder of a test's own, with its own local AWS, and the real binary to run in it.
+//! A test's own project folder with its own local AWS, and the real deployer to run in it.
 #![allow(dead_code)] // each test binary uses its part
 
 pub mod cloud;
@@ -19,12 +19,12 @@ use testkit::{
     tiny_service::tiny_service,
 };
 
-/// A folder with a `stack.yaml`. Dropping it stops its local AWS and removes everything.
+/// A folder with a `stack.yaml`. Dropping it stops its local AWS and deletes the folder.
 pub struct Project {
     folder: tempfile::TempDir,
 }
 
-/// What a run of the deployer said.
+/// The output of a run of the deployer.
 pub struct Said {
     pub code: i32,
     pub stdout: String,
@@ -32,7 +32,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Both streams, for messages.
+    /// The exit code and both streams, for messages.
     pub fn all(&self) -> String {
         format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
     }
@@ -55,12 +55,12 @@ impl From<Output> for Said {
 }
 
 impl Project {
-    /// A folder with the shipped `stack.yaml`, whose programs are the ones this build has made.
+    /// A folder with the shipped `stack.yaml`, whose programs are those of this build.
     pub fn postagram() -> Project {
         Project::shipped(&program("labeler"), &program("service"))
     }
 
-    /// The same with the smallest programs that do: for tests that bring up many stacks.
+    /// The same with minimal programs, for tests that create many stacks.
     pub fn light() -> Project {
         Project::shipped(&program("echo-function"), tiny_service())
     }
@@ -97,7 +97,7 @@ impl Project {
         self.describe(&text.replace(from, to));
     }
 
-    /// Has the function run a program of other bytes that does the same.
+    /// Makes the function run a program with different bytes and the same behaviour.
     pub fn change_function(&self) {
         let (old, new) = (program("echo-function"), self.path().join("changed-function"));
         let mut program = std::fs::read(&old).expect("the program is there");
@@ -106,7 +106,7 @@ impl Project {
         self.edit(&old.display().to_string(), &new.display().to_string());
     }
 
-    /// The deployer, to be run in the folder. It sees no AWS configuration but what is given here.
+    /// The deployer's command, to be run in the folder. It sees no AWS configuration other than `environment`.
     pub fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_deployer"));
         command.args(arguments).current_dir(self.path()).env_clear().env("HOME", self.path());
@@ -125,14 +125,14 @@ impl Project {
         self.run_with(arguments, &[])
     }
 
-    /// Runs it and insists that it is done.
+    /// Runs the deployer and asserts that it succeeds.
     pub fn done(&self, arguments: &[&str]) -> Said {
         let said = self.run(arguments);
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said
     }
 
-    /// Where this folder's local AWS answers.
+    /// The endpoint of this folder's local AWS.
     pub fn endpoint(&self) -> String {
         let file = self.path().join(".deployer/local/server.json");
         let server = std::fs::read(file).expect("the local AWS has said where it is");
@@ -140,7 +140,7 @@ impl Project {
         format!("http://{}", server["address"].as_str().expect("an address"))
     }
 
-    /// The processes whose program or arguments lie in this folder.
+    /// The processes whose program or arguments are in this folder.
     pub fn processes(&self) -> Vec<String> {
         let here = self.path().to_string_lossy().into_owned();
         let Ok(all) = std::fs::read_dir("/proc") else { return Vec::new() };

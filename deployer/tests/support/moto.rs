@@ -1,4 +1,4 @@
-//! moto: an AWS that is not ours.
+//! moto: an independent implementation of AWS.
 
 use std::{
     io::{BufRead, BufReader},
@@ -9,7 +9,7 @@ use testkit::programs::tool;
 
 use super::{Project, Said};
 
-/// A moto server of this test's own. Dropping it ends it.
+/// A test's own moto server. Dropping it stops it.
 pub struct Moto {
     server: Child,
     pub endpoint: String,
@@ -29,7 +29,7 @@ impl Moto {
             .map_while(Result::ok)
             .find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned()))
             .expect("moto says where it is");
-        // Its log must be read, or it stops when the pipe is full.
+        // Its log must be read, or it blocks when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
         Moto { server, endpoint }
     }
@@ -51,7 +51,7 @@ impl Moto {
         said
     }
 
-    /// What moto itself answers to a question in EC2's way of asking, as text.
+    /// Sends a request to moto in EC2's query protocol and returns the answer as text.
     pub async fn ask(&self, service: &str, question: &str) -> String {
         let scope = format!("Credential=testing/20260101/us-east-1/{service}/aws4_request");
         let authorization = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0");
@@ -60,7 +60,7 @@ impl Moto {
         ask.send().await.expect("an answer").text().await.expect("a text")
     }
 
-    /// How many load balancers, target groups and groups moto itself says there are.
+    /// The numbers of load balancers, target groups and Auto Scaling groups in moto.
     pub async fn fleet(&self) -> [usize; 3] {
         let balancers = self.ask("elasticloadbalancing", "Action=DescribeLoadBalancers&Version=2015-12-01").await;
         let targets = self.ask("elasticloadbalancing", "Action=DescribeTargetGroups&Version=2015-12-01").await;

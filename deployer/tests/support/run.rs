@@ -1,4 +1,4 @@
-//! The deployer while it runs: what it says, and the signals it gets.
+//! A running deployer: its output, and signals to it.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{Said, scene::Scene};
 
-/// A run of the deployer that is being listened to.
+/// A run of the deployer whose output is read.
 pub struct Run {
     child: Child,
     stderr: BufReader<ChildStderr>,
@@ -29,7 +29,7 @@ impl Run {
         Run { child, stderr, heard: String::new() }
     }
 
-    /// Reads on until this has been said.
+    /// Reads on until the output contains this text.
     pub async fn hear(&mut self, text: &str) {
         while !self.heard.contains(text) {
             let read = self.stderr.read_line(&mut self.heard).await.expect("it speaks UTF-8");
@@ -53,7 +53,7 @@ impl Run {
         Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
     }
 
-    /// Ends it without a word.
+    /// Kills it with `SIGKILL`.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("it can be killed");
     }

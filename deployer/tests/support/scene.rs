@@ -1,4 +1,4 @@
-//! A project, the AWS it is deployed to, and the proxy between the two.
+//! A project, the AWS that it is deployed to, and the proxy between the two.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
     moto::Moto,
 };
 
-/// What lies in the bucket that `down` has to empty.
+/// The key of the object in the bucket that `down` has to empty.
 pub const PICTURE: &str = "a + b%/é";
 
 pub struct Scene {
@@ -25,53 +25,53 @@ pub struct Scene {
     cloud: Cloud,
 }
 
-/// Whose cloud it is. Dropping it ends it.
+/// The AWS of a scene. Dropping it stops it.
 enum Cloud {
     Local(Box<LocalAws>),
     Motos(Moto),
 }
 
-/// A command, and what it starts from.
+/// A command, and the state from which it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// From nothing.
     Up,
-    /// From what is up to another description.
+    /// From a deployed stack to another description.
     Change,
-    /// From what is up to another port of the service, at which everything behind the load balancer is new.
+    /// From a deployed stack to another port of the service, so that everything behind the load balancer is new.
     Move,
-    /// From what is up to a description without its function and its service, which guards its data otherwise.
+    /// From a deployed stack to a description without its function and its service, whose data is protected.
     Shrink,
-    /// From what is up, with an object in a bucket.
+    /// From a deployed stack with an object in a bucket.
     Down,
 }
 
-/// Far more than any run needs, to give up as well: only what would never end is cut off.
+/// Far more than any run needs, even one that gives up: only an endless run is cut off.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How many runs are watched to know which calls every run makes.
+/// How many runs are observed to learn which calls every run makes.
 const WATCHED: usize = 3;
 
-/// How an undisturbed run goes.
+/// The result and the calls of an undisturbed run.
 #[derive(Debug, Clone)]
 pub struct Undisturbed {
-    /// What there is at the end.
+    /// The inventory at the end.
     pub goal: Inventory,
     /// Every call.
     pub calls: Calls,
-    /// As many calls as change something.
+    /// For each mutating operation, as many calls as have succeeded.
     pub mutating: Calls,
 }
 
 impl Scene {
-    /// On our own local AWS.
+    /// A scene on the local AWS.
     pub async fn local() -> Scene {
         let cloud = LocalAws::start().await;
         let proxy = Proxy::to(&cloud.endpoint()).await;
         Scene::of(proxy, Cloud::Local(Box::new(cloud)), KEYS)
     }
 
-    /// On moto.
+    /// A scene on moto.
     pub async fn moto() -> Scene {
         let moto = Moto::start();
         let proxy = Proxy::to(&moto.endpoint).await;
@@ -83,7 +83,7 @@ impl Scene {
         Scene { original: project.description(), project, proxy, cloud, keys }
     }
 
-    /// The cloud itself, past the line.
+    /// The endpoint of the cloud itself, without the proxy.
     pub fn endpoint(&self) -> String {
         match &self.cloud {
             Cloud::Local(cloud) => cloud.endpoint(),
@@ -91,12 +91,12 @@ impl Scene {
         }
     }
 
-    /// For tables.
+    /// The name of the cloud in tables.
     pub fn cloud(&self) -> &'static str {
         if matches!(self.cloud, Cloud::Motos(_)) { "moto" } else { "local AWS" }
     }
 
-    /// The deployer, over the line.
+    /// The deployer's command, with the proxy as its AWS.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let endpoint = self.proxy.endpoint();
         let environment = [
@@ -121,7 +121,7 @@ impl Scene {
         said
     }
 
-    /// Kills the deployer as soon as this call has taken effect. Returns whether it was made at all.
+    /// Kills the deployer as soon as this call has taken effect. Returns whether the call was made.
     pub async fn kill_at(&self, phase: Phase, call: &str) -> bool {
         self.proxy.reset();
         self.proxy.inject([call], Fault::CutAfter, 1);
@@ -141,12 +141,12 @@ impl Scene {
         killed
     }
 
-    /// All there is, asking the cloud itself.
+    /// The inventory, requested without the proxy.
     pub async fn inventory(&self) -> Inventory {
         inventory::inventory(&self.endpoint(), self.keys).await
     }
 
-    /// Makes the state a phase starts from, out of nothing.
+    /// Creates the state from which a phase starts.
     pub async fn prepare(&self, phase: Phase) {
         self.proxy.reset();
         if phase == Phase::Up {
@@ -159,7 +159,7 @@ impl Scene {
         self.begin(phase).await;
     }
 
-    /// Describes what a phase is to make of what is up.
+    /// Changes the description to that of a phase.
     pub async fn begin(&self, phase: Phase) {
         match phase {
             Phase::Up => {}
@@ -181,13 +181,13 @@ impl Scene {
         self.project.edit("    health_check: /health\n", "    health_check: /ready\n    disk_gb: 12\n");
     }
 
-    /// A description that guards its data.
+    /// Protects the data in the description.
     pub fn describe_guarded(&self) {
         self.project.edit("sort_key: id }", "sort_key: id, protect: true }");
         self.project.edit("    on_upload:", "    protect: true\n    on_upload:");
     }
 
-    /// What is left of the guarded description when everything that runs is gone from it.
+    /// Removes everything that runs from the protected description.
     fn describe_shrunk(&self) {
         let text = self.project.description();
         let (data, rest) = text.split_once("functions:").expect("there are functions");
@@ -199,18 +199,18 @@ impl Scene {
         self.project.edit("protect: true }", "point_in_time_recovery: true }");
     }
 
-    /// Goes back to the description it began with.
+    /// Restores the original description.
     pub fn restore(&self) {
         self.project.describe(&self.original);
     }
 
-    /// From now on our own cloud shows this bad side, or none.
+    /// Turns on this kind of chaos in the local AWS, or none if it is empty.
     pub async fn put_chaos(&self, kind: &str) {
         let kinds: Vec<&str> = [kind].into_iter().filter(|kind| !kind.is_empty()).collect();
         Control::of(&self.endpoint()).set_chaos(&kinds).await;
     }
 
-    /// Removes everything, and sees that nothing is left.
+    /// Removes everything, and checks that nothing is left.
     pub async fn clear(&self) {
         self.proxy.reset();
         self.done(Phase::Down).await;
@@ -218,7 +218,7 @@ impl Scene {
         self.restore();
     }
 
-    /// What an undisturbed run creates, and by which calls. Everything is removed again.
+    /// Returns the result and the calls of an undisturbed run. Everything is removed again.
     pub async fn undisturbed(&self, phase: Phase) -> Undisturbed {
         self.prepare(phase).await;
         let undisturbed = self.watch(phase).await;
@@ -235,8 +235,8 @@ impl Scene {
         Undisturbed { goal: self.inventory().await, calls, mutating }
     }
 
-    /// What every undisturbed run creates. Calls that only some of them make are left out: what is asked again
-    /// until it is so, and what was refused for the moment and repeated.
+    /// Returns the result of undisturbed runs and the calls that all of them make: the number of polls and of retried
+    /// calls differs between runs.
     pub async fn steady(&self, phase: Phase) -> Undisturbed {
         let mut steady = self.undisturbed(phase).await;
         for _ in 1..WATCHED {
@@ -245,7 +245,8 @@ impl Scene {
         steady
     }
 
-    /// Everything is there as it should be, every managed field is as wanted, and asking changes nothing.
+    /// Asserts that the inventory is as expected, that every managed field is as desired, and that checking this
+    /// changes nothing.
     pub async fn assert_settled(&self, phase: Phase, goal: &Inventory, after: &str) {
         self.proxy.reset();
         assert_eq!(self.inventory().await, *goal, "{phase:?}, {after}");
@@ -254,7 +255,7 @@ impl Scene {
         }
     }
 
-    /// Everything is as wanted, and asking changes nothing.
+    /// Asserts that every field is as desired, and that checking this changes nothing.
     pub async fn assert_nothing_to_do(&self, after: &str) {
         self.proxy.reset();
         let plan = self.run(&["plan", "--detailed-exitcode"]).await;
@@ -270,7 +271,7 @@ impl Scene {
 }
 
 impl Undisturbed {
-    /// What this run and another one of the same phase have in common.
+    /// Returns what this run and another one of the same phase have in common.
     pub fn and(self, other: &Undisturbed) -> Undisturbed {
         assert_eq!(self.goal, other.goal, "two undisturbed runs come to different ends");
         let (calls, mutating) = (&self.calls & &other.calls, &self.mutating & &other.mutating);
@@ -282,13 +283,13 @@ impl Phase {
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
             Phase::Up | Phase::Change | Phase::Shrink => &["up", "--yes", "--no-wait"],
-            // The previous set only goes once the new one is healthy.
+            // The previous set is only deleted once the new one is healthy.
             Phase::Move => &["up", "--yes"],
             Phase::Down => &["down", "--yes"],
         }
     }
 
-    /// For tables.
+    /// The name of the phase in tables.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Up => "up",

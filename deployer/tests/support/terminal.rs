@@ -1,4 +1,4 @@
-//! A terminal at which the deployer runs: what it shows, and what is typed when it has been seen.
+//! A terminal on which the deployer runs: its screen, and the keys that are typed.
 
 use std::{process::Stdio, time::Duration};
 
@@ -9,26 +9,26 @@ use tokio::{
 
 use super::Said;
 
-/// The key that interrupts what runs at a terminal.
+/// The key that interrupts the program on a terminal.
 pub const CTRL_C: &str = "\u{3}";
 
-/// A run of the deployer at a terminal of its own.
+/// A run of the deployer on its own terminal.
 pub struct Terminal {
     child: Child,
     keyboard: ChildStdin,
     screen: ChildStdout,
     shown: Vec<u8>,
-    /// How much of that has been looked at.
+    /// How much of `shown` has been matched.
     seen: usize,
 }
 
 impl Terminal {
-    /// Starts what this command would start.
+    /// Starts this command on a terminal.
     pub fn of(command: &Command) -> Terminal {
         let plain = command.as_std();
         let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_string_lossy());
         let line: Vec<String> = std::iter::once(plain.get_program()).chain(plain.get_args()).map(quoted).collect();
-        // In the place of the shell, which would tell its own end and not that of the deployer.
+        // In place of the shell, whose exit status would be reported instead of the deployer's.
         let line = format!("exec {}", line.join(" "));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"]);
@@ -43,7 +43,7 @@ impl Terminal {
         Terminal { child, keyboard, screen, shown: Vec::new(), seen: 0 }
     }
 
-    /// Waits until this is shown, after what has been seen so far. A question ends no line.
+    /// Waits until this text appears after what has been matched so far. It need not be a complete line.
     pub async fn see(&mut self, text: &str) {
         let is_here = |window: &[u8]| window == text.as_bytes();
         loop {
@@ -61,7 +61,7 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).await.expect("it can be typed");
     }
 
-    /// Waits for the end. The keyboard stays plugged in until then. It gives up late.
+    /// Waits for the end, within a generous time limit. The keyboard stays connected until then.
     pub async fn end(mut self) -> Said {
         let end = tokio::time::timeout(Duration::from_secs(120), self.screen.read_to_end(&mut self.shown)).await;
         let stderr = String::from_utf8_lossy(&self.shown).into_owned();
