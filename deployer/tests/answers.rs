@@ -266,18 +266,18 @@ async fn a_listener_that_cannot_be_seen_yet_is_waited_for() {
 fn remedies(said: &Said, words: &str) -> String {
     let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
     let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();
-    assert!(!ours.is_empty(), "no remedy: {}", said.stderr);
+    assert!(!ours.is_empty(), "there is no remedy: {}", said.stderr);
     ours.join("\n")
 }
 
 /// Asserts that the state is reported: what exists and what is gone, what failed, and what still waits for it.
-fn assert_standing_is_told(said: &Said) {
+fn assert_state_is_reported(said: &Said) {
     let list = |what: &str| -> Option<BTreeSet<&str>> {
         let line = said.stderr.lines().find(|line| line.starts_with(what))?;
         Some(line.split_once("): ").map_or(BTreeSet::new(), |(_, names)| names.split(", ").collect()))
     };
     let Some(there) = list("there now") else {
-        assert!(said.stderr.contains("nothing was changed"), "what exists now is not told: {}", said.stderr);
+        assert!(said.stderr.contains("nothing was changed"), "what exists now is not reported: {}", said.stderr);
         return assert!(!said.stderr.contains('✓') && !said.stderr.contains('✗'), "{}", said.stderr);
     };
     let [failed, due] = ["failed (", "still to do ("].map(|what| list(what).unwrap_or_default());
@@ -296,33 +296,33 @@ fn assert_standing_is_told(said: &Said) {
 /// AWS answers with a permanent error: the command finishes what does not depend on the failed call, stops without
 /// retrying, and reports what failed, with AWS's message, the line of stack.yaml, a remedy, what exists now, and that
 /// the same command continues. Then the same command succeeds.
-async fn stops_at(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
-    let (before, after) = stops(phase, operation, refusal, exit, told).await;
-    assert_ne!(before, after, "what does not depend on it is done");
+async fn stops_at(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) {
+    let (before, after) = stops(phase, operation, refusal, exit, hints).await;
+    assert_ne!(before, after, "independent work is done");
 }
 
 /// The same if everything depends on the failed call.
-async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) {
-    let (before, after) = stops(phase, operation, refusal, exit, told).await;
+async fn stops_before(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) {
+    let (before, after) = stops(phase, operation, refusal, exit, hints).await;
     assert_eq!(before, after, "nothing is done");
 }
 
 /// Returns the inventories before and after the error.
-async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &[&str]) -> (Inventory, Inventory) {
-    let Fault::Refused(_, code, words) = refusal.clone() else { panic!("a refusal is wanted") };
+async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, hints: &[&str]) -> (Inventory, Inventory) {
+    let Fault::Refused(_, code, words) = refusal.clone() else { panic!("the fault must be a refusal") };
     let scene = Scene::local().await;
     scene.prepare(phase).await;
     let before = scene.inventory().await;
     scene.proxy.inject([operation], refusal, usize::MAX);
     let said = scene.run(phase.arguments()).await;
     assert_eq!(said.code, exit, "{}", said.all());
-    assert_standing_is_told(&said);
+    assert_state_is_reported(&said);
     let operation = operation.split('#').next().expect("there is a first part");
     for text in [code, &words, operation, "stack.yaml:", "the same command continues"] {
         assert!(said.stderr.contains(text), "{text:?} is missing: {}", said.stderr);
     }
     let remedies = remedies(&said, &words);
-    assert!(told.iter().all(|text| remedies.contains(text)), "{told:?} is missing in {remedies:?}: {}", said.stderr);
+    assert!(hints.iter().all(|text| remedies.contains(text)), "{hints:?} is missing in {remedies:?}: {}", said.stderr);
     if !is_read(operation) {
         let refused = scene.proxy.calls().iter().filter(|call| parts(call).0 == operation).count();
         assert!(refused <= 2, "it was tried again: {refused} calls of {operation}");
@@ -338,10 +338,10 @@ async fn stops(phase: Phase, operation: &str, refusal: Fault, exit: i32, told: &
 }
 
 macro_rules! never {
-    ($how:ident: $($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $told:expr;)*) => {
+    ($how:ident: $($test:ident: $phase:ident, $operation:literal, $status:literal, $code:literal, $message:literal, exit $exit:literal, $hints:expr;)*) => {
         $(#[tokio::test(flavor = "multi_thread")]
         async fn $test() {
-            $how(Phase::$phase, $operation, Fault::refused($status, $code, $message), $exit, &$told).await;
+            $how(Phase::$phase, $operation, Fault::refused($status, $code, $message), $exit, &$hints).await;
         })*
     };
 }
@@ -463,8 +463,8 @@ fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
     for wanted in ["failed to start service.web", words, "stack.yaml:", "the same command continues"] {
         assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
     }
-    assert!(remedies(said, words).contains(advice), "{advice:?} is no remedy of {}", said.stderr);
-    assert_standing_is_told(said);
+    assert!(remedies(said, words).contains(advice), "{advice:?} is not among the remedies of {}", said.stderr);
+    assert_state_is_reported(said);
     assert!(said.stderr.contains("failed (1): service.web"), "{}", said.stderr);
 }
 
@@ -516,8 +516,8 @@ async fn a_zone_without_capacity_does_not_end_the_wait() {
     let scene = Scene::local().await;
     let (activities, answer) = no_room();
     scene.proxy.inject([activities], answer, usize::MAX);
-    let (health, ill) = never_healthy();
-    scene.proxy.inject([health], ill, 3);
+    let (health, unhealthy) = never_healthy();
+    scene.proxy.inject([health], unhealthy, 3);
     let said = scene.run(&["up", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.all());
     assert!(scene.proxy.hit().contains(activities), "the group's activities were not read: {:?}", scene.proxy.calls());
@@ -534,7 +534,7 @@ async fn a_load_balancer_that_is_long_being_provisioned_is_waited_for() {
     let said = scene.done(Phase::Up).await;
     assert!(said.stderr.contains("load_balancer.web: provisioning"), "{}", said.stderr);
     let looks = scene.proxy.calls().iter().filter(|call| call.starts_with("DescribeLoadBalancers#")).count();
-    assert!(looks > LOOKS, "it was content after {looks} looks");
+    assert!(looks > LOOKS, "it ended after {looks} polls");
     scene.assert_nothing_to_do("provisioned").await;
     scene.clear().await;
     scene.end().await;
@@ -627,7 +627,7 @@ async fn a_roll_out_that_was_rolled_back_is_started_again_by_the_same_command() 
         assert_eq!(said.code, 1, "{}", said.all());
         assert!(said.stderr.contains("the roll-out ended as RollbackSuccessful"), "{}", said.stderr);
         let begun = scene.proxy.calls().iter().filter(|call| call.starts_with("StartInstanceRefresh")).count();
-        assert_eq!(begun, 1, "one roll-out of this run's own: {:?}", scene.proxy.calls());
+        assert_eq!(begun, 1, "the run starts exactly one roll-out: {:?}", scene.proxy.calls());
     }
     scene.restore();
     scene.done(Phase::Up).await;
@@ -714,7 +714,7 @@ async fn put_blank_keys(aws: &deployer::cloud::aws::Aws) {
 }
 
 /// Returns how often `down` requests each list. With short pages, every list has at least two pages.
-async fn asked_by_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
+async fn list_calls_of_down(scene: &Scene, chaos: &str, lists: &[&str]) -> Vec<usize> {
     scene.done(Phase::Up).await;
     let aws = connect(&scene.endpoint(), scene.keys).await;
     let hands = Hands::of(&aws);
@@ -742,10 +742,10 @@ async fn every_list_read_by_down_is_read_to_its_last_page() {
         "ListRolePolicies",
     ];
     let scene = Scene::local().await;
-    let whole = asked_by_down(&scene, "", LISTS).await;
-    let short = asked_by_down(&scene, "short-pages", LISTS).await;
+    let whole = list_calls_of_down(&scene, "", LISTS).await;
+    let short = list_calls_of_down(&scene, "short-pages", LISTS).await;
     for (list, (whole, short)) in LISTS.iter().zip(whole.into_iter().zip(short)) {
-        assert!(short > whole, "{list} was asked {whole} times before and {short} times after");
+        assert!(short > whole, "{list} was called {whole} times before and {short} times with short pages");
     }
     scene.end().await;
 }
@@ -809,7 +809,7 @@ async fn an_empty_marker_ends_a_list() {
     upload(&scene.endpoint(), scene.keys, PICTURE).await;
     scene.done(Phase::Down).await;
     let lists: BTreeSet<String> = IN_JSON.iter().chain(IN_XML).map(|(operation, ..)| (*operation).into()).collect();
-    assert_eq!(scene.proxy.hit(), lists, "some lists were never asked for");
+    assert_eq!(scene.proxy.hit(), lists, "some lists were never requested");
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.end().await;
 }
@@ -817,9 +817,9 @@ async fn an_empty_marker_ends_a_list() {
 /// §19: the targets stay unhealthy until the time limit, and the wait ends with the reason (§9.4).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_reason() {
-    let ill = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
+    let unhealthy = "<State>unhealthy</State><Reason>Target.ResponseCodeMismatch</Reason>\
                <Description>Health checks failed with these codes: [500]</Description>";
-    let answers = Fault::reworded(&[("<State>healthy</State>", ill)]);
+    let answers = Fault::reworded(&[("<State>healthy</State>", unhealthy)]);
     let said = up_with_fleet(&[("DescribeTargetHealth", answers)], &["--healthy-within", "3"]).await;
     assert_the_service_failed(&said, "web has not become healthy within 3 s", "--healthy-within");
     let advice = "does not answer the health check's path with the expected status";
@@ -859,16 +859,16 @@ async fn every_list_is_read_to_its_last_page() {
     for key in ["a", "b", "c + d%/é"] {
         upload(&scene.endpoint(), scene.keys, key).await;
     }
-    let asked = |operation: &str| {
+    let calls_of = |operation: &str| {
         let of = |call: &&String| parts(call).0 == operation;
         scene.proxy.calls().iter().filter(of).count()
     };
     scene.assert_nothing_to_do("whole lists").await;
-    let whole: Vec<usize> = LISTS.iter().map(|operation| asked(operation)).collect();
+    let whole: Vec<usize> = LISTS.iter().map(|operation| calls_of(operation)).collect();
     scene.put_chaos("short-pages").await;
     scene.assert_nothing_to_do("pages of one").await;
     for (operation, whole) in LISTS.iter().zip(whole) {
-        assert!(asked(operation) > whole, "{operation} was asked {} times before and after", whole);
+        assert!(calls_of(operation) > whole, "{operation} was called {} times before and after", whole);
     }
     scene.done(Phase::Down).await;
     scene.restore();
@@ -898,33 +898,37 @@ async fn values_of_variables_are_shown_on_request_only() {
         &format!("allow: [\"0.0.0.0/0\"] }}\n    environment:\n      TOKEN: {service}\n"),
     );
     for shown in ["environment.TOKEN (added)", "user_data.environment.TOKEN (added)"] {
-        says_no_secret(&scene, &["plan"], shown).await;
+        assert_hides_secrets(&scene, &["plan"], shown).await;
     }
-    says_no_secret(&scene, &["plan", "--json"], "(hidden)").await;
-    let asked = scene.run(&["plan", "--show-values"]).await;
-    assert!(SECRETS.iter().all(|secret| asked.stderr.contains(&format!("TOKEN: {secret}"))), "{}", asked.all());
-    let asked = scene.run(&["plan", "--json", "--show-values"]).await;
-    assert!(SECRETS.iter().all(|secret| asked.stdout.contains(secret)), "{}", asked.all());
+    assert_hides_secrets(&scene, &["plan", "--json"], "(hidden)").await;
+    let shown_values = scene.run(&["plan", "--show-values"]).await;
+    assert!(
+        SECRETS.iter().all(|secret| shown_values.stderr.contains(&format!("TOKEN: {secret}"))),
+        "{}",
+        shown_values.all()
+    );
+    let shown_values = scene.run(&["plan", "--json", "--show-values"]).await;
+    assert!(SECRETS.iter().all(|secret| shown_values.stdout.contains(secret)), "{}", shown_values.all());
 
     let quoted = format!("Value '{{TOKEN={function}}}' at 'environment.variables' failed to satisfy constraint");
     let refusal = Fault::refused(400, "InvalidParameterValueException", quoted);
     scene.proxy.inject(["UpdateFunctionConfiguration"], refusal, usize::MAX);
     let refused =
-        says_no_secret(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
+        assert_hides_secrets(&scene, &["up", "--yes", "--no-wait", "-v"], "'{TOKEN=(hidden)}' at 'environment").await;
     assert_eq!(refused.code, 1, "{}", refused.all());
     scene.proxy.reset();
-    says_no_secret(&scene, &["up", "--yes", "--no-wait"], "environment.TOKEN").await;
+    assert_hides_secrets(&scene, &["up", "--yes", "--no-wait"], "environment.TOKEN").await;
     for (secret, other) in SECRETS.iter().zip(["another", "yet another"]) {
         scene.project.edit(secret, other);
     }
-    says_no_secret(&scene, &["plan"], "environment.TOKEN (changed)").await;
+    assert_hides_secrets(&scene, &["plan"], "environment.TOKEN (changed)").await;
     scene.project.edit("another\n", "another\n      \"\": broken\n");
-    let broken = says_no_secret(&scene, &["plan"], "is not a valid variable name").await;
+    let broken = assert_hides_secrets(&scene, &["plan"], "is not a valid variable name").await;
     assert!(!broken.all().contains("another"), "{}", broken.all());
     scene.end().await;
 }
 
-async fn says_no_secret(scene: &Scene, arguments: &[&str], words: &str) -> Said {
+async fn assert_hides_secrets(scene: &Scene, arguments: &[&str], words: &str) -> Said {
     let said = scene.run(arguments).await;
     assert!(said.all().contains(words), "{arguments:?}: {words:?} is missing: {}", said.all());
     assert!(SECRETS.iter().all(|secret| !said.all().contains(secret)), "{arguments:?}: {}", said.all());
@@ -979,9 +983,9 @@ async fn a_machine_image_for_another_processor_is_refused_with_its_line() {
     scene.project.edit("instance_type: t3.micro\n", &format!("instance_type: t3.micro\n    image: {other}\n"));
     let refused = scene.run(&["plan"]).await;
     assert_eq!(refused.code, 78, "{}", refused.all());
-    let told = format!("the machine image {other} is for arm64, and t3.micro has x86_64");
+    let problem = format!("the machine image {other} is for arm64, and t3.micro has x86_64");
     let line = scene.project.description().lines().position(|line| line.contains("image:")).expect("it is there") + 1;
-    for text in [told, format!("stack.yaml:{line}"), "hint: name an image for x86_64".into()] {
+    for text in [problem, format!("stack.yaml:{line}"), "hint: name an image for x86_64".into()] {
         assert!(refused.stderr.contains(&text), "{text:?} is missing: {}", refused.all());
     }
     scene.project.edit(&other, &fits);

@@ -127,8 +127,8 @@ fn a_value_in_place_of_a_mapping_is_explained() {
         (&format!("services: {{ w: {{ {service}, uses: x }} }}"), "write uses: { buckets: { x: read_write } }"),
         ("buckets: { b: { cors: { methods: GET } } }", "write methods: [GET]"),
     ] {
-        let told = advice(text);
-        assert!(told[0].ends_with(expected), "{text}: {told:?}");
+        let advised = advice(text);
+        assert!(advised[0].ends_with(expected), "{text}: {advised:?}");
     }
 }
 
@@ -156,8 +156,8 @@ fn a_value_of_the_wrong_type_is_shown_as_it_should_be_written() {
             "443 is the port of HTTPS: the load balancer has no certificate and speaks plain HTTP: use port 80",
         ),
     ] {
-        let told = advice(text);
-        assert!(told[0].contains(expected), "{text}: {told:?}");
+        let advised = advice(text);
+        assert!(advised[0].contains(expected), "{text}: {advised:?}");
     }
 }
 

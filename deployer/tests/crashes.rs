@@ -72,7 +72,7 @@ async fn at_every_point(points: &Calls, attempt: impl AsyncFn(&str) -> bool) -> 
 fn without(calls: &Calls, spared: &[(&str, &str)]) -> Calls {
     let is_of = |call: &str, operation: &str| parts(call).0 == operation;
     for (operation, why) in spared {
-        assert!(calls.iter().any(|call| is_of(call, operation)), "{operation} is spared ({why}) and never called");
+        assert!(calls.iter().any(|call| is_of(call, operation)), "{operation} is exempt ({why}) but never called");
     }
     let is_spared = |call: &String| spared.iter().any(|(operation, _)| is_of(call, operation));
     calls.iter().filter(|call| !is_spared(call)).cloned().collect()
@@ -85,7 +85,7 @@ fn report(scene: &Scene, phase: Phase, how: &str, planned: &Calls, converged: &C
     let file = format!("crashes-{phase}-{how}-{cloud}.md").replace(' ', "-");
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(file), &row).expect("the folder can be written to");
     print!("{row}");
-    assert_eq!(planned - converged, Calls::new(), "{phase}, {how}: these calls of every undisturbed run never came");
+    assert_eq!(planned - converged, Calls::new(), "{phase}, {how}: these calls of every undisturbed run did not occur");
 }
 
 macro_rules! proofs {
@@ -252,7 +252,7 @@ async fn without_a_connection_it_ends_by_itself(phase: Phase) {
         met
     })
     .await;
-    assert_eq!(ended, sample, "a call of every undisturbed run never came");
+    assert_eq!(ended, sample, "a call of every undisturbed run did not occur");
     scene.end().await;
 }
 

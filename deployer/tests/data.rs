@@ -43,7 +43,7 @@ async fn tables_and_buckets_are_kept_until_they_are_named() {
     says(&up, "kept table.data-likes with 1 row, which is no longer in stack.yaml");
     says(&up, "--delete table.data-likes");
     assert_eq!(cloud.tables().await, ["data-likes", "data-more", "data-posts"]);
-    assert_eq!(cloud.run(&project, &["up", "--yes"]).await.code, 3, "it is said every time");
+    assert_eq!(cloud.run(&project, &["up", "--yes"]).await.code, 3, "kept data is reported every time");
 
     // Only what is named is deleted, by its name in the plan or the name that it had in stack.yaml.
     let refused = cloud.run(&project, &["up", "--yes", "--delete", "tables.posts"]).await;
@@ -123,8 +123,8 @@ async fn down_keeps_what_keep_names() {
     let nothing = cloud.run(&project, &["down", "--yes", "--keep", "table.nothing"]).await;
     assert_eq!(nothing.code, 64, "{}", nothing.all());
     cloud.done(&project, &["down", "--yes", "--keep", "bucket.files", "--keep", "table.likes"]).await;
-    assert_eq!(cloud.tables().await, ["data-likes"], "it was kept although stack.yaml does not know it any more");
-    assert_eq!(cloud.buckets().await.len(), 2, "the kept one, and the one by which the stack is found again");
+    assert_eq!(cloud.tables().await, ["data-likes"], "it was kept although it is no longer in stack.yaml");
+    assert_eq!(cloud.buckets().await.len(), 2, "the kept bucket, and the anchor by which the stack is found");
     let up = cloud.run(&project, &["up", "--yes"]).await;
     says(&up, "kept table.data-likes");
     cloud.done(&project, &["down", "--yes"]).await;
@@ -140,9 +140,9 @@ async fn on_a_terminal_each_deletion_of_data_is_confirmed_by_name() {
     project.edit("buckets:\n  files: {}\n", "");
     let bucket = "data-files-000000000000-us-east-1";
     let said = cloud.at_a_terminal(&project, &["up"], &["y", "yes", bucket]).await;
-    let (table, asked) = ("Type data-likes to delete it", format!("Type {bucket} to delete it"));
-    assert!(said.stderr.contains(table) && said.stderr.contains(&asked), "{}", said.all());
-    assert_eq!(said.code, 3, "a yes is not a name: {}", said.all());
+    let (table_question, bucket_question) = ("Type data-likes to delete it", format!("Type {bucket} to delete it"));
+    assert!(said.stderr.contains(table_question) && said.stderr.contains(&bucket_question), "{}", said.all());
+    assert_eq!(said.code, 3, "`yes` does not confirm a deletion: {}", said.all());
     assert_eq!(cloud.tables().await, ["data-likes", "data-posts"]);
     assert_eq!(cloud.buckets().await, ["data-artifacts-000000000000-us-east-1"]);
     cloud.end().await;

@@ -206,9 +206,9 @@ async fn a_plan_names_the_line_of_the_file_that_decides_a_field() {
         let mut updates =
             resources.filter(|it| it["address"] == *address).filter_map(|it| it["step"]["update"].as_array());
         let change = updates.next().and_then(|changes| changes.iter().find(|change| change["path"] == *field));
-        let told = &change.unwrap_or_else(|| panic!("{address} {field} is not in {plan}"))["source"];
-        assert_eq!(told["path"], *source);
-        let place = told["place"].as_str().expect("a place");
+        let decided_by = &change.unwrap_or_else(|| panic!("{address} {field} is not in {plan}"))["source"];
+        assert_eq!(decided_by["path"], *source);
+        let place = decided_by["place"].as_str().expect("a place");
         let line: usize = place.strip_prefix("stack.yaml:").and_then(|line| line.parse().ok()).expect("a line");
         let written = description.lines().nth(line - 1).expect("a line of the file");
         let names = source.rsplit('.').take(2);
@@ -245,13 +245,13 @@ async fn no_managed_field_is_left_out_of_these_tables() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     cloud.done(&project, &["up", "--yes"]).await;
     let rows = [CHANGED, RETEMPLATED, FIXED].concat();
-    let told: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
+    let covered: BTreeSet<String> = rows.iter().map(|(address, line)| within(kind(address), field(line))).collect();
     let excused: BTreeSet<&str> = UNCHANGEABLE.iter().map(|(field, _)| *field).collect();
     let managed = managed(&cloud).await;
     let forgotten: Vec<_> =
-        managed.iter().filter(|field| !told.contains(*field) && !excused.contains(field.as_str())).collect();
+        managed.iter().filter(|field| !covered.contains(*field) && !excused.contains(field.as_str())).collect();
     assert!(forgotten.is_empty(), "no case changes {forgotten:?}");
-    assert!(excused.iter().all(|field| managed.contains(*field)), "an excuse for what is not there");
+    assert!(excused.iter().all(|field| managed.contains(*field)), "an exception for a field that does not exist");
     cloud.end().await;
 }
 
@@ -334,7 +334,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(Artifact { bucket, key, program: "unread".into() }).await;
     let kinds: BTreeSet<&str> = KINDS.iter().map(|it| it.name).collect();
     let seen: BTreeSet<&str> = fields.found.iter().map(|field| kind(field)).collect();
-    assert_eq!(seen, kinds, "every kind has its fields here");
+    assert_eq!(seen, kinds, "every kind is listed here");
     fields.found
 }
 

@@ -21,7 +21,7 @@ async fn a_program_modified_in_the_bucket_does_not_start_on_any_instance() {
     let mut patched = right.body.collect().await.expect("it can be read").into_bytes().to_vec();
     *patched.last_mut().expect("it is not empty") ^= 1;
     let put = aws.s3.put_object().bucket(&bucket).key(&key).body(patched.into());
-    put.send().await.expect("whoever may write can patch it");
+    put.send().await.expect("the program can be replaced");
     let ended = aws.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(&first);
     ended.should_decrement_desired_capacity(false).send().await.expect("an instance can be ended");
 

@@ -288,8 +288,8 @@ fn a_port_variable_that_is_not_a_number_is_refused_by_name() {
     for value in ["abc", "", "65536", "-1", "80 "] {
         for arguments in [&["up", "--local", "--yes"][..], &["local", "start"], &["local", "run"]] {
             let said = project.run_with(arguments, &[("DEPLOYER_LOCAL_PORT", value)]);
-            let told = format!("error: DEPLOYER_LOCAL_PORT is {value:?}, which is not a port\nhint: ");
-            assert!(said.code == 64 && said.stderr.contains(&told), "{}", said.all());
+            let error = format!("error: DEPLOYER_LOCAL_PORT is {value:?}, which is not a port\nhint: ");
+            assert!(said.code == 64 && said.stderr.contains(&error), "{}", said.all());
         }
     }
 }

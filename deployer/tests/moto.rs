@@ -13,7 +13,7 @@ async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
     let plan = moto.run(&project, &["plan", "--detailed-exitcode"]);
     assert_eq!(plan.code, 2, "{}", plan.all());
     assert!(plan.stderr.contains("+ auto_scaling_group.web"), "{}", plan.all());
-    assert_eq!(moto.fleet().await, [0, 0, 0], "a plan makes nothing");
+    assert_eq!(moto.fleet().await, [0, 0, 0], "a plan creates nothing");
 
     let up = moto.done(&project, &["up", "--yes", "-v"]);
     assert!(up.stdout.contains("BUCKET=postagram-images-123456789012-us-east-1\n"), "{}", up.all());
@@ -58,7 +58,7 @@ async fn with_existing_roles_nothing_is_written_to_iam() {
 
 /// The numbers of all calls and of mutating ones, as `-v` prints them.
 fn tally(said: &Said) -> (usize, usize) {
-    let line = said.stderr.lines().find(|line| line.contains(" calls, ")).expect("-v says how many calls");
+    let line = said.stderr.lines().find(|line| line.contains(" calls, ")).expect("-v prints the number of calls");
     let numbers: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     (numbers[0], numbers[1])
 }

@@ -64,7 +64,7 @@ async fn is_refused(scene: &Scene, address: &str, owner: &str) {
             says(&said, &format!("`down --keep {address}`"));
         }
     }
-    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "{address} is not ours and something was changed");
+    assert_eq!(scene.proxy.mutating(), Vec::<String>::new(), "something was changed although {address} is not ours");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +166,7 @@ async fn down_continues_without_what_keep_names() {
         let gone = to_be_made(&scene.run(&["plan"]).await);
         let stays: BTreeSet<&str> = all.difference(&gone).map(String::as_str).collect();
         let expected = needed.iter().chain(ANCHOR).chain([address]).copied().collect();
-        assert_eq!(stays, expected, "{address} was to be kept");
+        assert_eq!(stays, expected, "resources left after keeping {address}");
         scene.clear().await;
     }
     scene.end().await;

@@ -63,7 +63,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
         }
         stage.put(role, policy).await;
     }
-    stage.story("spare").await.expect("what is spare is not used");
+    stage.story("spare").await.expect("the story needs none of the unused permissions");
 
     // No other permission can be removed.
     let mut statements = BTreeSet::new();
@@ -77,7 +77,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
             statements.insert((role.clone(), statement.clone()));
             stage.put(role, &without(policy, &permission)).await;
             let before = stage.denials(role, action).await.len();
-            let told = match statement.as_str() {
+            let denial = match statement.as_str() {
                 "FetchProgram" | "WriteReports" => stage.restart_the_service(action).await,
                 "WriteLogs" => stage.log_a_line().await.expect_err(action),
                 _ => {
@@ -86,7 +86,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
                         ended = stage.story(&user) => ended.err(),
                         denial = stage.next_denial(role, action, before) => Some(denial),
                     };
-                    let broken = broken.unwrap_or_else(|| panic!("{role} does without {action} of {statement}"));
+                    let broken = broken.unwrap_or_else(|| panic!("{role} works without {action} of {statement}"));
                     // The user may see any error; the denial is its cause.
                     println!("{role} without {action} of {statement}: {broken}");
                     stage.next_denial(role, action, before).await
@@ -95,7 +95,10 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
             if statement != "WriteLogs" {
                 let why = format!("because no identity-based policy allows the {action} action");
                 let who = format!("assumed-role/{}/", stage.roles[role]);
-                assert!(told.contains(&why) && told.contains(&who), "{role} without {action} of {statement}: {told}");
+                assert!(
+                    denial.contains(&why) && denial.contains(&who),
+                    "{role} without {action} of {statement}: {denial}"
+                );
             }
             stage.put(role, policy).await;
         }
@@ -105,7 +108,7 @@ async fn the_derived_policies_are_sufficient_and_minimal() {
         .iter()
         .flat_map(|(role, policy)| permissions(policy).into_iter().map(move |it| (role.clone(), it.statement)))
         .collect();
-    assert_eq!(statements, all, "a statement that nothing needs");
+    assert_eq!(statements, all, "every statement is needed");
 
     let mut again = 0;
     eventually("the whole story", async || {
@@ -235,10 +238,10 @@ impl Stage {
     async fn denials(&self, role: &str, action: &str) -> Vec<String> {
         let answer = reqwest::get(format!("{}/_local/requests", self.endpoint)).await.expect("an answer");
         let calls: Vec<Value> = answer.json().await.expect("a list of calls");
-        let told = calls.iter().filter_map(|call| call["denied"].as_str());
+        let denials = calls.iter().filter_map(|call| call["denied"].as_str());
         let who = format!("assumed-role/{}/", self.roles[role]);
         let what = format!("to perform: {action} ");
-        told.filter(|told| told.contains(&who) && told.contains(&what)).map(str::to_owned).collect()
+        denials.filter(|denial| denial.contains(&who) && denial.contains(&what)).map(str::to_owned).collect()
     }
 
     async fn next_denial(&self, role: &str, action: &str, before: usize) -> String {
@@ -354,7 +357,7 @@ impl Stage {
             .expect("an answer")
             .json()
             .await
-            .expect("what runs");
+            .expect("the status is JSON");
         let instance = &status["instances"][0];
         let id = instance["id"].as_str().expect("an instance").to_owned();
         for process in instance["processes"].as_array().into_iter().flatten() {

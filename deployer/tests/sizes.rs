@@ -22,12 +22,12 @@ async fn runs(size: usize) -> Vec<(&'static str, Run)> {
     // Small programs: without optimization the shipped ones are ten times as large.
     let description = stacks::description(size, "echo-function", "echo-function").expect("the programs are built");
     let stack = Project::new(&description).await.expect("the local AWS starts");
-    stacks::slow_down(&stack).await.expect("the local AWS is told to take its time");
+    stacks::slow_down(&stack).await.expect("latency can be injected into the local AWS");
     let mut runs = Vec::new();
     for (what, arguments) in stacks::COMMANDS {
-        runs.push((what, stack.run(arguments).await.expect("it is done")));
-        let throttled = stacks::throttled(&stack).await.expect("the local AWS says how many it has refused");
-        assert_eq!(throttled, 0, "{what} of {size} resources was too fast");
+        runs.push((what, stack.run(arguments).await.expect("the command succeeds")));
+        let throttled = stacks::throttled(&stack).await.expect("the local AWS reports how many calls it has throttled");
+        assert_eq!(throttled, 0, "{what} of {size} resources exceeded the rates");
     }
     stack.end().await;
     runs

@@ -59,7 +59,7 @@ impl Crowd {
     }
 
     /// Returns the service's answer for a path.
-    async fn told(&self, path: &str) -> String {
+    async fn get(&self, path: &str) -> String {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
         answer.text().await.expect("a text")
     }
@@ -69,7 +69,7 @@ impl Crowd {
         self.enough.store(true, Ordering::Relaxed);
         let complaints = self.people.join_all().await.concat();
         let asked = self.asked.load(Ordering::Relaxed);
-        assert!(complaints.is_empty(), "{} of {asked} complain: {:?}", complaints.len(), complaints.first());
+        assert!(complaints.is_empty(), "{} of {asked} requests failed: {:?}", complaints.len(), complaints.first());
     }
 }
 
@@ -88,8 +88,8 @@ async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
     let before_outputs = "      DYNAMO_TABLE: ${tables.posts.name}\n    uses:\n      buckets: { images: read_write }\n      tables: { posts: read_write }\n\noutputs";
     project.edit(before_outputs, &format!("      GREETING: hello\n{before_outputs}"));
     up(&cloud, &project).await;
-    assert!(crowd.told("/environment").await.contains("GREETING=hello"));
-    let before = crowd.told("/pid").await;
+    assert!(crowd.get("/environment").await.contains("GREETING=hello"));
+    let before = crowd.get("/pid").await;
     crowd.some_more().await;
 
     project.edit("port: 8080", "port: 8081");
@@ -107,7 +107,7 @@ async fn a_roll_out_and_a_change_of_the_port_lose_no_request() {
         assert!(plan.stderr.contains(line), "{line:?} is not in the plan: {}", plan.all());
     }
     up(&cloud, &project).await;
-    assert_ne!(crowd.told("/pid").await, before, "another process answers now");
+    assert_ne!(crowd.get("/pid").await, before, "another process answers after the change");
     crowd.go_home().await;
 
     let there = inventory(&cloud.endpoint(), KEYS).await;
@@ -124,8 +124,9 @@ async fn traffic_is_never_switched_to_a_port_without_healthy_targets() {
     assert_eq!(first.code, 0, "{}", first.all());
     let crowd = Crowd::gather(&first.output("URL"));
     scene.project.edit("port: 8080", "port: 8081");
-    let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Fault::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    let unhealthy =
+        "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
+    let health = Fault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
     scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
     let mut run = Run::start(&scene, &["up", "--yes"]);
     run.hear("default_action.web: waiting: 0 of 1 healthy: no answer on its port").await;
@@ -150,8 +151,9 @@ async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
     let first = scene.run(&["up", "--yes"]).await;
     assert_eq!(first.code, 0, "{}", first.all());
     scene.project.edit("port: 8080", "port: 8081");
-    let ill = "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
-    let health = Fault::reworded(&[("<State>healthy</State>", ill), ("<State>initial</State>", ill)]);
+    let unhealthy =
+        "<State>unhealthy</State><Reason>Target.Timeout</Reason><Description>Request timed out</Description>";
+    let health = Fault::reworded(&[("<State>healthy</State>", unhealthy), ("<State>initial</State>", unhealthy)]);
     scene.proxy.inject(["DescribeTargetHealth"], health, usize::MAX);
 
     let at_once = scene.run(&["up", "--yes", "--no-wait"]).await;
@@ -166,7 +168,7 @@ async fn a_failed_change_of_the_port_ends_in_time_and_down_removes_both_sets() {
     scene.proxy.reset();
     scene.done(Phase::Down).await;
     let deleted = |operation: &str| scene.proxy.mutating().iter().filter(|call| parts(call).0 == operation).count();
-    assert_eq!(deleted("DeleteTargetGroup"), 2, "each goes when nothing names it any more, and not before");
+    assert_eq!(deleted("DeleteTargetGroup"), 2, "each is deleted once nothing refers to it, and not before");
     assert_eq!(scene.inventory().await, Inventory::new());
     scene.restore();
     scene.end().await;

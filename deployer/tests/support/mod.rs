@@ -135,7 +135,7 @@ impl Project {
     /// The endpoint of this folder's local AWS.
     pub fn endpoint(&self) -> String {
         let file = self.path().join(".deployer/local/server.json");
-        let server = std::fs::read(file).expect("the local AWS has said where it is");
+        let server = std::fs::read(file).expect("the local AWS has written its address");
         let server: serde_json::Value = serde_json::from_slice(&server).expect("it is JSON");
         format!("http://{}", server["address"].as_str().expect("an address"))
     }

@@ -28,7 +28,7 @@ impl Moto {
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| line.split_once("Running on ").map(|(_, url)| url.trim().to_owned()))
-            .expect("moto says where it is");
+            .expect("moto prints its address");
         // Its log must be read, or it blocks when the pipe is full.
         std::thread::spawn(move || lines.for_each(drop));
         Moto { server, endpoint }

@@ -32,7 +32,7 @@ impl Run {
     /// Reads on until the output contains this text.
     pub async fn hear(&mut self, text: &str) {
         while !self.heard.contains(text) {
-            let read = self.stderr.read_line(&mut self.heard).await.expect("it speaks UTF-8");
+            let read = self.stderr.read_line(&mut self.heard).await.expect("its output is UTF-8");
             assert_ne!(read, 0, "it ended without saying {text:?}: {}", self.heard);
         }
     }
@@ -48,7 +48,7 @@ impl Run {
     }
 
     pub async fn end(mut self) -> Said {
-        self.stderr.read_to_string(&mut self.heard).await.expect("it speaks UTF-8");
+        self.stderr.read_to_string(&mut self.heard).await.expect("its output is UTF-8");
         let status = self.child.wait().await.expect("it ends");
         Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
     }

@@ -273,7 +273,7 @@ impl Scene {
 impl Undisturbed {
     /// Returns what this run and another one of the same phase have in common.
     pub fn and(self, other: &Undisturbed) -> Undisturbed {
-        assert_eq!(self.goal, other.goal, "two undisturbed runs come to different ends");
+        assert_eq!(self.goal, other.goal, "two undisturbed runs have different results");
         let (calls, mutating) = (&self.calls & &other.calls, &self.mutating & &other.mutating);
         Undisturbed { goal: self.goal, calls, mutating }
     }

@@ -37,7 +37,7 @@ impl Terminal {
             script.current_dir(folder);
         }
         script.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = script.spawn().expect("`script` (of util-linux) lends a terminal");
+        let mut child = script.spawn().expect("`script` (of util-linux) can be started");
         let keyboard = child.stdin.take().expect("it is piped");
         let screen = child.stdout.take().expect("it is piped");
         Terminal { child, keyboard, screen, shown: Vec::new(), seen: 0 }
