@@ -349,8 +349,8 @@ impl Stage {
         if found.events().is_empty() { Err(format!("the log does not have {id}")) } else { Ok(id) }
     }
 
-    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the denial
-    /// of this action on the console.
+    /// Kills the service; its instance reports the exit, downloads the program again and restarts it. Returns the
+    /// denial of this action on the console.
     async fn restart_the_service(&self, action: &str) -> String {
         let status: Value = reqwest::get(format!("{}/_local/status", self.endpoint))
             .await

@@ -1,4 +1,4 @@
-//! What the service owes the page and the labeler, told as stories against a cloud.
+//! The contract of the service with the page and the labeler, as end-to-end stories against a local AWS.
 
 mod support;
 
@@ -221,7 +221,7 @@ async fn deleting_removes_row_and_every_picture_of_this_post_only() {
         let (address, _) = service.upload("ada", post, file).await;
         assert_eq!(service.put(&address, "image/jpeg").await, 200);
     }
-    // Another user, whose name begins like the names of the pictures.
+    // Another user, whose name begins like the keys of the post's pictures.
     let nested = format!("ada/{post}");
     let theirs = service.write(nested.as_bytes(), "t").await;
     let (address, _) = service.upload(&nested, &theirs, "4.jpg").await;
@@ -355,7 +355,8 @@ async fn a_character_that_xml_cannot_carry_is_refused_and_named() {
         assert_eq!(service.list(&format!("/posts?{}", url_query(&[("user", &text)]))).await, [] as [Value; 0]);
     }
     assert_eq!(service.rows().await, 1);
-    // Of controls, a text keeps its lines and tabs; it keeps every script and all that emoji are made of.
+    // Of the control characters, a text keeps its line breaks and tabs; it also keeps every script and all characters
+    // that emoji consist of.
     let text = "a\tb\r\nc \u{200F}שלום 👩\u{200D}🚀";
     let kept = service.post(b"ada", json!({ "title": "❤\u{FE0F}", "body": text }).to_string()).await;
     assert_eq!(kept.json::<Value>().await.unwrap()["body"], text);
@@ -530,7 +531,7 @@ async fn throttling_is_a_503_with_retry_after_and_leaves_nothing_half_done() {
         assert_eq!(told(answer, 503).await, "the storage cannot be reached now, please try again");
         service.base.clone_from(&whole);
         assert_eq!(service.rows().await, 1, "{method} {path}, {throttled}");
-        // Pictures go first, and the row that owns them last.
+        // Pictures are deleted first, and the row that owns them last.
         let pictures = if throttled == "DeleteItem" { 0 } else { 1 };
         assert_eq!(service.objects().await.len(), pictures, "{method} {path}, {throttled}");
         if pictures == 1 {
@@ -754,7 +755,7 @@ async fn a_picture_keeps_its_address_for_a_while() {
     assert_eq!(service.put(&address, "image/jpeg").await, 200);
     service.label("ada", &post, &object, &["Cat"]).await;
     let image = async || text(&service.list("/posts").await[0]["image"]);
-    // A window may end between two looks, but not between each of three.
+    // A window may end between two reads, but not between each of three.
     let (first, second, third) = (image().await, image().await, image().await);
     assert!(first == second || second == third, "{first}\n{second}\n{third}");
     service.end().await;

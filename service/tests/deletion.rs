@@ -1,4 +1,4 @@
-//! A post that is deleted takes its pictures along, whatever happens meanwhile.
+//! The deletion of a post removes its pictures, whatever happens in the meantime.
 
 mod support;
 
@@ -10,7 +10,7 @@ use service::Limits;
 use support::{TestService, label, put, told};
 use testkit::{Fault, Proxy};
 
-/// A service with a post of Ada's that shows one picture and has another, and the id of the post.
+/// Returns a service with a post of ada's that shows one picture and has another, and the id of the post.
 async fn with_pictures() -> (TestService, String) {
     let service = TestService::start().await;
     let post = service.write(b"ada", "t").await;
@@ -30,7 +30,7 @@ async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repea
             let (mut service, post) = with_pictures().await;
             let made = Arc::new(AtomicUsize::new(0));
             let (count, at) = (made.clone(), fault.clone());
-            // After so many calls nothing arrives any more, as if the service had died then.
+            // Later calls never arrive, as if the service had been killed at that point.
             let cut = Proxy::with_hook(&service.endpoint, move |_| {
                 let fault = match count.fetch_add(1, Ordering::Relaxed).cmp(&good) {
                     std::cmp::Ordering::Less => None,
@@ -63,7 +63,7 @@ async fn a_deletion_that_breaks_off_anywhere_orphans_no_picture_and_can_be_repea
     assert!(calls_of_a_deletion >= 6, "it is cut between all of its calls");
 }
 
-/// Deletes the post while a picture is uploaded between the last look at the pictures and the end of the row, and
+/// Deletes the post while a picture is uploaded between the listing of the pictures and the deletion of the row, and
 /// labelled there or not.
 async fn while_a_picture_comes(labelled: bool) {
     let (mut service, post) = with_pictures().await;

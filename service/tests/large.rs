@@ -1,5 +1,5 @@
-//! Tables larger than one answer, and answers that AWS would not give, from a scripted DynamoDB: the pages of a real one
-//! hold a megabyte, and so thousands of posts.
+//! Tables larger than one answer, and answers that AWS would not give, from a fake DynamoDB: a page of a real one holds
+//! a megabyte, that is, thousands of posts.
 
 mod support;
 
@@ -25,19 +25,19 @@ use tokio::sync::Barrier;
 
 const SEGMENTS: u64 = 8;
 
-/// Rows by id, and what was asked about them.
+/// Rows by id, and the calls received.
 #[derive(Clone)]
 struct Table {
     rows: Arc<Mutex<BTreeMap<String, Value>>>,
     calls: Arc<Mutex<Vec<(String, Value)>>>,
-    /// How many rows an answer has at most.
+    /// The maximum number of rows in an answer.
     most: usize,
-    /// Where the first call for each segment waits for those for all others.
+    /// The first call for each segment waits here for those of all others.
     all_there: Option<Arc<Barrier>>,
     odd: Arc<Mutex<Option<Odd>>>,
 }
 
-/// An operation, what it is answered in place of what should be, and after how many more good answers.
+/// An operation, the answer to give instead of the correct one, and the number of correct answers before.
 type Odd = (&'static str, String, usize);
 
 impl Table {
@@ -132,7 +132,7 @@ impl Table {
         }
     }
 
-    /// How often each operation was asked for since the last time.
+    /// The number of calls of each operation since the last time.
     fn counts(&self) -> BTreeMap<String, usize> {
         let calls = std::mem::take(&mut *self.calls.lock().unwrap());
         calls.into_iter().fold(BTreeMap::new(), |mut counts, (operation, asked)| {
@@ -144,13 +144,13 @@ impl Table {
 }
 
 impl Table {
-    /// The same without the reading of keys, which a slow machine may repeat.
+    /// Like `counts`, without the scans for keys, which a slow machine may repeat.
     fn row_reads(&self) -> BTreeMap<String, usize> {
         self.counts().into_iter().filter(|(operation, _)| operation != "Scan of a segment").collect()
     }
 }
 
-/// The rows behind where a page begins, and where the next one does.
+/// Returns the rows after a page's start key, with the start key of the next page.
 fn page(rows: Vec<Value>, asked: &Value, most: usize) -> Value {
     let start = match asked["ExclusiveStartKey"]["id"] {
         Value::Null => 0,
@@ -189,7 +189,7 @@ fn row(number: u64) -> Value {
     })
 }
 
-/// A service on such a table.
+/// A service that uses this table.
 struct ServiceOn {
     table: Table,
     posts: String,
@@ -220,14 +220,14 @@ fn ids(posts: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
-    // A reader that requests one segment after the other would wait forever for the others.
+    // A reader that requested one segment after the other would wait for ever for the others.
     let all_there = Some(Arc::new(Barrier::new(SEGMENTS as usize)));
     let service = ServiceOn::table(Table { all_there, ..Table::of(2 * SEGMENTS, 1) }).await;
     let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();
     assert_eq!(service.ids("").await, all);
     let counts = service.table.counts();
     assert_eq!([counts["Scan"], counts["Scan of a segment"], counts["BatchGetItem"]], [1, 16, 16], "each of one row");
-    // That one answer is not enough is learned once, and the keys are known for a while.
+    // That the table is large is learned once, and the keys are cached for a while.
     assert_eq!(service.ids("").await, all);
     assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
     assert_eq!(service.ids(&format!("?limit=3&cursor={}", uuid(4))).await, &all[5..8]);
@@ -296,7 +296,7 @@ async fn a_large_list_is_correct_in_pages_and_as_a_whole() {
         GzDecoder::new(&*answer.bytes().await.unwrap()).read_to_string(&mut unpacked).unwrap();
         assert!(ids(&serde_json::from_str(&unpacked).unwrap()) == expected, "{query}, packed");
     }
-    // What others delete is passed over at once, also where a part would begin or end with it.
+    // Posts deleted by others are skipped immediately, also if a page would begin or end with one.
     service.table.rows().retain(|_, row| number(row) >= 500);
     assert!(service.ids("").await == all[500..]);
     assert_eq!(service.ids(&format!("?limit=1&cursor={}", uuid(3))).await, [id(500)]);
@@ -323,7 +323,7 @@ async fn an_instance_shows_its_own_writes_and_deletions_at_once() {
 async fn a_list_that_cannot_be_completed_is_cut_off() {
     let service = ServiceOn::table(Table::of(1000, 300)).await;
     assert_eq!(service.ids("").await.len(), 1000);
-    // The first part has been read by then.
+    // The first page has been read by then.
     service.table.says("BatchGetItem", "<html>", 3);
     let answer = service.get("").await;
     assert_eq!(answer.status(), 200);
@@ -385,7 +385,7 @@ async fn a_malformed_answer_is_neither_a_success_nor_an_empty_list() {
     assert_eq!(small.ids("").await, (0..3).map(id).collect::<Vec<_>>());
 }
 
-/// A DynamoDB with this table, and an S3 that has nothing; returns its address.
+/// Serves a DynamoDB with this table, and an S3 without objects; returns the address.
 async fn aws(table: Table) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! What happens to those who ask too much, too much at once, or too slowly.
+//! Limits: requests that are too large, too many, or too slow.
 
 mod support;
 
@@ -16,16 +16,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// A limit that is reached soon.
+/// A limit that is reached quickly.
 const SOON: Duration = Duration::from_millis(50);
-/// A limit that is reached by no test.
+/// A limit that no test reaches.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 async fn connect(base: &str) -> TcpStream {
     TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap()
 }
 
-/// Everything that is said until the other side ends the connection.
+/// Reads until the other side closes the connection.
 async fn all_of(mut stream: TcpStream) -> String {
     let mut said = Vec::new();
     stream.read_to_end(&mut said).await.unwrap();
@@ -57,7 +57,7 @@ async fn requests_beyond_the_limit_get_503_with_retry_after() {
     let refused = service.get("/posts?user=ada").await;
     assert_eq!(refused.headers()["retry-after"], "2");
     told(refused, 503).await;
-    // What needs no place: whether the service lives, what browsers ask before every call, and the page.
+    // Requests that are exempt from the limit: health checks, preflights, and the page.
     assert_eq!(service.get("/health").await.status(), StatusCode::OK);
     assert_eq!(service.ask(Method::OPTIONS, "/posts", b"").await.status(), StatusCode::NO_CONTENT);
     assert_eq!(service.get("/").await.status(), StatusCode::OK);
@@ -67,7 +67,7 @@ async fn requests_beyond_the_limit_get_503_with_retry_after() {
     service.end().await;
 }
 
-/// A client that has sent the head of a post, of which the service awaits the body.
+/// A client that has sent the head of a request to write a post, whose body the service awaits.
 async fn begin_to_write(base: &str) -> TcpStream {
     let mut slow = connect(base).await;
     let head = "POST /posts HTTP/1.1\r\nHost: x\r\nAuthorization: ada\r\nContent-Type: application/json\r\n";
@@ -88,7 +88,7 @@ async fn a_request_whose_body_is_missing_holds_no_place() {
     for _ in 0..4 {
         slow.push(begin_to_write(&service.base).await);
     }
-    // Too many are slow: the one that has been it for the longest gives way.
+    // Too many clients are slow: the one that has been slow for longest is disconnected.
     let answer = all_of(slow.remove(0)).await;
     assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert_eq!(service.get("/posts").await.status(), StatusCode::OK);
@@ -116,7 +116,7 @@ async fn a_silent_connection_gives_way_to_a_new_one() {
         third.write_all(ask).await.unwrap();
         third.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
-        // The rest of it.
+        // The rest of the answer.
         while third.read(&mut [0; 4096]).await.unwrap() == 4096 {}
     }
     let _fourth = connect(&service.base).await;
@@ -153,7 +153,7 @@ async fn a_client_that_never_completes_its_request_is_disconnected() {
     service.end().await;
 }
 
-/// A service whose every answer is more than fits into a connection; it tells when the answer it belongs to is dropped.
+/// Serves answers that are larger than a connection's buffers; the `Notify` fires when an answer is dropped.
 async fn more_than_fits(limits: Limits) -> (String, Arc<Notify>) {
     let (done, more_than_fits) = (Arc::new(Notify::new()), vec![b'x'; 64 * 1024 * 1024]);
     let told = done.clone();
@@ -197,7 +197,7 @@ async fn the_slowest_of_too_many_readers_is_disconnected() {
 #[tokio::test]
 async fn a_request_that_takes_too_long_gets_503() {
     let mut service = TestService::start().await;
-    // An AWS that takes calls and never answers.
+    // An AWS that accepts calls and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     service.base = service.elsewhere_with(&endpoint, Limits { whole: SOON, ..Limits::default() }).await;
@@ -238,13 +238,13 @@ async fn oversized_requests_are_refused_with_the_services_errors() {
     told(service.get(&format!("/posts?user={}", "u".repeat(8 * 1024))).await, 414).await;
     let large = service.http.get(format!("{}/posts", service.base)).header("X-Large", "x".repeat(17 * 1024));
     told(large.send().await.unwrap(), 431).await;
-    // What is beyond every measure is not read to its end.
+    // A request beyond the parser's own limit is not read to its end.
     let mut endless = connect(&service.base).await;
     endless.write_all(format!("GET /posts HTTP/1.1\r\nX-Large: {}", "x".repeat(65 * 1024)).as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     endless.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 431");
-    // As much as browsers send.
+    // About as much as browsers send.
     assert_eq!(service.get(&format!("/posts?user={}", "u".repeat(4 * 1024))).await.status(), StatusCode::OK);
     service.end().await;
 }

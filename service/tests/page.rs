@@ -1,5 +1,5 @@
-//! The page in real browsers, in front of the service and a cloud of each test's own: what people do, and what can
-//! go wrong for them.
+//! The page in real browsers, with the service and a local AWS of each test's own: what people do, and what can go
+//! wrong for them.
 
 #[path = "support/front.rs"]
 mod front;
@@ -29,11 +29,11 @@ const CONTROL: char = '\u{e009}';
 const ENTER: char = '\u{e007}';
 const ESCAPE: char = '\u{e00c}';
 
-/// Two colour schemes and the words in which the page speaks.
+/// The page's two colour schemes and its languages.
 const SCHEMES: [&str; 2] = ["light", "dark"];
 const LANGUAGES: [&str; 2] = ["en", "fr"];
 
-/// A service with its page, what stands before it, a browser, and pictures on disk.
+/// A service with its page, a proxy in front of it, a browser, and pictures on disk.
 struct Visit {
     service: TestService,
     front: Front,
@@ -46,7 +46,7 @@ impl Visit {
         Visit::with(Browser::chromium().await, &[]).await
     }
 
-    /// A visit in this browser, of a service with these settings.
+    /// Starts a visit in this browser, to a service with these settings.
     async fn with(page: Browser, settings: &[(&str, &str)]) -> Visit {
         let mut service = TestService::start().await;
         service.base = service.otherwise(settings, Limits::default()).await;
@@ -56,7 +56,7 @@ impl Visit {
         visit
     }
 
-    /// Lets only pages of this origin send pictures to the bucket.
+    /// Allows only pages of this origin to send pictures to the bucket.
     async fn pictures_from(&self, origin: &str) {
         let rule = CorsRule::builder().allowed_origins(origin).allowed_headers("content-type");
         let rule = rule.allowed_methods("PUT").allowed_methods("GET").build().unwrap();
@@ -92,7 +92,7 @@ impl Visit {
         self.page.eventually(&what, async || (self.titles().await == wanted).then_some(())).await;
     }
 
-    /// Waits until this is said at the bottom of the page.
+    /// Waits until the notice at the bottom of the page contains this text.
     async fn told(&self, text: &str) {
         let said = format!("document.querySelector('#notice').textContent.includes({})", json!(text));
         self.until(&format!("the page to say {text:?}"), &said).await;
@@ -109,14 +109,14 @@ impl Visit {
         format!("article.post[data-id='{}']", id.await)
     }
 
-    /// A picture on disk.
+    /// Writes a picture to disk.
     fn picture(&self, name: &str, colours: &Colours) -> PathBuf {
         let file = self.folder.path().join(name);
         landscape(&file, colours);
         file
     }
 
-    /// A picture that is 900 KB large, because nothing in it repeats.
+    /// Writes a picture of 900 KB, which is incompressible.
     fn noise(&self) -> PathBuf {
         let mut last = 1_u32;
         let picture = image::RgbImage::from_fn(600, 500, |_, _| {
@@ -137,7 +137,7 @@ impl Visit {
         self.service.label(user, &post, &object, labels).await;
     }
 
-    /// Nothing is wider than the window, and axe finds nothing that keeps anybody out.
+    /// Asserts that nothing is wider than the window, and that axe finds no accessibility problems.
     async fn is_sound(&self, state: &str) {
         let wider = self.page.value("document.documentElement.scrollWidth - innerWidth").await;
         assert!(wider.as_i64() <= Some(0), "{state}: the page is {wider} pixels wider than its window");
@@ -150,7 +150,8 @@ impl Visit {
         assert_eq!(faults, json!([]), "{state}");
     }
 
-    /// It is sound in a wide window and, in the dark, in the narrowest; both leave a picture.
+    /// Asserts that the page is sound in a wide window and, in dark mode, in the narrowest one; saves a screenshot of
+    /// both.
     async fn is_sound_everywhere(&self, state: &str) {
         for (scheme, width) in [("light", 1200), ("dark", 320)] {
             self.size(width, 640).await;
@@ -162,17 +163,17 @@ impl Visit {
         self.scheme("light").await;
     }
 
-    /// From now on the page waits for answers as long as the test does.
+    /// Disables the page's timeouts, so that it waits for answers as long as the test does.
     async fn be_patient(&self) {
         self.page.script("AbortSignal.timeout = () => new AbortController().signal", json!([])).await;
     }
 
-    /// Lets what is said at the bottom of the page stay there: no time is over any more.
+    /// Cancels all timers, so that the notice at the bottom of the page stays.
     async fn stop_the_clock(&self) {
         self.page.script("for (let id = setTimeout(() => {}); id; id -= 1) clearTimeout(id)", json!([])).await;
     }
 
-    /// A window of this size. Not the real window's, which is never as narrow as a phone.
+    /// Sets the size of the viewport. The real window is never as narrow as a phone.
     async fn size(&self, width: u32, height: u32) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.page.devtools("Emulation.setDeviceMetricsOverride", size).await;
@@ -189,7 +190,7 @@ impl Visit {
         self.page.devtools("Emulation.setUserAgentOverride", language).await;
     }
 
-    /// Goes with the tabulator, or back, to what a selector names.
+    /// Moves the focus with Tab, or back with Shift+Tab, to what a selector names.
     async fn tab_to(&self, selector: &str, back: bool) {
         for _ in 0..60 {
             if back {
@@ -214,7 +215,7 @@ impl Visit {
         self.service.end().await;
     }
 
-    /// Complaints about answers of these statuses are what the test was for; there are no others.
+    /// Ends the visit. The console may contain error responses with these statuses, and no other errors.
     async fn end_having_seen(self, statuses: &[u16]) {
         let mut complaints = self.page.complaints().await;
         complaints.retain(|it| !statuses.iter().any(|status| it.contains(&format!("status of {status}"))));
@@ -224,7 +225,7 @@ impl Visit {
     }
 }
 
-/// axe-core, which finds what keeps people from using a page.
+/// The source of axe-core, which finds accessibility problems.
 fn axe() -> String {
     let environment = testkit::programs::tool("lib");
     let python = std::fs::read_dir(&environment).into_iter().flatten().flatten();
@@ -235,7 +236,7 @@ fn axe() -> String {
     std::fs::read_to_string(script).unwrap()
 }
 
-/// A post to be there before anybody looks.
+/// A post that exists before the page is opened.
 struct Seed<'a> {
     user: &'a str,
     title: &'a str,
@@ -287,7 +288,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     assert_eq!(page.text("#who-name").await, "Zoé");
     assert!(visit.has_focus("#post-title").await);
 
-    // The preview is there before anything is sent, and can be taken back.
+    // The preview appears before anything is sent, and can be removed.
     page.keys("#post-title", "Mine").await;
     page.keys("#post-body", "Two\nlines").await;
     let noise = visit.noise();
@@ -300,7 +301,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
 
     visit.is_sound_everywhere("a preview").await;
 
-    // On a slow line, the progress shows and only grows.
+    // On a slow connection, the progress is shown and only increases.
     let slow = json!({ "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 600_000 });
     page.devtools("Network.enable", json!({})).await;
     page.devtools("Network.emulateNetworkConditions", slow).await;
@@ -324,14 +325,14 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     let percents: Vec<u64> = percents.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
     assert!(percents.is_sorted() && percents.iter().any(|it| (1..100).contains(it)), "{percents:?}");
 
-    // Labels come by themselves, and the picture then comes from the bucket.
+    // Labels appear without a reload, and the picture is then loaded from the bucket.
     visit.label("Zoé", &["Noise", "Grain"]).await;
     visit.until("labels", &format!("document.querySelectorAll(\"{mine} .labels li\").length === 2")).await;
     let loaded = format!("document.querySelector(\"{mine} .picture img[src^='http']\")?.naturalWidth === 600");
     visit.until("the picture", &loaded).await;
     visit.told("Noise, Grain").await;
 
-    // All posts and one's own; both survive a reload, and so does the name.
+    // The filters for all posts and one's own, like the name, survive a reload.
     page.click("#show-mine").await;
     visit.titles_are(&["Mine"]).await;
     page.click("#show-all").await;
@@ -342,7 +343,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     let offers = format!("document.querySelectorAll(\"{others} button, {others} input\").length");
     assert_eq!(page.value(&offers).await, 0, "what others wrote is theirs");
 
-    // Deleting asks first, and takes the picture along.
+    // Deletion needs a confirmation, and removes the picture as well.
     page.click(&format!("{mine} button.delete")).await;
     assert_eq!(page.text("#confirm-title").await, "Mine");
     page.click("#cancel-delete").await;
@@ -388,7 +389,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     drop_file(page, &dropped, &lake).await;
     visit.until("the dropped picture", &sending(&dropped)).await;
 
-    // What is copied goes where the focus is.
+    // A pasted picture is added where the focus is.
     let origin = json!({ "origin": visit.front.url, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] });
     page.devtools("Browser.grantPermissions", origin).await;
     let copy = "const done = arguments[arguments.length - 1];
@@ -402,7 +403,8 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.until("the pasted picture", &sending(&pasted)).await;
     page.eventually("three uploads", async || (visit.service.objects().await.len() == 3).then_some(())).await;
 
-    // Another one may be given while the first is still on its way: the end of the first is not the other's.
+    // Another picture may be added while the first is still being uploaded: the end of the first upload is not taken
+    // for the other's.
     let twice = visit.post("Twice").await;
     visit.front.answer("GET /signedUrlPut?filename=lake", Answer::Wait);
     visit.front.answer("GET /signedUrlPut?filename=dusk", Answer::Wait);
@@ -422,7 +424,8 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.until("the end of the other", &format!("document.querySelector(\"{twice} .spinner\")")).await;
     assert_eq!(visit.service.objects().await.len(), 5);
 
-    // The form for a new post takes them as well; what is no picture is refused, and leaves the page where it is.
+    // The form for a new post accepts pasted and dropped pictures as well; a file that is not a picture is refused,
+    // without leaving the page.
     page.click("#post-title").await;
     page.press_with(CONTROL, 'v').await;
     visit.until("the preview", "document.querySelector('#post-preview-image').naturalWidth === 640").await;
@@ -445,7 +448,7 @@ async fn pictures_are_uploaded_without_metadata() {
     const SECRET: &[u8] = b"48.8584 N, 2.2945 E";
     let visit = Visit::new().await;
     let page = &visit.page;
-    // A JPEG that lies on its side, with a word of its camera and a film behind it, and a PNG with a comment.
+    // A rotated JPEG with a camera's comment and a film behind it, and a PNG with a comment.
     let lake = visit.picture("lake.jpg", &LAKE);
     let plain = std::fs::read(&lake).unwrap();
     let upright = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
@@ -478,7 +481,7 @@ async fn pictures_are_uploaded_without_metadata() {
     visit.end().await;
 }
 
-/// Drags a file from outside the browser onto the middle of what a selector names.
+/// Drags a file from outside the browser to the centre of what a selector names.
 async fn drop_file(page: &Browser, selector: &str, file: &Path) {
     let place = "const it = document.querySelector(arguments[0]);
         it.scrollIntoView({ block: 'center' });
@@ -496,7 +499,7 @@ async fn drop_file(page: &Browser, selector: &str, file: &Path) {
 async fn polling_for_missing_labels_backs_off_and_ends() {
     let visit = Visit::new().await;
     let page = &visit.page;
-    // Seconds pass in hundredths, and what was waited for is written down.
+    // Timers run a hundred times faster, and their durations are recorded.
     let hurry = "window.waits = [];
         const real = window.setTimeout;
         window.setTimeout = (act, ms, ...more) => {
@@ -522,7 +525,7 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     let looks = visit.front.seen().iter().filter(|it| it.starts_with("GET /posts?limit")).count();
     assert_eq!(looks, waits.len());
 
-    // No more looks, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
+    // No more polling, however long one waits: in this window twenty minutes take twelve seconds, of which one passes.
     page.script_that_waits("setTimeout(arguments[0], 100000)", json!([])).await;
     assert_eq!(visit.front.seen(), NONE);
     visit.is_sound_everywhere("late in French").await;
@@ -531,7 +534,7 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     let room = format!("{} - {}", top(".state"), top(".picture"));
     assert!(page.value(&room).await.as_f64() >= Some(0.0), "what is said of a low picture is cut off");
 
-    // Asked to look again, it does, and finds them.
+    // The button starts the polling again, which finds the labels.
     visit.label("Ada", &["Lake"]).await;
     page.click(&format!("{post} .state button")).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
@@ -558,7 +561,8 @@ async fn labels_are_polled_for_after_a_reload() {
     visit.told("In the picture: Lake").await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
 
-    // Labels of an hour-old upload are no longer awaited: another picture can be added, and logging out leaves nothing.
+    // Labels of an upload from an hour ago are no longer awaited: another picture can be added, and logging out leaves
+    // nothing.
     visit.service.write(b"Ada", "Long ago").await;
     visit.open().await;
     let post = visit.post("Long ago").await;
@@ -617,7 +621,7 @@ async fn errors_are_shown_in_the_language_of_the_page() {
         }
     }
 
-    // What the service says of a field, here past what the form lets through.
+    // The service's errors about a field, for values that the form would not allow.
     let longer = "const [field, length] = arguments;
         document.querySelector(field).value = 'x'.repeat(length)";
     page.script(longer, json!(["#post-title", 301])).await;
@@ -628,7 +632,7 @@ async fn errors_are_shown_in_the_language_of_the_page() {
     page.click("#post-submit").await;
     visit.told("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
 
-    // A name that cannot be used is asked for again, as is one of which the service knows nothing.
+    // The login asks again for a name that the page rejects, as for one that the service rejects.
     page.click("#logout").await;
     for name in ["..", "Zo\u{200B}é", "\u{202E}Zoé"] {
         page.script("document.querySelector('#login-name').value = arguments[0]", json!([name])).await;
@@ -672,7 +676,7 @@ async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     visit.told("Deleted.").await;
     visit.titles_are(&["Wanting a picture"]).await;
 
-    // The list that follows knows of the other, which can be given no picture any more.
+    // The page still shows the other post, which was deleted as well: no picture can be added to it.
     let file = format!("article.post[data-id='{wanting}'] input[type=file]");
     page.keys(&file, &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
     visit.told("This post is no longer there.").await;
@@ -682,7 +686,7 @@ async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     visit.end_having_seen(&[404]).await;
 }
 
-/// The course's own page comes from elsewhere, with names in Latin-1 and the service's address built in.
+/// The course's own page is served from another origin, sends names in Latin-1, and has the service's address built in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_from_another_origin_can_use_the_service() {
     let visit = Visit::new().await;
@@ -709,7 +713,7 @@ async fn a_page_from_another_origin_can_use_the_service() {
     let left = visit.service.list("/posts?user=Zo%C3%A9").await;
     assert_eq!(left.iter().map(|post| &post["title"]).collect::<Vec<_>>(), ["Kept"]);
 
-    // It was another origin indeed: the browser asked before each kind of call.
+    // It was indeed another origin: the browser sent a preflight before each kind of call.
     let asked = visit.front.seen();
     for call in ["OPTIONS /posts", "OPTIONS /posts?limit=1", "OPTIONS /signedUrlPut?"] {
         assert!(asked.iter().any(|it| it.starts_with(call)), "{call} is not among {asked:?}");
@@ -729,7 +733,7 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     visit.until("the other words", "document.querySelector('#empty-text').textContent.startsWith('You have')").await;
     visit.is_sound_everywhere("no own posts").await;
 
-    // While the list is on its way, and when it does not arrive.
+    // While the list is being loaded, and when it does not arrive.
     visit.service.write(b"Ada", "First").await;
     visit.front.answer("GET /posts", Answer::Wait);
     page.click("#show-all").await;
@@ -764,7 +768,7 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     page.click("#post-submit").await;
     visit.titles_are(&["Second", "First"]).await;
 
-    // A picture that could not be sent is still there to be sent again.
+    // A picture that could not be sent is kept and can be sent again.
     visit.front.answer("GET /signedUrlPut", Answer::Refuse(503));
     let second = visit.post("Second").await;
     page.script("document.querySelector(arguments[0]).focus()", json!([format!("{second} input[type=file]")])).await;
@@ -786,7 +790,8 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     visit.label("Ada", &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{second} .labels li\")")).await;
 
-    // A deletion that failed leaves the post; one that another window did, while this one changes views, does not.
+    // After a failed deletion the post is still shown. A post deleted by another window, while this one changes views,
+    // is not.
     visit.front.answer("DELETE /posts", Answer::Refuse(503));
     let first = visit.post("First").await;
     page.click(&format!("{first} button.delete")).await;
@@ -865,7 +870,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     visit.language("en").await;
     visit.open().await;
 
-    // Text is text.
+    // Text is never interpreted as markup.
     let marked = visit.post("<script>alert(1)</script>").await;
     assert_eq!(page.text(&format!("{marked} .text")).await, "<img src=x onerror=alert(2)> & \"quotes\"");
     assert_eq!(page.text(&format!("{marked} .author")).await, "a/b#?&+%");
@@ -913,19 +918,19 @@ async fn hundreds_of_posts_load_in_pages_and_their_pictures_lazily() {
     assert!(first < 30, "{first} of 40 pictures were loaded at once");
     visit.is_sound("forty posts").await;
 
-    // However low the window is, the form can be sent.
+    // However low the window is, the submit button is visible.
     visit.size(1200, 320).await;
     page.script("document.querySelector('#post-submit').focus()", json!([])).await;
     let below = "document.querySelector('#post-submit').getBoundingClientRect().bottom - innerHeight";
     assert!(page.value(below).await.as_f64() <= Some(0.0));
     visit.size(1200, 900).await;
 
-    // The button brings the next part, and the focus goes where it begins.
+    // The button loads the next page, and the focus moves to its first post.
     page.click("#more").await;
     visit.until("the second part", &format!("{count} === 80")).await;
     assert_eq!(page.value("document.activeElement.querySelector('h3').textContent").await, "Post 289");
 
-    // What is written meanwhile comes on top of all that is shown, and nothing is shown twice or lost.
+    // A post written in the meantime is shown on top, and no post is shown twice or lost.
     page.keys("#post-title", "Post 330").await;
     page.click("#post-submit").await;
     visit.until("the new post", "document.querySelector('article.post h3').textContent === 'Post 330'").await;
@@ -952,7 +957,7 @@ async fn everything_works_with_the_keyboard() {
     page.press(&format!("By hand{TAB}No mouse was there")).await;
     visit.front.answer("POST /posts", Answer::Wait);
     page.press_with(CONTROL, ENTER).await;
-    page.press_with(CONTROL, ENTER).await; // a nervous finger publishes nothing twice
+    page.press_with(CONTROL, ENTER).await; // an accidental second press publishes nothing twice
     visit.front.pass("POST /posts");
     visit.titles_are(&["By hand"]).await;
     assert_eq!(visit.front.seen().iter().filter(|it| it.starts_with("POST")).count(), 1);
@@ -964,7 +969,7 @@ async fn everything_works_with_the_keyboard() {
     let ring = "getComputedStyle(document.activeElement.parentElement).outlineStyle";
     assert_eq!(page.value(ring).await, "solid", "the focus is to be seen");
 
-    // The question traps the focus, begins at what does no harm, and gives the focus back.
+    // The dialog traps the focus, starts with the harmless button, and returns the focus.
     visit.tab_to("#posts button.delete", true).await;
     page.press(&ENTER.to_string()).await;
     assert!(visit.has_focus("#cancel-delete").await);
@@ -998,7 +1003,7 @@ async fn the_page_uses_the_first_browser_language_that_it_supports() {
         assert_eq!(page.text("#post-submit").await, publish, "{languages}");
         assert_eq!(page.text("#posts time").await, when, "{languages}");
     }
-    // Every word is there in both: no key shows, and no word is left in the other language.
+    // Both languages have the same keys: none is shown untranslated.
     let words = "const done = arguments[arguments.length - 1];
         fetch('/words.js').then((it) => it.text()).then((text) => done(['en', 'fr'].map((name) =>
             [...text.split(`const ${name} = {`)[1].split('};')[0].matchAll(/^  (\\w+):/gm)].map((it) => it[1]))))";
@@ -1022,7 +1027,7 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     assert_eq!(page.text("#login-problem").await, "This token does not name a user.");
     visit.is_sound_everywhere("a token of nobody").await;
 
-    // A token that says who one is, and of which the service thinks otherwise.
+    // A token that names the user, but is rejected by the service.
     page.script("document.querySelector('#login-name').value = ''", json!([])).await;
     page.keys("#login-name", &shared("a secret that the service does not know", &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
@@ -1039,7 +1044,7 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     visit.titles_are(&["Kept"]).await;
     assert_eq!(visit.service.list("/posts?user=Zo%C3%A9").await.len(), 1);
 
-    // Pictures and deletions are Zoé's as well.
+    // Uploads and deletions are also made as Zoé.
     let lake = visit.picture("lake.jpg", &LAKE);
     page.keys("#posts input[type=file]", &lake.to_string_lossy()).await;
     page.eventually("the upload", async || (visit.service.objects().await.len() == 1).then_some(())).await;
@@ -1049,7 +1054,7 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     visit.titles_are(&[]).await;
     assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (0, 0));
 
-    // It is kept for this window, and nowhere else.
+    // The token is kept for this window, and nowhere else.
     visit.open().await;
     visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
     assert_eq!(page.value("localStorage.length").await, 0);
@@ -1087,7 +1092,7 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     }
     visit.is_sound_everywhere("nothing recognised").await;
 
-    // One that was removed leaves the place for another.
+    // A removed picture makes room for another.
     let mut removed = post.clone();
     for (field, value) in [("image", Value::Null), ("labels", Value::Null), ("label", Value::Null)] {
         removed[field] = value;
@@ -1095,7 +1100,7 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     (removed["reason"], removed["removed"]) = (json!("too_large"), json!(format!("Ada/{id}/x.heic")));
     visit.front.answer("GET /posts", Answer::Say(json!([removed])));
     page.click("#show-mine").await;
-    // While the list is loaded anew there is no post at all.
+    // While the list is reloaded, there is no post at all.
     let words = json!("Nothing was recognised: the picture is too large.");
     let told = format!("document.querySelector('article.post .nothing')?.textContent === {words}");
     visit.until("the reason", &told).await;
@@ -1106,7 +1111,7 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     page.click("#show-mine").await;
     visit.until("the picture", "document.querySelector('article.post .picture')").await;
 
-    // The picture that was refused does not count as the one that is awaited, also after the page was loaded again.
+    // The refused picture is not taken for the one that is awaited, even after the page is reloaded.
     visit.front.pass("GET /posts");
     let refused = visit.post("Refused").await;
     page.keys(&format!("{refused} input[type=file]"), &lake.to_string_lossy()).await;
@@ -1119,7 +1124,7 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     visit.service.label("Ada", &id, &object, &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{refused} .labels li\")")).await;
 
-    // A picture that is none says so.
+    // A picture that cannot be displayed has a message instead.
     visit.service.s3.put_object().bucket(BUCKET).key(&object).body(ByteStream::from_static(b"?")).send().await.unwrap();
     visit.service.label("Ada", &id, "lake.jpg.", &["Lake"]).await;
     visit
@@ -1183,7 +1188,7 @@ async fn the_page_works_in_firefox() {
     visit.end().await;
 }
 
-/// The pictures in `docs/` are copies of what this leaves among the screenshots.
+/// The pictures in `docs/` are copies of some of these screenshots.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_looks_right_in_every_size_scheme_and_language() {
     let visit = Visit::new().await;
@@ -1235,7 +1240,7 @@ async fn the_page_looks_right_in_every_size_scheme_and_language() {
         visit.scheme(scheme).await;
         visit.open().await;
         visit.until("the first picture", "document.querySelector('.picture img').naturalWidth").await;
-        // A phone shows the form first; its picture is of the posts.
+        // A phone shows the form first; its screenshot is to show the posts.
         if width < 600 {
             visit.page.script("document.querySelector('#views').scrollIntoView(); scrollBy(0, 6)", json!([])).await;
         }

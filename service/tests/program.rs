@@ -1,4 +1,4 @@
-//! The program as a machine runs it: its exit codes, what it writes down, and how it stops.
+//! The program as a machine runs it: its exit codes, its log, and how it stops.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use service::Settings;
 
-/// The program with these variables and nothing else, in a directory without a `.env`.
+/// The program with only these variables, in a directory without a `.env`.
 fn program(dir: &tempfile::TempDir, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
     command.env_clear().envs(variables.iter().copied()).current_dir(dir).stdout(Stdio::piped());
@@ -104,7 +104,7 @@ fn the_metrics_have_a_port_of_their_own() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("PORT and METRICS_PORT are both 8080"));
 }
 
-/// Settings of the AWS SDK, some of which would make it panic.
+/// Settings of the AWS SDK, some of whose values would make it panic.
 const OF_AWS: &[&str] = &[
     "AWS_RETRY_MODE",
     "AWS_MAX_ATTEMPTS",
@@ -155,7 +155,7 @@ fn any_value_of_an_aws_setting_gives_a_running_service_or_a_one_line_error() {
                 }
             }
             if first["message"] == "listening" {
-                // Where no server listens.
+                // No server listens at the AWS endpoint.
                 let address = first["address"].as_str().unwrap();
                 if !name.starts_with("AWS_ENDPOINT_URL") {
                     let answer = ask(address, "GET /posts", "", "");
@@ -224,7 +224,7 @@ fn missing_ca_certificates_are_reported_where_they_are_needed() {
     }
 }
 
-/// It ends with the code of bad settings, and with these words at the beginning of its only error.
+/// Asserts that the program exits with the code of bad settings, and that its only error contains `expected`.
 fn refused(mut command: Command, told: &str) {
     let output = command.output().unwrap();
     let log = String::from_utf8(output.stdout).unwrap();
@@ -277,13 +277,13 @@ fn requests_in_flight_are_finished_after_a_stop_signal() {
         let mut slow = TcpStream::connect(&running.address).unwrap();
         slow.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
             .unwrap();
-        // Asked for its body, it has begun.
+        // When the service asks for the body, the request is in progress.
         let mut go_on = [0; 25];
         slow.read_exact(&mut go_on).unwrap();
         assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
         slow
     };
-    // One for each of its threads at least.
+    // At least one for each of the service's threads.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let all: Vec<TcpStream> = (0..=threads).map(begin).collect();
     running.tell(Signal::TERM);
@@ -300,7 +300,7 @@ fn requests_in_flight_are_finished_after_a_stop_signal() {
 #[test]
 fn its_log_has_a_line_for_each_request_and_no_user_data() {
     let dir = tempfile::tempdir().unwrap();
-    // The port is closed, and the connection is refused at once.
+    // The port is closed, so that connections are refused immediately.
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_MAX_ATTEMPTS", "1")];
     let mut running = start(program(&dir, &[ENOUGH, &nowhere].concat()));
     let root = "1-67891233-abcdef012345678912345678";
@@ -314,7 +314,7 @@ fn its_log_has_a_line_for_each_request_and_no_user_data() {
     let id = id[..32].to_owned();
     ask(&running.address, "DELETE /posts/Discreet", author, "");
     ask(&running.address, "GET /Discreet", "", "");
-    // These are so many that only who asks for more lines sees them.
+    // These requests are frequent, and only logged at a more verbose level.
     ask(&running.address, "GET /health", "", "");
     ask(&running.address, "OPTIONS /posts", "", "");
     assert_eq!(running.stop(Signal::TERM), Some(0));
@@ -354,7 +354,7 @@ fn its_log_has_the_request_id_of_a_refusal_by_aws_and_not_its_message() {
     assert!(lines.iter().all(|line| line["level"] == "ERROR"));
 }
 
-/// An AWS that has every row and refuses everything else, in words that hold names; returns its address.
+/// Serves an AWS that has every row and refuses everything else, with names in its error messages; returns the address.
 fn refusing() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -431,7 +431,7 @@ fn metrics_are_served_on_their_own_listener_only() {
     assert_eq!(running.stop(Signal::TERM), Some(0));
 }
 
-/// The whole answer to a request.
+/// Sends a request and returns the whole answer.
 fn ask(address: &str, what: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -442,14 +442,14 @@ fn ask(address: &str, what: &str, headers: &str, body: &str) -> String {
     answer
 }
 
-/// The program, from its first line to its end.
+/// The running program.
 struct Running {
     child: Child,
     address: String,
     log: BufReader<ChildStdout>,
 }
 
-/// Starts it; where it listens is in its first line.
+/// Starts the program; the address that it listens at is in its first log line.
 fn start(mut command: Command) -> Running {
     let mut child = command.spawn().unwrap();
     let log = BufReader::new(child.stdout.take().unwrap());
@@ -460,7 +460,7 @@ fn start(mut command: Command) -> Running {
     running
 }
 
-/// Whatever a test ends with, it leaves no process.
+/// No process is left, however a test ends.
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -475,7 +475,7 @@ impl Running {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// What it wrote until its end.
+    /// Reads the log until the program ends.
     fn rest_of_the_log(&mut self) -> Vec<Value> {
         let lines = self.log.by_ref().lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
         lines.collect()

@@ -1,5 +1,5 @@
-//! Independent tests: schemathesis reads the OpenAPI document and tries everything that it allows, and what it does
-//! not, with all of its checks.
+//! Independent tests: schemathesis reads the OpenAPI document and sends valid and invalid requests, with all of its
+//! checks enabled.
 
 mod support;
 #[path = "support/tokens.rs"]
@@ -10,7 +10,7 @@ use service::Limits;
 use support::TestService;
 use tokens::{SETTINGS, bearer, claims};
 
-/// Which cases are tried: the same in every run, unless this variable says otherwise.
+/// The seed of the test cases: the same in every run, unless this variable sets another.
 const SEED: &str = "7";
 const OTHER_SEED: &str = "SCHEMATHESIS_SEED";
 const CASES_OF_EACH_OPERATION: &str = "40";
@@ -21,7 +21,7 @@ async fn the_service_conforms_to_its_api_document() {
     let with_tokens = service.otherwise(&SETTINGS, Limits::default()).await;
     let token = bearer(&claims("ada"));
     let all = schemathesis(&with_tokens, &token, &[]);
-    // Who is believed whatever he says cannot be refused for what he says.
+    // Without tokens, every name is believed, so no request can be refused because of it.
     let believing = schemathesis(&service.base, "ada", &["--exclude-checks", "ignored_auth"]);
     let (all, believing) = tokio::join!(all, believing);
     assert!(all.is_none(), "{}", all.unwrap());
@@ -29,10 +29,10 @@ async fn the_service_conforms_to_its_api_document() {
     service.end().await;
 }
 
-/// Runs it as this author; what it says if it is not content.
+/// Runs it as this author; returns its output if it reports a problem.
 async fn schemathesis(base: &str, author: &str, more: &[&str]) -> Option<String> {
     let program = testkit::programs::tool("bin/schemathesis");
-    // Upload addresses are for posts that are there.
+    // Upload URLs need an existing post.
     let post = reqwest::Client::new().post(format!("{base}/posts")).header("Authorization", author);
     let post = post.json(&json!({ "title": "t", "body": "b" })).send().await.unwrap().json().await.unwrap();
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where tokens are wanted: whose are believed, whose are not, and what the issuer's keys have to do with it.
+//! Authentication with tokens: which are accepted, which are rejected, and how the issuer's keys are used.
 
 mod support;
 #[path = "support/tokens.rs"]
@@ -23,7 +23,7 @@ async fn start(more: &[(&str, &str)]) -> TestService {
     service
 }
 
-/// The answer refuses a token, and says so to programs as well.
+/// Asserts that a token is rejected, with a header for programs as well; returns the message.
 async fn refused(answer: Response) -> String {
     assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="postagram", error="invalid_token""#);
     told(answer, 401).await
@@ -37,7 +37,7 @@ async fn a_token_authenticates_the_user_that_it_names() {
     assert_eq!(answer.status(), StatusCode::CREATED);
     let post: Value = answer.json().await.unwrap();
     assert_eq!(post["user"], "Zoé");
-    // Whatever the case of the scheme, and for everything that needs an author.
+    // Whatever the case of the scheme, and for every operation that needs an author.
     let zoe = zoe.replace("Bearer", "bEARER");
     let upload = format!("/signedUrlPut?filename=a.jpg&filetype=image/jpeg&postId={}", uuid(&post));
     assert_eq!(service.ask(Method::GET, &upload, zoe.as_bytes()).await.status(), StatusCode::OK);
@@ -95,14 +95,14 @@ async fn an_invalid_token_is_refused_with_the_reason() {
         let message = refused(service.post(token.as_bytes(), POST).await).await;
         assert_eq!(message, format!("the token is not accepted: {why}"), "{token}");
     }
-    // Where there is no token at all, none is called bad.
+    // Without a token, the answer does not call the token invalid.
     for nothing in ["ada", "", "Bearer", "Basic YWRhOmFkYQ=="] {
         let answer = service.post(nothing.as_bytes(), POST).await;
         assert_eq!(answer.headers()["www-authenticate"], r#"Bearer realm="postagram""#, "{nothing}");
         told(answer, 401).await;
     }
     assert_eq!(service.rows().await, 0);
-    // Clocks differ by some seconds.
+    // A few seconds of clock skew are tolerated.
     for (name, value) in [("exp", now() - 5), ("nbf", now() + 5)] {
         assert_eq!(
             service.post(with(name, json!(value)).as_bytes(), POST).await.status(),
@@ -175,7 +175,7 @@ async fn the_service_tells_the_page_how_users_log_in() {
     service.end().await;
 }
 
-/// Publishes keys, and counts how often it is asked for them.
+/// Publishes keys, and counts the requests for them.
 struct Issuer {
     url: String,
     keys: Arc<Mutex<Option<Value>>>,
@@ -247,13 +247,13 @@ async fn a_published_key_is_accepted_only_for_its_own_algorithm_and_use() {
     let service = start(&issuer.settings()).await;
     assert_eq!(service.post(rsa.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
     assert_eq!(service.post(curve.bearer(&claims("ada")).as_bytes(), POST).await.status(), StatusCode::CREATED);
-    // A token that names no key, and there is one that it can be.
+    // A token without a key id, for which exactly one key is suitable.
     let nameless = token(&json!({ "alg": "ES256" }), &claims("ada"), |text| curve.sign(text));
     assert_eq!(service.post(format!("Bearer {nameless}").as_bytes(), POST).await.status(), StatusCode::CREATED);
 
     let public = text(&rsa.public()["n"]);
     for (header, signed_as) in [
-        // With what everybody knows, as if it were a secret.
+        // Signed with public or known data, as if it were a secret.
         (json!({ "alg": "HS256", "kid": "rsa" }), shared_signature(public.as_bytes())),
         (json!({ "alg": "HS256", "kid": "secret" }), shared_signature(&[0; 32])),
         (json!({ "alg": "HS256" }), shared_signature(&[0; 32])),
@@ -291,7 +291,7 @@ async fn without_the_issuers_keys_every_token_gets_503_with_retry_after() {
     assert_eq!(service.list("/posts").await.len(), 0);
     issuer.publishes(json!([key.public()]));
     assert_eq!(service.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
-    // Once known, they are good while the issuer is away.
+    // Once fetched, the keys stay valid while the issuer is unreachable.
     *issuer.keys.lock().unwrap() = None;
     assert_eq!(service.post(bearer.as_bytes(), POST).await.status(), StatusCode::CREATED);
     service.end().await;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::support::serve_app;
 
-/// Stands in front of one service. Everything it does not answer itself goes there.
+/// A proxy in front of one service. It forwards everything that it does not answer itself.
 pub struct Front {
     pub url: String,
     state: Arc<State>,
@@ -25,14 +25,14 @@ struct State {
     seen: Mutex<Vec<String>>,
 }
 
-/// What to answer in the service's place.
+/// An answer in the service's place.
 #[derive(Clone)]
 pub enum Answer {
-    /// Nothing, until the rule ends.
+    /// No answer until the rule is removed.
     Wait,
-    /// An error of the service's shape.
+    /// An error in the service's format.
     Refuse(u16),
-    /// This, with 200.
+    /// This value, with status 200.
     Say(Value),
 }
 
@@ -48,18 +48,18 @@ impl Front {
         Front { url, state }
     }
 
-    /// From now on requests that begin like this, such as `GET /posts`, are answered so.
+    /// Answers requests that begin like this, such as `GET /posts`, from now on.
     pub fn answer(&self, requests: &'static str, answer: Answer) {
         self.state.rules().insert(0, (requests, answer));
     }
 
-    /// From now on these are the service's again.
+    /// Forwards these requests to the service again.
     pub fn pass(&self, requests: &'static str) {
         self.state.rules().retain(|(known, _)| *known != requests);
         self.state.changed.notify_waiters();
     }
 
-    /// Every request since this was asked last, such as `GET /posts?limit=40`.
+    /// The requests since the last call, such as `GET /posts?limit=40`.
     pub fn seen(&self) -> Vec<String> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
     }
@@ -107,12 +107,12 @@ impl State {
     }
 }
 
-/// Headers that are about the connection rather than about what it carries.
+/// Whether a header concerns the connection rather than its content.
 fn of_the_line(name: &HeaderName) -> bool {
     [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH].contains(name)
 }
 
-/// Serves a page at an origin of its own, and says where.
+/// Serves a page at its own origin, and returns its address.
 pub async fn elsewhere(html: &'static str) -> String {
     let app = poem::endpoint::make(move |_| async move { Ok::<_, poem::Error>(poem::web::Html(html).into_response()) });
     serve_app(app, Limits::default()).await

@@ -1,4 +1,4 @@
-//! The service on a local AWS of a test's own, and a client.
+//! The service on a test's own local AWS, and a client.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::future::pending;
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 pub const BUCKET: &str = "images";
 pub const TABLE: &str = "posts";
 
-/// A service that is being tested.
+/// A service under test.
 pub struct TestService {
     pub base: String,
     pub http: Client,
@@ -37,18 +37,19 @@ impl TestService {
         Self { base, http: Client::new(), dynamo, s3, endpoint, aws }
     }
 
-    /// Another service on the same AWS that reaches S3, `DynamoDB` or both at these addresses, where nothing need listen.
+    /// Starts another service on the same AWS that reaches S3, `DynamoDB` or both at these addresses, where no server
+    /// need listen.
     pub async fn elsewhere(&self, s3: Option<&str>, dynamodb: Option<&str>) -> String {
         let shared = clients::config(dynamodb.unwrap_or(&self.endpoint)).await;
         start(&shared, &settings(s3.unwrap_or(&self.endpoint), &[]), Limits::default()).await
     }
 
-    /// Another service, with these limits and without retries, that reaches all of AWS at this address.
+    /// Starts another service, with these limits and without retries, that reaches all of AWS at this address.
     pub async fn elsewhere_with(&self, endpoint: &str, limits: Limits) -> String {
         start_at(endpoint, limits).await
     }
 
-    /// Another service on the same AWS with other settings.
+    /// Starts another service on the same AWS with other settings.
     pub async fn otherwise(&self, more: &[(&str, &str)], limits: Limits) -> String {
         start(&self.aws.config, &settings(&self.endpoint, more), limits).await
     }
@@ -57,7 +58,7 @@ impl TestService {
         self.aws.stop().await;
     }
 
-    /// How many calls AWS has answered.
+    /// The number of calls that AWS has answered.
     pub async fn calls(&self) -> usize {
         self.aws.control().journal().await.len()
     }
@@ -91,7 +92,7 @@ impl TestService {
         uuid(&answer.json().await.unwrap())
     }
 
-    /// Asks for an upload address of a post and returns address and object name.
+    /// Requests an upload URL for a post; returns the URL and the object name.
     pub async fn upload(&self, name: &str, post: &str, file: &str) -> (String, String) {
         let query = url_query(&[("filename", file), ("filetype", "image/jpeg"), ("postId", post)]);
         let answer = self.ask(Method::GET, &format!("/signedUrlPut?{query}"), name.as_bytes()).await;
@@ -118,13 +119,13 @@ impl TestService {
     }
 }
 
-/// Does what a browser does with a picture.
+/// Uploads a picture as a browser does.
 pub async fn put(http: &Client, address: &str, content_type: &str) -> StatusCode {
     let put = http.put(address).header(CONTENT_TYPE, content_type).body("picture");
     put.send().await.unwrap().status()
 }
 
-/// Does what the labeler does.
+/// Labels a picture as the labeler does.
 pub async fn label(dynamo: &aws_sdk_dynamodb::Client, user: &str, post: &str, object: &str, labels: &[&str]) {
     let labels = labels.iter().map(|label| AttributeValue::S((*label).to_owned())).collect();
     dynamo
@@ -148,14 +149,14 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Form-encoded, as browsers do it: a blank is a plus.
+/// Form-encodes the pairs, as browsers do: a blank becomes a plus.
 pub fn url_query(pairs: &[(&str, &str)]) -> String {
     let mut address = reqwest::Url::parse("http://x/").unwrap();
     address.query_pairs_mut().extend_pairs(pairs);
     address.query().unwrap().to_owned()
 }
 
-/// Every error has this shape; returns the message.
+/// Asserts the status and the common format of errors; returns the message.
 pub async fn told(answer: Response, status: u16) -> String {
     assert_eq!(answer.status(), status);
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
@@ -165,14 +166,14 @@ pub async fn told(answer: Response, status: u16) -> String {
     message
 }
 
-/// The settings of a test's service, with more of them.
+/// The settings of a test's service, with additional ones.
 pub fn settings(s3_endpoint: &str, more: &[(&str, &str)]) -> Settings {
     let enough = [("BUCKET", BUCKET), ("DYNAMO_TABLE", TABLE), ("AWS_ENDPOINT_URL_S3", s3_endpoint)];
     let all = [&enough, more].concat();
     Settings::read(|name| all.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).unwrap()
 }
 
-/// A service, with these limits and without retries, that reaches all of AWS at this address.
+/// Starts a service, with these limits and without retries, that reaches all of AWS at this address.
 pub async fn start_at(endpoint: &str, limits: Limits) -> String {
     let shared = clients::without_retries(&clients::config(endpoint).await);
     start(&shared, &settings(endpoint, &[]), limits).await
@@ -183,7 +184,7 @@ async fn start(shared: &SdkConfig, settings: &Settings, limits: Limits) -> Strin
     serve_app(app(clients, settings, &limits, Arc::default()).unwrap(), limits).await
 }
 
-/// Serves this, and returns its address.
+/// Serves an app, and returns its address.
 pub async fn serve_app(app: impl Endpoint + 'static, limits: Limits) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Tokens good and bad, and keys to sign them with.
+//! Valid and invalid tokens, and keys to sign them with.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,35 +11,35 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-/// What the issuer shares with the service.
+/// The secret that the issuer shares with the service.
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// A service that believes tokens made with the secret.
+/// Settings of a service that accepts tokens signed with the secret.
 pub const SETTINGS: [(&str, &str); 3] = [("AUTH", "jwt"), ("JWT_SECRET", SECRET), ("JWT_AUDIENCE", "postagram")];
 
-/// What a good token says of a user.
+/// The claims of a valid token.
 pub fn claims(user: &str) -> Value {
     json!({ "sub": user, "aud": "postagram", "exp": now() + 3600 })
 }
 
-/// Now, in seconds since 1970.
+/// The current time, in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The header that carries a token made with the secret.
+/// The header with a token signed with the secret.
 pub fn bearer(claims: &Value) -> String {
     format!("Bearer {}", shared(SECRET, claims))
 }
 
-/// A token made with a secret.
+/// A token signed with this secret.
 pub fn shared(secret: &str, claims: &Value) -> String {
     token(&json!({ "alg": "HS256", "typ": "JWT" }), claims, |text| {
         hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text).as_ref().to_vec()
     })
 }
 
-/// A token with this header, signed in some way.
+/// A token with this header, signed by `sign`.
 pub fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
     let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
     let text = format!("{header}.{claims}");
@@ -47,7 +47,7 @@ pub fn token(header: &Value, claims: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>
     format!("{text}.{signature}")
 }
 
-/// A key of the issuer, whose public half it publishes.
+/// A key of the issuer, whose public half is published.
 pub struct Key {
     pub id: &'static str,
     pair: Pair,
@@ -67,7 +67,7 @@ impl Key {
         Self { id, pair: Pair::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap()) }
     }
 
-    /// As it is published.
+    /// The public key as a JWK.
     pub fn public(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match &self.pair {
@@ -85,7 +85,7 @@ impl Key {
         }
     }
 
-    /// The header that carries a token made with this key.
+    /// The header with a token signed with this key.
     pub fn bearer(&self, claims: &Value) -> String {
         let algorithm = match self.pair {
             Pair::Curve(_) => "ES256",
