@@ -85,7 +85,7 @@ async fn concurrent_posts_share_calls_and_each_gets_its_own_result() {
         let mut titles: Vec<usize> =
             service.list("/posts?user=ada").await.iter().map(|post| text(&post["title"]).parse().unwrap()).collect();
         titles.sort_unstable();
-        assert_eq!(titles, (0..POSTS).collect::<Vec<_>>(), "all of the first time, none of the second");
+        assert_eq!(titles, (0..POSTS).collect::<Vec<_>>(), "every post of the first round, none of the second");
     }
     service.end().await;
 }
@@ -423,9 +423,9 @@ async fn a_removed_picture_is_returned_with_the_reason() {
     let object = format!("ada/{post}/x.heic");
     let update = update.expression_attribute_values(":it", stored(&object));
     update.expression_attribute_values(":why", stored("unsupported")).send().await.unwrap();
-    let told = &service.list("/posts").await[0];
-    assert_eq!((&told["image"], &told["labels"], &told["label"]), (&Value::Null, &Value::Null, &Value::Null));
-    assert_eq!((&told["reason"], &told["removed"]), (&json!("unsupported"), &json!(object)));
+    let shown = &service.list("/posts").await[0];
+    assert_eq!((&shown["image"], &shown["labels"], &shown["label"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!((&shown["reason"], &shown["removed"]), (&json!("unsupported"), &json!(object)));
     service.end().await;
 }
 
@@ -444,8 +444,8 @@ async fn an_author_is_needed_to_write_upload_and_delete() {
     told(service.get(upload).await, 401).await;
     told(service.http.delete(format!("{}/posts/x", service.base)).send().await.unwrap(), 401).await;
     told(service.http.post(format!("{}/posts", service.base)).send().await.unwrap(), 401).await;
-    for nobody in [&b""[..], b"  "] {
-        told(service.post(nobody, r#"{"title":"t","body":"b"}"#).await, 401).await;
+    for no_name in [&b""[..], b"  "] {
+        told(service.post(no_name, r#"{"title":"t","body":"b"}"#).await, 401).await;
     }
     assert_eq!(service.rows().await, 0);
     service.end().await;
@@ -580,7 +580,7 @@ async fn the_content_security_policy_allows_the_service_and_the_bucket_only() {
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert!(policy.contains("connect-src 'self' http://127.0.0.1:"), "{policy}");
     let tag = page.headers()["etag"].clone();
-    assert!(tag.to_str().unwrap().starts_with("W/\""), "{tag:?}: packed or not, it is the same page");
+    assert!(tag.to_str().unwrap().starts_with("W/\""), "{tag:?}: compressed or not, it is the same page");
     let html = page.text().await.unwrap();
     assert!(!html.contains("style=") && !html.contains("<style") && !html.contains(" onclick"));
     for file in [
@@ -633,7 +633,7 @@ async fn the_api_describes_itself_in_full() {
             "deletePost" | "uploadAddress" | "uploadAddressByItsOtherName" => &["401", "404", "422", "500", "503"],
             "config" | "ready" => &["503"],
             "health" => &[],
-            other => panic!("what {other} may answer is written nowhere"),
+            other => panic!("the errors of {other} are not listed"),
         };
         assert_eq!(errors.collect::<Vec<_>>(), expected, "{id}");
         let secured = ["writePost", "deletePost", "uploadAddress", "uploadAddressByItsOtherName"].contains(&&*id);
@@ -709,9 +709,9 @@ async fn the_api_document_describes_the_configured_authentication() {
         let document: Value = read("/openapi.json").await.json().await.unwrap();
         let config: Value = read("/config").await.json().await.unwrap();
         assert_eq!(document["components"]["schemas"]["Config"]["example"], config);
-        let nobody = &document["components"]["responses"]["401"]["content"]["application/json; charset=utf-8"];
+        let unauthorized = &document["components"]["responses"]["401"]["content"]["application/json; charset=utf-8"];
         let post = service.http.post(format!("{base}/posts")).header(CONTENT_TYPE, "application/json").body("{}");
-        assert_eq!(nobody["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
+        assert_eq!(unauthorized["example"], post.send().await.unwrap().json::<Value>().await.unwrap());
     }
     service.end().await;
 }

@@ -117,13 +117,13 @@ impl Table {
         json!({ "Responses": { "posts": rows }, "UnprocessedKeys": left })
     }
 
-    fn says(&self, operation: &'static str, said: &str, after: usize) {
-        *self.odd.lock().unwrap() = Some((operation, said.to_owned(), after));
+    fn answer_instead(&self, operation: &'static str, answer: &str, after: usize) {
+        *self.odd.lock().unwrap() = Some((operation, answer.to_owned(), after));
     }
 
     fn odd(&self, operation: &str) -> Option<String> {
         match &mut *self.odd.lock().unwrap() {
-            Some((odd, said, 0)) if *odd == operation => Some(said.clone()),
+            Some((odd, answer, 0)) if *odd == operation => Some(answer.clone()),
             Some((odd, _, after)) if *odd == operation => {
                 *after -= 1;
                 None
@@ -226,7 +226,11 @@ async fn the_keys_of_a_large_table_are_read_once_in_concurrent_segments() {
     let all: Vec<String> = (0..2 * SEGMENTS).map(id).collect();
     assert_eq!(service.ids("").await, all);
     let counts = service.table.counts();
-    assert_eq!([counts["Scan"], counts["Scan of a segment"], counts["BatchGetItem"]], [1, 16, 16], "each of one row");
+    assert_eq!(
+        [counts["Scan"], counts["Scan of a segment"], counts["BatchGetItem"]],
+        [1, 16, 16],
+        "every answer has one row"
+    );
     // That the table is large is learned once, and the keys are cached for a while.
     assert_eq!(service.ids("").await, all);
     assert_eq!(service.table.row_reads(), [("BatchGetItem".to_owned(), 16)].into());
@@ -294,7 +298,7 @@ async fn a_large_list_is_correct_in_pages_and_as_a_whole() {
         let (answer, mut unpacked) = (answer.unwrap(), String::new());
         assert_eq!(answer.headers()["content-encoding"], "gzip");
         GzDecoder::new(&*answer.bytes().await.unwrap()).read_to_string(&mut unpacked).unwrap();
-        assert!(ids(&serde_json::from_str(&unpacked).unwrap()) == expected, "{query}, packed");
+        assert!(ids(&serde_json::from_str(&unpacked).unwrap()) == expected, "{query}, compressed");
     }
     // Posts deleted by others are skipped immediately, also if a page would begin or end with one.
     service.table.rows().retain(|_, row| number(row) >= 500);
@@ -324,10 +328,10 @@ async fn a_list_that_cannot_be_completed_is_cut_off() {
     let service = ServiceOn::table(Table::of(1000, 300)).await;
     assert_eq!(service.ids("").await.len(), 1000);
     // The first page has been read by then.
-    service.table.says("BatchGetItem", "<html>", 3);
+    service.table.answer_instead("BatchGetItem", "<html>", 3);
     let answer = service.get("").await;
     assert_eq!(answer.status(), 200);
-    assert!(answer.bytes().await.is_err(), "a shorter list would be taken for the whole");
+    assert!(answer.bytes().await.is_err(), "a shorter list would look complete");
     let refused = service.get("").await;
     assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "2"));
 }
@@ -373,7 +377,7 @@ async fn a_malformed_answer_is_neither_a_success_nor_an_empty_list() {
         (&small, "DeleteItem", "DELETE", "/018f2f6e-0000-7000-8000-000000000001", &odd[..5]),
     ] {
         for body in odd {
-            service.table.says(operation, body, 0);
+            service.table.answer_instead(operation, body, 0);
             let request = service.http.request(method.parse().unwrap(), format!("{}{path}", service.posts));
             let request = request.header("Authorization", "ada").header("Content-Type", "application/json");
             let answer = request.body(r#"{"title":"t","body":"b"}"#).send().await.unwrap();
@@ -403,12 +407,12 @@ async fn aws(table: Table) -> String {
 async fn answer(request: Request<Incoming>, table: Table) -> Result<Response<Full<Bytes>>, Infallible> {
     let target = request.headers().get("x-amz-target").map(|target| target.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let said = match target.as_deref().and_then(|target| target.split_once('.')) {
+    let answered = match target.as_deref().and_then(|target| target.split_once('.')) {
         None => table.odd("S3").unwrap_or_else(|| "<ListBucketResult></ListBucketResult>".to_owned()),
         Some((_, operation)) => match table.odd(operation) {
-            Some(said) => said,
+            Some(answered) => answered,
             None => table.answer(operation, serde_json::from_slice(&body).unwrap()).await.to_string(),
         },
     };
-    Ok(Response::new(Full::from(said)))
+    Ok(Response::new(Full::from(answered)))
 }

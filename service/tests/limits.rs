@@ -27,9 +27,9 @@ async fn connect(base: &str) -> TcpStream {
 
 /// Reads until the other side closes the connection.
 async fn all_of(mut stream: TcpStream) -> String {
-    let mut said = Vec::new();
-    stream.read_to_end(&mut said).await.unwrap();
-    String::from_utf8(said).unwrap()
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_silent_connection_gives_way_to_a_new_one() {
         while third.read(&mut [0; 4096]).await.unwrap() == 4096 {}
     }
     let _fourth = connect(&service.base).await;
-    assert_eq!(all_of(slow).await, "", "a head that does not come is nothing said");
+    assert_eq!(all_of(slow).await, "", "an incomplete head gets no answer");
     service.end().await;
 }
 
@@ -156,17 +156,17 @@ async fn a_client_that_never_completes_its_request_is_disconnected() {
 /// Serves answers that are larger than a connection's buffers; the `Notify` fires when an answer is dropped.
 async fn more_than_fits(limits: Limits) -> (String, Arc<Notify>) {
     let (done, more_than_fits) = (Arc::new(Notify::new()), vec![b'x'; 64 * 1024 * 1024]);
-    let told = done.clone();
-    struct Tells(Arc<Notify>);
-    impl Drop for Tells {
+    let done_too = done.clone();
+    struct NotifyOnDrop(Arc<Notify>);
+    impl Drop for NotifyOnDrop {
         fn drop(&mut self) {
             self.0.notify_one();
         }
     }
     let app = poem::endpoint::make_sync(move |_| {
-        let (tells, text) = (Tells(told.clone()), more_than_fits.clone());
+        let (notify_on_drop, text) = (NotifyOnDrop(done_too.clone()), more_than_fits.clone());
         let parts = futures::stream::iter([Ok::<_, std::io::Error>(text)]).chain(futures::stream::once(async move {
-            drop(tells);
+            drop(notify_on_drop);
             Ok(Vec::new())
         }));
         poem::Body::from_bytes_stream(parts)
@@ -220,14 +220,14 @@ async fn a_request_that_never_ends_does_not_keep_the_service_from_stopping() {
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    let (tell, told) = tokio::sync::oneshot::channel();
+    let (stop_sender, stopped) = tokio::sync::oneshot::channel();
     let limits = Limits { drain: SOON, ..Limits::default() };
-    let stop = async move { told.await.unwrap() };
+    let stop = async move { stopped.await.unwrap() };
     let serving = tokio::spawn(async move { serve("test", listener, app, &limits, &Workers::here(), stop).await });
     let mut waiting = connect(&base).await;
     waiting.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     begun.notified().await;
-    tell.send(()).unwrap();
+    stop_sender.send(()).unwrap();
     serving.await.unwrap().unwrap();
     assert!(TcpStream::connect(base.strip_prefix("http://").unwrap()).await.is_err());
 }

@@ -93,7 +93,7 @@ impl Visit {
     }
 
     /// Waits until the notice at the bottom of the page contains this text.
-    async fn told(&self, text: &str) {
+    async fn wait_for_notice(&self, text: &str) {
         let said = format!("document.querySelector('#notice').textContent.includes({})", json!(text));
         self.until(&format!("the page to say {text:?}"), &said).await;
     }
@@ -202,7 +202,7 @@ impl Visit {
                 return;
             }
         }
-        panic!("the tabulator does not lead to {selector}");
+        panic!("Tab does not reach {selector}");
     }
 
     async fn has_focus(&self, selector: &str) -> bool {
@@ -330,7 +330,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     visit.until("labels", &format!("document.querySelectorAll(\"{mine} .labels li\").length === 2")).await;
     let loaded = format!("document.querySelector(\"{mine} .picture img[src^='http']\")?.naturalWidth === 600");
     visit.until("the picture", &loaded).await;
-    visit.told("Noise, Grain").await;
+    visit.wait_for_notice("Noise, Grain").await;
 
     // The filters for all posts and one's own, like the name, survive a reload.
     page.click("#show-mine").await;
@@ -341,7 +341,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     assert_eq!(page.text("#who-name").await, "Zoé");
     let others = visit.post("Hers").await;
     let offers = format!("document.querySelectorAll(\"{others} button, {others} input\").length");
-    assert_eq!(page.value(&offers).await, 0, "what others wrote is theirs");
+    assert_eq!(page.value(&offers).await, 0, "the posts of others cannot be changed");
 
     // Deletion needs a confirmation, and removes the picture as well.
     page.click(&format!("{mine} button.delete")).await;
@@ -358,7 +358,7 @@ async fn a_user_writes_a_post_with_a_picture_sees_its_labels_and_deletes_it() {
     page.click(&format!("{mine} button.delete")).await;
     page.click("#confirm-delete").await;
     visit.titles_are(&["Hers"]).await;
-    visit.told("Deleted").await;
+    visit.wait_for_notice("Deleted").await;
     assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (1, 0));
 
     // Logging out removes drafts.
@@ -412,8 +412,8 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     visit.until("the first picture", &format!("document.querySelector(\"{twice} progress\")")).await;
     drop_file(page, &twice, &visit.picture("dusk.jpg", &DUSK)).await;
     page.eventually("two questions", async || {
-        let asked = visit.front.seen().into_iter().any(|it| it.starts_with("GET /signedUrlPut?filename=dusk"));
-        asked.then_some(())
+        let requested = visit.front.seen().into_iter().any(|it| it.starts_with("GET /signedUrlPut?filename=dusk"));
+        requested.then_some(())
     })
     .await;
     visit.front.pass("GET /signedUrlPut?filename=lake");
@@ -436,7 +436,7 @@ async fn pictures_can_be_chosen_dropped_and_pasted() {
     let text = visit.folder.path().join("notes.jpg");
     std::fs::write(&text, "no picture").unwrap();
     drop_file(page, "#compose", &text).await;
-    visit.told("not a picture").await;
+    visit.wait_for_notice("not a picture").await;
     assert_eq!(page.value("document.querySelector('#post-preview').hidden").await, true);
     drop_file(page, ".views", &lake).await;
     assert_eq!(visit.titles().await, json!(["Twice", "Pasted", "Dropped", "Chosen"]));
@@ -521,7 +521,7 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     let waits: Vec<u64> = waits.as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect();
     assert!(waits.is_sorted() && waits.len() > 5, "{waits:?}");
     let sum: u64 = waits.iter().sum();
-    assert!((60_000..=300_000).contains(&sum), "looked for {sum} ms");
+    assert!((60_000..=300_000).contains(&sum), "polled for {sum} ms");
     let looks = visit.front.seen().iter().filter(|it| it.starts_with("GET /posts?limit")).count();
     assert_eq!(looks, waits.len());
 
@@ -532,7 +532,7 @@ async fn polling_for_missing_labels_backs_off_and_ends() {
     visit.size(320, 640).await;
     let top = |part: &str| format!("document.querySelector(\"{post} {part}\").getBoundingClientRect().top");
     let room = format!("{} - {}", top(".state"), top(".picture"));
-    assert!(page.value(&room).await.as_f64() >= Some(0.0), "what is said of a low picture is cut off");
+    assert!(page.value(&room).await.as_f64() >= Some(0.0), "the message on a low picture is not cut off");
 
     // The button starts the polling again, which finds the labels.
     visit.label("Ada", &["Lake"]).await;
@@ -558,7 +558,7 @@ async fn labels_are_polled_for_after_a_reload() {
     visit.is_sound_everywhere("looking without a preview").await;
     visit.label("Ada", &["Lake"]).await;
     visit.until("labels", &format!("document.querySelector(\"{post} .labels li\")")).await;
-    visit.told("In the picture: Lake").await;
+    visit.wait_for_notice("In the picture: Lake").await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
 
     // Labels of an upload from an hour ago are no longer awaited: another picture can be added, and logging out leaves
@@ -616,7 +616,7 @@ async fn errors_are_shown_in_the_language_of_the_page() {
         for (status, words) in words {
             visit.front.answer("POST /posts", Answer::Refuse(status));
             page.click("#post-submit").await;
-            visit.told(words).await;
+            visit.wait_for_notice(words).await;
             visit.front.pass("POST /posts");
         }
     }
@@ -626,11 +626,11 @@ async fn errors_are_shown_in_the_language_of_the_page() {
         document.querySelector(field).value = 'x'.repeat(length)";
     page.script(longer, json!(["#post-title", 301])).await;
     page.click("#post-submit").await;
-    visit.told("Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.").await;
+    visit.wait_for_notice("Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.").await;
     page.script(longer, json!(["#post-title", 300])).await;
     page.script(longer, json!(["#post-body", 10_001])).await;
     page.click("#post-submit").await;
-    visit.told("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
+    visit.wait_for_notice("Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.").await;
 
     // The login asks again for a name that the page rejects, as for one that the service rejects.
     page.click("#logout").await;
@@ -638,8 +638,8 @@ async fn errors_are_shown_in_the_language_of_the_page() {
         page.script("document.querySelector('#login-name').value = arguments[0]", json!([name])).await;
         page.click("#login-form [type=submit]").await;
         let words = "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là.";
-        let told = format!("document.querySelector('#login-problem').textContent === {}", json!(words));
-        visit.until("the refusal of the name", &told).await;
+        let shows_problem = format!("document.querySelector('#login-problem').textContent === {}", json!(words));
+        visit.until("the refusal of the name", &shows_problem).await;
         assert_eq!(page.value("document.querySelector('#compose').hidden").await, true, "{name:?}");
         assert!(visit.has_focus("#login-name").await);
     }
@@ -673,13 +673,13 @@ async fn a_post_deleted_elsewhere_disappears_from_the_page() {
     page.click(&format!("article.post[data-id='{removed}'] button.delete")).await;
     visit.front.answer("GET /posts", Answer::Wait);
     page.click("#confirm-delete").await;
-    visit.told("Deleted.").await;
+    visit.wait_for_notice("Deleted.").await;
     visit.titles_are(&["Wanting a picture"]).await;
 
     // The page still shows the other post, which was deleted as well: no picture can be added to it.
     let file = format!("article.post[data-id='{wanting}'] input[type=file]");
     page.keys(&file, &visit.picture("lake.jpg", &LAKE).to_string_lossy()).await;
-    visit.told("This post is no longer there.").await;
+    visit.wait_for_notice("This post is no longer there.").await;
     visit.front.pass("GET /posts");
     visit.titles_are(&[]).await;
     assert_eq!(visit.service.objects().await, NONE);
@@ -700,7 +700,7 @@ async fn a_page_from_another_origin_can_use_the_service() {
 
     assert_eq!((&seen["kept"]["status"], &seen["kept"]["data"]["user"]), (&json!(201), &json!("Zoé")));
     let [kept, removed] = ["list", "rest"].map(|part| &seen[part]["data"][0]["title"]);
-    assert_eq!((kept, removed), (&json!("Kept"), &json!("Removed")), "Next-Cursor leads from one to the other");
+    assert_eq!((kept, removed), (&json!("Kept"), &json!("Removed")), "`Next-Cursor` continues with the other post");
     assert_eq!((&seen["address"]["status"], &seen["put"]), (&json!(200), &json!(200)));
     assert_eq!(visit.service.objects().await, [seen["address"]["data"]["objectName"].as_str().unwrap()]);
     assert_eq!(seen["removed"]["status"].as_u64().map(|status| status / 100), Some(2));
@@ -714,9 +714,9 @@ async fn a_page_from_another_origin_can_use_the_service() {
     assert_eq!(left.iter().map(|post| &post["title"]).collect::<Vec<_>>(), ["Kept"]);
 
     // It was indeed another origin: the browser sent a preflight before each kind of call.
-    let asked = visit.front.seen();
+    let requests = visit.front.seen();
     for call in ["OPTIONS /posts", "OPTIONS /posts?limit=1", "OPTIONS /signedUrlPut?"] {
-        assert!(asked.iter().any(|it| it.starts_with(call)), "{call} is not among {asked:?}");
+        assert!(requests.iter().any(|it| it.starts_with(call)), "{call} is not among {requests:?}");
     }
     visit.end_having_seen(&[404, 422]).await;
 }
@@ -759,7 +759,7 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     visit.front.answer("POST /posts", Answer::Refuse(503));
     page.keys("#post-title", "Second").await;
     page.click("#post-submit").await;
-    visit.told("busy").await;
+    visit.wait_for_notice("busy").await;
     visit.stop_the_clock().await;
     visit.is_sound_everywhere("a notice").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
@@ -796,7 +796,7 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     let first = visit.post("First").await;
     page.click(&format!("{first} button.delete")).await;
     page.click("#confirm-delete").await;
-    visit.told("busy").await;
+    visit.wait_for_notice("busy").await;
     visit.titles_are(&["Second", "First"]).await;
     visit.front.answer("DELETE /posts", Answer::Wait);
     page.click(&format!("{first} button.delete")).await;
@@ -805,7 +805,7 @@ async fn empty_loading_and_failed_states_are_shown_and_drafts_are_kept() {
     page.click("#show-mine").await;
     visit.until("ghosts", "document.querySelector('#posts .ghost')").await;
     visit.front.pass("DELETE /posts");
-    visit.told("Deleted").await;
+    visit.wait_for_notice("Deleted").await;
     visit.front.pass("GET /posts");
     visit.titles_are(&["Second"]).await;
     visit.end_having_seen(&[404, 503]).await;
@@ -950,7 +950,7 @@ async fn everything_works_with_the_keyboard() {
     let page = &visit.page;
     visit.open().await;
     page.press(&TAB.to_string()).await;
-    assert!(visit.has_focus(".skip").await, "the first stop leads past what is the same on every visit");
+    assert!(visit.has_focus(".skip").await, "the first stop is the skip link");
     visit.tab_to("#login-name", false).await;
     page.press(&format!("Zoe{ENTER}")).await;
     visit.until("the form", "document.activeElement.id === 'post-title'").await;
@@ -967,7 +967,7 @@ async fn everything_works_with_the_keyboard() {
     visit.titles_are(&["By hand"]).await;
     visit.tab_to("#posts input[type=file]", false).await;
     let ring = "getComputedStyle(document.activeElement.parentElement).outlineStyle";
-    assert_eq!(page.value(ring).await, "solid", "the focus is to be seen");
+    assert_eq!(page.value(ring).await, "solid", "the focus is visible");
 
     // The dialog traps the focus, starts with the harmless button, and returns the focus.
     visit.tab_to("#posts button.delete", true).await;
@@ -1102,8 +1102,8 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
     page.click("#show-mine").await;
     // While the list is reloaded, there is no post at all.
     let words = json!("Nothing was recognised: the picture is too large.");
-    let told = format!("document.querySelector('article.post .nothing')?.textContent === {words}");
-    visit.until("the reason", &told).await;
+    let shows_reason = format!("document.querySelector('article.post .nothing')?.textContent === {words}");
+    visit.until("the reason", &shows_reason).await;
     assert_eq!(page.value("document.querySelector('article.post .picture')").await, Value::Null);
     assert_ne!(page.value("document.querySelector('article.post .drop input')").await, Value::Null);
     visit.is_sound_everywhere("a picture that was removed").await;

@@ -186,7 +186,7 @@ fn any_value_in_a_profile_gives_a_running_service_or_a_one_line_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");
     let named = [("AWS_CONFIG_FILE", file.to_str().unwrap())];
-    for (text, told) in [
+    for (text, expected) in [
         ("[default]\nretry_mode = legacy\nmax_attempts = 5\n", None),
         ("[default]\nretry_mode = never\n", Some("retry_mode of profile default is \"never\"")),
         ("[default]\nmax_attempts = 0\n", Some("max_attempts of profile default is \"0\"")),
@@ -196,9 +196,9 @@ fn any_value_in_a_profile_gives_a_running_service_or_a_one_line_error() {
     ] {
         std::fs::write(&file, text).unwrap();
         let command = program(&dir, &[ENOUGH, &named].concat());
-        match told {
+        match expected {
             None => assert_eq!(start(command).stop(Signal::TERM), Some(0)),
-            Some(told) => refused(command, told),
+            Some(expected) => refused(command, expected),
         }
     }
     let without_keys: Vec<_> = ENOUGH.iter().filter(|(name, _)| !name.contains("KEY")).copied().collect();
@@ -225,13 +225,13 @@ fn missing_ca_certificates_are_reported_where_they_are_needed() {
 }
 
 /// Asserts that the program exits with the code of bad settings, and that its only error contains `expected`.
-fn refused(mut command: Command, told: &str) {
+fn refused(mut command: Command, expected: &str) {
     let output = command.output().unwrap();
     let log = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(78), "{log}");
     let errors: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let errors: Vec<&Value> = errors.iter().filter(|line| line["level"] == "ERROR").collect();
-    assert!(errors.len() == 1 && errors[0]["message"].as_str().unwrap().contains(told), "{log}");
+    assert!(errors.len() == 1 && errors[0]["message"].as_str().unwrap().contains(expected), "{log}");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn requests_in_flight_are_finished_after_a_stop_signal() {
     // At least one for each of the service's threads.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let all: Vec<TcpStream> = (0..=threads).map(begin).collect();
-    running.tell(Signal::TERM);
+    running.send(Signal::TERM);
     while TcpStream::connect(&running.address).is_ok() {}
     for mut slow in all {
         slow.write_all(b"{}").unwrap();
@@ -393,7 +393,7 @@ fn a_client_that_disconnects_early_is_logged_and_counted() {
     let more = [("AWS_ENDPOINT_URL", &*endpoint), ("METRICS_PORT", "0")];
     let mut running = start(program(&dir, &[ENOUGH, &more].concat()));
     let metrics = running.next_line()["address"].as_str().unwrap().to_owned();
-    let wait_for = |line: &str| while !ask(&metrics, "GET /metrics", "", "").lines().any(|told| told == line) {};
+    let wait_for = |line: &str| while !ask(&metrics, "GET /metrics", "", "").lines().any(|found| found == line) {};
     let mut leaving = TcpStream::connect(&running.address).unwrap();
     leaving.write_all(b"GET /posts?user=Discreet HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     wait_for("postagram_requests_under_way 1");
@@ -417,7 +417,7 @@ fn metrics_are_served_on_their_own_listener_only() {
     assert!(metrics.starts_with("127.0.0.1:"), "{metrics}");
     assert!(ask(&running.address, "GET /metrics", "", "").starts_with("HTTP/1.1 404 "));
     assert!(ask(&running.address, "GET /health", "", "").starts_with("HTTP/1.1 200 "));
-    let told = ask(metrics, "GET /metrics", "", "");
+    let text = ask(metrics, "GET /metrics", "", "");
     for line in [
         r#"postagram_requests_total{method="GET",path="other",status="404"} 1"#,
         r#"postagram_requests_total{method="GET",path="/health",status="200"} 1"#,
@@ -425,7 +425,7 @@ fn metrics_are_served_on_their_own_listener_only() {
         "postagram_requests_under_way 0",
         "# EOF",
     ] {
-        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+        assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }
     assert!(ask(metrics, "GET /posts", "", "").starts_with("HTTP/1.1 404 "));
     assert_eq!(running.stop(Signal::TERM), Some(0));
@@ -481,12 +481,12 @@ impl Running {
         lines.collect()
     }
 
-    fn tell(&self, signal: Signal) {
+    fn send(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     fn stop(&mut self, signal: Signal) -> Option<i32> {
-        self.tell(signal);
+        self.send(signal);
         self.child.wait().unwrap().code()
     }
 }

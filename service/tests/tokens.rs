@@ -65,7 +65,7 @@ async fn an_invalid_token_is_refused_with_the_reason() {
     let good = bearer(&claims("ada"));
     let unsigned = |header: Value| format!("Bearer {}", token(&header, &claims("ada"), |_| Vec::new()));
     let (head, _) = good.rsplit_once('.').unwrap();
-    let (nobody, unknown, incomplete) =
+    let (no_user, unknown, incomplete) =
         ("it names no user", "its signature is not by a trusted key", "it lacks an audience, an issuer or an expiry");
     for (token, why) in [
         (with("exp", json!(now() - 3600)), "it has expired"),
@@ -74,10 +74,10 @@ async fn an_invalid_token_is_refused_with_the_reason() {
         (with("aud", json!(["another", "one more"])), "it is for another service"),
         (without("exp"), incomplete),
         (without("aud"), incomplete),
-        (without("sub"), nobody),
-        (with("sub", json!("  ")), nobody),
-        (with("sub", json!(7)), nobody),
-        (with("sub", json!("a/../b")), nobody),
+        (without("sub"), no_user),
+        (with("sub", json!("  ")), no_user),
+        (with("sub", json!(7)), no_user),
+        (with("sub", json!("a/../b")), no_user),
         (with("sub", json!("Zoe\u{301}")), "the name in it is not in Unicode normalization form C"),
         (with("sub", json!("ada\u{200B}")), "the name in it has a character that names may not have"),
         (with("sub", json!("ada\u{FFFF}")), "the name in it has a character that names may not have"),
@@ -215,7 +215,7 @@ async fn published_keys_are_cached_and_fetched_again_for_an_unknown_key() {
     let (issuer, old, new) = (Issuer::new().await, Key::rsa("old"), Key::curve("new"));
     issuer.publishes(json!([{ "kty": "from the future", "kid": "?" }, old.public()]));
     let service = start(&issuer.settings()).await;
-    assert_eq!(issuer.asked(), 0, "who reads needs no keys");
+    assert_eq!(issuer.asked(), 0, "reading needs no keys");
     for _ in 0..5 {
         let answer = service.post(old.bearer(&claims("ada")).as_bytes(), POST).await;
         assert_eq!(answer.status(), StatusCode::CREATED);

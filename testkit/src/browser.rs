@@ -285,7 +285,7 @@ impl Firefox {
         let Some(line) = line else {
             let _ = browser.kill();
             let _ = browser.wait();
-            panic!("Firefox takes no commands");
+            panic!("Firefox does not accept commands");
         };
         let mut it = Firefox { line: BufReader::new(line), browser, last: 0, _profile: profile };
         it.hear();

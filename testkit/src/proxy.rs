@@ -295,7 +295,7 @@ impl Shared {
                 response = response.header(name, value);
             }
         }
-        response.body(answer.bytes().await.expect("a whole answer")).expect("it was an answer before")
+        response.body(answer.bytes().await.expect("a whole answer")).expect("it is a valid answer")
     }
 }
 

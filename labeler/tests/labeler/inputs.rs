@@ -44,14 +44,14 @@ fn large_and_deep_events_are_read_within_limits_of_memory_and_time() {
         fs::write(&file, event).unwrap();
         let mut limited = Command::new("sh");
         limited.arg("-c").arg(format!("ulimit -v {MEMORY} && ulimit -t {SECONDS} && exec \"$@\""));
-        let said = limited
+        let output = limited
             .arg("sh")
             .arg(testkit::programs::example("read_event"))
             .arg(&file)
             .output()
             .expect("a shell can be started");
-        let errors = String::from_utf8_lossy(&said.stderr);
-        assert!(said.status.success(), "{what}: {} {errors}", said.status);
-        assert_eq!(String::from_utf8_lossy(&said.stdout), expected, "{what}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{what}: {} {errors}", output.status);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{what}");
     }
 }

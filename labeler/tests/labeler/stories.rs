@@ -78,7 +78,7 @@ async fn a_picture_of_a_deleted_post_is_removed_and_no_row_is_written() {
     test.handle(&event(&[(&key, NOON)])).await.unwrap();
     assert_eq!(test.rows().await.len(), 1);
     assert_eq!(test.keys().await, NO_KEYS);
-    assert_eq!(test.calls("DetectLabels"), 0, "recognition is not paid for");
+    assert_eq!(test.calls("DetectLabels"), 0, "Rekognition is not called");
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn user_and_file_names_may_contain_spaces_signs_slashes_and_any_script() {
         test.handle(&event(&[(&key, NOON)])).await.unwrap();
         assert_eq!(test.attribute_of(user, OTHER_POST, "labels").await, labels_of(&BLUE), "{key}");
         assert_eq!(test.attribute_of(user, OTHER_POST, "image").await, Some(text(&key)));
-        assert_eq!(attribute(&test, "image").await, None, "the other post has none");
+        assert_eq!(attribute(&test, "image").await, None, "the other post has no picture");
     }
 }
 
@@ -313,7 +313,7 @@ async fn a_newer_upload_is_not_overwritten_by_the_stripped_picture() {
         };
         test.handle_while(&event(&[(&key, NOON)]), 1, replace).await.unwrap();
         assert_eq!(test.object(&key).await.map(|(_, bytes)| bytes), newer);
-        assert_eq!(attribute(&test, "labels").await, None, "its own event is on the way");
+        assert_eq!(attribute(&test, "labels").await, None, "the newer upload has its own event");
     }
 }
 
@@ -353,7 +353,7 @@ async fn a_final_refusal_by_rekognition_is_recorded_in_the_row() {
         assert_eq!(attribute(&test, "labels").await, Some(labels(&[])), "{code}");
         assert_eq!(attribute(&test, "refused").await, Some(text(reason)), "{code}");
         assert_eq!(attribute(&test, "image").await, Some(text(&key)), "{code}");
-        assert_eq!(test.calls("DetectLabels"), 1, "{code}: it is not tried again");
+        assert_eq!(test.calls("DetectLabels"), 1, "{code}: it is not retried");
     }
 }
 
@@ -467,7 +467,7 @@ async fn a_failing_record_does_not_hold_up_the_others() {
     assert_eq!(test.attribute_of("bob", OTHER_POST, "labels").await, labels_of(&RED));
     test.handle(&event).await.unwrap();
     assert_eq!(attribute(&test, "labels").await, labels_of(&BLUE));
-    assert_eq!(test.calls("DetectLabels"), 3, "bob's picture was known the second time");
+    assert_eq!(test.calls("DetectLabels"), 3, "bob's picture is known the second time");
 }
 
 #[tokio::test]

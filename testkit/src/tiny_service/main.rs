@@ -124,8 +124,8 @@ fn echo_chunks(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<()> {
 
 /// Switches to another protocol, which echoes every byte.
 fn echo_bytes(mut stream: TcpStream, head: &str) {
-    let asked = head.to_lowercase();
-    assert!(asked.contains("upgrade: echo") && asked.contains("connection: upgrade"), "{head}");
+    let lower = head.to_lowercase();
+    assert!(lower.contains("upgrade: echo") && lower.contains("connection: upgrade"), "{head}");
     let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
     let mut buffer = [0; 1024];
     let mut written = stream.write_all(agreed.as_bytes());
