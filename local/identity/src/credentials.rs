@@ -92,7 +92,7 @@ impl Access {
         Ok(Access { file, faults, issued: Mutex::new(issued) })
     }
 
-    /// The lifetime of role credentials: `usual`, or less under `short-sessions`.
+    /// The lifetime of role credentials: `usual`, or a fixed short one under `short-sessions`.
     pub fn life(&self, usual: Duration) -> Duration {
         if self.faults.has(Kind::ShortSessions) { SHORT } else { usual }
     }

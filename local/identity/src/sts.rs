@@ -31,7 +31,7 @@ type Run = fn(&Form, &Desk) -> Result<Response, Refusal>;
 
 /// The context of a call: its caller, its region, and the credentials and roles.
 pub struct Desk<'a> {
-    /// The known credentials, which also issues new ones.
+    /// The store that issues credentials.
     pub access: &'a Access,
     /// The roles.
     pub iam: &'a Iam,

@@ -180,7 +180,7 @@ pub(super) fn unique_id(prefix: &str) -> String {
     const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let (first, second) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
     let random = first.as_bytes().iter().chain(second.as_bytes());
-    // Most fixed bits of a version 4 UUID are outside the low five bits of a byte: only bit 4 of byte 6 is among them.
+    // Of the fixed bits of a version 4 UUID, only bit 4 of byte 6 is among the low five bits of a byte.
     let letters = random.take(17).map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     prefix.chars().chain(letters).collect()
 }
