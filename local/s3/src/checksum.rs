@@ -235,7 +235,7 @@ pub(super) struct Checksum {
 }
 
 impl Checksum {
-    /// The one that a request announces in a header, or in the query of a presigned URL.
+    /// The checksum that a request announces in a header, or in the query of a presigned URL.
     pub(super) fn announced(request: &Request) -> Result<Option<Checksum>, Refusal> {
         let mut announced = Algorithm::ALL.into_iter().filter_map(|algorithm| {
             let name = algorithm.header();

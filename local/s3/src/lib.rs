@@ -182,7 +182,7 @@ impl S3 {
     }
 }
 
-/// Whether an answer says that an object does not exist.
+/// Whether a response says that an object does not exist.
 fn is_missing(operation: &str, answer: &Response) -> bool {
     answer.status() == 404
         && matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging" | "CopyObject")

@@ -31,7 +31,7 @@ fn copies(request: &Request) -> bool {
     request.headers.contains_key("x-amz-copy-source")
 }
 
-/// What the path names.
+/// The kind of resource that the path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum At {
     Root,

@@ -95,7 +95,7 @@ impl Default for Class {
     }
 }
 
-/// Where the bytes of an object are.
+/// The location of an object's bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Content {
     Whole(Blob),
