@@ -64,7 +64,7 @@ pub async fn run(root: &Path, tools: &dyn Tools, id: &str, user_data: &str, log:
         }
     }
     let files = config.get("write_files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    // Deferred files are written after packages and users are set up, but still before the commands run.
+    // cloud-init writes deferred files after it has set up packages and users, but still before the commands run.
     for is_deferred in [false, true] {
         write_files(root, files, is_deferred, &log);
     }

@@ -159,7 +159,8 @@ fn attach(state: &mut State, group: &Group) {
     }
 }
 
-/// Counts a target group that was attached later once one of its targets is healthy (docs/aws.md §10.3).
+/// Starts to take account of a target group that was attached later, once one of its targets is healthy (docs/aws.md
+/// §10.3).
 fn note_added(state: &mut State, site: &Site, group: &Group) {
     let is_added = |arn: &&String| {
         let there = state.target_groups.get(*arn);
@@ -203,7 +204,8 @@ fn judge(state: &mut State, site: &Site, group: &Group) {
     }
 }
 
-/// Returns whether a load balancer reports the instance as unhealthy. Its report counts only after the grace period.
+/// Returns whether the instance is newly unhealthy according to a load balancer, whose report counts only after the
+/// grace period.
 fn is_sick(state: &State, site: &Site, group: &Group, one: &Instance) -> bool {
     let past_grace = one.in_service.is_some_and(|since| since.age() >= site.speed.lasts(group.grace_s));
     let counting = group.target_groups.iter().filter(|arn| !group.adding.contains(*arn));
@@ -466,7 +468,7 @@ pub fn launch_somewhere(
     profiles: &Profiles,
     mut avoided: BTreeSet<String>,
 ) -> Option<String> {
-    // Of several launches in a row, each needs the current number of launches, which decides what goes wrong on it.
+    // Use the current group: the number of its launches decides what goes wrong on the next instance.
     let group = &state.groups.get(&group.name).unwrap_or(group).clone();
     loop {
         let outlook = Outlook { profiles, avoided: &avoided };
