@@ -84,7 +84,7 @@ pub struct Functions {
     tasks: TaskTracker,
 }
 
-/// The processes of one function.
+/// The processes of one function. An update of the function retires them.
 struct Pool {
     idle: Mutex<Vec<Environment>>,
     /// The account's concurrency, or the function's reserved one.

@@ -1,6 +1,6 @@
 //! Records what the database must contain when a server starts.
 //!
-//! SQLite takes a truncated database for a new one, and a truncated write-ahead log for one cut off by a crash: both
+//! SQLite takes an emptied database for a new one, and a truncated write-ahead log for one cut off by a crash: both
 //! would start with fewer rows without an error. So the manifest records, outside of both files, how far the log
 //! reached after the last acknowledged write, and the checksum of a database that was closed cleanly.
 //!
